@@ -1,0 +1,1 @@
+"""Federated learning for chest X-rays with Keras models and TensorFlow Federated."""
