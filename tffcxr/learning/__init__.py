@@ -1,0 +1,1 @@
+"""What one federated round means: local training, aggregation, and who keeps which weights."""
