@@ -1,0 +1,184 @@
+"""The TensorFlow maths of one client's turn: start, one step per batch, finish.
+
+    start:  <broadcast, client state>               -> progress
+    step:   <progress, batch>                       -> progress
+    finish: <broadcast, client state, progress>     -> result
+
+Nothing here knows about federation. The loop over batches is `tff.sequence_reduce` in
+`process.py`, so that each step is a function of its own that an executor calls once per batch;
+a loop inside the graph costs about a third of the speed.
+"""
+
+import collections
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from tffcxr.learning.partition import Group, WeightPartition
+
+# (batch, model outputs) -> (sum of losses, number of labels that the sum is over), both float32
+# scalars. The objective of a step is their ratio; a batch without known labels has 0 and 0.
+LossFn = Callable[[Mapping[str, tf.Tensor], tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
+
+
+class LocalTraining:
+    """Local training of one Keras model with a functional optimizer.
+
+    Args:
+      model_fn: builds the model; called once per graph, so it must not load files. Maps
+        `batch["images"]` to the outputs that `loss_fn` takes.
+      partition: the groups of the model's weights.
+      loss_fn: see `LossFn`.
+      optimizer: of `tffcxr.learning.optimizers`.
+      proximal: mu of FedProx (Li et al., "Federated Optimization in Heterogeneous Networks", MLSys
+        2020): `mu / 2 * |w - w_server|^2` over the shared trainable weights is added to the loss.
+    """
+
+    def __init__(
+        self,
+        model_fn: Callable[[], tf.keras.Model],
+        partition: WeightPartition,
+        loss_fn: LossFn,
+        optimizer: tff.learning.optimizers.Optimizer,
+        proximal: float = 0.0,
+    ):
+        if proximal < 0.0:
+            raise ValueError(f"proximal: expected at least 0, found {proximal}")
+        self._model_fn = model_fn
+        self._partition = partition
+        self._loss_fn = loss_fn
+        self._optimizer = optimizer
+        self._proximal = proximal
+
+    def start(self, broadcast: Any, client: Any) -> Any:
+        """The progress before the first batch."""
+        trainable = tuple(broadcast["trainable"]) + tuple(client["trainable"])
+        specs = tuple(tf.TensorSpec(w.shape, w.dtype) for w in trainable)
+        optimizer_state = self._optimizer.initialize(specs)
+        optimizer_state = self._optimizer.set_hparams(
+            optimizer_state,
+            collections.OrderedDict(
+                self._optimizer.get_hparams(optimizer_state),
+                **{tff.learning.optimizers.LEARNING_RATE_KEY: broadcast["learning_rate"]},
+            ),
+        )
+        return collections.OrderedDict(
+            trainable=trainable,
+            statistics=tuple(broadcast["statistics"]),
+            constants=tuple(broadcast["constants"]),
+            private_other=tuple(client["other"]),
+            anchor=tuple(broadcast["trainable"]) if self._proximal else (),
+            optimizer=optimizer_state,
+            loss=tf.constant(0.0),
+            labels=tf.constant(0.0),
+            images=tf.constant(0, tf.int64),
+        )
+
+    def step(self, progress: Any, batch: Any) -> Any:
+        """One optimizer step on one batch."""
+        with tf.variable_creator_scope(_create_as_zeros):
+            model = self._model_fn()
+        run = tf.function(lambda p, b: self._step(model, p, b), autograph=False)
+        return run(progress, batch)
+
+    def _step(self, model: tf.keras.Model, progress: Any, batch: Any) -> Any:
+        trainable = tuple(progress["trainable"])
+        shared = len(self._partition.indices(Group.SHARED_TRAINABLE))
+        values = self._partition.merge(
+            {
+                Group.SHARED_TRAINABLE: trainable[:shared],
+                Group.SHARED_STATISTICS: progress["statistics"],
+                Group.SHARED_CONSTANTS: progress["constants"],
+                Group.PRIVATE_TRAINABLE: trainable[shared:],
+                Group.PRIVATE_OTHER: progress["private_other"],
+            }
+        )
+        for variable, value in zip(model.weights, values):
+            variable.assign(value)
+        variables = self._partition.select(model.weights, Group.SHARED_TRAINABLE)
+        variables += self._partition.select(model.weights, Group.PRIVATE_TRAINABLE)
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(variables)
+            outputs = model(batch["images"], training=True)
+            loss, labels = self._loss_fn(batch, outputs)
+            objective = tf.math.divide_no_nan(loss, labels)
+            if self._proximal:
+                distance = [
+                    tf.reduce_sum(tf.square(w - a)) for w, a in zip(variables, progress["anchor"])
+                ]
+                objective += 0.5 * self._proximal * tf.add_n(distance)
+        gradients = tape.gradient(
+            objective, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
+        )
+        optimizer, trainable = self._optimizer.next(
+            progress["optimizer"], trainable, tuple(gradients)
+        )
+        moved = [tf.convert_to_tensor(variable) for variable in model.weights]
+        return collections.OrderedDict(
+            trainable=trainable,
+            statistics=self._partition.select(moved, Group.SHARED_STATISTICS),
+            constants=progress["constants"],
+            private_other=self._partition.select(moved, Group.PRIVATE_OTHER),
+            anchor=progress["anchor"],
+            optimizer=optimizer,
+            loss=progress["loss"] + loss,
+            labels=progress["labels"] + labels,
+            images=progress["images"] + tf.shape(batch["images"], out_type=tf.int64)[0],
+        )
+
+    def finish(self, broadcast: Any, client: Any, progress: Any) -> Any:
+        """What the client keeps and what it offers to the aggregation.
+
+        An update with a value that is not finite is withheld: its weight and its update are zero,
+        the client keeps the private weights it had, and `failed` tells the position in
+        `model.weights` of the first such weight (-2: the loss; -1: nothing failed).
+        """
+        shared = len(self._partition.indices(Group.SHARED_TRAINABLE))
+        trainable = tuple(progress["trainable"])
+        moved = self._partition.merge(
+            {
+                Group.SHARED_TRAINABLE: trainable[:shared],
+                Group.SHARED_STATISTICS: progress["statistics"],
+                Group.SHARED_CONSTANTS: progress["constants"],
+                Group.PRIVATE_TRAINABLE: trainable[shared:],
+                Group.PRIVATE_OTHER: progress["private_other"],
+            }
+        )
+        finite = tf.stack([tf.reduce_all(tf.math.is_finite(value)) for value in moved])
+        loss_is_finite = tf.math.is_finite(progress["loss"])
+        first_bad = tf.argmin(tf.cast(finite, tf.int32), output_type=tf.int32)
+        failed = tf.where(tf.reduce_all(finite), tf.where(loss_is_finite, -1, -2), first_bad)
+        succeeded = tf.equal(failed, -1)
+
+        def difference(new, old):
+            return tuple(tf.where(succeeded, n - o, tf.zeros_like(o)) for n, o in zip(new, old))
+
+        def kept(new, old):
+            return tuple(tf.where(succeeded, n, o) for n, o in zip(new, old))
+
+        return collections.OrderedDict(
+            update=collections.OrderedDict(
+                trainable=difference(trainable[:shared], broadcast["trainable"]),
+                statistics=difference(progress["statistics"], broadcast["statistics"]),
+            ),
+            client=collections.OrderedDict(
+                trainable=kept(trainable[shared:], client["trainable"]),
+                other=kept(progress["private_other"], client["other"]),
+            ),
+            metrics=collections.OrderedDict(
+                loss=progress["loss"],
+                labels=progress["labels"],
+                images=progress["images"],
+                failed=failed,
+            ),
+        )
+
+
+def _create_as_zeros(next_creator, **kwargs):
+    """Creates variables as zeros: every step assigns them, so random starts are wasted time."""
+    shape, dtype = kwargs.get("shape"), kwargs.get("dtype")
+    if shape is not None and dtype is not None and tf.TensorShape(shape).is_fully_defined():
+        kwargs["initial_value"] = lambda: tf.zeros(shape, dtype)
+    return next_creator(**kwargs)

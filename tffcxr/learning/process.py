@@ -1,0 +1,238 @@
+"""Federated training in which only the shared weights are averaged, as a TFF process.
+
+With every layer shared this is FedAvg (McMahan et al., "Communication-Efficient Learning of Deep
+Networks from Decentralized Data", AISTATS 2017). With the task block private it is the scheme of
+Kulkarni et al., "From Competition to Collaboration: Making Toy Datasets on Kaggle Clinically Useful
+for Chest X-Ray Diagnosis Using Federated Learning" (2022): nodes with different labels average the
+representation block alone. One round:
+
+    server state ──broadcast──► start ──► step per batch ──► finish ──► client state (stays)
+         ▲                                                     │
+         └── server optimizer ◄── aggregator ◄── update ───────┘
+"""
+
+import collections
+from collections.abc import Callable, Sequence
+import dataclasses
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from tffcxr.learning.local_training import LocalTraining, LossFn
+from tffcxr.learning.partition import Group, WeightPartition
+from tffcxr.learning.server import AggregationFactory, build_averaging, build_server_step
+
+
+@dataclasses.dataclass(frozen=True)
+class FederatedProcess:
+    """The computations of a federated training.
+
+    Attributes:
+      initialize: `( -> S@SERVER)`; S is `<weights=<trainable, statistics, constants,
+        learning_rate>, optimizer, aggregator>`.
+      initialize_client: `( -> C)`, the private weights of a client that has not trained yet; C is
+        `<trainable, other>`.
+      next: `(<S@SERVER, {<state=C, data=B*>}@CLIENTS> -> <S@SERVER, {C}@CLIENTS, R@SERVER,
+        {M}@CLIENTS>)`. R holds `loss` (mean over labels), `images` and `clients` (of those that
+        succeeded) and `aggregator` (the factory's measurements); M holds `loss` (a sum), `labels`,
+        `images` and `failed` (see `LocalTraining.finish`).
+      partition: the model's weights and their groups.
+    """
+
+    initialize: tff.Computation
+    initialize_client: tff.Computation
+    next: tff.Computation
+    partition: WeightPartition
+
+    def model_weights(self, server_state: Any, client_state: Any) -> list[np.ndarray]:
+        """One client's model, in the order of `model.weights`."""
+        shared = server_state["weights"]
+        return self.partition.merge(
+            {
+                Group.SHARED_TRAINABLE: list(shared["trainable"]),
+                Group.SHARED_STATISTICS: list(shared["statistics"]),
+                Group.SHARED_CONSTANTS: list(shared["constants"]),
+                Group.PRIVATE_TRAINABLE: list(client_state["trainable"]),
+                Group.PRIVATE_OTHER: list(client_state["other"]),
+            }
+        )
+
+    def with_learning_rate(self, server_state: Any, learning_rate: float) -> Any:
+        """The same state with another client learning rate for the next round."""
+        weights = collections.OrderedDict(
+            server_state["weights"], learning_rate=np.float32(learning_rate)
+        )
+        return collections.OrderedDict(server_state, weights=weights)
+
+
+def build_process(
+    model_fn: Callable[[], tf.keras.Model],
+    initial_weights: Sequence[np.ndarray],
+    *,
+    private_layers: Sequence[str],
+    batch_spec: Any,
+    loss_fn: LossFn,
+    client_optimizer: tff.learning.optimizers.Optimizer,
+    server_optimizer: tff.learning.optimizers.Optimizer,
+    learning_rate: float,
+    aggregator: AggregationFactory | None = None,
+    weighting: str = "examples",
+    proximal: float = 0.0,
+) -> FederatedProcess:
+    """Builds the process.
+
+    Args:
+      model_fn: builds the Keras model; called once per traced graph, so it must not load files.
+      initial_weights: the start, in the order of `model.weights`.
+      private_layers: top-level layers whose weights never leave the client.
+      batch_spec: `tf.TensorSpec` structure of one batch: a dict with "images" and what `loss_fn`
+        needs.
+      loss_fn: see `tffcxr.learning.local_training.LossFn`.
+      client_optimizer: local optimizer; its state starts anew in each round.
+      server_optimizer: moves the shared trainable weights along the mean update. Batch-norm
+        statistics are averages, not parameters, and always take the plain mean.
+      learning_rate: the client learning rate of the first round.
+      aggregator: any TFF aggregation factory; by default the mean over clients that succeeded. An
+        unweighted factory counts a failed client as a zero update.
+      weighting: "examples" (by images trained on) or "uniform".
+      proximal: mu of FedProx.
+
+    Raises:
+      ValueError: weights or layers that are not the model's, or an unknown weighting.
+    """
+    if weighting not in ("examples", "uniform"):
+        raise ValueError(f"weighting: expected 'examples' or 'uniform', found {weighting!r}")
+    with tf.Graph().as_default():
+        partition = WeightPartition.of(model_fn(), private_layers)
+    partition.check_values(initial_weights)
+    initial = {group: partition.select(initial_weights, group) for group in Group}
+    local = LocalTraining(model_fn, partition, loss_fn, client_optimizer, proximal)
+
+    @tff.tensorflow.computation
+    def initialize_client():
+        return collections.OrderedDict(
+            trainable=_constants(initial[Group.PRIVATE_TRAINABLE]),
+            other=_constants(initial[Group.PRIVATE_OTHER]),
+        )
+
+    @tff.tensorflow.computation
+    def initial_server_weights():
+        return collections.OrderedDict(
+            trainable=_constants(initial[Group.SHARED_TRAINABLE]),
+            statistics=_constants(initial[Group.SHARED_STATISTICS]),
+            constants=_constants(initial[Group.SHARED_CONSTANTS]),
+            learning_rate=tf.constant(learning_rate, tf.float32),
+        )
+
+    weights_type = initial_server_weights.type_signature.result
+    train = _client_training(
+        local, weights_type, initialize_client.type_signature.result, batch_spec
+    )
+    result_type = train.type_signature.result
+    average = build_averaging(result_type, aggregator, weighting)
+    initialize_optimizer, apply_update = build_server_step(
+        server_optimizer, weights_type, result_type["update"]
+    )
+
+    @tff.federated_computation
+    def initialize():
+        return tff.federated_zip(
+            collections.OrderedDict(
+                weights=tff.federated_eval(initial_server_weights, tff.SERVER),
+                optimizer=tff.federated_eval(initialize_optimizer, tff.SERVER),
+                aggregator=average.initialize(),
+            )
+        )
+
+    @tff.federated_computation(
+        initialize.type_signature.result,
+        tff.FederatedType(train.type_signature.parameter[1], tff.CLIENTS),
+    )
+    def next_round(server_state, client_values):
+        broadcast = tff.federated_broadcast(server_state["weights"])
+        result = tff.federated_map(train, (broadcast, client_values))
+        aggregated = average.next(server_state["aggregator"], result["update"], result["metrics"])
+        optimizer, weights = tff.federated_map(
+            apply_update, (server_state["optimizer"], server_state["weights"], aggregated["mean"])
+        )
+        new_state = tff.federated_zip(
+            collections.OrderedDict(
+                weights=weights, optimizer=optimizer, aggregator=aggregated["state"]
+            )
+        )
+        return new_state, result["client"], aggregated["metrics"], result["metrics"]
+
+    return FederatedProcess(initialize, initialize_client, next_round, partition)
+
+
+def as_learning_process(process: FederatedProcess) -> tff.learning.templates.LearningProcess:
+    """Ordinary FedAvg as TFF's own interface, for a process without private weights.
+
+    Raises:
+      ValueError: some weights are private; then a client's state must be kept between rounds,
+        which TFF's interface has no place for.
+    """
+    private = [
+        w.name
+        for w in process.partition.weights
+        if w.group in (Group.PRIVATE_TRAINABLE, Group.PRIVATE_OTHER)
+    ]
+    if private:
+        raise ValueError(f"expected a process without private weights, found {private}")
+    state_type = process.initialize.type_signature.result
+    client_type = process.next.type_signature.parameter[1].member
+    data_type = client_type["data"]
+
+    @tff.federated_computation(state_type, tff.FederatedType(data_type, tff.CLIENTS))
+    def next_round(state, data):
+        client_state = tff.federated_eval(process.initialize_client, tff.CLIENTS)
+        clients = tff.federated_zip(collections.OrderedDict(state=client_state, data=data))
+        new_state, _, metrics, _ = process.next(state, clients)
+        return tff.learning.templates.LearningProcessOutput(new_state, metrics)
+
+    @tff.tensorflow.computation(state_type.member)
+    def get_model_weights(state):
+        weights = state["weights"]
+        return tff.learning.models.ModelWeights(
+            trainable=weights["trainable"], non_trainable=weights["statistics"]
+        )
+
+    @tff.tensorflow.computation(state_type.member, get_model_weights.type_signature.result)
+    def set_model_weights(state, model_weights):
+        weights = collections.OrderedDict(
+            state["weights"],
+            trainable=model_weights.trainable,
+            statistics=model_weights.non_trainable,
+        )
+        return collections.OrderedDict(state, weights=weights)
+
+    return tff.learning.templates.LearningProcess(
+        process.initialize, next_round, get_model_weights, set_model_weights
+    )
+
+
+def _constants(values: Sequence[np.ndarray]) -> tuple[tf.Tensor, ...]:
+    return tuple(tf.constant(value) for value in values)
+
+
+def _client_training(
+    local: LocalTraining, weights_type: tff.Type, state_type: tff.Type, batch_spec: Any
+) -> tff.Computation:
+    """`(<W, <state=C, data=B*>> -> <update=U, client=C, metrics=M>)`, one client's turn."""
+    start = tff.tensorflow.computation(local.start, [weights_type, state_type])
+    progress_type = start.type_signature.result
+    batch_type = tff.types.tensorflow_to_type(batch_spec)
+    step = tff.tensorflow.computation(local.step, [progress_type, batch_type])
+    finish = tff.tensorflow.computation(local.finish, [weights_type, state_type, progress_type])
+    client_type = tff.StructWithPythonType(
+        [("state", state_type), ("data", tff.SequenceType(batch_type))], collections.OrderedDict
+    )
+
+    @tff.federated_computation(weights_type, client_type)
+    def train(weights, client):
+        progress = tff.sequence_reduce(client["data"], start(weights, client["state"]), step)
+        return finish(weights, client["state"], progress)
+
+    return train
