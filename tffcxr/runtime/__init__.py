@@ -1,0 +1,43 @@
+"""Where a round executes: in TFF's native C++ worker, or on the TensorFlow devices of this process.
+
+Importing this package imports neither TensorFlow nor TFF; `use` does.
+"""
+
+import pathlib
+from collections.abc import Sequence
+
+from tffcxr import errors
+
+EXECUTORS = ("native", "device")
+
+
+def use(
+    executor: str,
+    *,
+    log_file: pathlib.Path | None = None,
+    devices: Sequence[str] | None = None,
+) -> None:
+    """Makes every TFF computation called from here on run in the chosen executor.
+
+    Args:
+      executor: "native" (TFF's C++ worker, CPU) or "device" (TensorFlow devices of this process).
+      log_file: receives the native worker's output; see `native.native_context`.
+      devices: names of the TensorFlow devices that clients are dealt to, such as "GPU:0"; None
+        means all GPUs, or the CPU where there is none. For the device executor alone.
+
+    Raises:
+      errors.InputError: `executor` is neither of these, or a device does not exist.
+    """
+    if executor not in EXECUTORS:
+        raise errors.InputError(f"executor: expected one of {EXECUTORS}, found {executor!r}")
+    import tensorflow_federated as tff
+
+    if executor == "native":
+        from tffcxr.runtime import native
+
+        context = native.native_context(log_file)
+    else:
+        from tffcxr.runtime import device
+
+        context = device.device_context(devices)
+    tff.framework.get_context_stack().set_default_context(context)

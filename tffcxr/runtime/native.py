@@ -1,0 +1,266 @@
+"""TFF's C++ worker, tamed: it ends with the program, logs to a file, and nobody else reaches it.
+
+TFF 0.87 starts `worker_binary` with the program's own stdout, listening on every interface, and
+leaves it running when the interpreter shuts down. Here `native_launcher.py` stands between
+(isolation, end of life), and the context below starts the worker again and repeats the
+computation when it dies.
+"""
+
+import atexit
+import logging
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+import tensorflow_federated as tff
+from tensorflow_federated.python.common_libs import async_utils
+from tensorflow_federated.python.core.backends.native import compiler
+from tensorflow_federated.python.core.environments.tensorflow_frontend import (
+    tensorflow_computation,
+)
+from tensorflow_federated.python.core.impl.execution_contexts import async_execution_context
+from tensorflow_federated.python.core.impl.executors import (
+    executor_factory,
+    executors_errors,
+    remote_executor,
+    remote_executor_grpc_stub,
+)
+
+from tffcxr import errors
+from tffcxr.runtime import native_launcher
+
+_logger = logging.getLogger(__name__)
+
+ISOLATIONS = ("auto", "namespace", "loopback", "none")
+
+_ROOT = pathlib.Path(__file__).resolve().parents[2]
+_START = (
+    f"import sys; sys.path.insert(0, {str(_ROOT)!r}); "
+    "from tffcxr.runtime import native_launcher; sys.exit(native_launcher.main())"
+)
+_START_SECONDS = 60.0
+_END_SECONDS = 5.0
+_MAX_RESTARTS = 3
+_MAX_MESSAGE_BYTES = 2 * 1000 * 1000 * 1000
+_CHANNEL_OPTIONS = [
+    ("grpc.max_message_length", _MAX_MESSAGE_BYTES),
+    ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
+    ("grpc.client_idle_timeout_ms", 2**31 - 1),  # The worker's values belong to the connection.
+]
+
+
+class _Stub(remote_executor_grpc_stub.RemoteExecutorGrpcStub):
+    """TFF's stub, except that values in a worker that has ended need no disposal."""
+
+    def dispose(self, request: Any) -> Any:
+        try:
+            return super().dispose(request)
+        except (grpc.RpcError, ValueError):  # ValueError: the channel is closed.
+            return None
+
+    def dispose_executor(self, request: Any) -> Any:
+        try:
+            return super().dispose_executor(request)
+        except (grpc.RpcError, ValueError):
+            return None
+
+
+class Worker:
+    """One launcher with its `worker_binary`, from start to stop.
+
+    Attributes:
+      stub: what TFF's remote executor talks to.
+      log_file: where the worker's output goes.
+    """
+
+    def __init__(
+        self, log_file: pathlib.Path | None, isolation: str, max_concurrent_calls: int
+    ) -> None:
+        self._owner = os.getpid()
+        self._folder = pathlib.Path(tempfile.mkdtemp(prefix="tffcxr-"))  # Mode 0700.
+        self.log_file = log_file or self._folder / "worker.log"
+        self.log_file.parent.mkdir(parents=True, exist_ok=True)
+        socket = self._folder / "socket"
+        command = [
+            *(sys.executable, "-I", "-S", "-c", _START),
+            f"--program={self._owner}",
+            f"--socket={socket}",
+            f"--isolation={isolation}",
+            f"--worker={pathlib.Path(tff.__file__).parent / 'data' / 'worker_binary'}",
+            f"--max_concurrent_computation_calls={max_concurrent_calls}",
+        ]
+        with self.log_file.open("ab") as log:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # A Ctrl-C at the terminal is not for the worker.
+            )
+        self._channel: grpc.Channel | None = None
+        atexit.register(self.stop)
+        deadline = time.monotonic() + _START_SECONDS
+        self._wait(socket.exists, deadline)
+        self._channel = grpc.insecure_channel(f"unix:{socket}", _CHANNEL_OPTIONS)
+        self.stub = _Stub(self._channel)
+        self._wait(lambda: self.stub.is_ready, deadline)
+
+    def _wait(self, ready: Callable[[], bool], deadline: float) -> None:
+        while not ready():
+            status = self._process.poll()
+            if status is None and time.monotonic() < deadline:
+                time.sleep(0.01)
+                continue
+            log = self.log_tail()
+            self.stop()
+            if status == native_launcher.EXIT_NOT_ISOLATED:
+                raise errors.InputError(
+                    "the native worker listens on every network interface without "
+                    "authentication, and this system offers no way to confine it without root "
+                    f"({log}); use the device executor, or isolation='none' to accept this"
+                )
+            raise RuntimeError(f"TFF's native worker did not start: {log}")
+
+    def log_tail(self) -> str:
+        """The last lines of the worker's output, on one line."""
+        text = self.log_file.read_text(encoding="utf-8", errors="replace")
+        return "; ".join(text.splitlines()[-5:])
+
+    def has_ended(self, within: float = 0.0) -> bool:
+        """Whether the worker has ended, waiting up to `within` seconds for that."""
+        try:
+            self._process.wait(within)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def stop(self) -> None:
+        """Ends the worker and removes its folder. Harmless when repeated."""
+        if os.getpid() != self._owner:
+            return  # A forked child inherits the exit handler, but not the worker.
+        atexit.unregister(self.stop)
+        self._process.kill()  # The kernel kills the worker with its launcher.
+        self._process.wait()
+        if self._channel is not None:
+            self._channel.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+class _WorkerExecutors(executor_factory.ExecutorFactory):
+    """Remote executors, one per number of clients, on a worker started when first needed."""
+
+    def __init__(self, start: Callable[[], Worker], default_clients: int) -> None:
+        self._start = start
+        self._default_clients = default_clients
+        self._executors: dict[int, remote_executor.RemoteExecutor] = {}
+        self.worker: Worker | None = None
+
+    def create_executor(self, cardinalities: Any) -> remote_executor.RemoteExecutor:
+        if self.worker is None:
+            self.worker = self._start()
+        clients = cardinalities.get(tff.CLIENTS, self._default_clients)
+        if clients not in self._executors:
+            executor = remote_executor.RemoteExecutor(self.worker.stub)
+            executor.set_cardinalities({tff.CLIENTS: clients})
+            self._executors[clients] = executor
+        return self._executors[clients]
+
+    def clean_up_executor(self, cardinalities: Any) -> None:
+        clients = cardinalities.get(tff.CLIENTS, self._default_clients)
+        executor = self._executors.pop(clients, None)
+        if executor is not None:
+            executor.close()
+
+    def stop(self) -> None:
+        """Ends the worker; the next executor starts another."""
+        if self.worker is not None:
+            self.worker.stop()
+        self.worker = None
+        self._executors.clear()
+
+
+class NativeContext(tff.framework.SyncContext):
+    """TFF's native execution context on a tamed worker.
+
+    A computation during which the worker dies is repeated on a new one, at most three times.
+    """
+
+    def __init__(self, executors: _WorkerExecutors) -> None:
+        self._executors = executors
+        self._context = async_execution_context.AsyncExecutionContext(
+            executor_fn=executors,
+            compiler_fn=compiler.desugar_and_transform_to_native,
+            transform_args=tensorflow_computation.transform_args,
+            transform_result=tensorflow_computation.transform_result,
+        )
+        self._runner = async_utils.AsyncThreadRunner()
+
+    @property
+    def worker(self) -> Worker | None:
+        """The running worker, None before the first computation."""
+        return self._executors.worker
+
+    def invoke(self, comp: Any, arg: Any) -> Any:
+        """Runs `comp` on `arg`.
+
+        Raises:
+          RuntimeError: the worker died again on every repetition.
+        """
+        # TFF's own loop around `invoke` would repeat for ever, whatever the reason.
+        once = async_execution_context.AsyncExecutionContext.invoke.__wrapped__
+        for repetition in range(_MAX_RESTARTS + 1):
+            try:
+                return self._runner.run_coro_and_return_result(once(self._context, comp, arg))
+            except executors_errors.RetryableError:
+                worker = self._executors.worker
+                if worker is None or not worker.has_ended(within=_END_SECONDS):
+                    raise  # The computation's own failure.
+                log = worker.log_tail()
+                self._executors.stop()
+                _logger.warning("the native worker ended (%s)", log)
+            if repetition < _MAX_RESTARTS:
+                _logger.warning("starting it again and repeating the computation")
+        raise RuntimeError(f"the native worker ended {_MAX_RESTARTS + 1} times in a row: {log}")
+
+    def close(self) -> None:
+        """Ends the worker. A later computation starts another."""
+        self._executors.stop()
+
+
+def native_context(
+    log_file: pathlib.Path | None = None,
+    *,
+    isolation: str = "auto",
+    default_clients: int = 0,
+    max_concurrent_calls: int = -1,
+) -> NativeContext:
+    """Makes a context that runs computations in TFF's C++ worker, started when first needed.
+
+    Args:
+      log_file: receives the worker's output, appended; None drops it when the worker ends.
+      isolation: how the worker is kept from the network: "namespace" (its own network namespace:
+        nobody but this program reaches it, and it reaches nobody), "loopback" (a seccomp filter:
+        nobody on another machine reaches it), "auto" (the first of these that the system
+        allows) or "none" (as TFF does: everybody reaches it).
+      default_clients: number of clients where the arguments do not tell.
+      max_concurrent_calls: how many calls of one computation run at once; no limit if negative.
+
+    Raises:
+      errors.InputError: `isolation` is none of these; on the first computation, the system allows
+        none of the ways to isolate.
+    """
+    if isolation not in ISOLATIONS:
+        raise errors.InputError(f"isolation: expected one of {ISOLATIONS}, found {isolation!r}")
+    return NativeContext(
+        _WorkerExecutors(
+            lambda: Worker(log_file, isolation, max_concurrent_calls), default_clients
+        )
+    )
