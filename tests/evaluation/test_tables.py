@@ -1,0 +1,127 @@
+"""Tests of evaluation.tables: the row's columns, and a file that is never half written."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tffcxr import errors
+from tffcxr.evaluation import tables
+
+NAN = float("nan")
+
+
+def _row(seed=0, **more):
+    generator = np.random.default_rng(seed)
+    labels = np.repeat([0.0, 1.0], 20)
+    scores = np.clip(generator.normal(0.3 + 0.4 * labels, 0.2), 0, 1)
+    baseline = np.clip(generator.normal(0.3 + 0.3 * labels, 0.2), 0, 1)
+    return tables.result_row(
+        "Pneumothorax", "standard", "federated", "test", labels, scores, 0.5,
+        baseline_scores=baseline, replicates=100, **more,
+    )  # fmt: skip
+
+
+def test_row_has_the_published_names_and_counts():
+    labels = np.array([NAN] + [0.0] * 12 + [1.0] * 6)
+    scores = np.linspace(0, 0.9, 19)
+    patients = np.array(["x"] + [f"p{index // 2}" for index in range(18)])
+    row = tables.result_row(
+        "Lung Opacity", "standard", "site", "test", labels, scores, 0.5,
+        groups=patients, replicates=50, client="opacity",
+    )  # fmt: skip
+    assert (row["images"], row["positives"], row["patients"]) == (18, 6, 9)
+    assert row["client"] == "opacity"
+    assert row["threshold"] == 0.5
+    assert row["operating_point"] == "youden on validation"
+    assert row["interval"] == "95 % percentile interval, 50 bootstrap replicates of patients"
+    assert np.isnan([row["p_ttest"], row["p_delong"], row["auroc_low"]]).all()
+    fixed = {"task", "model", "training", "split", "images", "loss", "accuracy", "sensitivity"}
+    fixed |= {"specificity", "aupr", "auroc", "auroc_low", "auroc_high", "p_ttest", "p_delong"}
+    assert fixed <= row.keys()
+
+
+def test_row_compares_with_the_baseline():
+    row = _row()
+    assert row["auroc_low"] < row["auroc"] < row["auroc_high"]
+    assert 0 < row["p_delong"] < 1
+    assert 0 <= row["p_ttest"] < row["p_delong"]
+
+
+def test_a_further_column_cannot_replace_a_metric():
+    with pytest.raises(ValueError, match="auroc"):
+        _row(auroc=0.99)
+
+
+def test_file_is_sorted_and_nan_is_null(tmp_path):
+    rows = [
+        {"task": "B", "model": "m", "training": "site", "split": "test", "auroc": NAN},
+        {"task": "A", "model": "m", "training": "site", "split": "test", "auroc": np.float32(0.5)},
+        {
+            "task": "A",
+            "model": "m",
+            "training": "federated",
+            "split": "test",
+            "images": np.int64(3),
+        },
+    ]
+    path = tables.write_metrics(tmp_path, "cheXviz", rows)
+    table = json.loads(path.read_text())
+    assert table["recipe"] == "cheXviz"
+    assert table["complete"] is True
+    assert [(row["task"], row["training"]) for row in table["rows"]] == [
+        ("A", "federated"), ("A", "site"), ("B", "site"),
+    ]  # fmt: skip
+    assert table["rows"][0]["images"] == 3
+    assert table["rows"][2]["auroc"] is None
+    text = path.read_bytes()
+    tables.write_metrics(tmp_path, "cheXviz", reversed(rows))
+    assert path.read_bytes() == text
+    assert np.isnan(tables.read_metrics(tmp_path)["rows"][2]["auroc"])
+
+
+def test_round_trip_of_a_real_row(tmp_path):
+    row = _row()
+    tables.write_metrics(tmp_path, "cheXviz", [row], complete=False)
+    table = tables.read_metrics(tmp_path)
+    assert table["complete"] is False
+    assert table["rows"] == [row]
+
+
+def test_failed_write_leaves_the_old_file_and_no_debris(tmp_path, monkeypatch):
+    tables.write_metrics(tmp_path, "cheXviz", [{"task": "A"}])
+
+    def full_disk(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        tables.write_metrics(tmp_path, "cheXviz", [{"task": "B"}])
+    assert tables.read_metrics(tmp_path)["rows"] == [{"task": "A"}]
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.json"]
+
+
+@pytest.mark.parametrize(
+    "text", ["", '{"rows": [', "[]", '{"rows": {"task": "A"}}', '{"rows": [1]}']
+)
+def test_damaged_file_is_one_line(tmp_path, text):
+    (tmp_path / "metrics.json").write_text(text)
+    with pytest.raises(errors.InputError, match="metrics.json") as caught:
+        tables.read_metrics(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_file_is_named(tmp_path):
+    with pytest.raises(errors.InputError, match="metrics.json, found No such file"):
+        tables.read_metrics(tmp_path)
+
+
+def test_evaluation_needs_no_tensorflow():
+    program = (
+        "import sys\nfrom tffcxr.evaluation import tables\n"
+        "sys.exit(any(name.startswith('tensorflow') for name in sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

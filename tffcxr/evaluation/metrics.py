@@ -1,0 +1,146 @@
+"""Metrics of one finding: loss, accuracy, sensitivity, specificity, AUPR, AUROC, operating point.
+
+The Youden index is from Youden, "Index for rating diagnostic tests", Cancer 3(1), 1950. The
+metrics themselves are scikit-learn's.
+"""
+
+from typing import Callable
+
+import numpy as np
+from sklearn import metrics as sklearn_metrics
+
+from tffcxr.evaluation import inputs
+
+# Probabilities are kept this far from 0 and 1 in the loss, as Keras does, so that one saturated
+# float32 score does not make the loss infinite.
+_LOSS_EPSILON = 1e-7
+
+
+def binary_metrics(labels: np.ndarray, scores: np.ndarray, threshold: float) -> dict[str, float]:
+    """Returns the metrics of one model for one finding.
+
+    An undefined metric is NaN and a warning: sensitivity without a positive image, specificity
+    without a negative one, AUROC and AUPR with one class only, the three that need an operating
+    point if `threshold` is NaN, and everything if no label is known or a score is not finite.
+
+    Args:
+      labels: [N], 1 present, 0 absent, NaN unknown (left out).
+      scores: [N], probabilities in 0..1.
+      threshold: a score of at least this much counts as positive. Choose it on other images:
+        `operating_point(validation_labels, validation_scores)`.
+
+    Returns:
+      `loss` (mean binary cross-entropy in nats), `accuracy`, `sensitivity`, `specificity`,
+      `aupr` (average precision: the step-wise area, without interpolation) and `auroc`.
+
+    Raises:
+      ValueError: for a score outside 0..1 (a logit, say), or arrays that do not fit together.
+    """
+    data = inputs.known(labels, [scores])
+    positive, probabilities = data.positive, data.scores[0]
+    names = ("loss", "accuracy", "sensitivity", "specificity", "aupr", "auroc")
+    values = dict.fromkeys(names, float("nan"))
+    if not positive.size:
+        inputs.undefined("no image has a known label: every metric is undefined")
+        return values
+    if not data.finite:
+        inputs.undefined("a score is not finite (the model diverged): every metric is undefined")
+        return values
+    if probabilities.min() < 0 or probabilities.max() > 1:
+        raise ValueError(
+            "expected probabilities in 0..1, found scores from "
+            f"{probabilities.min():g} to {probabilities.max():g}"
+        )
+    clipped = np.clip(probabilities, _LOSS_EPSILON, 1 - _LOSS_EPSILON)
+    values["loss"] = float(sklearn_metrics.log_loss(positive, clipped, labels=[False, True]))
+    values.update(_at_threshold(positive, probabilities, threshold))
+    if data.has_both_classes:
+        values["aupr"] = float(sklearn_metrics.average_precision_score(positive, probabilities))
+        values["auroc"] = float(sklearn_metrics.roc_auc_score(positive, probabilities))
+    else:
+        inputs.undefined(f"{_one_class(positive)}: AUROC and AUPR are undefined")
+    return values
+
+
+def operating_point(labels: np.ndarray, scores: np.ndarray, rule: str = "youden") -> float:
+    """Returns the threshold that a rule picks on validation data.
+
+    The threshold lies half-way between two neighbouring scores, so that rounding a score does
+    not move an image across it. Of equally good thresholds the lowest is taken, the one with the
+    highest sensitivity.
+
+    Args:
+      labels: [N], 1 present, 0 absent, NaN unknown (left out).
+      scores: [N], higher = more likely present.
+      rule: "youden" maximises sensitivity + specificity - 1; "closest" minimises the distance to
+        the upper left corner of the ROC curve.
+
+    Returns:
+      The threshold; a score of at least this much counts as positive. NaN and a warning with one
+      class only, a score that is not finite, or where no threshold is better than chance.
+
+    Raises:
+      ValueError: for an unknown rule or arrays that do not fit together.
+    """
+    if rule not in _RULES:
+        raise ValueError(f"expected an operating point rule of {sorted(_RULES)}, found {rule!r}")
+    data = inputs.known(labels, [scores])
+    if not data.has_both_classes:
+        inputs.undefined(f"{_one_class(data.positive)}: the operating point is undefined")
+        return float("nan")
+    if not data.finite:
+        inputs.undefined("a score is not finite: the operating point is undefined")
+        return float("nan")
+    false_positive_rate, sensitivity, thresholds = sklearn_metrics.roc_curve(
+        data.positive, data.scores[0], drop_intermediate=False
+    )
+    # The first point of the curve is "nothing is positive" (threshold infinity), the last is
+    # "everything is": neither tells images apart.
+    specificity = 1 - false_positive_rate[1:-1]
+    sensitivity = sensitivity[1:-1]
+    if not sensitivity.size or (sensitivity + specificity).max() <= 1 + 1e-12:
+        inputs.undefined("no threshold is better than chance: the operating point is undefined")
+        return float("nan")
+    merit = _RULES[rule](sensitivity, specificity)
+    best = int(np.flatnonzero(merit >= merit.max() - 1e-12)[-1])
+    # thresholds[1 + best] is the lowest score that counts as positive, the next one the highest
+    # that does not.
+    return float((thresholds[1 + best] + thresholds[2 + best]) / 2)
+
+
+_RULES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "youden": lambda sensitivity, specificity: sensitivity + specificity - 1,
+    "closest": lambda sensitivity, specificity: -np.hypot(1 - sensitivity, 1 - specificity),
+}
+
+
+def _at_threshold(
+    positive: np.ndarray, probabilities: np.ndarray, threshold: float
+) -> dict[str, float]:
+    """Returns accuracy, sensitivity and specificity at an operating point."""
+    values = dict.fromkeys(("accuracy", "sensitivity", "specificity"), float("nan"))
+    if np.isnan(threshold):
+        inputs.undefined("no operating point: accuracy, sensitivity, specificity are undefined")
+        return values
+    (true_negatives, false_positives), (false_negatives, true_positives) = (
+        sklearn_metrics.confusion_matrix(
+            positive, probabilities >= threshold, labels=[False, True]
+        ).tolist()
+    )
+    positives = true_positives + false_negatives
+    negatives = true_negatives + false_positives
+    values["accuracy"] = (true_positives + true_negatives) / (positives + negatives)
+    if positives:
+        values["sensitivity"] = true_positives / positives
+    else:
+        inputs.undefined("no positive image: sensitivity is undefined")
+    if negatives:
+        values["specificity"] = true_negatives / negatives
+    else:
+        inputs.undefined("no negative image: specificity is undefined")
+    return values
+
+
+def _one_class(positive: np.ndarray) -> str:
+    """Says which class the images lack."""
+    return f"{int(positive.sum())} positive and {int((~positive).sum())} negative images"

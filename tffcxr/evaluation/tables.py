@@ -1,0 +1,178 @@
+"""The rows of `metrics.json`: one trained model on one test set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+import json
+import math
+import os
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from tffcxr import errors
+from tffcxr.evaluation import bootstrap, delong, inputs, metrics
+
+FILE_NAME = "metrics.json"
+
+
+def result_row(
+    task: str,
+    model: str,
+    training: str,
+    split: str,
+    labels: np.ndarray,
+    scores: np.ndarray,
+    threshold: float,
+    *,
+    operating_point: str = "youden on validation",
+    baseline_scores: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
+    replicates: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+    **extra: Any,
+) -> dict[str, Any]:
+    """Returns one row of the results: a trained model on a test set.
+
+    Args:
+      task: the finding.
+      model: the model's name, such as "densenet121".
+      training: "federated", "site" or "pooled".
+      split: the images that are evaluated, such as "test".
+      labels: [N], 1 present, 0 absent, NaN unknown (left out).
+      scores: [N], probabilities in 0..1.
+      threshold: the operating point; a score of at least this much counts as positive.
+      operating_point: by which rule and on which data the threshold was chosen.
+      baseline_scores: [N], the scores of the model to compare with on the same images; None
+        leaves the p-values undefined.
+      groups: [N], the patient of each image; None: every image is a patient.
+      replicates: number of bootstrap replicates, of the interval and of the paired t-test.
+      level: coverage of the interval.
+      seed: of the bootstrap.
+      **extra: further columns, such as `client`.
+
+    Returns:
+      The columns of `metrics.json`: `task`, `model`, `training`, `split`; `images`, `positives`
+      and `patients` with a known label; the metrics of `metrics.binary_metrics`; `auroc_low`,
+      `auroc_high` and `interval`, what kind of interval that is; `p_ttest` and `p_delong` against
+      the baseline; `threshold` and `operating_point`. Undefined numbers are NaN.
+
+    Raises:
+      ValueError: for arrays that do not fit together or scores that are no probabilities.
+    """
+    data = inputs.known(labels, [scores], groups)
+    low, high = bootstrap.auroc_interval(labels, scores, groups, replicates, level, seed)
+    row: dict[str, Any] = {
+        "task": task,
+        "model": model,
+        "training": training,
+        "split": split,
+        "images": int(data.positive.size),
+        "positives": int(data.positive.sum()),
+        "patients": int(np.unique(data.groups).size),
+        **metrics.binary_metrics(labels, scores, threshold),
+        "auroc_low": low,
+        "auroc_high": high,
+        "interval": (
+            f"{100 * level:g} % percentile interval, {replicates} bootstrap replicates of "
+            f"{'images' if groups is None else 'patients'}"
+        ),
+        "threshold": float(threshold),
+        "operating_point": operating_point,
+        "p_ttest": float("nan"),
+        "p_delong": float("nan"),
+    }
+    if baseline_scores is not None:
+        row["p_ttest"] = bootstrap.paired_ttest(
+            labels, scores, baseline_scores, groups, replicates, seed
+        )
+        row["p_delong"] = delong.delong_test(labels, scores, baseline_scores, groups)[1]
+    clash = sorted(row.keys() & extra.keys())
+    if clash:
+        raise ValueError(f"expected further columns with names of their own, found {clash}")
+    return {**row, **extra}
+
+
+def write_metrics(
+    run_dir: str | os.PathLike[str],
+    recipe: str,
+    rows: Iterable[Mapping[str, Any]],
+    complete: bool = True,
+) -> pathlib.Path:
+    """Writes `metrics.json` so that a reader finds the old file or the whole new one.
+
+    Rows are sorted by task, model, split, training and client, keys by name: equal results give
+    equal bytes. Numbers that are not finite become null.
+
+    Args:
+      run_dir: an existing run directory.
+      recipe: the program that ran, such as "cheXviz".
+      rows: from `result_row`.
+      complete: False while results are still to come.
+
+    Returns:
+      The file's path.
+
+    Raises:
+      OSError: if it cannot be written; the old file, if any, is then untouched.
+    """
+    keys = ("task", "model", "split", "training", "client")
+    plain = [{key: _plain(value) for key, value in row.items()} for row in rows]
+    plain.sort(key=lambda row: [str(row.get(key, "")) for key in keys])
+    text = json.dumps(
+        {"recipe": recipe, "rows": plain, "complete": bool(complete)},
+        indent=2,
+        sort_keys=True,
+        allow_nan=False,
+        ensure_ascii=False,
+    )
+    path = pathlib.Path(run_dir) / FILE_NAME
+    _write_atomically(path, text + "\n")
+    return path
+
+
+def read_metrics(run_dir: str | os.PathLike[str]) -> dict[str, Any]:
+    """Returns the contents of `metrics.json`; null in a row is NaN again.
+
+    Raises:
+      errors.InputError: if the file is missing or is no such table.
+    """
+    path = pathlib.Path(run_dir) / FILE_NAME
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise errors.InputError(f"expected results in {path}, found {error.strerror}") from error
+    except ValueError as error:
+        raise errors.InputError(f"expected JSON in {path}, found {error}") from error
+    rows = table.get("rows") if isinstance(table, dict) else None
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise errors.InputError(f"expected an object with a list of rows in {path}")
+    table["rows"] = [
+        {key: float("nan") if value is None else value for key, value in row.items()}
+        for row in rows
+    ]
+    return table
+
+
+def _plain(value: Any) -> Any:
+    """Turns NumPy scalars into Python's, and numbers that are not finite into None."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _write_atomically(path: pathlib.Path, text: str) -> None:
+    """Writes beside the target, flushes to the disk, and renames."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
