@@ -59,6 +59,31 @@ class FederatedProcess:
             }
         )
 
+    def with_model_weights(
+        self, server_state: Any, weights: Sequence[np.ndarray]
+    ) -> tuple[Any, Any]:
+        """States that hold the given model.
+
+        Args:
+          server_state: supplies the optimizer's and the aggregator's state.
+          weights: in the order of `model.weights`.
+
+        Returns:
+          `(server state with its shared weights, client state with its private weights)`.
+        """
+        select = self.partition.select
+        shared = collections.OrderedDict(
+            trainable=select(weights, Group.SHARED_TRAINABLE),
+            statistics=select(weights, Group.SHARED_STATISTICS),
+            constants=select(weights, Group.SHARED_CONSTANTS),
+            learning_rate=server_state["weights"]["learning_rate"],
+        )
+        client_state = collections.OrderedDict(
+            trainable=select(weights, Group.PRIVATE_TRAINABLE),
+            other=select(weights, Group.PRIVATE_OTHER),
+        )
+        return collections.OrderedDict(server_state, weights=shared), client_state
+
     def with_learning_rate(self, server_state: Any, learning_rate: float) -> Any:
         """The same state with another client learning rate for the next round."""
         weights = collections.OrderedDict(

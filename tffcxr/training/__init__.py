@@ -1,0 +1,1 @@
+"""The loop over rounds, its files, and the centralised baseline it is compared with."""

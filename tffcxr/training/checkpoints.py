@@ -1,0 +1,91 @@
+"""Checkpoints of a training: any nest of arrays, one file per round.
+
+A `.npz` file carries a checksum of every array, so a damaged file is recognised when it is read;
+the one before it is used then. TFF's `FileProgramStateManager` is not used here because it writes
+a SavedModel without checksums, whose graph it builds anew for every round.
+"""
+
+from collections.abc import Callable
+import logging
+import pathlib
+import re
+from typing import Any
+import zipfile
+
+import numpy as np
+import tensorflow as tf
+
+from tffcxr.training.files import write_atomically
+
+_NAME = re.compile(r"round_(\d{6})\.npz")
+
+
+class Checkpoints:
+    """The latest checkpoints of one training.
+
+    Args:
+      folder: holds this training's checkpoints and nothing else.
+      keep: how many of the latest to keep, at least 2, so that one damaged file loses one round.
+    """
+
+    def __init__(self, folder: pathlib.Path, keep: int = 2):
+        if keep < 2:
+            raise ValueError(f"keep: expected at least 2, found {keep}")
+        self._folder = folder
+        self._keep = keep
+
+    def save(self, round_number: int, state: Any) -> None:
+        """Saves the state after a round, then removes the oldest.
+
+        Raises:
+          OSError: the disk is full or not writable; earlier checkpoints are untouched.
+        """
+        leaves = {f"leaf_{i:05d}": np.asarray(v) for i, v in enumerate(tf.nest.flatten(state))}
+        write_atomically(
+            self._folder / f"round_{round_number:06d}.npz",
+            lambda file: np.savez(file, **leaves),
+        )
+        for old in self._rounds()[: -self._keep]:
+            self._path(old).unlink()
+
+    def load_latest(self, template_of: Callable[[int], Any]) -> tuple[int, Any] | None:
+        """The latest checkpoint that can be read whole.
+
+        Args:
+          template_of: `(round number) -> state` with the structure and shapes of that round's.
+
+        Returns:
+          `(round number, state)`, or None if there is no checkpoint.
+
+        Raises:
+          ValueError: there are checkpoints, but none of them can be read.
+        """
+        rounds = self._rounds()
+        for number in reversed(rounds):
+            try:
+                return number, self._load(self._path(number), template_of(number))
+            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+                logging.warning("checkpoint %s is damaged: %s", self._path(number), error)
+        if rounds:
+            raise ValueError(f"none of the checkpoints in {self._folder} can be read")
+        return None
+
+    def _load(self, path: pathlib.Path, template: Any) -> Any:
+        expected = tf.nest.flatten(template)
+        with np.load(path, allow_pickle=False) as file:
+            if len(file.files) != len(expected):
+                raise ValueError(f"expected {len(expected)} arrays, found {len(file.files)}")
+            leaves = [file[f"leaf_{i:05d}"] for i in range(len(expected))]
+        for leaf, like in zip(leaves, expected):
+            if leaf.shape != np.shape(like):
+                raise ValueError(f"expected shape {np.shape(like)}, found {leaf.shape}")
+        return tf.nest.pack_sequence_as(template, leaves)
+
+    def _rounds(self) -> list[int]:
+        if not self._folder.is_dir():
+            return []
+        matches = (_NAME.fullmatch(path.name) for path in self._folder.iterdir())
+        return sorted(int(match[1]) for match in matches if match)
+
+    def _path(self, round_number: int) -> pathlib.Path:
+        return self._folder / f"round_{round_number:06d}.npz"

@@ -1,0 +1,163 @@
+"""Federated training of one plan over clients."""
+
+import collections
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tffcxr.clients.client_data import ClientData
+from tffcxr.clients.sampling import Sampler
+from tffcxr.learning import optimizers, process
+from tffcxr.learning.partition import batch_norm_layers
+from tffcxr.training.loop import ClientResult, RoundResult, TrainingFailed
+from tffcxr.training.plan import Plan, Stage
+from tffcxr.training.validation import Scorer, Scores, validation_metrics
+
+
+class FederatedTraining:
+    """A `loop.Training` whose rounds are calls of a federated process.
+
+    The state is `<server, clients>`; `clients` maps every client's id to its private weights,
+    which stand here for what a real hospital would keep on its own disk.
+
+    Args:
+      plan: what to train.
+      client_data: the clients' images.
+      sampler: which clients take part in a round.
+      findings: names of the model's outputs, in order.
+    """
+
+    def __init__(
+        self, plan: Plan, client_data: ClientData, sampler: Sampler, findings: Sequence[str]
+    ):
+        self._plan = plan
+        self._data = client_data
+        self._sampler = sampler
+        self._findings = tuple(findings)
+        self._client_ids = tuple(sorted(sampler.client_ids))
+        self._processes: dict[str, process.FederatedProcess] = {}
+        model = plan.build_model(None).keras
+        self._initial_weights = [weight.numpy() for weight in model.weights]
+        self._scorer = Scorer(model, client_data)
+
+    def initial_state(self, round_number: int) -> Any:
+        """See `loop.Training`."""
+        _, stage = self._plan.stage_of(round_number)
+        stage_process = self._process(stage)
+        private = stage_process.initialize_client()
+        return collections.OrderedDict(
+            server=stage_process.initialize(),
+            clients={client: private for client in self._client_ids},
+        )
+
+    def advance(
+        self, state: Any, round_number: int, stage: Stage, learning_rate: float
+    ) -> tuple[Any, RoundResult]:
+        """See `loop.Training`.
+
+        Raises:
+          TrainingFailed: no client of the round has a finite update.
+        """
+        before, _ = self._plan.stage_of(round_number)
+        if before and round_number == before + 1:
+            _, previous = self._plan.stage_of(before)
+            state = self._carry_over(state, self._process(previous), self._process(stage))
+        stage_process = self._process(stage)
+        sampled = self._sampler.sample(round_number)
+        server, private, metrics, per_client = stage_process.next(
+            stage_process.with_learning_rate(state["server"], learning_rate),
+            [
+                collections.OrderedDict(
+                    state=state["clients"][client],
+                    data=self._data.train_dataset(client, round_number, self._plan.local_epochs),
+                )
+                for client in sampled
+            ],
+        )
+        results = tuple(
+            self._client_result(client, measured, stage_process)
+            for client, measured in zip(sampled, per_client, strict=True)
+        )
+        if not any(result.status == "ok" for result in results):
+            causes = "; ".join(f"{result.client}: {result.status}" for result in results)
+            raise TrainingFailed(
+                f"round {round_number}: every client failed ({causes}); a lower learning rate "
+                "may help"
+            )
+        clients = {**state["clients"], **dict(zip(sampled, private, strict=True))}
+        state = collections.OrderedDict(server=server, clients=clients)
+        return state, self._result(state, stage_process, results, metrics)
+
+    def client_weights(self, state: Any) -> dict[str, list[np.ndarray]]:
+        """The final model of every client, each in the order of `model.weights`."""
+        last = self._process(self._plan.stages[-1])
+        return {
+            client: last.model_weights(state["server"], private)
+            for client, private in state["clients"].items()
+        }
+
+    def _result(self, state, stage_process, results, metrics) -> RoundResult:
+        by_client = {
+            client: self._scorer.score(
+                stage_process.model_weights(state["server"], private), client, "validation"
+            )
+            for client, private in state["clients"].items()
+        }
+        return RoundResult(
+            clients=results,
+            train_loss=float(metrics["round"]["loss"]),
+            validation=validation_metrics(Scores.join(list(by_client.values())), self._findings),
+            validation_by_client={
+                client: validation_metrics(scores, self._findings)
+                for client, scores in by_client.items()
+            },
+        )
+
+    def _client_result(self, client: str, measured, stage_process) -> ClientResult:
+        failed, labels = int(measured["failed"]), float(measured["labels"])
+        status = "ok"
+        if failed == -2:
+            status = "loss is not finite"
+        elif failed >= 0:
+            weight = stage_process.partition.weights[failed]
+            status = f"layer {weight.layer} is not finite"
+        loss = float(measured["loss"]) / labels if labels else float("nan")
+        return ClientResult(client, int(measured["images"]), loss, status)
+
+    def _carry_over(self, state, old, new) -> Any:
+        server, clients = new.initialize(), {}
+        for client, private in state["clients"].items():
+            weights = old.model_weights(state["server"], private)
+            server, clients[client] = new.with_model_weights(server, weights)
+        return collections.OrderedDict(server=server, clients=clients)
+
+    def _process(self, stage: Stage) -> process.FederatedProcess:
+        if stage.name not in self._processes:
+            self._processes[stage.name] = self._build(stage)
+        return self._processes[stage.name]
+
+    def _build(self, stage: Stage) -> process.FederatedProcess:
+        plan = self._plan
+        with tf.Graph().as_default():
+            model = plan.build_model(stage.frozen)
+            private = set(model.task) if plan.share == "representation" else set()
+            if plan.batch_norm == "local":
+                private.update(batch_norm_layers(model.keras))
+        rate = stage.schedule.learning_rate
+        return process.build_process(
+            lambda: plan.build_model(stage.frozen).keras,
+            self._initial_weights,
+            private_layers=sorted(private),
+            batch_spec=self._data.element_spec,
+            loss_fn=plan.loss_fn,
+            client_optimizer=plan.client_optimizer(rate),
+            server_optimizer=optimizers.server_optimizer(
+                plan.server_optimizer, plan.server_learning_rate
+            ),
+            learning_rate=rate,
+            aggregator=plan.aggregator,
+            weighting=plan.weighting,
+            proximal=plan.proximal,
+        )

@@ -1,0 +1,45 @@
+"""Files that a killed program never leaves half-written under their final name."""
+
+from collections.abc import Callable
+import json
+import os
+import pathlib
+from typing import Any, BinaryIO
+
+
+def write_atomically(path: pathlib.Path, write: Callable[[BinaryIO], None]) -> None:
+    """Writes a file under a temporary name, flushes it to the disk and renames it.
+
+    Args:
+      path: the final name; its folder is made if need be.
+      write: gets the open binary file.
+
+    Raises:
+      OSError: nothing was written, or not all of it; the file that was there is untouched.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def write_text(path: pathlib.Path, text: str) -> None:
+    """Writes a text file atomically, in UTF-8."""
+    write_atomically(path, lambda file: file.write(text.encode()) and None)
+
+
+def write_json(path: pathlib.Path, value: Any) -> None:
+    """Writes JSON atomically, readable and with sorted keys."""
+    write_text(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")

@@ -1,0 +1,169 @@
+"""The loop over rounds that the federated and the centralised training share.
+
+After every round the metrics are appended to the CSV files and then the state is saved; a resumed
+run starts from the last whole checkpoint and drops the rows of later rounds. All randomness is a
+function of (seed, round, client), so the repeated rounds come out as they did.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+import dataclasses
+import math
+import pathlib
+import time
+from typing import Any, Protocol
+
+from tffcxr.training.checkpoints import Checkpoints
+from tffcxr.training.plan import Plan, Stage
+from tffcxr.training.round_log import RoundLog
+from tffcxr.training.validation import ROUND_METRICS, mean_loss
+
+_ROUND_COLUMNS = (
+    "round",
+    "stage",
+    "seconds",
+    "images",
+    "clients",
+    "failed_clients",
+    "learning_rate",
+    "train_loss",
+)
+CLIENT_COLUMNS = ("round", "client", "images", "train_loss", "status")
+
+
+class TrainingFailed(RuntimeError):
+    """Training cannot go on; the message says in one line why."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ClientResult:
+    """One client's part in a round.
+
+    Attributes:
+      client: its id.
+      images: that it trained on, repetitions included.
+      train_loss: mean over its labels, NaN without one.
+      status: "ok", or why its update was left out.
+    """
+
+    client: str
+    images: int
+    train_loss: float
+    status: str = "ok"
+
+
+@dataclasses.dataclass(frozen=True)
+class RoundResult:
+    """What one round brought.
+
+    Attributes:
+      clients: sorted by id.
+      train_loss: mean over the labels of the clients that succeeded.
+      validation: `<finding>/<metric>`, all clients together.
+      validation_by_client: the same for each client by itself.
+    """
+
+    clients: tuple[ClientResult, ...]
+    train_loss: float
+    validation: Mapping[str, float]
+    validation_by_client: Mapping[str, Mapping[str, float]]
+
+
+class Training(Protocol):
+    """What the loop needs to know of a training."""
+
+    def initial_state(self, round_number: int) -> Any:
+        """A state with the structure that round `round_number` leaves behind."""
+
+    def advance(
+        self, state: Any, round_number: int, stage: Stage, learning_rate: float
+    ) -> tuple[Any, RoundResult]:
+        """Runs one round; the first of a stage takes over the state of the stage before."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Journal:
+    """Where a training leaves its traces.
+
+    Attributes:
+      rounds: the CSV file with a row per round.
+      clients: the CSV file with a row per round and client, or None.
+      checkpoints: the folder of its checkpoints.
+      observers: called after every round with `(row, result, state)`, for progress and
+        TensorBoard; `row` is that of the CSV file.
+    """
+
+    rounds: pathlib.Path
+    clients: pathlib.Path | None
+    checkpoints: pathlib.Path
+    observers: Sequence[Callable[[Mapping[str, Any], RoundResult, Any], None]] = ()
+
+
+def round_columns(findings: Sequence[str]) -> list[str]:
+    """The columns of `rounds.csv`."""
+    measured = [f"{finding}/{name}" for finding in findings for name in ROUND_METRICS]
+    return [*_ROUND_COLUMNS, *measured]
+
+
+def run(training: Training, plan: Plan, findings: Sequence[str], journal: Journal) -> Any:
+    """Trains from the last checkpoint, or from the start, to the end of the plan.
+
+    Returns:
+      The final state.
+
+    Raises:
+      TrainingFailed: every client of a round failed, or the disk is full.
+    """
+    checkpoints = Checkpoints(journal.checkpoints)
+    rounds = RoundLog(journal.rounds, round_columns(findings))
+    clients = RoundLog(journal.clients, CLIENT_COLUMNS) if journal.clients else None
+    restored = checkpoints.load_latest(training.initial_state)
+    done, state = restored if restored else (0, training.initial_state(1))
+    try:
+        losses = [_validation_loss(row) for row in rounds.rewind(done)]
+        if clients:
+            clients.rewind(done)
+        for number in range(done + 1, plan.rounds + 1):
+            started = time.monotonic()
+            before, stage = plan.stage_of(number)
+            rate = stage.schedule.rate(losses[before:])
+            state, result = training.advance(state, number, stage, rate)
+            row = _row(number, stage, rate, result, time.monotonic() - started)
+            rounds.append([row])
+            if clients:
+                clients.append([_client_row(number, client) for client in result.clients])
+            checkpoints.save(number, state)
+            losses.append(mean_loss(result.validation))
+            for observe in journal.observers:
+                observe(row, result, state)
+    except OSError as error:
+        raise TrainingFailed(
+            f"cannot write the run's files: {error.strerror or error} ({error.filename}); "
+            "free some space and start the same command again to go on"
+        ) from error
+    return state
+
+
+def _row(
+    number: int, stage: Stage, rate: float, result: RoundResult, seconds: float
+) -> dict[str, Any]:
+    succeeded = [client for client in result.clients if client.status == "ok"]
+    return {
+        "round": number,
+        "stage": stage.name,
+        "seconds": round(seconds, 3),
+        "images": sum(client.images for client in succeeded),
+        "clients": len(succeeded),
+        "failed_clients": len(result.clients) - len(succeeded),
+        "learning_rate": rate,
+        "train_loss": result.train_loss,
+        **result.validation,
+    }
+
+
+def _client_row(number: int, client: ClientResult) -> dict[str, Any]:
+    return {"round": number, **dataclasses.asdict(client)}
+
+
+def _validation_loss(row: Mapping[str, str]) -> float:
+    values = {name: float(value) for name, value in row.items() if name.endswith("/loss")}
+    return mean_loss(values) if values else math.nan

@@ -1,0 +1,128 @@
+"""What is trained, in frozen objects that check themselves: stages, local training, federation."""
+
+from collections.abc import Callable
+import dataclasses
+from typing import Any, Literal
+
+import tensorflow as tf
+
+from tffcxr.errors import InputError
+from tffcxr.learning import optimizers
+from tffcxr.learning.local_training import LossFn
+from tffcxr.learning.schedules import Schedule
+
+BATCH_NORM_POLICIES = ("aggregate", "local", "frozen", "group")
+
+
+@dataclasses.dataclass(frozen=True)
+class BlockedModel:
+    """A Keras model and the names of its top-level layers by block.
+
+    Attributes:
+      keras: maps images [B, S, S, 1] to logits [B, F].
+      task: the layers of the task block; all others are the representation block.
+    """
+
+    keras: tf.keras.Model
+    task: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """Some rounds with one set of trainable layers and one schedule.
+
+    Attributes:
+      name: shown in the progress and in `rounds.csv`, such as "head".
+      rounds: how many, at least 1.
+      schedule: the client learning rate by round, counted from the start of the stage.
+      frozen: "representation" trains the task block alone.
+    """
+
+    name: str
+    rounds: int
+    schedule: Schedule
+    frozen: Literal[None, "representation"] = None
+
+    def __post_init__(self):
+        if self.rounds < 1:
+            raise InputError(f"{self.name} rounds: expected at least 1, found {self.rounds}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """Everything about a training except its data and its seed.
+
+    Attributes:
+      build_model: `(frozen) -> BlockedModel`, the same initial weights at every call.
+      stages: in order.
+      loss_fn: see `LossFn`.
+      local_epochs: passes over its own images that a client makes in a round.
+      optimizer: a name of `optimizers.CLIENT_OPTIMIZERS`.
+      momentum: of "sgd".
+      weight_decay: L2 as in PyTorch.
+      server_optimizer: a name of `optimizers.SERVER_OPTIMIZERS`.
+      server_learning_rate: 1 for plain averaging.
+      share: "representation" keeps the task block of every client private, "all" shares it too.
+      batch_norm: "aggregate", "local" (private), "frozen" or "group" (both built into the model).
+      proximal: mu of FedProx.
+      weighting: "examples" or "uniform".
+      aggregator: a `tff.aggregators` factory, or None for the mean.
+    """
+
+    build_model: Callable[[Literal[None, "representation"]], BlockedModel]
+    stages: tuple[Stage, ...]
+    loss_fn: LossFn
+    local_epochs: int = 1
+    optimizer: str = "adam"
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    server_optimizer: str = "average"
+    server_learning_rate: float = 1.0
+    share: Literal["representation", "all"] = "representation"
+    batch_norm: str = "aggregate"
+    proximal: float = 0.0
+    weighting: str = "examples"
+    aggregator: Any = None
+
+    def __post_init__(self):
+        if not self.stages:
+            raise InputError("a plan needs at least one stage, found none")
+        if self.local_epochs < 1:
+            raise InputError(f"local epochs: expected at least 1, found {self.local_epochs}")
+        if self.share not in ("representation", "all"):
+            raise InputError(f"share: expected 'representation' or 'all', found {self.share!r}")
+        if self.batch_norm not in BATCH_NORM_POLICIES:
+            raise InputError(
+                f"batch norm: expected one of {BATCH_NORM_POLICIES}, found {self.batch_norm!r}"
+            )
+        if self.proximal < 0:
+            raise InputError(f"proximal: expected at least 0, found {self.proximal}")
+        if self.weighting not in ("examples", "uniform"):
+            raise InputError(
+                f"weighting: expected 'examples' or 'uniform', found {self.weighting!r}"
+            )
+        self.client_optimizer(1.0)
+        optimizers.server_optimizer(self.server_optimizer, self.server_learning_rate)
+
+    @property
+    def rounds(self) -> int:
+        """Rounds of all stages."""
+        return sum(stage.rounds for stage in self.stages)
+
+    def client_optimizer(self, learning_rate: float):
+        """The optimizer of local training, a `tff.learning.optimizers.Optimizer`."""
+        return optimizers.client_optimizer(
+            self.optimizer,
+            learning_rate,
+            momentum=self.momentum,
+            weight_decay=self.weight_decay,
+        )
+
+    def stage_of(self, round_number: int) -> tuple[int, Stage]:
+        """The stage of a round (counted from 1), and the rounds before that stage."""
+        before = 0
+        for stage in self.stages:
+            if round_number <= before + stage.rounds:
+                return before, stage
+            before += stage.rounds
+        raise ValueError(f"round {round_number} is after the last, {before}")

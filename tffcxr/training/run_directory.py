@@ -1,0 +1,112 @@
+"""A run's folder: whose it is, with which settings, and whether another program is using it."""
+
+from collections.abc import Mapping
+import fcntl
+import json
+import os
+import pathlib
+import shutil
+from typing import Any
+
+from tffcxr.errors import InputError
+from tffcxr.training.files import write_json
+
+_MINIMUM_FREE_BYTES = 200 * 2**20
+
+
+class RunDirectory:
+    """A folder that belongs to one run.
+
+    Use `RunDirectory.open`. The folder stays locked until the program ends, however it ends.
+    """
+
+    def __init__(self, path: pathlib.Path, lock: int):
+        self.path = path
+        self._lock = lock
+
+    @classmethod
+    def open(
+        cls,
+        path: pathlib.Path,
+        recipe: str,
+        settings: Mapping[str, Any],
+        facts: Mapping[str, Any],
+    ) -> "RunDirectory":
+        """Takes an empty folder for a run, or goes on with the run that is in it.
+
+        Args:
+          path: made if it does not exist.
+          recipe: the program's name.
+          settings: everything that the results depend on, as JSON values; must be the same for a
+            run to be resumed.
+          facts: what else `config.json` should tell (versions, the command).
+
+        Raises:
+          InputError: the folder holds something else, a run with other settings (the first
+            difference is named), or cannot be written; or the disk is almost full.
+        """
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            lock = os.open(path / ".lock", os.O_RDWR | os.O_CREAT)
+        except OSError as error:
+            raise InputError(
+                f"--output_dir: expected a folder that can be written, found {path}: "
+                f"{error.strerror}"
+            ) from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise InputError(f"--output_dir: {path} is in use by another run") from error
+        free = shutil.disk_usage(path).free
+        if free < _MINIMUM_FREE_BYTES:
+            raise InputError(
+                f"--output_dir: expected at least {_MINIMUM_FREE_BYTES >> 20} MiB free, "
+                f"found {free >> 20} MiB in {path}"
+            )
+        config = path / "config.json"
+        wanted = {"recipe": recipe, "settings": json.loads(json.dumps(settings))}
+        if config.exists():
+            _check_same(path, _read_config(config), wanted)
+        else:
+            others = sorted(p.name for p in path.iterdir() if p.name != ".lock")
+            if others:
+                raise InputError(
+                    f"--output_dir: expected an empty folder or an earlier run, found "
+                    f"{others[0]!r} in {path}"
+                )
+            write_json(config, {**wanted, **facts})
+        return cls(path, lock)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the run has written its final results."""
+        try:
+            return bool(json.loads((self.path / "metrics.json").read_text())["complete"])
+        except (OSError, ValueError, KeyError):
+            return False
+
+    def close(self) -> None:
+        """Gives the folder free for other programs."""
+        os.close(self._lock)
+
+
+def _read_config(config: pathlib.Path) -> dict[str, Any]:
+    try:
+        return json.loads(config.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{config}: expected the settings of a run, found {error}") from error
+
+
+def _check_same(path: pathlib.Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    if found.get("recipe") != wanted["recipe"]:
+        raise InputError(
+            f"--output_dir: {path} holds a run of {found.get('recipe')}, "
+            f"expected one of {wanted['recipe']}"
+        )
+    before, now = found.get("settings", {}), wanted["settings"]
+    for name in sorted({*before, *now}):
+        if before.get(name) != now.get(name):
+            raise InputError(
+                f"--output_dir: {path} holds a run with {name}={before.get(name)!r}, found "
+                f"{name}={now.get(name)!r}; use the same settings to resume or another folder"
+            )

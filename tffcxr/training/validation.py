@@ -1,0 +1,102 @@
+"""Scores of a model on the images of clients, and the validation metrics of a round."""
+
+from collections.abc import Mapping, Sequence
+import dataclasses
+from typing import Any
+import warnings
+
+import numpy as np
+import tensorflow as tf
+
+from tffcxr.evaluation import metrics
+
+ROUND_METRICS = ("loss", "auroc", "aupr")
+
+
+@dataclasses.dataclass(frozen=True)
+class Scores:
+    """What a model says of some images.
+
+    Attributes:
+      rows: int64 [N], the image's position in its client's records table.
+      clients: object [N], the client that holds the image.
+      labels: float32 [N, F], 1 present, 0 absent, NaN unknown.
+      scores: float32 [N, F], probabilities.
+    """
+
+    rows: np.ndarray
+    clients: np.ndarray
+    labels: np.ndarray
+    scores: np.ndarray
+
+    @classmethod
+    def join(cls, parts: Sequence["Scores"]) -> "Scores":
+        """Puts the scores of several clients one after the other."""
+        return cls(
+            *(
+                np.concatenate([getattr(part, field.name) for part in parts])
+                for field in dataclasses.fields(cls)
+            )
+        )
+
+
+class Scorer:
+    """Runs a model with given weights over the evaluation images of clients.
+
+    Args:
+      model: a Keras model of logits; its weights are overwritten at every call.
+      client_data: a `tffcxr.clients.client_data.ClientData`.
+    """
+
+    def __init__(self, model: tf.keras.Model, client_data: Any):
+        self._model = model
+        self._data = client_data
+        self._predict = tf.function(
+            lambda images: tf.sigmoid(model(images, training=False)), reduce_retracing=True
+        )
+
+    def score(self, weights: Sequence[np.ndarray], client: str, split: str) -> Scores:
+        """Scores one client's images of one split.
+
+        Args:
+          weights: in the order of `model.weights`.
+          client: the client's id.
+          split: "train", "validation" or "test".
+        """
+        for variable, value in zip(self._model.weights, weights, strict=True):
+            variable.assign(value)
+        rows, labels, scores = [], [], []
+        for batch in self._data.evaluation_dataset(client, split):
+            rows.append(batch["rows"].numpy())
+            labels.append(batch["labels"].numpy())
+            scores.append(self._predict(batch["images"]).numpy())
+        width = self._model.output_shape[-1]
+        if not rows:
+            empty = np.zeros((0, width), np.float32)
+            return Scores(np.zeros(0, np.int64), np.zeros(0, object), empty, empty)
+        row = np.concatenate(rows)
+        return Scores(
+            row,
+            np.full(len(row), client, dtype=object),
+            np.concatenate(labels),
+            np.concatenate(scores),
+        )
+
+
+def validation_metrics(scores: Scores, findings: Sequence[str]) -> dict[str, float]:
+    """Loss, AUROC and AUPR per finding as `<finding>/<metric>`, NaN where they are undefined."""
+    values = {}
+    for index, finding in enumerate(findings):
+        with warnings.catch_warnings():
+            # The final tables warn of an undefined metric; once per round would be noise.
+            warnings.simplefilter("ignore")
+            found = metrics.binary_metrics(scores.labels[:, index], scores.scores[:, index], 0.5)
+        values.update({f"{finding}/{name}": found[name] for name in ROUND_METRICS})
+    return values
+
+
+def mean_loss(values: Mapping[str, float]) -> float:
+    """The mean over findings of the validation loss; findings without one are left out."""
+    losses = [value for name, value in values.items() if name.endswith("/loss")]
+    losses = [value for value in losses if not np.isnan(value)]
+    return float(np.mean(losses)) if losses else float("nan")
