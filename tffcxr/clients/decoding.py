@@ -1,0 +1,179 @@
+"""Decodes many images in parallel, in order, with a bounded number of them in memory.
+
+The functions that run in worker processes live here, because this module imports no TensorFlow:
+a worker is ready within a second and small. Workers are spawned, not forked, since a fork of a
+process in which TensorFlow already runs threads can hang.
+"""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Iterable, Iterator, Sequence
+import concurrent.futures
+from concurrent.futures import process
+import dataclasses
+import itertools
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import threading
+from typing import Protocol
+
+import numpy as np
+
+from tffcxr.datasets import images
+from tffcxr.errors import InputError
+
+# One task for a worker is this many images, so that passing messages costs little.
+_CHUNK = 8
+# Tasks handed out ahead of the one that is awaited, per worker.
+_AHEAD = 4
+# With fewer images than this, starting workers takes longer than decoding.
+_WORTH_A_POOL = 64
+
+
+class Annotation(Protocol):
+    """A region of an image, see `tffcxr.datasets.annotations`."""
+
+    def to_array(self) -> np.ndarray:
+        """Returns bool [H, W] in the pixels of the original image."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One image to decode.
+
+    Attributes:
+      path: the image, as in the records table.
+      image_size: side of the square that comes out, in pixels.
+      fit: "pad" or "stretch", see `images.fit_to_square`.
+      annotation: the region to rasterise along with the image, or None.
+    """
+
+    path: str
+    image_size: int
+    fit: str
+    annotation: Annotation | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Decoded:
+    """Pixels of one image, row by row.
+
+    Attributes:
+      image: uint8 [image_size, image_size] as bytes, 0 to 255.
+      mask: the annotation as uint8 [image_size, image_size] of 0 and 1, as bytes, or None.
+    """
+
+    image: bytes
+    mask: bytes | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Rejected:
+    """Why an image cannot be used.
+
+    Attributes:
+      what: "image" or "annotation", whichever is at fault.
+      reason: one line, which may name the file.
+    """
+
+    what: str
+    reason: str
+
+
+def decode(job: Job) -> Decoded | Rejected:
+    """Reads one image, and its annotation if it has one, and fits both to the same square.
+
+    Raises:
+      RuntimeError: the reader failed in a way that it does not know; the message has the path.
+    """
+    try:
+        try:
+            image = images.read_image(job.path)  # [H, W, 1]
+        except (InputError, OSError) as error:
+            return Rejected("image", _one_line(error))
+        pixels = images.fit_to_square(image, job.image_size, job.fit)
+        if job.annotation is None:
+            return Decoded(pixels.tobytes(), None)
+        try:
+            region = job.annotation.to_array()  # [H, W]
+        except (InputError, OSError) as error:
+            return Rejected("annotation", _one_line(error))
+        if region.shape != image.shape[:2]:
+            return Rejected(
+                "annotation",
+                f"expected an annotation of {image.shape[:2]} pixels for {job.path}, "
+                f"found {region.shape}",
+            )
+        mask = images.fit_to_square(region.astype(np.uint8), job.image_size, job.fit, is_mask=True)
+        return Decoded(pixels.tobytes(), mask.tobytes())
+    except Exception as error:
+        raise RuntimeError(f"cannot decode {job.path}") from error
+
+
+def decode_in_order(
+    jobs: Iterable[Job], total: int, workers: int | None = None
+) -> Iterator[Decoded | Rejected]:
+    """Yields the result of every job, in the order of the jobs.
+
+    Args:
+      jobs: what to decode, taken only as fast as results are consumed.
+      total: how many jobs there are; few are decoded in this process.
+      workers: number of processes; None for one per available core. 1 uses this process.
+
+    Raises:
+      InputError: a worker process died, by a file that crashes its decoder or for lack of memory.
+    """
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    processes = min(workers or available or 1, total // _CHUNK)
+    if processes <= 1 or total < _WORTH_A_POOL:
+        yield from map(decode, jobs)
+        return
+    pool = concurrent.futures.ProcessPoolExecutor(
+        processes, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker
+    )
+    try:
+        pending: collections.deque[tuple[list[Job], concurrent.futures.Future]] = (
+            collections.deque()
+        )
+        remaining = iter(jobs)
+        while True:
+            while len(pending) < processes * _AHEAD:
+                chunk = list(itertools.islice(remaining, _CHUNK))
+                if not chunk:
+                    break
+                pending.append((chunk, pool.submit(_decode_chunk, chunk)))
+            if not pending:
+                return
+            chunk, future = pending.popleft()
+            yield from future.result()
+    except process.BrokenProcessPool:
+        raise InputError(
+            f"a decoding process died near {chunk[0].path}: out of memory, or a file that crashes "
+            "its decoder (one worker, in this process, would show which)"
+        ) from None
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _decode_chunk(jobs: Sequence[Job]) -> list[Decoded | Rejected]:
+    return [decode(job) for job in jobs]
+
+
+def _start_worker() -> None:
+    """Leaves Ctrl-C to the parent, and ends the worker when the parent is killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None  # Only ever called in a child.
+
+    def end_with_parent() -> None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
