@@ -1,4 +1,4 @@
-"""Holds the source tree to its formatter, linter and type checker (configured in pyproject.toml)."""
+"""Holds the source tree to its formatter, linter and type checker, set up in pyproject.toml."""
 
 from __future__ import annotations
 
