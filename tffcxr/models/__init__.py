@@ -1,0 +1,1 @@
+"""Keras models of chest X-rays, and nothing federated: builders, losses, weights, export."""

@@ -1,0 +1,162 @@
+"""Builds a model by name: architecture, batch-norm policy, initial weights, frozen block.
+
+Every model is first described by its Keras configuration, which is changed as asked (seeds, group
+norm, frozen layers), and only then made. The same description gives the same layer names and the
+same initial weights eagerly and inside the graph that a TFF computation is traced in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import concurrent.futures
+import copy
+import dataclasses
+import functools
+import logging
+from typing import Any, Literal
+import zlib
+
+import numpy as np
+import tensorflow as tf
+
+from tffcxr.errors import InputError
+from tffcxr.models import densenet
+from tffcxr.models import normalization
+from tffcxr.models import pretrained
+from tffcxr.models import standard
+from tffcxr.models.blocks import CxrModel
+
+TASK_LAYER = "task"
+
+
+@dataclasses.dataclass(frozen=True)
+class _Architecture:
+    trunk: Callable[[int], tf.keras.Model]
+    minimum_image_size: int
+    gradcam_layer: str
+
+
+_ARCHITECTURES = {
+    "standard": _Architecture(standard.trunk, standard.MINIMUM_IMAGE_SIZE, standard.GRADCAM_LAYER),
+    "densenet121": _Architecture(
+        densenet.trunk, densenet.MINIMUM_IMAGE_SIZE, densenet.GRADCAM_LAYER
+    ),
+}
+
+NAMES: tuple[str, ...] = tuple(_ARCHITECTURES)
+
+
+def minimum_image_size(name: str) -> int:
+    """Smallest height and width, in pixels, that the model takes.
+
+    Raises:
+      InputError: the name is not one of `NAMES`.
+    """
+    return _architecture(name).minimum_image_size
+
+
+def build(
+    name: str,
+    image_size: int,
+    outputs: int,
+    weights: str = "none",
+    batch_norm: normalization.Policy = "aggregate",
+    seed: int = 0,
+    frozen: Literal[None, "representation"] = None,
+) -> CxrModel:
+    """Builds a model of chest X-rays.
+
+    Args:
+      name: one of `NAMES`.
+      image_size: height and width of the images in pixels.
+      outputs: number of findings, the width of the task block.
+      weights: "none" (random from `seed`), "imagenet" (keras-cv's, downloaded) or the path of a
+        model file; see `pretrained`. Both pretrained kinds fill the representation block; the
+        task block is always new.
+      batch_norm: "aggregate" and "local" leave batch norm as it is (which of its weights travel
+        is for the federated process to say), "frozen" keeps it in inference mode, "group" puts
+        group norm in its place. A model without batch norm (standard) is the same under all four;
+        asking for one of the last three is logged.
+      seed: the initial weights are a function of it, of the layer's name and of the architecture.
+      frozen: "representation" trains the task block alone: the base's weights stay, and its batch
+        norm runs in inference mode.
+
+    Returns:
+      The model. With `weights="none"` it can also be built inside a `tf.Graph`.
+
+    Raises:
+      InputError: an unknown name, an image size below `minimum_image_size(name)`, no outputs, or
+        weights that cannot be had or do not fit.
+    """
+    minimum = minimum_image_size(name)
+    if image_size < minimum:
+        raise InputError(
+            f"model {name} needs an image size of at least {minimum}, found {image_size}"
+        )
+    if outputs < 1:
+        raise InputError(f"a model needs at least one output, found {outputs}")
+    normalization.check_policy(batch_norm)
+    if frozen not in (None, "representation"):
+        raise InputError(f"frozen must be None or 'representation', found {frozen!r}")
+
+    config = copy.deepcopy(_config(name, image_size, outputs))
+    if not normalization.apply(config, batch_norm) and batch_norm != "aggregate":
+        logging.warning("model %s has no batch norm: %s changes nothing", name, batch_norm)
+    _set_seeds(config, seed)
+    if frozen:
+        _freeze(config)
+    model = _with_blocks(tf.keras.Model.from_config(config), _architecture(name).gradcam_layer)
+    if weights != "none":
+        pretrained.load(model, name, weights)
+    return model
+
+
+def _architecture(name: str) -> _Architecture:
+    if name not in _ARCHITECTURES:
+        raise InputError(f"model must be one of {', '.join(NAMES)}, found {name!r}")
+    return _ARCHITECTURES[name]
+
+
+@functools.lru_cache(maxsize=None)
+def _config(name: str, image_size: int, outputs: int) -> dict[str, Any]:
+    """Describes the whole model; callers change a copy.
+
+    A thread of its own has no default graph, so the architecture is built eagerly even if the
+    caller is tracing: keras-cv cannot be built inside a plain `tf.Graph`.
+    """
+
+    def describe() -> dict[str, Any]:
+        trunk = _architecture(name).trunk(image_size)
+        # The loss and the sigmoid need float32, whatever the precision of the trunk.
+        logits = tf.keras.layers.Dense(outputs, dtype="float32", name=TASK_LAYER)(trunk.output)
+        return tf.keras.Model(trunk.input, logits, name=name).get_config()
+
+    with concurrent.futures.ThreadPoolExecutor(1) as executor:
+        return executor.submit(describe).result()
+
+
+def _set_seeds(config: dict[str, Any], seed: int) -> None:
+    """Seeds every random initializer by layer, so that layers differ and builds do not."""
+    for layer in config["layers"]:
+        name = layer["config"]["name"]
+        sequence = np.random.SeedSequence([seed, zlib.crc32(name.encode())])
+        layer_seed = int(sequence.generate_state(1)[0] >> 1)  # fits a signed 32-bit integer
+        for value in layer["config"].values():
+            if isinstance(value, dict) and "seed" in value.get("config", {}):
+                value["config"]["seed"] = layer_seed
+
+
+def _freeze(config: dict[str, Any]) -> None:
+    for layer in config["layers"]:
+        if layer["config"]["name"] != TASK_LAYER and "trainable" in layer["config"]:
+            layer["config"]["trainable"] = False
+
+
+def _with_blocks(model: tf.keras.Model, gradcam_layer: str) -> CxrModel:
+    names = [layer.name for layer in model.layers if layer.weights]
+    return CxrModel(
+        keras=model,
+        representation=tuple(name for name in names if name != TASK_LAYER),
+        task=(TASK_LAYER,),
+        gradcam_layer=gradcam_layer,
+    )
