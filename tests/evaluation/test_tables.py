@@ -47,6 +47,7 @@ def test_row_has_the_published_names_and_counts():
 def test_row_compares_with_the_baseline():
     row = _row()
     assert row["auroc_low"] < row["auroc"] < row["auroc_high"]
+    assert row["baseline"] == "site"
     assert 0 < row["p_delong"] < 1
     assert 0 <= row["p_ttest"] < row["p_delong"]
 

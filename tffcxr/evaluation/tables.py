@@ -28,6 +28,7 @@ def result_row(
     *,
     operating_point: str = "youden on validation",
     baseline_scores: np.ndarray | None = None,
+    baseline: str = "site",
     groups: np.ndarray | None = None,
     replicates: int = 1000,
     level: float = 0.95,
@@ -47,6 +48,7 @@ def result_row(
       operating_point: by which rule and on which data the threshold was chosen.
       baseline_scores: [N], the scores of the model to compare with on the same images; None
         leaves the p-values undefined.
+      baseline: the `training` of that model.
       groups: [N], the patient of each image; None: every image is a patient.
       replicates: number of bootstrap replicates, of the interval and of the paired t-test.
       level: coverage of the interval.
@@ -57,7 +59,7 @@ def result_row(
       The columns of `metrics.json`: `task`, `model`, `training`, `split`; `images`, `positives`
       and `patients` with a known label; the metrics of `metrics.binary_metrics`; `auroc_low`,
       `auroc_high` and `interval`, what kind of interval that is; `p_ttest` and `p_delong` against
-      the baseline; `threshold` and `operating_point`. Undefined numbers are NaN.
+      `baseline`; `threshold` and `operating_point`. Undefined numbers are NaN.
 
     Raises:
       ValueError: for arrays that do not fit together or scores that are no probabilities.
@@ -85,6 +87,7 @@ def result_row(
         "p_delong": float("nan"),
     }
     if baseline_scores is not None:
+        row["baseline"] = baseline
         row["p_ttest"] = bootstrap.paired_ttest(
             labels, scores, baseline_scores, groups, replicates, seed
         )

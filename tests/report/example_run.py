@@ -1,0 +1,140 @@
+"""A run directory with made-up numbers, as a finished run leaves it."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+
+import numpy as np
+import pandas as pd
+
+from tffcxr.evaluation import metrics
+from tffcxr.evaluation import tables
+from tffcxr.report import style
+
+TASKS = {"Lung Opacity": "opacity", "Pneumothorax": "pneumothorax"}
+_TRAININGS = {"site": 1.6, "pooled": 1.9, "federated": 1.8}
+_SIZE = 64
+
+
+def write(run_dir: pathlib.Path, images: int = 160, rounds: int = 12) -> pathlib.Path:
+    """Writes every file that a report reads."""
+    generator = np.random.default_rng(0)
+    _write_config(run_dir, rounds)
+    _write_rounds(run_dir, rounds, generator)
+    _write_results(run_dir, images, generator)
+    _write_explanations(run_dir, generator)
+    (run_dir / "models").mkdir()
+    (run_dir / "models" / "multi_task.keras").write_bytes(b"only its name is read")
+    return run_dir
+
+
+def _write_config(run_dir, rounds):
+    config = {
+        "recipe": "cheXviz",
+        "command": ["./bazelw", "run", "//experiments:cheXviz", "--", "--output_dir=my run"],
+        "model": "standard",
+        "image_size": 64,
+        "rounds": rounds,
+        "learning_rate": 1e-3,
+        "seed": 0,
+        "versions": {"tensorflow": "2.14.1", "numpy": "1.25.2"},
+        "sites": {
+            "opacity": {"loader": "rsna", "path": "phantoms/rsna", "finding": "Lung Opacity",
+                        "train": 420, "validation": 60, "test": 160},
+            "pneumothorax": {"loader": "siim", "path": "phantoms/siim", "finding": "Pneumothorax",
+                             "train": 410, "validation": 60, "test": 160},
+        },
+    }  # fmt: skip
+    (run_dir / "config.json").write_text(json.dumps(config))
+
+
+def _write_rounds(run_dir, rounds, generator):
+    number = np.arange(1, rounds + 1)
+    falling = 0.25 + 0.4 * np.exp(-number / 4)
+    table = pd.DataFrame(
+        {
+            "round": number, "seconds": 12.5, "images": 830, "clients": 2,
+            "failed_clients": (number == 5).astype(int), "learning_rate": 1e-3,
+            "train_loss": falling, "stage": np.where(number <= 4, "head", "fine-tuning"),
+        }
+    )  # fmt: skip
+    clients = []
+    for shift, (task, client) in enumerate(TASKS.items()):
+        noise = generator.normal(0, 0.01, rounds)
+        table[f"{task}/loss"] = falling + 0.05 + 0.02 * shift + noise
+        table[f"{task}/auroc"] = 0.93 - 0.35 * np.exp(-number / 3) - 0.02 * shift + noise
+        failed = (number == 5) & (client == "opacity")
+        clients.append(
+            pd.DataFrame(
+                {
+                    "round": number, "client": client, "images": 415,
+                    "train_loss": np.where(failed, np.nan, falling + 0.03 * shift + noise),
+                    "status": np.where(failed, "not finite: conv_2/kernel", "ok"),
+                }
+            )  # fmt: skip
+        )
+    table.to_csv(run_dir / "rounds.csv", index=False)
+    pd.concat(clients).to_csv(run_dir / "clients.csv", index=False)
+
+
+def _write_results(run_dir, images, generator):
+    rows, predictions = [], []
+    for task, client in TASKS.items():
+        labels = np.repeat([0.0, 1.0], [images - images // 3, images // 3])
+        evidence = generator.normal(size=images)
+        scores = {
+            training: 1 / (1 + np.exp(-(d * (2 * labels - 1) + 1.2 * evidence
+                                        + generator.normal(0, 0.8, images))))
+            for training, d in _TRAININGS.items()
+        }  # fmt: skip
+        for training, of_model in scores.items():
+            rows.append(
+                tables.result_row(
+                    task, "standard", training, "test", labels, of_model,
+                    metrics.operating_point(labels[::2], of_model[::2]),
+                    baseline_scores=scores["site"] if training == "federated" else None,
+                    groups=np.arange(images) // 2, replicates=200, client=client,
+                )  # fmt: skip
+            )
+            predictions.append(
+                pd.DataFrame(
+                    {
+                        "task": task, "training": training, "client": client, "split": "test",
+                        "row": np.arange(images), "label": labels, "score": of_model,
+                    }
+                )  # fmt: skip
+            )
+    tables.write_metrics(run_dir, "cheXviz", rows)
+    pd.concat(predictions).to_csv(run_dir / "predictions.csv", index=False)
+
+
+def _write_explanations(run_dir, generator):
+    (run_dir / "explanations").mkdir()
+    y, x = np.mgrid[0:1:_SIZE * 1j, 0:1:_SIZE * 1j]
+    lungs = sum(((x - c) / 0.18) ** 2 + ((y - 0.5) / 0.33) ** 2 < 1 for c in (0.28, 0.72)) > 0
+    rows = []
+    for task in TASKS:
+        for case in range(3):
+            cx, cy = generator.choice([0.28, 0.72]), generator.uniform(0.35, 0.65)
+            annotation = (abs(x - cx) < 0.09) & (abs(y - cy) < 0.11)
+            image = np.where(lungs, 70, 170) + 60 * annotation + generator.normal(0, 8, lungs.shape)
+            heat = {
+                training: np.exp(-((x - cx - off) ** 2 + (y - cy) ** 2) / 0.02).astype(np.float32)
+                for training, off in (("site", 0.15), ("federated", 0.03))
+            }
+            file = f"explanations/{style.slug(task)}_{case}.npz"
+            np.savez_compressed(
+                run_dir / file, image=np.clip(image, 0, 255).astype(np.uint8), lungs=lungs,
+                annotation=annotation, **{f"heat_{name}": h for name, h in heat.items()},
+            )  # fmt: skip
+            for training, of_model in heat.items():
+                rows.append(
+                    {
+                        "task": task, "case": case, "training": training, "score": 0.9,
+                        "file": file,
+                        "heat_in_lungs": of_model[lungs].sum() / of_model.sum(),
+                        "heat_in_annotation": of_model[annotation].sum() / of_model.sum(),
+                    }
+                )  # fmt: skip
+    pd.DataFrame(rows).to_csv(run_dir / "explanations.csv", index=False)

@@ -1,0 +1,59 @@
+"""What all figures share: type, size, and how they become a PNG."""
+
+from __future__ import annotations
+
+import io
+
+import matplotlib
+from matplotlib import axes as matplotlib_axes
+from matplotlib import figure as matplotlib_figure
+from matplotlib.backends import backend_agg
+
+_STYLE = {
+    "font.family": ["DejaVu Sans"],
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#444444",
+    "axes.labelcolor": "#222222",
+    "axes.grid": True,
+    "grid.color": "#E4E4E4",
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "lines.linewidth": 1.6,
+}
+_DOTS_PER_INCH = 150
+
+
+def style() -> matplotlib.RcParams:
+    """Returns the context in which a figure is built, so that no global setting changes."""
+    return matplotlib.rc_context(_STYLE)
+
+
+def panels(
+    rows: int, columns: int, width: float, height: float
+) -> tuple[matplotlib_figure.Figure, list[list[matplotlib_axes.Axes]]]:
+    """Returns a figure with a grid of panels; `width` and `height` are a panel's, in inches.
+
+    The figure is made without pyplot, which would keep every figure in a global list.
+    """
+    figure = matplotlib_figure.Figure(
+        figsize=(width * columns, height * rows), layout="constrained", facecolor="white"
+    )
+    backend_agg.FigureCanvasAgg(figure)
+    return figure, figure.subplots(rows, columns, squeeze=False).tolist()
+
+
+def png(figure: matplotlib_figure.Figure) -> bytes:
+    """Returns a figure as PNG."""
+    buffer = io.BytesIO()
+    # Without the version of matplotlib, equal results give equal bytes.
+    figure.savefig(buffer, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": None})
+    return buffer.getvalue()

@@ -1,0 +1,119 @@
+"""Where the models look: heat maps of the baseline beside those of the federated model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from matplotlib import axes as matplotlib_axes
+from matplotlib import cm
+from matplotlib import figure as matplotlib_figure
+from matplotlib import lines
+import numpy as np
+
+from tffcxr.report import figures
+from tffcxr.report import run_directory
+from tffcxr.report import style
+
+# More rows than this are no longer looked at.
+MAXIMUM_CASES = 8
+_ANNOTATION_COLOUR = "#00E5FF"
+_LUNGS_COLOUR = "#FFFFFF"
+_COLOUR_MAP = "inferno"
+_STRONGEST_OVERLAY = 0.65
+
+
+def draw(cases: Sequence[run_directory.Explanation]) -> matplotlib_figure.Figure:
+    """Draws one row per case: the image with its annotation, then each model's heat map."""
+    cases = cases[:MAXIMUM_CASES]
+    trainings = sorted({kind for case in cases for kind in case.heat}, key=style.training_order)
+    with figures.style():
+        figure, grid = figures.panels(len(cases), 1 + len(trainings), 2.7, 3.05)
+        for row, (cells, case) in enumerate(zip(grid, cases)):
+            _draw_image(cells[0], case)
+            for axes, training in zip(cells[1:], trainings):
+                _draw_heat(axes, case, training)
+            if not row:
+                for axes, title in zip(cells, ["Image", *map(style.training_name, trainings)]):
+                    axes.set_title(title, loc="center")
+        heat = figure.colorbar(
+            cm.ScalarMappable(cmap=_COLOUR_MAP),
+            ax=[axes for cells in grid for axes in cells],
+            location="bottom",
+            shrink=0.4,
+            aspect=40,
+            pad=0.01,
+        )
+        heat.set_ticks([0, 1], labels=["no influence", "strongest in the image"])
+        heat.outline.set_visible(False)
+        _legend(figure, cases)
+    return figure
+
+
+def _draw_image(axes: matplotlib_axes.Axes, case: run_directory.Explanation) -> None:
+    """Draws the image and its annotation."""
+    _blank(axes)
+    axes.imshow(case.image, cmap="gray", vmin=0, vmax=255)
+    _outline(axes, case)
+    caption = f"case {case.case}"
+    if case.annotation is not None:
+        caption += f"\nannotated: {style.percent(float(case.annotation.mean()))} of the image"
+    axes.set_xlabel(caption, fontsize=8)
+
+
+def _draw_heat(
+    axes: matplotlib_axes.Axes, case: run_directory.Explanation, training: str
+) -> None:
+    """Draws a heat map over the image; more opaque where it is stronger."""
+    _blank(axes)
+    if training not in case.heat:
+        axes.set_xlabel("no heat map", fontsize=8)
+        return
+    heat = np.clip(np.nan_to_num(case.heat[training].astype(float)), 0, 1)
+    axes.imshow(case.image, cmap="gray", vmin=0, vmax=255)
+    axes.imshow(heat, cmap=_COLOUR_MAP, vmin=0, vmax=1, alpha=_STRONGEST_OVERLAY * heat**0.5)
+    _outline(axes, case)
+    shares = [
+        f"{style.percent(share)} of heat in {region}"
+        for share, region in (
+            (case.in_lungs[training], "lungs"),
+            (case.in_annotation[training], "annotation"),
+        )
+        if style.is_number(share)
+    ]
+    score = f"probability {style.number(case.scores[training], 2)}"
+    axes.set_xlabel("\n".join([score, *shares]), fontsize=8)
+
+
+def _outline(axes: matplotlib_axes.Axes, case: run_directory.Explanation) -> None:
+    """Draws the outlines of annotation and lungs."""
+    if case.lungs is not None and case.lungs.any() and not case.lungs.all():
+        axes.contour(
+            case.lungs, levels=[0.5], colors=_LUNGS_COLOUR, linewidths=0.8, linestyles="dashed"
+        )
+    if case.annotation is not None and case.annotation.any() and not case.annotation.all():
+        axes.contour(case.annotation, levels=[0.5], colors=_ANNOTATION_COLOUR, linewidths=1.4)
+
+
+def _blank(axes: matplotlib_axes.Axes) -> None:
+    """Removes everything around an image."""
+    axes.grid(False)
+    axes.set(xticks=[], yticks=[])
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def _legend(
+    figure: matplotlib_figure.Figure, cases: Sequence[run_directory.Explanation]
+) -> None:
+    """Says what the outlines are, of those that are there."""
+    entries = []
+    if any(case.annotation is not None for case in cases):
+        entries.append(lines.Line2D([], [], color=_ANNOTATION_COLOUR, label="annotated finding"))
+    if any(case.lungs is not None for case in cases):
+        entries.append(lines.Line2D([], [], color=_LUNGS_COLOUR, linestyle="--", label="lungs"))
+    if entries:
+        # White outlines need a dark background here too.
+        figure.legend(
+            handles=entries, loc="outside lower center", ncols=2, frameon=True,
+            facecolor="#333333", labelcolor="white", edgecolor="none",
+        )  # fmt: skip

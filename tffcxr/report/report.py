@@ -1,0 +1,239 @@
+"""Writes report.html and figures/*.png of a run directory, from its files alone."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+import json
+import os
+import pathlib
+import shlex
+from typing import Any
+
+import jinja2
+
+from tffcxr.report import figures
+from tffcxr.report import gradcam_figure
+from tffcxr.report import remarks
+from tffcxr.report import roc_figure
+from tffcxr.report import rounds_figure
+from tffcxr.report import run_directory
+from tffcxr.report import style
+from tffcxr.report import table
+
+format_table = table.format_table
+
+_TEMPLATE = pathlib.Path(__file__).with_name("report.html.jinja")
+# Shown elsewhere in the report, so not in the table of settings.
+_NOT_SETTINGS = ("command", "sites", "recipe")
+_LISTED_FAILURES = 50
+
+
+def write_report(run_dir: run_directory.PathLike, predict_command: str | None = None) -> pathlib.Path:
+    """Writes `report.html` and the figures of a run; files of an earlier report are replaced.
+
+    Args:
+      run_dir: the run directory. Only `config.json` must be there.
+      predict_command: the command that applies the exported model to an image, to be shown.
+
+    Returns:
+      The path of `report.html`.
+
+    Raises:
+      errors.InputError: if this is no run directory or a file in it is damaged.
+      OSError: if the report cannot be written.
+    """
+    run = run_directory.read(run_dir)
+    curves = roc_figure.curves(run)
+    (run.path / "figures").mkdir(exist_ok=True)
+    roc = _write_figure(run, "roc", roc_figure.draw(curves))
+    rounds = _write_figure(run, "rounds", rounds_figure.draw(run))
+    html = _template().render(
+        run=run,
+        title=_title(run),
+        command=_command(run.config.get("command")),
+        synthetic=remarks.is_synthetic(run.config),
+        summary=remarks.summary(table.in_order(run.rows)),
+        warnings=remarks.warnings(run, curves),
+        sites=_sites(run.config.get("sites")),
+        results=_results(run.rows),
+        interval_heading=style.interval_heading(run.rows),
+        intervals=_distinct(run.rows, "interval"),
+        operating_points=_distinct(run.rows, "operating_point"),
+        roc=roc,
+        rounds=rounds,
+        last_round=_last_round(run),
+        failures=rounds_figure.failures(run.clients).head(_LISTED_FAILURES).to_dict("records"),
+        unlisted_failures=max(0, len(rounds_figure.failures(run.clients)) - _LISTED_FAILURES),
+        explanations=_explanations(run),
+        predict_command=predict_command,
+        settings=_settings(run.config),
+    )
+    path = run.path / "report.html"
+    _write_atomically(path, html.encode("utf-8"))
+    return path
+
+
+def _template() -> jinja2.Template:
+    """Loads the page; every value is escaped and an unknown name is an error."""
+    environment = jinja2.Environment(
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        number=style.number, p_value=style.p_value, auroc=style.auroc, percent=style.percent
+    )
+    return environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
+
+
+def _title(run: run_directory.Run) -> str:
+    """Returns the heading: the recipe and what it looked for."""
+    tasks = list(dict.fromkeys(str(row["task"]) for row in table.in_order(run.rows)))
+    return f"{run.recipe}: {', '.join(tasks)}" if tasks else run.recipe
+
+
+def _command(command: Any) -> str:
+    """Returns the command line of a list of words or a text."""
+    if isinstance(command, list):
+        return shlex.join(str(word) for word in command)
+    return str(command or "")
+
+
+def _sites(sites: Any) -> dict[str, list[Any]] | None:
+    """Returns headings and cells of the table of sites, or None if the run names none.
+
+    Args:
+      sites: {name: {property: value}}, or a list of such properties, or a list of names.
+    """
+    if isinstance(sites, Mapping):
+        described = [
+            {"site": name, **(about if isinstance(about, Mapping) else {"description": about})}
+            for name, about in sites.items()
+        ]
+    elif isinstance(sites, list):
+        described = [dict(site) if isinstance(site, Mapping) else {"site": site} for site in sites]
+    else:
+        described = []
+    headings = list(dict.fromkeys(key for site in described for key in site))
+    if not headings:
+        return None
+    return {
+        "headings": [str(heading).replace("_", " ").capitalize() for heading in headings],
+        "cells": [[_text(site.get(heading, "")) for heading in headings] for site in described],
+    }
+
+
+def _results(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Returns the blocks of Table 1: a title and its rows."""
+    blocks: dict[str, list[dict[str, Any]]] = {}
+    for row in table.in_order(rows):
+        row["name"] = table.name(row)
+        row["colour"] = style.training_colour(str(row["training"]))
+        blocks.setdefault(table.block_title(row), []).append(row)
+    return [{"title": title, "rows": block} for title, block in blocks.items()]
+
+
+def _distinct(rows: list[dict[str, Any]], key: str) -> list[str]:
+    """Returns the different texts of a column."""
+    return sorted({row[key] for row in rows if isinstance(row.get(key), str)})
+
+
+def _last_round(run: run_directory.Run) -> dict[str, Any] | None:
+    """Returns the number of rounds and their total time."""
+    if run.rounds.empty:
+        return None
+    seconds = float(run.rounds["seconds"].sum()) if "seconds" in run.rounds else 0.0
+    return {
+        "rounds": len(run.rounds),
+        "minutes": seconds / 60,
+        "clients": int(run.clients["client"].nunique()),
+    }
+
+
+def _explanations(run: run_directory.Run) -> list[dict[str, Any]]:
+    """Draws a figure per task with explained images, and averages its numbers."""
+    tasks: dict[str, list[run_directory.Explanation]] = {}
+    for case in run.explanations:
+        tasks.setdefault(case.task, []).append(case)
+    result = []
+    used: set[str] = set()
+    for task, cases in tasks.items():
+        name = f"gradcam_{style.slug(task)}"
+        while name in used:  # Two tasks whose names differ in punctuation alone.
+            name += "-2"
+        used.add(name)
+        trainings = sorted({kind for case in cases for kind in case.heat}, key=style.training_order)
+        result.append(
+            {
+                "task": task,
+                "figure": _write_figure(run, name, gradcam_figure.draw(cases)),
+                "cases": len(cases),
+                "drawn": min(len(cases), gradcam_figure.MAXIMUM_CASES),
+                "shares": [
+                    {
+                        "name": style.training_name(kind),
+                        "colour": style.training_colour(kind),
+                        "in_lungs": _mean(case.in_lungs.get(kind) for case in cases),
+                        "in_annotation": _mean(case.in_annotation.get(kind) for case in cases),
+                    }
+                    for kind in trainings
+                ],
+                "annotated_area": _mean(
+                    float(case.annotation.mean()) for case in cases if case.annotation is not None
+                ),
+                "lung_area": _mean(
+                    float(case.lungs.mean()) for case in cases if case.lungs is not None
+                ),
+            }
+        )
+    return result
+
+
+def _mean(values: Any) -> float | None:
+    """Returns the mean of the values that are defined, None if none is."""
+    defined = [value for value in values if style.is_number(value)]
+    return sum(defined) / len(defined) if defined else None
+
+
+def _settings(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Returns (name, text) of every setting; those of a nested object as "object.name"."""
+    result = []
+    for key, value in config.items():
+        if not prefix and key in _NOT_SETTINGS:
+            continue
+        if isinstance(value, Mapping) and value:
+            result += _settings(value, f"{prefix}{key}.")
+        else:
+            result.append((f"{prefix}{key}", _text(value)))
+    return result
+
+
+def _text(value: Any) -> str:
+    """Returns a setting as text."""
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _write_figure(run: run_directory.Run, name: str, figure: Any) -> str | None:
+    """Writes a figure as PNG and returns it as a data URI, None if there is no figure."""
+    if figure is None:
+        return None
+    content = figures.png(figure)
+    _write_atomically(run.path / "figures" / f"{name}.png", content)
+    return "data:image/png;base64," + base64.b64encode(content).decode("ascii")
+
+
+def _write_atomically(path: pathlib.Path, content: bytes) -> None:
+    """Writes beside the target, flushes to the disk, and renames."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,145 @@
+"""The ROC curves of all models, one panel per task."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from matplotlib import axes as matplotlib_axes
+from matplotlib import figure as matplotlib_figure
+import numpy as np
+import pandas as pd
+from sklearn import metrics as sklearn_metrics
+
+from tffcxr.report import figures
+from tffcxr.report import run_directory
+from tffcxr.report import style
+from tffcxr.report import table
+
+_COLUMNS = 3
+_LINE_STYLES = ("-", "--", ":", "-.")
+# A curve with more legend entries than this would be hidden behind its own legend.
+_LEGEND_INSIDE = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Curve:
+    """The ROC curve of one model on one test set.
+
+    Attributes:
+      row: the model's row of `metrics.json`.
+      false_positive_rate: [points], 0..1, rising.
+      sensitivity: [points], 0..1, rising.
+      auroc: the area under these points, to compare with the row's.
+    """
+
+    row: dict[str, Any]
+    false_positive_rate: np.ndarray
+    sensitivity: np.ndarray
+    auroc: float
+
+
+def curves(run: run_directory.Run) -> list[Curve]:
+    """Computes a curve for every row that has predictions of both classes.
+
+    A run without results yet gets a curve per task, training, client and split.
+    """
+    result = []
+    for row in table.in_order(run.rows or _rows_of(run.predictions)):
+        chosen = run.predictions
+        for key in ("task", "training", "split", "client"):
+            if isinstance(row.get(key), str):
+                chosen = chosen[chosen[key] == row[key]]
+        chosen = chosen[np.isfinite(chosen["label"]) & np.isfinite(chosen["score"])]
+        if chosen["label"].nunique() != 2:
+            continue
+        false_positive_rate, sensitivity, _ = sklearn_metrics.roc_curve(
+            chosen["label"], chosen["score"]
+        )
+        area = float(sklearn_metrics.auc(false_positive_rate, sensitivity))
+        result.append(Curve(row, false_positive_rate, sensitivity, area))
+    return result
+
+
+def draw(all_curves: list[Curve]) -> matplotlib_figure.Figure | None:
+    """Draws the curves on each task's first split (the test set), or returns None without any."""
+    tasks: dict[str, list[Curve]] = {}
+    for curve in all_curves:
+        of_task = tasks.setdefault(curve.row["task"], [])
+        if not of_task or of_task[0].row["split"] == curve.row["split"]:
+            of_task.append(curve)
+    if not tasks:
+        return None
+    columns = min(_COLUMNS, len(tasks))
+    with figures.style():
+        figure, grid = figures.panels(-(-len(tasks) // columns), columns, 4.1, 4.3)
+        cells = [axes for row in grid for axes in row]
+        for axes, (task, of_task) in zip(cells, tasks.items()):
+            _draw_panel(axes, task, of_task)
+        for axes in cells[len(tasks) :]:
+            axes.set_visible(False)
+    return figure
+
+
+def _draw_panel(axes: matplotlib_axes.Axes, task: str, of_task: list[Curve]) -> None:
+    """Draws one task."""
+    axes.plot([0, 1], [0, 1], color="#999999", linewidth=1, linestyle=(0, (4, 4)), label="Chance")
+    seen: dict[str, int] = {}
+    for curve in of_task:
+        row = curve.row
+        colour = style.training_colour(row["training"])
+        # Clients of one kind of training share its colour and differ in their dashes.
+        position = seen.setdefault(row["training"], 0)
+        seen[row["training"]] += 1
+        axes.plot(
+            curve.false_positive_rate,
+            curve.sensitivity,
+            color=colour,
+            linestyle=_LINE_STYLES[position % len(_LINE_STYLES)],
+            label=f"{table.name(row)}: {style.auroc({'auroc': curve.auroc, **row})}",
+        )
+        if style.is_number(row.get("sensitivity")) and style.is_number(row.get("specificity")):
+            axes.plot(
+                1 - row["specificity"],
+                row["sensitivity"],
+                marker="o",
+                markersize=7,
+                color=colour,
+                markeredgecolor="white",
+                markeredgewidth=1.2,
+                linestyle="none",
+                zorder=5,
+            )
+    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
+    axes.set(xlabel="1 − specificity", ylabel="Sensitivity", title=_title(task, of_task[0].row))
+    handles, labels = axes.get_legend_handles_labels()
+    heading = style.interval_heading([curve.row for curve in of_task])
+    # The chance line comes last.
+    handles, labels = [*handles[1:], handles[0]], [*labels[1:], labels[0]]
+    if len(of_task) <= _LEGEND_INSIDE:
+        axes.legend(
+            handles, labels, title=heading, loc="lower right", alignment="left", title_fontsize=8,
+            frameon=True, framealpha=0.9, edgecolor="none",
+        )  # fmt: skip
+    else:
+        axes.legend(
+            handles, labels, title=heading, loc="upper left", bbox_to_anchor=(0, -0.16),
+            alignment="left", title_fontsize=8,
+        )  # fmt: skip
+
+
+def _title(task: str, row: dict[str, Any]) -> str:
+    """Returns the panel's title: task, split and number of images."""
+    title = f"{task}\n"
+    if style.is_number(row.get("images")):
+        title += f"{row['images']:.0f} {row['split']} images"
+        if style.is_number(row.get("positives")):
+            title += f", {row['positives']:.0f} positive"
+        return title
+    return f"{title}{row['split']} images"
+
+
+def _rows_of(predictions: pd.DataFrame) -> list[dict[str, Any]]:
+    """Returns a row without metrics for each model and client of the predictions."""
+    keys = ["task", "training", "client", "split"]
+    return predictions[keys].drop_duplicates().to_dict("records")

@@ -1,0 +1,87 @@
+"""How results are named, coloured and rounded, the same in every table and figure.
+
+The colours are those of Okabe & Ito, "Color Universal Design", 2008, which people with any kind
+of colour vision tell apart.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+_TRAINING_NAMES = {
+    "site": "Site alone",
+    "pooled": "All sites pooled",
+    "federated": "Federated",
+}
+_TRAINING_COLOURS = {"site": "#D55E00", "pooled": "#009E73", "federated": "#0072B2"}
+_OTHER_TRAINING_COLOUR = "#555555"
+# For what is not a kind of training (sites, findings); none of the three colours above.
+SERIES_COLOURS = ("#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31", "#6A3D9A", "#999999")
+UNDEFINED = "–"
+
+
+def training_name(training: str) -> str:
+    """Returns what a reader calls a kind of training: "Federated" for "federated"."""
+    return _TRAINING_NAMES.get(training, training)
+
+
+def training_colour(training: str) -> str:
+    """Returns the colour of a kind of training, as #RRGGBB."""
+    return _TRAINING_COLOURS.get(training, _OTHER_TRAINING_COLOUR)
+
+
+def training_order(training: str) -> tuple[int, str]:
+    """A sort key: baselines first, the federated model last."""
+    known = list(_TRAINING_NAMES)
+    return (known.index(training) if training in known else len(known), training)
+
+
+def split_order(split: str) -> tuple[int, str]:
+    """A sort key: the test set first."""
+    known = ["test", "validation", "train"]
+    return (known.index(split) if split in known else len(known), split)
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a finite number: not None, NaN or a text."""
+    return (
+        isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    )
+
+
+def number(value: Any, digits: int = 3) -> str:
+    """Returns a number with so many decimals, a dash if it is undefined."""
+    return f"{value:.{digits}f}" if is_number(value) else UNDEFINED
+
+
+def p_value(value: Any) -> str:
+    """Returns a p-value with three decimals, "<0.001" below."""
+    if is_number(value) and value < 0.001:
+        return "<0.001"
+    return number(value)
+
+
+def auroc(row: dict[str, Any]) -> str:
+    """Returns an AUROC and its interval: "0.912 (0.880-0.940)", with an en dash."""
+    text = number(row.get("auroc"))
+    if is_number(row.get("auroc_low")) and is_number(row.get("auroc_high")):
+        text += f" ({number(row['auroc_low'])}–{number(row['auroc_high'])})"
+    return text
+
+
+def percent(share: Any) -> str:
+    """Returns a share in 0..1 as "82 %", a dash if it is undefined."""
+    return f"{100 * share:.0f} %" if is_number(share) else UNDEFINED
+
+
+def interval_heading(rows: list[dict[str, Any]]) -> str:
+    """Returns the heading of the AUROC column, with the level if all intervals have one level."""
+    levels = {str(row["interval"]).split(" %")[0] for row in rows if row.get("interval")}
+    return f"AUROC ({levels.pop()} % CI)" if len(levels) == 1 else "AUROC (CI)"
+
+
+def slug(task: str) -> str:
+    """Returns a task's name as part of a file name: "Lung Opacity" -> "lung-opacity"."""
+    return re.sub(r"[^a-z0-9]+", "-", task.lower()).strip("-") or "task"
