@@ -9,6 +9,9 @@ def _init_files():
     """Importing a module runs its package's `__init__.py` too."""
     return native.glob(["__init__.py"])
 
+def _parent_package():
+    return ["//tffcxr"] if native.package_name().startswith("tffcxr/") else []
+
 def cxr_py_library(name, srcs = None, deps = [], lazy_deps = [], visibility = [], **kwargs):
     """One module, visible to its package, to tests, and to the packages listed.
 
@@ -26,7 +29,7 @@ def cxr_py_library(name, srcs = None, deps = [], lazy_deps = [], visibility = []
         srcs = srcs + [init for init in _init_files() if init not in srcs],
         srcs_version = "PY3",
         visibility = visibility + [_TESTS],
-        deps = deps + lazy_deps,
+        deps = deps + lazy_deps + _parent_package(),
         **kwargs
     )
 

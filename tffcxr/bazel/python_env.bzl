@@ -14,6 +14,7 @@ py_runtime(
     name = "python3",
     interpreter_path = "{python}",
     python_version = "PY3",
+    stub_shebang = "#!{python}",
     visibility = ["//visibility:public"],
 )
 
@@ -63,8 +64,9 @@ def _python_env_impl(repository_ctx):
     )
 
     # The index, proxies and certificates are the user's own pip configuration.
-    pip = [python, "-m", "pip", "install", "--no-deps", "--require-hashes", "--no-compile"]
-    pip += ["--no-input", "--disable-pip-version-check", "--progress-bar=off"]
+    # A PYTHONPATH or "user = true" of theirs would install elsewhere.
+    pip = [python, "-I", "-m", "pip", "install", "--no-user", "--no-deps", "--require-hashes"]
+    pip += ["--no-compile", "--no-input", "--disable-pip-version-check", "--progress-bar=off"]
     what = "pip could not install {}; its message is above".format(repository_ctx.attr.lock)
 
     # The few packages that come as sources are built with the locked setuptools, not the newest.

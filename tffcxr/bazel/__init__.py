@@ -1,0 +1,1 @@
+"""What Bazel and continuous integration run to build, test and check this project."""
