@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 import dataclasses
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import tensorflow as tf
 
@@ -14,8 +14,7 @@ from tffcxr.learning.schedules import Schedule
 BATCH_NORM_POLICIES = ("aggregate", "local", "frozen", "group")
 
 
-@dataclasses.dataclass(frozen=True)
-class BlockedModel:
+class BlockedModel(Protocol):
     """A Keras model and the names of its top-level layers by block.
 
     Attributes:
@@ -23,8 +22,11 @@ class BlockedModel:
       task: the layers of the task block; all others are the representation block.
     """
 
-    keras: tf.keras.Model
-    task: tuple[str, ...]
+    @property
+    def keras(self) -> tf.keras.Model: ...
+
+    @property
+    def task(self) -> tuple[str, ...]: ...
 
 
 @dataclasses.dataclass(frozen=True)

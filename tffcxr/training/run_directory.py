@@ -1,6 +1,6 @@
 """A run's folder: whose it is, with which settings, and whether another program is using it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import fcntl
 import json
 import os
@@ -76,6 +76,27 @@ class RunDirectory:
                 )
             write_json(config, {**wanted, **facts})
         return cls(path, lock)
+
+    def record_data(self, fingerprint: str, sites: Sequence[Mapping[str, Any]]) -> None:
+        """Notes in `config.json` which images a run uses, once they are prepared.
+
+        Args:
+          fingerprint: of the shards.
+          sites: what to tell of each site, for the report; no patient's id.
+
+        Raises:
+          InputError: the run that is resumed used other images.
+        """
+        config = _read_config(self.path / "config.json")
+        before = config.get("data_fingerprint")
+        if before is None:
+            config.update(data_fingerprint=fingerprint, sites=[dict(site) for site in sites])
+            write_json(self.path / "config.json", config)
+        elif before != fingerprint:
+            raise InputError(
+                f"--output_dir: {self.path} holds a run on other images (fingerprint {before}, "
+                f"found {fingerprint}); files or labels have changed since: use another folder"
+            )
 
     @property
     def is_complete(self) -> bool:

@@ -1,0 +1,224 @@
+"""A classification study from records to report; recipes differ in flags, not in these steps.
+
+    clients' records → shards → federated training, baselines → scores → tables, heat maps, report
+"""
+
+from collections.abc import Mapping, Sequence
+import dataclasses
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from experiments import explanations
+from experiments import results
+from experiments.sites import ClientRecords
+from tffcxr import runtime
+from tffcxr.clients.augment import Augmentation
+from tffcxr.clients.client_data import ClientData
+from tffcxr.clients.sampling import Sampler, parse_clients_per_round
+from tffcxr.clients.shards import ShardSpec, ShardStore, prepare
+from tffcxr.errors import InputError
+from tffcxr.evaluation import tables
+from tffcxr.models import build as models
+from tffcxr.models import losses
+from tffcxr.report import report
+from tffcxr.training import loop
+from tffcxr.training.centralised import CentralisedTraining
+from tffcxr.training.federated import FederatedTraining
+from tffcxr.training.plan import Plan
+from tffcxr.training.progress import Progress
+from tffcxr.training.run_directory import RunDirectory
+from tffcxr.training.tensorboard import TensorBoard, name_weights
+
+BASELINES = ("site", "pooled")
+LOSS = losses.batch_loss
+# A flip and a random affine map, as in the papers; the ranges are ours.
+AUGMENTATION = Augmentation(
+    flip=True, rotation_degrees=10.0, translation=0.05, scale=0.1, shear=5.0
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """One run of a classification recipe.
+
+    Attributes:
+      recipe: the program's name.
+      clients: who holds what.
+      model: a name of `tffcxr.models.build.NAMES`.
+      plan: how it is trained.
+      image_size: height and width in pixels.
+      fit: "pad" or "stretch", for images that are not square.
+      batch_size: images per step.
+      augmentation: of the training images, or None.
+      clients_per_round: as the flag.
+      baselines: some of `BASELINES`.
+      seed: of everything random.
+      executor: "device" or "native".
+      cache_dir: for the shards.
+      max_rejected_fraction: of a client's files that may be unreadable.
+      heatmaps: true positives per finding to show.
+      replicates: of the bootstrap.
+      histograms: whether TensorBoard gets the weights.
+    """
+
+    recipe: str
+    clients: ClientRecords
+    model: str
+    plan: Plan
+    image_size: int
+    fit: str
+    batch_size: int
+    augmentation: Augmentation | None
+    clients_per_round: str
+    baselines: tuple[str, ...]
+    seed: int
+    executor: str
+    cache_dir: pathlib.Path
+    max_rejected_fraction: float
+    heatmaps: int
+    replicates: int
+    histograms: bool
+
+
+def parse_baselines(values: Sequence[str]) -> tuple[str, ...]:
+    """Reads `--baseline`.
+
+    Raises:
+      InputError: anything but site, pooled, both, or none alone.
+    """
+    if list(values) == ["none"]:
+        return ()
+    unknown = sorted(set(values) - set(BASELINES))
+    if unknown or not values:
+        raise InputError(
+            f"--baseline: expected site, pooled, both or none, found {','.join(values)!r}"
+        )
+    return tuple(name for name in BASELINES if name in values)
+
+
+def run(study: Study, directory: RunDirectory) -> list[dict[str, Any]]:
+    """Does all that is not done yet.
+
+    Returns:
+      The rows of `metrics.json`.
+
+    Raises:
+      InputError: unusable images.
+      loop.TrainingFailed: training broke off.
+    """
+    store = prepare(
+        study.clients.records,
+        ShardSpec(study.image_size, study.clients.findings, study.fit),
+        study.cache_dir,
+        max_rejected_fraction=study.max_rejected_fraction,
+    )
+    directory.record_data(store.root.name, _describe_sites(study, store))
+    data = ClientData(store, study.batch_size, study.seed, study.augmentation)
+    runtime.use(study.executor, log_file=directory.path / "worker.log")
+    trained = {"federated": _train_federated(study, data, directory)}
+    for kind in study.baselines:
+        trained[kind] = _train_baseline(study, data, directory, kind)
+    model = study.plan.build_model(None)
+    scores = results.score_all(study, data, model.keras, trained)
+    results.save_models(directory.path, study, model, trained, store, scores)
+    results.write_predictions(directory.path, scores)
+    rows = results.metric_rows(study, scores)
+    explanations.write(directory.path, study, model, trained, scores)
+    tables.write_metrics(directory.path, study.recipe, rows)
+    report.write_report(directory.path)
+    return rows
+
+
+def _describe_sites(study: Study, store: ShardStore) -> list[dict[str, Any]]:
+    """A row per client for `config.json` and the report."""
+    described = []
+    for client in store.client_ids:
+        site = study.clients.site_of[client]
+        finding = study.clients.finding_of[site]
+        row: dict[str, Any] = {"client": client, "site": site, "finding": finding}
+        row["source"] = study.clients.source_of[site]
+        for split in ("train", "validation", "test"):
+            counts = store.label_counts(client, split)[finding]
+            row[f"{split}_images"] = store.count(client, split)
+            row[f"{split}_positive"] = counts["present"]
+        row["rejected_files"] = len(store.rejected(client))
+        described.append(row)
+    return described
+
+
+def _train_federated(
+    study: Study, data: ClientData, directory: RunDirectory
+) -> dict[str, list[np.ndarray]]:
+    sampler = Sampler(
+        tuple(sorted(study.clients.records)),
+        parse_clients_per_round(study.clients_per_round),
+        study.seed,
+    )
+    training = FederatedTraining(study.plan, data, sampler, study.clients.findings)
+
+    def weights_of(state: Any) -> Mapping[str, np.ndarray]:
+        names = [w.name for w in study.plan.build_model(None).keras.weights]
+        first, weights = next(iter(training.client_weights(state).items()))
+        return name_weights([f"{first}/{name}" for name in names], weights)
+
+    journal = loop.Journal(
+        rounds=directory.path / "rounds.csv",
+        clients=directory.path / "clients.csv",
+        checkpoints=directory.path / "checkpoints" / "federated",
+        observers=(
+            Progress("federated", study.plan.rounds),
+            TensorBoard(
+                directory.path / "tensorboard" / "federated",
+                weights_of if study.histograms else None,
+            ),
+        ),
+    )
+    state = loop.run(training, study.plan, study.clients.findings, journal)
+    return training.client_weights(state)
+
+
+def _train_baseline(
+    study: Study, data: ClientData, directory: RunDirectory, kind: str
+) -> dict[str, list[np.ndarray]]:
+    """Trains one model per client ("site") or one for all ("pooled"): weights by client."""
+    clients = sorted(study.clients.records)
+    groups = {f"site_{client}": [client] for client in clients}
+    if kind == "pooled":
+        groups = {"pooled": clients}
+    weights: dict[str, list[np.ndarray]] = {}
+    for name, members in groups.items():
+        training = CentralisedTraining(study.plan, data, members, study.clients.findings)
+        journal = loop.Journal(
+            rounds=directory.path / f"rounds_{name}.csv",
+            clients=None,
+            checkpoints=directory.path / "checkpoints" / name,
+            observers=(
+                Progress(name.replace("_", " ", 1), study.plan.rounds),
+                TensorBoard(directory.path / "tensorboard" / name),
+            ),
+        )
+        state = loop.run(training, study.plan, study.clients.findings, journal)
+        weights.update({member: list(state["weights"]) for member in members})
+    return weights
+
+
+def model_builder(name: str, image_size: int, outputs: int, weights: str, batch_norm: str, seed: int):
+    """`(frozen) -> CxrModel`; only the first call of each kind reads a weights file.
+
+    Inside a graph that is being traced the weights are not wanted and cannot be read.
+    """
+    import tensorflow as tf
+
+    # Errors in the arguments or the file should be seen before anything else is done.
+    initial = models.build(name, image_size, outputs, weights, batch_norm, seed)
+    values = [weight.numpy() for weight in initial.keras.weights]
+
+    def build(frozen):
+        model = models.build(name, image_size, outputs, "none", batch_norm, seed, frozen)
+        if tf.executing_eagerly():
+            model.keras.set_weights(values)
+        return model
+
+    return build

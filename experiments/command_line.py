@@ -1,0 +1,51 @@
+"""How every program starts and ends: paths, flags, and errors in one line."""
+
+from collections.abc import Callable, Sequence
+import os
+import sys
+
+from absl import app
+from absl import flags
+
+from tffcxr.errors import InputError
+
+_USAGE_STATUS = 2
+
+
+def run(main: Callable[[], None]) -> None:
+    """Parses the flags, runs `main` and ends the program.
+
+    Relative paths mean what they mean where the user stands, also under `bazel run`, which starts
+    programs in a folder of its own. A bad flag or an `InputError` is printed as one line and ends
+    the program with status 2; Ctrl-C ends it with 130.
+    """
+    if "BUILD_WORKING_DIRECTORY" in os.environ:
+        os.chdir(os.environ["BUILD_WORKING_DIRECTORY"])
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    app.run(lambda unused_argv: _run_main(main), flags_parser=_parse)
+
+
+def fail(message: str, status: int = _USAGE_STATUS) -> None:
+    """Prints one line and ends the program."""
+    print(f"{os.path.basename(sys.argv[0]).removesuffix('.py')}: {message}", file=sys.stderr)
+    sys.stderr.flush()
+    sys.exit(status)
+
+
+def _parse(argv: Sequence[str]) -> list[str]:
+    try:
+        remaining = flags.FLAGS(list(argv))
+    except (flags.Error, OSError) as error:
+        fail(" ".join(str(error).split()) + " (--help lists the flags)")
+    if flags.FLAGS.get_flag_value("positional", None) is None and len(remaining) > 1:
+        fail(f"expected flags only, found {remaining[1]!r} (--help lists the flags)")
+    return remaining
+
+
+def _run_main(main: Callable[[], None]) -> None:
+    try:
+        main()
+    except InputError as error:
+        fail(str(error))
+    except KeyboardInterrupt:
+        fail("interrupted; the same command goes on from the last finished round", 130)

@@ -1,0 +1,139 @@
+"""Heat maps of true positives: the federated model beside its baseline, and where they look."""
+
+import pathlib
+import re
+from typing import TYPE_CHECKING, Any
+import warnings
+
+import numpy as np
+import pandas as pd
+
+from experiments.results import TaskScores, Trained
+from tffcxr.datasets import images as image_files
+from tffcxr.explanation import gradcam, localisation
+from tffcxr.training.files import write_atomically, write_text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from experiments.classification import Study
+
+COLUMNS = (
+    "task",
+    "case",
+    "training",
+    "score",
+    "file",
+    "heat_in_lungs",
+    "heat_in_annotation",
+)
+
+
+def write(
+    directory: pathlib.Path,
+    study: "Study",
+    model: Any,
+    trained: Trained,
+    scores: "Sequence[TaskScores]",
+) -> None:
+    """Writes `explanations.csv` and the arrays behind it for some test images of every finding.
+
+    The images are the federated model's most confident true positives, those with an annotation
+    first. Every kind of training explains the same images.
+    """
+    rows: list[dict[str, Any]] = []
+    for task in (task for task in scores if task.training == "federated"):
+        cases = _true_positives(study, task)[: study.heatmaps]
+        if not cases:
+            continue
+        others = [other for other in scores if other.task == task.task]
+        rows.extend(_explain(directory, study, model, trained, task, others, cases))
+    text = pd.DataFrame(rows, columns=list(COLUMNS)).to_csv(index=False, lineterminator="\n")
+    write_text(directory / "explanations.csv", text)
+
+
+def _true_positives(study: "Study", task: TaskScores) -> list[int]:
+    """Positions in `task.test` of true positives, annotated ones and high scores first."""
+    labels = task.test.labels[:, task.column]
+    scores = task.test.scores[:, task.column]
+    annotated = np.array([_record(study, task, i)["mask"] is not None for i in range(len(labels))])
+    hits = np.flatnonzero((labels == 1) & (scores >= task.threshold))
+    return sorted(hits.tolist(), key=lambda i: (not annotated[i], -scores[i], i))
+
+
+def _explain(
+    directory: pathlib.Path,
+    study: "Study",
+    model: Any,
+    trained: Trained,
+    task: TaskScores,
+    others: "Sequence[TaskScores]",
+    cases: list[int],
+) -> list[dict[str, Any]]:
+    pictures = np.stack([_picture(study, _record(study, task, case)) for case in cases])
+    heats: dict[str, np.ndarray] = {}
+    for other in others:
+        maps = []
+        for case, picture in zip(cases, pictures):
+            client = task.test.clients[case]
+            model.keras.set_weights(trained[other.training][client])
+            image = picture[None].astype(np.float32) / 255.0
+            maps.append(
+                gradcam.grad_cam(model.keras, model.gradcam_layer, image, task.column)[0]
+            )
+        heats[other.training] = np.stack(maps)
+    rows = []
+    for place, case in enumerate(cases):
+        record = _record(study, task, case)
+        regions = {
+            "annotation": _region(study, record["mask"]),
+            "lungs": _region(study, record["lungs"]),
+        }
+        file = f"explanations/{_slug(task.task)}_{place + 1}.npz"
+        arrays: dict[str, np.ndarray] = {"image": pictures[place][..., 0]}
+        arrays.update({f"heat_{name}": maps[place] for name, maps in heats.items()})
+        arrays.update({name: region for name, region in regions.items() if region is not None})
+        write_atomically(directory / file, lambda opened, a=arrays: np.savez_compressed(opened, **a))
+        for other in others:
+            heat = heats[other.training][place]
+            rows.append(
+                {
+                    "task": task.task,
+                    "case": place + 1,
+                    "training": other.training,
+                    "score": float(other.test.scores[case, task.column]),
+                    "file": file,
+                    "heat_in_lungs": _share(heat, regions["lungs"]),
+                    "heat_in_annotation": _share(heat, regions["annotation"]),
+                }
+            )
+    return rows
+
+
+def _record(study: "Study", task: TaskScores, position: int) -> "Mapping[str, Any]":
+    table = study.clients.records[task.test.clients[position]]
+    return table.iloc[int(task.test.rows[position])]
+
+
+def _picture(study: "Study", record: "Mapping[str, Any]") -> np.ndarray:
+    pixels = image_files.read_image(record["image"])
+    return image_files.fit_to_square(pixels, study.image_size, fit=study.fit)
+
+
+def _region(study: "Study", annotation: Any) -> np.ndarray | None:
+    if annotation is None:
+        return None
+    mask = annotation.to_array()
+    return image_files.fit_to_square(mask, study.image_size, fit=study.fit, is_mask=True)
+
+
+def _share(heat: np.ndarray, region: np.ndarray | None) -> float:
+    if region is None:
+        return float("nan")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # an empty region is NaN in the table
+        return localisation.share_inside(heat, region.astype(bool))
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")

@@ -1,0 +1,221 @@
+"""From trained weights to scores, predictions, the rows of `metrics.json` and model files."""
+
+from collections.abc import Mapping, Sequence
+import dataclasses
+import os
+import pathlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from experiments.sites import ClientRecords
+from tffcxr.clients.client_data import ClientData
+from tffcxr.clients.shards import ShardStore
+from tffcxr.evaluation import metrics, tables
+from tffcxr.training.files import write_text
+from tffcxr.training.validation import Scorer, Scores
+
+if TYPE_CHECKING:
+    from experiments.classification import Study
+
+# Kind of training -> client -> weights in the order of `model.weights`.
+Trained = Mapping[str, Mapping[str, Sequence[np.ndarray]]]
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskScores:
+    """What one kind of training says of one site's images.
+
+    Attributes:
+      task: the finding, with the site's name if several sites label it.
+      site: whose images these are.
+      training: "federated", "site" or "pooled".
+      column: of the finding in the model's outputs.
+      validation: scores on validation images.
+      test: scores on test images.
+      threshold: the operating point, chosen on the validation images; NaN if there is none.
+    """
+
+    task: str
+    site: str
+    training: str
+    column: int
+    validation: Scores
+    test: Scores
+    threshold: float
+
+    def split(self, name: str) -> Scores:
+        """The scores on "validation" or "test"."""
+        return {"validation": self.validation, "test": self.test}[name]
+
+
+def score_all(study: "Study", data: ClientData, model: Any, trained: Trained) -> list[TaskScores]:
+    """Scores the validation and test images of every site with every model."""
+    scorer = Scorer(model, data)
+    found = []
+    for training, weights in trained.items():
+        for site, finding in study.clients.finding_of.items():
+            column = study.clients.findings.index(finding)
+            by_split = {
+                split: Scores.join(
+                    [
+                        scorer.score(weights[client], client, split)
+                        for client in study.clients.clients_of(site)
+                    ]
+                )
+                for split in ("validation", "test")
+            }
+            validation = by_split["validation"]
+            threshold = metrics.operating_point(
+                validation.labels[:, column], validation.scores[:, column]
+            )
+            task = task_name(study.clients, site)
+            found.append(
+                TaskScores(
+                    task, site, training, column, validation, by_split["test"], threshold
+                )
+            )
+    return found
+
+
+def task_name(clients: ClientRecords, site: str) -> str:
+    """The site's finding; with the site's name where another site labels the same finding."""
+    finding = clients.finding_of[site]
+    alone = list(clients.finding_of.values()).count(finding) == 1
+    return finding if alone else f"{finding} at {site}"
+
+
+def write_predictions(directory: pathlib.Path, scores: Sequence[TaskScores]) -> None:
+    """Writes `predictions.csv`: a row per model and image, without any patient's id."""
+    parts = []
+    for task in scores:
+        for split in ("validation", "test"):
+            images = task.split(split)
+            part = pd.DataFrame(
+                {
+                    "task": task.task,
+                    "training": task.training,
+                    "client": images.clients,
+                    "split": split,
+                    "row": images.rows,
+                    "label": images.labels[:, task.column],
+                    "score": images.scores[:, task.column],
+                }
+            )
+            parts.append(part)
+    text = pd.concat(parts, ignore_index=True).to_csv(index=False, lineterminator="\n")
+    write_text(directory / "predictions.csv", text)
+
+
+def metric_rows(study: "Study", scores: Sequence[TaskScores]) -> list[dict[str, Any]]:
+    """The rows of `metrics.json`, on test images.
+
+    The federated model is compared with the site's own model, or with the pooled one if no site
+    trained its own.
+    """
+    by_key = {(task.training, task.task): task for task in scores}
+    rows = []
+    for task in scores:
+        test, baseline = task.test, None
+        if task.training == "federated":
+            reference = by_key.get(("site", task.task)) or by_key.get(("pooled", task.task))
+            baseline = reference.test.scores[:, task.column] if reference else None
+        rows.append(
+            tables.result_row(
+                task.task,
+                study.model,
+                task.training,
+                "test",
+                test.labels[:, task.column],
+                test.scores[:, task.column],
+                task.threshold,
+                baseline_scores=baseline,
+                groups=_patients(study.clients, test),
+                replicates=study.replicates,
+                seed=study.seed,
+                client=task.site,
+            )
+        )
+    return rows
+
+
+def _patients(clients: ClientRecords, images: Scores) -> np.ndarray:
+    return np.array(
+        [
+            f"{client}/{clients.records[client]['patient'].iat[row]}"
+            for client, row in zip(images.clients, images.rows)
+        ],
+        dtype=object,
+    )
+
+
+def save_models(
+    directory: pathlib.Path,
+    study: "Study",
+    model: Any,
+    trained: Trained,
+    store: ShardStore,
+    scores: Sequence[TaskScores],
+) -> None:
+    """Writes every client's weights, and the multi-task model of the federation.
+
+    `models/<training>_<client>.h5` are what `--weights=FILE` loads;
+    `models/multi_task.keras` is what `//experiments:predict` reads.
+    """
+    from tffcxr.models import export
+
+    folder = directory / "models"
+    folder.mkdir(exist_ok=True)
+    for training, by_client in trained.items():
+        for client, weights in by_client.items():
+            model.keras.set_weights(weights)
+            _save_weights(model.keras, folder / f"{training}_{client}.h5")
+    heads, trunks, columns = {}, {}, {}
+    for site, finding in study.clients.finding_of.items():
+        columns.setdefault(finding, site)
+        members = study.clients.clients_of(site)
+        sizes = [store.count(client, "train") for client in members]
+        mean = _weighted_mean([trained["federated"][client] for client in members], sizes)
+        model.keras.set_weights(mean)
+        heads[site] = _block(model, model.task)
+        if study.plan.batch_norm == "local":
+            trunks[site] = _block(model, model.representation)
+    joined = export.multi_task_model(model, heads, columns, trunks)
+    metadata = export.Metadata(
+        findings=tuple(columns),
+        image_size=study.image_size,
+        fit=study.fit,
+        gradcam_layers=export.gradcam_layers(model, columns, trunks),
+        operating_points={
+            study.clients.finding_of[task.site]: task.threshold
+            for task in reversed(scores)
+            if task.training == "federated"
+        },
+    )
+    export.save(folder / "multi_task.keras", export.Exported(joined, metadata))
+
+
+def _block(model: Any, layers: Sequence[str]) -> list[np.ndarray]:
+    from tffcxr.models.blocks import get_weights
+
+    return get_weights(model.keras, layers)
+
+
+def _weighted_mean(
+    models: Sequence[Sequence[np.ndarray]], sizes: Sequence[int]
+) -> list[np.ndarray]:
+    """The mean of models weight by weight.
+
+    The clients of one site share their representation block, so only task blocks differ; these
+    are linear, so the mean block gives the mean of the clients' logits.
+    """
+    if len(models) == 1:
+        return list(models[0])
+    return [np.average(np.stack(w), axis=0, weights=sizes).astype(w[0].dtype) for w in zip(*models)]
+
+
+def _save_weights(model: Any, path: pathlib.Path) -> None:
+    temporary = path.with_name(f".partial-{path.name}")
+    model.save_weights(temporary, save_format="h5")
+    os.replace(temporary, path)

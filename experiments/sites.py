@@ -1,0 +1,205 @@
+"""From `--site` flags to every client's records: load, keep one finding, split, partition."""
+
+from collections.abc import Mapping, Sequence
+import dataclasses
+import logging
+import pathlib
+
+import pandas as pd
+
+from tffcxr.clients import partition
+from tffcxr.datasets import findings as finding_names
+from tffcxr.datasets import loaders
+from tffcxr.datasets import records as records_lib
+from tffcxr.datasets import splits
+from tffcxr.errors import InputError
+
+FRACTIONS = {"train": 0.7, "validation": 0.1, "test": 0.2}
+PARTITIONS = ("none", "iid", "quantity", "dirichlet", "hybrid")
+
+
+@dataclasses.dataclass(frozen=True)
+class Site:
+    """A hospital: a name, where its images are, and the finding that it labels."""
+
+    name: str
+    loader: str
+    path: pathlib.Path
+    finding: str
+
+    @classmethod
+    def parse(cls, text: str) -> "Site":
+        """Reads NAME=LOADER:PATH:FINDING.
+
+        Raises:
+          InputError: another form, or an unknown loader.
+        """
+        name, _, source = text.partition("=")
+        loader, _, rest = source.partition(":")
+        path, _, finding = rest.rpartition(":")
+        if not (name and loader and path and finding):
+            raise InputError(f"--site: expected NAME=LOADER:PATH:FINDING, found {text!r}")
+        if loader not in loaders.LOADERS:
+            raise InputError(
+                f"--site: expected one of the loaders {', '.join(loaders.LOADERS)}, "
+                f"found {loader!r} in {text!r}"
+            )
+        return cls(name, loader, pathlib.Path(path), finding.strip().strip('"'))
+
+
+@dataclasses.dataclass(frozen=True)
+class ClientRecords:
+    """What every client holds.
+
+    Attributes:
+      records: client id to its records table with a "split" column, labels of other sites NaN.
+      site_of: client id to the name of its site.
+      finding_of: site to its finding.
+      source_of: site to the loader that read it.
+    """
+
+    records: Mapping[str, pd.DataFrame]
+    site_of: Mapping[str, str]
+    finding_of: Mapping[str, str]
+    source_of: Mapping[str, str]
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """All findings in the order of the sites, each once: the model's outputs."""
+        return tuple(dict.fromkeys(self.finding_of.values()))
+
+    def clients_of(self, site: str) -> list[str]:
+        """The ids of a site's clients, sorted."""
+        return sorted(client for client, owner in self.site_of.items() if owner == site)
+
+
+def load_clients(
+    sites: Sequence[Site],
+    *,
+    seed: int,
+    partition_name: str = "none",
+    clients_per_site: int = 1,
+    alpha: float = 0.5,
+) -> ClientRecords:
+    """Loads all sites and deals their images out to clients.
+
+    Patients never cross a split, and where two sites are cut from one source they share none.
+
+    Args:
+      sites: at least one, with different names.
+      seed: of splits and partitions.
+      partition_name: one of `PARTITIONS`: how a site is cut into clients.
+      clients_per_site: how many clients a site is cut into.
+      alpha: concentration of the Dirichlet and quantity partitions.
+
+    Raises:
+      InputError: see `Site.parse` and the loaders; a site with one class only.
+    """
+    names = [site.name for site in sites]
+    if len(set(names)) != len(names):
+        raise InputError(f"--site: expected different names, found {', '.join(names)}")
+    tables, finding_of = {}, {}
+    for site in sites:
+        table = loaders.load_records(site.loader, site.path, site.name)
+        finding = finding_names.resolve(site.finding, records_lib.findings(table))
+        tables[site.name] = _one_finding(table, finding, site)
+        finding_of[site.name] = finding
+    tables = _separate(sites, tables, finding_of, seed)
+    all_findings = list(dict.fromkeys(finding_of.values()))
+    clients, site_of = {}, {}
+    for site in sites:
+        finding = finding_of[site.name]
+        table = _split(tables[site.name], finding, seed)
+        for other in all_findings:
+            if other != finding:
+                table[other] = float("nan")
+        for client, part in _cut(
+            table, site.name, finding, partition_name, clients_per_site, alpha, seed
+        ).items():
+            clients[client] = part.reset_index(drop=True)
+            site_of[client] = site.name
+    sources = {site.name: site.loader for site in sites}
+    return ClientRecords(clients, site_of, finding_of, sources)
+
+
+def _one_finding(table: pd.DataFrame, finding: str, site: Site) -> pd.DataFrame:
+    others = [name for name in records_lib.findings(table) if name != finding]
+    table = table.drop(columns=others)
+    table = table[table[finding].notna()].reset_index(drop=True)
+    present = int((table[finding] == 1).sum())
+    absent = len(table) - present
+    if not present or not absent:
+        raise InputError(
+            f"site {site.name}: expected images with and without {finding!r}, found {present} "
+            f"with and {absent} without in {site.path}"
+        )
+    return table
+
+
+def _separate(
+    sites: Sequence[Site],
+    tables: dict[str, pd.DataFrame],
+    finding_of: Mapping[str, str],
+    seed: int,
+) -> dict[str, pd.DataFrame]:
+    sources: dict[tuple[str, pathlib.Path], list[str]] = {}
+    for site in sites:
+        sources.setdefault((site.loader, site.path.resolve()), []).append(site.name)
+    separated = dict(tables)
+    for (loader, path), names in sources.items():
+        if len(names) > 1:
+            logging.info("%s:%s feeds %s: patients are dealt out", loader, path, ", ".join(names))
+            separated.update(
+                partition.separate_sites(
+                    {name: tables[name] for name in names},
+                    {name: finding_of[name] for name in names},
+                    seed,
+                )
+            )
+    return separated
+
+
+def _split(table: pd.DataFrame, finding: str, seed: int) -> pd.DataFrame:
+    """Keeps the source's own splits; carves what it lacks out of its training images."""
+    if "split" not in table:
+        return splits.split_patients(table, FRACTIONS, seed, finding)
+    official = set(table["split"])
+    if official == set(FRACTIONS):
+        return table
+    # Without a test split, the source's validation images are what results are reported on.
+    table = table.assign(split=table["split"].replace({"validation": "test"}))
+    train = table[table["split"] == "train"].drop(columns="split")
+    carved = splits.split_patients(train, {"train": 0.9, "validation": 0.1}, seed, finding)
+    return pd.concat([carved, table[table["split"] == "test"]], ignore_index=True)
+
+
+def _cut(
+    table: pd.DataFrame,
+    site: str,
+    finding: str,
+    name: str,
+    clients: int,
+    alpha: float,
+    seed: int,
+) -> dict[str, pd.DataFrame]:
+    """Cuts a site into clients, its splits each by itself so that every client has all of them."""
+    if name == "none":
+        if clients != 1:
+            raise InputError(
+                f"--clients_per_site={clients} needs a --partition other than 'none'"
+            )
+        return {site: table}
+    parts: dict[str, list[pd.DataFrame]] = {}
+    for split, images in table.groupby("split", sort=True):
+        if name == "iid" or split != "train":
+            dealt = partition.iid(images, clients, seed)
+        elif name == "quantity":
+            shares = partition.quantity_shares(clients, alpha, seed)
+            dealt = partition.by_quantity(images, shares, seed)
+        elif name == "dirichlet":
+            dealt = partition.dirichlet(images, clients, alpha, finding, seed)
+        else:
+            dealt = partition.hybrid(images, clients, alpha, finding, seed)
+        for client, part in dealt.items():
+            parts.setdefault(f"{site}-{client}", []).append(part)
+    return {client: pd.concat(tables, ignore_index=True) for client, tables in parts.items()}

@@ -1,0 +1,184 @@
+"""The flags of a federated training that every recipe has, and the plan that they make."""
+
+from collections.abc import Callable
+import importlib.metadata
+import pathlib
+import platform
+import sys
+from typing import Any, Literal
+
+from absl import flags
+
+from tffcxr.errors import InputError
+
+FLAGS = flags.FLAGS
+
+AGGREGATORS = ("mean", "robust", "compression", "secure", "dp")
+
+
+def define(*, rounds: int, learning_rate: float, batch_size: int, local_epochs: int = 1) -> None:
+    """Defines the flags with a recipe's defaults."""
+    flags.DEFINE_integer("rounds", rounds, "Rounds of federated training (after --head_rounds).")
+    flags.DEFINE_integer("local_epochs", local_epochs, "Passes over its images per client, round.")
+    flags.DEFINE_integer("batch_size", batch_size, "Images per optimizer step.")
+    flags.DEFINE_float("learning_rate", learning_rate, "Client learning rate of the first round.")
+    flags.DEFINE_integer(
+        "head_rounds", 0, "Rounds that train the task block alone, with the base frozen, first."
+    )
+    flags.DEFINE_float("head_learning_rate", 1e-3, "Client learning rate of the --head_rounds.")
+    flags.DEFINE_enum(
+        "schedule", "constant", ["constant", "plateau", "polynomial"], "Learning rate by round."
+    )
+    flags.DEFINE_integer("plateau_patience", 10, "Rounds without progress that plateau tolerates.")
+    flags.DEFINE_float("plateau_factor", 0.1, "What plateau multiplies the learning rate with.")
+    flags.DEFINE_enum("optimizer", "adam", ["sgd", "adam", "adamw", "adagrad"], "Client optimizer.")
+    flags.DEFINE_float("momentum", 0.0, "Momentum of --optimizer=sgd.")
+    flags.DEFINE_float(
+        "weight_decay", 0.0, "L2 penalty as PyTorch's weight_decay; with adamw decoupled."
+    )
+    flags.DEFINE_enum(
+        "server_optimizer",
+        "average",
+        ["average", "momentum", "adam", "yogi", "adagrad"],
+        "How the server moves along the clients' mean update; average is FedAvg.",
+    )
+    flags.DEFINE_float("server_learning_rate", 1.0, "Learning rate of --server_optimizer.")
+    flags.DEFINE_float("proximal", 0.0, "mu of FedProx; 0 is FedAvg.")
+    flags.DEFINE_enum(
+        "weighting", "examples", ["examples", "uniform"], "How clients count in the mean."
+    )
+    flags.DEFINE_enum(
+        "aggregator",
+        "mean",
+        list(AGGREGATORS),
+        "How updates are combined: mean; robust (adaptive zeroing and clipping); compression "
+        "(lossy, of large tensors); secure (secure summation); dp (adaptive clipping and Gaussian "
+        "noise, needs --dp_noise_multiplier).",
+    )
+    flags.DEFINE_float(
+        "dp_noise_multiplier", 0.0, "Noise of --aggregator=dp relative to the clipping norm."
+    )
+    flags.DEFINE_string("clients_per_round", "all", "all, a count (5), or a fraction (0.4).")
+    flags.DEFINE_enum(
+        "batch_norm",
+        "aggregate",
+        ["aggregate", "local", "frozen", "group"],
+        "Batch-norm statistics: averaged with the weights, kept at the client with the layer, "
+        "frozen, or avoided by group norm.",
+    )
+    flags.DEFINE_enum(
+        "share",
+        "representation",
+        ["representation", "all"],
+        "What is averaged: the representation block (every client keeps its task block) or all.",
+    )
+    flags.DEFINE_integer("seed", 0, "Of everything random.")
+    flags.DEFINE_enum(
+        "executor",
+        "device",
+        ["device", "native"],
+        "Where rounds run: in this process on its CPU or GPUs, or in TFF's C++ worker.",
+    )
+
+
+# Flags that change nothing about the results.
+_UNRECORDED = frozenset({"executor", "output_dir", "flagfile", "tensorboard_histograms"})
+
+_PACKAGES = ("tensorflow", "tensorflow-federated", "keras-cv", "numpy", "scikit-learn")
+
+
+def recorded_settings() -> dict[str, Any]:
+    """The values of the program's flags, apart from those that change no result."""
+    own = FLAGS.get_key_flags_for_module(sys.argv[0])
+    return {flag.name: flag.value for flag in own if flag.name not in _UNRECORDED}
+
+
+def facts() -> dict[str, Any]:
+    """What `config.json` tells beside the settings: the command and the versions."""
+    program = pathlib.Path(sys.argv[0]).stem
+    return {
+        "command": [f"//experiments:{program}", *sys.argv[1:]],
+        "versions": {
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in _PACKAGES},
+        },
+    }
+
+
+def make_plan(build_model: Callable[[Literal[None, "representation"]], Any], loss_fn: Any) -> Any:
+    """The `tffcxr.training.plan.Plan` that the flags describe.
+
+    Raises:
+      InputError: a flag is out of range.
+    """
+    from tffcxr.learning.schedules import Schedule
+    from tffcxr.training.plan import Plan, Stage
+
+    stages = []
+    if FLAGS.head_rounds:
+        head_rate = Schedule("constant", FLAGS.head_learning_rate, FLAGS.head_rounds)
+        stages.append(Stage("head", FLAGS.head_rounds, head_rate, "representation"))
+    schedule = Schedule(
+        FLAGS.schedule,
+        FLAGS.learning_rate,
+        FLAGS.rounds,
+        factor=FLAGS.plateau_factor,
+        patience=FLAGS.plateau_patience,
+    )
+    stages.append(Stage("all", FLAGS.rounds, schedule))
+    return Plan(
+        build_model=build_model,
+        stages=tuple(stages),
+        loss_fn=loss_fn,
+        local_epochs=FLAGS.local_epochs,
+        optimizer=FLAGS.optimizer,
+        momentum=FLAGS.momentum,
+        weight_decay=FLAGS.weight_decay,
+        server_optimizer=FLAGS.server_optimizer,
+        server_learning_rate=FLAGS.server_learning_rate,
+        share=FLAGS.share,
+        batch_norm=FLAGS.batch_norm,
+        proximal=FLAGS.proximal,
+        weighting=FLAGS.weighting,
+        aggregator=_aggregator(),
+    )
+
+
+def check_at_least(minimum: int, *names: str) -> None:
+    """Raises InputError if one of the named flags is less than `minimum`."""
+    for name in names:
+        if FLAGS[name].value < minimum:
+            raise InputError(f"--{name}: expected at least {minimum}, found {FLAGS[name].value}")
+
+
+def _aggregator() -> Any:
+    if FLAGS.aggregator == "dp" and FLAGS.dp_noise_multiplier <= 0:
+        raise InputError(
+            "--aggregator=dp: expected --dp_noise_multiplier above 0, "
+            f"found {FLAGS.dp_noise_multiplier}"
+        )
+    if FLAGS.dp_noise_multiplier and FLAGS.aggregator != "dp":
+        raise InputError(
+            f"--dp_noise_multiplier goes with --aggregator=dp, found {FLAGS.aggregator}"
+        )
+    if FLAGS.aggregator == "mean":
+        return None
+    import tensorflow_federated as tff
+
+    if FLAGS.aggregator == "robust":
+        return tff.learning.robust_aggregator()
+    if FLAGS.aggregator == "compression":
+        return tff.learning.compression_aggregator()
+    if FLAGS.aggregator == "secure":
+        return tff.learning.secure_aggregator()
+    return tff.learning.dp_aggregator(FLAGS.dp_noise_multiplier, _dp_clients())
+
+
+def _dp_clients() -> float:
+    try:
+        return float(int(FLAGS.clients_per_round))
+    except ValueError:
+        raise InputError(
+            "--aggregator=dp: expected a count in --clients_per_round, "
+            f"found {FLAGS.clients_per_round!r}"
+        ) from None

@@ -1,0 +1,145 @@
+"""The baseline: the same model, images, epochs and optimizer, trained in one place."""
+
+import collections
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from tffcxr.clients.client_data import ClientData
+from tffcxr.training.loop import ClientResult, RoundResult, TrainingFailed
+from tffcxr.training.plan import Plan, Stage
+from tffcxr.training.validation import Scorer, Scores, validation_metrics
+
+
+class CentralisedTraining:
+    """A `loop.Training` on the images of some clients put together.
+
+    A "round" is `local_epochs` passes over all images, so that it equals a federated round. The
+    optimizer is the clients' own; unlike theirs, its state lasts for the whole stage. The state is
+    `<weights, optimizer>` with the weights in the order of `model.weights`.
+
+    Args:
+      plan: what to train.
+      client_data: the clients' images.
+      client_ids: one client for a site's own model, all of them for the pooled one.
+      findings: names of the model's outputs, in order.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        client_data: ClientData,
+        client_ids: Sequence[str],
+        findings: Sequence[str],
+    ):
+        self._plan = plan
+        self._data = client_data
+        self._client_ids = tuple(sorted(client_ids))
+        self._findings = tuple(findings)
+        self._initial_weights = [w.numpy() for w in plan.build_model(None).keras.weights]
+        self._stages: dict[str, _StageTrainer] = {}
+        self._scorer = Scorer(plan.build_model(None).keras, client_data)
+
+    def initial_state(self, round_number: int) -> Any:
+        """See `loop.Training`."""
+        _, stage = self._plan.stage_of(round_number)
+        return collections.OrderedDict(
+            weights=tuple(self._initial_weights),
+            optimizer=self._trainer(stage).initial_optimizer_state(),
+        )
+
+    def advance(
+        self, state: Any, round_number: int, stage: Stage, learning_rate: float
+    ) -> tuple[Any, RoundResult]:
+        """See `loop.Training`.
+
+        Raises:
+          TrainingFailed: the loss or a weight is not finite.
+        """
+        trainer = self._trainer(stage)
+        before, _ = self._plan.stage_of(round_number)
+        optimizer = state["optimizer"]
+        if round_number == before + 1:
+            optimizer = trainer.initial_optimizer_state()
+        dataset = self._data.train_dataset(
+            list(self._client_ids), round_number, self._plan.local_epochs
+        )
+        weights, optimizer, loss, images = trainer.train(
+            state["weights"], optimizer, dataset, learning_rate
+        )
+        name = "+".join(self._client_ids)
+        if not (np.isfinite(loss) and all(np.isfinite(w).all() for w in weights)):
+            raise TrainingFailed(
+                f"epoch {round_number} of {name}: a weight or the loss is not finite; a lower "
+                "learning rate may help"
+            )
+        state = collections.OrderedDict(weights=weights, optimizer=optimizer)
+        by_client = {
+            client: self._scorer.score(weights, client, "validation")
+            for client in self._client_ids
+        }
+        return state, RoundResult(
+            clients=(ClientResult(name, images, loss),),
+            train_loss=loss,
+            validation=validation_metrics(Scores.join(list(by_client.values())), self._findings),
+            validation_by_client={
+                client: validation_metrics(scores, self._findings)
+                for client, scores in by_client.items()
+            },
+        )
+
+    def _trainer(self, stage: Stage) -> "_StageTrainer":
+        if stage.name not in self._stages:
+            self._stages[stage.name] = _StageTrainer(self._plan, stage)
+        return self._stages[stage.name]
+
+
+class _StageTrainer:
+    """Trains the layers of one stage, a TensorFlow function call per batch."""
+
+    def __init__(self, plan: Plan, stage: Stage):
+        self._model = plan.build_model(stage.frozen).keras
+        self._optimizer = plan.client_optimizer(stage.schedule.learning_rate)
+        self._loss_fn = plan.loss_fn
+        self._step = tf.function(self._run_step, reduce_retracing=True, autograph=False)
+
+    def initial_optimizer_state(self) -> Any:
+        specs = tuple(tf.TensorSpec(w.shape, w.dtype) for w in self._model.trainable_weights)
+        state = self._optimizer.initialize(specs)
+        return tf.nest.map_structure(lambda v: tf.convert_to_tensor(v).numpy(), state)
+
+    def train(
+        self, weights: Sequence[np.ndarray], optimizer: Any, dataset: tf.data.Dataset, rate: float
+    ) -> tuple[tuple[np.ndarray, ...], Any, float, int]:
+        """Returns `(weights, optimizer state, mean loss, images)` after one pass."""
+        for variable, value in zip(self._model.weights, weights, strict=True):
+            variable.assign(value)
+        hyperparameters = self._optimizer.get_hparams(optimizer)
+        hyperparameters[tff.learning.optimizers.LEARNING_RATE_KEY] = np.float32(rate)
+        state = tf.nest.map_structure(
+            tf.convert_to_tensor, self._optimizer.set_hparams(optimizer, hyperparameters)
+        )
+        total, labels, images = tf.constant(0.0), tf.constant(0.0), 0
+        for batch in dataset:
+            state, loss, known = self._step(state, batch)
+            total, labels, images = total + loss, labels + known, images + len(batch["images"])
+        moved = tuple(variable.numpy() for variable in self._model.weights)
+        mean = float(total) / float(labels) if float(labels) else float("nan")
+        return moved, tf.nest.map_structure(lambda v: v.numpy(), state), mean, images
+
+    def _run_step(self, state: Any, batch: Any) -> tuple[Any, tf.Tensor, tf.Tensor]:
+        variables = self._model.trainable_weights
+        with tf.GradientTape() as tape:
+            loss, labels = self._loss_fn(batch, self._model(batch["images"], training=True))
+            objective = tf.math.divide_no_nan(loss, labels)
+        gradients = tape.gradient(
+            objective, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
+        )
+        values = tuple(tf.convert_to_tensor(variable) for variable in variables)
+        state, values = self._optimizer.next(state, values, tuple(gradients))
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
+        return state, loss, labels

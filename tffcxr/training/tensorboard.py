@@ -1,0 +1,57 @@
+"""TensorBoard curves of a training."""
+
+from collections.abc import Callable, Mapping, Sequence
+import math
+import pathlib
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tffcxr.training.loop import RoundResult
+
+
+class TensorBoard:
+    """Writes a round's numbers for TensorBoard; an observer of `loop.Journal`.
+
+    Tags: `loss/train`, `loss/train/<client>`, `<finding>/<metric>` (all clients),
+    `<finding>/<metric>/<client>`, `learning_rate`, `images_per_second`, and with `weights_of` a
+    histogram per weight.
+
+    Args:
+      folder: of this training's event files.
+      weights_of: `(state) -> {name: array}` for histograms, or None for none.
+    """
+
+    def __init__(
+        self,
+        folder: pathlib.Path,
+        weights_of: Callable[[Any], Mapping[str, np.ndarray]] | None = None,
+    ):
+        self._writer = tf.summary.create_file_writer(str(folder))
+        self._weights_of = weights_of
+
+    def __call__(self, row: Mapping[str, Any], result: RoundResult, state: Any) -> None:
+        step = int(row["round"])
+        scalars: list[tuple[str, float]] = [
+            ("loss/train", result.train_loss),
+            ("learning_rate", row["learning_rate"]),
+            ("images_per_second", row["images"] / max(row["seconds"], 1e-3)),
+            *((f"loss/train/{client.client}", client.train_loss) for client in result.clients),
+            *result.validation.items(),
+        ]
+        for client, values in result.validation_by_client.items():
+            scalars.extend((f"{name}/{client}", value) for name, value in values.items())
+        with self._writer.as_default(step=step):
+            for name, value in scalars:
+                if not math.isnan(value):
+                    tf.summary.scalar(name, value)
+            if self._weights_of:
+                for name, array in self._weights_of(state).items():
+                    tf.summary.histogram(name, array)
+        self._writer.flush()
+
+
+def name_weights(names: Sequence[str], values: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+    """Pairs weights with their names for `weights_of`."""
+    return dict(zip(names, values, strict=True))
