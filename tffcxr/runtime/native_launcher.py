@@ -213,5 +213,6 @@ def main() -> int:
     except ProcessLookupError:
         pass
     status = os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1])
+    print(f"worker ended with status {status}", flush=True)
     os._exit(status if 0 <= status < 256 else 128 - status)  # Threads still wait in sockets.
 

@@ -1,0 +1,125 @@
+"""Values of sequence type: datasets that a TFF computation receives, maps, reduces and returns.
+
+Inside the device executor a tensor is a `tf.Tensor`, a struct is a tuple in the order of its type,
+and a sequence is one of the classes below. Names live in the types alone.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_federated as tff
+from tensorflow_federated.python.common_libs import structure
+from tensorflow_federated.python.core.impl.types import type_conversions
+from tensorflow_federated.python.core.impl.utils import tensorflow_utils
+
+_PREFETCHED = 2
+
+
+def element_types(struct_type: tff.StructType) -> list[tff.Type]:
+    """The types of a struct's elements, in order."""
+    return [element for _, element in structure.iter_elements(struct_type)]
+
+
+def zeros(type_spec: tff.Type) -> Any:
+    """Zero in every tensor of a type, 1 where a dimension is unknown, to be broadcast."""
+    if isinstance(type_spec, tff.StructType):
+        return tuple(map(zeros, element_types(type_spec)))
+    return tf.zeros([size or 1 for size in type_spec.shape], type_spec.dtype)
+
+
+def from_nested(value: Any, type_spec: tff.Type) -> Any:
+    """Brings a nest as tf.data makes them (dicts, tuples, composite tensors) into our form."""
+    if not isinstance(type_spec, tff.StructType):
+        return value
+    if tf.nest.is_nested(value):
+        if isinstance(value, Mapping):
+            parts = [value[name] for name, _ in structure.iter_elements(type_spec)]
+        elif isinstance(value, tuple | list):
+            parts = list(value)
+        else:  # An attrs class.
+            parts = [getattr(value, name) for name, _ in structure.iter_elements(type_spec)]
+        return tuple(map(from_nested, parts, element_types(type_spec)))
+    tensors = iter(tf.nest.flatten(value, expand_composites=True))
+    return _pack(tensors, type_spec)
+
+
+def to_nested(value: Any, type_spec: tff.Type) -> Any:
+    """Brings a value of ours into the nest that tf.data makes for `type_spec`."""
+    if not isinstance(type_spec, tff.StructType):
+        return value
+    parts = map(to_nested, value, element_types(type_spec))
+    elements = zip(structure.name_list_with_nones(type_spec), parts)
+    return type_conversions.type_to_py_container(structure.Struct(elements), type_spec)
+
+
+def _pack(tensors: Iterator[tf.Tensor], type_spec: tff.Type) -> Any:
+    if isinstance(type_spec, tff.StructType):
+        return tuple(_pack(tensors, element) for element in element_types(type_spec))
+    return next(tensors)
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetSequence:
+    """A sequence that is a `tf.data.Dataset`, with elements of TFF type `element`."""
+
+    dataset: tf.data.Dataset
+    element: tff.Type
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yields the elements in our form, while the next ones are prepared on the CPU."""
+        for value in self.dataset.prefetch(_PREFETCHED):
+            yield from_nested(value, self.element)
+
+    def to_dataset(self) -> tf.data.Dataset:
+        return self.dataset
+
+
+@dataclasses.dataclass(frozen=True)
+class MappedSequence:
+    """The elements of `source`, each put through `function` when it is asked for."""
+
+    source: "Sequence"
+    function: Callable[[Any], Any]
+    element: tff.Type
+
+    def __iter__(self) -> Iterator[Any]:
+        return map(self.function, self.source)
+
+    def to_dataset(self) -> tf.data.Dataset:
+        """All elements, computed now: a graph that takes a sequence takes nothing else."""
+        elements = [to_nested(value, self.element) for value in self]
+        return tensorflow_utils.make_data_set_from_elements(None, elements, self.element)
+
+
+Sequence = DatasetSequence | MappedSequence
+
+
+def ingest(value: Any, type_spec: tff.SequenceType) -> DatasetSequence:
+    """Accepts what TFF accepts as a sequence: a `tf.data.Dataset` or a list of elements.
+
+    Raises:
+      TypeError: `value` is neither, or its elements are of another type.
+    """
+    if isinstance(value, list):
+        value = tensorflow_utils.make_data_set_from_elements(None, value, type_spec.element)
+    if not isinstance(value, tf.data.Dataset):
+        raise TypeError(f"expected a sequence of type {type_spec}, found {type(value).__name__}")
+    found = tff.SequenceType(tff.types.tensorflow_to_type(value.element_spec))
+    if not type_spec.is_assignable_from(found):
+        raise TypeError(f"expected a sequence of type {type_spec}, found one of type {found}")
+    return DatasetSequence(value, type_spec.element)
+
+
+def to_variant(value: Sequence) -> tf.Tensor:
+    """The tensor through which a dataset enters a graph."""
+    with tf.device("/CPU:0"):
+        return tf.data.experimental.to_variant(value.to_dataset())
+
+
+def from_variant(variant: tf.Tensor, element: tff.Type) -> DatasetSequence:
+    """The dataset that a graph has made, as a sequence of `element`."""
+    spec = type_conversions.type_to_tf_structure(element)
+    with tf.device("/CPU:0"):
+        return DatasetSequence(tf.data.experimental.from_variant(variant, spec), element)

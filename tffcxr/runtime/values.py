@@ -1,0 +1,84 @@
+"""Brings the arguments of a TFF computation into the device executor, and its results out."""
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_federated as tff
+from tensorflow_federated.python.common_libs import structure
+from tensorflow_federated.python.core.impl.compiler import array
+
+from tffcxr.runtime import placed, sequences
+
+
+def ingest(value: Any, type_spec: tff.Type) -> Any:
+    """The form that `interpreter.py` gives to a value of `type_spec`.
+
+    Raises:
+      TypeError: the value is not of that type.
+    """
+    if isinstance(type_spec, tff.FederatedType):
+        if type_spec.all_equal:
+            return placed.known(ingest(value, type_spec.member))
+        return placed.ClientValue(lambda client: ingest(value[client], type_spec.member))
+    if isinstance(type_spec, tff.StructType):
+        parts = list(structure.from_container(value))
+        types = sequences.element_types(type_spec)
+        if len(parts) != len(types):
+            raise TypeError(f"expected {len(types)} elements of {type_spec}, found {len(parts)}")
+        return tuple(map(ingest, parts, types))
+    if isinstance(type_spec, tff.SequenceType):
+        return sequences.ingest(value, type_spec)
+    if isinstance(type_spec, tff.TensorType):
+        return _tensor(value, type_spec)
+    raise TypeError(f"the device executor takes no argument of type {type_spec}")
+
+
+def _tensor(value: Any, type_spec: tff.TensorType) -> tf.Tensor:
+    if isinstance(value, tf.Variable):
+        value = value.read_value()
+    if isinstance(value, tf.Tensor):
+        found = tff.types.tensorflow_to_type((value.dtype, value.shape))
+        if not type_spec.is_assignable_from(found):
+            raise TypeError(f"expected a tensor of type {type_spec}, found one of type {found}")
+        return value
+    if isinstance(value, list | tuple):
+        value = np.asarray(value, type_spec.dtype.type)
+    if not (
+        array.is_compatible_dtype(value, type_spec.dtype.type)
+        and array.is_compatible_shape(value, type_spec.shape)
+    ):
+        raise TypeError(f"expected a tensor of type {type_spec}, found {value!r}")
+    return tf.constant(value, type_spec.dtype)
+
+
+def request(value: Any, type_spec: tff.Type, federation: placed.Federation) -> Any:
+    """Records what of a result has to be computed, so that one walk over the clients does it.
+
+    Returns:
+      The result with an aggregation for every value at clients. `export` takes it from there.
+    """
+    if isinstance(type_spec, tff.StructType):
+        types = sequences.element_types(type_spec)
+        return tuple(
+            request(part, part_type, federation)
+            for part, part_type in zip(value, types, strict=True)
+        )
+    if isinstance(value, placed.ClientValue):
+        return federation.collect(value, lambda part: export(part, type_spec.member))
+    return value
+
+
+def export(value: Any, type_spec: tff.Type) -> Any:
+    """The value as TFF hands it to its caller: NumPy arrays in Structs and lists."""
+    if isinstance(type_spec, tff.FederatedType):
+        if type_spec.all_equal:
+            return export(value.get(), type_spec.member)
+        return value.get()  # What `request` has put there.
+    if isinstance(type_spec, tff.StructType):
+        names = structure.name_list_with_nones(type_spec)
+        parts = map(export, value, sequences.element_types(type_spec))
+        return structure.Struct(zip(names, parts, strict=True))
+    if isinstance(type_spec, tff.SequenceType):
+        return value.to_dataset()
+    return value.numpy()
