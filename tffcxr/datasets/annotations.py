@@ -1,0 +1,185 @@
+"""Where a finding is: boxes, run lengths and mask files, all in the pixels of the original image.
+
+`None` in a records table means that nobody annotated the image; an image known to be free of the
+finding has an annotation without boxes or runs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+
+from tffcxr.datasets import images
+from tffcxr.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class Boxes:
+    """Rectangles, as in the RSNA Pneumonia Detection Challenge.
+
+    Attributes:
+      boxes: (x, y, width, height) of each, in pixels; (x, y) is the upper left corner, counted from
+        the upper left of the image. Empty when the image is known to have none.
+      height: rows of the image.
+      width: columns of the image.
+    """
+
+    boxes: tuple[tuple[float, float, float, float], ...]
+    height: int
+    width: int
+
+    def __post_init__(self):
+        _check_size(self.height, self.width)
+        for x, y, width, height in self.boxes:
+            if not all(map(math.isfinite, (x, y, width, height))) or width <= 0 or height <= 0:
+                raise InputError(
+                    "expected a box with finite x, y and a width and height above 0, found "
+                    f"x={x:g} y={y:g} width={width:g} height={height:g}"
+                )
+            if x < 0 or y < 0 or x + width > self.width or y + height > self.height:
+                raise InputError(
+                    f"expected a box inside the {self.width}x{self.height} image, found "
+                    f"x={x:g} y={y:g} width={width:g} height={height:g}"
+                )
+
+    @property
+    def empty(self) -> bool:
+        """Whether the image is known to be free of the finding."""
+        return not self.boxes
+
+    def to_array(self) -> np.ndarray:
+        """Returns the union of the boxes, bool [height, width].
+
+        A pixel belongs to a box when its centre does.
+        """
+        region = np.zeros((self.height, self.width), bool)
+        for x, y, width, height in self.boxes:
+            # Pixel i has its centre at i + 1/2.
+            rows = slice(math.ceil(y - 0.5), math.ceil(y + height - 0.5))
+            columns = slice(math.ceil(x - 0.5), math.ceil(x + width - 0.5))
+            region[rows, columns] = True
+        return region
+
+
+@dataclasses.dataclass(frozen=True)
+class RunLengths:
+    """Run-length encoding as in the SIIM-ACR Pneumothorax challenge.
+
+    Pixels are counted down the columns, left column first. Pairs of numbers are (offset, length):
+    skip `offset` pixels from the end of the previous run (from the first pixel at the start), then
+    mark `length` pixels.
+
+    Attributes:
+      runs: the pairs as text, or several texts whose union is meant. `()`, `""` and `"-1"` are an
+        image known to be free of the finding.
+      height: rows of the image.
+      width: columns of the image.
+    """
+
+    runs: str | tuple[str, ...]
+    height: int
+    width: int
+
+    def __post_init__(self):
+        _check_size(self.height, self.width)
+        for text in self._texts():
+            _parse_runs(text, self.height * self.width)
+
+    @property
+    def empty(self) -> bool:
+        """Whether the image is known to be free of the finding."""
+        return not self._texts()
+
+    def to_array(self) -> np.ndarray:
+        """Returns the union of the runs, bool [height, width]."""
+        pixels = self.height * self.width
+        columns_first = np.zeros(pixels, bool)
+        for text in self._texts():
+            starts, stops = _parse_runs(text, pixels)
+            edges = np.zeros(pixels + 1, np.int8)
+            # Runs of length zero, and runs that touch, cancel: hence add, not assign.
+            np.add.at(edges, starts, 1)
+            np.add.at(edges, stops, -1)
+            columns_first |= np.cumsum(edges[:-1], dtype=np.int8).astype(bool)
+        return np.ascontiguousarray(columns_first.reshape(self.width, self.height).T)
+
+    def _texts(self) -> tuple[str, ...]:
+        texts = (self.runs,) if isinstance(self.runs, str) else self.runs
+        return tuple(text for text in texts if text.strip() not in ("", "-1"))
+
+
+def encode_runs(region: np.ndarray) -> str:
+    """Returns the SIIM run-length encoding of a region, the inverse of `RunLengths.to_array`.
+
+    Args:
+      region: bool [H, W].
+
+    Returns:
+      Pairs of (offset, length) as text, "-1" for an empty region.
+    """
+    columns_first = np.asarray(region, bool).T.ravel()
+    edges = np.flatnonzero(np.diff(columns_first, prepend=False, append=False))
+    if not edges.size:
+        return "-1"
+    starts, stops = edges[0::2], edges[1::2]
+    offsets = starts - np.concatenate([[0], stops[:-1]])
+    pairs = np.stack([offsets, stops - starts], axis=1)  # [runs, 2]
+    return " ".join(map(str, pairs.ravel()))
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskFile:
+    """A mask as an image file of 0 and 1, or of 0 and 255.
+
+    Attributes:
+      path: a PNG, or a JPEG whose compression blurred the 0 and 255.
+    """
+
+    path: str
+
+    def to_array(self) -> np.ndarray:
+        """Returns bool [H, W].
+
+        Raises:
+          ImageError: the file cannot be read.
+          InputError: its values are neither 0 and 1 nor 0 and 255.
+        """
+        values = images.read_image(self.path)[:, :, 0]
+        highest = int(values.max())
+        if 1 < highest < 128:
+            raise InputError(
+                f"{self.path}: expected a mask of 0 and 1, or of 0 and 255, found values up to "
+                f"{highest}"
+            )
+        return values > (0 if highest <= 1 else 127)
+
+
+def _parse_runs(text: str, pixels: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the first pixel of each run and the one after its last, counted down the columns."""
+    try:
+        numbers = np.array([int(word) for word in text.split()], np.int64)
+    except (ValueError, OverflowError):
+        raise InputError(
+            f"expected run lengths as pairs of whole numbers, found {text[:40]!r}"
+        ) from None
+    if numbers.size % 2:
+        raise InputError(
+            f"expected run lengths as pairs of offset and length, found {numbers.size} numbers in "
+            f"{text[:40]!r}"
+        )
+    if (numbers < 0).any():
+        raise InputError(f"expected run lengths of 0 or more, found {numbers.min()}")
+    ends = np.cumsum(numbers)
+    if (numbers > pixels).any() or (ends.size and ends[-1] > pixels):
+        raise InputError(
+            f"expected runs within the image's {pixels} pixels, found one beyond: offsets and "
+            f"lengths add up to {int(ends[-1])}"
+        )
+    return ends[0::2], ends[1::2]
+
+
+def _check_size(height: int, width: int) -> None:
+    if height < 1 or width < 1:
+        raise InputError(f"expected an image of at least one pixel, found {width}x{height}")

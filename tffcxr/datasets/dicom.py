@@ -1,0 +1,286 @@
+"""Reads a plain radiograph from a DICOM file (PS3.3 and PS3.5): one frame, one grey channel.
+
+Whatever cannot be decoded in full, or is not a plain radiograph, is refused by name: half a picture
+or a wrong grey scale would become a wrong diagnosis.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+
+import gdcm
+import numpy as np
+import pydicom
+from pydicom import uid
+from pydicom.dataset import Dataset
+import pydicom.encaps
+import pydicom.errors
+import pydicom.pixels
+import simplejpeg
+
+from tffcxr.datasets import grey
+from tffcxr.datasets.image_error import ImageError
+
+_SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
+_KEYWORDS = (
+    *grey.KEYWORDS,
+    *_SPACINGS,
+    "SpecificCharacterSet",
+    "SamplesPerPixel",
+    "NumberOfFrames",
+    "Rows",
+    "Columns",
+    "PixelAspectRatio",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+    "SharedFunctionalGroupsSequence",
+    "PixelData",
+    "FloatPixelData",
+    "DoubleFloatPixelData",
+)
+_NATIVE = (
+    uid.ImplicitVRLittleEndian,
+    uid.ExplicitVRLittleEndian,
+    uid.DeflatedExplicitVRLittleEndian,
+    uid.ExplicitVRBigEndian,
+)
+_JPEG_BASELINE_OR_EXTENDED = (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit)
+_BY_GDCM = (
+    uid.JPEGLossless,
+    uid.JPEGLosslessSV1,
+    uid.JPEGLSLossless,
+    uid.JPEGLSNearLossless,
+    uid.JPEG2000Lossless,
+    uid.JPEG2000,
+)
+_START_OF_FRAME = tuple(b"\xff" + bytes([marker]) for marker in (0xC0, 0xC1, 0xC2))
+_END_OF_IMAGE = b"\xff\xd9"  # Of JPEG and JPEG-LS, and end of codestream of JPEG 2000.
+# What pydicom raises on damaged files, as fuzzing shows.
+PARSING_ERRORS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    NotImplementedError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    pydicom.errors.InvalidDicomError,
+    struct.error,
+    zlib.error,
+)
+
+
+def is_dicom(data: bytes) -> bool:
+    """Whether the bytes are a DICOM file, or a data set of group 8 written without a preamble."""
+    return data[128:132] == b"DICM" or data[:2] == b"\x08\x00"
+
+
+def decode(data: bytes) -> tuple[np.ndarray, float]:
+    """Decodes a DICOM file.
+
+    Args:
+      data: the whole file, for which `is_dicom` holds.
+
+    Returns:
+      Grey values, uint8 [H, W], see `grey.to_grey`, and the height of a pixel over its width.
+
+    Raises:
+      ImageError: the file is damaged or is not a plain radiograph. The message lacks the path.
+    """
+    try:
+        dataset = pydicom.dcmread(io.BytesIO(data), force=True, specific_tags=list(_KEYWORDS))
+        syntax = _transfer_syntax(dataset)
+        _check_kind(dataset, data)
+        stored, bits = _stored_values(dataset, syntax)
+        return grey.to_grey(stored, bits, dataset), _pixel_aspect(dataset)
+    except ImageError:
+        raise
+    except PARSING_ERRORS as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ImageError(f"expected a DICOM image that can be decoded, found: {reason}") from None
+
+
+def _transfer_syntax(dataset: Dataset) -> uid.UID:
+    syntax = dataset.file_meta.get("TransferSyntaxUID")
+    if syntax:
+        return syntax
+    implicit, little = dataset.original_encoding
+    if implicit:
+        return uid.ImplicitVRLittleEndian
+    return uid.ExplicitVRLittleEndian if little else uid.ExplicitVRBigEndian
+
+
+def _check_kind(dataset: Dataset, data: bytes) -> None:
+    """Refuses everything that is not one frame of grey integers of 8 to 16 bits."""
+    if "FloatPixelData" in dataset or "DoubleFloatPixelData" in dataset:
+        raise ImageError("expected pixels of whole numbers, found floating-point pixel data")
+    if not dataset.get("PixelData"):
+        # pydicom drops a last element that has no end.
+        cut = b"\xe0\x7f\x10\x00" in data or b"\x7f\xe0\x00\x10" in data
+        raise ImageError(
+            "expected complete pixel data, found a truncated file"
+            if cut
+            else "expected an image, found DICOM without pixel data"
+        )
+    frames = dataset.get("NumberOfFrames") or 1
+    if int(frames) != 1:
+        raise ImageError(f"expected one frame, found a multi-frame image of {frames} frames")
+    if "SharedFunctionalGroupsSequence" in dataset:
+        raise ImageError("expected a plain image, found an enhanced (functional group) image")
+    kind = dataset.get("PhotometricInterpretation")
+    if not kind:
+        raise ImageError("expected an image, found DICOM without a photometric interpretation")
+    if kind not in ("MONOCHROME1", "MONOCHROME2") or dataset.get("SamplesPerPixel", 1) != 1:
+        raise ImageError(
+            "expected one grey channel (MONOCHROME1 or MONOCHROME2), found a colour image "
+            f"({kind}, {dataset.get('SamplesPerPixel')} samples per pixel)"
+        )
+    if dataset.get("BitsAllocated") not in (8, 16):
+        raise ImageError(
+            f"expected 8 or 16 bits allocated per pixel, found {dataset.get('BitsAllocated')}"
+        )
+    dataset.setdefault("SamplesPerPixel", 1)
+    dataset.setdefault("PixelRepresentation", 0)
+    dataset.setdefault("BitsStored", dataset.BitsAllocated)
+    dataset.setdefault("HighBit", dataset.BitsStored - 1)
+    if not 1 <= dataset.BitsStored <= dataset.HighBit + 1 <= dataset.BitsAllocated:
+        raise ImageError(
+            f"expected stored bits within the {dataset.BitsAllocated} allocated ones, found "
+            f"{dataset.BitsStored} bits up to bit {dataset.HighBit}"
+        )
+    if not (dataset.get("Rows") and dataset.get("Columns")):
+        raise ImageError(
+            "expected rows and columns, found "
+            f"{dataset.get('Rows')} rows and {dataset.get('Columns')} columns"
+        )
+
+
+def _stored_values(dataset: Dataset, syntax: uid.UID) -> tuple[np.ndarray, int]:
+    """Returns the stored values [H, W], signed as they are meant, and their bits of precision."""
+    if syntax in _NATIVE:
+        return _native_values(dataset, syntax), dataset.BitsStored
+    if syntax == uid.RLELossless:
+        values, _ = pydicom.pixels.get_decoder(syntax).as_array(
+            dataset, raw=True, decoding_plugin="pydicom"
+        )
+        return _sign(values, dataset), dataset.BitsStored
+    if syntax not in (*_JPEG_BASELINE_OR_EXTENDED, *_BY_GDCM):
+        raise ImageError(f"expected a transfer syntax that is supported, found {syntax.name}")
+    frame = pydicom.encaps.get_frame(dataset.PixelData, 0, number_of_frames=1)
+    frame = frame.rstrip(b"\x00\xff")  # Fragments are padded to an even length.
+    if not frame.endswith(_END_OF_IMAGE):
+        raise ImageError(f"expected complete pixel data, found truncated {syntax.name}")
+    if syntax in _JPEG_BASELINE_OR_EXTENDED:
+        return _decode_jpeg(frame, dataset)
+    values, _ = pydicom.pixels.get_decoder(syntax).as_array(
+        dataset, raw=True, decoding_plugin="gdcm"
+    )
+    return values, dataset.BitsStored
+
+
+def _native_values(dataset: Dataset, syntax: uid.UID) -> np.ndarray:
+    expected = dataset.Rows * dataset.Columns * dataset.BitsAllocated // 8
+    found = len(dataset.PixelData)
+    if found < expected:
+        raise ImageError(
+            f"expected {expected} bytes of pixel data for {dataset.Columns}x{dataset.Rows} pixels "
+            f"of {dataset.BitsAllocated} bits, found {found}: truncated"
+        )
+    if dataset.PixelData[:4] == b"\xfe\xff\x00\xe0" and found != expected + expected % 2:
+        raise ImageError("expected plain pixel data, found compressed data declared as plain")
+    values, _ = pydicom.pixels.get_decoder(syntax).as_array(dataset, raw=True)
+    return _sign(values, dataset)
+
+
+def _sign(values: np.ndarray, dataset: Dataset) -> np.ndarray:
+    """Drops the bits that are not part of the value (overlays, once), and extends its sign."""
+    values = values.astype(values.dtype.newbyteorder("="), copy=False)
+    size = values.dtype.itemsize
+    above = 8 * size - 1 - dataset.HighBit
+    unused = 8 * size - dataset.BitsStored
+    signed = dataset.PixelRepresentation == 1
+    values = values.view(f"{'i' if signed else 'u'}{size}")
+    return (values << above) >> unused if unused else values
+
+
+def _decode_jpeg(frame: bytes, dataset: Dataset) -> tuple[np.ndarray, int]:
+    precision, channels = _jpeg_frame(frame)
+    if channels != 1:
+        raise ImageError(f"expected one grey channel, found JPEG data of {channels} channels")
+    if precision == 8:
+        try:
+            values = simplejpeg.decode_jpeg(frame, "GRAY", strict=True)[:, :, 0]
+        except ValueError as error:
+            raise ImageError(f"expected intact JPEG data, found: {error}") from None
+        signed_type: type[np.signedinteger] = np.int8
+    elif precision == 12:
+        values = _decode_jpeg_12(frame, dataset)
+        signed_type = np.int16
+    else:
+        raise ImageError(f"expected JPEG data of 8 or 12 bits, found {precision}")
+    if values.shape != (dataset.Rows, dataset.Columns):
+        raise ImageError(
+            f"expected {dataset.Columns}x{dataset.Rows} pixels as the header says, found "
+            f"{values.shape[1]}x{values.shape[0]} in the JPEG data"
+        )
+    if dataset.PixelRepresentation == 1:
+        unused = 8 * values.dtype.itemsize - precision
+        values = (values.view(signed_type) << unused) >> unused
+    return values, precision
+
+
+def _jpeg_frame(frame: bytes) -> tuple[int, int]:
+    """Returns the bits of precision and the number of channels of a JPEG frame header."""
+    position = 2
+    while position + 10 <= len(frame):
+        marker = frame[position : position + 2]
+        if marker in _START_OF_FRAME:
+            return frame[position + 4], frame[position + 9]
+        if marker[0] != 0xFF:
+            break
+        fill = marker[1] == 0xFF  # A fill byte before a marker.
+        length = 0 if fill else 1 + int.from_bytes(frame[position + 2 : position + 4], "big")
+        position += 1 + length
+    raise ImageError("expected a JPEG frame header, found none")
+
+
+def _decode_jpeg_12(frame: bytes, dataset: Dataset) -> np.ndarray:
+    """Decodes JPEG Extended of 12 bits, which pydicom's plugin for GDCM leaves out."""
+    fragment = gdcm.Fragment()
+    fragment.SetByteStringValue(frame)
+    fragments = gdcm.SequenceOfFragments.New()
+    fragments.AddFragment(fragment)
+    element = gdcm.DataElement(gdcm.Tag(0x7FE0, 0x0010))
+    element.SetValue(fragments.__ref__())
+    image = gdcm.Image()
+    image.SetNumberOfDimensions(2)
+    image.SetDimensions((dataset.Columns, dataset.Rows, 1))
+    image.SetDataElement(element)
+    image.SetPhotometricInterpretation(
+        gdcm.PhotometricInterpretation(gdcm.PhotometricInterpretation.MONOCHROME2)
+    )
+    image.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.JPEGExtendedProcess2_4))
+    image.SetPixelFormat(gdcm.PixelFormat(1, 16, 12, 11, 0))
+    text = image.GetBuffer()  # Bytes as surrogate-escaped text, or None.
+    pixels = b"" if text is None else text.encode("utf-8", "surrogateescape")
+    if len(pixels) != 2 * dataset.Rows * dataset.Columns:
+        raise ImageError("expected intact 12-bit JPEG data, found data that cannot be decoded")
+    return np.frombuffer(pixels, "<u2").reshape(dataset.Rows, dataset.Columns)
+
+
+def _pixel_aspect(dataset: Dataset) -> float:
+    """Returns the height of a pixel over its width, 1 where the header does not say."""
+    for keyword in (*_SPACINGS, "PixelAspectRatio"):
+        spacing = dataset.get(keyword)
+        if spacing is not None and not isinstance(spacing, str) and len(spacing) == 2:
+            vertical, horizontal = float(spacing[0]), float(spacing[1])
+            if vertical > 0 and horizontal > 0:
+                return vertical / horizontal
+    return 1.0

@@ -1,0 +1,99 @@
+"""PneumoniaMNIST of MedMNIST v2, as Zenodo ships it.
+
+    pneumoniamnist.npz, or pneumoniamnist_64.npz, _128.npz, _224.npz
+        train_images uint8 [4708, 28, 28], train_labels uint8 [4708, 1], and the same for val, test
+
+Records: images of children, already cropped and scaled; "Pneumonia" known for all. The published
+division is the column `split`. Which images are of the same child is not published, so each image
+stands for a patient of its own.
+"""
+
+from __future__ import annotations
+
+import pathlib
+import zipfile
+
+import numpy as np
+import pandas as pd
+
+from tffcxr.datasets import records
+from tffcxr.errors import InputError
+
+_SOURCE = "medmnist"
+_FINDING = "Pneumonia"
+_SPLITS = {"train": "train", "val": "validation", "test": "test"}
+
+
+def cite() -> str:
+    """Returns the reference of the dataset."""
+    return (
+        "Yang J, Shi R, Wei D, et al. MedMNIST v2 - A large-scale lightweight benchmark for 2D and "
+        "3D biomedical image classification. Scientific Data 2023;10:41. "
+        "doi:10.1038/s41597-022-01721-8"
+    )
+
+
+def load_records(root: pathlib.Path) -> pd.DataFrame:
+    """Returns the records table of all splits that the file has.
+
+    Args:
+      root: the file, or the folder that holds it.
+
+    Raises:
+      InputError: there is no such file, or several, or its arrays are not those of PneumoniaMNIST.
+    """
+    path = _file(root)
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            splits = [name for name in _SPLITS if f"{name}_images" in archive.files]
+            if not splits:
+                raise InputError(
+                    f"{_SOURCE}: {path}: expected the array 'train_images', found "
+                    f"{', '.join(archive.files) or 'none'}"
+                )
+            rows = [row for name in splits for row in _rows(path, archive, name)]
+    except (OSError, EOFError, zipfile.BadZipFile, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{_SOURCE}: {path}: expected an .npz file, found: {error}") from None
+    return records.build(rows, [_FINDING], _SOURCE)
+
+
+def _file(root: pathlib.Path) -> pathlib.Path:
+    if root.is_file():
+        return root
+    found = sorted(root.glob("pneumoniamnist*.npz"))
+    if len(found) != 1:
+        names = ", ".join(path.name for path in found) or "none"
+        raise InputError(
+            f"{_SOURCE}: expected a file, or a folder with one pneumoniamnist*.npz, at {root}, "
+            f"found {names}"
+        )
+    return found[0]
+
+
+def _rows(path: pathlib.Path, archive: np.lib.npyio.NpzFile, name: str) -> list[dict]:
+    if f"{name}_labels" not in archive.files:
+        raise InputError(
+            f"{_SOURCE}: {path}: expected the array '{name}_labels', found "
+            f"{', '.join(archive.files)}"
+        )
+    images, labels = archive[f"{name}_images"], archive[f"{name}_labels"]
+    if images.dtype != np.uint8 or images.ndim != 3 or labels.shape != (len(images), 1):
+        raise InputError(
+            f"{_SOURCE}: {path}: expected {name}_images uint8 [N, H, W] and {name}_labels [N, 1], "
+            f"found {images.dtype} {list(images.shape)} and {list(labels.shape)}"
+        )
+    if not np.isin(labels, (0, 1)).all():
+        raise InputError(
+            f"{_SOURCE}: {path}: expected {name}_labels to be 0 or 1, found {labels.max()}"
+        )
+    return [
+        {
+            "image": f"{path}#{name}_images/{index}",
+            "patient": f"{name}-{index:05d}",
+            _FINDING: float(label),
+            records.SPLIT: _SPLITS[name],
+        }
+        for index, label in enumerate(labels[:, 0])
+    ]

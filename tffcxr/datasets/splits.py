@@ -1,0 +1,147 @@
+"""Divides patients into train, validation and test.
+
+All images of a patient go to one split. Patients are dealt in the order of a hash of the seed and
+the patient, so the division does not depend on the order of the rows or on the platform.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+import hashlib
+import logging
+import math
+
+import numpy as np
+import pandas as pd
+
+from tffcxr.datasets import records
+from tffcxr.errors import InputError
+
+
+def split_patients(
+    df: pd.DataFrame, fractions: Mapping[str, float], seed: int, stratify: str | None
+) -> pd.DataFrame:
+    """Adds the column `split`, replacing one that is there.
+
+    Args:
+      df: a records table.
+      fractions: the share of the patients in "train", "validation" and "test", adding up to 1. A
+        split that is absent or 0 gets none.
+      seed: another seed deals other patients.
+      stratify: a finding. Patients with it, with and without it (in different images), without it
+        and of unknown status are dealt separately in these proportions, and each split gets at
+        least one image with and one without it. None deals all patients together.
+
+    Returns:
+      The table with `split`, in the same row order.
+
+    Raises:
+      InputError: the fractions are not as above, or there are too few patients.
+    """
+    names = _check_fractions(fractions)
+    if stratify is not None and stratify not in records.findings(df):
+        raise InputError(
+            f"expected to stratify by one of {', '.join(records.findings(df))}, found {stratify!r}"
+        )
+    if records.SPLIT in df.columns:
+        logging.getLogger(__name__).info("the published division into splits is replaced")
+    shares = [fractions[name] for name in names]
+    patients = _in_dealing_order(df["patient"].unique(), seed)
+    if stratify is None:
+        if len(patients) < len(names):
+            raise InputError(
+                f"expected at least {len(names)} patients to split into {', '.join(names)}, found "
+                f"{len(patients)}"
+            )
+        dealt = _deal(patients, _apportion(len(patients), shares))
+    else:
+        dealt = _deal_strata(df, patients, names, shares, stratify)
+    split_of = {patient: names[index] for patient, index in dealt.items()}
+    return df.assign(**{records.SPLIT: df["patient"].map(split_of)})
+
+
+def _check_fractions(fractions: Mapping[str, float]) -> list[str]:
+    """Returns the splits that get patients."""
+    unknown = set(fractions) - set(records.SPLITS)
+    values = list(fractions.values())
+    if (
+        unknown
+        or not all(math.isfinite(value) and value >= 0 for value in values)
+        or not math.isclose(sum(values), 1.0, abs_tol=1e-6)
+    ):
+        raise InputError(
+            f"expected fractions of {', '.join(records.SPLITS)} that are 0 or more and add up to "
+            f"1, found {dict(fractions)}"
+        )
+    return [name for name in records.SPLITS if fractions.get(name, 0.0) > 0.0]
+
+
+def _in_dealing_order(patients: Sequence[str], seed: int) -> list[str]:
+    def key(patient: str) -> tuple[bytes, str]:
+        return hashlib.blake2b(f"{seed}/{patient}".encode()).digest(), patient
+
+    return sorted(patients, key=key)
+
+
+def _deal_strata(
+    df: pd.DataFrame, patients: list[str], names: list[str], shares: list[float], finding: str
+) -> dict[str, int]:
+    """Deals patients by status, at least one image with and one without the finding per split."""
+    with_it = set(df["patient"][df[finding] == 1.0])
+    without = set(df["patient"][df[finding] == 0.0])
+    mixed = [patient for patient in patients if patient in with_it and patient in without]
+    positive = [patient for patient in patients if patient in with_it and patient not in without]
+    negative = [patient for patient in patients if patient in without and patient not in with_it]
+    unknown = [patient for patient in patients if patient not in with_it | without]
+    needed = len(names)
+    if len(with_it) < needed or len(without) < needed:
+        raise InputError(
+            f"expected at least {needed} patients with and {needed} without {finding!r}, one for "
+            f"each of {', '.join(names)}; found {len(with_it)} with and {len(without)} without"
+        )
+    negatives = _apportion(len(negative), shares)
+    # Where the patients without the finding do not go round, a mixed one stands in.
+    stand_ins = (negatives == 0).astype(int)
+    positives = _apportion(len(mixed) + len(positive), shares)
+    further = _apportion_within(len(mixed) - stand_ins.sum(), positives - stand_ins)
+    mixed_counts = stand_ins + further
+    return {
+        **_deal(mixed, mixed_counts),
+        **_deal(positive, positives - mixed_counts),
+        **_deal(negative, negatives),
+        **_deal(unknown, _apportion(len(unknown), shares)),
+    }
+
+
+def _apportion(count: int, shares: Sequence[float]) -> np.ndarray:
+    """Returns how many of `count` each split gets, int [splits].
+
+    Largest remainders; but no split goes empty while another has two, and when there are fewer than
+    splits, those with the largest shares get one each.
+    """
+    quotas = count * np.asarray(shares, float) / sum(shares)
+    counts = np.floor(quotas + 1e-9).astype(int)
+    for index in np.argsort(counts - quotas, kind="stable")[: count - counts.sum()]:
+        counts[index] += 1
+    while count and counts.min() == 0 and counts.max() > 1:
+        empty = np.flatnonzero(counts == 0)
+        counts[empty[np.argmax(np.asarray(shares)[empty])]] += 1
+        counts[np.argmax(counts)] -= 1
+    return counts
+
+
+def _apportion_within(count: int, room: np.ndarray) -> np.ndarray:
+    """Returns how many of `count` each split gets, in proportion to its room and not above it."""
+    if count == 0:
+        return np.zeros_like(room)
+    quotas = count * room / room.sum()
+    counts = np.floor(quotas + 1e-9).astype(int)
+    for index in np.argsort(counts - quotas, kind="stable")[: count - counts.sum()]:
+        counts[index] += 1
+    return counts
+
+
+def _deal(patients: list[str], counts: np.ndarray) -> dict[str, int]:
+    """Returns the index of the split of each patient."""
+    indices = np.repeat(np.arange(len(counts)), counts)
+    return dict(zip(patients, indices.tolist()))
