@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 import io
 import struct
 import zlib
@@ -14,7 +15,7 @@ from tffcxr.datasets.image_error import ImageError
 
 _ORIENTATION = 0x0112  # The EXIF tag.
 # How to turn an image, [H, W], for each EXIF orientation.
-_TURN = {
+_TURN: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     2: np.fliplr,
     3: lambda image: np.rot90(image, 2),
     4: np.flipud,

@@ -33,9 +33,9 @@ _SEX = ("Patient Gender", "Patient Sex")
 def cite() -> str:
     """Returns the reference of the dataset."""
     return (
-        "Wang X, Peng Y, Lu L, Lu Z, Bagheri M, Summers RM. ChestX-ray8: Hospital-scale Chest X-ray "
-        "Database and Benchmarks on Weakly-Supervised Classification and Localization of Common "
-        "Thorax Diseases. CVPR 2017:3462-3471. doi:10.1109/CVPR.2017.369"
+        "Wang X, Peng Y, Lu L, Lu Z, Bagheri M, Summers RM. ChestX-ray8: Hospital-scale Chest "
+        "X-ray Database and Benchmarks on Weakly-Supervised Classification and Localization of "
+        "Common Thorax Diseases. CVPR 2017:3462-3471. doi:10.1109/CVPR.2017.369"
     )
 
 
@@ -75,7 +75,11 @@ def load_records(root: pathlib.Path) -> pd.DataFrame:
         raise InputError(f"{_SOURCE}: expected images/ or images_001/ in {root}, found neither")
     files = source_files.find_files(folders, _SUFFIXES)
     table = records.drop_missing_images(table, table["name"].map(files), _SOURCE, root / "images*")
-    return records.build(table.drop(columns="name").to_dict("records"), findings.NIH, _SOURCE)
+    rows = [
+        {str(name): value for name, value in row.items()}
+        for row in table.drop(columns="name").to_dict("records")
+    ]
+    return records.build(rows, findings.NIH, _SOURCE)
 
 
 def _patients(path: pathlib.Path, df: pd.DataFrame) -> pd.Series:

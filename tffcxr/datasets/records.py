@@ -145,7 +145,7 @@ def drop_missing_images(
 
 def _texts(df: pd.DataFrame, name: str) -> pd.Series:
     values = df[name]
-    bad = values.isna() | (values.astype(str).str.strip() == "")
+    bad = values.isna() | values.map(lambda value: not str(value).strip())
     if bad.any():
         raise InputError(
             f"expected every record to have a {name}, found none in row {int(np.argmax(bad))}"

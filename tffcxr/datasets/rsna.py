@@ -22,7 +22,8 @@ import pathlib
 
 import pandas as pd
 
-from tffcxr.datasets import annotations, dicom_header, findings, records, source_files
+from tffcxr.datasets import annotations as areas
+from tffcxr.datasets import dicom_header, findings, records, source_files
 from tffcxr.errors import InputError
 
 _SOURCE = "rsna"
@@ -68,20 +69,21 @@ def load_records(root: pathlib.Path) -> pd.DataFrame:
     headers = dicom_header.read_headers(table["image"].tolist(), _SOURCE)
     patients = _nih_patients(root)
     lungs = source_files.lung_masks(root)
-    rows = []
-    for row, header in zip(table.itertuples(), headers):
-        rows.append(
-            {
-                "image": row.image,
-                "patient": patients.get(row.Index, row.Index),
-                "view": header.view,
-                "age": header.age,
-                "sex": header.sex,
-                "mask": _boxes(row, header, root),
-                "lungs": lungs.get(row.Index),
-                **{name: float(row.kind == name) for name in findings.RSNA},
-            }
+    rows = [
+        {
+            "image": file,
+            "patient": patients.get(name, name),
+            "view": header.view,
+            "age": header.age,
+            "sex": header.sex,
+            "mask": _mask(name, boxes, header, root),
+            "lungs": lungs.get(name),
+            **{finding: float(kind == finding) for finding in findings.RSNA},
+        }
+        for name, file, kind, boxes, header in zip(
+            table.index, table["image"], table["kind"], table["boxes"], headers
         )
+    ]
     return records.build(rows, findings.RSNA, _SOURCE)
 
 
@@ -148,8 +150,8 @@ def _check_agreement(table: pd.DataFrame, root: pathlib.Path) -> None:
         patient = table.index[lone][0]
         without = _CLASSES if pd.isna(table["kind"][patient]) else _LABELS
         raise InputError(
-            f"{_SOURCE}: expected every patientId in both {_LABELS} and {_CLASSES} of {root}, found "
-            f"{patient} missing from {without} ({int(lone.sum())} such)"
+            f"{_SOURCE}: expected every patientId in both {_LABELS} and {_CLASSES} of {root}, "
+            f"found {patient} missing from {without} ({int(lone.sum())} such)"
         )
     differs = table["target"].astype(bool) != (table["kind"] == _OPACITY)
     if differs.any():
@@ -160,11 +162,11 @@ def _check_agreement(table: pd.DataFrame, root: pathlib.Path) -> None:
         )
 
 
-def _boxes(row, header: dicom_header.Header, root: pathlib.Path) -> annotations.Boxes:  # noqa: ANN001
+def _mask(name: str, boxes: tuple, header: dicom_header.Header, root: pathlib.Path) -> areas.Boxes:
     try:
-        return annotations.Boxes(row.boxes, header.height or _SIDE, header.width or _SIDE)
+        return areas.Boxes(boxes, header.height or _SIDE, header.width or _SIDE)
     except InputError as error:
-        raise InputError(f"{_SOURCE}: {root / _LABELS}: {row.Index}: {error}") from None
+        raise InputError(f"{_SOURCE}: {root / _LABELS}: {name}: {error}") from None
 
 
 def _nih_patients(root: pathlib.Path) -> dict[str, str]:

@@ -14,7 +14,8 @@ import pathlib
 
 import pandas as pd
 
-from tffcxr.datasets import annotations, dicom_header, records, source_files
+from tffcxr.datasets import annotations as areas
+from tffcxr.datasets import dicom_header, records, source_files
 from tffcxr.errors import InputError
 
 _SOURCE = "siim"
@@ -57,7 +58,7 @@ def load_records(root: pathlib.Path) -> pd.DataFrame:
     rows = []
     for image, runs, file, header in zip(table.index, table["runs"], table["image"], headers):
         try:
-            mask = annotations.RunLengths(runs, header.height or _SIDE, header.width or _SIDE)
+            mask = areas.RunLengths(runs, header.height or _SIDE, header.width or _SIDE)
         except InputError as error:
             raise InputError(f"{_SOURCE}: {path}: {image}: {error}") from None
         rows.append(

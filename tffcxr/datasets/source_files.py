@@ -8,7 +8,7 @@ import pathlib
 
 import pandas as pd
 
-from tffcxr.datasets import annotations
+from tffcxr.datasets import annotations as areas
 from tffcxr.errors import InputError
 
 
@@ -99,10 +99,10 @@ def find_files(folders: Sequence[pathlib.Path], suffixes: Sequence[str]) -> dict
     return found
 
 
-def lung_masks(root: pathlib.Path) -> dict[str, annotations.MaskFile]:
-    """Returns the masks of the lungs in `<root>/lung_masks/<name>.png` by name, if there are any."""
+def lung_masks(root: pathlib.Path) -> dict[str, areas.MaskFile]:
+    """Returns the masks in `<root>/lung_masks/<name>.png` by name, none without the folder."""
     files = find_files([root / "lung_masks"], [".png"])
-    return {name[: -len(".png")]: annotations.MaskFile(path) for name, path in files.items()}
+    return {name[: -len(".png")]: areas.MaskFile(path) for name, path in files.items()}
 
 
 def bad_row(

@@ -46,7 +46,7 @@ def split_patients(
     if records.SPLIT in df.columns:
         logging.getLogger(__name__).info("the published division into splits is replaced")
     shares = [fractions[name] for name in names]
-    patients = _in_dealing_order(df["patient"].unique(), seed)
+    patients = _in_dealing_order(df["patient"].unique().tolist(), seed)
     if stratify is None:
         if len(patients) < len(names):
             raise InputError(
