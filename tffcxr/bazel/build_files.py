@@ -126,7 +126,7 @@ def _imported(nodes: Iterable[ast.AST], tree: Path) -> set[str]:
             names += [(alias.name, "") for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             names += [(node.module, alias.name) for alias in node.names]
-    labels = set()
+    labels: set[str] = set()
     for module, member in names:
         if module.split(".")[0] not in _ROOTS:
             continue
