@@ -14,8 +14,8 @@ import pathlib
 
 import numpy as np
 import PIL.Image
-import pydicom.config
 from pydicom import uid
+import pydicom.config
 from pydicom.dataset import FileDataset, FileMetaDataset
 import pydicom.encaps
 import simplejpeg
@@ -209,6 +209,7 @@ def make_medmnist(root: pathlib.Path) -> None:
 def main(root: pathlib.Path) -> None:
     """Writes all of them below a folder."""
     # Some ages are wrong on purpose, as in both challenges: "62" instead of "062Y".
+    pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
     pydicom.config.settings.writing_validation_mode = pydicom.config.IGNORE
     make_rsna(root / "rsna")
     make_siim(root / "siim")
