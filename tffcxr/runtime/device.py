@@ -40,7 +40,7 @@ class DeviceContext(tff.framework.SyncContext):
         self.workers = tuple(workers)
         self._default_clients = default_clients
         self._compiler = compiler_pipeline.CompilerPipeline(
-            compiler.desugar_and_transform_to_native
+            lambda comp: compiler.desugar_and_transform_to_native(comp).to_building_block()
         )
         self._functions = graphs.GraphFunctions()
 
@@ -64,7 +64,7 @@ class DeviceContext(tff.framework.SyncContext):
         with tf.device(self.workers[0]):
             argument = None if arg is None else values.ingest(arg, parameter_type)
             run = interpreter.Interpreter(self._functions, federation)
-            result = run.evaluate(compiled.to_building_block(), {})(argument)
+            result = run.evaluate(compiled, {})(argument)
             del argument
             requested = values.request(result, result_type, federation)
             exported = values.export(requested, result_type)

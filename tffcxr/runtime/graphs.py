@@ -19,6 +19,7 @@ import tensorflow_federated as tff
 from tensorflow.python.eager import context as eager_context
 from tensorflow.python.framework import op_def_registry
 from tensorflow_federated.proto.v0 import computation_pb2
+from tensorflow_federated.python.core.impl.compiler import building_blocks
 from tensorflow_federated.python.tensorflow_libs import serialization_utils
 
 from tffcxr.runtime import sequences
@@ -91,19 +92,27 @@ class GraphFunctions:
     """The functions of all graphs seen lately, by content."""
 
     def __init__(self) -> None:
-        self._functions: cachetools.LRUCache = cachetools.LRUCache(_CACHED_FUNCTIONS)
-        self._lock = threading.Lock()
+        self._by_content: cachetools.LRUCache = cachetools.LRUCache(_CACHED_FUNCTIONS)
+        # Serialising and hashing a graph takes longer than many a graph's execution.
+        self._by_block: cachetools.LRUCache = cachetools.LRUCache(_CACHED_FUNCTIONS)
+        self._lock = threading.RLock()
 
-    def get(
-        self, proto: computation_pb2.Computation, type_signature: tff.FunctionType
-    ) -> GraphFunction:
+    def get(self, block: building_blocks.CompiledComputation) -> GraphFunction:
         """The function of a computation whose body is a TensorFlow graph."""
-        content = proto.tensorflow.SerializeToString(deterministic=True)
-        key = hashlib.sha256(content + str(type_signature).encode()).hexdigest()
         with self._lock:
-            if key not in self._functions:
-                self._functions[key] = GraphFunction(proto.tensorflow, type_signature, key[:16])
-            return self._functions[key]
+            known_block, function = self._by_block.get(id(block), (None, None))
+            if known_block is not block:
+                function = self._get_by_content(block)
+                self._by_block[id(block)] = (block, function)
+            return function
+
+    def _get_by_content(self, block: building_blocks.CompiledComputation) -> GraphFunction:
+        graph = block.proto.tensorflow
+        content = graph.SerializeToString(deterministic=True) + repr(block.type_signature).encode()
+        key = hashlib.sha256(content).hexdigest()
+        if key not in self._by_content:
+            self._by_content[key] = GraphFunction(graph, block.type_signature, key[:16])
+        return self._by_content[key]
 
 
 def _tensor_names(binding: _Binding) -> Iterator[str]:

@@ -63,7 +63,7 @@ class Interpreter:
             return self._intrinsic(block)
         if isinstance(block, building_blocks.CompiledComputation):
             if block.proto.WhichOneof("computation") == "tensorflow":
-                return self._functions.get(block.proto, block.type_signature)
+                return self._functions.get(block)
         raise NotImplementedError(f"the device executor cannot run {block.compact_representation()}")
 
     def _lambda(self, block: building_blocks.Lambda, scope: dict[str, Value]) -> Function:
