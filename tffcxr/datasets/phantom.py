@@ -1,0 +1,16 @@
+"""Phantom chest radiographs: simulated attenuation through a varying thorax.
+
+The program's data when it is given none. Everything is a function of the seed, the truth (lungs,
+consolidation, pleural air) is known exactly, and no patient is behind any image.
+
+    radiograph = draw(seed=1, size=256, pneumonia=0.6)
+    radiograph.image    # uint8 [256, 256]
+    radiograph.opacity  # bool [256, 256]
+    write_rsna(pathlib.Path("phantoms/rsna"), patients=600, seed=1)
+    write_siim(pathlib.Path("phantoms/siim"), patients=600, seed=2)
+"""
+
+from tffcxr.datasets.phantom_files import write_rsna, write_siim
+from tffcxr.datasets.phantom_radiograph import VERSION, Phantom, draw
+
+__all__ = ["VERSION", "Phantom", "draw", "write_rsna", "write_siim"]
