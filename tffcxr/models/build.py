@@ -20,10 +20,7 @@ import numpy as np
 import tensorflow as tf
 
 from tffcxr.errors import InputError
-from tffcxr.models import densenet
-from tffcxr.models import normalization
-from tffcxr.models import pretrained
-from tffcxr.models import standard
+from tffcxr.models import densenet, normalization, pretrained, standard
 from tffcxr.models.blocks import CxrModel
 
 TASK_LAYER = "task"
@@ -99,7 +96,8 @@ def build(
     if frozen not in (None, "representation"):
         raise InputError(f"frozen must be None or 'representation', found {frozen!r}")
 
-    config = copy.deepcopy(_config(name, image_size, outputs))
+    precision = tf.keras.mixed_precision.global_policy().name
+    config = copy.deepcopy(_config(name, image_size, outputs, precision))
     if not normalization.apply(config, batch_norm) and batch_norm != "aggregate":
         logging.warning("model %s has no batch norm: %s changes nothing", name, batch_norm)
     _set_seeds(config, seed)
@@ -117,9 +115,9 @@ def _architecture(name: str) -> _Architecture:
     return _ARCHITECTURES[name]
 
 
-@functools.lru_cache(maxsize=None)
-def _config(name: str, image_size: int, outputs: int) -> dict[str, Any]:
-    """Describes the whole model; callers change a copy.
+@functools.cache
+def _config(name: str, image_size: int, outputs: int, precision: str) -> dict[str, Any]:
+    """Describes the whole model under Keras's global `precision` policy; callers change a copy.
 
     A thread of its own has no default graph, so the architecture is built eagerly even if the
     caller is tracing: keras-cv cannot be built inside a plain `tf.Graph`.

@@ -20,9 +20,7 @@ import numpy as np
 import tensorflow as tf
 
 from tffcxr.errors import InputError
-from tffcxr.models.blocks import CxrModel
-from tffcxr.models.blocks import get_weights
-from tffcxr.models.blocks import set_weights
+from tffcxr.models.blocks import CxrModel, get_weights, set_weights
 
 FORMAT_VERSION = 1
 _PIXELS = "float32 [B, S, S, 1] in 0..1, higher = denser"
@@ -217,7 +215,8 @@ def _check_heads(
         fits = [[(features, width), (width,)] for width in {1, len(columns)}]
         if found not in fits:
             raise ValueError(
-                f"task block of {site}: expected shapes {' or '.join(map(str, fits))}, found {found}"
+                f"task block of {site}: expected shapes {' or '.join(map(str, fits))}, "
+                f"found {found}"
             )
     slugs = [(_slug(site), _slug(finding)) for finding, site in columns.items()]
     if len(set(slugs)) != len(slugs):

@@ -100,7 +100,7 @@ def _read_hdf5(path: pathlib.Path, model: CxrModel) -> StoredWeights:
     """Reads HDF5 by content: Keras 3's layout has no layer names, the legacy one does."""
     with h5py.File(path, "r") as file:
         if "_layer_checkpoint_dependencies" not in file:
-            group = file["model_weights"] if "model_weights" in file else file
+            group = file.get("model_weights", file)
             return {_text(layer): _of_group(group[layer]) for layer in group.attrs["layer_names"]}
     twin = tf.keras.models.clone_model(model.keras)
     twin.load_weights(path)

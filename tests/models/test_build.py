@@ -1,0 +1,137 @@
+"""Builds are a function of their arguments, eagerly and inside a graph."""
+
+import logging
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tffcxr.errors import InputError
+from tffcxr.models import blocks, build
+
+
+def _arrays(model):
+    return [weight.numpy() for weight in model.keras.weights]
+
+
+def _same(a, b):
+    return all(np.array_equal(x, y) for x, y in zip(_arrays(a), _arrays(b)))
+
+
+def _in_graph(*args, **kwargs):
+    """Builds in a bare graph; returns layer names, weight names and initial values."""
+    with tf.Graph().as_default():
+        model = build.build(*args, **kwargs)
+        assert model.keras.output_shape[0] is None
+        names = [(layer, weight.name) for layer, weight in blocks.named_weights(model.keras)]
+        variables = [weight for _, weight in blocks.named_weights(model.keras)]
+        with tf.compat.v1.Session() as session:
+            session.run(tf.compat.v1.global_variables_initializer())
+            return names, session.run(variables)
+
+
+def test_same_seed_same_weights_whatever_the_global_seed():
+    tf.random.set_seed(1)
+    first = build.build("standard", 32, 2, seed=5)
+    tf.random.set_seed(2)
+    assert _same(first, build.build("standard", 32, 2, seed=5))
+    assert not _same(first, build.build("standard", 32, 2, seed=6))
+
+
+@pytest.mark.parametrize("name", build.NAMES)
+def test_a_graph_holds_the_same_names_and_weights(name):
+    build._config.cache_clear()  # so that the first build of all is the one inside the graph
+    names, values = _in_graph(name, 32, 2, seed=3)
+    model = build.build(name, 32, 2, seed=3)
+    named = blocks.named_weights(model.keras)
+    assert names == [(layer, weight.name) for layer, weight in named]
+    for value, (_, weight) in zip(values, named):
+        np.testing.assert_array_equal(value, weight.numpy())
+    kernels = {value.tobytes() for (layer, _), value in zip(names, values) if value.ndim == 4}
+    assert len(kernels) == sum(value.ndim == 4 for value in values)  # no two layers start alike
+
+
+def test_two_models_in_one_graph_keep_their_layer_names():
+    with tf.Graph().as_default():
+        first = build.build("standard", 32, 1)
+        second = build.build("standard", 32, 1)
+        assert first.representation == second.representation
+        layers = [[n for n, _ in blocks.named_weights(m.keras)] for m in (first, second)]
+        assert layers[0] == layers[1]
+
+
+def test_maps_images_to_logits():
+    model = build.build("standard", 32, 3)
+    logits = model.keras(np.zeros((5, 32, 32, 1), np.float32))
+    assert logits.dtype == tf.float32
+    assert logits.shape == (5, 3)
+    assert (model.task, model.outputs) == (("task",), 3)
+    assert model.representation == ("conv1", "conv2", "conv3", "features")
+
+
+def test_logits_are_float32_under_mixed_precision():
+    build.build("standard", 16, 1)
+    tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    try:
+        model = build.build("standard", 16, 1)
+        assert model.keras.get_layer("conv1").compute_dtype == "bfloat16"
+        assert model.keras(np.zeros((1, 16, 16, 1), np.float32)).dtype == tf.float32
+    finally:
+        tf.keras.mixed_precision.set_global_policy("float32")
+
+
+def test_frozen_representation_trains_the_task_block_alone():
+    model = build.build("densenet121", 32, 1, frozen="representation")
+    assert [layer for layer, _ in blocks.named_weights(model.keras)][:2] == ["task", "task"]
+    assert len(model.keras.trainable_weights) == 2
+    images = np.random.default_rng(0).random((2, 32, 32, 1), np.float32)
+    before = _arrays(model)
+    training = model.keras(images, training=True).numpy()
+    np.testing.assert_allclose(training, model.keras(images, training=False).numpy(), atol=1e-6)
+    for old, new in zip(before, _arrays(model)):
+        np.testing.assert_array_equal(old, new)  # the moving statistics have not moved
+
+
+def test_stages_exchange_weights_by_block():
+    head_first = build.build("standard", 32, 1, seed=1, frozen="representation")
+    fine_tuned = build.build("standard", 32, 1, seed=2)
+    for block in ("representation", "task"):
+        names = getattr(head_first, block)
+        blocks.set_weights(fine_tuned.keras, names, blocks.get_weights(head_first.keras, names))
+    images = np.random.default_rng(0).random((2, 32, 32, 1), np.float32)
+    np.testing.assert_array_equal(head_first.keras(images), fine_tuned.keras(images))
+    assert len(fine_tuned.keras.trainable_weights) == len(fine_tuned.keras.weights)
+
+
+def test_a_model_without_batch_norm_says_that_the_policy_changes_nothing(caplog):
+    with caplog.at_level(logging.WARNING):
+        plain = build.build("standard", 32, 1)
+        assert not caplog.records
+        grouped = build.build("standard", 32, 1, batch_norm="group")
+    assert "standard has no batch norm: group changes nothing" in caplog.text
+    assert _same(plain, grouped)
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"name": "resnet"}, "model must be one of standard, densenet121, found 'resnet'"),
+        ({"name": "densenet121", "image_size": 31}, "at least 32, found 31"),
+        ({"image_size": 15}, "at least 16, found 15"),
+        ({"outputs": 0}, "at least one output, found 0"),
+        ({"batch_norm": "none"}, "batch_norm must be one of"),
+        ({"frozen": "task"}, "found 'task'"),
+        ({"weights": "imagenet"}, "no ImageNet weights for model standard"),
+    ],
+)
+def test_bad_arguments_are_named(kwargs, message):
+    arguments = {"name": "standard", "image_size": 32, "outputs": 1, **kwargs}
+    with pytest.raises(InputError, match=message):
+        build.build(**arguments)
+
+
+@pytest.mark.parametrize("name", build.NAMES)
+def test_the_smallest_image_goes_through(name):
+    size = build.minimum_image_size(name)
+    logits = build.build(name, size, 1).keras(np.zeros((2, size, size, 1), np.float32))
+    assert np.all(np.isfinite(logits))

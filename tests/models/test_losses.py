@@ -1,0 +1,57 @@
+"""The masked loss against values worked out by hand."""
+
+import math
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tffcxr.models import losses
+
+NAN = float("nan")
+
+
+def test_sums_and_counts_per_example():
+    labels = tf.constant([[1.0, 0.0], [NAN, 1.0], [NAN, NAN]])
+    logits = tf.constant([[0.0, 0.0], [100.0, 2.0], [3.0, -3.0]])
+    loss, known = losses.masked_binary_crossentropy_sums(labels, logits)
+    # ln 2 twice; -ln sigmoid(2) = ln(1 + e^-2); nothing.
+    expected = [2 * math.log(2), math.log1p(math.exp(-2)), 0.0]
+    np.testing.assert_allclose(loss, expected, rtol=1e-6)
+    np.testing.assert_array_equal(known, [2, 1, 0])
+
+
+def test_mean_is_over_known_labels_and_not_over_examples():
+    labels = tf.constant([[1.0, 0.0], [NAN, 1.0]])
+    logits = tf.constant([[0.0, 0.0], [100.0, 2.0]])
+    expected = (2 * math.log(2) + math.log1p(math.exp(-2))) / 3
+    mean = float(losses.masked_binary_crossentropy(labels, logits))
+    assert mean == pytest.approx(expected, rel=1e-6)
+    loss, known = losses.batch_loss({"labels": labels}, logits)
+    assert float(loss / known) == pytest.approx(expected, rel=1e-6)
+
+
+def test_unknown_labels_give_no_gradient():
+    labels = tf.constant([[1.0, NAN], [NAN, NAN]])
+    logits = tf.Variable([[0.0, 5.0], [-700.0, 700.0]])
+    with tf.GradientTape() as tape:
+        loss = losses.masked_binary_crossentropy(labels, logits)
+    # d/dz of -ln sigmoid(z) at 0 is sigmoid(0) - 1.
+    np.testing.assert_allclose(tape.gradient(loss, logits), [[-0.5, 0.0], [0.0, 0.0]])
+
+
+def test_batch_without_known_labels_is_zero_with_weight_zero():
+    labels = tf.fill([2, 3], NAN)
+    logits = tf.Variable(tf.ones([2, 3]))
+    with tf.GradientTape() as tape:
+        mean = losses.masked_binary_crossentropy(labels, logits)
+    assert float(mean) == 0.0
+    np.testing.assert_array_equal(tape.gradient(mean, logits), np.zeros((2, 3)))
+    assert [float(x) for x in losses.batch_loss({"labels": labels}, logits)] == [0.0, 0.0]
+
+
+def test_extreme_logits_stay_finite():
+    loss, _ = losses.masked_binary_crossentropy_sums(
+        tf.constant([[1.0, 0.0]]), tf.constant([[-1000.0, 1000.0]])
+    )
+    np.testing.assert_allclose(loss, [2000.0])
