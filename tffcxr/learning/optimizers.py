@@ -70,7 +70,8 @@ def client_optimizer(
     elif name == "adam":
         optimizer = tff.learning.optimizers.build_adam(learning_rate)
     else:
-        optimizer = tff.learning.optimizers.build_adagrad(learning_rate)
+        # As in PyTorch: accumulators start at 0, and 1e-10 is added to their root.
+        optimizer = tff.learning.optimizers.build_adagrad(learning_rate, 0.0, epsilon=1e-20)
     return _WithL2(optimizer, weight_decay) if weight_decay else optimizer
 
 
