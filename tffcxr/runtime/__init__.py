@@ -3,8 +3,10 @@
 Importing this package imports neither TensorFlow nor TFF; `use` does.
 """
 
-import pathlib
+from __future__ import annotations
+
 from collections.abc import Sequence
+import pathlib
 
 from tffcxr import errors
 

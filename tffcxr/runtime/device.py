@@ -9,8 +9,10 @@ that trains by `tff.sequence_reduce` runs its steps as Keras runs them, while `D
 inside a graph is about a third slower.
 """
 
-import logging
+from __future__ import annotations
+
 from collections.abc import Sequence
+import logging
 from typing import Any
 
 import tensorflow as tf

@@ -7,17 +7,19 @@ function without side effects: every call makes its own variables, which vanish 
 calls may run at the same time and none sees another's.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
 import hashlib
 import itertools
 import threading
-from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import cachetools
 import tensorflow as tf
-import tensorflow_federated as tff
 from tensorflow.python.eager import context as eager_context
 from tensorflow.python.framework import op_def_registry
+import tensorflow_federated as tff
 from tensorflow_federated.proto.v0 import computation_pb2
 from tensorflow_federated.python.core.impl.compiler import building_blocks
 from tensorflow_federated.python.tensorflow_libs import serialization_utils
@@ -26,8 +28,6 @@ from tffcxr.runtime import sequences
 
 _CACHED_FUNCTIONS = 512
 _ANONYMOUS = eager_context.anonymous_name().encode()
-
-_Binding = computation_pb2.TensorFlow.Binding
 
 
 class GraphFunction:
@@ -72,10 +72,11 @@ class GraphFunction:
 
         The total stays a flat list of tensors, on the device where it is, in between.
         """
+        assert self._parameter is not None  # The type of the graph says so.
         of_total, of_element = self._parameter.struct.element
-        tensors: list[tf.Tensor] = []
-        _flatten(total, of_total, tensors)
-        del total
+        _flatten(total, of_total, start := [])
+        tensors: Sequence[tf.Tensor] = start
+        del total, start
         for element in elements:
             _flatten(element, of_element, arguments := list(tensors))
             del tensors  # Or the last total would live as long as the next.
@@ -115,7 +116,7 @@ class GraphFunctions:
         return self._by_content[key]
 
 
-def _tensor_names(binding: _Binding) -> Iterator[str]:
+def _tensor_names(binding: computation_pb2.TensorFlow.Binding) -> Iterator[str]:
     kind = binding.WhichOneof("binding")
     if kind == "tensor":
         yield binding.tensor.tensor_name
@@ -126,18 +127,22 @@ def _tensor_names(binding: _Binding) -> Iterator[str]:
             yield from _tensor_names(element)
 
 
-def _flatten(value: Any, binding: _Binding, tensors: list[tf.Tensor]) -> None:
+def _flatten(
+    value: Any, binding: computation_pb2.TensorFlow.Binding, tensors: list[tf.Tensor]
+) -> None:
     kind = binding.WhichOneof("binding")
     if kind == "tensor":
         tensors.append(value)
     elif kind == "sequence":
         tensors.append(sequences.to_variant(value))
     else:
-        for part, element in zip(value, binding.struct.element, strict=True):
+        for part, element in zip(value, binding.struct.element):
             _flatten(part, element, tensors)
 
 
-def _pack(tensors: Iterator[tf.Tensor], binding: _Binding, type_spec: tff.Type) -> Any:
+def _pack(
+    tensors: Iterator[tf.Tensor], binding: computation_pb2.TensorFlow.Binding, type_spec: tff.Type
+) -> Any:
     kind = binding.WhichOneof("binding")
     if kind == "tensor":
         return next(tensors)
@@ -146,7 +151,7 @@ def _pack(tensors: Iterator[tf.Tensor], binding: _Binding, type_spec: tff.Type) 
     types = sequences.element_types(type_spec)
     return tuple(
         _pack(tensors, element, element_type)
-        for element, element_type in zip(binding.struct.element, types, strict=True)
+        for element, element_type in zip(binding.struct.element, types)
     )
 
 
@@ -251,12 +256,12 @@ def _build(
     fetched = [name for name in outputs if name not in inputs]
 
     def body(*arguments: tf.Tensor) -> list[tf.Tensor]:
-        given = dict(zip(inputs, arguments, strict=True))
+        given = dict(zip(inputs, arguments))
         feeds = dict(given)
         if _node_name(session_token) in nodes:
             feeds[session_token] = tf.constant("")
         imported = tf.graph_util.import_graph_def(graph_def, feeds, fetched, name="graph")
-        given.update(zip(fetched, imported, strict=True))
+        given.update(zip(fetched, imported))
         return [tf.identity(given[name]) for name in outputs]
 
     with tf.init_scope():

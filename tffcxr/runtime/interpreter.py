@@ -5,6 +5,8 @@ The forms of a value: a tensor, a tuple (struct, in the order of its type), a se
 that is equal at all clients is a ServerValue.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any
 
@@ -26,9 +28,7 @@ class Interpreter:
       federation: the clients of this invocation.
     """
 
-    def __init__(
-        self, functions: graphs.GraphFunctions, federation: placed.Federation
-    ) -> None:
+    def __init__(self, functions: graphs.GraphFunctions, federation: placed.Federation) -> None:
         self._functions = functions
         self._federation = federation
 
@@ -61,10 +61,14 @@ class Interpreter:
             return tf.constant(block.value, block.type_signature.dtype)
         if isinstance(block, building_blocks.Intrinsic):
             return self._intrinsic(block)
-        if isinstance(block, building_blocks.CompiledComputation):
-            if block.proto.WhichOneof("computation") == "tensorflow":
-                return self._functions.get(block)
-        raise NotImplementedError(f"the device executor cannot run {block.compact_representation()}")
+        if (
+            isinstance(block, building_blocks.CompiledComputation)
+            and block.proto.WhichOneof("computation") == "tensorflow"
+        ):
+            return self._functions.get(block)
+        raise NotImplementedError(
+            f"the device executor cannot run {block.compact_representation()}"
+        )
 
     def _lambda(self, block: building_blocks.Lambda, scope: dict[str, Value]) -> Function:
         if block.parameter_name is None:
@@ -108,9 +112,7 @@ def _zip_at_clients(
     if result.all_equal:
         return _zip_at_server(federation, argument, result)
     leaves = tf.nest.flatten(argument)
-    return placed.ClientValue(
-        lambda _, *parts: tf.nest.pack_sequence_as(argument, parts), leaves
-    )
+    return placed.ClientValue(lambda _, *parts: tf.nest.pack_sequence_as(argument, parts), leaves)
 
 
 def _select(_: placed.Federation, argument: Value, result: tff.Type) -> placed.ClientValue:

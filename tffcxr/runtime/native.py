@@ -6,7 +6,10 @@ leaves it running when the interpreter shuts down. Here `native_launcher.py` sta
 computation when it dies.
 """
 
+from __future__ import annotations
+
 import atexit
+from collections.abc import Callable
 import logging
 import os
 import pathlib
@@ -15,7 +18,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -260,7 +262,5 @@ def native_context(
     if isolation not in ISOLATIONS:
         raise errors.InputError(f"isolation: expected one of {ISOLATIONS}, found {isolation!r}")
     return NativeContext(
-        _WorkerExecutors(
-            lambda: Worker(log_file, isolation, max_concurrent_calls), default_clients
-        )
+        _WorkerExecutors(lambda: Worker(log_file, isolation, max_concurrent_calls), default_clients)
     )

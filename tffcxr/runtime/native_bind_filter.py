@@ -9,6 +9,8 @@ namespaces are forbidden. Nothing here guards against a process that works again
 Used by `native_launcher.py`, standard library only.
 """
 
+from __future__ import annotations
+
 import ctypes
 import fcntl
 import os
@@ -64,9 +66,7 @@ def install() -> int:
     program = _Program(len(instructions) // 8, instructions)
     if _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0:
         raise OSError(ctypes.get_errno(), "no_new_privs")
-    listener = _libc.syscall(
-        seccomp, _SET_MODE_FILTER, _FLAG_NEW_LISTENER, ctypes.byref(program)
-    )
+    listener = _libc.syscall(seccomp, _SET_MODE_FILTER, _FLAG_NEW_LISTENER, ctypes.byref(program))
     if listener < 0:
         error = ctypes.get_errno()
         raise OSError(error, f"seccomp: {os.strerror(error)}")

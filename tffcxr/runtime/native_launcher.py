@@ -22,7 +22,10 @@ The launcher watches the program through a pidfd, and the kernel kills the worke
 launcher ends (`PR_SET_PDEATHSIG`), so that no way to end any of the three leaves a process.
 """
 
+from __future__ import annotations
+
 import argparse
+import contextlib
 import ctypes
 import fcntl
 import os
@@ -151,10 +154,8 @@ def _pump(source: socket.socket, sink: socket.socket) -> None:
     except OSError:
         pass  # One side is gone, which the other learns below.
     for end in (source, sink):
-        try:
+        with contextlib.suppress(OSError):
             end.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
 
 
 def _relay(listener: socket.socket, port: int) -> None:
@@ -199,20 +200,15 @@ def main() -> int:
             print(f"no network namespace: {error}", file=sys.stderr, flush=True)
             return EXIT_NOT_ISOLATED
     port = _unused_port()
-    worker, pair = _start_worker(
-        [args.worker, f"--port={port}", *worker_flags], isolation
-    )
+    worker, pair = _start_worker([args.worker, f"--port={port}", *worker_flags], isolation)
     if isolation == "loopback":
         _serve_bind_calls(pair)
     print(f"worker {worker}, isolation: {isolation}", flush=True)
     threading.Thread(target=_relay, args=(listener, port), daemon=True).start()
     _wait_for_either(args.program, worker)
     shutil.rmtree(os.path.dirname(args.socket), ignore_errors=True)
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.kill(worker, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     status = os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1])
     print(f"worker ended with status {status}", flush=True)
     os._exit(status if 0 <= status < 256 else 128 - status)  # Threads still wait in sockets.
-

@@ -10,10 +10,12 @@ Clients are dealt in turn to workers, each a thread with a device. A worker is a
 ahead of the accumulation, which bounds memory. No result depends on which worker was faster.
 """
 
+from __future__ import annotations
+
 import collections
+from collections.abc import Callable, Iterable, Iterator, Sequence
 import concurrent.futures
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -33,7 +35,7 @@ class ServerValue:
       needs: values that must be known first.
     """
 
-    def __init__(self, compute: Callable[..., Any], needs: Iterable["ServerValue"] = ()) -> None:
+    def __init__(self, compute: Callable[..., Any], needs: Iterable[ServerValue] = ()) -> None:
         self._compute: Callable[..., Any] | None = compute
         self.needs = tuple(needs)
         self._value: Any = None
@@ -41,6 +43,7 @@ class ServerValue:
 
     @property
     def is_known(self) -> bool:
+        """Whether `get` returns at once."""
         return self._compute is None
 
     def set(self, value: Any) -> None:
@@ -76,19 +79,20 @@ class ClientValue:
     """
 
     def __init__(
-        self, compute: Callable[..., Any], sources: Iterable["ClientValue | ServerValue"] = ()
+        self, compute: Callable[..., Any], sources: Iterable[ClientValue | ServerValue] = ()
     ) -> None:
         self._compute = compute
         self.sources = tuple(sources)
         self.kept: dict[int, Any] = {}
 
-    def at(self, client: int, device: str, seen: dict["ClientValue", Any]) -> Any:
+    def at(self, client: int, device: str, seen: dict[ClientValue, Any]) -> Any:
         """The value at one client; `seen` holds what was computed for this client already."""
         if client in self.kept:
             return self.kept[client]
         if self not in seen:
             arguments = [
-                source.on(device) if isinstance(source, ServerValue)
+                source.on(device)
+                if isinstance(source, ServerValue)
                 else source.at(client, device, seen)
                 for source in self.sources
             ]
@@ -109,7 +113,7 @@ class Aggregation(ServerValue):
 
     def __init__(
         self,
-        walk: Callable[["Aggregation"], None],
+        walk: Callable[[Aggregation], None],
         source: ClientValue,
         zero: Callable[[], Any],
         accumulate: Callable[[Any, Any], Any],
@@ -123,6 +127,7 @@ class Aggregation(ServerValue):
         self.zero = zero
 
     def get(self) -> Any:
+        """The value, for which the clients are walked over now unless it is known."""
         if not self.is_known:
             self._walk(self)
         return super().get()
@@ -202,7 +207,7 @@ class Federation:
             for index, aggregation in enumerate(joint):
                 totals[index] = aggregation.accumulate(totals[index], values[index])
             del values, seen
-        for aggregation, total in zip(joint, totals, strict=True):
+        for aggregation, total in zip(joint, totals):
             aggregation.set(aggregation.report(total))
 
     def _results(self, joint: Sequence[Aggregation]) -> Iterator[tuple[int, list[Any], dict]]:
@@ -229,16 +234,17 @@ class Federation:
         pools = [concurrent.futures.ThreadPoolExecutor(1) for _ in range(count)]
         waiting: collections.deque[concurrent.futures.Future] = collections.deque()
         try:
-            for client in range(self.clients + _AHEAD_PER_WORKER * count):
-                if client >= _AHEAD_PER_WORKER * count or client >= self.clients:
-                    if waiting:
-                        yield waiting.popleft().result()
-                if client < self.clients:
-                    waiting.append(pools[client % count].submit(compute, client))
+            for client in range(self.clients):
+                if len(waiting) == _AHEAD_PER_WORKER * count:
+                    yield waiting.popleft().result()
+                waiting.append(pools[client % count].submit(compute, client))
+            while waiting:
+                yield waiting.popleft().result()
         finally:
-            self._is_stopped.set()  # Tells workers, should there be any left, to leave.
+            if waiting:  # A client failed, or whoever asks has given up.
+                self._is_stopped.set()
             for pool in pools:
-                pool.shutdown(wait=False, cancel_futures=True)
+                pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _reason(error: Exception) -> str:
@@ -250,7 +256,7 @@ def copy_to(device: str, value: Any) -> Any:
 
     Datasets and strings stay on the CPU, where all devices find them.
     """
-    if isinstance(value, tuple | list):
+    if isinstance(value, (tuple, list)):
         return type(value)(copy_to(device, part) for part in value)
     if not isinstance(value, tf.Tensor) or not (
         value.dtype.is_floating
@@ -304,9 +310,7 @@ def _is_ready(aggregation: Aggregation) -> bool:
     return True
 
 
-def _computed_in_both(
-    now: Sequence[Aggregation], later: Sequence[Aggregation]
-) -> set[ClientValue]:
+def _computed_in_both(now: Sequence[Aggregation], later: Sequence[Aggregation]) -> set[ClientValue]:
     """The client values computed for `now` that `later` takes directly, so as to keep them."""
     computed = {
         node for each in now for node in _nodes(each.source, _is_kept) if not _is_kept(node)

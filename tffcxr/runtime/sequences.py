@@ -4,9 +4,11 @@ Inside the device executor a tensor is a `tf.Tensor`, a struct is a tuple in the
 and a sequence is one of the classes below. Names live in the types alone.
 """
 
-import dataclasses
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+import dataclasses
+from typing import Any, Union
 
 import tensorflow as tf
 import tensorflow_federated as tff
@@ -36,7 +38,7 @@ def from_nested(value: Any, type_spec: tff.Type) -> Any:
     if tf.nest.is_nested(value):
         if isinstance(value, Mapping):
             parts = [value[name] for name, _ in structure.iter_elements(type_spec)]
-        elif isinstance(value, tuple | list):
+        elif isinstance(value, (tuple, list)):
             parts = list(value)
         else:  # An attrs class.
             parts = [getattr(value, name) for name, _ in structure.iter_elements(type_spec)]
@@ -73,6 +75,7 @@ class DatasetSequence:
             yield from_nested(value, self.element)
 
     def to_dataset(self) -> tf.data.Dataset:
+        """The dataset itself."""
         return self.dataset
 
 
@@ -80,7 +83,7 @@ class DatasetSequence:
 class MappedSequence:
     """The elements of `source`, each put through `function` when it is asked for."""
 
-    source: "Sequence"
+    source: Sequence
     function: Callable[[Any], Any]
     element: tff.Type
 
@@ -93,7 +96,7 @@ class MappedSequence:
         return tensorflow_utils.make_data_set_from_elements(None, elements, self.element)
 
 
-Sequence = DatasetSequence | MappedSequence
+Sequence = Union[DatasetSequence, MappedSequence]
 
 
 def ingest(value: Any, type_spec: tff.SequenceType) -> DatasetSequence:

@@ -1,5 +1,7 @@
 """Brings the arguments of a TFF computation into the device executor, and its results out."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np
@@ -42,7 +44,7 @@ def _tensor(value: Any, type_spec: tff.TensorType) -> tf.Tensor:
         if not type_spec.is_assignable_from(found):
             raise TypeError(f"expected a tensor of type {type_spec}, found one of type {found}")
         return value
-    if isinstance(value, list | tuple):
+    if isinstance(value, (list, tuple)):
         value = np.asarray(value, type_spec.dtype.type)
     if not (
         array.is_compatible_dtype(value, type_spec.dtype.type)
@@ -60,10 +62,7 @@ def request(value: Any, type_spec: tff.Type, federation: placed.Federation) -> A
     """
     if isinstance(type_spec, tff.StructType):
         types = sequences.element_types(type_spec)
-        return tuple(
-            request(part, part_type, federation)
-            for part, part_type in zip(value, types, strict=True)
-        )
+        return tuple(request(part, part_type, federation) for part, part_type in zip(value, types))
     if isinstance(value, placed.ClientValue):
         return federation.collect(value, lambda part: export(part, type_spec.member))
     return value
@@ -78,7 +77,7 @@ def export(value: Any, type_spec: tff.Type) -> Any:
     if isinstance(type_spec, tff.StructType):
         names = structure.name_list_with_nones(type_spec)
         parts = map(export, value, sequences.element_types(type_spec))
-        return structure.Struct(zip(names, parts, strict=True))
+        return structure.Struct(zip(names, parts))
     if isinstance(type_spec, tff.SequenceType):
         return value.to_dataset()
     return value.numpy()
