@@ -124,6 +124,8 @@ def _config(name: str, image_size: int, outputs: int, precision: str) -> dict[st
     """
 
     def describe() -> dict[str, Any]:
+        # Starts the eager context: before that, Keras takes its own graph for eager execution.
+        tf.zeros([])
         trunk = _architecture(name).trunk(image_size)
         # The loss and the sigmoid need float32, whatever the precision of the trunk.
         logits = tf.keras.layers.Dense(outputs, dtype="float32", name=TASK_LAYER)(trunk.output)
