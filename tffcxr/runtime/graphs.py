@@ -74,14 +74,12 @@ class GraphFunction:
         """
         assert self._parameter is not None  # The type of the graph says so.
         of_total, of_element = self._parameter.struct.element
-        _flatten(total, of_total, start := [])
-        tensors: Sequence[tf.Tensor] = start
-        del total, start
+        tensors: list[tf.Tensor] = []
+        _flatten(total, of_total, tensors)
+        del total
         for element in elements:
-            _flatten(element, of_element, arguments := list(tensors))
-            del tensors  # Or the last total would live as long as the next.
-            tensors = self.call_flat(arguments)
-            del arguments
+            _flatten(element, of_element, tensors)
+            tensors = list(self.call_flat(tensors))
         return self.pack(tensors)
 
     def pack(self, tensors: Iterable[tf.Tensor]) -> Any:
