@@ -68,7 +68,11 @@ def test_dep_without_import_is_named(tree):
 
 
 def test_module_imported_by_name_is_a_lazy_dep(tree):
-    write(tree, "tffcxr/clients/shards.py", "import importlib")
+    write(tree, "tffcxr/clients/shards.py", 'LOADERS = {"images": "tffcxr.datasets.images"}')
+    assert build_files.problems(tree) == [
+        "//tffcxr/clients:shards: unused dep //tffcxr/datasets:images",
+        "//tffcxr/clients:shards: add lazy dep //tffcxr/datasets:images",
+    ]
     write(
         tree,
         "tffcxr/clients/BUILD",
@@ -102,6 +106,26 @@ def test_import_against_the_architecture_is_named_though_bazel_would_allow_it(tr
     )
     assert build_files.problems(tree) == [
         "//tffcxr/datasets:images: the architecture has no arrow to //tffcxr/models:build"
+    ]
+
+
+@pytest.mark.parametrize("program", ["experiments", "testdata"])
+def test_no_module_may_import_a_program(tree, program):
+    write(tree, f"{program}/predict.py", "")
+    write(
+        tree,
+        f"{program}/BUILD",
+        'cxr_py_library(name = "predict", visibility = ["//tffcxr/clients:__pkg__"])',
+    )
+    write(tree, "tffcxr/clients/shards.py", f"import {program}.predict, tffcxr.datasets.images")
+    write(
+        tree,
+        "tffcxr/clients/BUILD",
+        'cxr_py_library(name = "shards",'
+        f' deps = ["//{program}:predict", "//tffcxr/datasets:images"])',
+    )
+    assert build_files.problems(tree) == [
+        f"//tffcxr/clients:shards: the architecture has no arrow to //{program}:predict"
     ]
 
 

@@ -28,7 +28,9 @@ ARROWS = {
 # These must be usable, and quick to import, without TensorFlow.
 WITHOUT_TENSORFLOW = {"datasets", "evaluation", "report"}
 
-_ROOTS = ("tffcxr", "experiments", "tests")
+_ROOTS = ("tffcxr", "experiments", "testdata", "tests")
+# Folders of programs: they may import anything but tests, and nothing but tests imports them.
+_PROGRAMS = ("experiments", "testdata")
 # The Python side of Bazel rules; BUILD files name these files, not modules.
 _MAINS = ("tffcxr/bazel/lint.py", "tffcxr/bazel/pytest_main.py")
 _RULES = ("cxr_py_library", "cxr_py_binary", "cxr_py_test")
@@ -71,6 +73,9 @@ def problems(tree: Path) -> list[str]:
             found.append(f"{label}: is a {target.rule}, should be a {_rule_for(path)}")
         found += [f"{label}: add dep {dep}" for dep in sorted(wanted - target.deps)]
         found += [f"{label}: unused dep {dep}" for dep in sorted(target.deps - wanted)]
+        lazy = named(path, tree) - wanted
+        found += [f"{label}: add lazy dep {dep}" for dep in sorted(lazy - target.lazy_deps)]
+        found += [f"{label}: unused lazy dep {dep}" for dep in sorted(target.lazy_deps - lazy)]
         for dep in target.deps | target.lazy_deps:
             importers[dep].add(_package(label))
             found += _forbidden_arrow(label, dep)
@@ -119,6 +124,18 @@ def imports(path: Path, tree: Path) -> set[str]:
     return labels - {_label(path, tree)}
 
 
+def named(path: Path, tree: Path) -> set[str]:
+    """Returns the labels of the modules that a file names in strings, to import or run them."""
+    labels = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        value = node.value if isinstance(node, ast.Constant) else None
+        if isinstance(value, str) and value.replace(".", "").isidentifier():
+            module = tree.joinpath(*value.split(".")).with_suffix(".py")
+            if value.split(".")[0] in _ROOTS and module.is_file():
+                labels.add(_label(module, tree))
+    return labels - {_label(path, tree)}
+
+
 def _imported(nodes: Iterable[ast.AST], tree: Path) -> set[str]:
     names: list[tuple[str, str]] = []
     for node in nodes:
@@ -160,12 +177,13 @@ def _forbidden_imports(path: Path, tree: Path) -> list[str]:
 
 
 def _forbidden_arrow(label: str, dep: str) -> list[str]:
-    here, there = _package(label), _package(dep)
-    if here == there or there == "//tffcxr" or here.startswith(("//experiments", "//tests")):
-        wrong = here.startswith("//experiments") and there.startswith("//tests")
+    here, there = _package(label).split("/")[2:], _package(dep).split("/")[2:]
+    if here == there or here[0] == "tests" or there == ["tffcxr"]:
+        wrong = False
+    elif here[0] in _PROGRAMS:
+        wrong = there[0] == "tests"
     else:
-        here_name, there_name = here.split("/")[3], there.split("/")[-1]
-        wrong = not there.startswith("//tffcxr") or there_name not in ARROWS.get(here_name, ())
+        wrong = there[0] != "tffcxr" or there[1] not in ARROWS.get(here[1], ())
     return [f"{label}: the architecture has no arrow to {dep}"] if wrong else []
 
 
@@ -186,8 +204,8 @@ def _rule_for(path: Path) -> str:
         isinstance(node, ast.If) and "__name__" in ast.dump(node.test)
         for node in ast.parse(path.read_text()).body
     )
-    in_experiments = path.parent.name == "experiments"
-    return "cxr_py_binary" if is_program and in_experiments else "cxr_py_library"
+    in_programs = path.parent.name in _PROGRAMS
+    return "cxr_py_binary" if is_program and in_programs else "cxr_py_library"
 
 
 def _label(path: Path, tree: Path) -> str:

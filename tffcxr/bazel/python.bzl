@@ -10,7 +10,9 @@ def _init_files():
     return native.glob(["__init__.py"])
 
 def _parent_package():
-    return ["//tffcxr"] if native.package_name().startswith("tffcxr/") else []
+    """And that of the package above, which also keeps an installed package of its name away."""
+    folders = native.package_name().split("/")
+    return ["//" + folders[0]] if len(folders) > 1 else []
 
 def cxr_py_library(name, srcs = None, deps = [], lazy_deps = [], visibility = [], **kwargs):
     """One module, visible to its package, to tests, and to the packages listed.
@@ -49,7 +51,7 @@ def cxr_py_binary(name, deps = [], lazy_deps = [], **kwargs):
         python_version = "PY3",
         srcs_version = "PY3",
         visibility = [_TESTS],
-        deps = deps + lazy_deps,
+        deps = deps + lazy_deps + _parent_package(),
         **kwargs
     )
 
@@ -72,6 +74,6 @@ def cxr_py_test(name, deps = [], lazy_deps = [], data = [], **kwargs):
         main = "//tffcxr/bazel:pytest_main.py",
         python_version = "PY3",
         srcs_version = "PY3",
-        deps = deps + lazy_deps,
+        deps = deps + lazy_deps + _parent_package(),
         **kwargs
     )
