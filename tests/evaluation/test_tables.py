@@ -36,7 +36,7 @@ def test_row_has_the_published_names_and_counts():
     assert (row["images"], row["positives"], row["patients"]) == (18, 6, 9)
     assert row["client"] == "opacity"
     assert row["threshold"] == 0.5
-    assert row["operating_point"] == "youden on validation"
+    assert row["operating_point"] == "Youden index, chosen on validation images"
     assert row["interval"] == "95 % percentile interval, 50 bootstrap replicates of patients"
     assert np.isnan([row["p_ttest"], row["p_delong"], row["auroc_low"]]).all()
     fixed = {"task", "model", "training", "split", "images", "loss", "accuracy", "sensitivity"}

@@ -8,8 +8,7 @@ import pathlib
 import numpy as np
 import pandas as pd
 
-from tffcxr.evaluation import metrics
-from tffcxr.evaluation import tables
+from tffcxr.evaluation import metrics, tables
 from tffcxr.report import style
 
 TASKS = {"Lung Opacity": "opacity", "Pneumothorax": "pneumothorax"}
@@ -17,13 +16,15 @@ _TRAININGS = {"site": 1.6, "pooled": 1.9, "federated": 1.8}
 _SIZE = 64
 
 
-def write(run_dir: pathlib.Path, images: int = 160, rounds: int = 12) -> pathlib.Path:
+def write(
+    run_dir: pathlib.Path, images: int = 160, rounds: int = 12, cases: int = 3
+) -> pathlib.Path:
     """Writes every file that a report reads."""
     generator = np.random.default_rng(0)
     _write_config(run_dir, rounds)
     _write_rounds(run_dir, rounds, generator)
     _write_results(run_dir, images, generator)
-    _write_explanations(run_dir, generator)
+    _write_explanations(run_dir, cases, generator)
     (run_dir / "models").mkdir()
     (run_dir / "models" / "multi_task.keras").write_bytes(b"only its name is read")
     return run_dir
@@ -32,20 +33,18 @@ def write(run_dir: pathlib.Path, images: int = 160, rounds: int = 12) -> pathlib
 def _write_config(run_dir, rounds):
     config = {
         "recipe": "cheXviz",
-        "command": ["./bazelw", "run", "//experiments:cheXviz", "--", "--output_dir=my run"],
-        "model": "standard",
-        "image_size": 64,
-        "rounds": rounds,
-        "learning_rate": 1e-3,
-        "seed": 0,
-        "versions": {"tensorflow": "2.14.1", "numpy": "1.25.2"},
-        "sites": {
-            "opacity": {"loader": "rsna", "path": "phantoms/rsna", "finding": "Lung Opacity",
-                        "train": 420, "validation": 60, "test": 160},
-            "pneumothorax": {"loader": "siim", "path": "phantoms/siim", "finding": "Pneumothorax",
-                             "train": 410, "validation": 60, "test": 160},
+        "settings": {
+            "model": "standard",
+            "image_size": 64,
+            "rounds": rounds,
+            "learning_rate": 1e-3,
+            "phantom_patients": 600,
+            "seed": 0,
+            "site": [],
         },
-    }  # fmt: skip
+        "command": ["//experiments:cheXviz", "--output_dir=my run"],
+        "versions": {"tensorflow": "2.14.1", "numpy": "1.25.2"},
+    }
     (run_dir / "config.json").write_text(json.dumps(config))
 
 
@@ -68,7 +67,9 @@ def _write_rounds(run_dir, rounds, generator):
         clients.append(
             pd.DataFrame(
                 {
-                    "round": number, "client": client, "images": 415,
+                    "round": number,
+                    "client": client,
+                    "images": 415,
                     "train_loss": np.where(failed, np.nan, falling + 0.03 * shift + noise),
                     "status": np.where(failed, "not finite: conv_2/kernel", "ok"),
                 }
@@ -91,17 +92,29 @@ def _write_results(run_dir, images, generator):
         for training, of_model in scores.items():
             rows.append(
                 tables.result_row(
-                    task, "standard", training, "test", labels, of_model,
+                    task,
+                    "standard",
+                    training,
+                    "test",
+                    labels,
+                    of_model,
                     metrics.operating_point(labels[::2], of_model[::2]),
                     baseline_scores=scores["site"] if training == "federated" else None,
-                    groups=np.arange(images) // 2, replicates=200, client=client,
+                    groups=np.arange(images) // 2,
+                    replicates=200,
+                    client=client,
                 )  # fmt: skip
             )
             predictions.append(
                 pd.DataFrame(
                     {
-                        "task": task, "training": training, "client": client, "split": "test",
-                        "row": np.arange(images), "label": labels, "score": of_model,
+                        "task": task,
+                        "training": training,
+                        "client": client,
+                        "split": "test",
+                        "row": np.arange(images),
+                        "label": labels,
+                        "score": of_model,
                     }
                 )  # fmt: skip
             )
@@ -109,13 +122,13 @@ def _write_results(run_dir, images, generator):
     pd.concat(predictions).to_csv(run_dir / "predictions.csv", index=False)
 
 
-def _write_explanations(run_dir, generator):
+def _write_explanations(run_dir, cases, generator):
     (run_dir / "explanations").mkdir()
-    y, x = np.mgrid[0:1:_SIZE * 1j, 0:1:_SIZE * 1j]
+    x, y = np.meshgrid(np.linspace(0, 1, _SIZE), np.linspace(0, 1, _SIZE))
     lungs = sum(((x - c) / 0.18) ** 2 + ((y - 0.5) / 0.33) ** 2 < 1 for c in (0.28, 0.72)) > 0
     rows = []
     for task in TASKS:
-        for case in range(3):
+        for case in range(cases):
             cx, cy = generator.choice([0.28, 0.72]), generator.uniform(0.35, 0.65)
             annotation = (abs(x - cx) < 0.09) & (abs(y - cy) < 0.11)
             image = np.where(lungs, 70, 170) + 60 * annotation + generator.normal(0, 8, lungs.shape)

@@ -26,7 +26,7 @@ def result_row(
     scores: np.ndarray,
     threshold: float,
     *,
-    operating_point: str = "youden on validation",
+    operating_point: str = "Youden index, chosen on validation images",
     baseline_scores: np.ndarray | None = None,
     baseline: str = "site",
     groups: np.ndarray | None = None,

@@ -12,6 +12,8 @@ from matplotlib.backends import backend_agg
 _STYLE = {
     "font.family": ["DejaVu Sans"],
     "font.size": 9,
+    # A dollar sign in the name of a finding is a dollar sign.
+    "text.parse_math": False,
     "axes.titlesize": 10,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
@@ -55,5 +57,8 @@ def png(figure: matplotlib_figure.Figure) -> bytes:
     """Returns a figure as PNG."""
     buffer = io.BytesIO()
     # Without the version of matplotlib, equal results give equal bytes.
-    figure.savefig(buffer, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": None})
+    figure.savefig(
+        buffer, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": None},
+        bbox_inches="tight", pad_inches=0.08,
+    )  # fmt: skip
     return buffer.getvalue()

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from matplotlib import axes as matplotlib_axes
-from matplotlib import cm
+from matplotlib import cm, lines
 from matplotlib import figure as matplotlib_figure
-from matplotlib import lines
 import numpy as np
 
-from tffcxr.report import figures
-from tffcxr.report import run_directory
-from tffcxr.report import style
+from tffcxr.report import figures, run_directory, style
 
 # More rows than this are no longer looked at.
 MAXIMUM_CASES = 8
@@ -60,9 +57,7 @@ def _draw_image(axes: matplotlib_axes.Axes, case: run_directory.Explanation) -> 
     axes.set_xlabel(caption, fontsize=8)
 
 
-def _draw_heat(
-    axes: matplotlib_axes.Axes, case: run_directory.Explanation, training: str
-) -> None:
+def _draw_heat(axes: matplotlib_axes.Axes, case: run_directory.Explanation, training: str) -> None:
     """Draws a heat map over the image; more opaque where it is stronger."""
     _blank(axes)
     if training not in case.heat:
@@ -102,9 +97,7 @@ def _blank(axes: matplotlib_axes.Axes) -> None:
         spine.set_visible(False)
 
 
-def _legend(
-    figure: matplotlib_figure.Figure, cases: Sequence[run_directory.Explanation]
-) -> None:
+def _legend(figure: matplotlib_figure.Figure, cases: Sequence[run_directory.Explanation]) -> None:
     """Says what the outlines are, of those that are there."""
     entries = []
     if any(case.annotation is not None for case in cases):

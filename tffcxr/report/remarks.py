@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tffcxr.report import roc_figure
-from tffcxr.report import rounds_figure
-from tffcxr.report import run_directory
-from tffcxr.report import style
-from tffcxr.report import table
+from tffcxr.report import roc_figure, rounds_figure, run_directory, style, table
 
 # Below this many images of a class, one image moves sensitivity or specificity by over 3 %.
 _FEW_IMAGES = 30
@@ -21,21 +17,23 @@ _AUROC_TOLERANCE = 1e-3
 
 
 def summary(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """Returns a sentence or two per federated row: its AUROC, its baseline's, and the test."""
+    """Returns a few sentences per federated row: its AUROC, its baseline's, and the test.
+
+    Args:
+      rows: of `table.in_order`.
+    """
     sentences = []
     for row in rows:
         if row["training"] != "federated" or not style.is_number(row.get("auroc")):
             continue
-        who = f" at {table.client(row)}" if table.client(row) else ""
-        text = f"{row['task']}{who}, {row['split']} images: federated AUROC {style.auroc(row)}"
+        text = f"{row['title']}: {row['name'].lower()} AUROC {style.auroc(row)}"
         baseline = _baseline(row, rows)
         if baseline is None:
             sentences.append(f"{text}.")
             continue
         difference = row["auroc"] - baseline["auroc"]
         text += (
-            f"; {style.training_name(baseline['training']).lower()} {style.auroc(baseline)}; "
-            f"difference {difference:+.3f}"
+            f"; {baseline['name'].lower()} {style.auroc(baseline)}; difference {difference:+.3f}"
         )
         sentences.append(f"{text}. {_verdict(row, difference)}")
     return sentences
@@ -56,35 +54,31 @@ def warnings(run: run_directory.Run, curves: Sequence[roc_figure.Curve]) -> list
             "failed and was left out; see the list below."
         )
     for row in table.in_order(run.rows):
-        name = f"{row['task']}, {table.name(row)} ({row['split']})"
-        result += [f"{name}: {problem}" for problem in _problems(row)]
+        result += [f"{row['title']}, {row['name']}: {problem}" for problem in _problems(row)]
     result += _few_images(run.rows)
     for curve in curves:
-        stated = curve.row.get("auroc")
+        stated: Any = curve.row.get("auroc")
         if style.is_number(stated) and abs(stated - curve.auroc) > _AUROC_TOLERANCE:
             result.append(
-                f"{curve.row['task']}, {table.name(curve.row)}: metrics.json states AUROC "
+                f"{curve.title}, {curve.row['name']}: metrics.json states AUROC "
                 f"{stated:.3f}, but predictions.csv gives {curve.auroc:.3f}. They are not of the "
                 "same evaluation."
             )
     return result
 
 
-def is_synthetic(config: Any) -> bool:
+def is_synthetic(config: Mapping[str, Any]) -> bool:
     """Whether the configuration says that (some of) the images are made by a program.
 
-    True for a true setting `synthetic` or `phantom` at any depth, and for a setting whose text
-    names phantoms, such as a site's loader.
+    That is a true `synthetic`, or the settings of a recipe that makes `phantom_patients` when it
+    is given no `site`.
     """
-    if isinstance(config, dict):
-        return any(
-            (key in ("synthetic", "phantom", "phantoms") and value is True) or is_synthetic(value)
-            for key, value in config.items()
-            if key != "command"
-        )
-    if isinstance(config, list):
-        return any(is_synthetic(value) for value in config)
-    return isinstance(config, str) and "phantom" in config.lower()
+    settings = config.get("settings", config)
+    return bool(
+        config.get("synthetic")
+        or settings.get("synthetic")
+        or (settings.get("phantom_patients") and not settings.get("site"))
+    )
 
 
 def _baseline(row: dict[str, Any], rows: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
@@ -107,7 +101,7 @@ def _baseline(row: dict[str, Any], rows: Sequence[dict[str, Any]]) -> dict[str, 
 
 def _verdict(row: dict[str, Any], difference: float) -> str:
     """Says what DeLong's test says."""
-    p = row.get("p_delong")
+    p: Any = row.get("p_delong")
     if not style.is_number(p):
         return "The difference could not be tested."
     text = f"DeLong's test: p {'' if p < 0.001 else '= '}{style.p_value(p)}. "
@@ -117,15 +111,17 @@ def _verdict(row: dict[str, Any], difference: float) -> str:
             "are equally good."
         )
     return text + (
-        f"The federated model is {'better' if difference > 0 else 'worse'} by more than chance "
-        "explains."
+        f"The federated model is {'better' if difference > 0 else 'worse'}; chance alone would "
+        "seldom make such a difference."
     )
 
 
 def _problems(row: dict[str, Any]) -> list[str]:
     """Returns what is wrong with one row, without its name."""
     problems = []
-    auroc, low, high = (row.get(key) for key in ("auroc", "auroc_low", "auroc_high"))
+    auroc: Any = row.get("auroc")
+    low: Any = row.get("auroc_low")
+    high: Any = row.get("auroc_high")
     if not style.is_number(auroc):
         return [
             "AUROC is undefined: the images are of one class, have no label, or the model diverged."

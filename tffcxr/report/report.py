@@ -12,24 +12,28 @@ from typing import Any
 
 import jinja2
 
-from tffcxr.report import figures
-from tffcxr.report import gradcam_figure
-from tffcxr.report import remarks
-from tffcxr.report import roc_figure
-from tffcxr.report import rounds_figure
-from tffcxr.report import run_directory
-from tffcxr.report import style
-from tffcxr.report import table
+from tffcxr.report import (
+    figures,
+    gradcam_figure,
+    remarks,
+    roc_figure,
+    rounds_figure,
+    run_directory,
+    style,
+    table,
+)
 
 format_table = table.format_table
 
 _TEMPLATE = pathlib.Path(__file__).with_name("report.html.jinja")
-# Shown elsewhere in the report, so not in the table of settings.
-_NOT_SETTINGS = ("command", "sites", "recipe")
+# Not repeated in the table of settings.
+_SHOWN_ELSEWHERE = ("command", "sites", "recipe")
 _LISTED_FAILURES = 50
 
 
-def write_report(run_dir: run_directory.PathLike, predict_command: str | None = None) -> pathlib.Path:
+def write_report(
+    run_dir: run_directory.PathLike, predict_command: str | None = None
+) -> pathlib.Path:
     """Writes `report.html` and the figures of a run; files of an earlier report are replaced.
 
     Args:
@@ -55,8 +59,8 @@ def write_report(run_dir: run_directory.PathLike, predict_command: str | None = 
         synthetic=remarks.is_synthetic(run.config),
         summary=remarks.summary(table.in_order(run.rows)),
         warnings=remarks.warnings(run, curves),
-        sites=_sites(run.config.get("sites")),
-        results=_results(run.rows),
+        sites=_sites(run),
+        results=table.blocks(table.in_order(run.rows)),
         interval_heading=style.interval_heading(run.rows),
         intervals=_distinct(run.rows, "interval"),
         operating_points=_distinct(run.rows, "operating_point"),
@@ -83,7 +87,11 @@ def _template() -> jinja2.Template:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        number=style.number, p_value=style.p_value, auroc=style.auroc, percent=style.percent
+        colour=style.training_colour,
+        number=style.number,
+        p_value=style.p_value,
+        auroc=style.auroc,
+        percent=style.percent,
     )
     return environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
 
@@ -95,18 +103,22 @@ def _title(run: run_directory.Run) -> str:
 
 
 def _command(command: Any) -> str:
-    """Returns the command line of a list of words or a text."""
-    if isinstance(command, list):
-        return shlex.join(str(word) for word in command)
-    return str(command or "")
+    """Returns the command line of a list of words or a text; a Bazel target as one runs it."""
+    if not isinstance(command, list):
+        return str(command or "")
+    words = [str(word) for word in command]
+    if words and words[0].startswith("//"):
+        words = ["./bazelw", "run", words[0], "--", *words[1:]]
+    return shlex.join(words)
 
 
-def _sites(sites: Any) -> dict[str, list[Any]] | None:
-    """Returns headings and cells of the table of sites, or None if the run names none.
+def _sites(run: run_directory.Run) -> dict[str, list[Any]] | None:
+    """Returns headings and cells of the table of sites, or None if nothing is known of them.
 
-    Args:
-      sites: {name: {property: value}}, or a list of such properties, or a list of names.
+    The configuration's `sites` ({name: {property: value}} or a list of such properties) go before
+    what the results tell.
     """
+    sites = run.config.get("sites")
     if isinstance(sites, Mapping):
         described = [
             {"site": name, **(about if isinstance(about, Mapping) else {"description": about})}
@@ -115,7 +127,7 @@ def _sites(sites: Any) -> dict[str, list[Any]] | None:
     elif isinstance(sites, list):
         described = [dict(site) if isinstance(site, Mapping) else {"site": site} for site in sites]
     else:
-        described = []
+        described = _sites_of_results(run)
     headings = list(dict.fromkeys(key for site in described for key in site))
     if not headings:
         return None
@@ -125,14 +137,23 @@ def _sites(sites: Any) -> dict[str, list[Any]] | None:
     }
 
 
-def _results(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Returns the blocks of Table 1: a title and its rows."""
-    blocks: dict[str, list[dict[str, Any]]] = {}
-    for row in table.in_order(rows):
-        row["name"] = table.name(row)
-        row["colour"] = style.training_colour(str(row["training"]))
-        blocks.setdefault(table.block_title(row), []).append(row)
-    return [{"title": title, "rows": block} for title, block in blocks.items()]
+def _sites_of_results(run: run_directory.Run) -> list[dict[str, Any]]:
+    """Returns what the results tell of each test set."""
+    described: dict[str, dict[str, Any]] = {}
+    for row in table.in_order(run.rows):
+        if not style.is_number(row.get("images")):
+            continue
+        described.setdefault(
+            row["title"],
+            {
+                "finding": row["task"],
+                "site": table.client(row),
+                "images evaluated": f"{row['images']:.0f} ({row['split']})",
+                "positive": style.number(row.get("positives"), 0),
+                "patients": style.number(row.get("patients"), 0),
+            },
+        )
+    return list(described.values())
 
 
 def _distinct(rows: list[dict[str, Any]], key: str) -> list[str]:
@@ -201,10 +222,11 @@ def _settings(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, st
     """Returns (name, text) of every setting; those of a nested object as "object.name"."""
     result = []
     for key, value in config.items():
-        if not prefix and key in _NOT_SETTINGS:
+        if not prefix and key in _SHOWN_ELSEWHERE:
             continue
         if isinstance(value, Mapping) and value:
-            result += _settings(value, f"{prefix}{key}.")
+            # The flags need no prefix.
+            result += _settings(value, "" if key == "settings" else f"{prefix}{key}.")
         else:
             result.append((f"{prefix}{key}", _text(value)))
     return result

@@ -11,15 +11,10 @@ import numpy as np
 import pandas as pd
 from sklearn import metrics as sklearn_metrics
 
-from tffcxr.report import figures
-from tffcxr.report import run_directory
-from tffcxr.report import style
-from tffcxr.report import table
+from tffcxr.report import figures, run_directory, style, table
 
 _COLUMNS = 3
 _LINE_STYLES = ("-", "--", ":", "-.")
-# A curve with more legend entries than this would be hidden behind its own legend.
-_LEGEND_INSIDE = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,12 +22,14 @@ class Curve:
     """The ROC curve of one model on one test set.
 
     Attributes:
+      title: what the curve shares with those that it is compared with.
       row: the model's row of `metrics.json`.
       false_positive_rate: [points], 0..1, rising.
       sensitivity: [points], 0..1, rising.
       auroc: the area under these points, to compare with the row's.
     """
 
+    title: str
     row: dict[str, Any]
     false_positive_rate: np.ndarray
     sensitivity: np.ndarray
@@ -45,19 +42,17 @@ def curves(run: run_directory.Run) -> list[Curve]:
     A run without results yet gets a curve per task, training, client and split.
     """
     result = []
-    for row in table.in_order(run.rows or _rows_of(run.predictions)):
-        chosen = run.predictions
-        for key in ("task", "training", "split", "client"):
-            if isinstance(row.get(key), str):
-                chosen = chosen[chosen[key] == row[key]]
-        chosen = chosen[np.isfinite(chosen["label"]) & np.isfinite(chosen["score"])]
-        if chosen["label"].nunique() != 2:
-            continue
-        false_positive_rate, sensitivity, _ = sklearn_metrics.roc_curve(
-            chosen["label"], chosen["score"]
-        )
-        area = float(sklearn_metrics.auc(false_positive_rate, sensitivity))
-        result.append(Curve(row, false_positive_rate, sensitivity, area))
+    for title, rows in table.blocks(table.in_order(run.rows or _rows_of(run.predictions))):
+        for row in rows:
+            alike = [other for other in rows if other["training"] == row["training"]]
+            chosen = _predictions_of(row, run.predictions, by_client=len(alike) > 1)
+            if chosen["label"].nunique() != 2:
+                continue
+            false_positive_rate, sensitivity, _ = sklearn_metrics.roc_curve(
+                chosen["label"], chosen["score"]
+            )
+            area = float(sklearn_metrics.auc(false_positive_rate, sensitivity))
+            result.append(Curve(title, row, false_positive_rate, sensitivity, area))
     return result
 
 
@@ -71,8 +66,9 @@ def draw(all_curves: list[Curve]) -> matplotlib_figure.Figure | None:
     if not tasks:
         return None
     columns = min(_COLUMNS, len(tasks))
+    longest = max(len(of_task) for of_task in tasks.values())
     with figures.style():
-        figure, grid = figures.panels(-(-len(tasks) // columns), columns, 4.1, 4.3)
+        figure, grid = figures.panels(-(-len(tasks) // columns), columns, 3.6, 4.4 + 0.18 * longest)
         cells = [axes for row in grid for axes in row]
         for axes, (task, of_task) in zip(cells, tasks.items()):
             _draw_panel(axes, task, of_task)
@@ -96,7 +92,7 @@ def _draw_panel(axes: matplotlib_axes.Axes, task: str, of_task: list[Curve]) -> 
             curve.sensitivity,
             color=colour,
             linestyle=_LINE_STYLES[position % len(_LINE_STYLES)],
-            label=f"{table.name(row)}: {style.auroc({'auroc': curve.auroc, **row})}",
+            label=f"{row['name']}: {style.auroc({'auroc': curve.auroc, **row})}",
         )
         if style.is_number(row.get("sensitivity")) and style.is_number(row.get("specificity")):
             axes.plot(
@@ -116,16 +112,10 @@ def _draw_panel(axes: matplotlib_axes.Axes, task: str, of_task: list[Curve]) -> 
     heading = style.interval_heading([curve.row for curve in of_task])
     # The chance line comes last.
     handles, labels = [*handles[1:], handles[0]], [*labels[1:], labels[0]]
-    if len(of_task) <= _LEGEND_INSIDE:
-        axes.legend(
-            handles, labels, title=heading, loc="lower right", alignment="left", title_fontsize=8,
-            frameon=True, framealpha=0.9, edgecolor="none",
-        )  # fmt: skip
-    else:
-        axes.legend(
-            handles, labels, title=heading, loc="upper left", bbox_to_anchor=(0, -0.16),
-            alignment="left", title_fontsize=8,
-        )  # fmt: skip
+    axes.legend(
+        handles, labels, title=heading, loc="upper left", bbox_to_anchor=(-0.04, -0.15),
+        alignment="left", title_fontsize=8,
+    )  # fmt: skip
 
 
 def _title(task: str, row: dict[str, Any]) -> str:
@@ -137,6 +127,24 @@ def _title(task: str, row: dict[str, Any]) -> str:
             title += f", {row['positives']:.0f} positive"
         return title
     return f"{title}{row['split']} images"
+
+
+def _predictions_of(
+    row: dict[str, Any], predictions: pd.DataFrame, by_client: bool
+) -> pd.DataFrame:
+    """Returns the predictions that a row was computed from.
+
+    Args:
+      row: of `metrics.json`.
+      predictions: of all models.
+      by_client: whether other rows differ from this one in their client alone. Otherwise the row
+        is about all clients of its site, whatever they are called.
+    """
+    keys = ["task", "training", "split"] + ["client"] * by_client
+    is_mine = np.isfinite(predictions["label"]) & np.isfinite(predictions["score"])
+    for key in keys:
+        is_mine &= predictions[key] == row[key]
+    return predictions[is_mine]
 
 
 def _rows_of(predictions: pd.DataFrame) -> list[dict[str, Any]]:

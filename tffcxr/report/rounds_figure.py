@@ -10,9 +10,7 @@ from matplotlib import ticker
 import numpy as np
 import pandas as pd
 
-from tffcxr.report import figures
-from tffcxr.report import run_directory
-from tffcxr.report import style
+from tffcxr.report import figures, run_directory, style
 
 # With more clients than this, single lines are grey and their median is drawn.
 _CLIENTS_BY_NAME = 7
@@ -30,9 +28,7 @@ def failures(clients: pd.DataFrame) -> pd.DataFrame:
 def metric_columns(rounds: pd.DataFrame, metric: str) -> dict[str, str]:
     """Returns {task: column} of the columns `<task>/<metric>`; a task may contain a slash."""
     suffix = f"/{metric}"
-    return {
-        column[: -len(suffix)]: column for column in rounds.columns if column.endswith(suffix)
-    }
+    return {column[: -len(suffix)]: column for column in rounds.columns if column.endswith(suffix)}
 
 
 def draw(run: run_directory.Run) -> matplotlib_figure.Figure | None:
@@ -43,7 +39,7 @@ def draw(run: run_directory.Run) -> matplotlib_figure.Figure | None:
     auroc = metric_columns(rounds, "auroc")
     count = 1 + bool(auroc) + (not clients.empty)
     with figures.style():
-        figure, grid = figures.panels(1, count, 4.6, 3.6)
+        figure, grid = figures.panels(1, count, 3.5, 3.5)
         cells = iter(grid[0])
         axes = next(cells)
         _draw_losses(axes, rounds)
@@ -116,6 +112,10 @@ def _line(
 def _finish(axes: matplotlib_axes.Axes, rounds: pd.DataFrame) -> None:
     """Adds what all panels have: the round axis, the stages, the legend."""
     axes.set_xlabel("Round")
+    first, last = rounds["round"].iloc[0], rounds["round"].iloc[-1]
+    margin = max(0.5, 0.03 * (last - first))
+    # Also where every value is undefined.
+    axes.set_xlim(first - margin, last + margin)
     axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True, nbins=8))
     stages = rounds["stage"].astype(str)
     changes = np.flatnonzero((stages != stages.shift()).to_numpy())

@@ -46,9 +46,7 @@ def split_order(split: str) -> tuple[int, str]:
 
 def is_number(value: Any) -> bool:
     """Whether a value is a finite number: not None, NaN or a text."""
-    return (
-        isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    )
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def number(value: Any, digits: int = 3) -> str:

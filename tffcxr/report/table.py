@@ -30,26 +30,46 @@ def format_table(rows: Iterable[Mapping[str, Any]]) -> str:
         "p t-test", "p DeLong",
     )  # fmt: skip
     lines = [heading, "-" * len(heading)]
-    for title, group in itertools.groupby(ordered, block_title):
+    for title, block in blocks(ordered):
         lines += textwrap.wrap(title, _WIDTH)
-        for row in group:
+        for row in block:
             lines += _row_lines(row)
     lines += ["", *textwrap.wrap(_footnote(ordered), _WIDTH)]
     return "\n".join(line.rstrip() for line in lines)
 
 
 def in_order(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Sorts rows by task, test set first, model, baselines before the federated model."""
-    return sorted(
+    """Returns the rows with titles and names, in the order in which they are read.
+
+    Sorted by task, test set first, model, baselines before the federated model. A row's `title` is
+    what it shares with the rows that it is compared with, its `name` is what tells them apart.
+    """
+    ordered = sorted(
         (dict(row) for row in rows),
-        key=lambda row: (
-            str(row["task"]),
-            style.split_order(str(row["split"])),
-            str(row.get("model", "")),
-            style.training_order(str(row["training"])),
-            client(row),
-        ),
+        key=lambda row: (*_block(row), style.training_order(str(row["training"])), client(row)),
     )
+    clients: dict[Any, set[str]] = {}
+    for row in ordered:
+        clients.setdefault(_block(row), set()).add(client(row))
+    for row in ordered:
+        name = style.training_name(str(row["training"]))
+        place = f" at {client(row)}" if client(row) else ""
+        if len(clients[_block(row)]) > 1:
+            name, place = f"{name}{place}", ""
+        # A task that several sites label carries the site's name already.
+        task = str(row["task"])
+        model = f"{row['model']} model, " if isinstance(row.get("model"), str) else ""
+        row["name"] = name
+        row["title"] = f"{task.removesuffix(place)}{place} ({model}{row['split']} images)"
+    return ordered
+
+
+def blocks(
+    ordered: Iterable[dict[str, Any]],
+) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Groups the rows of `in_order` by title."""
+    groups = itertools.groupby(ordered, key=lambda row: row["title"])
+    return [(title, list(block)) for title, block in groups]
 
 
 def client(row: Mapping[str, Any]) -> str:
@@ -59,22 +79,15 @@ def client(row: Mapping[str, Any]) -> str:
     return value if isinstance(value, str) else ""
 
 
-def name(row: Mapping[str, Any]) -> str:
-    """Returns what distinguishes a row among those of its task: training and client."""
-    training = style.training_name(str(row["training"]))
-    return f"{training}, {client(row)}" if client(row) else training
-
-
-def block_title(row: Mapping[str, Any]) -> str:
-    """Returns what the rows of a block have in common: task, test set and model."""
-    model = row.get("model")
-    return f"{row['task']} ({row['split']}{f', {model}' if isinstance(model, str) else ''})"
+def _block(row: Mapping[str, Any]) -> tuple:
+    """Returns what the rows that are compared with each other have in common."""
+    return str(row["task"]), style.split_order(str(row["split"])), str(row.get("model", ""))
 
 
 def _footnote(rows: list[dict[str, Any]]) -> str:
     """Explains the columns that need it."""
     points = sorted({str(row["operating_point"]) for row in rows if row.get("operating_point")})
-    notes = [f"Sensitivity and specificity at the operating point: {'; '.join(points)}."]
+    notes = [f"Operating point of sensitivity and specificity: {'; '.join(points)}."]
     if any(row.get("baseline") for row in rows):
         notes.append(
             "p: against the baseline of the same task; DeLong's is the one to trust, the paired "
@@ -85,7 +98,7 @@ def _footnote(rows: list[dict[str, Any]]) -> str:
 
 def _row_lines(row: Mapping[str, Any]) -> list[str]:
     """Returns a row's numbers, after further lines if its name is long."""
-    names = textwrap.wrap(name(row), _NAME_WIDTH - 2, break_long_words=True) or [""]
+    names = textwrap.wrap(row["name"], _NAME_WIDTH - 2)
     numbers = _line(
         f"  {names[-1]}",
         style.number(row.get("images"), 0),
@@ -104,6 +117,5 @@ def _line(*cells: str) -> str:
     """Aligns the cells of a line."""
     widths = (-_NAME_WIDTH, 7, 6, 6, 6, 6, 20, 9, 9)
     return " ".join(
-        cell.ljust(-width) if width < 0 else cell.rjust(width)
-        for cell, width in zip(cells, widths)
+        cell.ljust(-width) if width < 0 else cell.rjust(width) for cell, width in zip(cells, widths)
     )

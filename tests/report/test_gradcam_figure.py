@@ -1,0 +1,79 @@
+"""Tests of report.gradcam_figure: rows, columns and captions."""
+
+import dataclasses
+import warnings
+
+import numpy as np
+import pytest
+
+from tffcxr.report import figures, gradcam_figure, run_directory
+
+NAN = float("nan")
+
+
+@pytest.fixture(name="case")
+def _case():
+    annotation = np.zeros((20, 20), bool)
+    annotation[5:10, 5:10] = True  # 25 of 400 pixels
+    lungs = np.zeros((20, 20), bool)
+    lungs[2:18, 2:18] = True
+    return run_directory.Explanation(
+        task="Pneumothorax",
+        case="7",
+        image=np.full((20, 20), 90, np.uint8),
+        heat={"federated": np.eye(20), "site": np.eye(20) / 2},
+        scores={"federated": 0.914, "site": 0.7},
+        in_lungs={"federated": 0.8, "site": 0.6},
+        in_annotation={"federated": 0.25, "site": NAN},
+        annotation=annotation,
+        lungs=lungs,
+    )
+
+
+def _captions(figure):
+    return [axes.get_xlabel() for axes in figure.axes if axes.images]
+
+
+def test_baseline_stands_beside_the_federated_model(case):
+    figure = gradcam_figure.draw([case])
+    titles = [axes.get_title(loc="center") for axes in figure.axes if axes.images]
+    assert titles == ["Image", "Site alone", "Federated"]
+    assert _captions(figure) == [
+        "case 7\nannotated: 6 % of the image",
+        "probability 0.70\n60 % of heat in lungs",
+        "probability 0.91\n80 % of heat in lungs\n25 % of heat in annotation",
+    ]
+
+
+def test_heat_is_drawn_over_the_image_and_outlined(case):
+    axes = gradcam_figure.draw([case]).axes[2]
+    image, heat = axes.images
+    np.testing.assert_array_equal(image.get_array(), case.image)
+    np.testing.assert_array_equal(heat.get_array(), case.heat["federated"])
+    assert heat.get_alpha().max() < 1  # the image shines through
+    assert heat.get_alpha()[0, 1] == 0  # no heat, no colour
+    assert len(axes.collections) == 2  # lungs and annotation
+
+
+@pytest.mark.parametrize("region", [None, np.zeros((20, 20), bool), np.ones((20, 20), bool)])
+def test_without_outline_nothing_is_drawn_and_nothing_warns(case, region):
+    bare = dataclasses.replace(case, annotation=region, lungs=region)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure = gradcam_figure.draw([bare])
+        figures.png(figure)
+    assert not figure.axes[0].collections
+    assert bool(figure.legends) == (region is not None)
+
+
+def test_a_model_without_heat_map_leaves_its_cell_empty(case):
+    other = dataclasses.replace(case, heat={"federated": np.full((20, 20), NAN)})
+    figure = gradcam_figure.draw([case, other])
+    cells = [axes.get_xlabel() for axes in figure.axes[:6]]
+    assert cells[4] == "no heat map"
+    assert figures.png(figure).startswith(b"\x89PNG")
+
+
+def test_only_so_many_cases_are_drawn(case):
+    figure = gradcam_figure.draw([case] * 30)
+    assert len(_captions(figure)) == 3 * gradcam_figure.MAXIMUM_CASES

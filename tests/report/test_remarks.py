@@ -1,0 +1,138 @@
+"""Tests of report.remarks: each sentence appears when it should, and only then."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.report import example_run
+from tffcxr.report import remarks, roc_figure, run_directory, table
+
+NAN = float("nan")
+_ROW = {
+    "task": "Pneumothorax", "training": "federated", "split": "test", "images": 400,
+    "positives": 100, "auroc": 0.91, "auroc_low": 0.89, "auroc_high": 0.93, "threshold": 0.4,
+    "p_delong": 0.2, "baseline": "site",
+}  # fmt: skip
+_SITE = {**_ROW, "training": "site", "auroc": 0.9, "baseline": NAN, "p_delong": NAN}
+
+
+@pytest.fixture(name="run", scope="module")
+def _run(tmp_path_factory):
+    return run_directory.read(example_run.write(tmp_path_factory.mktemp("run"), 400, 3))
+
+
+def _summary(*rows):
+    return remarks.summary(table.in_order(rows))
+
+
+def test_summary_compares_with_the_baseline():
+    (text,) = _summary(_ROW, _SITE, {**_SITE, "training": "pooled", "auroc": 0.99})
+    assert text.startswith(
+        "Pneumothorax (test images): federated AUROC 0.910 (0.890–0.930); "
+        "site alone 0.900 (0.890–0.930); difference +0.010. DeLong's test: p = 0.200."
+    )
+    assert "no evidence" in text
+
+
+@pytest.mark.parametrize(
+    ("p", "auroc", "expected"),
+    [
+        (0.0004, 0.85, "p <0.001. The federated model is better"),
+        (0.03, 0.95, "p = 0.030. The federated model is worse"),
+        (NAN, 0.9, "could not be tested"),
+    ],
+)
+def test_verdict(p, auroc, expected):
+    (text,) = _summary({**_ROW, "p_delong": p}, {**_SITE, "auroc": auroc})
+    assert expected in text
+
+
+def test_summary_without_baseline_or_auroc():
+    assert _summary(_ROW) == ["Pneumothorax (test images): federated AUROC 0.910 (0.890–0.930)."]
+    assert _summary({**_ROW, "auroc": NAN}, _SITE) == []
+
+
+def test_summary_takes_the_baseline_of_the_same_client():
+    rows = [{**row, "client": c} for row in (_ROW, _SITE) for c in ("a", "b")]
+    rows[2]["auroc"], rows[3]["auroc"] = 0.8, 0.7  # the site's own models at a and b
+    first, second = _summary(*rows)
+    assert "difference +0.110" in first
+    assert "difference +0.210" in second
+
+
+def _warnings(run, *rows, **more):
+    replaced = dataclasses.replace(
+        run, rows=list(rows), clients=run.clients.head(0), predictions=run.predictions.head(0)
+    )
+    return remarks.warnings(dataclasses.replace(replaced, **more), [])
+
+
+def test_a_good_row_needs_no_warning(run):
+    assert _warnings(run, _ROW) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"auroc": NAN}, "AUROC is undefined"),
+        ({"auroc": 0.4}, "worse than chance"),
+        ({"auroc_low": NAN}, "too few patients for a confidence interval"),
+        ({"auroc_low": 0.8}, "is wide (0.800–0.930)"),
+        ({"auroc": 1.0, "auroc_low": 1.0, "auroc_high": 1.0}, "no width"),
+        ({"threshold": NAN}, "no operating point"),
+        ({"positives": 29}, "only 29 positive and 371 negative images"),
+        ({"positives": 380}, "only 380 positive and 20 negative images"),
+    ],
+)
+def test_each_problem_has_its_warning(run, change, expected):
+    (warning,) = _warnings(run, {**_ROW, **change})
+    assert warning.startswith("Pneumothorax")
+    assert expected in warning
+
+
+def test_few_images_are_said_once_per_test_set(run):
+    rows = [{**row, "positives": 5} for row in (_ROW, _SITE)]
+    assert len(_warnings(run, *rows)) == 1
+
+
+def test_unfinished_runs(run):
+    assert "preliminary" in _warnings(run, _ROW, complete=False)[0]
+    assert "no final results" in _warnings(run, complete=False)[0]
+
+
+def test_failed_clients_are_counted_by_round(run):
+    clients = pd.DataFrame(
+        {
+            "round": [1, 1, 2, 2, 3],
+            "client": list("ababa"),
+            "status": ["layer a", "layer b", "ok", "loss", "ok"],
+        }
+    )
+    (warning,) = _warnings(run, _ROW, clients=clients)
+    assert warning.startswith("In 2 of 3 rounds a client failed")
+
+
+def test_metrics_and_predictions_of_different_evaluations(run):
+    assert remarks.warnings(run, roc_figure.curves(run)) == []
+    rows = [{**row, "auroc": row["auroc"] - 0.01} for row in run.rows[:1]]
+    stale = dataclasses.replace(run, rows=rows)
+    (warning,) = remarks.warnings(stale, roc_figure.curves(stale))
+    assert "not of the same evaluation" in warning
+    assert np.isfinite(rows[0]["auroc"])
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ({"synthetic": True}, True),
+        ({"settings": {"synthetic": True}}, True),
+        ({"settings": {"phantom_patients": 600, "site": []}}, True),
+        ({"settings": {"phantom_patients": 600, "site": ["a=rsna:x:Lung Opacity"]}}, False),
+        ({"settings": {"model": "standard"}}, False),
+        ({}, False),
+    ],
+)
+def test_synthetic_images(config, expected):
+    assert remarks.is_synthetic(config) is expected

@@ -1,0 +1,178 @@
+"""Tests of report.report: the page from whole, partial and hostile run directories."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+
+import matplotlib
+import pytest
+
+from tests.report import example_run
+from tffcxr import errors
+from tffcxr.report import figures, report
+
+
+@pytest.fixture(name="example", scope="module")
+def _example(tmp_path_factory):
+    return example_run.write(tmp_path_factory.mktemp("example"), images=60, rounds=3, cases=1)
+
+
+@pytest.fixture(name="run_dir")
+def _run_dir(example, tmp_path, monkeypatch):
+    # The pages are not looked at; small figures are drawn faster.
+    monkeypatch.setattr(figures, "_DOTS_PER_INCH", 40)
+    return shutil.copytree(example, tmp_path / "run")
+
+
+@pytest.fixture(name="text_only")
+def _text_only(monkeypatch):
+    monkeypatch.setattr(figures, "png", lambda figure: b"\x89PNG")
+
+
+def test_whole_run(run_dir):
+    path = report.write_report(run_dir, predict_command="./bazelw run //experiments:predict")
+    assert path == run_dir / "report.html"
+    html = path.read_text()
+    for heading in ("In short", "Data", "Results", "ROC curves", "Training", "Settings"):
+        assert f"<h2>{heading}</h2>" in html
+    assert "Synthetic images." in html
+    assert "./bazelw run //experiments:cheXviz -- &#39;--output_dir=my run&#39;" in html
+    assert "./bazelw run //experiments:predict" in html
+    assert 'load_model("models/multi_task.keras"' in html
+    row = json.loads((run_dir / "metrics.json").read_text())["rows"][0]
+    assert f"{row['auroc']:.3f} ({row['auroc_low']:.3f}–{row['auroc_high']:.3f})" in html
+    assert sorted(file.name for file in (run_dir / "figures").iterdir()) == [
+        "gradcam_lung-opacity.png", "gradcam_pneumothorax.png", "roc.png", "rounds.png",
+    ]  # fmt: skip
+    assert html.count("<img ") == 4
+
+
+def test_page_is_self_contained(run_dir):
+    html = report.write_report(run_dir).read_text()
+    assert set(re.findall(r'src="(.{21})', html)) == {"data:image/png;base64"}
+    assert not re.search(r"https?://|<script|<link|@import|url\(", html)
+
+
+def test_same_run_gives_the_same_bytes_and_leaves_matplotlib_alone(run_dir):
+    def contents():
+        report.write_report(run_dir)
+        files = [run_dir / "report.html", *sorted((run_dir / "figures").iterdir())]
+        return [file.read_bytes() for file in files]
+
+    before = dict(matplotlib.rcParams)
+    assert contents() == contents()
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_names_cannot_become_markup(run_dir, text_only):
+    hostile = "<img src=x onerror=alert(1)>"
+    for name in ("metrics.json", "predictions.csv", "explanations.csv", "rounds.csv"):
+        text = (run_dir / name).read_text()
+        (run_dir / name).write_text(text.replace("Pneumothorax", hostile))
+    (run_dir / "config.json").write_text(
+        json.dumps({"command": hostile, "sites": {hostile: {"a<b": hostile}}, hostile: "'\"&"})
+    )
+    (run_dir / "clients.csv").write_text(
+        f"round,client,images,train_loss,status\n1,{hostile},1,0.5,{hostile}\n"
+    )
+    html = report.write_report(run_dir).read_text()
+    assert hostile not in html
+    assert "&lt;img src=x onerror=alert(1)&gt;" in html
+
+
+def test_mathtext_in_a_name_does_not_break_a_figure(run_dir):
+    text = (run_dir / "metrics.json").read_text()
+    (run_dir / "metrics.json").write_text(text.replace('"Pneumothorax"', '"$Pneumo^{"'))
+    text = (run_dir / "predictions.csv").read_text()
+    (run_dir / "predictions.csv").write_text(text.replace("Pneumothorax", "$Pneumo^{"))
+    text = (run_dir / "rounds.csv").read_text()
+    (run_dir / "rounds.csv").write_text(text.replace("Pneumothorax", "$x^{$"))
+    assert "$Pneumo^{" in report.write_report(run_dir).read_text()
+
+
+def test_only_a_configuration(tmp_path):
+    (tmp_path / "config.json").write_text('{"recipe": "cheXviz", "settings": {"seed": 3}}')
+    html = report.write_report(tmp_path).read_text()
+    assert "<h1>cheXviz</h1>" in html
+    assert "There are no results yet." in html
+    assert "This run has not finished" in html
+    assert "<td>seed</td><td>3</td>" in html
+    assert "<img" not in html
+    assert "Synthetic" not in html
+
+
+@pytest.mark.parametrize(
+    "missing",
+    ["metrics.json", "rounds.csv", "clients.csv", "predictions.csv", "explanations.csv"],
+)
+def test_any_other_file_may_be_missing(run_dir, text_only, missing):
+    (run_dir / missing).unlink()
+    html = report.write_report(run_dir).read_text()
+    assert "<h2>Settings</h2>" in html
+    assert ("<h2>What the models look at</h2>" in html) == (missing != "explanations.csv")
+    assert ("<h2>ROC curves</h2>" in html) == (missing != "predictions.csv")
+    assert ("<h2>Training</h2>" in html) == (missing != "rounds.csv")
+    assert ("Failed clients" in html) is False
+
+
+def test_undefined_metrics_are_dashes(run_dir, text_only):
+    table = json.loads((run_dir / "metrics.json").read_text())
+    for row in table["rows"]:
+        row.update(dict.fromkeys(("auroc", "aupr", "auroc_low", "auroc_high", "specificity")))
+    (run_dir / "metrics.json").write_text(json.dumps(table))
+    html = report.write_report(run_dir).read_text()
+    assert "AUROC is undefined" in html
+    assert "nan" not in re.sub(r"base64,[^\"]*", "", html).lower()
+
+
+def test_failed_clients_are_listed_to_a_limit(run_dir, text_only):
+    lines = [f"{i},hospital,10,,layer conv_{i} is not finite" for i in range(1, 61)]
+    (run_dir / "clients.csv").write_text(
+        "\n".join(["round,client,images,train_loss,status", *lines, ""])
+    )
+    html = report.write_report(run_dir).read_text()
+    assert "layer conv_50 is not finite" in html
+    assert "layer conv_51 is not finite" not in html
+    assert "and 10 more in clients.csv." in html
+
+
+def test_sites_of_the_configuration_are_shown(run_dir, text_only):
+    (run_dir / "config.json").write_text(
+        json.dumps({"sites": [{"site": "A", "train_images": 10}, {"site": "B", "note": None}]})
+    )
+    html = report.write_report(run_dir).read_text()
+    assert '<th scope="col">Train images</th>' in html
+    assert "<td>A</td><td>10</td><td></td>" in html
+
+
+def test_tasks_with_the_same_file_name_keep_their_figures(run_dir, text_only):
+    text = (run_dir / "explanations.csv").read_text()
+    (run_dir / "explanations.csv").write_text(text.replace("Pneumothorax", "lung opacity"))
+    report.write_report(run_dir)
+    names = {file.name for file in (run_dir / "figures").iterdir()}
+    assert {"gradcam_lung-opacity.png", "gradcam_lung-opacity-2.png"} <= names
+
+
+def test_damaged_run_leaves_the_old_report(run_dir, text_only):
+    before = report.write_report(run_dir).read_bytes()
+    (run_dir / "metrics.json").write_text("{")
+    with pytest.raises(errors.InputError, match="metrics.json"):
+        report.write_report(run_dir)
+    assert (run_dir / "report.html").read_bytes() == before
+    assert not list(run_dir.rglob("*.tmp"))
+
+
+def test_needs_neither_tensorflow_nor_pyplot(run_dir):
+    program = (
+        "import sys\nfrom tffcxr.report import report\n"
+        f"report.write_report({str(run_dir)!r})\n"
+        "heavy = ('tensorflow', 'tensorflow_federated', 'keras', 'matplotlib.pyplot', 'absl')\n"
+        "sys.exit([name for name in heavy if name in sys.modules] or None)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_format_table_is_offered_here():
+    assert report.format_table([]) == "No results."

@@ -1,0 +1,50 @@
+"""Tests of report.style: how numbers are written."""
+
+import pytest
+
+from tffcxr.report import style
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize("value", [None, NAN, float("inf"), "", "0.5", True])
+def test_what_is_no_number_is_a_dash(value):
+    assert style.number(value) == "–"
+    assert style.p_value(value) == "–"
+    assert style.percent(value) == "–"
+
+
+def test_numbers():
+    assert style.number(0.9126) == "0.913"
+    assert style.number(12345, 0) == "12345"
+    assert style.p_value(0.0009) == "<0.001"
+    assert style.p_value(0.001) == "0.001"
+    assert style.percent(0.826) == "83 %"
+
+
+def test_auroc_without_interval_has_no_brackets():
+    assert style.auroc({"auroc": 0.9, "auroc_low": 0.85, "auroc_high": 0.95}) == (
+        "0.900 (0.850–0.950)"
+    )
+    assert style.auroc({"auroc": 0.9, "auroc_low": None, "auroc_high": NAN}) == "0.900"
+    assert style.auroc({}) == "–"
+
+
+def test_level_of_the_interval_is_named_only_if_all_rows_agree():
+    rows: list[dict] = [{"interval": "90 % percentile interval"}, {"interval": None}, {}]
+    assert style.interval_heading(rows) == "AUROC (90 % CI)"
+    assert style.interval_heading([*rows, {"interval": "95 % percentile"}]) == "AUROC (CI)"
+
+
+def test_slug_is_a_safe_file_name():
+    assert style.slug("No Lung Opacity / Not Normal") == "no-lung-opacity-not-normal"
+    assert style.slug("../../etc") == "etc"
+    assert style.slug("气胸") == "task"
+
+
+def test_trainings_differ_in_colour_and_the_federated_model_comes_last():
+    kinds = ["federated", "pooled", "site"]
+    assert sorted(kinds, key=style.training_order) == ["site", "pooled", "federated"]
+    colours = {style.training_colour(kind) for kind in kinds}
+    assert len(colours) == 3
+    assert not colours & set(style.SERIES_COLOURS)
