@@ -125,4 +125,5 @@ def test_evaluation_needs_no_tensorflow():
         "import sys\nfrom tffcxr.evaluation import tables\n"
         "sys.exit(any(name.startswith('tensorflow') for name in sys.modules))"
     )
-    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", program], check=True, env=environment)

@@ -1,6 +1,7 @@
 """Tests of report.report: the page from whole, partial and hostile run directories."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -171,7 +172,8 @@ def test_needs_neither_tensorflow_nor_pyplot(run_dir):
         "heavy = ('tensorflow', 'tensorflow_federated', 'keras', 'matplotlib.pyplot', 'absl')\n"
         "sys.exit([name for name in heavy if name in sys.modules] or None)"
     )
-    subprocess.run([sys.executable, "-c", program], check=True)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", program], check=True, env=environment)
 
 
 def test_format_table_is_offered_here():
