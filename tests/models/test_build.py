@@ -130,8 +130,7 @@ def test_bad_arguments_are_named(kwargs, message):
         build.build(**arguments)
 
 
-@pytest.mark.parametrize("name", build.NAMES)
-def test_the_smallest_image_goes_through(name):
-    size = build.minimum_image_size(name)
-    logits = build.build(name, size, 1).keras(np.zeros((2, size, size, 1), np.float32))
+def test_the_smallest_image_goes_through():
+    size = build.minimum_image_size("standard")
+    logits = build.build("standard", size, 1).keras(np.zeros((2, size, size, 1), np.float32))
     assert np.all(np.isfinite(logits))

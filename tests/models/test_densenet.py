@@ -9,7 +9,7 @@ from tffcxr.models import build
 
 @pytest.fixture(scope="module")
 def model():
-    return build.build("densenet121", 32, 2)
+    return build.build("densenet121", build.minimum_image_size("densenet121"), 2)
 
 
 def _count(weights):
@@ -31,6 +31,10 @@ def test_has_121_layers_with_the_task_block(model):
     kinds = (tf.keras.layers.Conv2D, tf.keras.layers.Dense)
     assert sum(isinstance(layer, kinds) for layer in model.keras.layers) == 121
     assert not any(isinstance(layer, tf.keras.Model) for layer in model.keras.layers)
+
+
+def test_the_smallest_image_goes_through(model):
+    assert np.all(np.isfinite(model.keras(np.zeros((2, 32, 32, 1), np.float32))))
 
 
 def test_gradcam_layer_is_the_last_feature_map(model):

@@ -19,7 +19,9 @@ def _site(seed, outputs=2):
     rng = np.random.default_rng(seed)
     kernel, bias = blocks.get_weights(model.keras, model.task)
     blocks.set_weights(
-        model.keras, model.task, [rng.normal(size=kernel.shape), rng.normal(size=bias.shape)]
+        model.keras,
+        model.task,
+        [rng.normal(0, 0.05, kernel.shape), rng.normal(0, 0.05, bias.shape)],
     )
     return model
 

@@ -127,8 +127,14 @@ def _config(name: str, image_size: int, outputs: int, precision: str) -> dict[st
         # Starts the eager context: before that, Keras takes its own graph for eager execution.
         tf.zeros([])
         trunk = _architecture(name).trunk(image_size)
-        # The loss and the sigmoid need float32, whatever the precision of the trunk.
-        logits = tf.keras.layers.Dense(outputs, dtype="float32", name=TASK_LAYER)(trunk.output)
+        # Small weights: at first every finding is as likely as not, so the first updates are not
+        # spent on taking back a confident guess.
+        logits = tf.keras.layers.Dense(
+            outputs,
+            kernel_initializer=tf.keras.initializers.RandomNormal(stddev=0.01),
+            dtype="float32",  # for the loss, whatever the precision of the trunk
+            name=TASK_LAYER,
+        )(trunk.output)
         return tf.keras.Model(trunk.input, logits, name=name).get_config()
 
     with concurrent.futures.ThreadPoolExecutor(1) as executor:
