@@ -97,12 +97,10 @@ class RunLengths:
         pixels = self.height * self.width
         columns_first = np.zeros(pixels, bool)
         for text in self._texts():
-            starts, stops = _parse_runs(text, pixels)
-            edges = np.zeros(pixels + 1, np.int8)
-            # Runs of length zero, and runs that touch, cancel: hence add, not assign.
-            np.add.at(edges, starts, 1)
-            np.add.at(edges, stops, -1)
-            columns_first |= np.cumsum(edges[:-1], dtype=np.int8).astype(bool)
+            # Unmarked and marked stretches take turns; the last one is unmarked.
+            stretches = _parse_runs(text, pixels)
+            stretches = np.append(stretches, pixels - stretches.sum())
+            columns_first |= np.repeat(np.arange(stretches.size) % 2 == 1, stretches)
         return np.ascontiguousarray(columns_first.reshape(self.width, self.height).T)
 
     def _texts(self) -> tuple[str, ...]:
@@ -156,8 +154,8 @@ class MaskFile:
         return values > (0 if highest <= 1 else 127)
 
 
-def _parse_runs(text: str, pixels: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the first pixel of each run and the one after its last, counted down the columns."""
+def _parse_runs(text: str, pixels: int) -> np.ndarray:
+    """Returns offsets and lengths by turns, int64 [2 * runs]."""
     try:
         numbers = np.array([int(word) for word in text.split()], np.int64)
     except (ValueError, OverflowError):
@@ -171,13 +169,13 @@ def _parse_runs(text: str, pixels: int) -> tuple[np.ndarray, np.ndarray]:
         )
     if (numbers < 0).any():
         raise InputError(f"expected run lengths of 0 or more, found {numbers.min()}")
-    ends = np.cumsum(numbers)
-    if (numbers > pixels).any() or (ends.size and ends[-1] > pixels):
+    total = sum(numbers.tolist())  # Python's integers do not overflow.
+    if total > pixels:
         raise InputError(
             f"expected runs within the image's {pixels} pixels, found one beyond: offsets and "
-            f"lengths add up to {int(ends[-1])}"
+            f"lengths add up to {total}"
         )
-    return ends[0::2], ends[1::2]
+    return numbers
 
 
 def _check_size(height: int, width: int) -> None:

@@ -48,16 +48,16 @@ _NATIVE = (
     uid.DeflatedExplicitVRLittleEndian,
     uid.ExplicitVRBigEndian,
 )
-_JPEG_BASELINE_OR_EXTENDED = (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit)
-_BY_GDCM = (
-    uid.JPEGLossless,
-    uid.JPEGLosslessSV1,
+_JPEG = (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLossless, uid.JPEGLosslessSV1)
+_JPEG_LS_OR_2000 = (
     uid.JPEGLSLossless,
     uid.JPEGLSNearLossless,
     uid.JPEG2000Lossless,
     uid.JPEG2000,
 )
-_START_OF_FRAME = tuple(b"\xff" + bytes([marker]) for marker in (0xC0, 0xC1, 0xC2))
+# Frame headers of JPEG: baseline, extended, progressive, lossless.
+_START_OF_FRAME = (b"\xff\xc0", b"\xff\xc1", b"\xff\xc2", b"\xff\xc3")
+_LOSSLESS = b"\xff\xc3"
 _END_OF_IMAGE = b"\xff\xd9"  # Of JPEG and JPEG-LS, and end of codestream of JPEG 2000.
 # What pydicom raises on damaged files, as fuzzing shows.
 PARSING_ERRORS = (
@@ -71,6 +71,7 @@ PARSING_ERRORS = (
     RuntimeError,
     TypeError,
     ValueError,
+    pydicom.errors.BytesLengthException,
     pydicom.errors.InvalidDicomError,
     struct.error,
     zlib.error,
@@ -104,7 +105,9 @@ def decode(data: bytes) -> tuple[np.ndarray, float]:
         raise
     except PARSING_ERRORS as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise ImageError(f"expected a DICOM image that can be decoded, found: {reason}") from None
+        raise ImageError(
+            f"expected a DICOM image that can be decoded, found: {reason[:200]}"
+        ) from None
 
 
 def _transfer_syntax(dataset: Dataset) -> uid.UID:
@@ -165,19 +168,26 @@ def _check_kind(dataset: Dataset, data: bytes) -> None:
 def _stored_values(dataset: Dataset, syntax: uid.UID) -> tuple[np.ndarray, int]:
     """Returns the stored values [H, W], signed as they are meant, and their bits of precision."""
     if syntax in _NATIVE:
-        return _native_values(dataset, syntax), dataset.BitsStored
+        values = _native_words(dataset, syntax)
+        return _sign(values, dataset.BitsStored, dataset.HighBit, dataset), dataset.BitsStored
     if syntax == uid.RLELossless:
+        # With all bits declared as stored, pydicom leaves them as they are.
         values, _ = pydicom.pixels.get_decoder(syntax).as_array(
-            dataset, raw=True, decoding_plugin="pydicom"
+            dataset, raw=True, decoding_plugin="pydicom", bits_stored=dataset.BitsAllocated
         )
-        return _sign(values, dataset), dataset.BitsStored
-    if syntax not in (*_JPEG_BASELINE_OR_EXTENDED, *_BY_GDCM):
+        return _sign(values, dataset.BitsStored, dataset.HighBit, dataset), dataset.BitsStored
+    if syntax not in (*_JPEG, *_JPEG_LS_OR_2000):
         raise ImageError(f"expected a transfer syntax that is supported, found {syntax.name}")
+    if dataset.HighBit != dataset.BitsStored - 1:
+        raise ImageError(
+            f"expected {dataset.BitsStored} compressed bits to end at bit {dataset.BitsStored - 1},"
+            f" found {dataset.HighBit}"
+        )
     frame = pydicom.encaps.get_frame(dataset.PixelData, 0, number_of_frames=1)
     frame = frame.rstrip(b"\x00\xff")  # Fragments are padded to an even length.
     if not frame.endswith(_END_OF_IMAGE):
         raise ImageError(f"expected complete pixel data, found truncated {syntax.name}")
-    if syntax in _JPEG_BASELINE_OR_EXTENDED:
+    if syntax in _JPEG:
         return _decode_jpeg(frame, dataset)
     values, _ = pydicom.pixels.get_decoder(syntax).as_array(
         dataset, raw=True, decoding_plugin="gdcm"
@@ -185,64 +195,62 @@ def _stored_values(dataset: Dataset, syntax: uid.UID) -> tuple[np.ndarray, int]:
     return values, dataset.BitsStored
 
 
-def _native_values(dataset: Dataset, syntax: uid.UID) -> np.ndarray:
-    expected = dataset.Rows * dataset.Columns * dataset.BitsAllocated // 8
-    found = len(dataset.PixelData)
-    if found < expected:
+def _native_words(dataset: Dataset, syntax: uid.UID) -> np.ndarray:
+    """Returns the words of uncompressed pixel data, unsigned [H, W]."""
+    data = dataset.PixelData
+    size = dataset.BitsAllocated // 8
+    expected = dataset.Rows * dataset.Columns * size
+    if len(data) < expected:
         raise ImageError(
             f"expected {expected} bytes of pixel data for {dataset.Columns}x{dataset.Rows} pixels "
-            f"of {dataset.BitsAllocated} bits, found {found}: truncated"
+            f"of {dataset.BitsAllocated} bits, found {len(data)}: truncated"
         )
-    if dataset.PixelData[:4] == b"\xfe\xff\x00\xe0" and found != expected + expected % 2:
+    if data[:4] == b"\xfe\xff\x00\xe0" and len(data) > expected + 1:
         raise ImageError("expected plain pixel data, found compressed data declared as plain")
-    values, _ = pydicom.pixels.get_decoder(syntax).as_array(dataset, raw=True)
-    return _sign(values, dataset)
+    big = syntax == uid.ExplicitVRBigEndian
+    if big and size == 1 and dataset["PixelData"].VR == "OW":
+        data = np.frombuffer(data[: len(data) // 2 * 2], np.uint16).byteswap().tobytes()
+    values = np.frombuffer(data, f"{'>' if big else '<'}u{size}", dataset.Rows * dataset.Columns)
+    return values.astype(f"u{size}", copy=False).reshape(dataset.Rows, dataset.Columns)
 
 
-def _sign(values: np.ndarray, dataset: Dataset) -> np.ndarray:
+def _sign(values: np.ndarray, bits: int, high_bit: int, dataset: Dataset) -> np.ndarray:
     """Drops the bits that are not part of the value (overlays, once), and extends its sign."""
-    values = values.astype(values.dtype.newbyteorder("="), copy=False)
     size = values.dtype.itemsize
-    above = 8 * size - 1 - dataset.HighBit
-    unused = 8 * size - dataset.BitsStored
-    signed = dataset.PixelRepresentation == 1
-    values = values.view(f"{'i' if signed else 'u'}{size}")
-    return (values << above) >> unused if unused else values
+    values = values.view(f"{'i' if dataset.PixelRepresentation == 1 else 'u'}{size}")
+    if bits == 8 * size:
+        return values
+    return (values << (8 * size - 1 - high_bit)) >> (8 * size - bits)
 
 
 def _decode_jpeg(frame: bytes, dataset: Dataset) -> tuple[np.ndarray, int]:
-    precision, channels = _jpeg_frame(frame)
+    marker, precision, channels = _jpeg_frame(frame)
     if channels != 1:
         raise ImageError(f"expected one grey channel, found JPEG data of {channels} channels")
-    if precision == 8:
+    if marker == _LOSSLESS or precision == 12:
+        values = _decode_by_gdcm(frame, precision, dataset)
+    else:
         try:
+            # Strict: libjpeg fills what is missing with grey and only warns.
             values = simplejpeg.decode_jpeg(frame, "GRAY", strict=True)[:, :, 0]
         except ValueError as error:
             raise ImageError(f"expected intact JPEG data, found: {error}") from None
-        signed_type: type[np.signedinteger] = np.int8
-    elif precision == 12:
-        values = _decode_jpeg_12(frame, dataset)
-        signed_type = np.int16
-    else:
-        raise ImageError(f"expected JPEG data of 8 or 12 bits, found {precision}")
     if values.shape != (dataset.Rows, dataset.Columns):
         raise ImageError(
             f"expected {dataset.Columns}x{dataset.Rows} pixels as the header says, found "
             f"{values.shape[1]}x{values.shape[0]} in the JPEG data"
         )
-    if dataset.PixelRepresentation == 1:
-        unused = 8 * values.dtype.itemsize - precision
-        values = (values.view(signed_type) << unused) >> unused
-    return values, precision
+    bits = min(precision, dataset.BitsStored)
+    return _sign(values, bits, bits - 1, dataset), bits
 
 
-def _jpeg_frame(frame: bytes) -> tuple[int, int]:
-    """Returns the bits of precision and the number of channels of a JPEG frame header."""
+def _jpeg_frame(frame: bytes) -> tuple[bytes, int, int]:
+    """Returns marker, bits of precision and number of channels of a JPEG frame header."""
     position = 2
     while position + 10 <= len(frame):
         marker = frame[position : position + 2]
         if marker in _START_OF_FRAME:
-            return frame[position + 4], frame[position + 9]
+            return marker, frame[position + 4], frame[position + 9]
         if marker[0] != 0xFF:
             break
         fill = marker[1] == 0xFF  # A fill byte before a marker.
@@ -251,10 +259,14 @@ def _jpeg_frame(frame: bytes) -> tuple[int, int]:
     raise ImageError("expected a JPEG frame header, found none")
 
 
-def _decode_jpeg_12(frame: bytes, dataset: Dataset) -> np.ndarray:
-    """Decodes JPEG Extended of 12 bits, which pydicom's plugin for GDCM leaves out."""
+def _decode_by_gdcm(frame: bytes, precision: int, dataset: Dataset) -> np.ndarray:
+    """Decodes JPEG of 12 bits (which pydicom's plugin for GDCM leaves out) and lossless JPEG.
+
+    At an early end of image GDCM's libjpeg fills the rest and only warns, but at an early end of
+    the data it fails. So the end-of-image marker is replaced by a few zeros to read ahead into.
+    """
     fragment = gdcm.Fragment()
-    fragment.SetByteStringValue(frame)
+    fragment.SetByteStringValue(frame[: -len(_END_OF_IMAGE)] + bytes(8))
     fragments = gdcm.SequenceOfFragments.New()
     fragments.AddFragment(fragment)
     element = gdcm.DataElement(gdcm.Tag(0x7FE0, 0x0010))
@@ -266,13 +278,15 @@ def _decode_jpeg_12(frame: bytes, dataset: Dataset) -> np.ndarray:
     image.SetPhotometricInterpretation(
         gdcm.PhotometricInterpretation(gdcm.PhotometricInterpretation.MONOCHROME2)
     )
-    image.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.JPEGExtendedProcess2_4))
-    image.SetPixelFormat(gdcm.PixelFormat(1, 16, 12, 11, 0))
+    syntax = gdcm.TransferSyntax.GetTSType(str(dataset.file_meta.TransferSyntaxUID))
+    image.SetTransferSyntax(gdcm.TransferSyntax(syntax))
+    size = 1 if precision <= 8 else 2
+    image.SetPixelFormat(gdcm.PixelFormat(1, 8 * size, precision, precision - 1, 0))
     text = image.GetBuffer()  # Bytes as surrogate-escaped text, or None.
     pixels = b"" if text is None else text.encode("utf-8", "surrogateescape")
-    if len(pixels) != 2 * dataset.Rows * dataset.Columns:
-        raise ImageError("expected intact 12-bit JPEG data, found data that cannot be decoded")
-    return np.frombuffer(pixels, "<u2").reshape(dataset.Rows, dataset.Columns)
+    if len(pixels) != size * dataset.Rows * dataset.Columns:
+        raise ImageError("expected intact JPEG data, found data that is truncated or damaged")
+    return np.frombuffer(pixels, f"<u{size}").reshape(dataset.Rows, dataset.Columns)
 
 
 def _pixel_aspect(dataset: Dataset) -> float:

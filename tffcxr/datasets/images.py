@@ -80,6 +80,8 @@ def fit_to_square(
         raise InputError(f"expected an image size of at least 1, found {size}")
     if array.ndim not in (2, 3) or array.shape[2:] not in ((), (1,)) or not array.size:
         raise InputError(f"expected an array [H, W] or [H, W, 1], found shape {array.shape}")
+    if not is_mask and array.dtype not in (np.uint8, np.float32, np.float64):
+        raise InputError(f"expected an image of uint8 or float, found {array.dtype}")
     plane = array.reshape(array.shape[:2])
     height, width = (size, size) if fit == "stretch" else _within(plane.shape, size)
     resized = _nearest(plane, height, width) if is_mask else _resample(plane, height, width)

@@ -1,0 +1,149 @@
+"""Boxes, run lengths and mask files against regions drawn by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from tests import real_data
+from tffcxr.datasets import annotations as areas
+from tffcxr.datasets import source_files
+from tffcxr.errors import InputError
+
+
+def _rows(region):
+    return ["".join(".#"[pixel] for pixel in row) for row in region.astype(int)]
+
+
+def test_box_covers_rows_and_columns_from_its_upper_left_corner():
+    assert _rows(areas.Boxes(((1, 0, 2, 3),), 4, 5).to_array()) == [
+        ".##..",
+        ".##..",
+        ".##..",
+        ".....",
+    ]
+
+
+def test_boxes_are_united():
+    region = areas.Boxes(((0, 0, 2, 1), (1, 0, 1, 2)), 2, 3).to_array()
+    assert _rows(region) == ["##.", ".#."]
+
+
+def test_box_up_to_the_edge_and_parts_of_pixels():
+    assert areas.Boxes(((0, 0, 3, 2),), 2, 3).to_array().all()
+    # The centres 1.5 and 2.5 lie in 0.6 to 2.6, and 0.5 does not.
+    assert _rows(areas.Boxes(((0.6, 0, 2.0, 1),), 1, 4).to_array()) == [".##."]
+
+
+def test_no_boxes_is_a_known_empty_annotation():
+    empty = areas.Boxes((), 2, 2)
+    assert empty.empty
+    assert not empty.to_array().any()
+    assert not areas.Boxes(((0, 0, 1, 1),), 2, 2).empty
+
+
+@pytest.mark.parametrize(
+    "box", [(-1, 0, 2, 2), (0, 0, 4, 1), (0, 2, 1, 2), (0, 0, 0, 1), (0, 0, 1, float("nan"))]
+)
+def test_impossible_box_is_refused(box):
+    with pytest.raises(InputError, match="expected a box"):
+        areas.Boxes((box,), 3, 3)
+
+
+def test_runs_are_relative_and_go_down_the_columns():
+    # Skip 1, mark 2; skip 2 more, mark 1; skip 0, mark 1: pixels 1, 2, 5, 6 of columns of 4.
+    region = areas.RunLengths("1 2 2 1 0 1", 4, 3).to_array()
+    assert region.shape == (4, 3)
+    assert _rows(region) == ["...", "##.", "##.", "..."]
+
+
+def test_last_pixel_can_be_marked():
+    assert _rows(areas.RunLengths("5 1", 2, 3).to_array()) == ["...", "..#"]
+
+
+def test_several_codes_are_united():
+    region = areas.RunLengths(("0 2", "1 2"), 2, 2).to_array()
+    assert _rows(region) == ["##", "#."]
+
+
+@pytest.mark.parametrize("runs", ["", "-1", (), ("-1",), " -1 "])
+def test_known_empty_runs(runs):
+    empty = areas.RunLengths(runs, 3, 2)
+    assert empty.empty
+    assert not empty.to_array().any()
+
+
+@pytest.mark.parametrize(
+    ("runs", "reason"),
+    [
+        ("1 2 3", "found 3 numbers"),
+        ("1 x", "whole numbers, found '1 x'"),
+        ("1.5 2", "whole numbers"),
+        ("3 -1", "0 or more, found -1"),
+        ("5 2", "add up to 7"),
+        ("6 1", "add up to 7"),
+        ("9223372036854775807 9223372036854775807", "found one beyond"),
+        ("99999999999999999999 1", "whole numbers"),
+    ],
+)
+def test_damaged_runs_are_refused(runs, reason):
+    with pytest.raises(InputError, match=reason):
+        areas.RunLengths(runs, 2, 3)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_encoding_is_the_inverse_of_decoding(seed):
+    rng = np.random.default_rng(seed)
+    region = rng.random((rng.integers(1, 9), rng.integers(1, 9))) < rng.random()
+    code = areas.encode_runs(region)
+    np.testing.assert_array_equal(areas.RunLengths(code, *region.shape).to_array(), region)
+
+
+def test_encoding_by_hand():
+    region = np.array([[0, 1], [1, 1], [1, 0]], bool)
+    assert areas.encode_runs(region) == "1 4"  # The runs of both columns touch.
+    assert areas.encode_runs(np.zeros((2, 2), bool)) == "-1"
+    assert areas.encode_runs(np.array([[1, 0, 1]], bool)) == "0 1 1 1"
+
+
+def test_every_published_code_marks_as_many_pixels_as_its_lengths_add_up_to():
+    path = real_data.real_data("siim") / "train-rle.csv"
+    table = source_files.read_csv(path, ["ImageId", "EncodedPixels"], "siim")
+    assert len(table) == 12954
+    empty = 0
+    atlas = np.zeros((16, 16))
+    for index, code in enumerate(table["EncodedPixels"]):
+        annotation = areas.RunLengths(code, 1024, 1024)  # Checks the code.
+        empty += annotation.empty
+        if not annotation.empty and index % 5 == 0:
+            region = annotation.to_array()
+            assert np.count_nonzero(region) == sum(map(int, code.split()[1::2]))
+            atlas += region[32::64, 32::64]
+    assert empty == 9378
+    # Pneumothoraces are as often on the left as on the right, and mostly at the top of the lungs:
+    # were the pixels counted along the rows, it would be the other way round.
+    mirrored = np.corrcoef(atlas.ravel(), atlas[:, ::-1].ravel())[0, 1]
+    upside_down = np.corrcoef(atlas.ravel(), atlas[::-1].ravel())[0, 1]
+    assert mirrored > 0.7
+    assert mirrored > upside_down + 0.3
+    assert atlas[:8].sum() > atlas[8:].sum()
+
+
+@pytest.mark.parametrize("values", [(0, 1), (0, 255)])
+def test_mask_file_of_zero_and_one_or_255(tmp_path, values):
+    path = tmp_path / "m.png"
+    region = np.array([[0, 1, 1], [0, 0, 1]], bool)
+    PIL.Image.fromarray(np.where(region, *values[::-1]).astype(np.uint8)).save(path)
+    np.testing.assert_array_equal(areas.MaskFile(str(path)).to_array(), region)
+
+
+def test_mask_file_of_other_values_is_refused(tmp_path):
+    PIL.Image.fromarray(np.array([[0, 1, 2]], np.uint8)).save(tmp_path / "m.png")
+    with pytest.raises(InputError, match="values up to 2"):
+        areas.MaskFile(str(tmp_path / "m.png")).to_array()
+
+
+def test_annotations_compare_and_hash_by_value():
+    assert areas.RunLengths("1 2", 2, 3) == areas.RunLengths("1 2", 2, 3)
+    assert len({areas.Boxes((), 1, 1), areas.Boxes((), 1, 1), areas.Boxes((), 1, 2)}) == 2
