@@ -65,7 +65,8 @@ class GraphFunction:
 
     def call_flat(self, tensors: Sequence[tf.Tensor]) -> Sequence[tf.Tensor]:
         """Runs the graph on the current device, from its inputs to its outputs."""
-        return self._function(*itertools.compress(tensors, self._is_used))
+        outputs = self._function(*itertools.compress(tensors, self._is_used))
+        return outputs or ()  # None where the graph has no outputs.
 
     def fold(self, total: Any, elements: Iterable[Any]) -> Any:
         """Applies a graph of type `(<total, element> -> total)` to one element after another.
