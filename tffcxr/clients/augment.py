@@ -68,8 +68,10 @@ class Augmentation:
         )
         if not self.moves:
             flipped = (draws[:, 0] < 0)[:, tf.newaxis, tf.newaxis, tf.newaxis]
-            images = tf.where(flipped, images[:, :, ::-1], images)
-            return images, None if masks is None else tf.where(flipped, masks[:, :, ::-1], masks)
+            images = tf.where(flipped, tf.reverse(images, [2]), images)
+            if masks is not None:
+                masks = tf.where(flipped, tf.reverse(masks, [2]), masks)
+            return images, masks
         transforms = self._transforms(draws, tf.shape(images)[1:3])
         images = _project(images, transforms, "BILINEAR")
         return images, None if masks is None else _project(masks, transforms, "NEAREST")

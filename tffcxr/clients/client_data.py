@@ -10,7 +10,7 @@ per client and round. Here every pipeline is traced once per `ClientData`, as a 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -57,15 +57,7 @@ class ClientData:
         self.batch_size = batch_size
         self.seed = seed
         self.augmentation = augmentation or Augmentation()
-        self._build_training = tf.function(
-            self._training_variant,
-            input_signature=[
-                tf.TensorSpec([None], tf.string),  # files of one client after the other
-                tf.TensorSpec([2], tf.int64),  # seed
-                tf.TensorSpec([], tf.int64),  # local epochs
-                tf.TensorSpec([], tf.int64),  # shuffle buffer
-            ],
-        )
+        self._build_training: dict[int, Callable[..., tf.Tensor]] = {}  # number of clients -> …
         self._build_evaluation = tf.function(
             self._evaluation_variant, input_signature=[tf.TensorSpec([None], tf.string)]
         )
@@ -98,13 +90,14 @@ class ClientData:
         if local_epochs < 1:
             raise InputError(f"expected at least one local epoch, found {local_epochs}")
         ids = sorted(_as_ids(client_ids))
-        files = [file for client in ids for file in self.store.files(client, "train")]
-        images = sum(self.store.count(client, "train") for client in ids)
-        seed = seeds.derive_seed(self.seed, "training", round_number, *ids)
-        buffer = min(images, _SHUFFLE_EXAMPLES, _SHUFFLE_BYTES // self.store.spec.example_bytes)
-        variant = self._build_training(
-            tf.constant(files, tf.string),
-            tf.constant(seed, tf.int64),
+        counts = [self.store.count(client, "train") for client in ids]
+        buffer = min(
+            sum(counts), _SHUFFLE_EXAMPLES, _SHUFFLE_BYTES // self.store.spec.example_bytes
+        )
+        variant = self._training_function(len(ids))(
+            [tf.constant(self.store.files(client, "train")) for client in ids],
+            tf.constant(counts, tf.int64),
+            tf.constant(seeds.derive_seed(self.seed, "training", round_number, *ids), tf.int64),
             tf.constant(local_epochs, tf.int64),
             tf.constant(max(1, buffer), tf.int64),
         )
@@ -130,14 +123,32 @@ class ClientData:
         spec = {**self.element_spec, "rows": tf.TensorSpec([None], tf.int64)}
         return tf.data.experimental.from_variant(variant, spec)
 
+    def _training_function(self, clients: int) -> Callable[..., tf.Tensor]:
+        if clients not in self._build_training:
+            self._build_training[clients] = tf.function(
+                self._training_variant,
+                input_signature=[
+                    [tf.TensorSpec([None], tf.string)] * clients,  # files of each client
+                    tf.TensorSpec([clients], tf.int64),  # images of each client
+                    tf.TensorSpec([2], tf.int64),  # seed
+                    tf.TensorSpec([], tf.int64),  # local epochs
+                    tf.TensorSpec([], tf.int64),  # shuffle buffer
+                ],
+            )
+        return self._build_training[clients]
+
     def _training_variant(
-        self, files: tf.Tensor, seed: tf.Tensor, local_epochs: tf.Tensor, buffer: tf.Tensor
+        self,
+        files: Sequence[tf.Tensor],
+        counts: tf.Tensor,
+        seed: tf.Tensor,
+        local_epochs: tf.Tensor,
+        buffer: tf.Tensor,
     ) -> tf.Tensor:
         def epoch(number: tf.Tensor) -> tf.data.Dataset:
             epoch_seed = tf.random.experimental.stateless_fold_in(seed, number)
-            batches = _shuffle(tf.data.TFRecordDataset(files), buffer, epoch_seed).batch(
-                self.batch_size
-            )
+            examples = _shuffle(_mix(files, counts, epoch_seed), buffer, epoch_seed)
+            batches = examples.batch(self.batch_size)
 
             def decode(index: tf.Tensor, serialized: tf.Tensor) -> dict[str, tf.Tensor]:
                 batch = self._parse(serialized)
@@ -190,6 +201,26 @@ def _as_ids(client_ids: str | Sequence[str]) -> list[str]:
     return [client_ids] if isinstance(client_ids, str) else list(client_ids)
 
 
+def _mix(files: Sequence[tf.Tensor], counts: tf.Tensor, seed: tf.Tensor) -> tf.data.Dataset:
+    """Serialized examples of several clients, at random in proportion to their counts."""
+    datasets = [tf.data.TFRecordDataset(of_client) for of_client in files]
+    if len(datasets) == 1:
+        return datasets[0]
+    ends = tf.cast(tf.cumsum(counts), tf.float32)
+
+    def choose(index: tf.Tensor) -> tf.Tensor:
+        draw = tf.random.stateless_uniform(
+            [1], tf.random.experimental.stateless_fold_in(seed, index), alg="philox"
+        )
+        # Rounding may put a draw at the very end of the last client.
+        choice = tf.searchsorted(ends, draw * ends[-1], side="right", out_type=tf.int64)[0]
+        return tf.minimum(choice, len(datasets) - 1)
+
+    return tf.data.Dataset.choose_from_datasets(
+        datasets, tf.data.Dataset.counter().map(choose), stop_on_empty_dataset=False
+    )
+
+
 def _shuffle(dataset: tf.data.Dataset, buffer: tf.Tensor, seed: tf.Tensor) -> tf.data.Dataset:
     """`dataset.shuffle`, but with both halves of the seed given.
 
@@ -212,4 +243,5 @@ def _finish(dataset: tf.data.Dataset) -> tf.Tensor:
     options = tf.data.Options()
     options.deterministic = True
     options.autotune.enabled = False
+    options.experimental_optimization.apply_default_optimizations = False  # Slow to start.
     return tf.data.experimental.to_variant(dataset.prefetch(2).with_options(options))

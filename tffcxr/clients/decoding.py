@@ -8,7 +8,7 @@ process in which TensorFlow already runs threads can hang.
 from __future__ import annotations
 
 import collections
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 import concurrent.futures
 from concurrent.futures import process
 import dataclasses
@@ -20,6 +20,7 @@ import signal
 import threading
 from typing import Protocol
 
+import cv2
 import numpy as np
 
 from tffcxr.datasets import images
@@ -115,7 +116,7 @@ def decode(job: Job) -> Decoded | Rejected:
 
 def decode_in_order(
     jobs: Iterable[Job], total: int, workers: int | None = None
-) -> Iterator[Decoded | Rejected]:
+) -> Generator[Decoded | Rejected, None, None]:
     """Yields the result of every job, in the order of the jobs.
 
     Args:
@@ -163,7 +164,8 @@ def _decode_chunk(jobs: Sequence[Job]) -> list[Decoded | Rejected]:
 
 
 def _start_worker() -> None:
-    """Leaves Ctrl-C to the parent, and ends the worker when the parent is killed."""
+    """Leaves Ctrl-C to the parent, ends with it, and keeps to one core."""
+    cv2.setNumThreads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None  # Only ever called in a child.

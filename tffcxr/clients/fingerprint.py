@@ -13,9 +13,11 @@ import pandas as pd
 
 from tffcxr.clients import decoding
 from tffcxr.clients.shard_store import FORMAT_VERSION, ShardSpec
-from tffcxr.datasets import annotations, images
+from tffcxr.datasets import annotations as regions
+from tffcxr.datasets import bitmap, dicom, grey, images
 
-_CODE = (images, annotations, decoding)
+# Everything of this project that turns a file into pixels.
+CODE = (bitmap, decoding, dicom, grey, images, regions)
 
 
 def fingerprint(records_by_client: Mapping[str, pd.DataFrame], spec: ShardSpec) -> str:
@@ -32,7 +34,7 @@ def fingerprint(records_by_client: Mapping[str, pd.DataFrame], spec: ShardSpec) 
         digest.update(repr(values).encode())
 
     add("tffcxr shards", FORMAT_VERSION, dataclasses.asdict(spec))
-    for module in _CODE:
+    for module in CODE:
         assert module.__file__ is not None
         digest.update(pathlib.Path(module.__file__).read_bytes())
     for client in sorted(records_by_client):
@@ -44,7 +46,7 @@ def fingerprint(records_by_client: Mapping[str, pd.DataFrame], spec: ShardSpec) 
         if spec.with_mask:
             for region in records["mask"]:
                 add(region)
-                if isinstance(region, annotations.MaskFile):
+                if isinstance(region, regions.MaskFile):
                     add(_state(region.path))
     return digest.hexdigest()[:16]
 

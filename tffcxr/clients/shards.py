@@ -21,6 +21,7 @@ import contextlib
 import fcntl
 import json
 import logging
+import multiprocessing
 import os
 import pathlib
 import re
@@ -71,9 +72,14 @@ def prepare(
       InputError: a table lacks a column, a client has no training image, an image has no
         annotation though the specification wants masks, too many files of a client are
         rejected, or the cache cannot be written or is full.
+      RuntimeError: called at the top level of a program, instead of below
+        `if __name__ == "__main__":`, where a worker that imports the program would call it too.
     """
     if not 0 <= max_rejected_fraction <= 1:
         raise InputError(f"expected a rejected fraction from 0 to 1, found {max_rejected_fraction}")
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        # A spawned worker imports the main program, and would wait here for its own parent.
+        raise RuntimeError("call prepare below `if __name__ == '__main__':`")
     for client, records in records_by_client.items():
         _check_client(client, records, spec)
     cache = pathlib.Path(cache_dir).absolute()
