@@ -109,6 +109,23 @@ def test_import_against_the_architecture_is_named_though_bazel_would_allow_it(tr
     ]
 
 
+def test_import_for_types_alone_is_no_dep_but_needs_an_arrow(tree):
+    write(tree, "tffcxr/datasets/splits.py", "")
+    write(
+        tree,
+        "tffcxr/datasets/BUILD",
+        'cxr_py_library(name = "images", visibility = ["//tffcxr/clients:__pkg__"])\n'
+        'cxr_py_library(name = "splits")',
+    )
+    only_for_types = "if TYPE_CHECKING:\n    from tffcxr."
+    write(tree, "tffcxr/datasets/images.py", f"{only_for_types}datasets import splits")
+    assert build_files.problems(tree) == []
+    write(tree, "tffcxr/datasets/images.py", f"{only_for_types}clients import shards")
+    assert build_files.problems(tree) == [
+        "//tffcxr/datasets:images: the architecture has no arrow to //tffcxr/clients:shards"
+    ]
+
+
 @pytest.mark.parametrize("program", ["experiments", "testdata"])
 def test_no_module_may_import_a_program(tree, program):
     write(tree, f"{program}/predict.py", "")

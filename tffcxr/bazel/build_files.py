@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 import collections
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 import dataclasses
 from pathlib import Path
 
@@ -78,6 +78,7 @@ def problems(tree: Path) -> list[str]:
         found += [f"{label}: unused lazy dep {dep}" for dep in sorted(target.lazy_deps - lazy)]
         for dep in target.deps | target.lazy_deps:
             importers[dep].add(_package(label))
+        for dep in sorted(imports(path, tree, for_types=True) | target.lazy_deps):
             found += _forbidden_arrow(label, dep)
     found += [f"{label}: has no file" for label in sorted(targets.keys() - files.keys())]
     for label, target in targets.items():
@@ -112,16 +113,31 @@ def read_build(build: Path, tree: Path) -> list[Target]:
     return targets
 
 
-def imports(path: Path, tree: Path) -> set[str]:
+def imports(path: Path, tree: Path, for_types: bool = False) -> set[str]:
     """Returns the labels of the modules of this project that a file imports, anywhere in it.
 
     What its package's `__init__.py` imports when it is run belongs to them.
+
+    Args:
+      path: the file.
+      tree: the root of the source tree.
+      for_types: count imports below `if TYPE_CHECKING:` too. They never run, so they are no deps
+        (and may form cycles), but the architecture holds for them.
     """
-    labels = _imported(ast.walk(ast.parse(path.read_text())), tree)
+    labels = _imported(_walk(ast.parse(path.read_text()), for_types), tree)
     init = path.parent / "__init__.py"
     if init.is_file() and path != init:
         labels |= _imported(ast.parse(init.read_text()).body, tree)
     return labels - {_label(path, tree)}
+
+
+def _walk(node: ast.AST, for_types: bool) -> Iterator[ast.AST]:
+    yield node
+    children = list(ast.iter_child_nodes(node))
+    if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test) and not for_types:
+        children = list(node.orelse)
+    for child in children:
+        yield from _walk(child, for_types)
 
 
 def named(path: Path, tree: Path) -> set[str]:
