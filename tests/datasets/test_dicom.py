@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pathlib
+
 import gdcm
 import numpy as np
 from pydicom import data as pydicom_data
@@ -24,7 +26,7 @@ def _test_file(name):
     """Returns a file that comes with pydicom; nothing is downloaded."""
     path = pydicom_data.get_testdata_file(name, download=False)
     assert path is not None
-    return open(path, "rb").read()  # noqa: SIM115
+    return pathlib.Path(path).read_bytes()
 
 
 def _stored(data):
@@ -322,6 +324,7 @@ def test_truncated_frame_in_a_complete_file_is_refused(ending, tmp_path):
             dicom.decode(dicom_files.to_bytes(made))
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
 def test_damaged_files_are_refused_or_decoded_but_nothing_else(tmp_path):
     """Random damage anywhere never raises anything but ImageError."""
     pixels = _RNG.integers(0, 4096, (16, 16)).astype(np.uint16)

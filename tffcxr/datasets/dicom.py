@@ -18,29 +18,33 @@ from pydicom.dataset import Dataset
 import pydicom.encaps
 import pydicom.errors
 import pydicom.pixels
+import pydicom.tag
 import simplejpeg
 
 from tffcxr.datasets import grey
 from tffcxr.datasets.image_error import ImageError
 
 _SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
-_KEYWORDS = (
-    *grey.KEYWORDS,
-    *_SPACINGS,
-    "SpecificCharacterSet",
-    "SamplesPerPixel",
-    "NumberOfFrames",
-    "Rows",
-    "Columns",
-    "PixelAspectRatio",
-    "BitsAllocated",
-    "BitsStored",
-    "HighBit",
-    "PixelRepresentation",
-    "SharedFunctionalGroupsSequence",
-    "PixelData",
-    "FloatPixelData",
-    "DoubleFloatPixelData",
+_TAGS = tuple(
+    pydicom.tag.Tag(keyword)
+    for keyword in (
+        *grey.KEYWORDS,
+        *_SPACINGS,
+        "SpecificCharacterSet",
+        "SamplesPerPixel",
+        "NumberOfFrames",
+        "Rows",
+        "Columns",
+        "PixelAspectRatio",
+        "BitsAllocated",
+        "BitsStored",
+        "HighBit",
+        "PixelRepresentation",
+        "SharedFunctionalGroupsSequence",
+        "PixelData",
+        "FloatPixelData",
+        "DoubleFloatPixelData",
+    )
 )
 _NATIVE = (
     uid.ImplicitVRLittleEndian,
@@ -96,7 +100,7 @@ def decode(data: bytes) -> tuple[np.ndarray, float]:
       ImageError: the file is damaged or is not a plain radiograph. The message lacks the path.
     """
     try:
-        dataset = pydicom.dcmread(io.BytesIO(data), force=True, specific_tags=list(_KEYWORDS))
+        dataset = pydicom.dcmread(io.BytesIO(data), force=True, specific_tags=list(_TAGS))
         syntax = _transfer_syntax(dataset)
         _check_kind(dataset, data)
         stored, bits = _stored_values(dataset, syntax)

@@ -13,7 +13,10 @@ import pydicom.tag
 
 from tffcxr.datasets import dicom, records
 
-_KEYWORDS = ("PatientID", "PatientSex", "PatientAge", "ViewPosition", "Rows", "Columns")
+_TAGS = tuple(
+    pydicom.tag.Tag(keyword)
+    for keyword in ("PatientID", "PatientSex", "PatientAge", "ViewPosition", "Rows", "Columns")
+)
 _PROGRESS_SECONDS = 5.0
 
 
@@ -63,7 +66,7 @@ def read_headers(paths: Sequence[str], source: str) -> list[Header]:
 def _read(path: str) -> Header | None:
     try:
         with open(path, "rb") as file:
-            dataset = pydicom.dcmread(file, specific_tags=list(_KEYWORDS), stop_before_pixels=True)
+            dataset = pydicom.dcmread(file, specific_tags=list(_TAGS), stop_before_pixels=True)
             return Header(
                 patient=_text(dataset, "PatientID"),
                 age=_age(dataset),

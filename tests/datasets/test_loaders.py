@@ -1,0 +1,52 @@
+"""Datasets by name."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.datasets import sources
+from tffcxr.datasets import images, loaders, records
+from tffcxr.errors import InputError
+
+
+@pytest.mark.parametrize("loader", sorted(loaders.LOADERS))
+def test_every_loader_gives_valid_records_whose_images_can_be_read(loader):
+    table = loaders.load_records(loader, sources.TESTDATA / loader, "north")
+    assert (table["site"] == "north").all()
+    records.validate(table)
+    for path in table["image"]:
+        image = images.read_image(path)
+        assert image.std() > 10
+    for finding in records.findings(table):
+        assert table[finding].isin([0, 1]).all()
+
+
+def test_path_may_be_text():
+    assert len(loaders.load_records("nih", str(sources.TESTDATA / "nih"), "s")) == 12
+
+
+def test_unknown_loader_and_missing_folder(tmp_path):
+    with pytest.raises(InputError, match="medmnist, nih, rsna, siim, found 'rnsa'"):
+        loaders.load_records("rnsa", tmp_path, "s")
+    with pytest.raises(InputError, match="rsna: expected a dataset at .*absent, found nothing"):
+        loaders.load_records("rsna", tmp_path / "absent", "s")
+
+
+def test_site_must_have_a_name():
+    with pytest.raises(InputError, match="to have a site"):
+        loaders.load_records("nih", sources.TESTDATA / "nih", "")
+
+
+def test_no_module_imports_tensorflow():
+    code = "import sys, tffcxr.datasets.loaders as l, importlib\n"
+    code += "[importlib.import_module(name) for name in l.LOADERS.values()]\n"
+    code += "import tffcxr.datasets.images, tffcxr.datasets.splits\n"
+    code += "assert not any(name.startswith('tensorflow') for name in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=sources.TESTDATA.parent)
+
+
+def test_testdata_is_small():
+    assert sum(path.stat().st_size for path in sources.TESTDATA.rglob("*.*")) < 300_000

@@ -1,0 +1,151 @@
+"""Patients in one split only, whatever the order, with both classes everywhere."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from tffcxr.datasets import records, splits
+from tffcxr.errors import InputError
+
+_FRACTIONS = {"train": 0.7, "validation": 0.1, "test": 0.2}
+
+
+def _table(labels_by_patient):
+    """Makes a table of "Mass" from {patient: labels of the patient's images}."""
+    rows = [
+        {"image": f"{patient}/{index}", "patient": patient, "Mass": label}
+        for patient, labels in labels_by_patient.items()
+        for index, label in enumerate(labels)
+    ]
+    return records.build(rows, ["Mass"], "made")
+
+
+def _many(seed=0, patients=300):
+    rng = np.random.default_rng(seed)
+    labels = (0.0, 1.0, float("nan"))
+    return _table(
+        {
+            f"p{index}": rng.choice(labels, rng.integers(1, 5), p=[0.6, 0.3, 0.1]).tolist()
+            for index in range(patients)
+        }
+    )
+
+
+def test_no_patient_is_in_two_splits():
+    found = splits.split_patients(_many(), _FRACTIONS, 3, "Mass")
+    assert (found.groupby("patient")["split"].nunique() == 1).all()
+    assert set(found["split"]) == {"train", "validation", "test"}
+
+
+def test_fractions_are_those_of_patients_in_each_stratum():
+    table = _table({f"p{i}": [1.0] if i < 50 else [0.0] for i in range(200)})
+    found = splits.split_patients(table, _FRACTIONS, 3, "Mass")
+    counts = found.groupby(["Mass", "split"]).size()
+    assert counts[1.0].to_dict() == {"train": 35, "validation": 5, "test": 10}
+    assert counts[0.0].to_dict() == {"train": 105, "validation": 15, "test": 30}
+
+
+def test_order_of_rows_does_not_matter():
+    table = _many()
+    expected = splits.split_patients(table, _FRACTIONS, 3, "Mass").set_index("image")["split"]
+    shuffled = table.sample(frac=1, random_state=0)
+    found = splits.split_patients(shuffled, _FRACTIONS, 3, "Mass")
+    assert found["image"].tolist() == shuffled["image"].tolist()
+    assert found.set_index("image")["split"].to_dict() == expected.to_dict()
+
+
+def test_seed_decides():
+    table = _many()
+    first = splits.split_patients(table, _FRACTIONS, 3, "Mass")["split"].tolist()
+    assert first == splits.split_patients(table, _FRACTIONS, 3, "Mass")["split"].tolist()
+    assert first != splits.split_patients(table, _FRACTIONS, 4, "Mass")["split"].tolist()
+
+
+def test_division_is_the_same_on_every_machine():
+    table = _table({f"p{index}": [float(index % 2)] for index in range(8)})
+    found = splits.split_patients(table, {"train": 0.5, "test": 0.5}, 1, "Mass")
+    # By the BLAKE2b digests of "1/p0", "1/p1", ...; a change would move patients between splits.
+    assert found["patient"][found["split"] == "train"].tolist() == ["p0", "p3", "p4", "p7"]
+
+
+def test_without_stratum():
+    table = _table({f"p{index}": [1.0] for index in range(10)})
+    found = splits.split_patients(table, _FRACTIONS, 0, None)
+    assert found["split"].value_counts().to_dict() == {"train": 7, "test": 2, "validation": 1}
+
+
+def test_split_of_fraction_zero_is_empty():
+    table = _table({"a": [1.0], "b": [0.0], "c": [1.0], "d": [0.0]})
+    fractions = {"train": 0.5, "validation": 0.0, "test": 0.5}
+    assert set(splits.split_patients(table, fractions, 0, "Mass")["split"]) == {"train", "test"}
+
+
+def test_three_patients_of_each_kind_are_enough():
+    table = _table({f"p{index}": [float(index % 2)] for index in range(6)})
+    found = splits.split_patients(table, _FRACTIONS, 0, "Mass")
+    assert (found.groupby("split")["Mass"].agg(lambda labels: set(labels)) == {0.0, 1.0}).all()
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("counts", list(itertools.product(range(4), repeat=3)))
+def test_both_classes_in_every_split_wherever_that_is_possible(counts, seed):
+    """All small numbers of patients with, without, and with and without the finding."""
+    positive, negative, mixed = counts
+    patients = {f"p{i}": [1.0] for i in range(positive)}
+    patients |= {f"n{i}": [0.0, 0.0] for i in range(negative)}
+    patients |= {f"m{i}": [0.0, 1.0] for i in range(mixed)}
+    patients |= {"u": [float("nan")]}
+    table = _table(patients)
+    if positive + mixed < 3 or negative + mixed < 3:
+        with pytest.raises(InputError) as error:
+            splits.split_patients(table, _FRACTIONS, seed, "Mass")
+        assert f"found {positive + mixed} with and {negative + mixed} without" in str(error.value)
+        return
+    found = splits.split_patients(table, _FRACTIONS, seed, "Mass")
+    assert not found["split"].isna().any()
+    assert (found.groupby("patient")["split"].nunique() == 1).all()
+    for name in _FRACTIONS:
+        labels = found["Mass"][found["split"] == name]
+        assert {0.0, 1.0} <= set(labels), (name, found)
+
+
+def test_too_few_patients_without_stratum():
+    with pytest.raises(InputError, match="at least 3 patients .* found 2"):
+        splits.split_patients(_table({"a": [1.0], "b": [0.0] * 9}), _FRACTIONS, 0, None)
+
+
+def test_unknown_labels_are_no_negatives():
+    table = _table({f"p{i}": [1.0] if i < 5 else [float("nan")] for i in range(20)})
+    with pytest.raises(InputError, match="found 5 with and 0 without 'Mass'|0 without"):
+        splits.split_patients(table, _FRACTIONS, 0, "Mass")
+
+
+@pytest.mark.parametrize(
+    "fractions",
+    [
+        {"train": 0.7, "test": 0.2},
+        {"train": 1.2, "test": -0.2},
+        {"train": 0.5, "dev": 0.5},
+        {"train": float("nan"), "test": 1.0},
+        {},
+    ],
+)
+def test_fractions_that_are_none(fractions):
+    with pytest.raises(InputError, match="add up to 1"):
+        splits.split_patients(_many(), fractions, 0, "Mass")
+
+
+def test_unknown_finding():
+    with pytest.raises(InputError, match="stratify by one of Mass, found 'Edema'"):
+        splits.split_patients(_many(), _FRACTIONS, 0, "Edema")
+
+
+def test_given_table_is_left_alone_and_an_old_split_replaced():
+    table = _many().assign(split="train")
+    found = splits.split_patients(table, _FRACTIONS, 0, "Mass")
+    assert set(table["split"]) == {"train"}
+    assert set(found["split"]) == set(_FRACTIONS)
+    assert records.findings(found) == ["Mass"]
