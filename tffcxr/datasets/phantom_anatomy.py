@@ -29,15 +29,15 @@ _VESSELS_LEFT_STANDARD = [3.3, 3.1, 2.6, 3.1, 3.8, 3.5, 3.0, 3.6, 3.7, 2.6]
 _HEART_RIGHT = pf.Curve("y", [9, 10.5, 12, 14, 16.5, 19, 21, 23, 26])
 _HEART_RIGHT_STANDARD = [-0.2, 1.6, 2.8, 3.7, 4.2, 4.3, 4.1, 3.6, 2.0]
 _HEART_LEFT = pf.Curve("y", [9, 10.5, 12, 14, 16.5, 19, 21, 23, 26])
-_HEART_LEFT_STANDARD = [0.4, 2.4, 3.9, 5.5, 7.2, 8.6, 9.2, 9.2, 8.0]
+_HEART_LEFT_STANDARD = [0.4, 2.3, 3.6, 5.2, 7.4, 8.9, 9.4, 9.3, 8.0]
 _HEART_DEPTH = pf.Curve("y", [9, 11, 14, 18, 22, 27])
-_HEART_DEPTH_STANDARD = [2.0, 6.5, 9.5, 11.0, 10.0, 6.0]
+_HEART_DEPTH_STANDARD = [3.0, 8.0, 11.5, 13.2, 13.0, 9.0]
 _DOME = pf.Curve("x", [0, 2.5, 4.5, 7, 9.5, 11.5, 13, 14.5, 18])
 _DOME_STANDARD = [1.4, 0.8, 0.2, 0.0, 0.7, 2.2, 4.2, 7.0, 10.0]
 _BODY = pf.Curve("y", [-14, -9, -6.5, -5, -3.6, -2.4, -1, 3, 7, 12, 18, 25, 40])
 _BODY_STANDARD = [6.6, 6.2, 7.6, 9.6, 12.4, 14.6, 16.2, 17.2, 17.6, 17.2, 16.8, 16.6, 17.2]
 _BODY_DEPTH = pf.Curve("y", [-14, -8, -4, 0, 5, 12, 20, 40])
-_BODY_DEPTH_STANDARD = [14.0, 11.5, 12.5, 16.0, 20.0, 22.0, 22.5, 24.5]
+_BODY_DEPTH_STANDARD = [14.0, 11.5, 12.5, 16.0, 20.0, 22.0, 23.0, 26.5]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,7 +145,7 @@ def draw_person(rng: np.random.Generator, sex: str | None = None) -> Person:
     chest = 1 + 0.045 * rng.normal() - (0.03 if sex == "F" else 0.0)
     outline = np.asarray(_OUTER_STANDARD) * chest
     sides = [outline * (1 + 0.015 * rng.normal()) for _ in range(2)]
-    wobble = np.array([0.1, 0.15, 0.15, 0.2, 0.25, 0.25, 0.25, 0.25, 0.25, 0.25, 0.25, 0.2, 0.2])
+    wobble = np.array([0.1, 0.12, 0.12, 0.13, 0.14, 0.14, 0.14, 0.14, 0.14, 0.14, 0.14, 0.14, 0.14])
     outer = [_OUTER(side + wobble * rng.standard_normal(len(side))) for side in sides]
     aorta = 1 + 0.12 * rng.normal() + 0.004 * (age - 50)
     left = np.asarray(_VESSELS_LEFT_STANDARD)
@@ -282,5 +282,6 @@ def _mediastinum(
         relative = (frame.x - centre) * frame.along_y((1 / half).astype(np.float32))
         layers.append(frame.along_y(depth.astype(np.float32)) * pf.half_ellipse(relative**2))
     thickness = np.sqrt(layers[0] ** 2 + layers[1] ** 2)
-    core = pf.ramp((np.float32(3.4) - frame.lateral) * np.float32(1 / 2.0))
-    return np.minimum(np.maximum(thickness, chord * core), chord)
+    core = pf.ramp((np.float32(3.3) - frame.lateral) * np.float32(1 / 2.4))
+    core *= np.float32(0.93) * chord
+    return np.minimum(np.sqrt(np.maximum(thickness**2, core**2) + np.float32(0.1) * core**2), chord)

@@ -19,8 +19,9 @@ def expose(
 
     Args:
       water: float32 [H, W], water-equivalent thickness along each ray, cm.
-      reference: float32 [H / 4, W / 4], every fourth ray of the same patient in health. The automatic window looks at this one, so that
-        a finding changes the picture only where it lies.
+      reference: float32 [H / 4, W / 4], every fourth ray of the same patient in health. The
+        automatic window looks at this one, so that a finding changes the picture only where it
+        lies.
       rng: of this exposure; the same numbers are drawn whatever the findings.
       pose: of this image.
 
@@ -29,12 +30,12 @@ def expose(
     """
     bedside = pose.view == "AP"
     dose = 10 ** rng.uniform(5.2, 6.2) * (0.6 if bedside else 1.0)
-    scatter = rng.uniform(0.012, 0.03) * (1.6 if bedside else 1.0)
-    noise = rng.standard_normal(water.shape, dtype=np.float32)
-    seen = _log_signal(water, scatter, 16, dose, noise)
+    scatter = rng.uniform(0.03, 0.06) * (1.6 if bedside else 1.0)
+    grain = rng.standard_normal(water.shape, dtype=np.float32) * np.float32(dose**-0.5)
+    seen = _log_signal(water, scatter, 16, grain)
     low, high = _window(_log_signal(reference, scatter, 4), rng, pose)
     detail = seen - _spread(seen, 4, passes=4)
-    seen = seen + np.float32(rng.uniform(0.25, 0.8)) * detail
+    seen = seen + np.float32(rng.uniform(0.4, 1.0)) * detail
     image = (seen - np.float32(low)) * np.float32(1 / (high - low))
     image = _film(image, rng.uniform(0.82, 1.25))
     image *= np.float32(rng.uniform(0.93, 1.0))
@@ -47,21 +48,23 @@ def _log_signal(
     water: np.ndarray,
     scatter: float,
     block: int,
-    dose: float | None = None,
-    noise: np.ndarray | None = None,
+    grain: np.ndarray | None = None,
 ) -> np.ndarray:
     """Logarithm of what the detector counts, upwards with thickness: float32 [H, W].
 
-    Scattered radiation spreads over many centimetres, so it is computed on blocks of pixels.
-    Without a dose there is neither noise nor blur.
+    Args:
+      water: float32 [H, W], cm.
+      scatter: scattered relative to unattenuated radiation. It spreads over many centimetres.
+      block: side in pixels of the blocks that scatter is computed on.
+      grain: float32 [H, W], noise of a signal of 1; None gives neither noise nor blur.
     """
     signal = np.exp(water * np.float32(-_ATTENUATION))
     veil = np.float32(scatter) * _spread(signal, block, passes=6)
-    if dose is not None:
+    if grain is not None:
         signal = pf.binomial_blur(signal, 1)
     signal += veil
-    if noise is not None:
-        signal += noise * np.sqrt(signal * np.float32(1 / dose))
+    if grain is not None:
+        signal += grain * np.sqrt(signal)
     return -np.log(np.maximum(signal, np.float32(1e-4)))
 
 
@@ -104,10 +107,11 @@ def _film(image: np.ndarray, gamma: float) -> np.ndarray:
 def _collimate(image: np.ndarray, rng: np.random.Generator, pose: pa.Pose) -> None:
     """Blackens what lies outside the beam: sometimes a margin, slightly tilted, on some sides."""
     size = image.shape[0]
-    margins = np.where(rng.random(4) < 0.3, rng.uniform(0.0, 0.045, 4), 0.0) * size
-    tilt = np.where(rng.random(4) < 0.4, 0.03 * rng.standard_normal(4), 0.0)
+    margins = np.where(rng.random(4) < 0.25, rng.uniform(0.005, 0.05, 4), 0.0) * size
+    tilt = 0.02 * rng.standard_normal() * (rng.random() < 0.4)
     along = np.arange(size, dtype=np.float32)
-    edges = margins[:, None] + np.maximum(tilt[:, None] * (along - size / 2), -margins[:, None])
+    slopes = np.array([tilt, -tilt, -tilt, tilt])[:, None] * (margins > 0)[:, None]
+    edges = margins[:, None] + slopes * (along - size / 2)
     for view, edge in zip((image, image[::-1], image.T, image.T[::-1]), edges):
-        reach = int(np.ceil(edge.max()))
+        reach = max(int(np.ceil(edge.max())), 0)
         view[:reach] *= np.clip(along[:reach, None] - edge + 1, 0, 1)

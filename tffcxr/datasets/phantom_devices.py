@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from tffcxr.datasets import phantom_anatomy as pa
@@ -96,7 +98,7 @@ def _endotracheal(rng: np.random.Generator, pose: pa.Pose) -> np.ndarray:
 
 
 def _feeding_tube(rng: np.random.Generator, pose: pa.Pose) -> np.ndarray:
-    points = [(0.3, -16), (0.3, -4), (0.6, 6), (0.9, 16), (2.5, 23), (7, 26), (6, 31)]
+    points = [(0.3, -16.0), (0.3, -4.0), (0.6, 6.0), (0.9, 16.0), (2.5, 23.0), (7.0, 26.0)]
     return _line(points, 2.4, 0.3, rng, pose.frame)
 
 
@@ -153,6 +155,7 @@ def devices(rng: np.random.Generator, pose: pa.Pose) -> np.ndarray:
     return total
 
 
+@functools.lru_cache(maxsize=256)
 def _glyphs(text: str, height: int) -> np.ndarray:
     """Text as float32 [height, width] in 0..1, antialiased."""
     cells = []

@@ -19,9 +19,14 @@ UID_ROOT = "1.2.826.0.1.3680043.8.498."
 _IMPLEMENTATION = UID_ROOT + "7"
 
 
-def make_uid(*key: object) -> str:
-    """A UID that is a function of its key."""
-    return str(uid.generate_uid(UID_ROOT, entropy_srcs=["tffcxr phantom", *map(str, key)]))
+def make_uids(seed: int, acquisition: int) -> tuple[str, str, str]:
+    """UIDs of study, series and instance, functions of the arguments."""
+    key = ["tffcxr phantom", str(seed), str(acquisition)]
+    study, series, instance = (
+        str(uid.generate_uid(UID_ROOT, entropy_srcs=[*key, level]))
+        for level in ("study", "series", "instance")
+    )
+    return study, series, instance
 
 
 def write(

@@ -23,8 +23,8 @@ _VISIBLE = 0.33  # part of full opacity that counts as inside its outline
 # to lateral border.
 _ZONES = {
     "upper": ((-1, 1), (4.0, 8.0), (0.35, 0.75)),
-    "middle": ((-1, 1), (10.0, 14.0), (0.2, 0.65)),
-    "lower": ((-1, 1), (14.5, 18.5), (0.25, 0.75)),
+    "middle": ((-1, 1), (10.0, 14.0), (0.1, 0.65)),
+    "lower": ((-1, 1), (14.5, 18.5), (0.1, 0.75)),
 }
 
 
@@ -117,19 +117,21 @@ def consolidate(
     shape = pose.frame.x.shape
     fill = np.zeros(shape, np.float32)
     lung = thorax.lungs if pneumothorax is None else thorax.lungs & ~pneumothorax.mask
-    density = 0.16 + 0.56 * severity
-    foci = []
+    density = 0.2 + 0.58 * severity
+    foci: list[np.ndarray] = []
     count = 1 + (rng.random() < 0.3 + 0.2 * severity) + (rng.random() < 0.25 * severity)
     while len(foci) < count:
         focus = _focus(rng, severity, thorax, pose)
         outline = (focus > _VISIBLE) & lung
-        if outline.sum() * pose.frame.pixel**2 < 2.0:
+        if outline.sum() * pose.frame.pixel**2 < 5.0:
             continue
         strength = density * (1.0 if not foci else rng.uniform(0.75, 1.1))
-        fill = np.maximum(fill, focus * np.float32(min(strength, 0.85)) * lung)
+        fill = np.maximum(fill, focus * np.float32(min(strength, 0.85)))
         foci.append(outline)
+    if pneumothorax is not None:
+        fill *= ~pneumothorax.mask
     patches = pf.smooth_field(rng, 26, shape) + pf.smooth_field(rng, 60, shape)
-    fill *= np.clip(np.float32(0.92) + np.float32(0.17) * patches, 0.3, 1.15)
+    fill *= np.clip(np.float32(0.92) + np.float32(0.14) * patches, 0.3, 1.15)
     return Pneumonia(np.minimum(fill, np.float32(0.9)), np.stack(foci))
 
 
@@ -147,15 +149,16 @@ def _focus(
     outer = float(pf.at_y(thorax.outer_table[index], y))
     x = inner + rng.uniform(*across) * (outer - inner)
     y = min(y, float(pf.at_x(thorax.dome_table, side * x)) - 1.2)
-    radius = np.array([2.3, 2.9]) * (0.85 + 0.55 * severity) * rng.uniform(0.8, 1.25, 2)
+    radius = np.array([3.1, 3.9]) * (0.85 + 0.5 * severity) * rng.uniform(0.75, 1.3, 2)
     dx = (frame.x - np.float32(side * x)) / np.float32(radius[0])
     dy = (frame.y - np.float32(y)) / np.float32(radius[1])
     lean = np.float32(rng.uniform(-0.3, 0.3))
     ragged = np.float32(0.5) * pf.smooth_field(rng, 9, frame.x.shape)
-    ragged += np.float32(0.25) * pf.smooth_field(rng, 22, frame.x.shape)
+    ragged += np.float32(0.32) * pf.smooth_field(rng, 20, frame.x.shape)
+    ragged += np.float32(0.16) * pf.smooth_field(rng, 42, frame.x.shape)
     near = dx * dx + dy * dy + lean * dx * dy
     ragged *= np.clip(np.float32(2.6) - near, 0, 1)
-    focus = pf.ramp((np.float32(1.35) - near + ragged) * np.float32(0.62))
+    focus = pf.ramp((np.float32(1.4) - near + ragged) * np.float32(0.55))
     focus *= frame.left == (side > 0)
     if zone != "lower" and rng.random() < 0.35:
         fissure = np.float32(y + 0.45 * radius[1]) - np.float32(0.12 * side) * (frame.x - side * x)
@@ -169,7 +172,8 @@ def bronchograms(tree: pv.Tree, pneumonia: Pneumonia, frame: pf.Frame) -> np.nda
     """Air in bronchi inside consolidated lung: float32 [H, W], cm, to be taken off."""
     chosen = tree.some((tree.generation >= 1) & (tree.generation <= 3))
     chosen = pv.Tree(chosen.points + [0.15, 0.3], chosen.radius, chosen.mass, chosen.generation)
-    bronchi = pv.draw(chosen, np.full(len(chosen.mass), 2.2), frame)
+    bronchi = pv.draw(chosen, np.full(len(chosen.mass), 0.9), frame)
+    bronchi = np.minimum(bronchi, np.float32(0.7))
     return bronchi * pf.ramp((pneumonia.fill - np.float32(0.2)) * np.float32(3.5))
 
 

@@ -19,9 +19,10 @@ import pathlib
 import uuid
 
 import numpy as np
-from skimage import io
+from PIL import Image
 
-from tffcxr.datasets import annotations, phantom_dicom, phantom_folder
+from tffcxr.datasets import annotations as areas
+from tffcxr.datasets import phantom_dicom, phantom_folder
 from tffcxr.datasets import phantom_radiograph as radiograph
 from tffcxr.errors import InputError
 
@@ -154,7 +155,7 @@ def _plan(layout: str, patients: int, seed: int, positive_fraction: float) -> It
                 patient=patient,
                 seed=person,
                 acquisition=acquisition,
-                uids=tuple(phantom_dicom.make_uid(person, acquisition, part) for part in range(3)),
+                uids=phantom_dicom.make_uids(person, acquisition),
                 pneumonia=own if layout == "rsna" else other,
                 pneumothorax=other if layout == "rsna" else own,
                 incidental=incidental,
@@ -162,7 +163,7 @@ def _plan(layout: str, patients: int, seed: int, positive_fraction: float) -> It
 
 
 def _severity(rng: np.random.Generator) -> float:
-    subtle, visible = rng.uniform(0.05, 0.35), rng.uniform(0.4, 1.0)
+    subtle, visible = rng.uniform(0.05, 0.35), rng.uniform(0.45, 1.0)
     return float(subtle if rng.random() < _SUBTLE else visible)
 
 
@@ -236,7 +237,7 @@ def _write_siim_image(folder: pathlib.Path, size: int, plan: _Plan) -> tuple[str
     study, series, instance = plan.uids
     path = folder / "dicom-images-train" / study / series / f"{instance}.dcm"
     _write_image(path, folder / "lung_masks" / f"{instance}.png", phantom, plan)
-    return instance, annotations.encode_runs(phantom.pneumothorax)
+    return instance, areas.encode_runs(phantom.pneumothorax)
 
 
 def _write_image(
@@ -246,7 +247,7 @@ def _write_image(
         file.parent.mkdir(parents=True, exist_ok=True)
     rng = np.random.Generator(np.random.SFC64([plan.seed, plan.acquisition, 8]))
     phantom_dicom.write(path, phantom, plan.patient, plan.uids, rng)
-    io.imsave(lungs, phantom.lungs.astype(np.uint8) * 255, check_contrast=False)
+    Image.fromarray(phantom.lungs.astype(np.uint8) * 255).save(lungs)
 
 
 def _write_csv(path: pathlib.Path, header: list[str], rows: list[tuple]) -> None:

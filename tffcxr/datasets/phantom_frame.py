@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 
 import numpy as np
 from scipy import interpolate
@@ -94,18 +95,24 @@ class Frame:
 
     def window(self, left: float, right: float, top: float, bottom: float) -> Window:
         """The pixels that hold a rectangle of the patient, given in cm; may be empty."""
-        corners = np.array([(x, y, 1.0) for x in (left, right) for y in (top, bottom)])
-        pixels = corners @ self.to_pixels.T
-        height, width = self.x.shape
-        low = np.clip(np.floor(pixels.min(0)), 0, [width, height]).astype(int)
-        high = np.clip(np.ceil(pixels.max(0)) + 1, 0, [width, height]).astype(int)
-        return slice(low[1], high[1]), slice(low[0], high[0])
+        limits = []
+        for (by_x, by_y, offset), count in zip(self.to_pixels.tolist(), self.x.shape[::-1]):
+            ends = [by_x * x + by_y * y + offset for x in (left, right) for y in (top, bottom)]
+            low, high = math.floor(min(ends)), math.ceil(max(ends)) + 1
+            limits.append(slice(min(max(low, 0), count), min(max(high, 0), count)))
+        return limits[1], limits[0]
 
     def crop(self, window: Window) -> Frame:
         """The frame of a window alone; `to_pixels` still refers to the whole image."""
-        parts = (self.x, self.y, self.row, self.column, self.left)
-        cropped = (part[window] for part in parts)
-        return Frame(*cropped, pixel=self.pixel, to_pixels=self.to_pixels)
+        return Frame(
+            x=self.x[window],
+            y=self.y[window],
+            row=self.row[window],
+            column=self.column[window],
+            left=self.left[window],
+            pixel=self.pixel,
+            to_pixels=self.to_pixels,
+        )
 
 
 @functools.lru_cache(maxsize=4)
@@ -127,14 +134,14 @@ def make_frame(
       stretch: horizontal extent of the patient relative to the vertical one.
     """
     columns, rows = _pixel_grid(size)
-    cosine, sine = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     forward = width * np.array([[cosine, sine], [-sine, cosine]]) / [[stretch], [1.0]]
     x = np.float32(forward[0, 0]) * columns + np.float32(forward[0, 1]) * rows
     y = np.float32(forward[1, 0]) * columns + np.float32(forward[1, 1]) * rows
     x += np.float32(centre[0])
     y += np.float32(centre[1])
-    inverse = np.linalg.inv(forward) * size
-    offset = size / 2 - 0.5 - inverse @ np.asarray(centre)
+    inverse = np.array([[cosine, -sine], [sine, cosine]]) * [stretch, 1.0] * (size / width)
+    offset = size / 2 - 0.5 - (inverse * centre).sum(1)
     return Frame(
         x=x,
         y=y,
@@ -172,7 +179,9 @@ def smooth_field(rng: np.random.Generator, cells: int, shape: tuple[int, int]) -
     """
     control = rng.standard_normal((cells + 3, cells + 3), dtype=np.float32)
     first, weights = _spline_weights(cells, shape[1])
-    wide = sum(control[:, first + i] * weights[i] for i in range(4))
+    wide = control[:, first] * weights[0]
+    for i in range(1, 4):
+        wide += control[:, first + i] * weights[i]
     first, weights = _spline_weights(cells, shape[0])
     field = np.take(wide, first, axis=0) * weights[0][:, None]
     for i in range(1, 4):
@@ -207,7 +216,8 @@ def splat(points: np.ndarray, mass: np.ndarray, frame: Frame, shape: tuple[int, 
     Returns:
       float32 [H, W], water-equivalent thickness in cm. Points off the image are lost.
     """
-    pixels = points @ frame.to_pixels[:, :2].T + frame.to_pixels[:, 2]
+    by_x, by_y, offset = frame.to_pixels.T
+    pixels = points[:, :1] * by_x + points[:, 1:] * by_y + offset
     height, width = shape
     inside = ((pixels >= 0) & (pixels < [width - 1, height - 1])).all(1)
     pixels, mass = pixels[inside], mass[inside] / frame.pixel**2
@@ -229,5 +239,5 @@ def half_ellipse(squared: np.ndarray) -> np.ndarray:
 
 def ramp(values: np.ndarray) -> np.ndarray:
     """Smooth step from 0 at values <= 0 to 1 at values >= 1."""
-    t = np.clip(values, np.float32(0), np.float32(1))
+    t = np.minimum(np.maximum(values, np.float32(0)), np.float32(1))
     return t * t * (np.float32(3) - np.float32(2) * t)

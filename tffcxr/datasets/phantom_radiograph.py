@@ -86,8 +86,8 @@ def draw(
       InputError: an argument is outside its range.
     """
     _check(size, pneumonia, pneumothorax, incidental, sex, view)
-    person = pa.draw_person(_random(seed, 0), sex)
-    pose = pa.draw_pose(_random(seed, 1, acquisition), size, view)
+    person = pa.draw_person(random(seed, 0), sex)
+    pose = pa.draw_pose(random(seed, 1, acquisition), size, view)
     thorax = pa.make_thorax(
         person,
         pose,
@@ -96,20 +96,20 @@ def draw(
     )
     tree = pv.grow(person, pose)
     fixed = _fixed_tissue(person, pose, thorax)
-    fixed += phantom_devices.devices(_random(seed, 2, acquisition), pose)
+    fixed += phantom_devices.devices(random(seed, 2, acquisition), pose)
     if incidental == "effusion":
-        fixed += disease.effusion(_random(seed, 3), thorax, pose)
+        fixed += disease.effusion(random(seed, 3), thorax, pose)
     if incidental == "nodules":
-        fixed += disease.nodules(_random(seed, 3), thorax, pose)
-    texture = _texture(_random(seed, 4, acquisition), thorax)
+        fixed += disease.nodules(random(seed, 3), thorax, pose)
+    texture = _texture(random(seed, 4, acquisition), thorax)
     reference = (fixed + thorax.air * np.float32(pa.AERATION))[::4, ::4]
     collapsed = filled = None
     if pneumothorax is not None:
-        collapsed = disease.collapse(_random(seed, 5), pneumothorax, thorax, pose)
+        collapsed = disease.collapse(random(seed, 5), pneumothorax, thorax, pose)
     if pneumonia is not None:
-        filled = disease.consolidate(_random(seed, 6), pneumonia, thorax, pose, collapsed)
+        filled = disease.consolidate(random(seed, 6), pneumonia, thorax, pose, collapsed)
     water = fixed + _lung(thorax, pose, tree, texture, collapsed, filled)
-    pixels = phantom_detector.expose(water, reference, _random(seed, 7, acquisition), pose)
+    pixels = phantom_detector.expose(water, reference, random(seed, 7, acquisition), pose)
     nothing = np.zeros_like(thorax.lungs)
     return Phantom(
         pixels=pixels,
@@ -146,7 +146,8 @@ def _check(
             raise InputError(f"phantom {name}: expected one of {', '.join(allowed)}, found {value}")
 
 
-def _random(*key: int) -> np.random.Generator:
+def random(*key: int) -> np.random.Generator:
+    """Random numbers for one topic of one phantom: seed, topic, and what else they depend on."""
     return np.random.Generator(np.random.SFC64(key))
 
 
@@ -182,7 +183,7 @@ def _lung(
     """What attenuates inside the air spaces: float32 [H, W], cm of water."""
     if collapsed is None:
         water = texture * thorax.air * np.float32(pa.AERATION)
-        vessels = pv.draw(tree, pv.inside_lung(tree, thorax), pose.frame)
+        vessels = pv.draw(tree, pv.visibility(tree, thorax.outer_table, thorax), pose.frame)
     else:
         same = pose.frame.left != (collapsed.side > 0)
         density = np.where(same, np.float32(pa.AERATION), np.float32(collapsed.density))

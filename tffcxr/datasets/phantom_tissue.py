@@ -62,7 +62,7 @@ def _breasts(person: pa.Person, pose: pa.Pose, rng: np.random.Generator) -> np.n
     """Breast tissue in cm: sharp lower fold, fading upwards; lower and flatter with age."""
     frame = pose.frame
     thickness = np.zeros_like(frame.x)
-    amount = 1.2 + 3.6 * person.build + 0.5 * rng.normal()
+    amount = 1.6 + 4.2 * person.build + 0.5 * rng.normal()
     height = 15.0 + 0.035 * (person.age - 40) + 1.2 * rng.normal()
     for side in (-1, 1):
         radius = 5.4 + 2.0 * person.build + 0.4 * rng.normal()
@@ -133,6 +133,7 @@ def _rib_tables(
     amount = (0.85 if front else 1.0) * aged * (1 + 0.08 * rng.standard_normal(count))
     amount = amount.reshape(2, -1)
     amount[:, [0, -1]] = 0
+    amount[:, 9:] *= 0.75
     if front:
         amount[:, 11:] = 0
     size = person.rib_size * (1.12 if front else 1.0) * (1 + 0.06 * rng.standard_normal(count))
@@ -158,8 +159,8 @@ def spine(person: pa.Person, pose: pa.Pose) -> np.ndarray:
     edge = pf.ramp((waist - np.abs(x)) * np.float32(4))
     disc = pf.ramp((np.abs(within) - np.float32(0.78)) * np.float32(9))
     rim = pf.ramp((np.abs(within) - np.float32(0.55)) * np.float32(6)) * (np.float32(1) - disc)
-    body = edge * (np.float32(1.5) - np.float32(0.7) * disc + np.float32(0.35) * rim)
-    body += np.float32(0.8) * np.exp(-(((np.abs(x) - waist + 0.15) * 6) ** 2))
+    body = edge * (np.float32(1.1) - np.float32(0.45) * disc + np.float32(0.35) * rim)
+    body += np.float32(0.5) * np.exp(-(((np.abs(x) - waist + 0.15) * 6) ** 2))
     pedicle = ((np.abs(x) - half * np.float32(0.72)) / 0.34) ** 2 + ((within + 0.15) / 0.42) ** 2
     body += np.float32(1.0) * _cortical(pedicle, 0.6)
     process = (x / 0.28) ** 2 + ((within - 0.5) / 0.42) ** 2
@@ -177,7 +178,7 @@ def shoulder_girdle(person: pa.Person, pose: pa.Pose) -> np.ndarray:
     lift = (-1.3 if pose.view == "AP" else 0.2) + 0.5 * rng.normal()
     clavicles = [np.asarray(_CLAVICLE_STANDARD) + lift + 0.15 * rng.normal(size=8) for _ in "rl"]
     for side, values in zip((-1, 1), clavicles):
-        window = frame.window(*sorted((side * 0.5, side * 17.5)), -7.0, 6.5)
+        window = frame.window(*_span(side * 0.5, side * 17.5), -7.0, 6.5)
         part = frame.crop(window)
         table = np.interp(pf.TABLE_X * side, pf.TABLE_X, _CLAVICLE(values + side * 0.3 * pose.turn))
         slope = np.gradient(table, pf.TABLE_X)
@@ -200,7 +201,7 @@ def _scapulae(person: pa.Person, pose: pa.Pose, rng: np.random.Generator) -> np.
     for side, angle in ((-1, angles[0]), (1, angles[1])):
         out = (0.4 if pose.view == "AP" else 2.0) + 0.5 * rng.normal() + 0.9 * person.build
         arm = np.array([15.9 + 0.9 * person.build, 1.5])
-        window = frame.window(*sorted((side * (8.0 + out), side * 21.0)), -4.0, 17.0)
+        window = frame.window(*_span(side * (8.0 + out), side * 21.0), -4.0, 17.0)
         part = frame.crop(window)
         x, y = part.x * np.float32(side) - np.float32(out), part.y
         medial = (x - np.float32(8.3)) - (y - np.float32(1.0)) * np.float32(0.12)
@@ -213,14 +214,18 @@ def _scapulae(person: pa.Person, pose: pa.Pose, rng: np.random.Generator) -> np.
         girdle = blade + np.float32(0.6) * border + np.float32(0.7) * _cortical(ridge**2)
         head_x = (x + np.float32(out - arm[0])) / np.float32(2.3)
         head_y = (y - np.float32(arm[1])) / np.float32(2.1)
-        girdle += np.float32(1.7) * _cortical(head_x**2 + head_y**2, 0.8)
+        girdle += np.float32(1.2) * _cortical(head_x**2 + head_y**2, 0.8)
         total[window] += girdle
         end = arm + 40 * np.array([np.sin(angle), np.cos(angle)])
-        window = frame.window(*sorted((side * (arm[0] - 2), side * 36.0)), arm[1] - 2, 44.0)
+        window = frame.window(*_span(side * (arm[0] - 2), side * 36.0), arm[1] - 2, 44.0)
         part = frame.crop(window)
         shaft = _from_segment(part.x * side, part.y, (arm[0] + 0.5, arm[1]), tuple(end))
         total[window] += np.float32(2.4) * _cortical((shaft / np.float32(1.15)) ** 2, 0.62)
     return total
+
+
+def _span(one: float, other: float) -> tuple[float, float]:
+    return min(one, other), max(one, other)
 
 
 def _from_segment(
@@ -248,7 +253,7 @@ def airways(person: pa.Person, pose: pa.Pose) -> np.ndarray:
     bend = np.exp(-(((pf.TABLE_Y - 6.3) / 3.0) ** 2)) * -deviation + 0.4 * pose.turn
     offset = (part.x - part.along_y(bend.astype(np.float32))) / np.float32(0.85)
     shade = pf.ramp((np.float32(pa.CARINA_Y + 0.4) - y) * np.float32(1.2))
-    total[window] = np.float32(1.9) * pf.half_ellipse(offset * offset) * shade
+    total[window] = np.float32(2.7) * pf.half_ellipse(offset * offset) * shade
     for end in ((-3.3, 11.0), (3.9, 11.1)):
         tube = _from_segment(part.x, y, (0.4 * pose.turn, pa.CARINA_Y), end) / np.float32(0.62)
         total[window] = np.maximum(total[window], np.float32(0.9) * pf.half_ellipse(tube * tube))
@@ -262,9 +267,11 @@ def abdominal_gas(person: pa.Person, pose: pa.Pose, thorax: pa.Thorax) -> np.nda
     top = float(pf.at_x(thorax.dome_table, 6.0))
     gas = np.zeros_like(frame.x)
     bubbles = []
-    if rng.random() < 0.75:
+    if rng.random() < 0.6:
         width, height = rng.uniform(1.5, 3.4), rng.uniform(0.8, 2.2)
-        bubbles.append((6.5 + rng.normal(), top + 1.0 + height, width, height, 5.5, True))
+        bubbles.append(
+            (6.5 + rng.normal(), top + 1.0 + height, width, height, rng.uniform(2, 5), True)
+        )
     for _ in range(rng.integers(0, 4)):
         place = (rng.uniform(-11, 11), top + rng.uniform(5, 11))
         bubbles.append((*place, rng.uniform(0.8, 2.4), rng.uniform(0.7, 1.6), 3.0, False))

@@ -103,13 +103,18 @@ def draw(tree: Tree, visible: np.ndarray, frame: pf.Frame) -> np.ndarray:
     return total
 
 
-def inside_lung(tree: Tree, thorax: pa.Thorax) -> np.ndarray:
-    """How visible each point is in healthy lungs: 0 outside and at the pleura, 1 within."""
-    return visibility(tree, thorax.outer_table, thorax)
-
-
 def visibility(tree: Tree, outer: np.ndarray, thorax: pa.Thorax) -> np.ndarray:
-    """As `inside_lung`, for lungs whose lateral border against y is outer [2, TABLE]."""
+    """How visible each point is: 0 outside the lungs and at the pleura, 1 within.
+
+    Args:
+      tree: N points.
+      outer: float32 [2, TABLE], lateral border of both lungs against y: the thorax's own, or that
+        of a collapsed lung.
+      thorax: the other borders.
+
+    Returns:
+      float64 [N].
+    """
     x, y = tree.points[:, 0], tree.points[:, 1]
     row = np.clip((y - pf.Y_RANGE[0]) / (pf.Y_RANGE[1] - pf.Y_RANGE[0]) * (pf.TABLE - 1), 0, None)
     row = np.minimum(row.astype(np.int64), pf.TABLE - 1)
