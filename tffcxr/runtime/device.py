@@ -17,13 +17,12 @@ from typing import Any
 
 import tensorflow as tf
 import tensorflow_federated as tff
-from tensorflow_federated.python.core.backends.native import compiler
 from tensorflow_federated.python.core.impl.execution_contexts import compiler_pipeline
 from tensorflow_federated.python.core.impl.executors import cardinalities_utils
 from tensorflow_federated.python.core.impl.types import type_conversions
 
 from tffcxr import errors
-from tffcxr.runtime import graphs, interpreter, placed, values
+from tffcxr.runtime import compiling, graphs, interpreter, placed, values
 
 _logger = logging.getLogger(__name__)
 
@@ -42,7 +41,7 @@ class DeviceContext(tff.framework.SyncContext):
         self.workers = tuple(workers)
         self._default_clients = default_clients
         self._compiler = compiler_pipeline.CompilerPipeline(
-            lambda comp: compiler.desugar_and_transform_to_native(comp).to_building_block()
+            lambda comp: compiling.compile_computation(comp).to_building_block()
         )
         self._functions = graphs.GraphFunctions()
 

@@ -8,8 +8,10 @@ computation when it dies.
 
 from __future__ import annotations
 
+import asyncio
 import atexit
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+import concurrent.futures
 import logging
 import os
 import pathlib
@@ -17,13 +19,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from typing import Any
 
 import grpc
 import tensorflow_federated as tff
-from tensorflow_federated.python.common_libs import async_utils
-from tensorflow_federated.python.core.backends.native import compiler
 from tensorflow_federated.python.core.environments.tensorflow_frontend import (
     tensorflow_computation,
 )
@@ -36,7 +37,7 @@ from tensorflow_federated.python.core.impl.executors import (
 )
 
 from tffcxr import errors
-from tffcxr.runtime import native_launcher
+from tffcxr.runtime import compiling, native_launcher
 
 _logger = logging.getLogger(__name__)
 
@@ -189,6 +190,24 @@ class _WorkerExecutors(executor_factory.ExecutorFactory):
         self._executors.clear()
 
 
+def _run(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Runs a coroutine wherever this is called from, an event loop included.
+
+    TFF's own runner has a thread that its destructor waits for, which can hang at exit when the
+    thread is inside a call.
+    """
+    result: concurrent.futures.Future = concurrent.futures.Future()
+
+    def target() -> None:
+        try:
+            result.set_result(asyncio.run(coroutine))
+        except BaseException as error:  # noqa: BLE001  Whatever it is, it is for the caller.
+            result.set_exception(error)
+
+    threading.Thread(target=target, daemon=True).start()
+    return result.result()
+
+
 class NativeContext(tff.framework.SyncContext):
     """TFF's native execution context on a tamed worker.
 
@@ -199,11 +218,10 @@ class NativeContext(tff.framework.SyncContext):
         self._executors = executors
         self._context = async_execution_context.AsyncExecutionContext(
             executor_fn=executors,
-            compiler_fn=compiler.desugar_and_transform_to_native,
+            compiler_fn=compiling.compile_computation,
             transform_args=tensorflow_computation.transform_args,
             transform_result=tensorflow_computation.transform_result,
         )
-        self._runner = async_utils.AsyncThreadRunner()
 
     @property
     def worker(self) -> Worker | None:
@@ -220,7 +238,7 @@ class NativeContext(tff.framework.SyncContext):
         once = async_execution_context.AsyncExecutionContext.invoke.__wrapped__
         for repetition in range(_MAX_RESTARTS + 1):
             try:
-                return self._runner.run_coro_and_return_result(once(self._context, comp, arg))
+                return _run(once(self._context, comp, arg))
             except executors_errors.RetryableError:
                 worker = self._executors.worker
                 if worker is None or not worker.has_ended(within=_END_SECONDS):

@@ -32,19 +32,17 @@ def zeros(type_spec: tff.Type) -> Any:
 
 
 def from_nested(value: Any, type_spec: tff.Type) -> Any:
-    """Brings a nest as tf.data makes them (dicts, tuples, composite tensors) into our form."""
+    """Brings a nest as tf.data makes them (dicts, tuples, attrs) into our form."""
     if not isinstance(type_spec, tff.StructType):
         return value
-    if tf.nest.is_nested(value):
-        if isinstance(value, Mapping):
-            parts = [value[name] for name, _ in structure.iter_elements(type_spec)]
-        elif isinstance(value, (tuple, list)):
-            parts = list(value)
-        else:  # An attrs class.
-            parts = [getattr(value, name) for name, _ in structure.iter_elements(type_spec)]
-        return tuple(map(from_nested, parts, element_types(type_spec)))
-    tensors = iter(tf.nest.flatten(value, expand_composites=True))
-    return _pack(tensors, type_spec)
+    names = structure.name_list_with_nones(type_spec)
+    if isinstance(value, Mapping):
+        parts = [value[name] for name in names]
+    elif isinstance(value, (tuple, list)):
+        parts = list(value)
+    else:  # An attrs class.
+        parts = [getattr(value, name) for name in names]
+    return tuple(map(from_nested, parts, element_types(type_spec)))
 
 
 def to_nested(value: Any, type_spec: tff.Type) -> Any:
@@ -54,12 +52,6 @@ def to_nested(value: Any, type_spec: tff.Type) -> Any:
     parts = map(to_nested, value, element_types(type_spec))
     elements = zip(structure.name_list_with_nones(type_spec), parts)
     return type_conversions.type_to_py_container(structure.Struct(elements), type_spec)
-
-
-def _pack(tensors: Iterator[tf.Tensor], type_spec: tff.Type) -> Any:
-    if isinstance(type_spec, tff.StructType):
-        return tuple(_pack(tensors, element) for element in element_types(type_spec))
-    return next(tensors)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,6 +9,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 from tensorflow_federated.python.common_libs import structure
 from tensorflow_federated.python.core.impl.compiler import array
+from tensorflow_federated.python.core.impl.utils import tensorflow_utils
 
 from tffcxr.runtime import placed, sequences
 
@@ -79,5 +80,7 @@ def export(value: Any, type_spec: tff.Type) -> Any:
         parts = map(export, value, sequences.element_types(type_spec))
         return structure.Struct(zip(names, parts))
     if isinstance(type_spec, tff.SequenceType):
-        return value.to_dataset()
+        return tensorflow_utils.coerce_dataset_elements_to_tff_type_spec(
+            value.to_dataset(), type_spec.element
+        )
     return value.numpy()
