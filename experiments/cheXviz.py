@@ -56,7 +56,7 @@ flags.adopt_module_key_flags(training_flags)
 _RECIPE = "cheXviz"
 
 
-def main() -> None:
+def main(unused_operands: list[str]) -> None:
     """Runs the recipe."""
     training_flags.check_at_least(1, "rounds", "local_epochs", "batch_size", "image_size")
     training_flags.check_at_least(1, "phantom_patients", "bootstrap", "clients_per_site")

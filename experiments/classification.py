@@ -3,10 +3,10 @@
     clients' records → shards → federated training, baselines → scores → tables, heat maps, report
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import pathlib
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from tffcxr.errors import InputError
 from tffcxr.evaluation import tables
 from tffcxr.models import build as models
 from tffcxr.models import losses
+from tffcxr.models.blocks import CxrModel
 from tffcxr.report import report
 from tffcxr.training import loop
 from tffcxr.training.centralised import CentralisedTraining
@@ -204,21 +205,26 @@ def _train_baseline(
     return weights
 
 
-def model_builder(name: str, image_size: int, outputs: int, weights: str, batch_norm: str, seed: int):
-    """`(frozen) -> CxrModel`; only the first call of each kind reads a weights file.
+def model_builder(
+    name: str,
+    image_size: int,
+    outputs: int,
+    weights: str,
+    batch_norm: Literal["aggregate", "local", "frozen", "group"],
+    seed: int,
+) -> Callable[[Literal[None, "representation"]], CxrModel]:
+    """`(frozen) -> CxrModel`, always with the same initial weights.
 
-    Inside a graph that is being traced the weights are not wanted and cannot be read.
+    A weights file is read once, before anything else is done.
+
+    Raises:
+      InputError: see `tffcxr.models.build.build`.
     """
-    import tensorflow as tf
+    initial = models.build(name, image_size, outputs, weights, batch_norm, seed).keras.get_weights()
 
-    # Errors in the arguments or the file should be seen before anything else is done.
-    initial = models.build(name, image_size, outputs, weights, batch_norm, seed)
-    values = [weight.numpy() for weight in initial.keras.weights]
-
-    def build(frozen):
+    def build(frozen: Literal[None, "representation"]) -> CxrModel:
         model = models.build(name, image_size, outputs, "none", batch_norm, seed, frozen)
-        if tf.executing_eagerly():
-            model.keras.set_weights(values)
+        model.keras.set_weights(initial)
         return model
 
     return build

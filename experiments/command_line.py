@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 import os
 import sys
+from typing import NoReturn
 
 from absl import app
 from absl import flags
@@ -12,39 +13,43 @@ from tffcxr.errors import InputError
 _USAGE_STATUS = 2
 
 
-def run(main: Callable[[], None]) -> None:
+def run(main: Callable[[list[str]], None], operands: str = "") -> None:
     """Parses the flags, runs `main` and ends the program.
 
     Relative paths mean what they mean where the user stands, also under `bazel run`, which starts
-    programs in a folder of its own. A bad flag or an `InputError` is printed as one line and ends
+    programs in a folder of its own. `main` gets what is not a flag; `operands` says what that may
+    be, nothing by default. A bad flag or an `InputError` is printed as one line and ends
     the program with status 2; Ctrl-C ends it with 130.
     """
     if "BUILD_WORKING_DIRECTORY" in os.environ:
         os.chdir(os.environ["BUILD_WORKING_DIRECTORY"])
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    app.run(lambda unused_argv: _run_main(main), flags_parser=_parse)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # Not `app.run`: Keras layers fail where TensorFlow is first imported inside of it (with
+    # TensorFlow 2.14), and importing it before would make --help slow.
+    app.define_help_flags()
+    sys.exit(_run_main(main, _parse(sys.argv, operands)[1:]))
 
 
-def fail(message: str, status: int = _USAGE_STATUS) -> None:
+def fail(message: str, status: int = _USAGE_STATUS) -> NoReturn:
     """Prints one line and ends the program."""
     print(f"{os.path.basename(sys.argv[0]).removesuffix('.py')}: {message}", file=sys.stderr)
     sys.stderr.flush()
     sys.exit(status)
 
 
-def _parse(argv: Sequence[str]) -> list[str]:
+def _parse(argv: Sequence[str], operands: str) -> list[str]:
     try:
         remaining = flags.FLAGS(list(argv))
     except (flags.Error, OSError) as error:
         fail(" ".join(str(error).split()) + " (--help lists the flags)")
-    if flags.FLAGS.get_flag_value("positional", None) is None and len(remaining) > 1:
+    if len(remaining) > 1 and not operands:
         fail(f"expected flags only, found {remaining[1]!r} (--help lists the flags)")
     return remaining
 
 
-def _run_main(main: Callable[[], None]) -> None:
+def _run_main(main: Callable[[list[str]], None], operands: list[str]) -> None:
     try:
-        main()
+        main(operands)
     except InputError as error:
         fail(str(error))
     except KeyboardInterrupt:

@@ -101,7 +101,9 @@ def load_clients(
     tables, finding_of = {}, {}
     for site in sites:
         table = loaders.load_records(site.loader, site.path, site.name)
-        finding = finding_names.resolve(site.finding, records_lib.findings(table))
+        finding = finding_names.find(
+            site.finding, records_lib.findings(table), f"site {site.name}"
+        )
         tables[site.name] = _one_finding(table, finding, site)
         finding_of[site.name] = finding
     tables = _separate(sites, tables, finding_of, seed)

@@ -245,13 +245,10 @@ class TestBatchNorm:
 
 
 def test_a_frozen_base_stays_and_nothing_is_aggregated():
-    def frozen_model():
-        model = tiny.image_model()
-        for layer in model.layers:
-            layer.trainable = layer.name == "head"
-        return model
-
-    federated = tiny.image_process(frozen_model)
+    frozen = tiny.image_model()
+    for layer in frozen.layers:
+        layer.trainable = layer.name == "head"
+    federated = tiny.image_process(frozen)
     start = federated.initialize()
     assert {w.group for w in federated.partition.weights} == {
         Group.SHARED_CONSTANTS,

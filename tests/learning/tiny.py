@@ -57,7 +57,7 @@ def scalar_process(**options) -> process.FederatedProcess:
         **options,
     }
     return process.build_process(
-        scalar_model,
+        scalar_model(),
         [np.zeros([1, 1], np.float32)],
         batch_spec=SCALAR_SPEC,
         loss_fn=squared_error,
@@ -65,7 +65,7 @@ def scalar_process(**options) -> process.FederatedProcess:
     )
 
 
-def image_process(model_fn=image_model, seed: int = 1, **options) -> process.FederatedProcess:
+def image_process(model=None, seed: int = 1, **options) -> process.FederatedProcess:
     """A process of the image model, its task block private unless told otherwise."""
     options = {
         "private_layers": ["head"],
@@ -75,7 +75,7 @@ def image_process(model_fn=image_model, seed: int = 1, **options) -> process.Fed
         **options,
     }
     return process.build_process(
-        model_fn,
+        model or image_model(),
         initial_image_weights(seed),
         batch_spec=IMAGE_SPEC,
         loss_fn=cross_entropy,

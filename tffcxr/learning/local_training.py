@@ -27,8 +27,8 @@ class LocalTraining:
     """Local training of one Keras model with a functional optimizer.
 
     Args:
-      model_fn: builds the model; called once per graph, so it must not load files. Maps
-        `batch["images"]` to the outputs that `loss_fn` takes.
+      model: maps `batch["images"]` to the outputs that `loss_fn` takes. Only its structure counts:
+        every step gets its weights with the progress.
       partition: the groups of the model's weights.
       loss_fn: see `LossFn`.
       optimizer: of `tffcxr.learning.optimizers`.
@@ -38,7 +38,7 @@ class LocalTraining:
 
     def __init__(
         self,
-        model_fn: Callable[[], tf.keras.Model],
+        model: tf.keras.Model,
         partition: WeightPartition,
         loss_fn: LossFn,
         optimizer: tff.learning.optimizers.Optimizer,
@@ -46,7 +46,7 @@ class LocalTraining:
     ):
         if proximal < 0.0:
             raise ValueError(f"proximal: expected at least 0, found {proximal}")
-        self._model_fn = model_fn
+        self._model = model
         self._partition = partition
         self._loss_fn = loss_fn
         self._optimizer = optimizer
@@ -76,14 +76,24 @@ class LocalTraining:
             images=tf.constant(0, tf.int64),
         )
 
-    def step(self, progress: Any, batch: Any) -> Any:
-        """One optimizer step on one batch."""
-        with tf.variable_creator_scope(_create_as_zeros):
-            model = self._model_fn()
-        run = tf.function(lambda p, b: self._step(model, p, b), autograph=False)
-        return run(progress, batch)
+    def trace_step(self, weights_spec: Any, state_spec: Any, batch_spec: Any) -> Any:
+        """Traces one optimizer step on one batch.
 
-    def _step(self, model: tf.keras.Model, progress: Any, batch: Any) -> Any:
+        Args:
+          weights_spec: `tf.TensorSpec`s of the broadcast.
+          state_spec: of a client's state.
+          batch_spec: of a batch.
+
+        Returns:
+          A concrete function `<progress, batch> -> progress`.
+        """
+        start = tf.function(self.start, autograph=False)
+        progress = start.get_concrete_function(weights_spec, state_spec).structured_outputs
+        step = tf.function(self._step, autograph=False)
+        return step.get_concrete_function(progress, batch_spec)
+
+    def _step(self, progress: Any, batch: Any) -> Any:
+        model = self._model
         trainable = tuple(progress["trainable"])
         shared = len(self._partition.indices(Group.SHARED_TRAINABLE))
         values = self._partition.merge(
@@ -174,11 +184,3 @@ class LocalTraining:
                 failed=failed,
             ),
         )
-
-
-def _create_as_zeros(next_creator, **kwargs):
-    """Creates variables as zeros: every step assigns them, so random starts are wasted time."""
-    shape, dtype = kwargs.get("shape"), kwargs.get("dtype")
-    if shape is not None and dtype is not None and tf.TensorShape(shape).is_fully_defined():
-        kwargs["initial_value"] = lambda: tf.zeros(shape, dtype)
-    return next_creator(**kwargs)

@@ -12,7 +12,7 @@ representation block alone. One round:
 """
 
 import collections
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 import dataclasses
 from typing import Any
 
@@ -20,6 +20,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
+from tffcxr.learning import transplant
 from tffcxr.learning.local_training import LocalTraining, LossFn
 from tffcxr.learning.partition import Group, WeightPartition
 from tffcxr.learning.server import AggregationFactory, build_averaging, build_server_step
@@ -93,7 +94,7 @@ class FederatedProcess:
 
 
 def build_process(
-    model_fn: Callable[[], tf.keras.Model],
+    model: tf.keras.Model,
     initial_weights: Sequence[np.ndarray],
     *,
     private_layers: Sequence[str],
@@ -109,7 +110,7 @@ def build_process(
     """Builds the process.
 
     Args:
-      model_fn: builds the Keras model; called once per traced graph, so it must not load files.
+      model: a Keras model that was built eagerly; its structure counts, its weights do not.
       initial_weights: the start, in the order of `model.weights`.
       private_layers: top-level layers whose weights never leave the client.
       batch_spec: `tf.TensorSpec` structure of one batch: a dict with "images" and what `loss_fn`
@@ -129,11 +130,10 @@ def build_process(
     """
     if weighting not in ("examples", "uniform"):
         raise ValueError(f"weighting: expected 'examples' or 'uniform', found {weighting!r}")
-    with tf.Graph().as_default():
-        partition = WeightPartition.of(model_fn(), private_layers)
+    partition = WeightPartition.of(model, private_layers)
     partition.check_values(initial_weights)
     initial = {group: partition.select(initial_weights, group) for group in Group}
-    local = LocalTraining(model_fn, partition, loss_fn, client_optimizer, proximal)
+    local = LocalTraining(model, partition, loss_fn, client_optimizer, proximal)
 
     @tff.tensorflow.computation
     def initialize_client():
@@ -249,7 +249,11 @@ def _client_training(
     start = tff.tensorflow.computation(local.start, [weights_type, state_type])
     progress_type = start.type_signature.result
     batch_type = tff.types.tensorflow_to_type(batch_spec)
-    step = tff.tensorflow.computation(local.step, [progress_type, batch_type])
+    traced = local.trace_step(_specs(weights_type), _specs(state_type), batch_spec)
+    step = tff.tensorflow.computation(
+        lambda progress, batch: transplant.call_in_graph(traced, progress, batch),
+        [progress_type, batch_type],
+    )
     finish = tff.tensorflow.computation(local.finish, [weights_type, state_type, progress_type])
     client_type = tff.StructWithPythonType(
         [("state", state_type), ("data", tff.SequenceType(batch_type))], collections.OrderedDict
@@ -261,3 +265,13 @@ def _client_training(
         return finish(weights, client["state"], progress)
 
     return train
+
+
+def _specs(member: tff.Type) -> Any:
+    """The `tf.TensorSpec`s of a TFF type of ordered dicts, tuples and tensors."""
+    if isinstance(member, tff.TensorType):
+        return tf.TensorSpec(member.shape, member.dtype)
+    elements = tff.structure.to_elements(member)
+    if member.python_container is tuple:
+        return tuple(_specs(element) for _, element in elements)
+    return collections.OrderedDict((name, _specs(element)) for name, element in elements)

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from tffcxr.clients.client_data import ClientData
 from tffcxr.clients.sampling import Sampler
@@ -140,14 +139,13 @@ class FederatedTraining:
 
     def _build(self, stage: Stage) -> process.FederatedProcess:
         plan = self._plan
-        with tf.Graph().as_default():
-            model = plan.build_model(stage.frozen)
-            private = set(model.task) if plan.share == "representation" else set()
-            if plan.batch_norm == "local":
-                private.update(batch_norm_layers(model.keras))
+        model = plan.build_model(stage.frozen)
+        private = set(model.task) if plan.share == "representation" else set()
+        if plan.batch_norm == "local":
+            private.update(batch_norm_layers(model.keras))
         rate = stage.schedule.learning_rate
         return process.build_process(
-            lambda: plan.build_model(stage.frozen).keras,
+            model.keras,
             self._initial_weights,
             private_layers=sorted(private),
             batch_spec=self._data.element_spec,
