@@ -185,10 +185,10 @@ def draw_pose(rng: np.random.Generator, size: int, view: str | None = None) -> P
     drawn_view = "AP" if rng.random() < 0.4 else "PA"
     view = view or drawn_view
     portable = view == "AP"
-    inspiration = float(np.clip(rng.beta(3.5, 2.0) - (0.22 if portable else 0), 0, 1))
+    inspiration = float(np.clip(rng.beta(3.2, 2.2) - (0.25 if portable else 0), 0, 1))
     frame = pf.make_frame(
         size,
-        width=float(np.clip(36.5 + 2.2 * rng.normal() + portable, 32, 43)),
+        width=float(np.clip(38.3 + 2.4 * rng.normal() + portable, 33, 45)),
         centre=(0.8 * rng.normal(), 12.3 + 1.2 * rng.normal() - 0.7 * portable),
         degrees=(3.2 if portable else 1.4) * rng.normal(),
         stretch=1 + 0.03 * rng.normal() + 0.06 * (1 - inspiration),
@@ -253,7 +253,7 @@ def make_thorax(
 
 def body_tables(person: Person) -> tuple[np.ndarray, np.ndarray]:
     """Half the width and the whole depth of trunk and neck against y, both float32 [TABLE], cm."""
-    breadth = 0.93 + 0.17 * person.build + (0.0 if person.sex == "F" else 0.02)
+    breadth = 0.95 + 0.2 * person.build + (0.0 if person.sex == "F" else 0.02)
     width = _BODY(np.asarray(_BODY_STANDARD) * breadth)
     depth = _BODY_DEPTH(np.asarray(_BODY_DEPTH_STANDARD) * (0.92 + 0.24 * person.build))
     return width, depth
@@ -282,6 +282,6 @@ def _mediastinum(
         relative = (frame.x - centre) * frame.along_y((1 / half).astype(np.float32))
         layers.append(frame.along_y(depth.astype(np.float32)) * pf.half_ellipse(relative**2))
     thickness = np.sqrt(layers[0] ** 2 + layers[1] ** 2)
-    core = pf.ramp((np.float32(3.3) - frame.lateral) * np.float32(1 / 2.4))
+    core = pf.ramp((np.float32(3.7) - frame.lateral) * np.float32(1 / 2.6))
     core *= np.float32(0.93) * chord
     return np.minimum(np.sqrt(np.maximum(thickness**2, core**2) + np.float32(0.1) * core**2), chord)

@@ -37,8 +37,8 @@ def expose(
     detail = seen - _spread(seen, 4, passes=4)
     seen = seen + np.float32(rng.uniform(0.4, 1.0)) * detail
     image = (seen - np.float32(low)) * np.float32(1 / (high - low))
-    image = _film(image, rng.uniform(0.82, 1.25))
-    image *= np.float32(rng.uniform(0.93, 1.0))
+    image = _film(image, rng.uniform(0.75, 1.3))
+    image *= np.float32(rng.uniform(0.88, 1.0))
     _collimate(image, rng, pose)
     pd.markers(rng, image, pose)
     return (np.clip(image, 0, 1) * np.float32(DEPTH) + np.float32(0.5)).astype(np.uint16)
@@ -87,9 +87,9 @@ def _spread(field: np.ndarray, block: int, passes: int) -> np.ndarray:
 
 def _window(seen: np.ndarray, rng: np.random.Generator, pose: pa.Pose) -> tuple[float, float]:
     """Display window around the healthy patient, different in every image."""
-    high = float(np.quantile(seen, 0.9)) + 0.2 * rng.uniform(-0.6, 1.0)
+    high = float(np.quantile(seen, 0.9)) + 0.25 * rng.uniform(-0.7, 1.4)
     lung = float(np.quantile(seen, 0.22))
-    target = rng.uniform(0.26, 0.46) + (0.06 if pose.view == "AP" else 0.0)
+    target = rng.uniform(0.22, 0.48) + (0.06 if pose.view == "AP" else 0.0)
     low = (lung - target * high) / (1 - target)
     return max(low, 0.05 * high), high
 

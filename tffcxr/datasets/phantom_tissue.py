@@ -121,7 +121,7 @@ def _arc(front: bool) -> tuple[np.ndarray, np.ndarray]:
 
 
 _ARCS = (_arc(front=False), _arc(front=True))
-_END_ON = (1 / np.sqrt(np.linspace(0, 1, pf.TABLE) ** 2 + 0.3)).astype(np.float32)
+_END_ON = (1 / np.sqrt(np.linspace(0, 1, pf.TABLE) ** 2 + 0.42)).astype(np.float32)
 
 
 def _rib_tables(
@@ -166,7 +166,7 @@ def spine(person: pa.Person, pose: pa.Pose) -> np.ndarray:
     process = (x / 0.28) ** 2 + ((within - 0.5) / 0.42) ** 2
     body += np.float32(1.6) * pf.half_ellipse(process)
     total = np.zeros_like(frame.x)
-    total[window] = body
+    total[window] = np.float32(0.7) * body
     return total
 
 
@@ -253,7 +253,7 @@ def airways(person: pa.Person, pose: pa.Pose) -> np.ndarray:
     bend = np.exp(-(((pf.TABLE_Y - 6.3) / 3.0) ** 2)) * -deviation + 0.4 * pose.turn
     offset = (part.x - part.along_y(bend.astype(np.float32))) / np.float32(0.85)
     shade = pf.ramp((np.float32(pa.CARINA_Y + 0.4) - y) * np.float32(1.2))
-    total[window] = np.float32(2.7) * pf.half_ellipse(offset * offset) * shade
+    total[window] = np.float32(2.3) * pf.half_ellipse(offset * offset) * shade
     for end in ((-3.3, 11.0), (3.9, 11.1)):
         tube = _from_segment(part.x, y, (0.4 * pose.turn, pa.CARINA_Y), end) / np.float32(0.62)
         total[window] = np.maximum(total[window], np.float32(0.9) * pf.half_ellipse(tube * tube))
