@@ -269,8 +269,7 @@ def test_unknown_client_and_split(tmp_path):
 _SLOW_RUN = """
     import sys, time
     from tests.clients.fixtures import client_records, FINDINGS
-    from tests.real_data import real_data
-from tffcxr.clients import decoding, shards
+    from tffcxr.clients import decoding, shards
     import pathlib
     folder = pathlib.Path(sys.argv[1])
     decode = decoding.decode
@@ -307,8 +306,7 @@ def test_a_killed_run_leaves_nothing_that_is_trusted(tmp_path):
 def test_workers_end_when_the_parent_is_killed(tmp_path):
     code = """
         import os, sys, time
-        from tests.real_data import real_data
-from tffcxr.clients import decoding
+        from tffcxr.clients import decoding
         def jobs():
             while True:
                 yield decoding.Job("missing.png", 8, "pad")
