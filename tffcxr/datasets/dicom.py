@@ -6,6 +6,7 @@ or a wrong grey scale would become a wrong diagnosis.
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import struct
 import zlib
@@ -59,9 +60,11 @@ _JPEG_LS_OR_2000 = (
     uid.JPEG2000Lossless,
     uid.JPEG2000,
 )
-# Frame headers of JPEG: baseline, extended, progressive, lossless.
-_START_OF_FRAME = (b"\xff\xc0", b"\xff\xc1", b"\xff\xc2", b"\xff\xc3")
-_LOSSLESS = b"\xff\xc3"
+_JPEG_2000 = b"\xff\x4f\xff\x51"  # Start of codestream, image and tile size.
+_START_OF_FRAME = (0xC0, 0xC1, 0xC2, 0xC3, 0xF7)  # Baseline, extended, progressive, ..., JPEG-LS.
+_LOSSLESS = 0xC3
+_HUFFMAN_TABLES = 0xC4
+_START_OF_SCAN = 0xDA
 _END_OF_IMAGE = b"\xff\xd9"  # Of JPEG and JPEG-LS, and end of codestream of JPEG 2000.
 # What pydicom raises on damaged files, as fuzzing shows.
 PARSING_ERRORS = (
@@ -191,8 +194,10 @@ def _stored_values(dataset: Dataset, syntax: uid.UID) -> tuple[np.ndarray, int]:
     frame = frame.rstrip(b"\x00\xff")  # Fragments are padded to an even length.
     if not frame.endswith(_END_OF_IMAGE):
         raise ImageError(f"expected complete pixel data, found truncated {syntax.name}")
+    header = _frame_header(frame)
+    _check_frame(header, dataset)
     if syntax in _JPEG:
-        return _decode_jpeg(frame, dataset)
+        return _decode_jpeg(frame, header, dataset)
     values, _ = pydicom.pixels.get_decoder(syntax).as_array(
         dataset, raw=True, decoding_plugin="gdcm"
     )
@@ -227,40 +232,70 @@ def _sign(values: np.ndarray, bits: int, high_bit: int, dataset: Dataset) -> np.
     return (values << (8 * size - 1 - high_bit)) >> (8 * size - bits)
 
 
-def _decode_jpeg(frame: bytes, dataset: Dataset) -> tuple[np.ndarray, int]:
-    marker, precision, channels = _jpeg_frame(frame)
-    if channels != 1:
-        raise ImageError(f"expected one grey channel, found JPEG data of {channels} channels")
-    if marker == _LOSSLESS or precision == 12:
-        values = _decode_by_gdcm(frame, precision, dataset)
+@dataclasses.dataclass(frozen=True)
+class _FrameHeader:
+    """What compressed data says of itself: precision in bits, size in pixels."""
+
+    lossless_jpeg: bool
+    precision: int
+    height: int
+    width: int
+    channels: int
+
+
+def _frame_header(frame: bytes) -> _FrameHeader:
+    """Reads the SIZ segment of JPEG 2000, or the segments of JPEG and JPEG-LS up to the scan."""
+    if frame.startswith(_JPEG_2000):
+        right, bottom, left, top = struct.unpack_from(">4I", frame, 8)
+        channels, depth = struct.unpack_from(">HB", frame, 40)
+        return _FrameHeader(False, (depth & 0x7F) + 1, bottom - top, right - left, channels)
+    header, tables = None, False
+    position = 2
+    while position + 10 <= len(frame) and frame[position] == 0xFF:
+        marker = frame[position + 1]
+        if marker == 0xFF:  # A fill byte before a marker.
+            position += 1
+            continue
+        if marker in _START_OF_FRAME:
+            precision, height, width, channels = struct.unpack_from(">BHHB", frame, position + 4)
+            header = _FrameHeader(marker == _LOSSLESS, precision, height, width, channels)
+        tables |= marker == _HUFFMAN_TABLES
+        # Without its tables GDCM would abort; the others have defaults.
+        if marker == _START_OF_SCAN and header and (tables or not header.lossless_jpeg):
+            return header
+        position += 2 + int.from_bytes(frame[position + 2 : position + 4], "big")
+    raise ImageError("expected intact headers of the compressed data, found damaged ones")
+
+
+def _check_frame(header: _FrameHeader, dataset: Dataset) -> None:
+    """Refuses compressed data that contradicts the DICOM header: it would also abort GDCM."""
+    if header.channels != 1:
+        raise ImageError(
+            f"expected one grey channel, found compressed data of {header.channels} channels"
+        )
+    if (header.height, header.width) != (dataset.Rows, dataset.Columns):
+        raise ImageError(
+            f"expected {dataset.Columns}x{dataset.Rows} pixels as the header says, found "
+            f"{header.width}x{header.height} in the compressed data"
+        )
+    if not 2 <= header.precision <= dataset.BitsAllocated:
+        raise ImageError(
+            f"expected compressed data of at most {dataset.BitsAllocated} bits, found "
+            f"{header.precision}"
+        )
+
+
+def _decode_jpeg(frame: bytes, header: _FrameHeader, dataset: Dataset) -> tuple[np.ndarray, int]:
+    if header.lossless_jpeg or header.precision == 12:
+        values = _decode_by_gdcm(frame, header.precision, dataset)
     else:
         try:
             # Strict: libjpeg fills what is missing with grey and only warns.
             values = simplejpeg.decode_jpeg(frame, "GRAY", strict=True)[:, :, 0]
         except ValueError as error:
             raise ImageError(f"expected intact JPEG data, found: {error}") from None
-    if values.shape != (dataset.Rows, dataset.Columns):
-        raise ImageError(
-            f"expected {dataset.Columns}x{dataset.Rows} pixels as the header says, found "
-            f"{values.shape[1]}x{values.shape[0]} in the JPEG data"
-        )
-    bits = min(precision, dataset.BitsStored)
+    bits = min(header.precision, dataset.BitsStored)
     return _sign(values, bits, bits - 1, dataset), bits
-
-
-def _jpeg_frame(frame: bytes) -> tuple[bytes, int, int]:
-    """Returns marker, bits of precision and number of channels of a JPEG frame header."""
-    position = 2
-    while position + 10 <= len(frame):
-        marker = frame[position : position + 2]
-        if marker in _START_OF_FRAME:
-            return marker, frame[position + 4], frame[position + 9]
-        if marker[0] != 0xFF:
-            break
-        fill = marker[1] == 0xFF  # A fill byte before a marker.
-        length = 0 if fill else 1 + int.from_bytes(frame[position + 2 : position + 4], "big")
-        position += 1 + length
-    raise ImageError("expected a JPEG frame header, found none")
 
 
 def _decode_by_gdcm(frame: bytes, precision: int, dataset: Dataset) -> np.ndarray:

@@ -206,6 +206,10 @@ def _join_initialization(
     the initialisation themselves, are made to wait for all of it.
     """
     nodes = {node.name: node for node in graph_def.node}
+    for node in graph_def.node:  # A fed placeholder is not there any more to be waited for.
+        kept = [i for i in node.input if not _is_wait_for_placeholder(nodes, i)]
+        del node.input[:]
+        node.input.extend(kept)
     needed = _ancestors(nodes, map(_node_name, outputs))
     if initialize_op:
         initialization = _ancestors(nodes, [_node_name(initialize_op)])
@@ -218,6 +222,10 @@ def _join_initialization(
     joined.node.extend(node for node in graph_def.node if node.name in needed)
     _make_variables_anonymous(joined)
     return joined
+
+
+def _is_wait_for_placeholder(nodes: dict[str, tf.compat.v1.NodeDef], name: str) -> bool:
+    return name.startswith("^") and nodes[_node_name(name)].op == "Placeholder"
 
 
 def _is_stateful(node: tf.compat.v1.NodeDef) -> bool:

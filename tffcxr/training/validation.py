@@ -52,7 +52,9 @@ class Scorer:
         self._model = model
         self._data = client_data
         self._predict = tf.function(
-            lambda images: tf.sigmoid(model(images, training=False)), reduce_retracing=True
+            lambda images: tf.sigmoid(model(images, training=False)),
+            input_signature=[tf.TensorSpec(model.input_shape, tf.float32)],
+            autograph=False,
         )
 
     def score(self, weights: Sequence[np.ndarray], client: str, split: str) -> Scores:
