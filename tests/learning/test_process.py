@@ -14,8 +14,8 @@ from tffcxr.learning.partition import Group, batch_norm_layers
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _executor(tmp_path_factory):
-    runtime.use("native", log_file=tmp_path_factory.mktemp("worker") / "worker.log")
+def _executor():
+    runtime.use("device")
 
 
 def _flat(state):

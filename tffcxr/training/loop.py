@@ -19,7 +19,6 @@ from tffcxr.training.validation import ROUND_METRICS, mean_loss
 
 _ROUND_COLUMNS = (
     "round",
-    "stage",
     "seconds",
     "images",
     "clients",
@@ -101,7 +100,7 @@ class Journal:
 def round_columns(findings: Sequence[str]) -> list[str]:
     """The columns of `rounds.csv`."""
     measured = [f"{finding}/{name}" for finding in findings for name in ROUND_METRICS]
-    return [*_ROUND_COLUMNS, *measured]
+    return [*_ROUND_COLUMNS, *measured, "stage"]
 
 
 def run(training: Training, plan: Plan, findings: Sequence[str], journal: Journal) -> Any:
@@ -149,7 +148,6 @@ def _row(
     succeeded = [client for client in result.clients if client.status == "ok"]
     return {
         "round": number,
-        "stage": stage.name,
         "seconds": round(seconds, 3),
         "images": sum(client.images for client in succeeded),
         "clients": len(succeeded),
@@ -157,6 +155,7 @@ def _row(
         "learning_rate": rate,
         "train_loss": result.train_loss,
         **result.validation,
+        "stage": stage.name,
     }
 
 
