@@ -199,7 +199,9 @@ def test_lists_of_batches_of_unequal_size():
 
 
 def test_a_sequence_of_another_type_is_refused():
-    total = tff.tensorflow.computation(lambda data: data.reduce(0.0, tf.add), tff.SequenceType(np.float32))
+    total = tff.tensorflow.computation(
+        lambda data: data.reduce(0.0, tf.add), tff.SequenceType(np.float32)
+    )
     with pytest.raises(TypeError, match="int64"):
         run(contexts()["device"], total, tf.data.Dataset.range(3))
     with pytest.raises(TypeError, match="int"):

@@ -122,9 +122,7 @@ def test_zip_keeps_names_and_order():
     @tff.federated_computation(CLIENT_FLOATS, SERVER_FLOAT)
     def zipped(clients, server):
         pairs = tff.federated_map(as_pair, clients)
-        nested = collections.OrderedDict(
-            z=pairs, y=(clients, tff.federated_broadcast(server))
-        )
+        nested = collections.OrderedDict(z=pairs, y=(clients, tff.federated_broadcast(server)))
         return tff.federated_zip(nested), tff.federated_zip((server, server))
 
     at_clients, at_server = run_both(zipped, [1.0, 2.0], 7.0)
@@ -219,9 +217,7 @@ def test_sequences_are_mapped_and_summed():
     def reduced(data):
         def local(sequence):
             doubled = tff.sequence_map(double, sequence)
-            total = tff.tensorflow.computation(
-                lambda values: values.reduce(0.0, tf.add), SEQUENCE
-            )
+            total = tff.tensorflow.computation(lambda values: values.reduce(0.0, tf.add), SEQUENCE)
             return tff.sequence_sum(sequence), tff.sequence_sum(doubled), total(doubled)
 
         return tff.federated_map(tff.federated_computation(local, SEQUENCE), data)

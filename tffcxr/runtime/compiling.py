@@ -1,8 +1,12 @@
-"""Brings a TFF computation into the form that both executors run.
+"""Brings a TFF computation into the form that the executors run.
 
-That is TFF's compiler for its native runtime, after TFF's replacement of the secure aggregations by
-sums in the clear. The native runtime has no secure aggregation, and a simulation, which holds the
-values of all clients in one memory anyway, has nothing to hide from itself.
+Both run TFF's call-dominant form: one flat list of federated operations over TensorFlow graphs. The
+native worker gets it from TFF's own native compiler, which also optimises every graph. For the
+device executor that would be lost time: TensorFlow optimises its functions when they first run.
+
+Secure aggregations become sums in the clear before, by TFF's own replacement. The native worker has
+no secure aggregation, and a simulation, which holds the values of all clients in one memory anyway,
+has nothing to hide from itself.
 """
 
 from __future__ import annotations
@@ -12,17 +16,36 @@ from typing import Any
 
 from tensorflow_federated.python.core.backends.native import compiler as native_compiler
 from tensorflow_federated.python.core.backends.test import compiler as test_compiler
-from tensorflow_federated.python.core.impl.compiler import building_blocks, tree_analysis
+from tensorflow_federated.python.core.environments.tensorflow_backend import (
+    tensorflow_tree_transformations,
+)
+from tensorflow_federated.python.core.impl.compiler import (
+    building_blocks,
+    transformations,
+    tree_analysis,
+)
 
 _logger = logging.getLogger(__name__)
 
 
-def compile_computation(comp: Any) -> Any:
-    """The computation in TFF's native form, as a computation of the same type."""
-    if tree_analysis.contains(comp.to_building_block(), _is_secure):
-        _logger.warning("simulation: secure sums and selections are computed in the clear")
-        comp = test_compiler.replace_secure_intrinsics_with_bodies(comp)
-    return native_compiler.desugar_and_transform_to_native(comp)
+def compile_for_native(comp: Any) -> Any:
+    """The computation as the native worker takes it, a computation of the same type."""
+    return native_compiler.desugar_and_transform_to_native(_without_secure_intrinsics(comp))
+
+
+def compile_for_device(comp: Any) -> building_blocks.ComputationBuildingBlock:
+    """The computation as `interpreter.py` takes it."""
+    block, _ = tensorflow_tree_transformations.replace_intrinsics_with_bodies(
+        _without_secure_intrinsics(comp).to_building_block()
+    )
+    return transformations.to_call_dominant(block)
+
+
+def _without_secure_intrinsics(comp: Any) -> Any:
+    if not tree_analysis.contains(comp.to_building_block(), _is_secure):
+        return comp
+    _logger.warning("simulation: secure sums and selections are computed in the clear")
+    return test_compiler.replace_secure_intrinsics_with_bodies(comp)
 
 
 def _is_secure(block: building_blocks.ComputationBuildingBlock) -> bool:

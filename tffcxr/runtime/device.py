@@ -40,9 +40,7 @@ class DeviceContext(tff.framework.SyncContext):
     def __init__(self, workers: Sequence[str], default_clients: int = 0) -> None:
         self.workers = tuple(workers)
         self._default_clients = default_clients
-        self._compiler = compiler_pipeline.CompilerPipeline(
-            lambda comp: compiling.compile_computation(comp).to_building_block()
-        )
+        self._compiler = compiler_pipeline.CompilerPipeline(compiling.compile_for_device)
         self._functions = graphs.GraphFunctions()
 
     def invoke(self, comp: Any, arg: Any) -> Any:

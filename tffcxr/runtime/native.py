@@ -218,7 +218,7 @@ class NativeContext(tff.framework.SyncContext):
         self._executors = executors
         self._context = async_execution_context.AsyncExecutionContext(
             executor_fn=executors,
-            compiler_fn=compiling.compile_computation,
+            compiler_fn=compiling.compile_for_native,
             transform_args=tensorflow_computation.transform_args,
             transform_result=tensorflow_computation.transform_result,
         )
