@@ -1,4 +1,4 @@
-"""The one error that a user of tffcxr can cause."""
+"""The errors that programs print as one line, without a traceback."""
 
 
 class InputError(ValueError):
@@ -6,4 +6,12 @@ class InputError(ValueError):
 
     The message is one line that says what was expected and what was found. Programs print it
     and exit with status 2; it never needs a traceback.
+    """
+
+
+class RunError(RuntimeError):
+    """A run that was asked for rightly and cannot go on.
+
+    The message is one line that says why and what may help. Programs print it and exit with
+    status 1.
     """

@@ -1,5 +1,7 @@
 """The baseline: the same model, images, epochs and optimizer, trained in one place."""
 
+from __future__ import annotations
+
 import collections
 from collections.abc import Sequence
 from typing import Any
@@ -78,8 +80,7 @@ class CentralisedTraining:
             )
         state = collections.OrderedDict(weights=weights, optimizer=optimizer)
         by_client = {
-            client: self._scorer.score(weights, client, "validation")
-            for client in self._client_ids
+            client: self._scorer.score(weights, client, "validation") for client in self._client_ids
         }
         return state, RoundResult(
             clients=(ClientResult(name, images, loss),),
@@ -91,7 +92,7 @@ class CentralisedTraining:
             },
         )
 
-    def _trainer(self, stage: Stage) -> "_StageTrainer":
+    def _trainer(self, stage: Stage) -> _StageTrainer:
         if stage.name not in self._stages:
             self._stages[stage.name] = _StageTrainer(self._plan, stage)
         return self._stages[stage.name]
@@ -115,7 +116,7 @@ class _StageTrainer:
         self, weights: Sequence[np.ndarray], optimizer: Any, dataset: tf.data.Dataset, rate: float
     ) -> tuple[tuple[np.ndarray, ...], Any, float, int]:
         """Returns `(weights, optimizer state, mean loss, images)` after one pass."""
-        for variable, value in zip(self._model.weights, weights, strict=True):
+        for variable, value in zip(self._model.weights, weights):
             variable.assign(value)
         hyperparameters = self._optimizer.get_hparams(optimizer)
         hyperparameters[tff.learning.optimizers.LEARNING_RATE_KEY] = np.float32(rate)
@@ -140,6 +141,6 @@ class _StageTrainer:
         )
         values = tuple(tf.convert_to_tensor(variable) for variable in variables)
         state, values = self._optimizer.next(state, values, tuple(gradients))
-        for variable, value in zip(variables, values, strict=True):
+        for variable, value in zip(variables, values):
             variable.assign(value)
         return state, loss, labels

@@ -5,6 +5,8 @@ the one before it is used then. TFF's `FileProgramStateManager` is not used here
 a SavedModel without checksums, whose graph it builds anew for every round.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 import logging
 import pathlib
@@ -15,7 +17,8 @@ import zipfile
 import numpy as np
 import tensorflow as tf
 
-from tffcxr.training.files import write_atomically
+from tffcxr.errors import InputError
+from tffcxr.training.files import remove_unfinished, write_atomically
 
 _NAME = re.compile(r"round_(\d{6})\.npz")
 
@@ -58,8 +61,9 @@ class Checkpoints:
           `(round number, state)`, or None if there is no checkpoint.
 
         Raises:
-          ValueError: there are checkpoints, but none of them can be read.
+          InputError: there are checkpoints, but none of them can be read.
         """
+        remove_unfinished(self._folder)
         rounds = self._rounds()
         for number in reversed(rounds):
             try:
@@ -67,7 +71,10 @@ class Checkpoints:
             except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
                 logging.warning("checkpoint %s is damaged: %s", self._path(number), error)
         if rounds:
-            raise ValueError(f"none of the checkpoints in {self._folder} can be read")
+            raise InputError(
+                f"{self._folder}: expected a checkpoint that can be read, found {len(rounds)} "
+                "damaged ones; use another folder"
+            )
         return None
 
     def _load(self, path: pathlib.Path, template: Any) -> Any:

@@ -1,5 +1,7 @@
 """Federated training of one plan over clients."""
 
+from __future__ import annotations
+
 import collections
 from collections.abc import Sequence
 from typing import Any
@@ -48,7 +50,7 @@ class FederatedTraining:
         private = stage_process.initialize_client()
         return collections.OrderedDict(
             server=stage_process.initialize(),
-            clients={client: private for client in self._client_ids},
+            clients=dict.fromkeys(self._client_ids, private),
         )
 
     def advance(
@@ -77,7 +79,7 @@ class FederatedTraining:
         )
         results = tuple(
             self._client_result(client, measured, stage_process)
-            for client, measured in zip(sampled, per_client, strict=True)
+            for client, measured in zip(sampled, per_client)
         )
         if not any(result.status == "ok" for result in results):
             causes = "; ".join(f"{result.client}: {result.status}" for result in results)
@@ -85,7 +87,7 @@ class FederatedTraining:
                 f"round {round_number}: every client failed ({causes}); a lower learning rate "
                 "may help"
             )
-        clients = {**state["clients"], **dict(zip(sampled, private, strict=True))}
+        clients = {**state["clients"], **dict(zip(sampled, private))}
         state = collections.OrderedDict(server=server, clients=clients)
         return state, self._result(state, stage_process, results, metrics)
 
@@ -97,7 +99,13 @@ class FederatedTraining:
             for client, private in state["clients"].items()
         }
 
-    def _result(self, state, stage_process, results, metrics) -> RoundResult:
+    def _result(
+        self,
+        state: Any,
+        stage_process: process.FederatedProcess,
+        results: tuple[ClientResult, ...],
+        metrics: Any,
+    ) -> RoundResult:
         by_client = {
             client: self._scorer.score(
                 stage_process.model_weights(state["server"], private), client, "validation"
@@ -114,7 +122,9 @@ class FederatedTraining:
             },
         )
 
-    def _client_result(self, client: str, measured, stage_process) -> ClientResult:
+    def _client_result(
+        self, client: str, measured: Any, stage_process: process.FederatedProcess
+    ) -> ClientResult:
         failed, labels = int(measured["failed"]), float(measured["labels"])
         status = "ok"
         if failed == -2:
@@ -125,7 +135,9 @@ class FederatedTraining:
         loss = float(measured["loss"]) / labels if labels else float("nan")
         return ClientResult(client, int(measured["images"]), loss, status)
 
-    def _carry_over(self, state, old, new) -> Any:
+    def _carry_over(
+        self, state: Any, old: process.FederatedProcess, new: process.FederatedProcess
+    ) -> Any:
         server, clients = new.initialize(), {}
         for client, private in state["clients"].items():
             weights = old.model_weights(state["server"], private)

@@ -1,5 +1,7 @@
 """Files that a killed program never leaves half-written under their final name."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 import json
 import os
@@ -33,6 +35,15 @@ def write_atomically(path: pathlib.Path, write: Callable[[BinaryIO], None]) -> N
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def remove_unfinished(folder: pathlib.Path) -> None:
+    """Removes what `write_atomically` left in a folder when its program was killed.
+
+    To be called where no other program can be writing there.
+    """
+    for path in folder.glob(".*.tmp"):
+        path.unlink(missing_ok=True)
 
 
 def write_text(path: pathlib.Path, text: str) -> None:

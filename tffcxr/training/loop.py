@@ -5,6 +5,8 @@ run starts from the last whole checkpoint and drops the rows of later rounds. Al
 function of (seed, round, client), so the repeated rounds come out as they did.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import math
@@ -12,6 +14,7 @@ import pathlib
 import time
 from typing import Any, Protocol
 
+from tffcxr.errors import InputError, RunError
 from tffcxr.training.checkpoints import Checkpoints
 from tffcxr.training.plan import Plan, Stage
 from tffcxr.training.round_log import RoundLog
@@ -29,7 +32,7 @@ _ROUND_COLUMNS = (
 CLIENT_COLUMNS = ("round", "client", "images", "train_loss", "status")
 
 
-class TrainingFailed(RuntimeError):
+class TrainingFailed(RunError):  # noqa: N818
     """Training cannot go on; the message says in one line why."""
 
 
@@ -110,6 +113,7 @@ def run(training: Training, plan: Plan, findings: Sequence[str], journal: Journa
       The final state.
 
     Raises:
+      InputError: the files of the run that is to be resumed are damaged.
       TrainingFailed: every client of a round failed, or the disk is full.
     """
     checkpoints = Checkpoints(journal.checkpoints)
@@ -118,7 +122,7 @@ def run(training: Training, plan: Plan, findings: Sequence[str], journal: Journa
     restored = checkpoints.load_latest(training.initial_state)
     done, state = restored if restored else (0, training.initial_state(1))
     try:
-        losses = [_validation_loss(row) for row in rounds.rewind(done)]
+        losses = [_validation_loss(row) for row in _finished(rounds, done)]
         if clients:
             clients.rewind(done)
         for number in range(done + 1, plan.rounds + 1):
@@ -140,6 +144,18 @@ def run(training: Training, plan: Plan, findings: Sequence[str], journal: Journa
             "free some space and start the same command again to go on"
         ) from error
     return state
+
+
+def _finished(rounds: RoundLog, done: int) -> list[dict[str, str]]:
+    """The rows of the rounds up to the checkpoint's, whose losses the schedule needs."""
+    rows = rounds.rewind(done)
+    found = [row["round"] for row in rows]
+    if found != [str(number) for number in range(1, done + 1)]:
+        raise InputError(
+            f"{rounds.path}: expected a row for each of the rounds 1 to {done}, which the last "
+            f"checkpoint has finished, found {len(found)} rows; use another folder"
+        )
+    return rows
 
 
 def _row(

@@ -1,10 +1,13 @@
 """What is trained, in frozen objects that check themselves: stages, local training, federation."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 import dataclasses
 from typing import Any, Literal, Protocol
 
 import tensorflow as tf
+import tensorflow_federated as tff
 
 from tffcxr.errors import InputError
 from tffcxr.learning import optimizers
@@ -23,10 +26,12 @@ class BlockedModel(Protocol):
     """
 
     @property
-    def keras(self) -> tf.keras.Model: ...
+    def keras(self) -> tf.keras.Model:
+        """The whole model."""
 
     @property
-    def task(self) -> tuple[str, ...]: ...
+    def task(self) -> tuple[str, ...]:
+        """Names of the task block's layers."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,8 +116,8 @@ class Plan:
         """Rounds of all stages."""
         return sum(stage.rounds for stage in self.stages)
 
-    def client_optimizer(self, learning_rate: float):
-        """The optimizer of local training, a `tff.learning.optimizers.Optimizer`."""
+    def client_optimizer(self, learning_rate: float) -> tff.learning.optimizers.Optimizer:
+        """The optimizer of local training."""
         return optimizers.client_optimizer(
             self.optimizer,
             learning_rate,

@@ -1,5 +1,7 @@
 """One line of text per round, with the time that is left."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 import math
 import sys
@@ -25,6 +27,7 @@ class Progress:
         self._times = [time.monotonic()]
 
     def __call__(self, row: Mapping[str, Any], result: RoundResult, state: Any) -> None:
+        """See `loop.Journal`."""
         del state
         self._times.append(time.monotonic())
         aurocs = [

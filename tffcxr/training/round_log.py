@@ -1,5 +1,7 @@
 """CSV files with a row per round (or per round and client) that survive a kill."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 import csv
 import io
@@ -7,6 +9,7 @@ import os
 import pathlib
 from typing import Any
 
+from tffcxr.errors import InputError
 from tffcxr.training.files import write_text
 
 
@@ -18,7 +21,7 @@ class RoundLog:
       columns: its columns, the first of which is "round".
 
     Raises:
-      ValueError: the file that is there has other columns.
+      ValueError: the first column is another.
     """
 
     def __init__(self, path: pathlib.Path, columns: Sequence[str]):
@@ -27,13 +30,22 @@ class RoundLog:
         self._path = path
         self._columns = list(columns)
 
+    @property
+    def path(self) -> pathlib.Path:
+        """The file."""
+        return self._path
+
     def rewind(self, last_round: int) -> list[dict[str, str]]:
         """Drops all rows after a round, and a row that a kill left incomplete.
 
         Returns:
           The rows that remain.
+
+        Raises:
+          InputError: the file that is there has other columns; it is left as it is.
         """
-        rows = [row for row in self._read() if int(row["round"]) <= last_round]
+        kept = {str(number) for number in range(last_round + 1)}
+        rows = [row for row in self._read() if row["round"] in kept]
         text = io.StringIO()
         writer = csv.DictWriter(text, self._columns, lineterminator="\n")
         writer.writeheader()
@@ -57,7 +69,8 @@ class RoundLog:
         complete = text[: text.rfind("\n") + 1]
         reader = csv.DictReader(io.StringIO(complete))
         if reader.fieldnames is not None and list(reader.fieldnames) != self._columns:
-            raise ValueError(
-                f"{self._path}: expected columns {self._columns}, found {reader.fieldnames}"
+            raise InputError(
+                f"{self._path}: expected columns {','.join(self._columns)}, "
+                f"found {','.join(reader.fieldnames)}"
             )
         return list(reader)

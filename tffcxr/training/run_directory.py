@@ -1,5 +1,7 @@
 """A run's folder: whose it is, with which settings, and whether another program is using it."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 import fcntl
 import json
@@ -9,7 +11,7 @@ import shutil
 from typing import Any
 
 from tffcxr.errors import InputError
-from tffcxr.training.files import write_json
+from tffcxr.training.files import remove_unfinished, write_json
 
 _MINIMUM_FREE_BYTES = 200 * 2**20
 
@@ -31,14 +33,15 @@ class RunDirectory:
         recipe: str,
         settings: Mapping[str, Any],
         facts: Mapping[str, Any],
-    ) -> "RunDirectory":
+    ) -> RunDirectory:
         """Takes an empty folder for a run, or goes on with the run that is in it.
 
         Args:
           path: made if it does not exist.
           recipe: the program's name.
           settings: everything that the results depend on, as JSON values; must be the same for a
-            run to be resumed.
+            run to be resumed. A run that stopped before its images were prepared has no results,
+            so its settings give way to these.
           facts: what else `config.json` should tell (versions, the command).
 
         Raises:
@@ -57,6 +60,7 @@ class RunDirectory:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise InputError(f"--output_dir: {path} is in use by another run") from error
+        remove_unfinished(path)
         free = shutil.disk_usage(path).free
         if free < _MINIMUM_FREE_BYTES:
             raise InputError(
@@ -66,7 +70,12 @@ class RunDirectory:
         config = path / "config.json"
         wanted = {"recipe": recipe, "settings": json.loads(json.dumps(settings))}
         if config.exists():
-            _check_same(path, _read_config(config), wanted)
+            before = _read_config(config)
+            _check_recipe(path, before, recipe)
+            if "data_fingerprint" in before:
+                _check_settings(path, before.get("settings", {}), wanted["settings"])
+            else:
+                write_json(config, {**wanted, **facts})
         else:
             others = sorted(p.name for p in path.iterdir() if p.name != ".lock")
             if others:
@@ -118,13 +127,14 @@ def _read_config(config: pathlib.Path) -> dict[str, Any]:
         raise InputError(f"{config}: expected the settings of a run, found {error}") from error
 
 
-def _check_same(path: pathlib.Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    if found.get("recipe") != wanted["recipe"]:
+def _check_recipe(path: pathlib.Path, found: Mapping[str, Any], recipe: str) -> None:
+    if found.get("recipe") != recipe:
         raise InputError(
-            f"--output_dir: {path} holds a run of {found.get('recipe')}, "
-            f"expected one of {wanted['recipe']}"
+            f"--output_dir: {path} holds a run of {found.get('recipe')}, expected one of {recipe}"
         )
-    before, now = found.get("settings", {}), wanted["settings"]
+
+
+def _check_settings(path: pathlib.Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     for name in sorted({*before, *now}):
         if before.get(name) != now.get(name):
             raise InputError(

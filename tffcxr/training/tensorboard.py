@@ -1,5 +1,7 @@
 """TensorBoard curves of a training."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping, Sequence
 import math
 import pathlib
@@ -32,6 +34,7 @@ class TensorBoard:
         self._weights_of = weights_of
 
     def __call__(self, row: Mapping[str, Any], result: RoundResult, state: Any) -> None:
+        """See `loop.Journal`."""
         step = int(row["round"])
         scalars: list[tuple[str, float]] = [
             ("loss/train", result.train_loss),
@@ -54,4 +57,4 @@ class TensorBoard:
 
 def name_weights(names: Sequence[str], values: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
     """Pairs weights with their names for `weights_of`."""
-    return dict(zip(names, values, strict=True))
+    return dict(zip(names, values))

@@ -1,5 +1,7 @@
 """Scores of a model on the images of clients, and the validation metrics of a round."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 import dataclasses
 from typing import Any
@@ -30,7 +32,7 @@ class Scores:
     scores: np.ndarray
 
     @classmethod
-    def join(cls, parts: Sequence["Scores"]) -> "Scores":
+    def join(cls, parts: Sequence[Scores]) -> Scores:
         """Puts the scores of several clients one after the other."""
         return cls(
             *(
@@ -65,7 +67,7 @@ class Scorer:
           client: the client's id.
           split: "train", "validation" or "test".
         """
-        for variable, value in zip(self._model.weights, weights, strict=True):
+        for variable, value in zip(self._model.weights, weights):
             variable.assign(value)
         rows, labels, scores = [], [], []
         for batch in self._data.evaluation_dataset(client, split):
