@@ -50,6 +50,7 @@ class RunDirectory:
         """
         try:
             path.mkdir(parents=True, exist_ok=True)
+            _check_not_foreign(path)
             lock = os.open(path / ".lock", os.O_RDWR | os.O_CREAT)
         except OSError as error:
             raise InputError(
@@ -57,33 +58,10 @@ class RunDirectory:
                 f"{error.strerror}"
             ) from error
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise InputError(f"--output_dir: {path} is in use by another run") from error
-        remove_unfinished(path)
-        free = shutil.disk_usage(path).free
-        if free < _MINIMUM_FREE_BYTES:
-            raise InputError(
-                f"--output_dir: expected at least {_MINIMUM_FREE_BYTES >> 20} MiB free, "
-                f"found {free >> 20} MiB in {path}"
-            )
-        config = path / "config.json"
-        wanted = {"recipe": recipe, "settings": json.loads(json.dumps(settings))}
-        if config.exists():
-            before = _read_config(config)
-            _check_recipe(path, before, recipe)
-            if "data_fingerprint" in before:
-                _check_settings(path, before.get("settings", {}), wanted["settings"])
-            else:
-                write_json(config, {**wanted, **facts})
-        else:
-            others = sorted(p.name for p in path.iterdir() if p.name != ".lock")
-            if others:
-                raise InputError(
-                    f"--output_dir: expected an empty folder or an earlier run, found "
-                    f"{others[0]!r} in {path}"
-                )
-            write_json(config, {**wanted, **facts})
+            _take(path, lock, recipe, json.loads(json.dumps(settings)), facts)
+        except BaseException:
+            os.close(lock)
+            raise
         return cls(path, lock)
 
     def record_data(self, fingerprint: str, sites: Sequence[Mapping[str, Any]]) -> None:
@@ -112,12 +90,51 @@ class RunDirectory:
         """Whether the run has written its final results."""
         try:
             return bool(json.loads((self.path / "metrics.json").read_text())["complete"])
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, TypeError):
             return False
 
     def close(self) -> None:
         """Gives the folder free for other programs."""
         os.close(self._lock)
+
+
+def _take(
+    path: pathlib.Path,
+    lock: int,
+    recipe: str,
+    settings: Mapping[str, Any],
+    facts: Mapping[str, Any],
+) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise InputError(f"--output_dir: {path} is in use by another run") from error
+    remove_unfinished(path)
+    free = shutil.disk_usage(path).free
+    if free < _MINIMUM_FREE_BYTES:
+        raise InputError(
+            f"--output_dir: expected at least {_MINIMUM_FREE_BYTES >> 20} MiB free, "
+            f"found {free >> 20} MiB in {path}"
+        )
+    config = path / "config.json"
+    if config.exists():
+        before = _read_config(config)
+        _check_recipe(path, before, recipe)
+        if "data_fingerprint" in before:
+            _check_settings(path, before.get("settings", {}), settings)
+            return
+    write_json(config, {"recipe": recipe, "settings": settings, **facts})
+
+
+def _check_not_foreign(path: pathlib.Path) -> None:
+    names = {entry.name for entry in path.iterdir()}
+    # A kill may have come while `config.json` was first written.
+    others = sorted(n for n in names if n != ".lock" and not n.startswith(".config.json."))
+    if others and "config.json" not in names:
+        raise InputError(
+            f"--output_dir: expected an empty folder or an earlier run, found {others[0]!r} "
+            f"in {path}"
+        )
 
 
 def _read_config(config: pathlib.Path) -> dict[str, Any]:
