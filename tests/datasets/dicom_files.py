@@ -6,6 +6,7 @@ import io
 
 import gdcm
 import numpy as np
+import pydicom
 from pydicom import uid
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 import pydicom.encaps
@@ -35,7 +36,13 @@ def dataset(pixels: np.ndarray, bits: int | None = None, **elements: object) -> 
 def to_bytes(made: Dataset) -> bytes:
     """Returns the file."""
     buffer = io.BytesIO()
-    made.save_as(buffer, enforce_file_format=True)
+    if pydicom.__version_info__[0] == "2":  # On Python 3.9.
+        syntax = made.file_meta.TransferSyntaxUID
+        made.is_implicit_VR = syntax.is_implicit_VR
+        made.is_little_endian = syntax.is_little_endian
+        made.save_as(buffer, write_like_original=False)
+    else:
+        made.save_as(buffer, enforce_file_format=True)
     return buffer.getvalue()
 
 

@@ -10,12 +10,11 @@ from pydicom import data as pydicom_data
 from pydicom import uid
 import pydicom.config
 import pydicom.encaps
-import pydicom.pixels
 import pytest
 import simplejpeg
 
 from tests.datasets import dicom_files
-from tffcxr.datasets import dicom
+from tffcxr.datasets import dicom, dicom_codecs
 from tffcxr.datasets.image_error import ImageError
 
 _RNG = np.random.default_rng(7)
@@ -25,7 +24,8 @@ _SMOOTH = np.add.outer(np.arange(40), np.arange(52)) * 2  # 0 to 180.
 def _test_file(name):
     """Returns a file that comes with pydicom; nothing is downloaded."""
     path = pydicom_data.get_testdata_file(name, download=False)
-    assert path is not None
+    if path is None:
+        pytest.skip(f"{name} does not come with pydicom {pydicom.__version__}")
     return pathlib.Path(path).read_bytes()
 
 
@@ -93,7 +93,7 @@ def test_one_image_in_many_transfer_syntaxes_is_one_image(name):
 
 def test_jpeg2000_agrees_with_pillow():
     made = pydicom.dcmread(pydicom_data.get_testdata_file("693_J2KI.dcm", download=False))
-    decoder = pydicom.pixels.get_decoder(uid.JPEG2000)
+    decoder = pytest.importorskip("pydicom.pixels").get_decoder(uid.JPEG2000)
     theirs, _ = decoder.as_array(made, decoding_plugin="pillow")
     np.testing.assert_array_equal(_stored(_test_file("693_J2KI.dcm")), theirs)
 
@@ -141,9 +141,8 @@ def test_jpeg_baseline_is_close_to_what_was_compressed():
 def test_jpeg_baseline_agrees_with_pydicom():
     data = _jpeg_file(_RNG.integers(0, 256, (33, 47)).astype(np.uint8))
     made = pydicom.dcmread(pydicom.filebase.DicomBytesIO(data))
-    theirs, _ = pydicom.pixels.get_decoder(uid.JPEGBaseline8Bit).as_array(
-        made, decoding_plugin="pillow"
-    )
+    decoder = pytest.importorskip("pydicom.pixels").get_decoder(uid.JPEGBaseline8Bit)
+    theirs, _ = decoder.as_array(made, decoding_plugin="pillow")
     assert np.abs(_stored(data).astype(int) - theirs).max() <= 1
 
 
@@ -225,7 +224,7 @@ def test_pixel_aspect(elements, aspect):
         ("rtdose_1frame.dcm", "8 or 16 bits allocated per pixel, found 32"),
         ("rtplan.dcm", "DICOM without pixel data"),
         ("MR_truncated.dcm", "expected 8192 bytes .* found 8130: truncated"),
-        ("JPEG2000-embedded-sequence-delimiter.dcm", "can be decoded, found"),
+        ("JPEG2000-embedded-sequence-delimiter.dcm", "found .* in the compressed data"),
     ],
 )
 def test_files_that_are_no_plain_radiograph_are_refused_by_name(name, reason):
@@ -318,7 +317,7 @@ def test_truncated_frame_in_a_complete_file_is_refused(ending, tmp_path):
     ]
     for data in files:
         made = pydicom.dcmread(pydicom.filebase.DicomBytesIO(data))
-        frame = pydicom.encaps.get_frame(made.PixelData, 0, number_of_frames=1)
+        frame = dicom_codecs._join_fragments(made.PixelData)
         made.PixelData = pydicom.encaps.encapsulate([frame[: len(frame) // 2] + ending])
         with pytest.raises(ImageError):
             dicom.decode(dicom_files.to_bytes(made))

@@ -6,23 +6,18 @@ or a wrong grey scale would become a wrong diagnosis.
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import struct
 import zlib
 
-import gdcm
 import numpy as np
 import pydicom
 from pydicom import uid
 from pydicom.dataset import Dataset
-import pydicom.encaps
 import pydicom.errors
-import pydicom.pixels
 import pydicom.tag
-import simplejpeg
 
-from tffcxr.datasets import grey
+from tffcxr.datasets import dicom_codecs, grey
 from tffcxr.datasets.image_error import ImageError
 
 _SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
@@ -53,19 +48,6 @@ _NATIVE = (
     uid.DeflatedExplicitVRLittleEndian,
     uid.ExplicitVRBigEndian,
 )
-_JPEG = (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLossless, uid.JPEGLosslessSV1)
-_JPEG_LS_OR_2000 = (
-    uid.JPEGLSLossless,
-    uid.JPEGLSNearLossless,
-    uid.JPEG2000Lossless,
-    uid.JPEG2000,
-)
-_JPEG_2000 = b"\xff\x4f\xff\x51"  # Start of codestream, image and tile size.
-_START_OF_FRAME = (0xC0, 0xC1, 0xC2, 0xC3, 0xF7)  # Baseline, extended, progressive, ..., JPEG-LS.
-_LOSSLESS = 0xC3
-_HUFFMAN_TABLES = 0xC4
-_START_OF_SCAN = 0xDA
-_END_OF_IMAGE = b"\xff\xd9"  # Of JPEG and JPEG-LS, and end of codestream of JPEG 2000.
 # What pydicom raises on damaged files, as fuzzing shows.
 PARSING_ERRORS = (
     ArithmeticError,
@@ -107,7 +89,8 @@ def decode(data: bytes) -> tuple[np.ndarray, float]:
         syntax = _transfer_syntax(dataset)
         _check_kind(dataset, data)
         stored, bits = _stored_values(dataset, syntax)
-        return grey.to_grey(stored, bits, dataset), _pixel_aspect(dataset)
+        big = syntax == uid.ExplicitVRBigEndian
+        return grey.to_grey(stored, bits, dataset, big), _pixel_aspect(dataset)
     except ImageError:
         raise
     except PARSING_ERRORS as error:
@@ -118,13 +101,9 @@ def decode(data: bytes) -> tuple[np.ndarray, float]:
 
 
 def _transfer_syntax(dataset: Dataset) -> uid.UID:
-    syntax = dataset.file_meta.get("TransferSyntaxUID")
-    if syntax:
-        return syntax
-    implicit, little = dataset.original_encoding
-    if implicit:
-        return uid.ImplicitVRLittleEndian
-    return uid.ExplicitVRLittleEndian if little else uid.ExplicitVRBigEndian
+    # Without the meta information `is_dicom` has seen little endian, and the pixels are the same
+    # whether value representations are explicit.
+    return dataset.file_meta.get("TransferSyntaxUID") or uid.ImplicitVRLittleEndian
 
 
 def _check_kind(dataset: Dataset, data: bytes) -> None:
@@ -174,34 +153,22 @@ def _check_kind(dataset: Dataset, data: bytes) -> None:
 
 def _stored_values(dataset: Dataset, syntax: uid.UID) -> tuple[np.ndarray, int]:
     """Returns the stored values [H, W], signed as they are meant, and their bits of precision."""
+    bits, high_bit = dataset.BitsStored, dataset.HighBit
     if syntax in _NATIVE:
-        values = _native_words(dataset, syntax)
-        return _sign(values, dataset.BitsStored, dataset.HighBit, dataset), dataset.BitsStored
-    if syntax == uid.RLELossless:
-        # With all bits declared as stored, pydicom leaves them as they are.
-        values, _ = pydicom.pixels.get_decoder(syntax).as_array(
-            dataset, raw=True, decoding_plugin="pydicom", bits_stored=dataset.BitsAllocated
-        )
-        return _sign(values, dataset.BitsStored, dataset.HighBit, dataset), dataset.BitsStored
-    if syntax not in (*_JPEG, *_JPEG_LS_OR_2000):
+        words = _native_words(dataset, syntax)
+    elif syntax in dicom_codecs.SYNTAXES:
+        layout = dicom_codecs.Layout(dataset.Rows, dataset.Columns, dataset.BitsAllocated)
+        words, precision = dicom_codecs.decompress(dataset.PixelData, syntax, layout)
+        if syntax != uid.RLELossless:
+            if high_bit != bits - 1:
+                raise ImageError(
+                    f"expected {bits} compressed bits to end at bit {bits - 1}, found {high_bit}"
+                )
+            bits = min(bits, precision)
+            high_bit = bits - 1
+    else:
         raise ImageError(f"expected a transfer syntax that is supported, found {syntax.name}")
-    if dataset.HighBit != dataset.BitsStored - 1:
-        raise ImageError(
-            f"expected {dataset.BitsStored} compressed bits to end at bit {dataset.BitsStored - 1},"
-            f" found {dataset.HighBit}"
-        )
-    frame = pydicom.encaps.get_frame(dataset.PixelData, 0, number_of_frames=1)
-    frame = frame.rstrip(b"\x00\xff")  # Fragments are padded to an even length.
-    if not frame.endswith(_END_OF_IMAGE):
-        raise ImageError(f"expected complete pixel data, found truncated {syntax.name}")
-    header = _frame_header(frame)
-    _check_frame(header, dataset)
-    if syntax in _JPEG:
-        return _decode_jpeg(frame, header, dataset)
-    values, _ = pydicom.pixels.get_decoder(syntax).as_array(
-        dataset, raw=True, decoding_plugin="gdcm"
-    )
-    return values, dataset.BitsStored
+    return _sign(words, bits, high_bit, dataset.PixelRepresentation == 1), bits
 
 
 def _native_words(dataset: Dataset, syntax: uid.UID) -> np.ndarray:
@@ -223,109 +190,13 @@ def _native_words(dataset: Dataset, syntax: uid.UID) -> np.ndarray:
     return values.astype(f"u{size}", copy=False).reshape(dataset.Rows, dataset.Columns)
 
 
-def _sign(values: np.ndarray, bits: int, high_bit: int, dataset: Dataset) -> np.ndarray:
+def _sign(words: np.ndarray, bits: int, high_bit: int, signed: bool) -> np.ndarray:
     """Drops the bits that are not part of the value (overlays, once), and extends its sign."""
-    size = values.dtype.itemsize
-    values = values.view(f"{'i' if dataset.PixelRepresentation == 1 else 'u'}{size}")
+    size = words.dtype.itemsize
+    values = words.view(f"{'i' if signed else 'u'}{size}")
     if bits == 8 * size:
         return values
     return (values << (8 * size - 1 - high_bit)) >> (8 * size - bits)
-
-
-@dataclasses.dataclass(frozen=True)
-class _FrameHeader:
-    """What compressed data says of itself: precision in bits, size in pixels."""
-
-    lossless_jpeg: bool
-    precision: int
-    height: int
-    width: int
-    channels: int
-
-
-def _frame_header(frame: bytes) -> _FrameHeader:
-    """Reads the SIZ segment of JPEG 2000, or the segments of JPEG and JPEG-LS up to the scan."""
-    if frame.startswith(_JPEG_2000):
-        right, bottom, left, top = struct.unpack_from(">4I", frame, 8)
-        channels, depth = struct.unpack_from(">HB", frame, 40)
-        return _FrameHeader(False, (depth & 0x7F) + 1, bottom - top, right - left, channels)
-    header, tables = None, False
-    position = 2
-    while position + 10 <= len(frame) and frame[position] == 0xFF:
-        marker = frame[position + 1]
-        if marker == 0xFF:  # A fill byte before a marker.
-            position += 1
-            continue
-        if marker in _START_OF_FRAME:
-            precision, height, width, channels = struct.unpack_from(">BHHB", frame, position + 4)
-            header = _FrameHeader(marker == _LOSSLESS, precision, height, width, channels)
-        tables |= marker == _HUFFMAN_TABLES
-        # Without its tables GDCM would abort; the others have defaults.
-        if marker == _START_OF_SCAN and header and (tables or not header.lossless_jpeg):
-            return header
-        position += 2 + int.from_bytes(frame[position + 2 : position + 4], "big")
-    raise ImageError("expected intact headers of the compressed data, found damaged ones")
-
-
-def _check_frame(header: _FrameHeader, dataset: Dataset) -> None:
-    """Refuses compressed data that contradicts the DICOM header: it would also abort GDCM."""
-    if header.channels != 1:
-        raise ImageError(
-            f"expected one grey channel, found compressed data of {header.channels} channels"
-        )
-    if (header.height, header.width) != (dataset.Rows, dataset.Columns):
-        raise ImageError(
-            f"expected {dataset.Columns}x{dataset.Rows} pixels as the header says, found "
-            f"{header.width}x{header.height} in the compressed data"
-        )
-    if not 2 <= header.precision <= dataset.BitsAllocated:
-        raise ImageError(
-            f"expected compressed data of at most {dataset.BitsAllocated} bits, found "
-            f"{header.precision}"
-        )
-
-
-def _decode_jpeg(frame: bytes, header: _FrameHeader, dataset: Dataset) -> tuple[np.ndarray, int]:
-    if header.lossless_jpeg or header.precision == 12:
-        values = _decode_by_gdcm(frame, header.precision, dataset)
-    else:
-        try:
-            # Strict: libjpeg fills what is missing with grey and only warns.
-            values = simplejpeg.decode_jpeg(frame, "GRAY", strict=True)[:, :, 0]
-        except ValueError as error:
-            raise ImageError(f"expected intact JPEG data, found: {error}") from None
-    bits = min(header.precision, dataset.BitsStored)
-    return _sign(values, bits, bits - 1, dataset), bits
-
-
-def _decode_by_gdcm(frame: bytes, precision: int, dataset: Dataset) -> np.ndarray:
-    """Decodes JPEG of 12 bits (which pydicom's plugin for GDCM leaves out) and lossless JPEG.
-
-    At an early end of image GDCM's libjpeg fills the rest and only warns, but at an early end of
-    the data it fails. So the end-of-image marker is replaced by a few zeros to read ahead into.
-    """
-    fragment = gdcm.Fragment()
-    fragment.SetByteStringValue(frame[: -len(_END_OF_IMAGE)] + bytes(8))
-    fragments = gdcm.SequenceOfFragments.New()
-    fragments.AddFragment(fragment)
-    element = gdcm.DataElement(gdcm.Tag(0x7FE0, 0x0010))
-    element.SetValue(fragments.__ref__())
-    image = gdcm.Image()
-    image.SetNumberOfDimensions(2)
-    image.SetDimensions((dataset.Columns, dataset.Rows, 1))
-    image.SetDataElement(element)
-    image.SetPhotometricInterpretation(
-        gdcm.PhotometricInterpretation(gdcm.PhotometricInterpretation.MONOCHROME2)
-    )
-    syntax = gdcm.TransferSyntax.GetTSType(str(dataset.file_meta.TransferSyntaxUID))
-    image.SetTransferSyntax(gdcm.TransferSyntax(syntax))
-    size = 1 if precision <= 8 else 2
-    image.SetPixelFormat(gdcm.PixelFormat(1, 8 * size, precision, precision - 1, 0))
-    text = image.GetBuffer()  # Bytes as surrogate-escaped text, or None.
-    pixels = b"" if text is None else text.encode("utf-8", "surrogateescape")
-    if len(pixels) != size * dataset.Rows * dataset.Columns:
-        raise ImageError("expected intact JPEG data, found data that is truncated or damaged")
-    return np.frombuffer(pixels, f"<u{size}").reshape(dataset.Rows, dataset.Columns)
 
 
 def _pixel_aspect(dataset: Dataset) -> float:

@@ -31,7 +31,9 @@ KEYWORDS = (
 )
 
 
-def to_grey(stored: np.ndarray, bits: int, dataset: Dataset) -> np.ndarray:
+def to_grey(
+    stored: np.ndarray, bits: int, dataset: Dataset, big_endian: bool = False
+) -> np.ndarray:
     """Maps stored values to grey.
 
     The values go through the modality LUT or rescale, then through the first VOI LUT or else the
@@ -45,6 +47,7 @@ def to_grey(stored: np.ndarray, bits: int, dataset: Dataset) -> np.ndarray:
       stored: integers [H, W], masked and signed as the header says.
       bits: bits of precision, at most 16.
       dataset: the header.
+      big_endian: the byte order of lookup tables that are given as bytes.
 
     Returns:
       uint8 [H, W].
@@ -59,7 +62,8 @@ def to_grey(stored: np.ndarray, bits: int, dataset: Dataset) -> np.ndarray:
         raise ImageError("expected an image, found pixel padding only")
     low, high = int(image.min()), int(image.max())
     values = np.arange(low, high + 1)
-    display = _display(values, bits, stored.dtype.kind == "i", dataset)  # 0 to 1 per value.
+    order = ">" if big_endian else "<"
+    display = _display(values, bits, stored.dtype.kind == "i", dataset, order)  # 0 to 1 per value.
     if dataset.PhotometricInterpretation == "MONOCHROME1":
         display = 1.0 - display
     table = np.rint(display * 255.0).astype(np.uint8)
@@ -87,12 +91,14 @@ def _padding(stored: np.ndarray, dataset: Dataset) -> np.ndarray | None:
     return padding if padding.any() else None
 
 
-def _display(values: np.ndarray, bits: int, signed: bool, dataset: Dataset) -> np.ndarray:
+def _display(
+    values: np.ndarray, bits: int, signed: bool, dataset: Dataset, order: str
+) -> np.ndarray:
     """Returns the grey from 0 to 1 of each stored value, before any inversion."""
-    modality_values, rescaled = _modality(values, signed, dataset)
+    modality_values, rescaled = _modality(values, signed, dataset, order)
     lut = dataset.get("VOILUTSequence")
     if lut:
-        table, first, depth = _lut(lut[0], dataset, signed)
+        table, first, depth = _lut(lut[0], order, signed)
         return _look_up(modality_values, table, first) / (2.0**depth - 1.0)
     center, width = _number(dataset, "WindowCenter"), _number(dataset, "WindowWidth")
     if center is not None and width is not None:
@@ -143,11 +149,13 @@ def window(values: np.ndarray, center: float, width: float, function: str) -> np
     )
 
 
-def _modality(values: np.ndarray, signed: bool, dataset: Dataset) -> tuple[np.ndarray, bool]:
+def _modality(
+    values: np.ndarray, signed: bool, dataset: Dataset, order: str
+) -> tuple[np.ndarray, bool]:
     """Returns the modality values (float64) and whether they differ from the stored ones."""
     sequence = dataset.get("ModalityLUTSequence")
     if sequence:
-        table, first, _ = _lut(sequence[0], dataset, signed)
+        table, first, _ = _lut(sequence[0], order, signed)
         return _look_up(values, table, first), True
     slope, intercept = _number(dataset, "RescaleSlope"), _number(dataset, "RescaleIntercept")
     slope = 1.0 if slope is None else slope
@@ -159,7 +167,7 @@ def _modality(values: np.ndarray, signed: bool, dataset: Dataset) -> tuple[np.nd
     return values * slope + intercept, (slope, intercept) != (1.0, 0.0)
 
 
-def _lut(item: Dataset, dataset: Dataset, signed: bool) -> tuple[np.ndarray, int, int]:
+def _lut(item: Dataset, order: str, signed: bool) -> tuple[np.ndarray, int, int]:
     """Returns a lookup table (float64), the first value that it maps, and its bits per entry."""
     descriptor, data = item.get("LUTDescriptor"), item.get("LUTData")
     if descriptor is None or len(descriptor) != 3 or data is None:
@@ -170,15 +178,14 @@ def _lut(item: Dataset, dataset: Dataset, signed: bool) -> tuple[np.ndarray, int
         first -= 1 << 16
     if not 8 <= depth <= 16:
         raise ImageError(f"expected a lookup table of 8 to 16 bits per entry, found {depth}")
-    little = dataset.original_encoding[1] is not False
     if isinstance(data, (bytes, bytearray)):
         raw = bytes(data)
     else:
         words = data if isinstance(data, (list, tuple, MultiValue)) else [data]
-        raw = np.asarray(words, "<u2" if little else ">u2").tobytes()
+        raw = np.asarray(words, f"{order}u2").tobytes()
     # Entries of 8 bits come in words of their own or two to a word.
     packed = depth == 8 and len(raw) - entries in (0, 1)
-    table = np.frombuffer(raw, np.uint8 if packed else ("<u2" if little else ">u2"))
+    table = np.frombuffer(raw, np.uint8 if packed else f"{order}u2")
     if table.size < entries:
         raise ImageError(
             f"expected a lookup table of {entries} entries, found {table.size} entries"
