@@ -1,4 +1,4 @@
-"""Trains one model across hospitals that label different findings, and compares it with theirs.
+r"""Trains one model across hospitals that label different findings, and compares it with theirs.
 
 Kulkarni, Kanhere, Yi, Parekh: "From Competition to Collaboration: Making Toy Datasets on Kaggle
 Clinically Useful for Chest X-Ray Diagnosis Using Federated Learning" (arXiv 2211.06212, 2022).
@@ -6,16 +6,26 @@ Every site trains on its own images; only the weights of the representation bloc
 sent back; each site keeps its task block. Without --site, two hospitals with phantom radiographs
 are made, one that labels lung opacities and one that labels pneumothoraces.
 
-  bazel run //experiments:cheXviz -- --output_dir=DIR \\
+  bazel run //experiments:cheXviz -- --output_dir=DIR \
       --site=rsna=rsna:PATH:"Lung Opacity" --site=siim=siim:PATH:Pneumothorax
 """
 
+# ruff: noqa: N999
+
+from __future__ import annotations
+
+from collections.abc import Sequence
 import pathlib
+from typing import TYPE_CHECKING
 
 from absl import flags
 
-from experiments import command_line
-from experiments import training_flags
+from experiments import command_line, training_flags
+from tffcxr.errors import InputError
+
+if TYPE_CHECKING:
+    from experiments import classification
+    from experiments.sites import ClientRecords, Site
 
 FLAGS = flags.FLAGS
 
@@ -54,16 +64,17 @@ training_flags.define(rounds=20, learning_rate=1e-3, batch_size=16)
 flags.adopt_module_key_flags(training_flags)
 
 _RECIPE = "cheXviz"
+# Name, loader and finding of the hospitals that are made when none is given.
+_PHANTOM_SITES = (
+    ("opacity", "rsna", "Lung Opacity"),
+    ("pneumothorax", "siim", "Pneumothorax"),
+)
 
 
 def main(unused_operands: list[str]) -> None:
     """Runs the recipe."""
-    training_flags.check_at_least(1, "rounds", "local_epochs", "batch_size", "image_size")
-    training_flags.check_at_least(1, "phantom_patients", "bootstrap", "clients_per_site")
-    training_flags.check_at_least(0, "head_rounds", "heatmaps")
-    from experiments import classification
-    from experiments import sites as sites_lib
-    from tffcxr.report import report
+    # What can be wrong is looked at in the order of what it costs: flags, folder, data, model.
+    _check_flags()
     from tffcxr.training.run_directory import RunDirectory
 
     output = pathlib.Path(FLAGS.output_dir)
@@ -73,59 +84,87 @@ def main(unused_operands: list[str]) -> None:
     if directory.is_complete:
         print(f"{output} is complete; its report is {output / 'report.html'}")
         return
-    clients = sites_lib.load_clients(
-        _sites(directory.path),
-        seed=FLAGS.seed,
-        partition_name=FLAGS.partition,
-        clients_per_site=FLAGS.clients_per_site,
-        alpha=FLAGS.alpha,
-    )
-    build_model = classification.model_builder(
-        FLAGS.model,
-        FLAGS.image_size,
-        len(clients.findings),
-        FLAGS.weights,
-        FLAGS.batch_norm,
-        FLAGS.seed,
-    )
-    study = classification.Study(
-        recipe=_RECIPE,
-        clients=clients,
-        model=FLAGS.model,
-        plan=training_flags.make_plan(build_model, classification.LOSS),
-        image_size=FLAGS.image_size,
-        fit=FLAGS.fit,
-        batch_size=FLAGS.batch_size,
-        augmentation=classification.AUGMENTATION if FLAGS.augment else None,
-        clients_per_round=FLAGS.clients_per_round,
-        baselines=classification.parse_baselines(FLAGS.baseline),
-        seed=FLAGS.seed,
-        executor=FLAGS.executor,
-        cache_dir=pathlib.Path(FLAGS.cache_dir) if FLAGS.cache_dir else directory.path / "cache",
-        max_rejected_fraction=FLAGS.max_rejected_fraction,
-        heatmaps=FLAGS.heatmaps,
-        replicates=FLAGS.bootstrap,
-        histograms=FLAGS.tensorboard_histograms,
-    )
+    study = _study(directory.path)
+    from experiments import classification
+    from tffcxr.report import report
+
     rows = classification.run(study, directory)
     print(report.format_table(rows))
     print(f"report: {output / 'report.html'}")
 
 
-def _sites(directory: pathlib.Path) -> list:
+def _check_flags() -> None:
+    training_flags.check()
+    training_flags.check_at_least(1, "image_size", "phantom_patients", "clients_per_site")
+    training_flags.check_at_least(1, "bootstrap")
+    training_flags.check_at_least(0, "heatmaps")
+    training_flags.parse_baselines(FLAGS.baseline)
+    if not 0 <= FLAGS.max_rejected_fraction <= 1:
+        raise InputError(
+            f"--max_rejected_fraction: expected 0 to 1, found {FLAGS.max_rejected_fraction}"
+        )
+    _given_sites()
+
+
+def _study(directory: pathlib.Path) -> classification.Study:
+    clients = _load_clients(_given_sites()) if FLAGS.site else None
+    from experiments import classification
+
+    build_model = classification.model_builder(
+        FLAGS.model,
+        FLAGS.image_size,
+        len(clients.findings) if clients else len(_PHANTOM_SITES),
+        FLAGS.weights,
+        FLAGS.batch_norm,
+        FLAGS.seed,
+    )
+    plan = training_flags.make_plan(build_model, classification.LOSS)
+    return classification.Study(
+        recipe=_RECIPE,
+        clients=clients or _load_clients(_make_phantoms(directory / "phantoms")),
+        model=FLAGS.model,
+        plan=plan,
+        image_size=FLAGS.image_size,
+        fit=FLAGS.fit,
+        batch_size=FLAGS.batch_size,
+        augmentation=classification.AUGMENTATION if FLAGS.augment else None,
+        clients_per_round=FLAGS.clients_per_round,
+        baselines=training_flags.parse_baselines(FLAGS.baseline),
+        seed=FLAGS.seed,
+        executor=FLAGS.executor,
+        cache_dir=pathlib.Path(FLAGS.cache_dir) if FLAGS.cache_dir else directory / "cache",
+        max_rejected_fraction=FLAGS.max_rejected_fraction,
+        heatmaps=FLAGS.heatmaps,
+        replicates=FLAGS.bootstrap,
+        histograms=FLAGS.tensorboard_histograms,
+    )
+
+
+def _given_sites() -> list[Site]:
     from experiments.sites import Site
 
-    if FLAGS.site:
-        return [Site.parse(text) for text in FLAGS.site]
+    return [Site.parse(text) for text in FLAGS.site]
+
+
+def _load_clients(sites: Sequence[Site]) -> ClientRecords:
+    from experiments import sites as sites_lib
+
+    return sites_lib.load_clients(
+        sites,
+        seed=FLAGS.seed,
+        partition_name=FLAGS.partition,
+        clients_per_site=FLAGS.clients_per_site,
+        alpha=FLAGS.alpha,
+    )
+
+
+def _make_phantoms(root: pathlib.Path) -> list[Site]:
+    from experiments.sites import Site
     from tffcxr.datasets import phantom
 
-    root = directory / "phantoms"
     phantom.write_rsna(root / "rsna", FLAGS.phantom_patients, FLAGS.seed)
     phantom.write_siim(root / "siim", FLAGS.phantom_patients, FLAGS.seed + 1)
-    return [
-        Site("opacity", "rsna", root / "rsna", "Lung Opacity"),
-        Site("pneumothorax", "siim", root / "siim", "Pneumothorax"),
-    ]
+    return [Site(name, loader, root / loader, finding) for name, loader, finding in _PHANTOM_SITES]
 
 
 if __name__ == "__main__":

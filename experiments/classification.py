@@ -1,24 +1,24 @@
 """A classification study from records to report; recipes differ in flags, not in these steps.
 
-    clients' records → shards → federated training, baselines → scores → tables, heat maps, report
+clients' records → shards → federated training, baselines → scores → tables, heat maps, report
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
 import dataclasses
 import pathlib
 from typing import Any, Literal
 
 import numpy as np
 
-from experiments import explanations
-from experiments import results
+from experiments import explanations, results
 from experiments.sites import ClientRecords
 from tffcxr import runtime
 from tffcxr.clients.augment import Augmentation
 from tffcxr.clients.client_data import ClientData
 from tffcxr.clients.sampling import Sampler, parse_clients_per_round
 from tffcxr.clients.shards import ShardSpec, ShardStore, prepare
-from tffcxr.errors import InputError
 from tffcxr.evaluation import tables
 from tffcxr.models import build as models
 from tffcxr.models import losses
@@ -32,7 +32,6 @@ from tffcxr.training.progress import Progress
 from tffcxr.training.run_directory import RunDirectory
 from tffcxr.training.tensorboard import TensorBoard, name_weights
 
-BASELINES = ("site", "pooled")
 LOSS = losses.batch_loss
 # A flip and a random affine map, as in the papers; the ranges are ours.
 AUGMENTATION = Augmentation(
@@ -54,7 +53,7 @@ class Study:
       batch_size: images per step.
       augmentation: of the training images, or None.
       clients_per_round: as the flag.
-      baselines: some of `BASELINES`.
+      baselines: some of "site" and "pooled".
       seed: of everything random.
       executor: "device" or "native".
       cache_dir: for the shards.
@@ -81,22 +80,6 @@ class Study:
     heatmaps: int
     replicates: int
     histograms: bool
-
-
-def parse_baselines(values: Sequence[str]) -> tuple[str, ...]:
-    """Reads `--baseline`.
-
-    Raises:
-      InputError: anything but site, pooled, both, or none alone.
-    """
-    if list(values) == ["none"]:
-        return ()
-    unknown = sorted(set(values) - set(BASELINES))
-    if unknown or not values:
-        raise InputError(
-            f"--baseline: expected site, pooled, both or none, found {','.join(values)!r}"
-        )
-    return tuple(name for name in BASELINES if name in values)
 
 
 def run(study: Study, directory: RunDirectory) -> list[dict[str, Any]]:

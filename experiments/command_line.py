@@ -1,16 +1,17 @@
 """How every program starts and ends: paths, flags, and errors in one line."""
 
 from collections.abc import Callable, Sequence
+import errno
 import os
 import sys
 from typing import NoReturn
 
-from absl import app
-from absl import flags
+from absl import app, flags
 
-from tffcxr.errors import InputError
+from tffcxr.errors import InputError, RunError
 
 _USAGE_STATUS = 2
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def run(main: Callable[[list[str]], None], operands: str = "") -> None:
@@ -19,7 +20,7 @@ def run(main: Callable[[list[str]], None], operands: str = "") -> None:
     Relative paths mean what they mean where the user stands, also under `bazel run`, which starts
     programs in a folder of its own. `main` gets what is not a flag; `operands` says what that may
     be, nothing by default. A bad flag or an `InputError` is printed as one line and ends
-    the program with status 2; Ctrl-C ends it with 130.
+    the program with status 2, a `RunError` or a full disk with 1; Ctrl-C ends it with 130.
     """
     if "BUILD_WORKING_DIRECTORY" in os.environ:
         os.chdir(os.environ["BUILD_WORKING_DIRECTORY"])
@@ -52,5 +53,11 @@ def _run_main(main: Callable[[list[str]], None], operands: list[str]) -> None:
         main(operands)
     except InputError as error:
         fail(str(error))
+    except RunError as error:
+        fail(str(error), 1)
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        fail(f"{error.strerror}: {error.filename}; free some space and start again", 1)
     except KeyboardInterrupt:
         fail("interrupted; the same command goes on from the last finished round", 130)

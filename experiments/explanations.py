@@ -78,9 +78,7 @@ def _explain(
             client = task.test.clients[case]
             model.keras.set_weights(trained[other.training][client])
             image = picture[None].astype(np.float32) / 255.0
-            maps.append(
-                gradcam.grad_cam(model.keras, model.gradcam_layer, image, task.column)[0]
-            )
+            maps.append(gradcam.grad_cam(model.keras, model.gradcam_layer, image, task.column)[0])
         heats[other.training] = np.stack(maps)
     rows = []
     for place, case in enumerate(cases):
@@ -93,7 +91,9 @@ def _explain(
         arrays: dict[str, np.ndarray] = {"image": pictures[place][..., 0]}
         arrays.update({f"heat_{name}": maps[place] for name, maps in heats.items()})
         arrays.update({name: region for name, region in regions.items() if region is not None})
-        write_atomically(directory / file, lambda opened, a=arrays: np.savez_compressed(opened, **a))
+        write_atomically(
+            directory / file, lambda opened, a=arrays: np.savez_compressed(opened, **a)
+        )
         for other in others:
             heat = heats[other.training][place]
             rows.append(

@@ -1,5 +1,7 @@
 """From trained weights to scores, predictions, the rows of `metrics.json` and model files."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 import dataclasses
 import os
@@ -50,7 +52,7 @@ class TaskScores:
         return {"validation": self.validation, "test": self.test}[name]
 
 
-def score_all(study: "Study", data: ClientData, model: Any, trained: Trained) -> list[TaskScores]:
+def score_all(study: Study, data: ClientData, model: Any, trained: Trained) -> list[TaskScores]:
     """Scores the validation and test images of every site with every model."""
     scorer = Scorer(model, data)
     found = []
@@ -72,9 +74,7 @@ def score_all(study: "Study", data: ClientData, model: Any, trained: Trained) ->
             )
             task = task_name(study.clients, site)
             found.append(
-                TaskScores(
-                    task, site, training, column, validation, by_split["test"], threshold
-                )
+                TaskScores(task, site, training, column, validation, by_split["test"], threshold)
             )
     return found
 
@@ -108,7 +108,7 @@ def write_predictions(directory: pathlib.Path, scores: Sequence[TaskScores]) -> 
     write_text(directory / "predictions.csv", text)
 
 
-def metric_rows(study: "Study", scores: Sequence[TaskScores]) -> list[dict[str, Any]]:
+def metric_rows(study: Study, scores: Sequence[TaskScores]) -> list[dict[str, Any]]:
     """The rows of `metrics.json`, on test images.
 
     The federated model is compared with the site's own model, or with the pooled one if no site
@@ -117,10 +117,9 @@ def metric_rows(study: "Study", scores: Sequence[TaskScores]) -> list[dict[str, 
     by_key = {(task.training, task.task): task for task in scores}
     rows = []
     for task in scores:
-        test, baseline = task.test, None
+        test, reference = task.test, None
         if task.training == "federated":
             reference = by_key.get(("site", task.task)) or by_key.get(("pooled", task.task))
-            baseline = reference.test.scores[:, task.column] if reference else None
         rows.append(
             tables.result_row(
                 task.task,
@@ -130,7 +129,8 @@ def metric_rows(study: "Study", scores: Sequence[TaskScores]) -> list[dict[str, 
                 test.labels[:, task.column],
                 test.scores[:, task.column],
                 task.threshold,
-                baseline_scores=baseline,
+                baseline_scores=reference.test.scores[:, task.column] if reference else None,
+                baseline=reference.training if reference else "none",
                 groups=_patients(study.clients, test),
                 replicates=study.replicates,
                 seed=study.seed,
@@ -152,7 +152,7 @@ def _patients(clients: ClientRecords, images: Scores) -> np.ndarray:
 
 def save_models(
     directory: pathlib.Path,
-    study: "Study",
+    study: Study,
     model: Any,
     trained: Trained,
     store: ShardStore,

@@ -9,9 +9,8 @@ import pandas as pd
 
 from tffcxr.clients import partition
 from tffcxr.datasets import findings as finding_names
-from tffcxr.datasets import loaders
+from tffcxr.datasets import loaders, splits
 from tffcxr.datasets import records as records_lib
-from tffcxr.datasets import splits
 from tffcxr.errors import InputError
 
 FRACTIONS = {"train": 0.7, "validation": 0.1, "test": 0.2}
@@ -101,9 +100,7 @@ def load_clients(
     tables, finding_of = {}, {}
     for site in sites:
         table = loaders.load_records(site.loader, site.path, site.name)
-        finding = finding_names.find(
-            site.finding, records_lib.findings(table), f"site {site.name}"
-        )
+        finding = finding_names.find(site.finding, records_lib.findings(table), f"site {site.name}")
         tables[site.name] = _one_finding(table, finding, site)
         finding_of[site.name] = finding
     tables = _separate(sites, tables, finding_of, seed)
@@ -187,9 +184,7 @@ def _cut(
     """Cuts a site into clients, its splits each by itself so that every client has all of them."""
     if name == "none":
         if clients != 1:
-            raise InputError(
-                f"--clients_per_site={clients} needs a --partition other than 'none'"
-            )
+            raise InputError(f"--clients_per_site={clients} needs a --partition other than 'none'")
         return {site: table}
     parts: dict[str, list[pd.DataFrame]] = {}
     for split, images in table.groupby("split", sort=True):

@@ -1,6 +1,6 @@
 """The flags of a federated training that every recipe has, and the plan that they make."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 import importlib.metadata
 import pathlib
 import platform
@@ -13,6 +13,7 @@ from tffcxr.errors import InputError
 
 FLAGS = flags.FLAGS
 
+BASELINES = ("site", "pooled")
 AGGREGATORS = ("mean", "robust", "compression", "secure", "dp")
 
 
@@ -82,7 +83,9 @@ def define(*, rounds: int, learning_rate: float, batch_size: int, local_epochs: 
 
 
 # Flags that change nothing about the results.
-_UNRECORDED = frozenset({"executor", "output_dir", "flagfile", "tensorboard_histograms"})
+_UNRECORDED = frozenset(
+    {"executor", "output_dir", "cache_dir", "flagfile", "tensorboard_histograms"}
+)
 
 _PACKAGES = ("tensorflow", "tensorflow-federated", "keras-cv", "numpy", "scikit-learn")
 
@@ -111,20 +114,12 @@ def make_plan(build_model: Callable[[Literal[None, "representation"]], Any], los
     Raises:
       InputError: a flag is out of range.
     """
-    from tffcxr.learning.schedules import Schedule
     from tffcxr.training.plan import Plan, Stage
 
+    head, schedule = _schedules()
     stages = []
     if FLAGS.head_rounds:
-        head_rate = Schedule("constant", FLAGS.head_learning_rate, FLAGS.head_rounds)
-        stages.append(Stage("head", FLAGS.head_rounds, head_rate, "representation"))
-    schedule = Schedule(
-        FLAGS.schedule,
-        FLAGS.learning_rate,
-        FLAGS.rounds,
-        factor=FLAGS.plateau_factor,
-        patience=FLAGS.plateau_patience,
-    )
+        stages.append(Stage("head", FLAGS.head_rounds, head, "representation"))
     stages.append(Stage("all", FLAGS.rounds, schedule))
     return Plan(
         build_model=build_model,
@@ -144,6 +139,36 @@ def make_plan(build_model: Callable[[Literal[None, "representation"]], Any], los
     )
 
 
+def check() -> None:
+    """Checks what can be checked before TensorFlow is imported, which takes seconds.
+
+    Raises:
+      InputError: a flag is out of range.
+    """
+    from tffcxr.clients import sampling
+
+    check_at_least(1, "rounds", "local_epochs", "batch_size")
+    check_at_least(0, "head_rounds", "seed", "dp_noise_multiplier")
+    sampling.parse_clients_per_round(FLAGS.clients_per_round)
+    _schedules()
+    _check_aggregator()
+
+
+def parse_baselines(values: Sequence[str]) -> tuple[str, ...]:
+    """Reads `--baseline`.
+
+    Raises:
+      InputError: anything but site, pooled, both, or none alone.
+    """
+    if list(values) == ["none"]:
+        return ()
+    if not values or not set(values) <= set(BASELINES):
+        raise InputError(
+            f"--baseline: expected site, pooled, both or none, found {','.join(values)!r}"
+        )
+    return tuple(name for name in BASELINES if name in values)
+
+
 def check_at_least(minimum: int, *names: str) -> None:
     """Raises InputError if one of the named flags is less than `minimum`."""
     for name in names:
@@ -151,7 +176,23 @@ def check_at_least(minimum: int, *names: str) -> None:
             raise InputError(f"--{name}: expected at least {minimum}, found {FLAGS[name].value}")
 
 
-def _aggregator() -> Any:
+def _schedules() -> tuple[Any, Any]:
+    """The learning rates of the head's rounds and of the others."""
+    from tffcxr.learning.schedules import Schedule
+
+    return (
+        Schedule("constant", FLAGS.head_learning_rate, FLAGS.head_rounds),
+        Schedule(
+            FLAGS.schedule,
+            FLAGS.learning_rate,
+            FLAGS.rounds,
+            factor=FLAGS.plateau_factor,
+            patience=FLAGS.plateau_patience,
+        ),
+    )
+
+
+def _check_aggregator() -> None:
     if FLAGS.aggregator == "dp" and FLAGS.dp_noise_multiplier <= 0:
         raise InputError(
             "--aggregator=dp: expected --dp_noise_multiplier above 0, "
@@ -161,6 +202,11 @@ def _aggregator() -> Any:
         raise InputError(
             f"--dp_noise_multiplier goes with --aggregator=dp, found {FLAGS.aggregator}"
         )
+    if FLAGS.aggregator == "dp":
+        _dp_clients()
+
+
+def _aggregator() -> Any:
     if FLAGS.aggregator == "mean":
         return None
     import tensorflow_federated as tff

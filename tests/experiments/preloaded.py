@@ -1,0 +1,11 @@
+"""What the server process of `programs` imports before it forks: all that takes time."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import tensorflow as tf  # noqa: F401
+import tensorflow_federated as tff  # noqa: F401
+
+from experiments import classification  # noqa: F401
+from tffcxr.report import report  # noqa: F401
