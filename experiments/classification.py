@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 import dataclasses
 import pathlib
+import shlex
 from typing import Any, Literal
 
 import numpy as np
@@ -111,8 +112,12 @@ def run(study: Study, directory: RunDirectory) -> list[dict[str, Any]]:
     rows = results.metric_rows(study, scores)
     explanations.write(directory.path, study, model, trained, scores)
     tables.write_metrics(directory.path, study.recipe, rows)
-    report.write_report(directory.path)
+    report.write_report(directory.path, _predict_command(directory.path))
     return rows
+
+
+def _predict_command(directory: pathlib.Path) -> str:
+    return f"bazel run //experiments:predict -- --model={shlex.quote(str(directory))} IMAGE.dcm"
 
 
 def _describe_sites(study: Study, store: ShardStore) -> list[dict[str, Any]]:

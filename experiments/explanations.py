@@ -1,5 +1,8 @@
 """Heat maps of true positives: the federated model beside its baseline, and where they look."""
 
+from __future__ import annotations
+
+import functools
 import pathlib
 import re
 from typing import TYPE_CHECKING, Any
@@ -91,9 +94,7 @@ def _explain(
         arrays: dict[str, np.ndarray] = {"image": pictures[place][..., 0]}
         arrays.update({f"heat_{name}": maps[place] for name, maps in heats.items()})
         arrays.update({name: region for name, region in regions.items() if region is not None})
-        write_atomically(
-            directory / file, lambda opened, a=arrays: np.savez_compressed(opened, **a)
-        )
+        write_atomically(directory / file, functools.partial(np.savez_compressed, **arrays))
         for other in others:
             heat = heats[other.training][place]
             rows.append(

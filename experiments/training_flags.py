@@ -1,5 +1,7 @@
 """The flags of a federated training that every recipe has, and the plan that they make."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 import importlib.metadata
 import pathlib
