@@ -22,7 +22,7 @@ def _read(tmp_path, data, columns=("a", "b")):
         "\ufeffa,b\r\n1,x\r\n2,\r\n",
         'a,b\n"1","x"\n2\n',
         "a,b,\n1,x,\n2,,\n",
-        "a,b\n1,x,extra\n2,,\n",
+        "a,b\n1,x,\n2,,\n",
     ],
 )
 def test_spellings_of_one_table(tmp_path, data):
@@ -42,6 +42,8 @@ def test_values_stay_text(tmp_path):
     [
         ("", "expected a CSV file, found: No columns"),
         ("a,b\n", "at least one row, found none"),
+        ("a,b\n1,x,extra\n2,,\n", "rows as long as the header, found longer ones"),
+        ("a,b\n1,x\n2,y,extra\n", "expected a CSV file, found"),
         ("a,c\n1,2\n", "expected the column 'b', found 'a', 'c'"),
         (b"\xff\xfe\x00a", "expected a CSV file, found"),
         ('a,b\n"1,2\n', "expected a CSV file, found"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 import os
 import pathlib
+import warnings
 
 import pandas as pd
 
@@ -53,10 +54,17 @@ def read_csv(path: pathlib.Path, columns: Sequence[str], source: str) -> pd.Data
       InputError: there is no such file, it is no CSV file, it has no rows or lacks a column.
     """
     try:
-        # Without index_col=False, rows that are longer than the header would shift every column.
-        df = pd.read_csv(
-            path, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig"
-        )
+        with warnings.catch_warnings():
+            # Without index_col=False, rows that are longer than the header would shift every
+            # column; with it, pandas cuts them and only warns.
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            df = pd.read_csv(
+                path, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig"
+            )
+    except pd.errors.ParserWarning:
+        raise InputError(
+            f"{source}: {path}: expected rows as long as the header, found longer ones"
+        ) from None
     except (ValueError, OSError) as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else str(error)
         raise InputError(
