@@ -34,10 +34,10 @@ COLUMNS = (
 
 def write(
     directory: pathlib.Path,
-    study: "Study",
+    study: Study,
     model: Any,
     trained: Trained,
-    scores: "Sequence[TaskScores]",
+    scores: Sequence[TaskScores],
 ) -> None:
     """Writes `explanations.csv` and the arrays behind it for some test images of every finding.
 
@@ -55,7 +55,7 @@ def write(
     write_text(directory / "explanations.csv", text)
 
 
-def _true_positives(study: "Study", task: TaskScores) -> list[int]:
+def _true_positives(study: Study, task: TaskScores) -> list[int]:
     """Positions in `task.test` of true positives, annotated ones and high scores first."""
     labels = task.test.labels[:, task.column]
     scores = task.test.scores[:, task.column]
@@ -66,11 +66,11 @@ def _true_positives(study: "Study", task: TaskScores) -> list[int]:
 
 def _explain(
     directory: pathlib.Path,
-    study: "Study",
+    study: Study,
     model: Any,
     trained: Trained,
     task: TaskScores,
-    others: "Sequence[TaskScores]",
+    others: Sequence[TaskScores],
     cases: list[int],
 ) -> list[dict[str, Any]]:
     pictures = np.stack([_picture(study, _record(study, task, case)) for case in cases])
@@ -111,17 +111,17 @@ def _explain(
     return rows
 
 
-def _record(study: "Study", task: TaskScores, position: int) -> "Mapping[str, Any]":
+def _record(study: Study, task: TaskScores, position: int) -> Mapping[str, Any]:
     table = study.clients.records[task.test.clients[position]]
     return table.iloc[int(task.test.rows[position])]
 
 
-def _picture(study: "Study", record: "Mapping[str, Any]") -> np.ndarray:
+def _picture(study: Study, record: Mapping[str, Any]) -> np.ndarray:
     pixels = image_files.read_image(record["image"])
     return image_files.fit_to_square(pixels, study.image_size, fit=study.fit)
 
 
-def _region(study: "Study", annotation: Any) -> np.ndarray | None:
+def _region(study: Study, annotation: Any) -> np.ndarray | None:
     if annotation is None:
         return None
     mask = annotation.to_array()
