@@ -14,10 +14,10 @@ import pandas as pd
 from tffcxr.clients import decoding
 from tffcxr.clients.shard_store import FORMAT_VERSION, ShardSpec
 from tffcxr.datasets import annotations as regions
-from tffcxr.datasets import bitmap, dicom, grey, images
+from tffcxr.datasets import bitmap, dicom, dicom_codecs, grey, images
 
 # Everything of this project that turns a file into pixels.
-CODE = (bitmap, decoding, dicom, grey, images, regions)
+CODE = (bitmap, decoding, dicom, dicom_codecs, grey, images, regions)
 
 
 def fingerprint(records_by_client: Mapping[str, pd.DataFrame], spec: ShardSpec) -> str:

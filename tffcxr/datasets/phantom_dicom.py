@@ -10,6 +10,7 @@ from __future__ import annotations
 import pathlib
 
 import numpy as np
+import pydicom
 from pydicom import dataset, uid
 
 from tffcxr.datasets import phantom_radiograph as radiograph
@@ -67,7 +68,11 @@ def write(
     file.ImageComments = "Synthetic phantom radiograph, not a patient"
     file.PixelSpacing = [round(phantom.spacing, 4)] * 2
     _set_pixels(file, phantom, rng)
-    file.save_as(path, enforce_file_format=True)
+    if int(pydicom.__version__.split(".")[0]) >= 3:
+        file.save_as(path, enforce_file_format=True)
+    else:  # the newest pydicom for Python 3.9
+        file.is_little_endian, file.is_implicit_VR = True, False
+        file.save_as(path, write_like_original=False)
 
 
 def _meta(instance: str) -> dataset.FileMetaDataset:
