@@ -147,9 +147,9 @@ def _train_federated(
     )
     training = FederatedTraining(study.plan, data, sampler, study.clients.findings)
 
-    def weights_of(state: Any) -> Mapping[str, np.ndarray]:
+    def weights_of(state: Any, round_number: int) -> Mapping[str, np.ndarray]:
         names = [w.name for w in study.plan.build_model(None).keras.weights]
-        first, weights = next(iter(training.client_weights(state).items()))
+        first, weights = next(iter(training.client_weights(state, round_number).items()))
         return name_weights([f"{first}/{name}" for name in names], weights)
 
     journal = loop.Journal(
@@ -165,7 +165,7 @@ def _train_federated(
         ),
     )
     state = loop.run(training, study.plan, study.clients.findings, journal)
-    return training.client_weights(state)
+    return training.client_weights(state, study.plan.rounds)
 
 
 def _train_baseline(

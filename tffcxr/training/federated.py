@@ -91,11 +91,11 @@ class FederatedTraining:
         state = collections.OrderedDict(server=server, clients=clients)
         return state, self._result(state, stage_process, results, metrics)
 
-    def client_weights(self, state: Any) -> dict[str, list[np.ndarray]]:
-        """The final model of every client, each in the order of `model.weights`."""
-        last = self._process(self._plan.stages[-1])
+    def client_weights(self, state: Any, round_number: int) -> dict[str, list[np.ndarray]]:
+        """Every client's model after a round, each in the order of `model.weights`."""
+        _, stage = self._plan.stage_of(round_number)
         return {
-            client: last.model_weights(state["server"], private)
+            client: self._process(stage).model_weights(state["server"], private)
             for client, private in state["clients"].items()
         }
 

@@ -22,13 +22,13 @@ class TensorBoard:
 
     Args:
       folder: of this training's event files.
-      weights_of: `(state) -> {name: array}` for histograms, or None for none.
+      weights_of: `(state, round) -> {name: array}` for histograms, or None for none.
     """
 
     def __init__(
         self,
         folder: pathlib.Path,
-        weights_of: Callable[[Any], Mapping[str, np.ndarray]] | None = None,
+        weights_of: Callable[[Any, int], Mapping[str, np.ndarray]] | None = None,
     ):
         self._writer = tf.summary.create_file_writer(str(folder))
         self._weights_of = weights_of
@@ -50,7 +50,7 @@ class TensorBoard:
                 if not math.isnan(value):
                     tf.summary.scalar(name, value)
             if self._weights_of:
-                for name, array in self._weights_of(state).items():
+                for name, array in self._weights_of(state, step).items():
                     tf.summary.histogram(name, array)
         self._writer.flush()
 
