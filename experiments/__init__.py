@@ -1,0 +1,1 @@
+"""The programs: one per recipe, and those that prepare, predict and measure."""

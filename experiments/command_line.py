@@ -1,5 +1,7 @@
 """How every program starts and ends: paths, flags, and errors in one line."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 import errno
 import os
@@ -28,7 +30,7 @@ def run(main: Callable[[list[str]], None], operands: str = "") -> None:
     # Not `app.run`: Keras layers fail where TensorFlow is first imported inside of it (with
     # TensorFlow 2.14), and importing it before would make --help slow.
     app.define_help_flags()
-    sys.exit(_run_main(main, _parse(sys.argv, operands)[1:]))
+    _run_main(main, _parse(sys.argv, operands)[1:])
 
 
 def fail(message: str, status: int = _USAGE_STATUS) -> NoReturn:

@@ -171,7 +171,8 @@ def save_models(
         for client, weights in by_client.items():
             model.keras.set_weights(weights)
             _save_weights(model.keras, folder / f"{training}_{client}.h5")
-    heads, trunks, columns = {}, {}, {}
+    heads, trunks = {}, {}
+    columns: dict[str, str] = {}
     for site, finding in study.clients.finding_of.items():
         columns.setdefault(finding, site)
         members = study.clients.clients_of(site)

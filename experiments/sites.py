@@ -1,5 +1,7 @@
 """From `--site` flags to every client's records: load, keep one finding, split, partition."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 import dataclasses
 import logging
@@ -27,7 +29,7 @@ class Site:
     finding: str
 
     @classmethod
-    def parse(cls, text: str) -> "Site":
+    def parse(cls, text: str) -> Site:
         """Reads NAME=LOADER:PATH:FINDING.
 
         Raises:

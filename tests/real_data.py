@@ -18,5 +18,7 @@ def real_data(name: str) -> pathlib.Path:
     root = pathlib.Path(os.environ.get("TFFCXR_DATA", _REPOSITORY.parent / "shared" / "data"))
     folder = root / name
     if not folder.is_dir():
-        pytest.skip(f"real data not found: {folder} (set TFFCXR_DATA to the folder that holds {name}/)")
+        pytest.skip(
+            f"real data not found: {folder} (set TFFCXR_DATA to the folder that holds {name}/)"
+        )
     return folder

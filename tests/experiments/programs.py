@@ -10,11 +10,12 @@ from collections.abc import Sequence
 import dataclasses
 import importlib
 import multiprocessing
-import multiprocessing.process
 import os
 import pathlib
 import sys
 import tempfile
+
+import psutil
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 TESTDATA = REPOSITORY / "testdata"
@@ -58,10 +59,12 @@ class Program:
         """Ends it with SIGKILL."""
         self._process.kill()
 
-    @property
-    def is_running(self) -> bool:
-        """Whether it has not ended yet."""
-        return self._process.is_alive()
+    def children(self) -> list[psutil.Process]:
+        """The processes that it has started and that run now."""
+        try:
+            return psutil.Process(self._process.pid).children(recursive=True)
+        except psutil.NoSuchProcess:
+            return []
 
     def wait(self) -> Ended:
         """Waits for its end."""

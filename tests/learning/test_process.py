@@ -24,7 +24,10 @@ def _flat(state):
 
 def _scalar_round(targets_by_client, rounds=1, **options):
     federated = tiny.scalar_process(**options)
-    state, clients = federated.initialize(), [federated.initialize_client()] * len(targets_by_client)
+    state, clients = (
+        federated.initialize(),
+        [federated.initialize_client()] * len(targets_by_client),
+    )
     history = []
     for _ in range(rounds):
         state, _, metrics, _ = federated.next(
@@ -128,7 +131,7 @@ def test_one_client_that_shares_everything_trains_like_keras(name, keras_optimiz
     model.fit(data.map(lambda batch: (batch["images"], batch["labels"])), shuffle=False, verbose=0)
     trained = federated.model_weights(state, clients[0])
     start = tiny.initial_image_weights()
-    for ours, keras, before in zip(trained, model.get_weights(), start, strict=True):
+    for ours, keras, before in zip(trained, model.get_weights(), start):
         np.testing.assert_allclose(ours, keras, rtol=1e-4, atol=2e-6)
         assert not np.allclose(ours, before)
 
@@ -136,7 +139,9 @@ def test_one_client_that_shares_everything_trains_like_keras(name, keras_optimiz
 def test_the_order_of_clients_changes_nothing():
     federated = tiny.image_process()
     private = federated.initialize_client()
-    clients = [tiny.client(private, tiny.pictures(seed, images=4 * (seed + 1))) for seed in range(3)]
+    clients = [
+        tiny.client(private, tiny.pictures(seed, images=4 * (seed + 1))) for seed in range(3)
+    ]
     forward = federated.next(federated.initialize(), clients)
     backward = federated.next(federated.initialize(), clients[::-1])
     np.testing.assert_allclose(_flat(forward[0]), _flat(backward[0]), rtol=1e-6, atol=1e-7)
@@ -287,7 +292,7 @@ def test_weights_go_into_states_and_come_out_again():
     federated = tiny.image_process()
     weights = [np.full_like(w, i) for i, w in enumerate(tiny.initial_image_weights())]
     state, private = federated.with_model_weights(federated.initialize(), weights)
-    for ours, expected in zip(federated.model_weights(state, private), weights, strict=True):
+    for ours, expected in zip(federated.model_weights(state, private), weights):
         np.testing.assert_array_equal(ours, expected)
 
 

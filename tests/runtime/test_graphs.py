@@ -12,6 +12,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from tests.runtime.executors import contexts, run, run_both
+from tffcxr.runtime import graphs
 
 
 class Point(NamedTuple):
@@ -19,10 +20,7 @@ class Point(NamedTuple):
     y: np.ndarray
 
 
-@attrs.define
-class Box:
-    width: np.ndarray
-    height: np.ndarray
+Box = attrs.make_class("Box", ["width", "height"])
 
 
 @pytest.mark.parametrize(
@@ -209,13 +207,13 @@ def test_a_sequence_of_another_type_is_refused():
 
 
 def test_each_graph_is_built_once():
-    context = contexts()["device"]
-    functions = context._functions
+    def block():
+        comp = tff.tensorflow.computation(lambda x: x - 7.0, np.float32)
+        return comp.to_building_block()
 
-    def make():
-        return tff.tensorflow.computation(lambda x: x - 7.0, np.float32)
-
-    assert run(context, make(), 8.0) == 1.0
-    built = len(functions._by_content)
-    assert run(context, make(), 9.0) == 2.0
-    assert len(functions._by_content) == built
+    functions = graphs.GraphFunctions()
+    first, second = block(), block()
+    function = functions.get(first)
+    assert functions.get(first) is function
+    assert functions.get(second) is function
+    assert function(tf.constant(8.0)) == 1.0

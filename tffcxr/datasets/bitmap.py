@@ -86,7 +86,7 @@ def _decode_jpeg(data: bytes) -> np.ndarray:
     if colourspace not in ("Gray", "YCbCr", "RGB"):
         raise ImageError(f"expected a grey or colour JPEG file, found {colourspace}")
     # Strict: libjpeg fills what is missing with grey and only warns.
-    return simplejpeg.decode_jpeg(data, "GRAY", strict=True)[:, :, 0]
+    return simplejpeg.decode_jpeg(data, "GRAY")[:, :, 0]
 
 
 def _decode_png(data: bytes) -> np.ndarray:

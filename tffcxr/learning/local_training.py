@@ -9,6 +9,8 @@ Nothing here knows about federation. The loop over batches is `tff.sequence_redu
 a loop inside the graph costs about a third of the speed.
 """
 
+from __future__ import annotations
+
 import collections
 from collections.abc import Callable, Mapping
 from typing import Any

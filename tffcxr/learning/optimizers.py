@@ -5,6 +5,8 @@ weighted mean of the clients' updates is a pseudo-gradient, and plain averaging 
 al. 2017) is gradient descent on it with a learning rate of one.
 """
 
+from __future__ import annotations
+
 from typing import Any
 
 import tensorflow as tf

@@ -11,7 +11,9 @@ Every weight of a model belongs to exactly one group:
     private_other       batch-norm moving averages        never
 """
 
-from collections.abc import Iterable, Sequence
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
 import dataclasses
 import enum
 
@@ -55,7 +57,7 @@ class WeightPartition:
     weights: tuple[Weight, ...]
 
     @classmethod
-    def of(cls, model: tf.keras.Model, private_layers: Iterable[str]) -> "WeightPartition":
+    def of(cls, model: tf.keras.Model, private_layers: Iterable[str]) -> WeightPartition:
         """Partitions a model's weights by layer.
 
         Args:
@@ -88,7 +90,7 @@ class WeightPartition:
         """Picks one group's entries out of `values`, which follow `model.weights`."""
         return tuple(values[i] for i in self.indices(group))
 
-    def merge(self, groups: dict[Group, Sequence]) -> list:
+    def merge(self, groups: Mapping[Group, Sequence]) -> list:
         """Puts the entries of all groups back into the order of `model.weights`."""
         merged: list = [None] * len(self.weights)
         for group in Group:

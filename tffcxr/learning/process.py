@@ -11,6 +11,8 @@ representation block alone. One round:
          └── server optimizer ◄── aggregator ◄── update ───────┘
 """
 
+from __future__ import annotations
+
 import collections
 from collections.abc import Sequence
 import dataclasses

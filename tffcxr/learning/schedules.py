@@ -1,5 +1,7 @@
 """Learning rates by round, computed by the coordinator and broadcast with the weights."""
 
+from __future__ import annotations
+
 import dataclasses
 import math
 

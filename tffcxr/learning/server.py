@@ -1,15 +1,17 @@
-"""The coordinator's half of a round: aggregate the updates, move the shared weights, sum metrics."""
+"""The coordinator's half of a round: aggregate updates, move the shared weights, sum metrics."""
+
+from __future__ import annotations
 
 import collections
-from typing import Any, NamedTuple
+from typing import NamedTuple, Union
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
-AggregationFactory = (
-    tff.aggregators.WeightedAggregationFactory | tff.aggregators.UnweightedAggregationFactory
-)
+AggregationFactory = Union[
+    tff.aggregators.WeightedAggregationFactory, tff.aggregators.UnweightedAggregationFactory
+]
 
 
 class Averaging(NamedTuple):
@@ -144,10 +146,8 @@ def build_server_step(
     def initialize_optimizer():
         return optimizer.initialize(specs)
 
-    @tff.tensorflow.computation(
-        initialize_optimizer.type_signature.result, weights_type, mean_type
-    )
-    def apply_update(state: Any, weights: Any, mean: Any):
+    @tff.tensorflow.computation(initialize_optimizer.type_signature.result, weights_type, mean_type)
+    def apply_update(state, weights, mean):
         gradient = tuple(-update for update in mean["trainable"])
         state, trainable = optimizer.next(state, tuple(weights["trainable"]), gradient)
         statistics = tuple(w + u for w, u in zip(weights["statistics"], mean["statistics"]))

@@ -6,6 +6,8 @@ whole program, so that models built before no longer run. So models are built an
 and only the finished graph is brought into TFF's.
 """
 
+from __future__ import annotations
+
 from typing import Any
 
 import tensorflow as tf
@@ -54,6 +56,6 @@ def call_in_graph(function: Any, *arguments: Any) -> Any:
 
 def _placeholders_in_use(graph: tf.Graph) -> set[str]:
     """Names of the inputs that something reads; TensorFlow refuses to map the others."""
-    return {
-        tensor.name for op in graph.get_operations() for tensor in op.inputs
-    } | {tensor.name for tensor in graph.outputs}
+    return {tensor.name for op in graph.get_operations() for tensor in op.inputs} | {
+        tensor.name for tensor in graph.outputs
+    }

@@ -26,6 +26,12 @@ from tffcxr.runtime import compiling, graphs, interpreter, placed, values
 
 _logger = logging.getLogger(__name__)
 
+# What was compiled and built for one context serves all.
+_compiler: compiler_pipeline.CompilerPipeline = compiler_pipeline.CompilerPipeline(
+    compiling.compile_for_device
+)
+_functions = graphs.GraphFunctions()
+
 
 class DeviceContext(tff.framework.SyncContext):
     """A TFF execution context on TensorFlow devices of this process.
@@ -40,8 +46,6 @@ class DeviceContext(tff.framework.SyncContext):
     def __init__(self, workers: Sequence[str], default_clients: int = 0) -> None:
         self.workers = tuple(workers)
         self._default_clients = default_clients
-        self._compiler = compiler_pipeline.CompilerPipeline(compiling.compile_for_device)
-        self._functions = graphs.GraphFunctions()
 
     def invoke(self, comp: Any, arg: Any) -> Any:
         """Runs `comp` on `arg`.
@@ -53,7 +57,7 @@ class DeviceContext(tff.framework.SyncContext):
           NotImplementedError: `comp` holds something that TFF's native form has not.
         """
         result_type = comp.type_signature.result  # Compiling loses its Python containers.
-        compiled = self._compiler.compile(comp)
+        compiled = _compiler.compile(comp)
         parameter_type = compiled.type_signature.parameter
         clients = self._default_clients
         if arg is not None:
@@ -62,7 +66,7 @@ class DeviceContext(tff.framework.SyncContext):
         federation = placed.Federation(clients, self.workers)
         with tf.device(self.workers[0]):
             argument = None if arg is None else values.ingest(arg, parameter_type)
-            run = interpreter.Interpreter(self._functions, federation)
+            run = interpreter.Interpreter(_functions, federation)
             result = run.evaluate(compiled, {})(argument)
             del argument
             requested = values.request(result, result_type, federation)

@@ -100,14 +100,14 @@ class Worker:
             f"--worker={pathlib.Path(tff.__file__).parent / 'data' / 'worker_binary'}",
             f"--max_concurrent_computation_calls={max_concurrent_calls}",
         ]
-        with self.log_file.open("ab") as log:
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # A Ctrl-C at the terminal is not for the worker.
-            )
+        self._log = self.log_file.open("a+b")  # The launcher removes a log in its own folder.
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # A Ctrl-C at the terminal is not for the worker.
+        )
         self._channel: grpc.Channel | None = None
         atexit.register(self.stop)
         deadline = time.monotonic() + _START_SECONDS
@@ -132,10 +132,15 @@ class Worker:
                 )
             raise RuntimeError(f"TFF's native worker did not start: {log}")
 
+    @property
+    def launcher_pid(self) -> int:
+        """The process whose child `worker_binary` is."""
+        return self._process.pid
+
     def log_tail(self) -> str:
         """The last lines of the worker's output, on one line."""
-        text = self.log_file.read_text(encoding="utf-8", errors="replace")
-        return "; ".join(text.splitlines()[-5:])
+        self._log.seek(0)
+        return "; ".join(self._log.read().decode(errors="replace").splitlines()[-5:])
 
     def has_ended(self, within: float = 0.0) -> bool:
         """Whether the worker has ended, waiting up to `within` seconds for that."""
@@ -154,6 +159,7 @@ class Worker:
         self._process.wait()
         if self._channel is not None:
             self._channel.close()
+        self._log.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
 

@@ -9,7 +9,7 @@ import pathlib
 from typing import Any, BinaryIO
 
 
-def write_atomically(path: pathlib.Path, write: Callable[[BinaryIO], None]) -> None:
+def write_atomically(path: pathlib.Path, write: Callable[[BinaryIO], object]) -> None:
     """Writes a file under a temporary name, flushes it to the disk and renames it.
 
     Args:
@@ -48,7 +48,7 @@ def remove_unfinished(folder: pathlib.Path) -> None:
 
 def write_text(path: pathlib.Path, text: str) -> None:
     """Writes a text file atomically, in UTF-8."""
-    write_atomically(path, lambda file: file.write(text.encode()) and None)
+    write_atomically(path, lambda file: file.write(text.encode()))
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:
