@@ -1,0 +1,227 @@
+"""Every mistake gets one line that says what was expected and what was found, and status 2."""
+
+import csv
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from tests.experiments import programs
+
+RSNA = programs.TESTDATA / "rsna"
+SIIM = programs.TESTDATA / "siim"
+OPACITY = f"--site=a=rsna:{RSNA}:Lung Opacity"
+PNEUMOTHORAX = f"--site=b=siim:{SIIM}:Pneumothorax"
+SMALL = ("--image_size=32", "--rounds=1", "--baseline=none")
+# What takes seconds to import; a mistake that needs none of it should be told before.
+_PROBE = """
+import atexit, runpy, sys
+atexit.register(lambda: print("slow:", sorted({"tensorflow", "pandas"} & set(sys.modules))))
+module = sys.argv[1]
+sys.argv = sys.argv[1:]
+runpy.run_module(module, run_name="__main__", alter_sys=True)
+"""
+
+
+def _in_a_real_process(module, *arguments, cwd=programs.REPOSITORY, **environment):
+    return subprocess.run(
+        [sys.executable, "-c", _PROBE, module, *map(str, arguments)],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(programs.REPOSITORY), **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def _programs():
+    for path in sorted((programs.REPOSITORY / "experiments").glob("*.py")):
+        if "command_line.run(main" in path.read_text(encoding="utf-8"):
+            yield path.stem
+
+
+@pytest.mark.parametrize("name", _programs())
+def test_help_imports_nothing_slow(name):
+    ended = _in_a_real_process(f"experiments.{name}", "--help")
+    assert "slow: []" in ended.stdout
+    assert f"experiments.{name}" in ended.stdout or "flags:" in ended.stdout
+    assert ended.stderr == ""
+
+
+@pytest.mark.parametrize(
+    "flags,expected",
+    [
+        (["--rounds=0"], "--rounds: expected at least 1, found 0"),
+        (["--rounds=many"], "--rounds=many"),
+        (["--frobnicate"], "Unknown command line flag 'frobnicate'"),
+        (["runs"], "expected flags only, found 'runs'"),
+        (["--flagfile=/nowhere.flags"], "/nowhere.flags"),
+    ],
+)
+def test_flags_in_a_real_process(tmp_path, flags, expected):
+    ended = _in_a_real_process("experiments.cheXviz", f"--output_dir={tmp_path / 'run'}", *flags)
+    assert ended.returncode == 2
+    assert ended.stdout == "slow: []\n"
+    (line,) = ended.stderr.strip().splitlines()
+    assert expected in line
+    assert not (tmp_path / "run").exists()
+
+
+def test_paths_are_taken_from_where_the_user_stands(tmp_path):
+    (tmp_path / "here").mkdir()
+    ended = _in_a_real_process(
+        "experiments.cheXviz",
+        "--output_dir=run",
+        "--site=a=rsna:nowhere:Lung Opacity",
+        BUILD_WORKING_DIRECTORY=str(tmp_path / "here"),
+    )
+    assert ended.returncode == 2
+    assert "nowhere" in ended.stderr
+    assert (tmp_path / "here" / "run").is_dir()
+
+
+@pytest.mark.parametrize(
+    "flag,expected",
+    [
+        ("--baseline=foo", "--baseline: expected site, pooled, both or none, found 'foo'"),
+        ("--baseline=none,site", "found 'none,site'"),
+        ("--batch_size=0", "--batch_size: expected at least 1, found 0"),
+        ("--local_epochs=-1", "--local_epochs: expected at least 1, found -1"),
+        ("--image_size=0", "--image_size: expected at least 1, found 0"),
+        ("--heatmaps=-1", "--heatmaps: expected at least 0, found -1"),
+        ("--seed=-1", "--seed: expected at least 0, found -1"),
+        ("--learning_rate=0", "learning rate: expected above 0, found 0.0"),
+        ("--learning_rate=nan", "learning rate: expected above 0, found nan"),
+        ("--max_rejected_fraction=2", "--max_rejected_fraction: expected 0 to 1, found 2.0"),
+        ("--clients_per_round=some", "expected 'all', a count or a fraction, found 'some'"),
+        ("--aggregator=dp", "--dp_noise_multiplier above 0, found 0.0"),
+        ("--site=rsna", "--site: expected NAME=LOADER:PATH:FINDING, found 'rsna'"),
+        ("--site=a=rsna:x", "--site: expected NAME=LOADER:PATH:FINDING, found 'a=rsna:x'"),
+        ("--site=a=mimic:x:Edema", "found 'mimic'"),
+    ],
+)
+def test_a_bad_flag_does_not_even_make_the_folder(tmp_path, flag, expected):
+    ended = programs.run("cheXviz", f"--output_dir={tmp_path / 'run'}", flag)
+    assert expected in programs.refusal(ended)
+    assert not (tmp_path / "run").exists()
+
+
+def _refused(tmp_path, *flags):
+    return programs.refusal(
+        programs.run("cheXviz", f"--output_dir={tmp_path / 'run'}", *SMALL, *flags)
+    )
+
+
+@pytest.fixture
+def rsna(tmp_path):
+    """A copy of the tiny RSNA folder that may be spoilt, and its site flag."""
+    folder = tmp_path / "rsna"
+    shutil.copytree(RSNA, folder)
+    return folder
+
+
+def _site(folder, finding="Lung Opacity"):
+    return f"--site=a=rsna:{folder}:{finding}"
+
+
+def _images(folder):
+    return sorted((folder / "stage_2_train_images").glob("*.dcm"))
+
+
+class TestData:
+    def test_a_missing_folder(self, tmp_path):
+        assert str(tmp_path / "nowhere") in _refused(tmp_path, _site(tmp_path / "nowhere"))
+
+    def test_a_csv_without_a_column(self, tmp_path, rsna):
+        path = rsna / "stage_2_train_labels.csv"
+        path.write_text(path.read_text().replace("Target", "Label", 1))
+        line = _refused(tmp_path, _site(rsna))
+        assert "stage_2_train_labels.csv" in line
+        assert "Target" in line
+
+    def test_a_dicom_that_is_a_text_file(self, tmp_path, rsna):
+        _images(rsna)[0].write_text("This is not a radiograph.")
+        line = _refused(tmp_path, _site(rsna), "--max_rejected_fraction=0.05")
+        assert "text file" in line or "rejected" in line
+
+    def test_truncated_pixels(self, tmp_path, rsna):
+        path = _images(rsna)[0]
+        path.write_bytes(path.read_bytes()[:-400])
+        assert "rejected" in _refused(tmp_path, _site(rsna)) or "truncated" in _refused(
+            tmp_path, _site(rsna)
+        )
+
+    def test_a_finding_that_no_image_has(self, tmp_path):
+        assert "Hernia" in _refused(tmp_path, _site(RSNA, "Hernia"))
+
+    def test_a_site_with_one_class_only(self, tmp_path, rsna):
+        for name in ("stage_2_train_labels.csv", "stage_2_detailed_class_info.csv"):
+            with open(rsna / name, newline="") as file:
+                rows = list(csv.reader(file))
+            healthy = _healthy(rsna)
+            with open(rsna / name, "w", newline="") as file:
+                csv.writer(file).writerows([rows[0], *(r for r in rows[1:] if r[0] in healthy)])
+        line = _refused(tmp_path, _site(rsna))
+        assert "expected images with and without 'Lung Opacity', found 0 with" in line
+
+    def test_two_sites_of_one_name(self, tmp_path):
+        line = _refused(tmp_path, OPACITY, PNEUMOTHORAX.replace("b=", "a="))
+        assert "expected different names, found a, a" in line
+
+
+def _healthy(folder):
+    with open(RSNA / "stage_2_train_labels.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    del folder
+    return {row["patientId"] for row in rows if row["Target"] == "0"}
+
+
+class TestModel:
+    def test_images_too_small_for_the_model(self, tmp_path):
+        line = _refused(tmp_path, "--image_size=4")
+        assert "needs an image size of at least" in line
+        assert not (tmp_path / "run" / "phantoms").exists()
+
+    def test_a_weights_file_that_is_not_there(self, tmp_path):
+        line = _refused(tmp_path, f"--weights={tmp_path / 'best.h5'}")
+        assert "best.h5" in line
+        assert not (tmp_path / "run" / "phantoms").exists()
+
+    def test_imagenet_weights_without_a_network(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("HOME", str(tmp_path))
+        line = _refused(tmp_path, "--model=densenet121", "--weights=imagenet")
+        assert "--weights=FILE" in line
+
+    def test_momentum_without_sgd(self, tmp_path):
+        assert "momentum 0.9 goes with" in _refused(tmp_path, "--momentum=0.9")
+
+    def test_more_clients_than_there_are(self, tmp_path):
+        line = _refused(tmp_path, OPACITY, PNEUMOTHORAX, "--clients_per_round=3")
+        assert "expected a count from 1 to 2, found 3" in line
+
+
+class TestFolder:
+    def test_a_folder_with_other_files(self, tmp_path):
+        (tmp_path / "run").mkdir()
+        (tmp_path / "run" / "thesis.tex").write_text("mine")
+        assert "found 'thesis.tex'" in _refused(tmp_path, OPACITY)
+        assert os.listdir(tmp_path / "run") == ["thesis.tex"]
+
+    def test_another_programs_run(self, tmp_path):
+        (tmp_path / "run").mkdir()
+        (tmp_path / "run" / "config.json").write_text('{"recipe": "covid", "settings": {}}')
+        assert "holds a run of covid, expected one of cheXviz" in _refused(tmp_path, OPACITY)
+
+    def test_a_file_in_its_place(self, tmp_path):
+        pathlib.Path(tmp_path / "run").write_text("")
+        assert "expected a folder that can be written" in _refused(tmp_path, OPACITY)
+
+    def test_a_mistake_can_be_mended_in_the_same_folder(self, tmp_path):
+        _refused(tmp_path, _site(RSNA, "Hernia"))
+        line = _refused(tmp_path, _site(RSNA, "Edema"))
+        assert "Edema" in line
+        assert "holds a run with" not in line

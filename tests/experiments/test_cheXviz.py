@@ -1,0 +1,206 @@
+"""A whole run on phantoms: its files, what running again says, and what it must not tell."""
+
+# ruff: noqa: N999
+
+import csv
+import json
+import math
+import re
+
+import numpy as np
+import pytest
+
+from tests.experiments import programs
+
+FLAGS = (
+    "--phantom_patients=60",
+    "--image_size=32",
+    "--rounds=2",
+    "--head_rounds=1",
+    "--heatmaps=2",
+    "--bootstrap=40",
+    "--tensorboard_histograms",
+)
+TASKS = {"Lung Opacity", "Pneumothorax"}
+METRICS = {
+    "loss",
+    "accuracy",
+    "sensitivity",
+    "specificity",
+    "aupr",
+    "auroc",
+    "auroc_low",
+    "auroc_high",
+    "p_ttest",
+    "p_delong",
+}
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "first"
+    return folder, programs.run("cheXviz", f"--output_dir={folder}", *FLAGS)
+
+
+@pytest.fixture(scope="module")
+def run(ended):
+    folder, program = ended
+    assert program.status == 0, program.errors
+    return folder
+
+
+def _rows(path):
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_terminal_shows_the_rounds_and_the_table(ended, run):
+    _, program = ended
+    assert re.search(r"federated: round 3/3  loss 0\.\d+ .* left", program.errors)
+    assert "Lung Opacity at opacity (standard model, test images)" in program.output
+    for name in ("Federated", "Site alone", "All sites pooled"):
+        assert program.output.count(f"  {name} ") == 2
+    assert program.output.rstrip().endswith(f"report: {run / 'report.html'}")
+    assert "Traceback" not in program.errors
+
+
+def test_the_run_directory(run):
+    files = {str(p.relative_to(run)) for p in run.rglob("*") if p.is_file()}
+    expected = {
+        "config.json",
+        "rounds.csv",
+        "clients.csv",
+        "metrics.json",
+        "predictions.csv",
+        "explanations.csv",
+        "report.html",
+        "figures/roc.png",
+        "figures/rounds.png",
+        "models/multi_task.keras",
+        "models/multi_task.json",
+        "models/federated_opacity.h5",
+        "models/federated_pneumothorax.h5",
+        "models/site_opacity.h5",
+        "models/pooled_pneumothorax.h5",
+        "rounds_pooled.csv",
+        "rounds_site_opacity.csv",
+        "checkpoints/federated/round_000003.npz",
+        "checkpoints/federated/round_000002.npz",
+    }
+    assert expected <= files
+    assert "checkpoints/federated/round_000001.npz" not in files
+    assert any(name.startswith("tensorboard/federated/events") for name in files)
+    assert not [name for name in files if name.endswith(".tmp") or "partial" in name]
+
+
+def test_metrics_json(run):
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["recipe"] == "cheXviz"
+    assert metrics["complete"] is True
+    keys = {(row["task"], row["training"]) for row in metrics["rows"]}
+    assert keys == {(t, kind) for t in TASKS for kind in ("federated", "site", "pooled")}
+    for row in metrics["rows"]:
+        assert row["model"] == "standard"
+        assert row["split"] == "test"
+        assert row["images"] > 5
+        assert row.keys() >= METRICS
+        assert row["auroc"] is None or 0 <= row["auroc"] <= 1
+        assert (row.get("baseline") == "site") is (row["training"] == "federated")
+        assert (row["p_delong"] is not None) <= (row["training"] == "federated")
+
+
+def test_rounds_csv_and_clients_csv(run):
+    rounds = _rows(run / "rounds.csv")
+    assert list(rounds[0])[:7] == [
+        "round",
+        "seconds",
+        "images",
+        "clients",
+        "failed_clients",
+        "learning_rate",
+        "train_loss",
+    ]
+    assert {"Lung Opacity/auroc", "Pneumothorax/loss"} <= set(rounds[0])
+    assert [row["round"] for row in rounds] == ["1", "2", "3"]
+    assert [row["stage"] for row in rounds] == ["head", "all", "all"]
+    assert all(math.isfinite(float(row["train_loss"])) for row in rounds)
+    clients = _rows(run / "clients.csv")
+    assert list(clients[0]) == ["round", "client", "images", "train_loss", "status"]
+    assert [(row["round"], row["client"]) for row in clients[:2]] == [
+        ("1", "opacity"),
+        ("1", "pneumothorax"),
+    ]
+    for row in rounds:
+        mine = [client for client in clients if client["round"] == row["round"]]
+        assert sum(int(client["images"]) for client in mine) == int(row["images"])
+
+
+def test_config_json_tells_settings_versions_and_data(run):
+    config = json.loads((run / "config.json").read_text())
+    assert config["settings"]["rounds"] == 2
+    assert config["settings"]["seed"] == 0
+    assert "output_dir" not in config["settings"]
+    assert config["versions"]["tensorflow"].startswith("2.")
+    assert config["data_fingerprint"]
+    assert {site["client"] for site in config["sites"]} == {"opacity", "pneumothorax"}
+
+
+def test_explanations_are_true_positives_with_heat(run):
+    rows = _rows(run / "explanations.csv")
+    predictions = _rows(run / "predictions.csv")
+    assert rows
+    for row in rows:
+        assert any(
+            p["task"] == row["task"]
+            and p["training"] == row["training"]
+            and p["split"] == "test"
+            and float(p["label"]) == 1
+            and float(p["score"]) == pytest.approx(float(row["score"]), abs=1e-6)
+            for p in predictions
+        )
+        with np.load(run / row["file"]) as arrays:
+            assert arrays["image"].shape == (32, 32)
+            assert arrays[f"heat_{row['training']}"].shape == (32, 32)
+            assert arrays["annotation"].any()
+            assert arrays["lungs"].mean() > 0.05
+        assert row["heat_in_lungs"] == "" or 0 <= float(row["heat_in_lungs"]) <= 1
+
+
+def test_no_patient_or_file_is_named_anywhere(run):
+    names = {path.stem for path in (run / "phantoms").rglob("*.dcm")}
+    with open(run / "phantoms" / "rsna" / "stage_2_train_labels.csv") as file:
+        names |= {row["patientId"] for row in csv.DictReader(file)}
+    assert len(names) > 100
+    pattern = re.compile("|".join(map(re.escape, sorted(names))).encode())
+    searched = 0
+    for path in run.rglob("*"):
+        if path.is_file() and "phantoms" not in path.relative_to(run).parts:
+            found = pattern.search(path.read_bytes())
+            assert not found, f"{path} names {found[0]}"
+            searched += 1
+    assert searched > 30
+
+
+def test_the_report_is_self_contained_and_tells_how_to_use_the_model(run):
+    html = (run / "report.html").read_text()
+    assert f"//experiments:predict -- --model={run}" in html
+    assert "data:image/png;base64," in html
+    assert not re.search(r'(src|href)="(?!data:|#)', html)
+
+
+def test_running_again_says_that_it_is_complete_and_changes_nothing(run):
+    before = {p: p.stat().st_mtime_ns for p in run.rglob("*") if p.is_file() and p.name != ".lock"}
+    again = programs.run("cheXviz", f"--output_dir={run}", *FLAGS)
+    assert again.status == 0
+    assert again.output == f"{run} is complete; its report is {run / 'report.html'}\n"
+    assert before == {
+        p: p.stat().st_mtime_ns for p in run.rglob("*") if p.is_file() and p.name != ".lock"
+    }
+
+
+def test_other_settings_are_refused_and_the_flag_named(run):
+    line = programs.refusal(
+        programs.run("cheXviz", f"--output_dir={run}", *FLAGS, "--learning_rate=0.01")
+    )
+    assert "learning_rate=0.001, found learning_rate=0.01" in line
+    assert json.loads((run / "config.json").read_text())["settings"]["learning_rate"] == 0.001

@@ -1,0 +1,102 @@
+"""A run that is killed with SIGKILL and started again ends as one that was not."""
+
+import os
+import random
+import signal
+import time
+
+import numpy as np
+import psutil
+import pytest
+
+from tests.experiments import programs
+
+# More kills than a quick test affords: TFFCXR_KILLS=20.
+KILLS = int(os.environ.get("TFFCXR_KILLS", "3"))
+
+
+@pytest.fixture(scope="module")
+def sites(tmp_path_factory):
+    from tffcxr.datasets import phantom
+
+    root = tmp_path_factory.mktemp("phantoms")
+    phantom.write_rsna(root / "rsna", 24, seed=1, size=64, workers=1)
+    phantom.write_siim(root / "siim", 24, seed=2, size=64, workers=1)
+    return (
+        f"--site=opacity=rsna:{root / 'rsna'}:Lung Opacity",
+        f"--site=pneumothorax=siim:{root / 'siim'}:Pneumothorax",
+    )
+
+
+def _start(folder, sites):
+    return programs.Program(
+        "cheXviz",
+        [
+            f"--output_dir={folder}",
+            *sites,
+            "--image_size=32",
+            "--batch_size=4",
+            "--head_rounds=1",
+            "--rounds=3",
+            "--schedule=plateau",
+            "--plateau_patience=0",
+            "--server_optimizer=adam",
+            "--server_learning_rate=0.01",
+            "--clients_per_round=1",
+            "--partition=iid",
+            "--clients_per_site=2",
+            "--baseline=pooled",
+            "--heatmaps=1",
+            "--bootstrap=10",
+        ],
+    )
+
+
+def _lines(path):
+    """The lines of a CSV file without its column `seconds`."""
+    lines = [line.split(",") for line in path.read_text().splitlines()]
+    column = lines[0].index("seconds") if "seconds" in lines[0] else None
+    return [[v for i, v in enumerate(line) if i != column] for line in lines]
+
+
+def _arrays(path):
+    with np.load(path) as file:
+        return {name: file[name] for name in file.files}
+
+
+def _assert_same(ours, theirs):
+    for name in ("rounds.csv", "clients.csv", "rounds_pooled.csv", "predictions.csv"):
+        assert _lines(ours / name) == _lines(theirs / name), name
+    assert (ours / "metrics.json").read_bytes() == (theirs / "metrics.json").read_bytes()
+    for training in ("federated", "pooled"):
+        names = sorted(path.name for path in (theirs / "checkpoints" / training).glob("*.npz"))
+        assert names
+        for name in names:
+            mine = _arrays(ours / "checkpoints" / training / name)
+            other = _arrays(theirs / "checkpoints" / training / name)
+            assert mine.keys() == other.keys()
+            for leaf in mine:
+                np.testing.assert_array_equal(mine[leaf], other[leaf])
+
+
+def test_kills_at_random_moments_leave_no_trace(tmp_path, sites):
+    started = time.monotonic()
+    whole = _start(tmp_path / "whole", sites).wait()
+    seconds = time.monotonic() - started
+    assert whole.status == 0, whole.errors
+
+    rng = random.Random(time.time_ns())
+    moments, killed = [], 0
+    for _ in range(KILLS):
+        program = _start(tmp_path / "killed", sites)
+        moments.append(round(rng.uniform(0.05, 0.9) * seconds, 2))
+        time.sleep(moments[-1])
+        children = program.children()
+        program.kill()
+        killed += program.wait().status == -signal.SIGKILL
+        _, alive = psutil.wait_procs(children, timeout=30)
+        assert not alive, f"processes outlived the program: {alive}"
+    ended = _start(tmp_path / "killed", sites).wait()
+    assert ended.status == 0, f"kills after {moments} s: {ended.errors}"
+    assert killed
+    _assert_same(tmp_path / "killed", tmp_path / "whole")

@@ -1,0 +1,110 @@
+"""Tiny clients, a plan and a fake training, for the tests of what joins them."""
+
+from __future__ import annotations
+
+import collections
+import pathlib
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+import tensorflow as tf
+
+from tffcxr.clients.client_data import ClientData
+from tffcxr.clients.shards import ShardSpec, prepare
+from tffcxr.learning.schedules import Schedule
+from tffcxr.models import build, losses
+from tffcxr.training.loop import ClientResult, RoundResult
+from tffcxr.training.plan import Plan, Stage
+
+FINDINGS = ("Opacity", "Effusion")
+SIZE = 32
+
+
+def client_data(folder: pathlib.Path, batch_size: int = 4, **images: int) -> ClientData:
+    """Shards of clients with that many images for training, and 6 each to validate and test.
+
+    The first client labels opacities, which are bright discs, the second effusions.
+    """
+    records = {}
+    for place, (client, count) in enumerate(images.items()):
+        rng = np.random.default_rng(place)
+        rows = []
+        for number in range(count + 12):
+            present = number % 2
+            pixels = rng.normal(90, 8, (SIZE, SIZE))
+            if present:
+                pixels[8:20, 6:20] += 80
+            path = folder / "images" / f"{client}-{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(path)
+            row = {"image": str(path), "patient": f"{client}-{number}", "site": client}
+            row.update(dict.fromkeys(FINDINGS, np.nan))
+            row[FINDINGS[place % 2]] = float(present)
+            row["split"] = "train"
+            if number >= count:
+                row["split"] = "validation" if number < count + 6 else "test"
+            rows.append(row)
+        records[client] = pd.DataFrame(rows)
+    store = prepare(records, ShardSpec(SIZE, FINDINGS), folder / "cache", workers=1, progress=False)
+    return ClientData(store, batch_size, seed=0)
+
+
+def model(frozen=None):
+    """The standard model, always with the same initial weights."""
+    return build.build("standard", SIZE, len(FINDINGS), seed=0, frozen=frozen)
+
+
+def plan(*stages: Stage, **options) -> Plan:
+    """Two rounds of Adam unless told otherwise."""
+    stages = stages or (Stage("all", 2, Schedule("constant", 1e-3, 2)),)
+    return Plan(model, stages, losses.batch_loss, **options)
+
+
+class FakeTraining:
+    """A loop.Training whose state is a random walk that depends on the round's rate.
+
+    Args:
+      kill_in: the round in which `advance` stops like a kill, None for none.
+    """
+
+    def __init__(self, kill_in: int | None = None):
+        self._kill_in = kill_in
+
+    def initial_state(self, round_number):
+        _, stage = fake_plan().stage_of(round_number)
+        width = 2 if stage.name == "head" else 3
+        return collections.OrderedDict(weights=np.zeros(width), rounds=np.int64(0))
+
+    def advance(self, state, round_number, stage, learning_rate):
+        if round_number == self._kill_in:
+            raise Killed
+        weights = state["weights"]
+        if stage.name == "all" and len(weights) == 2:
+            weights = np.append(weights, 7.0)
+        step = np.random.default_rng(round_number).normal(size=len(weights))
+        weights = weights + learning_rate * step
+        loss = float(np.abs(weights).sum())
+        state = collections.OrderedDict(weights=weights, rounds=state["rounds"] + 1)
+        clients = (
+            ClientResult("north", 10, loss),
+            ClientResult("south", 5, float("nan"), "layer conv1 is not finite"),
+        )
+        values = {"Opacity/loss": loss, "Opacity/auroc": 1 / round_number, "Opacity/aupr": 0.5}
+        return state, RoundResult(clients, loss, values, {"north": values})
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing catches it."""
+
+
+def fake_plan() -> Plan:
+    """Two rounds of the head and four with a rate that depends on the losses."""
+    return Plan(
+        lambda frozen: None,
+        (
+            Stage("head", 2, Schedule("constant", 1.0, 2), "representation"),
+            Stage("all", 4, Schedule("plateau", 0.5, 4, factor=0.5, patience=0)),
+        ),
+        lambda batch, outputs: (tf.constant(0.0), tf.constant(0.0)),
+    )

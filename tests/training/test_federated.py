@@ -1,0 +1,173 @@
+"""Federated training over clients on disk: stages, failures, and what is shared."""
+
+import collections
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.training import example
+from tffcxr import runtime
+from tffcxr.clients.sampling import Sampler
+from tffcxr.learning.schedules import Schedule
+from tffcxr.training import loop
+from tffcxr.training.federated import FederatedTraining
+from tffcxr.training.plan import Stage
+
+RATE = Schedule("constant", 1e-3, 1)
+HEAD = Stage("head", 1, RATE, "representation")
+ALL = Stage("all", 1, RATE)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _executor():
+    runtime.use("device")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return example.client_data(tmp_path_factory.mktemp("clients"), north=12, south=8)
+
+
+def _training(plan, data, per_round=None):
+    sampler = Sampler(("north", "south"), per_round, seed=0)
+    return FederatedTraining(plan, data, sampler, example.FINDINGS)
+
+
+class _Spoilt:
+    """The clients' data with one client's pixels NaN."""
+
+    def __init__(self, data, *clients):
+        self._data = data
+        self._clients = clients
+        self.element_spec = data.element_spec
+        self.evaluation_dataset = data.evaluation_dataset
+
+    def train_dataset(self, client, *args):
+        dataset = self._data.train_dataset(client, *args)
+        if client not in self._clients:
+            return dataset
+        return dataset.map(
+            lambda batch: collections.OrderedDict(batch, images=batch["images"] * np.nan)
+        )
+
+
+def _run(folder, training, plan):
+    journal = loop.Journal(folder / "rounds.csv", folder / "clients.csv", folder / "checkpoints")
+    return loop.run(training, plan, example.FINDINGS, journal)
+
+
+def _split(weights):
+    """(representation, task block)."""
+    return weights[:-2], weights[-2:]
+
+
+def test_the_head_is_trained_alone_and_carried_over(data):
+    plan = example.plan(HEAD, ALL)
+    training = _training(plan, data)
+    start = [w.numpy() for w in example.model().keras.weights]
+    state = training.initial_state(1)
+    assert _all_equal(training.client_weights(state, 1)["north"], start)
+
+    state, _ = training.advance(state, 1, HEAD, 1e-3)
+    after_head = training.client_weights(state, 1)
+    for client in ("north", "south"):
+        base, head = _split(after_head[client])
+        assert _all_equal(base, start[:-2])
+        assert not _all_equal(head, start[-2:])
+    assert not _all_equal(_split(after_head["north"])[1], _split(after_head["south"])[1])
+
+    # A rate of zero shows what the second stage starts from.
+    state, _ = training.advance(state, 2, ALL, 0.0)
+    carried = training.client_weights(state, 2)
+    for client in ("north", "south"):
+        for ours, before in zip(carried[client], after_head[client]):
+            np.testing.assert_allclose(ours, before, atol=1e-7)
+
+
+def test_the_representation_is_shared_and_the_task_block_is_not(data):
+    training = _training(example.plan(ALL), data)
+    state, result = training.advance(training.initial_state(1), 1, ALL, 1e-3)
+    weights = training.client_weights(state, 1)
+    (north, north_head), (south, south_head) = map(_split, (weights["north"], weights["south"]))
+    assert _all_equal(north, south)
+    assert not _all_equal(north_head, south_head)
+    assert [(c.client, c.images, c.status) for c in result.clients] == [
+        ("north", 12, "ok"),
+        ("south", 8, "ok"),
+    ]
+    labels = np.array([12, 8])
+    losses = np.array([c.train_loss for c in result.clients])
+    assert result.train_loss == pytest.approx((losses * labels).sum() / 20, rel=1e-5)
+    assert set(result.validation_by_client) == {"north", "south"}
+    assert np.isnan(result.validation_by_client["north"]["Effusion/loss"])
+    assert result.validation["Effusion/loss"] == pytest.approx(
+        result.validation_by_client["south"]["Effusion/loss"]
+    )
+
+
+def test_sharing_all_gives_every_client_the_same_model(data):
+    training = _training(example.plan(ALL, share="all"), data)
+    state, _ = training.advance(training.initial_state(1), 1, ALL, 1e-3)
+    weights = training.client_weights(state, 1)
+    assert _all_equal(weights["north"], weights["south"])
+
+
+def test_a_client_that_is_not_drawn_keeps_its_task_block(data):
+    training = _training(example.plan(ALL), data, per_round=1)
+    start = training.client_weights(training.initial_state(1), 1)
+    state, result = training.advance(training.initial_state(1), 1, ALL, 1e-3)
+    (drawn,) = [client.client for client in result.clients]
+    after = training.client_weights(state, 1)
+    for client in ("north", "south"):
+        same = _all_equal(_split(after[client])[1], _split(start[client])[1])
+        assert same is (client != drawn)
+
+
+def test_a_client_with_nan_pixels_is_left_out_and_named(tmp_path, data):
+    plan = example.plan(ALL)
+    training = _training(plan, _Spoilt(data, "south"))
+    _run(tmp_path, training, plan)
+    assert "\n1,south,8,nan,layer conv1 is not finite\n" in (tmp_path / "clients.csv").read_text()
+    row = (tmp_path / "rounds.csv").read_text().splitlines()[1].split(",")
+    assert row[2:5] == ["12", "1", "1"]
+    assert np.isfinite(float(row[6]))
+
+
+def test_when_all_fail_the_run_stops_with_the_cause_and_saves_nothing(tmp_path, data):
+    plan = example.plan(ALL)
+    training = _training(plan, _Spoilt(data, "north", "south"))
+    with pytest.raises(
+        loop.TrainingFailed,
+        match=r"round 1: every client failed \(north: layer \w+ is not finite; south: ",
+    ):
+        _run(tmp_path, training, plan)
+    assert not (tmp_path / "checkpoints").exists()
+    assert len((tmp_path / "rounds.csv").read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize("stop", [1, 2])
+def test_stopped_between_rounds_it_goes_on_bit_for_bit(tmp_path, data, stop):
+    stages = (HEAD, Stage("all", 2, Schedule("polynomial", 1e-3, 2)))
+    plan = example.plan(*stages, server_optimizer="adam", server_learning_rate=0.01)
+    whole_training = _training(plan, data)
+    whole = _run(tmp_path / "whole", whole_training, plan)
+
+    class Stopping(FederatedTraining):
+        def advance(self, state, round_number, stage, rate):
+            if round_number == stop + 1:
+                raise example.Killed
+            return super().advance(state, round_number, stage, rate)
+
+    sampler = Sampler(("north", "south"), None, seed=0)
+    with pytest.raises(example.Killed):
+        _run(tmp_path / "killed", Stopping(plan, data, sampler, example.FINDINGS), plan)
+    resumed = _run(tmp_path / "killed", _training(plan, data), plan)
+    ours, theirs = map(tf.nest.flatten, (resumed, whole))
+    assert len(ours) == len(theirs)
+    for mine, other in zip(ours, theirs):
+        np.testing.assert_array_equal(mine, other)
+
+
+def _all_equal(ours, theirs):
+    return all(np.array_equal(a, b) for a, b in zip(ours, theirs))

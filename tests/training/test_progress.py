@@ -1,0 +1,74 @@
+"""What the terminal shows of a round."""
+
+import io
+import math
+
+import pytest
+
+from tffcxr.training import progress
+from tffcxr.training.loop import ClientResult, RoundResult
+
+
+def _observe(observer, number, clients=(), **validation):
+    row = {"round": number, "train_loss": 0.123456, "images": 300}
+    observer(row, RoundResult(tuple(clients), 0.123456, validation, {}), None)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_a_line_per_round_with_the_time_left(clock):
+    stream = io.StringIO()
+    observer = progress.Progress("federated", 10, stream)
+    clock[0] = 50.0  # The first round traces, too.
+    _observe(observer, 1, **{"Edema/auroc": 0.75, "Edema/loss": 0.5, "Mass/auroc": math.nan})
+    clock[0] = 60.0
+    _observe(observer, 2)
+    clock[0] = 80.0
+    _observe(observer, 3)
+    assert stream.getvalue().splitlines() == [
+        "federated: round 1/10  loss 0.1235  validation AUROC Edema 0.750  6 images/s  "
+        "7 min 30 s left",
+        "federated: round 2/10  loss 0.1235  30 images/s  1 min 20 s left",
+        # The mean of the rounds after the first, 15 s, seven times.
+        "federated: round 3/10  loss 0.1235  15 images/s  1 min 45 s left",
+    ]
+
+
+def test_a_resumed_run_has_the_rounds_that_are_left(clock):
+    stream = io.StringIO()
+    observer = progress.Progress("federated", 10, stream)
+    clock[0] = 2.0
+    _observe(observer, 9)
+    assert "round 9/10" in stream.getvalue()
+    assert stream.getvalue().rstrip().endswith("2 s left")
+
+
+def test_a_client_that_was_left_out_is_named(clock):
+    stream = io.StringIO()
+    observer = progress.Progress("federated", 2, stream)
+    clock[0] = 1.0
+    clients = [ClientResult("a", 5, 0.5), ClientResult("b", 5, math.nan, "layer bn is not finite")]
+    _observe(observer, 1, clients)
+    assert stream.getvalue().splitlines()[1:] == [
+        "federated: round 1: left out b: layer bn is not finite"
+    ]
+
+
+@pytest.mark.parametrize(
+    "seconds,text",
+    [
+        (0.4, "0 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min 0 s"),
+        (200, "3 min 20 s"),
+        (3600, "1 h 0 min"),
+        (7500, "2 h 5 min"),
+    ],
+)
+def test_durations(seconds, text):
+    assert progress.format_duration(seconds) == text
