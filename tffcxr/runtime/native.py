@@ -12,6 +12,7 @@ import asyncio
 import atexit
 from collections.abc import Callable, Coroutine
 import concurrent.futures
+import contextlib
 import logging
 import os
 import pathlib
@@ -25,6 +26,7 @@ from typing import Any
 
 import grpc
 import tensorflow_federated as tff
+from tensorflow_federated.proto.v0 import executor_pb2_grpc
 from tensorflow_federated.python.core.environments.tensorflow_frontend import (
     tensorflow_computation,
 )
@@ -63,17 +65,18 @@ _CHANNEL_OPTIONS = [
 class _Stub(remote_executor_grpc_stub.RemoteExecutorGrpcStub):
     """TFF's stub, except that values in a worker that has ended need no disposal."""
 
+    def __init__(self, channel: grpc.Channel) -> None:
+        # TFF's constructor would watch the channel's state on a thread for ever.
+        self._channel = channel
+        self._stub = executor_pb2_grpc.ExecutorGroupStub(channel)
+
     def dispose(self, request: Any) -> Any:
-        try:
-            return super().dispose(request)
-        except (grpc.RpcError, ValueError):  # ValueError: the channel is closed.
-            return None
+        with contextlib.suppress(grpc.RpcError):
+            super().dispose(request)
 
     def dispose_executor(self, request: Any) -> Any:
-        try:
-            return super().dispose_executor(request)
-        except (grpc.RpcError, ValueError):
-            return None
+        with contextlib.suppress(grpc.RpcError):
+            super().dispose_executor(request)
 
 
 class Worker:
@@ -108,13 +111,13 @@ class Worker:
             stderr=subprocess.STDOUT,
             start_new_session=True,  # A Ctrl-C at the terminal is not for the worker.
         )
-        self._channel: grpc.Channel | None = None
         atexit.register(self.stop)
         deadline = time.monotonic() + _START_SECONDS
         self._wait(socket.exists, deadline)
-        self._channel = grpc.insecure_channel(f"unix:{socket}", _CHANNEL_OPTIONS)
-        self.stub = _Stub(self._channel)
-        self._wait(lambda: self.stub.is_ready, deadline)
+        channel = grpc.insecure_channel(f"unix:{socket}", _CHANNEL_OPTIONS)
+        is_ready = grpc.channel_ready_future(channel)
+        self._wait(is_ready.done, deadline)
+        self.stub = _Stub(channel)
 
     def _wait(self, ready: Callable[[], bool], deadline: float) -> None:
         while not ready():
@@ -157,8 +160,6 @@ class Worker:
         atexit.unregister(self.stop)
         self._process.kill()  # The kernel kills the worker with its launcher.
         self._process.wait()
-        if self._channel is not None:
-            self._channel.close()
         self._log.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
