@@ -52,7 +52,12 @@ flags.DEFINE_enum(
 )
 flags.DEFINE_integer("clients_per_site", 1, "Clients that each site is cut into.")
 flags.DEFINE_float("alpha", 0.5, "Concentration of the partitions quantity, dirichlet, hybrid.")
-flags.DEFINE_boolean("augment", True, "Random flip and random affine of training images.")
+flags.DEFINE_enum(
+    "augmentation",
+    "flip",
+    ["none", "flip", "affine"],
+    "Of training images: mirror every other one; affine also turns, shifts and scales them.",
+)
 flags.DEFINE_string("cache_dir", None, "Folder for decoded images; default: in the run's folder.")
 flags.DEFINE_float(
     "max_rejected_fraction", 0.01, "Of a client's files, that may be unreadable and are skipped."
@@ -127,7 +132,7 @@ def _study(directory: pathlib.Path) -> classification.Study:
         image_size=FLAGS.image_size,
         fit=FLAGS.fit,
         batch_size=FLAGS.batch_size,
-        augmentation=classification.AUGMENTATION if FLAGS.augment else None,
+        augmentation=classification.AUGMENTATIONS[FLAGS.augmentation],
         clients_per_round=FLAGS.clients_per_round,
         baselines=training_flags.parse_baselines(FLAGS.baseline),
         seed=FLAGS.seed,

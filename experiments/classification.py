@@ -34,10 +34,14 @@ from tffcxr.training.run_directory import RunDirectory
 from tffcxr.training.tensorboard import TensorBoard, name_weights
 
 LOSS = losses.batch_loss
-# A flip and a random affine map, as in the papers; the ranges are ours.
-AUGMENTATION = Augmentation(
-    flip=True, rotation_degrees=10.0, translation=0.05, scale=0.1, shear=5.0
-)
+# The papers' random flip and random affine map; the ranges are ours.
+AUGMENTATIONS = {
+    "none": None,
+    "flip": Augmentation(flip=True),
+    "affine": Augmentation(
+        flip=True, rotation_degrees=10.0, translation=0.05, scale=0.1, shear=5.0
+    ),
+}
 
 
 @dataclasses.dataclass(frozen=True)
