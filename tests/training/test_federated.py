@@ -146,22 +146,26 @@ def test_when_all_fail_the_run_stops_with_the_cause_and_saves_nothing(tmp_path, 
     assert len((tmp_path / "rounds.csv").read_text().splitlines()) == 1
 
 
-@pytest.mark.parametrize("stop", [1, 2])
-def test_stopped_between_rounds_it_goes_on_bit_for_bit(tmp_path, data, stop):
+def test_stopped_between_and_within_stages_it_goes_on_bit_for_bit(tmp_path, data):
     stages = (HEAD, Stage("all", 2, Schedule("polynomial", 1e-3, 2)))
     plan = example.plan(*stages, server_optimizer="adam", server_learning_rate=0.01)
-    whole_training = _training(plan, data)
-    whole = _run(tmp_path / "whole", whole_training, plan)
+    whole = _run(tmp_path / "whole", _training(plan, data), plan)
 
     class Stopping(FederatedTraining):
+        def __init__(self, kill_in):
+            sampler = Sampler(("north", "south"), None, seed=0)
+            super().__init__(plan, data, sampler, example.FINDINGS)
+            self._kill_in = kill_in
+
         def advance(self, state, round_number, stage, rate):
-            if round_number == stop + 1:
+            if round_number == self._kill_in:
                 raise example.Killed
             return super().advance(state, round_number, stage, rate)
 
-    sampler = Sampler(("north", "south"), None, seed=0)
-    with pytest.raises(example.Killed):
-        _run(tmp_path / "killed", Stopping(plan, data, sampler, example.FINDINGS), plan)
+    # The first ends in round 2, after the head's; the second saves round 2 and ends in round 3.
+    for kill_in in (2, 3):
+        with pytest.raises(example.Killed):
+            _run(tmp_path / "killed", Stopping(kill_in), plan)
     resumed = _run(tmp_path / "killed", _training(plan, data), plan)
     ours, theirs = map(tf.nest.flatten, (resumed, whole))
     assert len(ours) == len(theirs)

@@ -17,7 +17,8 @@ def data(tmp_path_factory):
 
 def test_scores_are_the_probabilities_of_the_given_weights(data):
     model = example.model().keras
-    weights = [np.full_like(w, 0.01) for w in model.get_weights()]
+    rng = np.random.default_rng(0)
+    weights = [rng.normal(0, 0.3, w.shape) for w in model.get_weights()]
     scores = Scorer(model, data).score(weights, "north", "validation")
     assert scores.rows.tolist() == [4, 5, 6, 7, 8, 9]
     assert scores.clients.tolist() == ["north"] * 6
