@@ -89,9 +89,9 @@ def main(unused_operands: list[str]) -> None:
     """Runs the benchmark."""
     measures = _names("measure", FLAGS.measure, _MEASURES)
     executors = _names("executors", FLAGS.executors, _EXECUTORS)
-    for name in ("batch_size", "repetitions", "rounds"):
-        if FLAGS[name].value is not None and FLAGS[name].value < 1:
-            raise InputError(f"--{name}: expected at least 1, found {FLAGS[name].value}")
+    for name, minimum in (("batch_size", 1), ("repetitions", 1), ("rounds", 4)):
+        if FLAGS[name].value is not None and FLAGS[name].value < minimum:
+            raise InputError(f"--{name}: expected at least {minimum}, found {FLAGS[name].value}")
     clients = _client_counts()
     output = pathlib.Path(FLAGS.output_dir).absolute()
     if (output / "benchmark.json").exists():
@@ -203,11 +203,10 @@ class _Bench:
             store = self._store(size, 2, self._plan.images_per_client[model])
             jobs = [self._job(e, store, size, 2, model) for e in ("keras", *self._plan.engines)]
             # A round of equal work for all; Keras calls it an epoch.
-            keras, *others = outcomes = self._race(jobs, [1] * self._plan.repetitions)
-            for outcome in (keras, *others):
+            outcomes = self._race(jobs, [1] * self._plan.repetitions)
+            for outcome in outcomes:
                 first = outcome.first.seconds if outcome.first else None
-                yield row("round", outcome, keras, first_round_seconds=first)
-            del outcomes
+                yield row("round", outcome, outcomes[0], first_round_seconds=first)
 
     def memory(self) -> Iterator[Row]:
         """Peak memory and seconds per client by number of clients, and memory over rounds."""

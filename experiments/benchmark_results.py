@@ -201,12 +201,13 @@ def _remarks(each: Row) -> str:
 
 
 def write_figure(path: pathlib.Path, rows: Sequence[Row]) -> None:
-    """Draws what was measured: speed, memory by clients, memory by rounds, the first round."""
+    """Draws what was measured, a panel each; no file where nothing was."""
     drawings = [
         (_draw_speed, [r for r in rows if r["what"] == "round" and r["images_per_second"]]),
         (_draw_clients, [r for r in rows if r["what"] == "clients" and r["peak_memory_mb"]]),
         (_draw_rounds, [r for r in rows if r.get("memory_mb")]),
         (_draw_startup, [r for r in rows if r.get("total_seconds") is not None]),
+        (_draw_images, [r for r in rows if r["model"] is None and r["images_per_second"]]),
     ]
     drawings = [(draw, found) for draw, found in drawings if found]
     if not drawings:
@@ -231,7 +232,7 @@ def _draw_speed(axes: matplotlib_axes.Axes, rows: Sequence[Row]) -> None:
     ratios = [r["ratio_to_keras"] or 0.0 for r in rows]
     bars = axes.barh(labels, ratios, color=[_COLOURS[r["executor"]] for r in rows])
     axes.bar_label(bars, [f" {r['images_per_second']:.1f}/s" for r in rows], fontsize=7)
-    axes.axvline(1.0, color="#222222", linewidth=0.8)
+    axes.axvline(1.0, color="#222222", linewidth=0.8, zorder=0)
     axes.tick_params(axis="y", labelsize=6)
     axes.set_xlim(0.0, 1.25 * max([1.0, *ratios]))
     axes.invert_yaxis()
@@ -293,3 +294,14 @@ def _draw_startup(axes: matplotlib_axes.Axes, rows: Sequence[Row]) -> None:
     axes.invert_yaxis()
     axes.legend(fontsize=6)
     axes.set(title="From start to the first finished round", xlabel="seconds")
+
+
+def _draw_images(axes: matplotlib_axes.Axes, rows: Sequence[Row]) -> None:
+    labels = [f"{r['what']}\n{r['image_size']} px" for r in rows]
+    speeds = [r["images_per_second"] for r in rows]
+    bars = axes.barh(labels, speeds, color="#009E73")
+    axes.bar_label(bars, [f" {speed:.0f}" for speed in speeds], fontsize=7)
+    axes.tick_params(axis="y", labelsize=6)
+    axes.set_xlim(0.0, 1.2 * max(speeds))
+    axes.invert_yaxis()
+    axes.set(title="Images without training", xlabel="images per second")
