@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 import errno
+import logging
 import os
 import sys
 from typing import NoReturn
+import warnings
 
 from absl import app, flags
 
@@ -27,6 +29,10 @@ def run(main: Callable[[list[str]], None], operands: str = "") -> None:
     if "BUILD_WORKING_DIRECTORY" in os.environ:
         os.chdir(os.environ["BUILD_WORKING_DIRECTORY"])
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    warnings.formatwarning = lambda message, *_: f"WARNING: {message}\n"
+    # Readers of images say themselves, in one line, what they cannot read.
+    warnings.filterwarnings("ignore", module="pydicom")
+    logging.getLogger("pydicom").setLevel(logging.ERROR)
     # Not `app.run`: Keras layers fail where TensorFlow is first imported inside of it (with
     # TensorFlow 2.14), and importing it before would make --help slow.
     app.define_help_flags()

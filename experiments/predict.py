@@ -29,6 +29,7 @@ from tffcxr.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
+    import tensorflow as tf
 
     from tffcxr.models.export import Exported, Metadata
 
@@ -40,6 +41,7 @@ flags.DEFINE_string(
     "heatmaps", None, "Also write a Grad-CAM overlay per image and finding to this folder."
 )
 
+OPERANDS = "image files or folders"
 NOTICE = "For research only: not a medical device, not for diagnosis."
 _IN_RUN = pathlib.PurePath("models", "multi_task.keras")
 _SUFFIXES = frozenset({".dcm", ".dicom", ".png", ".jpg", ".jpeg"})
@@ -75,7 +77,7 @@ def main(operands: list[str]) -> None:
     if FLAGS.model is None:
         raise InputError("--model: expected a run's folder or a .keras file, found none")
     if not operands:
-        raise InputError("expected image files or folders after the flags, found none")
+        raise InputError(f"expected {OPERANDS} after the flags, found none")
     model_path = _model_path(pathlib.Path(FLAGS.model))
     files = list(_files(operands))
     from tffcxr.models import export
@@ -129,6 +131,16 @@ def format_table(found: Sequence[Finding]) -> str:
         for line in lines
     ]
     return "\n".join([texts[0], "-" * (sum(widths) + 2 * (len(widths) - 1)), *texts[1:]])
+
+
+def logits_of(model: tf.keras.Model) -> tf.keras.Model:
+    """The same multi-task model without its last activation.
+
+    It is what Grad-CAM explains: the gradient of a probability vanishes where the model is sure.
+    """
+    import tensorflow as tf
+
+    return tf.keras.Model(model.input, model.get_layer("probabilities").input)
 
 
 def _model_path(path: pathlib.Path) -> pathlib.Path:
@@ -195,17 +207,13 @@ class _Overlays:
     """Draws Grad-CAM of every finding's logit over the image that the model saw."""
 
     def __init__(self, folder: pathlib.Path, exported: Exported):
-        import tensorflow as tf
-
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"--heatmaps: cannot make {folder}: {error.strerror}") from error
         self._folder = folder
         self._metadata = exported.metadata
-        # The gradient of a probability vanishes where the model is sure; the logit's does not.
-        logits = exported.keras.get_layer("probabilities").input
-        self._model = tf.keras.Model(exported.keras.input, logits)
+        self._model = logits_of(exported.keras)
 
     def write(self, number: int, image: np.ndarray, findings: Sequence[Finding]) -> None:
         """Writes a PNG per finding of image [S, S, 1], with the image's number in its name."""
@@ -238,4 +246,4 @@ class _Overlays:
 
 
 if __name__ == "__main__":
-    command_line.run(main, operands="image files or folders")
+    command_line.run(main, OPERANDS)

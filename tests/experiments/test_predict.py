@@ -1,0 +1,164 @@
+"""The multi-task model on files that a user names."""
+
+import csv
+import re
+import shutil
+
+import numpy as np
+from PIL import Image
+import pytest
+
+from experiments import predict
+from tests.experiments import programs
+
+FINDINGS = ("Lung Opacity", "Pneumothorax")
+IMAGES = sorted((programs.TESTDATA / "rsna" / "stage_2_train_images").glob("*.dcm"))[:3]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A folder as a run leaves it; the model's task blocks are random."""
+    from tffcxr.models import blocks, build, export
+
+    folder = tmp_path_factory.mktemp("run")
+    model = build.build("standard", 32, 2, seed=3)
+    kernel, bias = blocks.get_weights(model.keras, model.task)
+    rng = np.random.default_rng(0)
+    heads = {
+        site: [rng.normal(0, 0.2, kernel.shape), rng.normal(0, 0.2, bias.shape)]
+        for site in ("north", "south")
+    }
+    columns = dict(zip(FINDINGS, heads))
+    metadata = export.Metadata(
+        findings=FINDINGS,
+        image_size=32,
+        fit="pad",
+        gradcam_layers=export.gradcam_layers(model, columns),
+        operating_points={"Lung Opacity": 0.0, "Pneumothorax": float("nan")},
+    )
+    exported = export.Exported(export.multi_task_model(model, heads, columns), metadata)
+    export.save(folder / "models" / "multi_task.keras", exported)
+    return folder
+
+
+def _expected(run, path):
+    from tffcxr.datasets import images
+    from tffcxr.models import export
+
+    model = export.load_exported(run / "models" / "multi_task.keras").keras
+    pixels = images.fit_to_square(images.read_image(path), 32, "pad").astype(np.float32) / 255
+    return model(pixels[None]).numpy()[0]
+
+
+def test_the_table_has_every_finding_of_every_file(run, tmp_path):
+    table = tmp_path / "scores.csv"
+    ended = programs.run("predict", f"--model={run}", f"--csv={table}", *IMAGES[:2])
+    assert ended.status == 0, ended.errors
+    lines = ended.output.splitlines()
+    assert lines[0].split() == ["file", "finding", "probability", "operating", "point"]
+    first = _expected(run, IMAGES[0])
+    assert lines[2] == f"{IMAGES[0]}  Lung Opacity        {first[0]:.3f}  above 0.000"
+    assert re.fullmatch(rf" +Pneumothorax +{first[1]:.3f}  none", lines[3])
+    assert lines[-1] == predict.NOTICE
+
+    with open(table, newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["file"], row["finding"]) for row in rows] == [
+        (str(path), finding) for path in IMAGES[:2] for finding in FINDINGS
+    ]
+    scores = np.array([float(row["probability"]) for row in rows]).reshape(2, 2)
+    np.testing.assert_allclose(scores, [_expected(run, p) for p in IMAGES[:2]], atol=1e-6)
+    assert [row["call"] for row in rows] == ["above", "-"] * 2
+    assert [row["operating_point"] for row in rows] == ["0.0", ""] * 2
+
+
+def test_folders_png_and_a_keras_path(run, tmp_path):
+    (tmp_path / "images" / "deep").mkdir(parents=True)
+    shutil.copy(IMAGES[0], tmp_path / "images" / "deep" / "a.dcm")
+    Image.fromarray(np.full((40, 30), 99, np.uint8)).save(tmp_path / "images" / "b.PNG")
+    (tmp_path / "images" / "notes.txt").write_text("no image")
+    model = run / "models" / "multi_task.keras"
+    ended = programs.run("predict", f"--model={model}", tmp_path / "images")
+    assert ended.status == 0, ended.errors
+    assert "notes.txt" not in ended.output
+    assert ended.output.index("b.PNG") < ended.output.index("a.dcm")
+
+
+def test_unreadable_files_are_named_and_the_others_done(run, tmp_path):
+    bad = tmp_path / "bad.dcm"
+    bad.write_text("This is not a radiograph.")
+    ended = programs.run("predict", f"--model={run}", bad, tmp_path / "no.png", IMAGES[0])
+    assert ended.status == 2
+    first, second = ended.errors.strip().splitlines()
+    assert str(bad) in first
+    assert "text file" in first
+    assert "no.png" in second
+    assert f"{IMAGES[0]}  Lung Opacity" in ended.output
+
+
+def test_heat_maps_of_the_logit(run, tmp_path):
+    ended = programs.run("predict", f"--model={run}", f"--heatmaps={tmp_path / 'h'}", IMAGES[0])
+    assert ended.status == 0, ended.errors
+    names = sorted(path.name for path in (tmp_path / "h").iterdir())
+    stem = IMAGES[0].stem
+    assert names == [f"0001_{stem}_lung-opacity.png", f"0001_{stem}_pneumothorax.png"]
+    pictures = [np.array(Image.open(tmp_path / "h" / name)) for name in names]
+    assert pictures[0].shape == (450, 400, 4)
+    assert not np.array_equal(pictures[0], pictures[1])
+
+
+def test_the_gradient_of_a_sure_model_does_not_vanish(run, tmp_path):
+    """Where the probability is 1.0 in float32 its gradient is 0; the logit's is not."""
+    from tffcxr.explanation import gradcam
+    from tffcxr.models import export
+
+    exported = export.load_exported(run / "models" / "multi_task.keras")
+    kernel = next(w for w in exported.keras.weights if "Lung_Opacity/kernel" in w.name)
+    bias = next(w for w in exported.keras.weights if "Lung_Opacity/bias" in w.name)
+    kernel.assign(np.abs(kernel.numpy()))
+    bias.assign([200.0])
+    image = np.random.default_rng(0).random((1, 32, 32, 1), np.float32)
+    layer = exported.metadata.gradcam_layers["Lung Opacity"]
+    assert float(exported.keras(image)[0, 0]) == 1.0
+    assert gradcam.grad_cam(exported.keras, layer, image, 0).max() == 0
+    assert gradcam.grad_cam(predict.logits_of(exported.keras), layer, image, 0).max() == 1
+    np.testing.assert_allclose(
+        predict.logits_of(exported.keras)(image).numpy()[0, 1],
+        _logit(exported.keras(image).numpy()[0, 1]),
+        atol=1e-4,
+    )
+
+
+def _logit(probability):
+    return np.log(probability / (1 - probability))
+
+
+@pytest.mark.parametrize(
+    "arguments,expected",
+    [
+        ([], "--model: expected a run's folder"),
+        (["--model=/nowhere", "a.dcm"], "found /nowhere"),
+        (["--model={empty}", "a.dcm"], "expected a complete run with models/multi_task.keras"),
+        (["--model={run}"], "expected image files or folders after the flags, found none"),
+        (["--model={run}", "{empty}"], "expected images (.dcm, .dicom, .jpeg, .jpg, .png) below"),
+        (["--model={run}", "--csv=/proc/x.csv", "{image}"], "--csv: cannot write /proc/x.csv"),
+        (["--model={run}", "--heatmaps=/proc/x", "{image}"], "--heatmaps: cannot make /proc/x"),
+    ],
+)
+def test_mistakes(run, tmp_path, arguments, expected):
+    values = {"run": run, "empty": tmp_path, "image": IMAGES[0]}
+    ended = programs.run("predict", *(argument.format(**values) for argument in arguments))
+    assert ended.status == 2
+    (line,) = ended.errors.strip().splitlines()
+    assert expected in line
+
+
+def test_a_missing_model_is_said_before_tensorflow_is_imported(tmp_path):
+    ended = programs.in_a_real_process("experiments.predict", f"--model={tmp_path}", "a.dcm")
+    assert ended.returncode == 2
+    assert ended.stdout == "slow: []\n"
+
+
+@pytest.mark.parametrize("probability,call", [(0.4, "above"), (0.39, "below")])
+def test_a_probability_at_the_operating_point_is_above(probability, call):
+    assert predict.Finding("a", "b", probability, 0.4).call == call
