@@ -51,7 +51,7 @@ def run_program(*flags):
 
 
 def test_race_runs_every_job_so_many_times_in_turns(tmp_path):
-    notes = []
+    notes: list[str] = []
     first, second = benchmark_process.race(
         [loop_job(), loop_job(dicom_files()[:1])], [2, 1], tmp_path / "log", notes.append
     )
@@ -59,7 +59,7 @@ def test_race_runs_every_job_so_many_times_in_turns(tmp_path):
     assert images > 1
     assert [r.images for r in first.repetitions] == [2 * images, images]
     assert [r.images for r in second.repetitions] == [2, 1]
-    assert first.error is None and first.first.images == images
+    assert first.error is None and first.first and first.first.images == images
     assert first.import_seconds > 0 and first.build_seconds + first.first.seconds > 0
     assert 10 * MEGABYTE < first.peak_memory < 1000 * MEGABYTE
     assert [n for n in notes if "repetition" in n][1].endswith("images/s")
@@ -68,8 +68,8 @@ def test_race_runs_every_job_so_many_times_in_turns(tmp_path):
 def test_failed_job_is_named_and_does_not_end_the_others(tmp_path):
     failing = loop_job(images=(str(tmp_path / "absent.dcm"),))
     bad, good = benchmark_process.race([failing, loop_job()], [1], tmp_path / "log")
-    assert "FileNotFoundError" in bad.error and "\n" not in bad.error
-    assert bad.speed is None and good.speed > 0
+    assert bad.error and "FileNotFoundError" in bad.error and "\n" not in bad.error
+    assert bad.speed is None and good.speed is not None and good.speed > 0
     assert "Traceback" in (tmp_path / "log").read_text()
 
 
