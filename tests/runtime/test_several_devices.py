@@ -9,17 +9,15 @@ import pytest
 import tensorflow as tf
 import tensorflow_federated as tff
 
+import tests.runtime
 from tests.runtime import test_tff_algorithms as algorithms
 from tests.runtime.executors import run
 from tffcxr import errors
 from tffcxr.runtime import device, placed
 
-try:
-    tf.config.set_logical_device_configuration(
-        tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 3
-    )
-except RuntimeError as error:
-    pytest.skip(f"the CPU cannot be split any more: {error}", allow_module_level=True)
+pytestmark = pytest.mark.skipif(
+    not tests.runtime.CPU_IS_SPLIT, reason="TensorFlow had started already; run this file alone"
+)
 
 DEVICES = ["CPU:0", "CPU:1", "CPU:2"]
 

@@ -240,9 +240,10 @@ class Federation:
                 waiting.append(pools[client % count].submit(compute, client))
             while waiting:
                 yield waiting.popleft().result()
+        except BaseException:  # A client failed, or whoever asks has given up.
+            self._is_stopped.set()
+            raise
         finally:
-            if waiting:  # A client failed, or whoever asks has given up.
-                self._is_stopped.set()
             for pool in pools:
                 pool.shutdown(wait=True, cancel_futures=True)
 

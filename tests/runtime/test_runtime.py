@@ -1,0 +1,49 @@
+"""`runtime.use` chooses where computations run."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import tensorflow_federated as tff
+
+from tests.runtime.programs import increase
+from tffcxr import errors, runtime
+from tffcxr.runtime import device, native
+
+
+@pytest.fixture(autouse=True)
+def _same_context_afterwards():
+    stack = tff.framework.get_context_stack()
+    before = stack.current
+    yield
+    stack.set_default_context(before)
+
+
+def test_device():
+    runtime.use("device", devices=["CPU:0"])
+    context = tff.framework.get_context_stack().current
+    assert isinstance(context, device.DeviceContext)
+    assert context.workers == ("/CPU:0",)
+    assert increase(1) == 2
+
+
+def test_native(tmp_path):
+    log_file = tmp_path / "logs" / "worker.log"
+    runtime.use("native", log_file=log_file)
+    context = tff.framework.get_context_stack().current
+    assert isinstance(context, native.NativeContext)
+    assert increase(1) == 2
+    assert log_file.read_text()
+    context.close()
+
+
+def test_unknown_executor():
+    with pytest.raises(errors.InputError, match="'cloud'"):
+        runtime.use("cloud")
+
+
+def test_importing_the_package_is_cheap():
+    program = "import sys, tffcxr.runtime; sys.exit('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program]).returncode == 0
