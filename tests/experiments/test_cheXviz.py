@@ -176,7 +176,7 @@ def test_no_patient_or_file_is_named_anywhere(run):
     for path in run.rglob("*"):
         if path.is_file() and "phantoms" not in path.relative_to(run).parts:
             found = pattern.search(path.read_bytes())
-            assert not found, f"{path} names {found[0]}"
+            assert not found, f"{path} names {found[0]!r}"
             searched += 1
     assert searched > 30
 

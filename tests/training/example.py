@@ -38,7 +38,11 @@ def client_data(folder: pathlib.Path, batch_size: int = 4, **images: int) -> Cli
             path = folder / "images" / f"{client}-{number}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(path)
-            row = {"image": str(path), "patient": f"{client}-{number}", "site": client}
+            row: dict[str, object] = {
+                "image": str(path),
+                "patient": f"{client}-{number}",
+                "site": client,
+            }
             row.update(dict.fromkeys(FINDINGS, np.nan))
             row[FINDINGS[place % 2]] = float(present)
             row["split"] = "train"
@@ -101,7 +105,7 @@ class Killed(BaseException):
 def fake_plan() -> Plan:
     """Two rounds of the head and four with a rate that depends on the losses."""
     return Plan(
-        lambda frozen: None,
+        model,
         (
             Stage("head", 2, Schedule("constant", 1.0, 2), "representation"),
             Stage("all", 4, Schedule("plateau", 0.5, 4, factor=0.5, patience=0)),

@@ -135,5 +135,6 @@ def test_the_template_is_that_of_the_checkpoints_own_round(tmp_path):
     checkpoints.save(1, (np.zeros(1),))
     checkpoints.save(2, (np.zeros(2), np.ones(2)))
     (tmp_path / "round_000002.npz").write_bytes(b"damaged")
-    number, state = checkpoints.load_latest(lambda number: tuple([np.zeros(number)] * number))
-    assert (number, len(state)) == (1, 1)
+    found = checkpoints.load_latest(lambda number: tuple([np.zeros(number)] * number))
+    assert found is not None
+    assert (found[0], len(found[1])) == (1, 1)

@@ -5,13 +5,14 @@ import pytest
 from tests.training import example
 from tffcxr.errors import InputError
 from tffcxr.learning.schedules import Schedule
+from tffcxr.models import losses
 from tffcxr.training.plan import Plan, Stage
 
 RATE = Schedule("constant", 0.1, 5)
 
 
 def _plan(*stages, **options):
-    return Plan(example.model, stages, lambda batch, outputs: None, **options)
+    return Plan(example.model, stages, losses.batch_loss, **options)
 
 
 def test_rounds_are_counted_through_the_stages():

@@ -125,6 +125,7 @@ def test_another_process_that_is_using_the_folder(tmp_path):
     with subprocess.Popen(
         [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as other:
+        assert other.stdout is not None
         assert other.stdout.readline() == b"locked\n"
         with pytest.raises(InputError, match="is in use by another run"):
             _open(tmp_path)
