@@ -140,7 +140,6 @@ class _Stock:
             tf.TensorSpec([None, size, size, 1], tf.float32),
             tf.TensorSpec([None, outputs], tf.float32),
         )
-        self._datasets = [self._in_memory(client) for client in self._clients]
 
         class Loss(tf.keras.losses.Loss):
             def call(self, y_true: Any, y_pred: Any) -> Any:
@@ -155,6 +154,7 @@ class _Stock:
             model_fn, tff.learning.optimizers.build_adam(_LEARNING_RATE)
         )
         self._state: Any = None
+        self._datasets: list[Any] = []
 
     def _in_memory(self, client: str) -> Any:
         import numpy as np
@@ -166,6 +166,7 @@ class _Stock:
 
     def run(self, rounds: int) -> int:
         if self._state is None:
+            self._datasets = [self._in_memory(client) for client in self._clients]
             self._state = self._algorithm.initialize()
         for _ in range(rounds):
             output = self._algorithm.next(self._state, self._datasets)
