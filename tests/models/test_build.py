@@ -66,7 +66,10 @@ def test_maps_images_to_logits():
     assert logits.dtype == tf.float32
     assert logits.shape == (5, 3)
     assert (model.task, model.outputs) == (("task",), 3)
-    assert model.representation == ("conv1", "conv2", "conv3", "features")
+    assert model.representation == (
+        *("conv1", "norm1", "conv2", "norm2", "conv3", "norm3"),
+        "features",
+    )
 
 
 def test_logits_are_float32_under_mixed_precision():
@@ -106,10 +109,13 @@ def test_stages_exchange_weights_by_block():
 def test_a_model_without_batch_norm_says_that_the_policy_changes_nothing(caplog):
     with caplog.at_level(logging.WARNING):
         plain = build.build("standard", 32, 1)
-        assert not caplog.records
         grouped = build.build("standard", 32, 1, batch_norm="group")
-    assert "standard has no batch norm: group changes nothing" in caplog.text
+        assert not caplog.records  # it has group norm already
+        frozen = build.build("standard", 32, 1, batch_norm="frozen")
+    assert "standard has no batch norm: frozen changes nothing" in caplog.text
     assert _same(plain, grouped)
+    assert _same(plain, frozen)
+    assert len(plain.keras.trainable_weights) == len(frozen.keras.trainable_weights)
 
 
 @pytest.mark.parametrize(

@@ -109,10 +109,10 @@ def test_sites_whose_trunks_differ_keep_their_own(sites):
     np.testing.assert_allclose(together[:, 1], _probabilities(sites["south"], 1), atol=1e-6)
     names = {layer.name for layer in model.layers}
     assert set(export.gradcam_layers(shared, COLUMNS, trunks).values()) == {
-        "north_conv3",
-        "south_conv3",
+        "north_relu3",
+        "south_relu3",
     }
-    assert {"north_conv3", "south_conv3"} <= names
+    assert {"north_relu3", "south_relu3"} <= names
     assert "conv3" not in names
 
 
@@ -155,7 +155,7 @@ def test_saved_model_comes_back_equal(tmp_path, exported):
     loaded = export.load_exported(path)
     np.testing.assert_array_equal(loaded.keras(_images()), exported.keras(_images()))
     assert loaded.metadata.findings == ("Lung Opacity", "Pneumothorax")
-    assert loaded.metadata.gradcam_layers == {"Lung Opacity": "conv3", "Pneumothorax": "conv3"}
+    assert loaded.metadata.gradcam_layers == {"Lung Opacity": "relu3", "Pneumothorax": "relu3"}
     assert loaded.metadata.operating_points["Lung Opacity"] == 0.25
     assert math.isnan(loaded.metadata.operating_points["Pneumothorax"])
     data = json.loads((path.parent / "multi_task.json").read_text())
@@ -179,7 +179,7 @@ def test_exported_model_serves_as_weights(tmp_path, exported, sites):
         ({"findings": ["Lung Opacity"]}, "2 outputs, the metadata 1 findings"),
         ({"image_size": 64}, "the metadata say 64"),
         ({"fit": "crop"}, "fit must be pad or stretch"),
-        ({"gradcam_layers": {"Lung Opacity": "x", "Pneumothorax": "conv3"}}, "no layer x"),
+        ({"gradcam_layers": {"Lung Opacity": "x", "Pneumothorax": "relu3"}}, "no layer x"),
         ({"operating_points": {"Mass": 0.5}}, "findings do not agree: Mass"),
         ({"operating_points": None}, "expected an exported model's metadata"),
         ({"fit": ...}, "expected 'fit'"),
@@ -218,7 +218,7 @@ def test_files_that_are_missing_or_broken_are_named(tmp_path, exported, file, co
 def test_save_refuses_what_could_not_be_loaded(tmp_path, exported):
     with pytest.raises(ValueError, match=r"ends in \.keras"):
         export.save(tmp_path / "m.h5", exported)
-    wrong = export.Metadata(("A",), 32, "pad", {"A": "conv3"})
+    wrong = export.Metadata(("A",), 32, "pad", {"A": "relu3"})
     with pytest.raises(ValueError, match="2 outputs"):
         export.save(tmp_path / "m.keras", export.Exported(exported.keras, wrong))
     assert not list(tmp_path.iterdir())

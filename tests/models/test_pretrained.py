@@ -107,7 +107,7 @@ def test_another_architecture_is_refused_by_layer(tmp_path):
     images = tf.keras.Input((32, 32, 1))
     x = tf.keras.layers.Conv2D(32, 3, name="conv1")(images)
     tf.keras.Model(images, x).save(tmp_path / "other.keras")
-    with pytest.raises(InputError, match="expected layer conv2 with kernel, not found"):
+    with pytest.raises(InputError, match="expected layer norm1 with gamma, not found"):
         build.build("standard", 32, 1, weights=str(tmp_path / "other.keras"))
 
 
@@ -206,14 +206,9 @@ def test_imagenet_weights_are_those_of_keras_cv(monkeypatch, densenet):
             for name, layer in ((name, densenet.keras.get_layer(name)) for name in names)
         ]
     )
-    asked = []
-    monkeypatch.setattr(
-        keras_cv.models.DenseNetBackbone,
-        "from_preset",
-        lambda name: asked.append(name) or preset,
-    )
+    presets = {"densenet121_imagenet": preset}
+    monkeypatch.setattr(keras_cv.models.DenseNetBackbone, "from_preset", presets.__getitem__)
     pretrained.load(densenet, "densenet121", "imagenet")
-    assert asked == ["densenet121_imagenet"]
     expected = [weight.numpy() for layer in preset.layers for weight in layer.weights]
     for a, b in zip(blocks.get_weights(densenet.keras, names), expected):
         np.testing.assert_allclose(a, b, rtol=1e-6)

@@ -7,15 +7,21 @@ import tensorflow as tf
 from tffcxr.models import build, losses, standard
 
 
-def test_parameters_are_those_of_three_convolutions_and_a_dense_layer():
-    model = standard.trunk(64)
-    conv = (9 * 1 + 1) * 32 + (9 * 32 + 1) * 64 + (9 * 64 + 1) * 128
-    assert model.count_params() == conv + (8 * 8 * 128 + 1) * 128 == 1_141_376
+@pytest.mark.parametrize("size", [64, 128])
+def test_parameters_are_those_of_three_convolutions_and_a_dense_layer(size):
+    model = standard.trunk(size)
+    conv = (9 * 1 + 1) * 16 + (9 * 16 + 1) * 32 + (9 * 32 + 1) * 64
+    norm = 2 * (16 + 32 + 64)
+    assert model.count_params() == conv + norm + (8 * 8 * 64 + 1) * 128 == 547_936
 
 
-@pytest.mark.parametrize(("size", "cells"), [(16, 2), (28, 3), (64, 8), (100, 6), (128, 8)])
-def test_the_last_maps_have_at_most_8_by_8_cells(size, cells):
-    assert standard.trunk(size).get_layer("grid").output_shape == (None, cells, cells, 128)
+@pytest.mark.parametrize(
+    ("size", "cells"),
+    [(16, 2), (28, 3), (64, 8), (96, 12), (104, 6), (128, 8), (224, 7), (256, 8), (512, 8)],
+)
+def test_the_last_maps_have_about_as_many_cells_at_any_size(size, cells):
+    maps = standard.trunk(size).get_layer(standard.GRADCAM_LAYER)
+    assert maps.output_shape == (None, cells, cells, 64)
 
 
 def test_learns_a_small_bright_patch_on_either_side():

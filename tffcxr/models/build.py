@@ -72,8 +72,8 @@ def build(
         task block is always new.
       batch_norm: "aggregate" and "local" leave batch norm as it is (which of its weights travel
         is for the federated process to say), "frozen" keeps it in inference mode, "group" puts
-        group norm in its place. A model without batch norm (standard) is the same under all four;
-        asking for one of the last three is logged.
+        group norm in its place. The standard model has group norm and no batch norm, so it is the
+        same under all four; asking it for "local" or "frozen" is logged.
       seed: the initial weights are a function of it, of the layer's name and of the architecture.
       frozen: "representation" trains the task block alone: the base's weights stay, and its batch
         norm runs in inference mode.
@@ -98,7 +98,7 @@ def build(
 
     precision = tf.keras.mixed_precision.global_policy().name
     config = copy.deepcopy(_config(name, image_size, outputs, precision))
-    if not normalization.apply(config, batch_norm) and batch_norm != "aggregate":
+    if not normalization.apply(config, batch_norm) and batch_norm in ("local", "frozen"):
         logging.warning("model %s has no batch norm: %s changes nothing", name, batch_norm)
     _set_seeds(config, seed)
     if frozen:
