@@ -96,7 +96,7 @@ def test_other_shapes_are_named_and_change_nothing(tmp_path, suffix):
     other.save(path) if suffix == ".keras" else other.save_weights(path)
     model = build.build("standard", 32, 1, seed=2)
     before = _arrays(model)
-    with pytest.raises(InputError, match=r"model.*shape.*2048.*8192|model.*8192.*2048") as raised:
+    with pytest.raises(InputError, match=r"model.*shape.*(1024|4096).*(1024|4096)") as raised:
         pretrained.load(model, "standard", str(path))
     assert "\n" not in str(raised.value)
     for a, b in zip(before, _arrays(model)):
@@ -105,7 +105,7 @@ def test_other_shapes_are_named_and_change_nothing(tmp_path, suffix):
 
 def test_another_architecture_is_refused_by_layer(tmp_path):
     images = tf.keras.Input((32, 32, 1))
-    x = tf.keras.layers.Conv2D(32, 3, name="conv1")(images)
+    x = tf.keras.layers.Conv2D(16, 3, name="conv1")(images)
     tf.keras.Model(images, x).save(tmp_path / "other.keras")
     with pytest.raises(InputError, match="expected layer norm1 with gamma, not found"):
         build.build("standard", 32, 1, weights=str(tmp_path / "other.keras"))
