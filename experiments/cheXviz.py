@@ -36,9 +36,9 @@ flags.DEFINE_multi_string(
     "A hospital as NAME=LOADER:PATH:FINDING, with the loader rsna, siim, nih or medmnist; may be "
     "given several times. Default: two hospitals with phantom radiographs.",
 )
-flags.DEFINE_integer("phantom_patients", 600, "Patients of each phantom hospital.")
+flags.DEFINE_integer("phantom_patients", 700, "Patients of each phantom hospital.")
 flags.DEFINE_enum("model", "standard", ["standard", "densenet121"], "The network.")
-flags.DEFINE_integer("image_size", 96, "Height and width of the model's input, in pixels.")
+flags.DEFINE_integer("image_size", 64, "Height and width of the model's input, in pixels.")
 flags.DEFINE_enum("fit", "pad", ["pad", "stretch"], "What to do with images that are not square.")
 flags.DEFINE_string("weights", "none", "Initial weights: none, imagenet, or a file of a run.")
 flags.DEFINE_list(
@@ -65,7 +65,7 @@ flags.DEFINE_float(
 flags.DEFINE_integer("heatmaps", 6, "True positives per finding that Grad-CAM explains.")
 flags.DEFINE_integer("bootstrap", 1000, "Bootstrap replicates of intervals and the t-test.")
 flags.DEFINE_boolean("tensorboard_histograms", False, "Also write the weights to TensorBoard.")
-training_flags.define(rounds=20, learning_rate=1e-3, batch_size=16)
+training_flags.define(rounds=30, learning_rate=2e-3, batch_size=16)
 flags.adopt_module_key_flags(training_flags)
 
 _RECIPE = "cheXviz"

@@ -149,7 +149,7 @@ def _focus(
     outer = float(pf.at_y(thorax.outer_table[index], y))
     x = inner + rng.uniform(*across) * (outer - inner)
     y = min(y, float(pf.at_x(thorax.dome_table, side * x)) - 1.2)
-    radius = np.array([3.1, 3.9]) * (0.85 + 0.5 * severity) * rng.uniform(0.75, 1.3, 2)
+    radius = np.array([3.1, 3.9]) * (1.15 + 0.65 * severity) * rng.uniform(0.75, 1.3, 2)
     dx = (frame.x - np.float32(side * x)) / np.float32(radius[0])
     dy = (frame.y - np.float32(y)) / np.float32(radius[1])
     lean = np.float32(rng.uniform(-0.3, 0.3))
