@@ -45,6 +45,17 @@ def test_baseline_stands_beside_the_federated_model(case):
     ]
 
 
+def test_a_heat_map_of_zeros_is_said_to_be_one(case):
+    cold = dataclasses.replace(
+        case,
+        heat={**case.heat, "federated": np.zeros((20, 20))},
+        in_lungs={**case.in_lungs, "federated": NAN},
+        in_annotation={**case.in_annotation, "federated": NAN},
+    )
+    caption = _captions(gradcam_figure.draw([cold]))[2]
+    assert caption == "probability 0.91\nno heat: no region raised the score"
+
+
 def test_heat_is_drawn_over_the_image_and_outlined(case):
     axes = gradcam_figure.draw([case]).axes[2]
     image, heat = axes.images

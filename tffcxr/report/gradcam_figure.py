@@ -75,6 +75,8 @@ def _draw_heat(axes: matplotlib_axes.Axes, case: run_directory.Explanation, trai
         )
         if style.is_number(share)
     ]
+    if not heat.any():
+        shares = ["no heat: no region raised the score"]
     score = f"probability {style.number(case.scores[training], 2)}"
     axes.set_xlabel("\n".join([score, *shares]), fontsize=8)
 
