@@ -33,6 +33,13 @@ runpy.run_module(module, run_name="__main__", alter_sys=True)
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["tests.experiments.preloaded"])
 
+# In full, so that they are found as dependencies.
+_MODULES = {
+    "benchmark": "experiments.benchmark",
+    "cheXviz": "experiments.cheXviz",
+    "predict": "experiments.predict",
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class Ended:
@@ -126,7 +133,7 @@ def _run(name: str, arguments: list[str], folder: str) -> None:
         os.dup2(file, descriptor)
     sys.stdout = os.fdopen(1, "w", closefd=False)
     sys.stderr = os.fdopen(2, "w", closefd=False)
-    module = importlib.import_module(f"experiments.{name}")
+    module = importlib.import_module(_MODULES[name])
     from experiments import command_line
 
     # The name under which absl knows the flags of a module that is not the main program.
