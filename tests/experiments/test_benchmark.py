@@ -15,10 +15,11 @@ from experiments.benchmark_engines import Job
 from experiments.benchmark_process import Outcome, Repetition
 
 MEGABYTE = 1_000_000
+DICOM_DIR = pathlib.Path(__file__).parents[2] / "testdata" / "rsna"
 
 
 def dicom_files():
-    return tuple(str(path) for path in sorted(pathlib.Path("testdata/rsna").rglob("*.dcm")))
+    return tuple(str(path) for path in sorted(DICOM_DIR.rglob("*.dcm")))
 
 
 def loop_job(images=None, engine="pydicom"):
@@ -220,7 +221,7 @@ def test_earlier_results_are_not_overwritten(tmp_path):
 
 def test_preparing_real_layout_end_to_end(tmp_path):
     done = run_program(
-        f"--output_dir={tmp_path}", "--quick", "--measure=prepare", "--dicom_dir=testdata/rsna"
+        f"--output_dir={tmp_path}", "--quick", "--measure=prepare", f"--dicom_dir={DICOM_DIR}"
     )
     assert done.returncode == 0, done.stderr
     result = json.loads((tmp_path / "benchmark.json").read_text())
