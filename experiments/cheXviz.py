@@ -104,6 +104,11 @@ def _check_flags() -> None:
     training_flags.check_at_least(1, "bootstrap")
     training_flags.check_at_least(0, "heatmaps")
     training_flags.parse_baselines(FLAGS.baseline)
+    if FLAGS.batch_norm == "local" and FLAGS.clients_per_site > 1:
+        raise InputError(
+            "--batch_norm=local: expected one client per site, since a site's model is the mean of "
+            f"its clients', found --clients_per_site={FLAGS.clients_per_site}"
+        )
     if not 0 <= FLAGS.max_rejected_fraction <= 1:
         raise InputError(
             f"--max_rejected_fraction: expected 0 to 1, found {FLAGS.max_rejected_fraction}"

@@ -103,15 +103,17 @@ def run(study: Study, directory: RunDirectory) -> list[dict[str, Any]]:
         study.cache_dir,
         max_rejected_fraction=study.max_rejected_fraction,
     )
+    store.verify()
     directory.record_data(store.root.name, _describe_sites(study, store))
     data = ClientData(store, study.batch_size, study.seed, study.augmentation)
     runtime.use(study.executor, log_file=directory.path / "worker.log")
-    trained = {"federated": _train_federated(study, data, directory)}
+    federated = _train_federated(study, data, directory)
+    trained = {"federated": results.site_models(study.clients, federated, store)}
     for kind in study.baselines:
         trained[kind] = _train_baseline(study, data, directory, kind)
     model = study.plan.build_model(None)
     scores = results.score_all(study, data, model.keras, trained)
-    results.save_models(directory.path, study, model, trained, store, scores)
+    results.save_models(directory.path, study, model, trained, scores)
     results.write_predictions(directory.path, scores)
     rows = results.metric_rows(study, scores)
     explanations.write(directory.path, study, model, trained, scores)
@@ -175,14 +177,15 @@ def _train_federated(
 def _train_baseline(
     study: Study, data: ClientData, directory: RunDirectory, kind: str
 ) -> dict[str, list[np.ndarray]]:
-    """Trains one model per client ("site") or one for all ("pooled"): weights by client."""
-    clients = sorted(study.clients.records)
-    groups = {f"site_{client}": [client] for client in clients}
+    """Trains one model per site ("site") or one for all ("pooled"): weights by site."""
+    sites = list(study.clients.finding_of)
+    groups = {f"site_{site}": [site] for site in sites}
     if kind == "pooled":
-        groups = {"pooled": clients}
+        groups = {"pooled": sites}
     weights: dict[str, list[np.ndarray]] = {}
     for name, members in groups.items():
-        training = CentralisedTraining(study.plan, data, members, study.clients.findings)
+        clients = [client for site in members for client in study.clients.clients_of(site)]
+        training = CentralisedTraining(study.plan, data, clients, study.clients.findings)
         journal = loop.Journal(
             rounds=directory.path / f"rounds_{name}.csv",
             clients=None,

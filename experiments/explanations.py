@@ -45,12 +45,13 @@ def write(
     first. Every kind of training explains the same images.
     """
     rows: list[dict[str, Any]] = []
-    for task in (task for task in scores if task.training == "federated"):
+    for number, task in enumerate(task for task in scores if task.training == "federated"):
         cases = _true_positives(study, task)[: study.heatmaps]
         if not cases:
             continue
         others = [other for other in scores if other.task == task.task]
-        rows.extend(_explain(directory, study, model, trained, task, others, cases))
+        name = f"{number + 1}-{_slug(task.task)}"  # names may differ in punctuation alone
+        rows.extend(_explain(directory, name, study, model, trained, task, others, cases))
     text = pd.DataFrame(rows, columns=list(COLUMNS)).to_csv(index=False, lineterminator="\n")
     write_text(directory / "explanations.csv", text)
 
@@ -66,6 +67,7 @@ def _true_positives(study: Study, task: TaskScores) -> list[int]:
 
 def _explain(
     directory: pathlib.Path,
+    name: str,
     study: Study,
     model: Any,
     trained: Trained,
@@ -76,10 +78,9 @@ def _explain(
     pictures = np.stack([_picture(study, _record(study, task, case)) for case in cases])
     heats: dict[str, np.ndarray] = {}
     for other in others:
+        model.keras.set_weights(trained[other.training][task.site])
         maps = []
-        for case, picture in zip(cases, pictures):
-            client = task.test.clients[case]
-            model.keras.set_weights(trained[other.training][client])
+        for picture in pictures:
             image = picture[None].astype(np.float32) / 255.0
             maps.append(gradcam.grad_cam(model.keras, model.gradcam_layer, image, task.column)[0])
         heats[other.training] = np.stack(maps)
@@ -90,10 +91,10 @@ def _explain(
             "annotation": _region(study, record["mask"]),
             "lungs": _region(study, record["lungs"]),
         }
-        file = f"explanations/{_slug(task.task)}_{place + 1}.npz"
+        file = f"explanations/{name}_{place + 1}.npz"
         arrays: dict[str, np.ndarray] = {"image": pictures[place][..., 0]}
-        arrays.update({f"heat_{name}": maps[place] for name, maps in heats.items()})
-        arrays.update({name: region for name, region in regions.items() if region is not None})
+        arrays.update({f"heat_{kind}": maps[place] for kind, maps in heats.items()})
+        arrays.update({kind: region for kind, region in regions.items() if region is not None})
         write_atomically(directory / file, functools.partial(np.savez_compressed, **arrays))
         for other in others:
             heat = heats[other.training][place]

@@ -21,7 +21,7 @@ from tffcxr.training.validation import Scorer, Scores
 if TYPE_CHECKING:
     from experiments.classification import Study
 
-# Kind of training -> client -> weights in the order of `model.weights`.
+# Kind of training -> site -> weights in the order of `model.weights`.
 Trained = Mapping[str, Mapping[str, Sequence[np.ndarray]]]
 
 
@@ -62,7 +62,7 @@ def score_all(study: Study, data: ClientData, model: Any, trained: Trained) -> l
             by_split = {
                 split: Scores.join(
                     [
-                        scorer.score(weights[client], client, split)
+                        scorer.score(weights[site], client, split)
                         for client in study.clients.clients_of(site)
                     ]
                 )
@@ -150,35 +150,55 @@ def _patients(clients: ClientRecords, images: Scores) -> np.ndarray:
     )
 
 
+def site_models(
+    clients: ClientRecords, weights: Mapping[str, Sequence[np.ndarray]], store: ShardStore
+) -> dict[str, list[np.ndarray]]:
+    """One model per site out of its clients' models, weighted by training images.
+
+    The clients of a site share their representation block, so only task blocks differ; these are
+    linear, so the mean block gives the mean of the clients' logits.
+
+    Args:
+      clients: who belongs to which site.
+      weights: client -> weights in the order of `model.weights`.
+      store: tells the number of training images.
+    """
+    models = {}
+    for site in clients.finding_of:
+        members = clients.clients_of(site)
+        sizes = [store.count(client, "train") for client in members]
+        together = zip(*(weights[client] for client in members))
+        models[site] = [
+            np.average(np.stack(w), axis=0, weights=sizes).astype(w[0].dtype) for w in together
+        ]
+    return models
+
+
 def save_models(
     directory: pathlib.Path,
     study: Study,
     model: Any,
     trained: Trained,
-    store: ShardStore,
     scores: Sequence[TaskScores],
 ) -> None:
-    """Writes every client's weights, and the multi-task model of the federation.
+    """Writes every site's weights, and the multi-task model of the federation.
 
-    `models/<training>_<client>.h5` are what `--weights=FILE` loads;
+    `models/<training>_<site>.h5` are what `--weights=FILE` loads;
     `models/multi_task.keras` is what `//experiments:predict` reads.
     """
     from tffcxr.models import export
 
     folder = directory / "models"
     folder.mkdir(exist_ok=True)
-    for training, by_client in trained.items():
-        for client, weights in by_client.items():
+    for training, by_site in trained.items():
+        for site, weights in by_site.items():
             model.keras.set_weights(weights)
-            _save_weights(model.keras, folder / f"{training}_{client}.h5")
+            _save_weights(model.keras, folder / f"{training}_{site}.h5")
     heads, trunks = {}, {}
     columns: dict[str, str] = {}
     for site, finding in study.clients.finding_of.items():
         columns.setdefault(finding, site)
-        members = study.clients.clients_of(site)
-        sizes = [store.count(client, "train") for client in members]
-        mean = _weighted_mean([trained["federated"][client] for client in members], sizes)
-        model.keras.set_weights(mean)
+        model.keras.set_weights(trained["federated"][site])
         heads[site] = _block(model, model.task)
         if study.plan.batch_norm == "local":
             trunks[site] = _block(model, model.representation)
@@ -201,19 +221,6 @@ def _block(model: Any, layers: Sequence[str]) -> list[np.ndarray]:
     from tffcxr.models.blocks import get_weights
 
     return get_weights(model.keras, layers)
-
-
-def _weighted_mean(
-    models: Sequence[Sequence[np.ndarray]], sizes: Sequence[int]
-) -> list[np.ndarray]:
-    """The mean of models weight by weight.
-
-    The clients of one site share their representation block, so only task blocks differ; these
-    are linear, so the mean block gives the mean of the clients' logits.
-    """
-    if len(models) == 1:
-        return list(models[0])
-    return [np.average(np.stack(w), axis=0, weights=sizes).astype(w[0].dtype) for w in zip(*models)]
 
 
 def _save_weights(model: Any, path: pathlib.Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import dataclasses
 import logging
 import pathlib
+import re
 
 import pandas as pd
 
@@ -97,8 +98,10 @@ def load_clients(
       InputError: see `Site.parse` and the loaders; a site with one class only.
     """
     names = [site.name for site in sites]
-    if len(set(names)) != len(names):
-        raise InputError(f"--site: expected different names, found {', '.join(names)}")
+    if len({re.sub("[^a-z0-9]+", "-", name.lower()) for name in names}) != len(names):
+        raise InputError(
+            f"--site: expected names that differ in letters or digits, found {', '.join(names)}"
+        )
     tables, finding_of = {}, {}
     for site in sites:
         table = loaders.load_records(site.loader, site.path, site.name)
@@ -143,13 +146,21 @@ def _separate(
     finding_of: Mapping[str, str],
     seed: int,
 ) -> dict[str, pd.DataFrame]:
-    sources: dict[tuple[str, pathlib.Path], list[str]] = {}
+    """Deals out the patients that several sites have.
+
+    Sites have patients in common if they are cut from one folder, or if the ids of the NIH, from
+    which RSNA's images come too, meet in both. Equal ids in unrelated folders mean nothing.
+    """
+    sources: list[list[Site]] = []
     for site in sites:
-        sources.setdefault((site.loader, site.path.resolve()), []).append(site.name)
+        related = [group for group in sources if any(_related(site, o, tables) for o in group)]
+        merged = [other for group in related for other in group] + [site]
+        sources = [group for group in sources if group not in related] + [merged]
     separated = dict(tables)
-    for (loader, path), names in sources.items():
-        if len(names) > 1:
-            logging.info("%s:%s feeds %s: patients are dealt out", loader, path, ", ".join(names))
+    for group in sources:
+        if len(group) > 1:
+            names = [site.name for site in group]
+            logging.info("%s have patients in common, who are dealt out", ", ".join(names))
             separated.update(
                 partition.separate_sites(
                     {name: tables[name] for name in names},
@@ -158,6 +169,14 @@ def _separate(
                 )
             )
     return separated
+
+
+def _related(one: Site, other: Site, tables: Mapping[str, pd.DataFrame]) -> bool:
+    if one.loader == other.loader and one.path.resolve() == other.path.resolve():
+        return True
+    if {one.loader, other.loader} <= {"nih", "rsna"}:
+        return not set(tables[one.name]["patient"]).isdisjoint(tables[other.name]["patient"])
+    return False
 
 
 def _split(table: pd.DataFrame, finding: str, seed: int) -> pd.DataFrame:

@@ -16,6 +16,17 @@ from tffcxr.errors import InputError
 FLAGS = flags.FLAGS
 
 BASELINES = ("site", "pooled")
+# Flag, least and greatest value; NaN is in no range.
+_RANGES = (
+    ("learning_rate", 1e-12, 1e3),
+    ("head_learning_rate", 1e-12, 1e3),
+    ("momentum", 0.0, 0.9999),
+    ("weight_decay", 0.0, 1e3),
+    ("server_learning_rate", 1e-12, 1e3),
+    ("proximal", 0.0, 1e6),
+    ("dp_noise_multiplier", 0.0, 1e6),
+)
+
 AGGREGATORS = ("mean", "robust", "compression", "secure", "dp")
 
 
@@ -45,7 +56,11 @@ def define(*, rounds: int, learning_rate: float, batch_size: int, local_epochs: 
         ["average", "momentum", "adam", "yogi", "adagrad"],
         "How the server moves along the clients' mean update; average is FedAvg.",
     )
-    flags.DEFINE_float("server_learning_rate", 1.0, "Learning rate of --server_optimizer.")
+    flags.DEFINE_float(
+        "server_learning_rate",
+        None,
+        "Learning rate of --server_optimizer; default: 1 for average and momentum, else 0.01.",
+    )
     flags.DEFINE_float("proximal", 0.0, "mu of FedProx; 0 is FedAvg.")
     flags.DEFINE_enum(
         "weighting", "examples", ["examples", "uniform"], "How clients count in the mean."
@@ -151,6 +166,10 @@ def check() -> None:
 
     check_at_least(1, "rounds", "local_epochs", "batch_size")
     check_at_least(0, "head_rounds", "seed", "dp_noise_multiplier")
+    for name, low, high in _RANGES:
+        value = FLAGS[name].value
+        if value is not None and not low <= value <= high:
+            raise InputError(f"--{name}: expected {low:g} to {high:g}, found {value}")
     sampling.parse_clients_per_round(FLAGS.clients_per_round)
     _schedules()
     _check_aggregator()

@@ -115,9 +115,15 @@ class TestServer:
         path = _steps(optimizers.server_optimizer("yogi", 0.1))
         assert path == pytest.approx(expected, abs=1e-4)
 
-    def test_adagrad_starts_from_a_tenth(self):
-        path = _steps(optimizers.server_optimizer("adagrad", 0.1), gradients=(2.0,))
-        assert path == pytest.approx([1 - 0.1 * 2 / math.sqrt(0.1 + 4 + 1e-3)], abs=1e-5)
+    def test_adagrad_has_an_adaptivity_of_a_thousandth(self):
+        # A pseudo-gradient of that size: accumulator and adaptivity are 1e-6 each before it.
+        path = _steps(optimizers.server_optimizer("adagrad", 0.1), gradients=(1e-3,))
+        assert path == pytest.approx([1 - 0.1 * 1e-3 / math.sqrt(3e-6)], abs=1e-5)
+
+    @pytest.mark.parametrize("name,step", [("average", 1.0), ("adam", 0.01), ("yogi", 0.01)])
+    def test_the_usual_rate_depends_on_the_optimizer(self, name, step):
+        path = _steps(optimizers.server_optimizer(name), gradients=(1.0,))
+        assert path == pytest.approx([1 - step], rel=2e-3)
 
     @pytest.mark.parametrize(
         "name,rate,message",

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 
 import numpy as np
 import pytest
@@ -37,8 +39,7 @@ WAYS = {
 def endings(tmp_path_factory):
     """What was seen of one program per way; see programs.py."""
     folder = tmp_path_factory.mktemp("programs")
-    temporary = folder / "temporary"
-    temporary.mkdir()
+    temporary = pathlib.Path(tempfile.mkdtemp(dir="/tmp"))
     finished = subprocess.run(
         [sys.executable, "-m", "tests.runtime.programs", str(folder), *WAYS],
         cwd=ROOT,
@@ -48,19 +49,20 @@ def endings(tmp_path_factory):
     )
     assert finished.returncode == 0, finished.stderr
     seen = {line["way"]: line for line in map(json.loads, finished.stdout.splitlines())}
-    return folder, seen
+    yield temporary, folder, seen
+    shutil.rmtree(temporary)
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_no_process_outlives_the_program(endings, way):
-    _, seen = endings
+    _, _, seen = endings
     assert seen[way]["left"] == []
     assert seen[way]["seconds"] < 5
     assert seen[way]["status"] == WAYS[way]
 
 
 def test_the_worker_does_not_print_over_the_program(endings):
-    folder, seen = endings
+    _, folder, seen = endings
     assert seen["normal end"]["output"].endswith("the program's own output\n")
     assert "isolation: " in (folder / "normal end.log").read_text()
     assert "ValueError: as planned" in seen["exception"]["output"]
@@ -80,7 +82,7 @@ def test_a_worker_that_dies_is_replaced(victim, tmp_path):
 
 def test_nothing_is_left_in_the_temporary_folder(endings):
     # Where launcher and program are killed at once, nobody is left to tidy up.
-    assert len(list((endings[0] / "temporary").glob("tffcxr-*"))) <= 1
+    assert len(list(endings[0].glob("tffcxr-*"))) <= 1
 
 
 def listening_addresses(process: int) -> set[str]:
@@ -118,6 +120,17 @@ def test_no_other_machine_reaches_the_worker(isolation):
         assert [line.split(":")[0].strip() for line in devices] == ["lo"]
     context.close()
     assert not pathlib.Path(f"/proc/{launcher}").exists()
+
+
+def test_a_long_temporary_folder_leaves_room_for_the_socket(monkeypatch, tmp_path):
+    long = tmp_path / ("x" * 100)
+    long.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    context = native.native_context()
+    try:
+        assert run(context, increase, 1) == 2
+    finally:
+        context.close()
 
 
 def test_nothing_starts_where_isolation_is_impossible(monkeypatch, tmp_path):

@@ -151,4 +151,10 @@ def test_changed_images_are_refused(run):
 )
 def test_a_run_is_complete_when_its_results_say_so(run, text, complete):
     (run / "metrics.json").write_text(text)
+    (run / "report.html").touch()
     assert _open(run).is_complete is complete
+
+
+def test_a_run_whose_report_is_still_missing_is_not_complete(run):
+    (run / "metrics.json").write_text('{"complete": true}')
+    assert not _open(run).is_complete

@@ -78,13 +78,14 @@ def client_optimizer(
 
 
 def server_optimizer(
-    name: str, learning_rate: float = 1.0, *, momentum: float = 0.9
+    name: str, learning_rate: float | None = None, *, momentum: float = 0.9
 ) -> tff.learning.optimizers.Optimizer:
     """The optimizer that moves the shared weights along the clients' mean update.
 
     Args:
       name: one of `SERVER_OPTIMIZERS`; "average" with rate 1 is FedAvg.
-      learning_rate: the server's rate.
+      learning_rate: the server's rate; None takes 1 for "average" and "momentum", and 0.01 for
+        the adaptive ones, which move every weight by about the rate in each round.
       momentum: for "momentum" only.
 
     Raises:
@@ -92,7 +93,9 @@ def server_optimizer(
     """
     if name not in SERVER_OPTIMIZERS:
         raise InputError(f"server optimizer: expected one of {SERVER_OPTIMIZERS}, found {name!r}")
-    if learning_rate <= 0.0:
+    if learning_rate is None:
+        learning_rate = 1.0 if name in ("average", "momentum") else 0.01
+    if not learning_rate > 0.0:
         raise InputError(f"server learning rate: expected above 0, found {learning_rate}")
     if name == "average":
         return tff.learning.optimizers.build_sgdm(learning_rate)
@@ -103,4 +106,5 @@ def server_optimizer(
         return tff.learning.optimizers.build_adam(learning_rate, beta_2=0.99, epsilon=1e-3)
     if name == "yogi":
         return tff.learning.optimizers.build_yogi(learning_rate, beta_2=0.99, epsilon=1e-3)
-    return tff.learning.optimizers.build_adagrad(learning_rate, epsilon=1e-3)
+    # TFF adds epsilon below the root, so it is the square of the adaptivity here.
+    return tff.learning.optimizers.build_adagrad(learning_rate, 1e-6, epsilon=1e-6)

@@ -160,7 +160,10 @@ def build_process(
     result_type = train.type_signature.result
     average = build_averaging(result_type, aggregator, weighting)
     initialize_optimizer, apply_update = build_server_step(
-        server_optimizer, weights_type, result_type["update"]
+        server_optimizer,
+        weights_type,
+        result_type["update"],
+        [partition.weights[i].name for i in partition.indices(Group.SHARED_STATISTICS)],
     )
 
     @tff.federated_computation

@@ -67,5 +67,5 @@ class Schedule:
             else:
                 waited += 1
             if waited > self.patience:
-                rate, waited = max(rate * self.factor, self.minimum), 0
+                rate, waited = min(rate, max(rate * self.factor, self.minimum)), 0
         return rate

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+from collections.abc import Sequence
 from typing import NamedTuple, Union
 
 import numpy as np
@@ -131,9 +132,19 @@ def _build_summary(totals_type: tff.Type) -> tff.Computation:
 
 
 def build_server_step(
-    optimizer: tff.learning.optimizers.Optimizer, weights_type: tff.StructType, mean_type: tff.Type
+    optimizer: tff.learning.optimizers.Optimizer,
+    weights_type: tff.StructType,
+    mean_type: tff.Type,
+    statistics_names: Sequence[str],
 ) -> tuple[tff.Computation, tff.Computation]:
     """The server optimizer as two computations.
+
+    Args:
+      optimizer: see `tffcxr.learning.optimizers`.
+      weights_type: W.
+      mean_type: U.
+      statistics_names: names of the statistics. A moving variance is kept at 0 or above, which a
+        mean with noise or lossy compression does not see to.
 
     Returns:
       `( -> O)` and `(<O, W, U> -> <O, W>)`, with optimizer state O, server weights W and mean
@@ -150,7 +161,10 @@ def build_server_step(
     def apply_update(state, weights, mean):
         gradient = tuple(-update for update in mean["trainable"])
         state, trainable = optimizer.next(state, tuple(weights["trainable"]), gradient)
-        statistics = tuple(w + u for w, u in zip(weights["statistics"], mean["statistics"]))
+        statistics = tuple(
+            tf.maximum(w + u, 0.0) if "variance" in name else w + u
+            for name, w, u in zip(statistics_names, weights["statistics"], mean["statistics"])
+        )
         moved = collections.OrderedDict(weights, trainable=trainable, statistics=statistics)
         return state, moved
 

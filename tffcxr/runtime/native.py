@@ -91,7 +91,7 @@ class Worker:
         self, log_file: pathlib.Path | None, isolation: str, max_concurrent_calls: int
     ) -> None:
         self._owner = os.getpid()
-        self._folder = pathlib.Path(tempfile.mkdtemp(prefix="tffcxr-"))  # Mode 0700.
+        self._folder = _private_folder()
         self.log_file = log_file or self._folder / "worker.log"
         self.log_file.parent.mkdir(parents=True, exist_ok=True)
         socket = self._folder / "socket"
@@ -289,3 +289,11 @@ def native_context(
     return NativeContext(
         _WorkerExecutors(lambda: Worker(log_file, isolation, max_concurrent_calls), default_clients)
     )
+
+
+def _private_folder() -> pathlib.Path:
+    """A new folder of mode 0700 whose path leaves room for a Unix socket's name (107 bytes)."""
+    base = tempfile.gettempdir()
+    if len(os.fsencode(base)) > 80:
+        base = "/tmp"
+    return pathlib.Path(tempfile.mkdtemp(prefix="tffcxr-", dir=base))

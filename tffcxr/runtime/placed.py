@@ -20,10 +20,12 @@ from typing import Any
 
 import tensorflow as tf
 
+from tffcxr import errors
+
 _AHEAD_PER_WORKER = 2
 
 
-class ClientError(RuntimeError):
+class ClientError(errors.RunError):
     """The computation of one client failed. The message names the client and gives the reason."""
 
 

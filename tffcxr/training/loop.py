@@ -14,6 +14,8 @@ import pathlib
 import time
 from typing import Any, Protocol
 
+import tensorflow as tf
+
 from tffcxr.errors import InputError, RunError
 from tffcxr.training.checkpoints import Checkpoints
 from tffcxr.training.plan import Plan, Stage
@@ -143,6 +145,8 @@ def run(training: Training, plan: Plan, findings: Sequence[str], journal: Journa
             f"cannot write the run's files: {error.strerror or error} ({error.filename}); "
             "free some space and start the same command again to go on"
         ) from error
+    except tf.errors.OpError as error:
+        raise TrainingFailed(f"training broke off: {' '.join(str(error).split())}") from error
     return state
 
 

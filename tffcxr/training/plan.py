@@ -68,7 +68,7 @@ class Plan:
       momentum: of "sgd".
       weight_decay: L2 as in PyTorch.
       server_optimizer: a name of `optimizers.SERVER_OPTIMIZERS`.
-      server_learning_rate: 1 for plain averaging.
+      server_learning_rate: None for the usual rate of the optimizer.
       share: "representation" keeps the task block of every client private, "all" shares it too.
       batch_norm: "aggregate", "local" (private), "frozen" or "group" (both built into the model).
       proximal: mu of FedProx.
@@ -84,7 +84,7 @@ class Plan:
     momentum: float = 0.0
     weight_decay: float = 0.0
     server_optimizer: str = "average"
-    server_learning_rate: float = 1.0
+    server_learning_rate: float | None = None
     share: Literal["representation", "all"] = "representation"
     batch_norm: str = "aggregate"
     proximal: float = 0.0

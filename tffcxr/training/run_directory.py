@@ -87,9 +87,10 @@ class RunDirectory:
 
     @property
     def is_complete(self) -> bool:
-        """Whether the run has written its final results."""
+        """Whether the run has written its final results and its report."""
         try:
-            return bool(json.loads((self.path / "metrics.json").read_text())["complete"])
+            complete = json.loads((self.path / "metrics.json").read_text())["complete"]
+            return bool(complete) and (self.path / "report.html").exists()
         except (OSError, ValueError, KeyError, TypeError):
             return False
 
