@@ -203,4 +203,4 @@ def test_other_settings_are_refused_and_the_flag_named(run):
         programs.run("cheXviz", f"--output_dir={run}", *FLAGS, "--learning_rate=0.01")
     )
     assert "learning_rate=0.002, found learning_rate=0.01" in line
-    assert json.loads((run / "config.json").read_text())["settings"]["learning_rate"] == 0.001
+    assert json.loads((run / "config.json").read_text())["settings"]["learning_rate"] == 0.002
