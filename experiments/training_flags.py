@@ -18,8 +18,6 @@ FLAGS = flags.FLAGS
 BASELINES = ("site", "pooled")
 # Flag, least and greatest value; NaN is in no range.
 _RANGES = (
-    ("learning_rate", 1e-12, 1e3),
-    ("head_learning_rate", 1e-12, 1e3),
     ("momentum", 0.0, 0.9999),
     ("weight_decay", 0.0, 1e3),
     ("server_learning_rate", 1e-12, 1e3),

@@ -74,6 +74,9 @@ def test_paths_are_taken_from_where_the_user_stands(tmp_path):
         ("--heatmaps=-1", "--heatmaps: expected at least 0, found -1"),
         ("--seed=-1", "--seed: expected at least 0, found -1"),
         ("--learning_rate=0", "learning rate: expected above 0, found 0.0"),
+        ("--momentum=5", "--momentum: expected 0 to 0.9999, found 5.0"),
+        ("--proximal=nan", "--proximal: expected 0 to 1e+06, found nan"),
+        ("--batch_norm=local --clients_per_site=2", "expected one client per site"),
         ("--learning_rate=nan", "learning rate: expected above 0, found nan"),
         ("--max_rejected_fraction=2", "--max_rejected_fraction: expected 0 to 1, found 2.0"),
         ("--clients_per_round=some", "expected 'all', a count or a fraction, found 'some'"),
@@ -84,7 +87,7 @@ def test_paths_are_taken_from_where_the_user_stands(tmp_path):
     ],
 )
 def test_a_bad_flag_does_not_even_make_the_folder(tmp_path, flag, expected):
-    ended = programs.run("cheXviz", f"--output_dir={tmp_path / 'run'}", flag)
+    ended = programs.run("cheXviz", f"--output_dir={tmp_path / 'run'}", *flag.split())
     assert expected in programs.refusal(ended)
     assert not (tmp_path / "run").exists()
 
@@ -150,7 +153,7 @@ class TestData:
 
     def test_two_sites_of_one_name(self, tmp_path):
         line = _refused(tmp_path, OPACITY, PNEUMOTHORAX.replace("b=", "a="))
-        assert "expected different names, found a, a" in line
+        assert "expected names that differ in letters or digits, found a, a" in line
 
 
 def _healthy():
