@@ -6,8 +6,8 @@ from tffcxr.bazel import count_tests
 
 _REPORT = """<testsuites><testsuite>
   <testcase name="a"/>
-  <testcase name="b"><failure message="1 != 2"/></testcase>
-  <testcase name="c"><error message="fixture"/></testcase>
+  <testcase classname="tests.a" name="b"><failure message="1 != 2&#10;more"/></testcase>
+  <testcase classname="tests.a" name="c"><error message="fixture"/></testcase>
   <testcase name="d"><skipped message="no data"/></testcase>
   <testcase name="e"/>
 </testsuite></testsuites>"""
@@ -43,7 +43,9 @@ def test_every_case_of_every_target_counts(tmp_path, capsys):
         summary("//:b", "PASSED"),
     )
     assert count_tests.main(events) == 1
-    assert capsys.readouterr().out == "3 passed, 2 failed, 1 skipped\n"
+    assert capsys.readouterr().out == (
+        "FAILED tests.a.b: 1 != 2\nFAILED tests.a.c: fixture\n3 passed, 2 failed, 1 skipped\n"
+    )
 
 
 def test_target_that_failed_without_a_failing_case_counts_as_one(tmp_path):
@@ -53,7 +55,9 @@ def test_target_that_failed_without_a_failing_case_counts_as_one(tmp_path):
         summary("//:slow", "TIMEOUT"),
         {"id": {"targetCompleted": {"label": "//:broken"}}, "aborted": {"reason": "ANALYSIS"}},
     )
-    assert count_tests.count(events) == {"passed": 1, "failed": 2}
+    counter, failures = count_tests.count(events)
+    assert counter == {"passed": 1, "failed": 2}
+    assert sorted(failures) == ["//:broken: did not finish", "//:slow: did not finish"]
 
 
 def test_unloadable_pattern_is_a_failure(tmp_path):
@@ -68,6 +72,7 @@ def test_run_without_events_or_tests_is_no_success(tmp_path, capsys):
     assert count_tests.main(tmp_path / "missing.json") == 1
     assert count_tests.main(write_events(tmp_path)) == 1
     assert capsys.readouterr().out == (
+        "FAILED Bazel left no record of the run\n"
         "0 passed, 1 failed, 0 skipped\n0 passed, 0 failed, 0 skipped\n"
     )
 

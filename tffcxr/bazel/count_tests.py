@@ -10,17 +10,19 @@ from urllib.parse import unquote, urlparse
 import xml.etree.ElementTree as ElementTree
 
 
-def count(events: Path) -> collections.Counter:
+def count(events: Path) -> tuple[collections.Counter, list[str]]:
     """Counts passed, failed and skipped cases over every test target of the run.
 
     Args:
       events: what `bazel test --build_event_json_file` wrote, one JSON object per line.
 
     Returns:
-      Counts by "passed", "failed" and "skipped". A target that failed without a failing case
-      (it did not build, timed out, or crashed) counts as one that failed.
+      Counts by "passed", "failed" and "skipped", and one line for each failure. A target that
+      failed without a failing case (it did not build, timed out, or crashed) counts as one
+      that failed.
     """
     cases: dict[str, collections.Counter] = {}
+    failures: dict[str, list[str]] = {}
     failed_targets: set[str] = set()
     for line in events.read_text().splitlines():
         event = json.loads(line)
@@ -28,7 +30,7 @@ def count(events: Path) -> collections.Counter:
         if "testResult" in identity:
             target = identity["testResult"]["label"]
             # Of several attempts at a target, the last one stands.
-            cases[target] = _count_cases(event.get("testResult", {}))
+            cases[target], failures[target] = _count_cases(event.get("testResult", {}))
         elif "testSummary" in identity:
             if event.get("testSummary", {}).get("overallStatus") != "PASSED":
                 failed_targets.add(identity["testSummary"]["label"])
@@ -40,27 +42,37 @@ def count(events: Path) -> collections.Counter:
         counter = cases.setdefault(target, collections.Counter())
         if not counter["failed"]:
             counter["failed"] += 1
-    return sum(cases.values(), collections.Counter())
+            failures[target] = [f"{target}: did not finish"]
+    return sum(cases.values(), collections.Counter()), sum(failures.values(), [])
 
 
-def _count_cases(result: dict) -> collections.Counter:
-    """Counts the cases in the XML report that belongs to one test result event."""
+def _count_cases(result: dict) -> tuple[collections.Counter, list[str]]:
+    """Counts the cases in the XML report of one test result event; a line for each failure."""
     counter: collections.Counter = collections.Counter()
+    failures = []
     for output in result.get("testActionOutput", ()):
         report = Path(unquote(urlparse(output.get("uri", "")).path))
         if output["name"] == "test.xml" and report.is_file():
             for case in ElementTree.parse(report).iter("testcase"):
-                children = {child.tag for child in case}
-                if children & {"failure", "error"}:
+                children = {child.tag: child for child in case}
+                cause = children.get("failure", children.get("error"))
+                if cause is not None:
                     counter["failed"] += 1
+                    message = cause.get("message", "").split("\n", 1)[0]
+                    failures.append(f"{case.get('classname', '')}.{case.get('name')}: {message}")
                 else:
                     counter["skipped" if "skipped" in children else "passed"] += 1
-    return counter
+    return counter, failures
 
 
 def main(events: Path) -> int:
-    """Prints the summary; returns 0 if something ran and nothing failed."""
-    counter = count(events) if events.is_file() else collections.Counter(failed=1)
+    """Prints the failures and the summary; returns 0 if something ran and nothing failed."""
+    if not events.is_file():
+        counter, failures = collections.Counter(failed=1), ["Bazel left no record of the run"]
+    else:
+        counter, failures = count(events)
+    for failure in failures:
+        print("FAILED", failure)
     print("{passed} passed, {failed} failed, {skipped} skipped".format_map(counter))
     return 0 if counter["passed"] and not counter["failed"] else 1
 
