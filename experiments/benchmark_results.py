@@ -12,8 +12,8 @@ from typing import Any, BinaryIO
 from matplotlib import axes as matplotlib_axes
 
 from experiments.benchmark_process import Outcome
+from tffcxr import files
 from tffcxr.report import figures, style
-from tffcxr.training import files
 
 FORMAT_VERSION = 1
 

@@ -113,6 +113,11 @@ def _check_flags() -> None:
         raise InputError(
             f"--max_rejected_fraction: expected 0 to 1, found {FLAGS.max_rejected_fraction}"
         )
+    check_used = training_flags.check_used
+    check_used(not FLAGS.site, "phantom_patients", "no --site", "site")
+    uneven = ("quantity", "dirichlet", "hybrid")
+    check_used(FLAGS.partition in uneven, "alpha", f"--partition of {uneven}", "partition")
+    check_used(FLAGS.partition != "none", "clients_per_site", "a --partition", "partition")
     _given_sites()
 
 

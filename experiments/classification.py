@@ -153,8 +153,9 @@ def _train_federated(
     )
     training = FederatedTraining(study.plan, data, sampler, study.clients.findings)
 
+    names = [weight.name for weight in study.plan.build_model(None).keras.weights]
+
     def weights_of(state: Any, round_number: int) -> Mapping[str, np.ndarray]:
-        names = [w.name for w in study.plan.build_model(None).keras.weights]
         first, weights = next(iter(training.client_weights(state, round_number).items()))
         return name_weights([f"{first}/{name}" for name in names], weights)
 

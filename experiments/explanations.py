@@ -14,7 +14,7 @@ import pandas as pd
 from experiments.results import TaskScores, Trained
 from tffcxr.datasets import images as image_files
 from tffcxr.explanation import gradcam, localisation
-from tffcxr.training.files import write_atomically, write_text
+from tffcxr.files import write_atomically, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -189,7 +189,7 @@ def _predict(exported: Exported, file: pathlib.Path, image: np.ndarray) -> list[
 
 
 def _write_csv(path: pathlib.Path, found: Sequence[Finding]) -> None:
-    from tffcxr.training import files
+    from tffcxr import files
 
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 import dataclasses
-import os
 import pathlib
+import tempfile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from experiments.sites import ClientRecords
 from tffcxr.clients.client_data import ClientData
 from tffcxr.clients.shards import ShardStore
 from tffcxr.evaluation import metrics, tables
-from tffcxr.training.files import write_text
+from tffcxr.files import write_atomically, write_text
 from tffcxr.training.validation import Scorer, Scores
 
 if TYPE_CHECKING:
@@ -224,6 +224,7 @@ def _block(model: Any, layers: Sequence[str]) -> list[np.ndarray]:
 
 
 def _save_weights(model: Any, path: pathlib.Path) -> None:
-    temporary = path.with_name(f".partial-{path.name}")
-    model.save_weights(temporary, save_format="h5")
-    os.replace(temporary, path)
+    with tempfile.TemporaryDirectory(prefix="tffcxr-") as folder:
+        saved = pathlib.Path(folder) / path.name
+        model.save_weights(saved, save_format="h5")
+        write_atomically(path, lambda file: file.write(saved.read_bytes()))

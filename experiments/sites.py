@@ -91,7 +91,7 @@ def load_clients(
       sites: at least one, with different names.
       seed: of splits and partitions.
       partition_name: one of `PARTITIONS`: how a site is cut into clients.
-      clients_per_site: how many clients a site is cut into.
+      clients_per_site: how many clients a site is cut into, unless the partition is "none".
       alpha: concentration of the Dirichlet and quantity partitions.
 
     Raises:
@@ -204,8 +204,6 @@ def _cut(
 ) -> dict[str, pd.DataFrame]:
     """Cuts a site into clients, its splits each by itself so that every client has all of them."""
     if name == "none":
-        if clients != 1:
-            raise InputError(f"--clients_per_site={clients} needs a --partition other than 'none'")
         return {site: table}
     parts: dict[str, list[pd.DataFrame]] = {}
     for split, images in table.groupby("split", sort=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+import hashlib
 import importlib.metadata
 import pathlib
 import platform
@@ -108,7 +109,11 @@ _PACKAGES = ("tensorflow", "tensorflow-federated", "keras-cv", "numpy", "scikit-
 def recorded_settings() -> dict[str, Any]:
     """The values of the program's flags, apart from those that change no result."""
     own = FLAGS.get_key_flags_for_module(sys.argv[0])
-    return {flag.name: flag.value for flag in own if flag.name not in _UNRECORDED}
+    settings = {flag.name: flag.value for flag in own if flag.name not in _UNRECORDED}
+    weights = pathlib.Path(settings.get("weights") or "none")
+    if weights.is_file():  # Another file of the same name makes another run.
+        settings["weights_sha256"] = hashlib.sha256(weights.read_bytes()).hexdigest()
+    return settings
 
 
 def facts() -> dict[str, Any]:
@@ -170,6 +175,7 @@ def check() -> None:
             raise InputError(f"--{name}: expected {low:g} to {high:g}, found {value}")
     sampling.parse_clients_per_round(FLAGS.clients_per_round)
     _schedules()
+    _check_partners()
     _check_aggregator()
 
 
@@ -195,6 +201,35 @@ def check_at_least(minimum: int, *names: str) -> None:
             raise InputError(f"--{name}: expected at least {minimum}, found {FLAGS[name].value}")
 
 
+def check_used(is_used: bool, name: str, expected: str, partner: str) -> None:
+    """Refuses a flag that was given and does nothing, for want of its partner.
+
+    Args:
+      is_used: whether the flag does something.
+      name: of the flag.
+      expected: what the flag goes with.
+      partner: name of the flag that has another value than expected.
+
+    Raises:
+      InputError: the flag was given and is not used.
+    """
+    if FLAGS[name].present and not is_used:
+        raise InputError(
+            f"--{name}: expected {expected} with it, found --{partner}={FLAGS[partner].value}"
+        )
+
+
+def _check_partners() -> None:
+    plateau = FLAGS.schedule == "plateau"
+    check_used(plateau, "plateau_patience", "--schedule=plateau", "schedule")
+    check_used(plateau, "plateau_factor", "--schedule=plateau", "schedule")
+    check_used(FLAGS.head_rounds > 0, "head_learning_rate", "--head_rounds", "head_rounds")
+    dp = FLAGS.aggregator == "dp"
+    check_used(dp, "dp_noise_multiplier", "--aggregator=dp", "aggregator")
+    # With differential privacy every client counts the same.
+    check_used(not dp, "weighting", "another --aggregator", "aggregator")
+
+
 def _schedules() -> tuple[Any, Any]:
     """The learning rates of the head's rounds and of the others."""
     from tffcxr.learning.schedules import Schedule
@@ -216,10 +251,6 @@ def _check_aggregator() -> None:
         raise InputError(
             "--aggregator=dp: expected --dp_noise_multiplier above 0, "
             f"found {FLAGS.dp_noise_multiplier}"
-        )
-    if FLAGS.dp_noise_multiplier and FLAGS.aggregator != "dp":
-        raise InputError(
-            f"--dp_noise_multiplier goes with --aggregator=dp, found {FLAGS.aggregator}"
         )
     if FLAGS.aggregator == "dp":
         _dp_clients()

@@ -10,6 +10,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from tests.runtime.executors import contexts, run, run_both
+from tffcxr.runtime import graphs
 
 CLIENT_FLOATS = tff.FederatedType(np.float32, tff.CLIENTS)
 SERVER_FLOAT = tff.FederatedType(np.float32, tff.SERVER)
@@ -211,6 +212,20 @@ def test_sequences_are_reduced_at_clients(made_as):
     assert run_both(reduced, [made_as([1.0, 2.0]), made_as([4.0])]) == [3.5, 4.5]
 
 
+def test_a_reduction_by_a_graph_keeps_its_total_flat(monkeypatch):
+    folded = []
+    fold = graphs.GraphFunction.fold
+
+    def spy(self, total, elements):
+        folded.append(total)
+        return fold(self, total, elements)
+
+    monkeypatch.setattr(graphs.GraphFunction, "fold", spy)
+    reduced = federated(SEQUENCE)(lambda data: tff.sequence_reduce(data, np.float32(0.0), add))
+    assert run(contexts()["device"], reduced, [1.0, 2.0]) == 3.0
+    assert len(folded) == 1
+
+
 def test_sequences_are_mapped_and_summed():
     # At clients; the native worker knows neither operation there.
     @tff.federated_computation(tff.FederatedType(SEQUENCE, tff.CLIENTS))
@@ -278,7 +293,7 @@ def test_computations_without_clients():
 def test_functions_are_unknown_that_tff_does_not_know():
     from tensorflow_federated.python.core.impl.compiler import building_blocks
 
-    from tffcxr.runtime import graphs, interpreter, placed
+    from tffcxr.runtime import interpreter, placed
 
     unknown = building_blocks.Intrinsic("cure_all", tff.FunctionType(np.int32, np.int32))
     run_of = interpreter.Interpreter(graphs.GraphFunctions(), placed.Federation(1, ["/CPU:0"]))

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tffcxr import errors
+from tffcxr import errors, files
 from tffcxr.evaluation import bootstrap, delong, inputs, metrics
 
 FILE_NAME = "metrics.json"
@@ -132,7 +132,7 @@ def write_metrics(
         ensure_ascii=False,
     )
     path = pathlib.Path(run_dir) / FILE_NAME
-    _write_atomically(path, text + "\n")
+    files.write_text(path, text + "\n")
     return path
 
 
@@ -166,16 +166,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
-
-
-def _write_atomically(path: pathlib.Path, text: str) -> None:
-    """Writes beside the target, flushes to the disk, and renames."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

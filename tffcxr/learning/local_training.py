@@ -6,7 +6,9 @@
 
 Nothing here knows about federation. The loop over batches is `tff.sequence_reduce` in
 `process.py`, so that each step is a function of its own that an executor calls once per batch;
-a loop inside the graph costs about a third of the speed.
+a loop inside the graph costs about a third of the speed. The progress holds the weights, and the
+optimizer's state for them, as vectors (see `packing.py`): every optimizer of `optimizers.py` works
+element by element, so for it one long vector is the same as many tensors.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_federated as tff
 
+from tffcxr.learning.packing import Packing
 from tffcxr.learning.partition import Group, WeightPartition
 
 # (batch, model outputs) -> (sum of losses, number of labels that the sum is over), both float32
@@ -53,11 +56,29 @@ class LocalTraining:
         self._loss_fn = loss_fn
         self._optimizer = optimizer
         self._proximal = proximal
+        self._packings = {
+            group: Packing(
+                [
+                    tf.TensorSpec(weight.shape, weight.dtype)
+                    for weight in partition.weights
+                    if weight.group is group
+                ]
+            )
+            for group in Group
+        }
 
     def start(self, broadcast: Any, client: Any) -> Any:
         """The progress before the first batch."""
-        trainable = tuple(broadcast["trainable"]) + tuple(client["trainable"])
-        specs = tuple(tf.TensorSpec(w.shape, w.dtype) for w in trainable)
+        packed = {
+            Group.SHARED_TRAINABLE: broadcast["trainable"],
+            Group.SHARED_STATISTICS: broadcast["statistics"],
+            Group.SHARED_CONSTANTS: broadcast["constants"],
+            Group.PRIVATE_TRAINABLE: client["trainable"],
+            Group.PRIVATE_OTHER: client["other"],
+        }
+        packed = {group: self._packings[group].pack(values) for group, values in packed.items()}
+        trainable = packed[Group.SHARED_TRAINABLE], packed[Group.PRIVATE_TRAINABLE]
+        specs = tf.nest.map_structure(lambda w: tf.TensorSpec(w.shape, w.dtype), trainable)
         optimizer_state = self._optimizer.initialize(specs)
         optimizer_state = self._optimizer.set_hparams(
             optimizer_state,
@@ -68,10 +89,10 @@ class LocalTraining:
         )
         return collections.OrderedDict(
             trainable=trainable,
-            statistics=tuple(broadcast["statistics"]),
-            constants=tuple(broadcast["constants"]),
-            private_other=tuple(client["other"]),
-            anchor=tuple(broadcast["trainable"]) if self._proximal else (),
+            statistics=packed[Group.SHARED_STATISTICS],
+            constants=packed[Group.SHARED_CONSTANTS],
+            private_other=packed[Group.PRIVATE_OTHER],
+            anchor=packed[Group.SHARED_TRAINABLE] if self._proximal else (),
             optimizer=optimizer_state,
             loss=tf.constant(0.0),
             labels=tf.constant(0.0),
@@ -96,49 +117,59 @@ class LocalTraining:
 
     def _step(self, progress: Any, batch: Any) -> Any:
         model = self._model
-        trainable = tuple(progress["trainable"])
-        shared = len(self._partition.indices(Group.SHARED_TRAINABLE))
-        values = self._partition.merge(
-            {
-                Group.SHARED_TRAINABLE: trainable[:shared],
-                Group.SHARED_STATISTICS: progress["statistics"],
-                Group.SHARED_CONSTANTS: progress["constants"],
-                Group.PRIVATE_TRAINABLE: trainable[shared:],
-                Group.PRIVATE_OTHER: progress["private_other"],
-            }
-        )
-        for variable, value in zip(model.weights, values):
+        for variable, value in zip(model.weights, self._weights(progress)):
             variable.assign(value)
-        variables = self._partition.select(model.weights, Group.SHARED_TRAINABLE)
-        variables += self._partition.select(model.weights, Group.PRIVATE_TRAINABLE)
+        groups = Group.SHARED_TRAINABLE, Group.PRIVATE_TRAINABLE
+        variables = [self._partition.select(model.weights, group) for group in groups]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(variables)
             outputs = model(batch["images"], training=True)
             loss, labels = self._loss_fn(batch, outputs)
             objective = tf.math.divide_no_nan(loss, labels)
-            if self._proximal:
-                distance = [
-                    tf.reduce_sum(tf.square(w - a)) for w, a in zip(variables, progress["anchor"])
-                ]
-                objective += 0.5 * self._proximal * tf.add_n(distance)
         gradients = tape.gradient(
             objective, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
         )
-        optimizer, trainable = self._optimizer.next(
-            progress["optimizer"], trainable, tuple(gradients)
+        trainable = tuple(progress["trainable"])
+        shared, private = (
+            self._packings[group].pack(values) for group, values in zip(groups, gradients)
         )
-        moved = [tf.convert_to_tensor(variable) for variable in model.weights]
+        if self._proximal:  # The gradient of the proximal term.
+            shared = tuple(
+                g + self._proximal * (w - a)
+                for g, w, a in zip(shared, trainable[0], progress["anchor"])
+            )
+        optimizer, trainable = self._optimizer.next(
+            progress["optimizer"], trainable, (shared, private)
+        )
         return collections.OrderedDict(
             trainable=trainable,
-            statistics=self._partition.select(moved, Group.SHARED_STATISTICS),
+            statistics=self._packed_now(Group.SHARED_STATISTICS),
             constants=progress["constants"],
-            private_other=self._partition.select(moved, Group.PRIVATE_OTHER),
+            private_other=self._packed_now(Group.PRIVATE_OTHER),
             anchor=progress["anchor"],
             optimizer=optimizer,
             loss=progress["loss"] + loss,
             labels=progress["labels"] + labels,
             images=progress["images"] + tf.shape(batch["images"], out_type=tf.int64)[0],
         )
+
+    def _weights(self, progress: Any) -> list[tf.Tensor]:
+        """The weights of a progress, in the order of `model.weights`."""
+        packed = {
+            Group.SHARED_TRAINABLE: progress["trainable"][0],
+            Group.SHARED_STATISTICS: progress["statistics"],
+            Group.SHARED_CONSTANTS: progress["constants"],
+            Group.PRIVATE_TRAINABLE: progress["trainable"][1],
+            Group.PRIVATE_OTHER: progress["private_other"],
+        }
+        return self._partition.merge(
+            {group: self._packings[group].unpack(vectors) for group, vectors in packed.items()}
+        )
+
+    def _packed_now(self, group: Group) -> tuple[tf.Tensor, ...]:
+        """The values that the model's own variables have by now, of one group."""
+        variables = self._partition.select(self._model.weights, group)
+        return self._packings[group].pack([tf.convert_to_tensor(v) for v in variables])
 
     def finish(self, broadcast: Any, client: Any, progress: Any) -> Any:
         """What the client keeps and what it offers to the aggregation.
@@ -147,22 +178,15 @@ class LocalTraining:
         the client keeps the private weights it had, and `failed` tells the position in
         `model.weights` of the first such weight (-2: the loss; -1: nothing failed).
         """
-        shared = len(self._partition.indices(Group.SHARED_TRAINABLE))
-        trainable = tuple(progress["trainable"])
-        moved = self._partition.merge(
-            {
-                Group.SHARED_TRAINABLE: trainable[:shared],
-                Group.SHARED_STATISTICS: progress["statistics"],
-                Group.SHARED_CONSTANTS: progress["constants"],
-                Group.PRIVATE_TRAINABLE: trainable[shared:],
-                Group.PRIVATE_OTHER: progress["private_other"],
-            }
-        )
+        moved = self._weights(progress)
         finite = tf.stack([tf.reduce_all(tf.math.is_finite(value)) for value in moved])
         loss_is_finite = tf.math.is_finite(progress["loss"])
         first_bad = tf.argmin(tf.cast(finite, tf.int32), output_type=tf.int32)
         failed = tf.where(tf.reduce_all(finite), tf.where(loss_is_finite, -1, -2), first_bad)
         succeeded = tf.equal(failed, -1)
+
+        def select(group: Group) -> tuple:
+            return self._partition.select(moved, group)
 
         def difference(new, old):
             return tuple(tf.where(succeeded, n - o, tf.zeros_like(o)) for n, o in zip(new, old))
@@ -172,12 +196,12 @@ class LocalTraining:
 
         return collections.OrderedDict(
             update=collections.OrderedDict(
-                trainable=difference(trainable[:shared], broadcast["trainable"]),
-                statistics=difference(progress["statistics"], broadcast["statistics"]),
+                trainable=difference(select(Group.SHARED_TRAINABLE), broadcast["trainable"]),
+                statistics=difference(select(Group.SHARED_STATISTICS), broadcast["statistics"]),
             ),
             client=collections.OrderedDict(
-                trainable=kept(trainable[shared:], client["trainable"]),
-                other=kept(progress["private_other"], client["other"]),
+                trainable=kept(select(Group.PRIVATE_TRAINABLE), client["trainable"]),
+                other=kept(select(Group.PRIVATE_OTHER), client["other"]),
             ),
             metrics=collections.OrderedDict(
                 loss=progress["loss"],

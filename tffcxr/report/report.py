@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 import json
-import os
 import pathlib
 import shlex
 from typing import Any
 
 import jinja2
 
+from tffcxr import files
 from tffcxr.report import (
     figures,
     gradcam_figure,
@@ -74,7 +74,7 @@ def write_report(
         settings=_settings(run.config),
     )
     path = run.path / "report.html"
-    _write_atomically(path, html.encode("utf-8"))
+    files.write_text(path, html)
     return path
 
 
@@ -244,18 +244,6 @@ def _write_figure(run: run_directory.Run, name: str, figure: Any) -> str | None:
     if figure is None:
         return None
     content = figures.png(figure)
-    _write_atomically(run.path / "figures" / f"{name}.png", content)
+    path = run.path / "figures" / f"{name}.png"
+    files.write_atomically(path, lambda file: file.write(content))
     return "data:image/png;base64," + base64.b64encode(content).decode("ascii")
-
-
-def _write_atomically(path: pathlib.Path, content: bytes) -> None:
-    """Writes beside the target, flushes to the disk, and renames."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

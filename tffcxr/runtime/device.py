@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 import logging
+import os
 from typing import Any
 
 import tensorflow as tf
@@ -83,7 +84,8 @@ def device_context(
 
     Args:
       devices: names such as "GPU:0" or "CPU:0"; None means all GPUs, or the CPU where there is
-        none. A name may be given several times, to compute several clients at once there.
+        none, with two clients at once. A name may be given several times, to compute several
+        clients at once there.
       default_clients: number of clients where the arguments of a computation do not tell.
 
     Raises:
@@ -100,7 +102,9 @@ def device_context(
         if device.device_type in ("CPU", "GPU")
     ]
     if devices is None:
-        devices = [name for name in available if name.startswith("GPU")] or ["CPU:0"]
+        gpus = [name for name in available if name.startswith("GPU")]
+        # One step alone does not fill two cores; more at once take more memory.
+        devices = gpus or ["CPU:0"] * min(2, os.cpu_count() or 1)
     for name in devices:
         if name not in available:
             raise errors.InputError(f"device: expected one of {available}, found {name!r}")

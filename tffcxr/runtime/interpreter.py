@@ -73,6 +73,8 @@ class Interpreter:
     def _lambda(self, block: building_blocks.Lambda, scope: dict[str, Value]) -> Function:
         if block.parameter_name is None:
             return lambda _: self.evaluate(block.result, scope)
+        if (graph := _only_call(block)) is not None:
+            return self._functions.get(graph)
         return lambda value: self.evaluate(block.result, {**scope, block.parameter_name: value})
 
     def _intrinsic(self, block: building_blocks.Intrinsic) -> Function:
@@ -80,6 +82,28 @@ class Interpreter:
             raise NotImplementedError(f"the device executor does not know {block.uri!r}")
         intrinsic, result = _INTRINSICS[block.uri], block.type_signature.result
         return lambda argument: intrinsic(self._federation, argument, result)
+
+
+def _only_call(block: building_blocks.Lambda) -> building_blocks.CompiledComputation | None:
+    """The graph that a lambda calls with its own argument, where it does nothing else.
+
+    The call-dominant form writes a graph `f` as `(a -> let x = f(a) in x)`; `sequence_reduce` has
+    a shorter way with a graph than with a function.
+    """
+    body = block.result
+    if isinstance(body, building_blocks.Block) and len(body.locals) == 1:
+        (name, value), result = body.locals[0], body.result
+        if isinstance(result, building_blocks.Reference) and result.name == name:
+            body = value
+    if (
+        isinstance(body, building_blocks.Call)
+        and isinstance(body.function, building_blocks.CompiledComputation)
+        and body.function.proto.WhichOneof("computation") == "tensorflow"
+        and isinstance(body.argument, building_blocks.Reference)
+        and body.argument.name == block.parameter_name
+    ):
+        return body.function
+    return None
 
 
 def _map(_: placed.Federation, argument: Value, __: tff.Type) -> placed.ClientValue:

@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from tffcxr.errors import InputError
-from tffcxr.training.files import remove_unfinished, write_atomically
+from tffcxr.files import remove_unfinished, write_atomically
 
 _NAME = re.compile(r"round_(\d{6})\.npz")
 

@@ -10,7 +10,7 @@ import pathlib
 from typing import Any
 
 from tffcxr.errors import InputError
-from tffcxr.training.files import write_text
+from tffcxr.files import write_text
 
 
 class RoundLog:

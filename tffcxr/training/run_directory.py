@@ -11,7 +11,7 @@ import shutil
 from typing import Any
 
 from tffcxr.errors import InputError
-from tffcxr.training.files import remove_unfinished, write_json
+from tffcxr.files import remove_unfinished, write_json
 
 _MINIMUM_FREE_BYTES = 200 * 2**20
 

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from tffcxr.training import files
+from tffcxr import files
 
 
 def _half(file):
