@@ -65,7 +65,7 @@ flags.DEFINE_float(
 flags.DEFINE_integer("heatmaps", 6, "True positives per finding that Grad-CAM explains.")
 flags.DEFINE_integer("bootstrap", 1000, "Bootstrap replicates of intervals and the t-test.")
 flags.DEFINE_boolean("tensorboard_histograms", False, "Also write the weights to TensorBoard.")
-training_flags.define(rounds=30, learning_rate=2e-3, batch_size=16)
+training_flags.define(rounds=30, learning_rate=2e-3, batch_size=16, schedule="polynomial")
 flags.adopt_module_key_flags(training_flags)
 
 _RECIPE = "cheXviz"
@@ -125,15 +125,16 @@ def _study(directory: pathlib.Path) -> classification.Study:
     clients = _load_clients(_given_sites()) if FLAGS.site else None
     from experiments import classification
 
+    findings = len(clients.findings) if clients else len(_PHANTOM_SITES)
     build_model = classification.model_builder(
         FLAGS.model,
         FLAGS.image_size,
-        len(clients.findings) if clients else len(_PHANTOM_SITES),
+        findings,
         FLAGS.weights,
         FLAGS.batch_norm,
         FLAGS.seed,
     )
-    plan = training_flags.make_plan(build_model, classification.LOSS)
+    plan = training_flags.make_plan(build_model, classification.LOSS, findings)
     return classification.Study(
         recipe=_RECIPE,
         clients=clients or _load_clients(_make_phantoms(directory / "phantoms")),

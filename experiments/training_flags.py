@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 import hashlib
 import importlib.metadata
+import math
 import pathlib
 import platform
 import sys
@@ -29,7 +30,14 @@ _RANGES = (
 AGGREGATORS = ("mean", "robust", "compression", "secure", "dp")
 
 
-def define(*, rounds: int, learning_rate: float, batch_size: int, local_epochs: int = 1) -> None:
+def define(
+    *,
+    rounds: int,
+    learning_rate: float,
+    batch_size: int,
+    local_epochs: int = 1,
+    schedule: str = "constant",
+) -> None:
     """Defines the flags with a recipe's defaults."""
     flags.DEFINE_integer("rounds", rounds, "Rounds of federated training (after --head_rounds).")
     flags.DEFINE_integer("local_epochs", local_epochs, "Passes over its images per client, round.")
@@ -40,7 +48,7 @@ def define(*, rounds: int, learning_rate: float, batch_size: int, local_epochs: 
     )
     flags.DEFINE_float("head_learning_rate", 1e-3, "Client learning rate of the --head_rounds.")
     flags.DEFINE_enum(
-        "schedule", "constant", ["constant", "plateau", "polynomial"], "Learning rate by round."
+        "schedule", schedule, ["constant", "plateau", "polynomial"], "Learning rate by round."
     )
     flags.DEFINE_integer("plateau_patience", 10, "Rounds without progress that plateau tolerates.")
     flags.DEFINE_float("plateau_factor", 0.1, "What plateau multiplies the learning rate with.")
@@ -58,7 +66,8 @@ def define(*, rounds: int, learning_rate: float, batch_size: int, local_epochs: 
     flags.DEFINE_float(
         "server_learning_rate",
         None,
-        "Learning rate of --server_optimizer; default: 1 for average and momentum, else 0.01.",
+        "Learning rate of --server_optimizer; default: 1 for average and momentum, else 0.01. "
+        "Where sites label F findings and keep their task blocks, average takes the root of F.",
     )
     flags.DEFINE_float("proximal", 0.0, "mu of FedProx; 0 is FedAvg.")
     flags.DEFINE_enum(
@@ -128,8 +137,15 @@ def facts() -> dict[str, Any]:
     }
 
 
-def make_plan(build_model: Callable[[Literal[None, "representation"]], Any], loss_fn: Any) -> Any:
+def make_plan(
+    build_model: Callable[[Literal[None, "representation"]], Any], loss_fn: Any, findings: int
+) -> Any:
     """The `tffcxr.training.plan.Plan` that the flags describe.
+
+    Args:
+      build_model: see `Plan`.
+      loss_fn: see `Plan`.
+      findings: how many different findings the sites label.
 
     Raises:
       InputError: a flag is out of range.
@@ -150,13 +166,35 @@ def make_plan(build_model: Callable[[Literal[None, "representation"]], Any], los
         momentum=FLAGS.momentum,
         weight_decay=FLAGS.weight_decay,
         server_optimizer=FLAGS.server_optimizer,
-        server_learning_rate=FLAGS.server_learning_rate,
+        server_learning_rate=server_learning_rate(
+            FLAGS.server_learning_rate, FLAGS.server_optimizer, FLAGS.share, findings
+        ),
         share=FLAGS.share,
         batch_norm=FLAGS.batch_norm,
         proximal=FLAGS.proximal,
         weighting=FLAGS.weighting,
         aggregator=_aggregator(),
     )
+
+
+def server_learning_rate(
+    given: float | None, optimizer: str, share: str, findings: int
+) -> float | None:
+    """The server's rate; None takes the optimizer's own default.
+
+    The mean of F unrelated updates, as sites make them that train for different findings, is the
+    root of F shorter than each, so that the shared block learns all of them more slowly than each
+    site alone would. The default gives the mean their length; with one finding that is FedAvg.
+
+    Args:
+      given: --server_learning_rate.
+      optimizer: --server_optimizer.
+      share: --share.
+      findings: F, how many different findings the sites label.
+    """
+    if given is not None or optimizer != "average" or share == "all":
+        return given
+    return math.sqrt(findings)
 
 
 def check() -> None:

@@ -40,21 +40,6 @@ def test_many_faint_pixels_are_not_lost_in_the_sum():
     assert localisation.share_inside(heat, region) == pytest.approx(0.25, rel=1e-9)
 
 
-def test_pointing_game_asks_for_the_hottest_pixel():
-    assert localisation.pointing_game(HEAT, _region([0, 1], [0, 0])) == 1.0
-    assert localisation.pointing_game(HEAT, _region([1, 0], [1, 1])) == 0.0
-
-
-def test_pointing_game_tolerance_is_a_distance_between_centres():
-    heat = np.zeros((5, 5))
-    heat[0, 0] = 1.0
-    region = np.zeros((5, 5), bool)
-    region[3, 4] = True  # 3-4-5 triangle
-    assert localisation.pointing_game(heat, region, tolerance=4.9) == 0.0
-    assert localisation.pointing_game(heat, region, tolerance=5.0) == 1.0
-
-
-@pytest.mark.parametrize("score", [localisation.share_inside, localisation.pointing_game])
 @pytest.mark.parametrize(
     ("heat", "region", "cause"),
     [
@@ -62,12 +47,11 @@ def test_pointing_game_tolerance_is_a_distance_between_centres():
         (np.ones((2, 2)), np.zeros((2, 2), bool), "the region is empty"),
     ],
 )
-def test_undefined_is_nan_with_a_warning(score, heat, region, cause):
+def test_undefined_is_nan_with_a_warning(heat, region, cause):
     with pytest.warns(RuntimeWarning, match=cause):
-        assert math.isnan(score(heat, region))
+        assert math.isnan(localisation.share_inside(heat, region))
 
 
-@pytest.mark.parametrize("score", [localisation.share_inside, localisation.pointing_game])
 @pytest.mark.parametrize(
     ("heat", "region", "message"),
     [
@@ -78,6 +62,6 @@ def test_undefined_is_nan_with_a_warning(score, heat, region, cause):
         (HEAT * np.nan, np.ones((2, 2), bool), "finite"),
     ],
 )
-def test_wrong_arrays_are_refused(score, heat, region, message):
+def test_wrong_arrays_are_refused(heat, region, message):
     with pytest.raises(ValueError, match=message):
-        score(heat, region)
+        localisation.share_inside(heat, region)

@@ -117,7 +117,7 @@ def consolidate(
     shape = pose.frame.x.shape
     fill = np.zeros(shape, np.float32)
     lung = thorax.lungs if pneumothorax is None else thorax.lungs & ~pneumothorax.mask
-    density = 0.2 + 0.58 * severity
+    density = 0.35 + 0.45 * severity
     foci: list[np.ndarray] = []
     count = 1 + (rng.random() < 0.3 + 0.2 * severity) + (rng.random() < 0.25 * severity)
     while len(foci) < count:

@@ -55,14 +55,6 @@ class CxrModel:
         """Height and width of the images in pixels."""
         return int(self.keras.input_shape[1])
 
-    def block_of(self, layer_name: str) -> str:
-        """Returns "representation" or "task", or raises KeyError for any other name."""
-        if layer_name in self.task:
-            return "task"
-        if layer_name in self.representation:
-            return "representation"
-        raise KeyError(f"no layer with weights is named {layer_name!r}")
-
 
 def named_weights(model: tf.keras.Model) -> list[tuple[str, tf.Variable]]:
     """Pairs every weight with the name of its layer.
@@ -82,7 +74,7 @@ def get_weights(model: tf.keras.Model, layer_names: Sequence[str]) -> list[np.nd
     """Reads the weights of the named layers, layer after layer.
 
     Within a layer the order is the layer's own (kernel, bias; gamma, beta, moving mean, moving
-    variance), which does not change when layers are frozen, unlike that of `model.weights`.
+    variance). Freezing a layer does not change it.
     """
     return [array for name in layer_names for array in model.get_layer(name).get_weights()]
 
