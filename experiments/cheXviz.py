@@ -37,7 +37,7 @@ flags.DEFINE_multi_string(
     "given several times. Default: two hospitals with phantom radiographs.",
 )
 flags.DEFINE_integer("phantom_patients", 700, "Patients of each phantom hospital.")
-flags.DEFINE_enum("model", "standard", ["standard", "densenet121"], "The network.")
+flags.DEFINE_enum("model", "standard", ["standard", "densenet121", "resnet50"], "The network.")
 flags.DEFINE_integer("image_size", 64, "Height and width of the model's input, in pixels.")
 flags.DEFINE_enum("fit", "pad", ["pad", "stretch"], "What to do with images that are not square.")
 flags.DEFINE_string("weights", "none", "Initial weights: none, imagenet, or a file of a run.")
@@ -133,6 +133,7 @@ def _study(directory: pathlib.Path) -> classification.Study:
         FLAGS.weights,
         FLAGS.batch_norm,
         FLAGS.seed,
+        FLAGS.precision,
     )
     plan = training_flags.make_plan(build_model, classification.LOSS, findings)
     return classification.Study(

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 import dataclasses
 import pathlib
 import shlex
+import sys
 from typing import Any, Literal
 
 import numpy as np
@@ -106,12 +107,20 @@ def run(study: Study, directory: RunDirectory) -> list[dict[str, Any]]:
     store.verify()
     directory.record_data(store.root.name, _describe_sites(study, store))
     data = ClientData(store, study.batch_size, study.seed, study.augmentation)
-    runtime.use(study.executor, log_file=directory.path / "worker.log")
+    where = runtime.use(study.executor, log_file=directory.path / "worker.log")
+    print(where, file=sys.stderr)
     federated = _train_federated(study, data, directory)
     trained = {"federated": results.site_models(study.clients, federated, store)}
     for kind in study.baselines:
         trained[kind] = _train_baseline(study, data, directory, kind)
-    model = study.plan.build_model(None)
+    # In float32, whatever it was trained in: what is measured is what is exported.
+    model = models.build(
+        study.model,
+        study.image_size,
+        len(study.clients.findings),
+        batch_norm=study.plan.batch_norm,
+        seed=study.seed,
+    )
     scores = results.score_all(study, data, model.keras, trained)
     results.save_models(directory.path, study, model, trained, scores)
     results.write_predictions(directory.path, scores)
@@ -208,6 +217,7 @@ def model_builder(
     weights: str,
     batch_norm: Literal["aggregate", "local", "frozen", "group"],
     seed: int,
+    precision: str = "float32",
 ) -> Callable[[Literal[None, "representation"]], CxrModel]:
     """`(frozen) -> CxrModel`, always with the same initial weights.
 
@@ -219,7 +229,7 @@ def model_builder(
     initial = models.build(name, image_size, outputs, weights, batch_norm, seed).keras.get_weights()
 
     def build(frozen: Literal[None, "representation"]) -> CxrModel:
-        model = models.build(name, image_size, outputs, "none", batch_norm, seed, frozen)
+        model = models.build(name, image_size, outputs, "none", batch_norm, seed, frozen, precision)
         model.keras.set_weights(initial)
         return model
 

@@ -98,6 +98,13 @@ def define(
         ["representation", "all"],
         "What is averaged: the representation block (every client keeps its task block) or all.",
     )
+    flags.DEFINE_enum(
+        "precision",
+        "float32",
+        ["float32", "bfloat16", "float16"],
+        "What the base computes in while it trains; weights, task block and loss are float32. "
+        "float16 scales the loss. Both pay on GPUs, not on most CPUs.",
+    )
     flags.DEFINE_integer("seed", 0, "Of everything random.")
     flags.DEFINE_enum(
         "executor",
@@ -174,6 +181,7 @@ def make_plan(
         proximal=FLAGS.proximal,
         weighting=FLAGS.weighting,
         aggregator=_aggregator(),
+        precision=FLAGS.precision,
     )
 
 

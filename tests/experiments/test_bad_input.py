@@ -81,7 +81,10 @@ def test_paths_are_taken_from_where_the_user_stands(tmp_path):
         ("--max_rejected_fraction=2", "--max_rejected_fraction: expected 0 to 1, found 2.0"),
         ("--clients_per_round=some", "expected 'all', a count or a fraction, found 'some'"),
         ("--aggregator=dp", "--dp_noise_multiplier above 0, found 0.0"),
-        ("--plateau_patience=3", "expected --schedule=plateau with it, found --schedule=polynomial"),
+        (
+            "--plateau_patience=3",
+            "--schedule=plateau with it, found --schedule=polynomial",
+        ),
         ("--head_learning_rate=1", "--head_rounds with it, found --head_rounds=0"),
         ("--dp_noise_multiplier=1", "expected --aggregator=dp with it, found --aggregator=mean"),
         ("--alpha=1 --partition=iid", "found --partition=iid"),

@@ -72,15 +72,23 @@ def test_maps_images_to_logits():
     )
 
 
-def test_logits_are_float32_under_mixed_precision():
-    build.build("standard", 16, 1)
-    tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
-    try:
-        model = build.build("standard", 16, 1)
-        assert model.keras.get_layer("conv1").compute_dtype == "bfloat16"
-        assert model.keras(np.zeros((1, 16, 16, 1), np.float32)).dtype == tf.float32
-    finally:
-        tf.keras.mixed_precision.set_global_policy("float32")
+@pytest.mark.parametrize(
+    ("name", "precision"), [("standard", "float16"), ("densenet121", "bfloat16")]
+)
+def test_the_base_computes_in_the_precision_and_the_rest_in_float32(name, precision):
+    model = build.build(name, 32, 1, precision=precision)
+    layers = [layer for layer in model.keras.layers if layer.name != build.TASK_LAYER]
+    assert {layer.compute_dtype for layer in layers if layer.weights} == {precision}
+    assert {weight.dtype for weight in model.keras.weights} == {tf.float32}
+    assert model.keras(np.zeros((1, 32, 32, 1), np.float32)).dtype == tf.float32
+    exact = build.build(name, 32, 1)
+    assert {layer.compute_dtype for layer in exact.keras.layers} == {"float32"}
+    assert _same(model, exact)
+
+
+def test_an_unknown_precision_is_refused():
+    with pytest.raises(InputError, match="found 'float8'"):
+        build.build("standard", 16, 1, precision="float8")
 
 
 def test_frozen_representation_trains_the_task_block_alone():
@@ -121,7 +129,10 @@ def test_a_model_without_batch_norm_says_that_the_policy_changes_nothing(caplog)
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"name": "resnet"}, "model must be one of standard, densenet121, found 'resnet'"),
+        (
+            {"name": "resnet"},
+            "model must be one of standard, densenet121, resnet50, found 'resnet'",
+        ),
         ({"name": "densenet121", "image_size": 31}, "at least 32, found 31"),
         ({"image_size": 15}, "at least 16, found 15"),
         ({"outputs": 0}, "at least one output, found 0"),

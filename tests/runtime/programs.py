@@ -23,7 +23,8 @@ import tensorflow_federated as tff
 
 from tffcxr.runtime import native
 
-_PATIENCE = 20.0
+# Seconds for all of a program's processes to be gone.
+PATIENCE = 20.0
 
 
 @tff.tensorflow.computation(np.int32)
@@ -80,7 +81,7 @@ def observe(way: str, child: int, output: int, report: int) -> dict:
         with os.fdopen(output) as printed:
             text = printed.read()  # Returns when nobody holds the other end any more.
     while any(is_running(process) for process in started):
-        if time.monotonic() - begin > _PATIENCE:
+        if time.monotonic() - begin > PATIENCE:
             break
         time.sleep(0.01)
     return {

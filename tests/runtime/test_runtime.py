@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -22,16 +23,22 @@ def _same_context_afterwards():
 
 
 def test_device():
-    runtime.use("device", devices=["CPU:0"])
+    said = runtime.use("device", devices=["CPU:0"])
+    assert said == "clients are computed on CPU:0"
     context = tff.framework.get_context_stack().current
     assert isinstance(context, device.DeviceContext)
     assert context.workers == ("/CPU:0",)
     assert increase(1) == 2
 
 
+def test_the_cpu_computes_two_clients_at_once():
+    expected = "CPU:0 (2 clients at once)" if (os.cpu_count() or 1) > 1 else "CPU:0"
+    assert runtime.use("device") == f"clients are computed on {expected}"
+
+
 def test_native(tmp_path):
     log_file = tmp_path / "logs" / "worker.log"
-    runtime.use("native", log_file=log_file)
+    assert "native" in runtime.use("native", log_file=log_file)
     context = tff.framework.get_context_stack().current
     assert isinstance(context, native.NativeContext)
     assert increase(1) == 2

@@ -111,9 +111,3 @@ def test_a_device_that_does_not_exist():
         device.device_context(["GPU:7"])
     with pytest.raises(errors.InputError, match="at least one"):
         device.device_context([])
-
-
-def test_the_devices_are_named_in_the_log(caplog):
-    caplog.set_level("INFO")
-    device.device_context(["CPU:0", "CPU:1"])
-    assert "CPU:0, CPU:1" in caplog.text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import functools
 import pathlib
 
 import numpy as np
@@ -54,15 +55,16 @@ def client_data(folder: pathlib.Path, batch_size: int = 4, **images: int) -> Cli
     return ClientData(store, batch_size, seed=0)
 
 
-def model(frozen=None):
+def model(frozen=None, precision="float32"):
     """The standard model, always with the same initial weights."""
-    return build.build("standard", SIZE, len(FINDINGS), seed=0, frozen=frozen)
+    return build.build("standard", SIZE, len(FINDINGS), seed=0, frozen=frozen, precision=precision)
 
 
-def plan(*stages: Stage, **options) -> Plan:
+def plan(*stages: Stage, precision="float32", **options) -> Plan:
     """Two rounds of Adam unless told otherwise."""
     stages = stages or (Stage("all", 2, Schedule("constant", 1e-3, 2)),)
-    return Plan(model, stages, losses.batch_loss, **options)
+    build_model = functools.partial(model, precision=precision)
+    return Plan(build_model, stages, losses.batch_loss, precision=precision, **options)
 
 
 class FakeTraining:

@@ -11,6 +11,7 @@ from tffcxr import runtime
 from tffcxr.clients.sampling import Sampler
 from tffcxr.learning.schedules import Schedule
 from tffcxr.training import loop
+from tffcxr.training.centralised import CentralisedTraining
 from tffcxr.training.federated import FederatedTraining
 from tffcxr.training.plan import Stage
 
@@ -175,3 +176,23 @@ def test_stopped_between_and_within_stages_it_goes_on_bit_for_bit(tmp_path, data
 
 def _all_equal(ours, theirs):
     return all(np.array_equal(a, b) for a, b in zip(ours, theirs))
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("bfloat16", 0.1), ("float16", 0.02)])
+@pytest.mark.parametrize("is_federated", [True, False])
+def test_a_lower_precision_trains_nearly_as_float32(data, precision, tolerance, is_federated):
+    start = np.concatenate([w.ravel() for w in example.model().keras.get_weights()])
+    moved = {}
+    for name in ("float32", precision):
+        plan = example.plan(ALL, precision=name, optimizer="sgd")
+        if is_federated:
+            training = _training(plan, data)
+            state, _ = training.advance(training.initial_state(1), 1, ALL, 0.05)
+            weights = training.client_weights(state, 1)["north"]
+        else:
+            training = CentralisedTraining(plan, data, ["north"], example.FINDINGS)
+            state, _ = training.advance(training.initial_state(1), 1, ALL, 0.05)
+            weights = state["weights"]
+        moved[name] = np.concatenate([np.ravel(w) for w in weights]) - start
+    error = np.linalg.norm(moved[precision] - moved["float32"])
+    assert 0 < error < tolerance * np.linalg.norm(moved["float32"])

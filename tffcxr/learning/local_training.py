@@ -20,6 +20,7 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_federated as tff
 
+from tffcxr.learning.loss_scale import loss_scale
 from tffcxr.learning.packing import Packing
 from tffcxr.learning.partition import Group, WeightPartition
 
@@ -119,13 +120,14 @@ class LocalTraining:
         model = self._model
         for variable, value in zip(model.weights, self._weights(progress)):
             variable.assign(value)
+        scale = loss_scale(progress["optimizer"])
         groups = Group.SHARED_TRAINABLE, Group.PRIVATE_TRAINABLE
         variables = [self._partition.select(model.weights, group) for group in groups]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(variables)
             outputs = model(batch["images"], training=True)
             loss, labels = self._loss_fn(batch, outputs)
-            objective = tf.math.divide_no_nan(loss, labels)
+            objective = scale * tf.math.divide_no_nan(loss, labels)
         gradients = tape.gradient(
             objective, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
         )
@@ -135,7 +137,7 @@ class LocalTraining:
         )
         if self._proximal:  # The gradient of the proximal term.
             shared = tuple(
-                g + self._proximal * (w - a)
+                g + scale * self._proximal * (w - a)
                 for g, w, a in zip(shared, trainable[0], progress["anchor"])
             )
         optimizer, trainable = self._optimizer.next(

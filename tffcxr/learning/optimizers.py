@@ -13,6 +13,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from tffcxr.errors import InputError
+from tffcxr.learning.loss_scale import LossScaling
 
 CLIENT_OPTIMIZERS = ("sgd", "adam", "adamw", "adagrad")
 SERVER_OPTIMIZERS = ("average", "momentum", "adam", "yogi", "adagrad")
@@ -44,7 +45,12 @@ class _WithL2(tff.learning.optimizers.Optimizer):
 
 
 def client_optimizer(
-    name: str, learning_rate: float, *, momentum: float = 0.0, weight_decay: float = 0.0
+    name: str,
+    learning_rate: float,
+    *,
+    momentum: float = 0.0,
+    weight_decay: float = 0.0,
+    scales_loss: bool = False,
 ) -> tff.learning.optimizers.Optimizer:
     """The optimizer of local training; its state starts anew in every round.
 
@@ -53,6 +59,7 @@ def client_optimizer(
       learning_rate: the rate of the first round; schedules change it between rounds.
       momentum: for "sgd" only, in [0, 1).
       weight_decay: L2 as in PyTorch, for "adamw" decoupled.
+      scales_loss: whether it is given gradients of a scaled loss, for float16.
 
     Raises:
       InputError: an unknown name, or a value out of range.
@@ -66,15 +73,17 @@ def client_optimizer(
     if weight_decay < 0.0:
         raise InputError(f"weight decay: expected a number of at least 0, found {weight_decay}")
     if name == "adamw":
-        return tff.learning.optimizers.build_adamw(learning_rate, weight_decay=weight_decay)
-    if name == "sgd":
+        optimizer = tff.learning.optimizers.build_adamw(learning_rate, weight_decay=weight_decay)
+    elif name == "sgd":
         optimizer = tff.learning.optimizers.build_sgdm(learning_rate, momentum or None)
     elif name == "adam":
         optimizer = tff.learning.optimizers.build_adam(learning_rate)
     else:
         # As in PyTorch: accumulators start at 0, and 1e-10 is added to their root.
         optimizer = tff.learning.optimizers.build_adagrad(learning_rate, 0.0, epsilon=1e-20)
-    return _WithL2(optimizer, weight_decay) if weight_decay else optimizer
+    if weight_decay and name != "adamw":
+        optimizer = _WithL2(optimizer, weight_decay)
+    return LossScaling(optimizer) if scales_loss else optimizer
 
 
 def server_optimizer(

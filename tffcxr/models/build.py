@@ -7,8 +7,9 @@ same initial weights eagerly and inside the graph that a TFF computation is trac
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 import concurrent.futures
+import contextlib
 import copy
 import dataclasses
 import functools
@@ -20,7 +21,7 @@ import numpy as np
 import tensorflow as tf
 
 from tffcxr.errors import InputError
-from tffcxr.models import densenet, normalization, pretrained, standard
+from tffcxr.models import backbones, normalization, pretrained, standard
 from tffcxr.models.blocks import CxrModel
 
 TASK_LAYER = "task"
@@ -36,11 +37,16 @@ class _Architecture:
 _ARCHITECTURES = {
     "standard": _Architecture(standard.trunk, standard.MINIMUM_IMAGE_SIZE, standard.GRADCAM_LAYER),
     "densenet121": _Architecture(
-        densenet.trunk, densenet.MINIMUM_IMAGE_SIZE, densenet.GRADCAM_LAYER
+        backbones.densenet121, backbones.MINIMUM_IMAGE_SIZE, backbones.DENSENET121_GRADCAM_LAYER
+    ),
+    "resnet50": _Architecture(
+        backbones.resnet50, backbones.MINIMUM_IMAGE_SIZE, backbones.RESNET50_GRADCAM_LAYER
     ),
 }
 
 NAMES: tuple[str, ...] = tuple(_ARCHITECTURES)
+# What is computed with; weights, the task block and the loss are float32 always.
+PRECISIONS = ("float32", "bfloat16", "float16")
 
 
 def minimum_image_size(name: str) -> int:
@@ -60,6 +66,7 @@ def build(
     batch_norm: normalization.Policy = "aggregate",
     seed: int = 0,
     frozen: Literal[None, "representation"] = None,
+    precision: str = "float32",
 ) -> CxrModel:
     """Builds a model of chest X-rays.
 
@@ -77,13 +84,14 @@ def build(
       seed: the initial weights are a function of it, of the layer's name and of the architecture.
       frozen: "representation" trains the task block alone: the base's weights stay, and its batch
         norm runs in inference mode.
+      precision: one of `PRECISIONS`.
 
     Returns:
       The model. With `weights="none"` it can also be built inside a `tf.Graph`.
 
     Raises:
-      InputError: an unknown name, an image size below `minimum_image_size(name)`, no outputs, or
-        weights that cannot be had or do not fit.
+      InputError: an unknown name or precision, an image size below `minimum_image_size(name)`,
+        no outputs, or weights that cannot be had or do not fit.
     """
     minimum = minimum_image_size(name)
     if image_size < minimum:
@@ -96,7 +104,8 @@ def build(
     if frozen not in (None, "representation"):
         raise InputError(f"frozen must be None or 'representation', found {frozen!r}")
 
-    precision = tf.keras.mixed_precision.global_policy().name
+    if precision not in PRECISIONS:
+        raise InputError(f"precision must be one of {', '.join(PRECISIONS)}, found {precision!r}")
     config = copy.deepcopy(_config(name, image_size, outputs, precision))
     if not normalization.apply(config, batch_norm) and batch_norm in ("local", "frozen"):
         logging.warning("model %s has no batch norm: %s changes nothing", name, batch_norm)
@@ -117,7 +126,7 @@ def _architecture(name: str) -> _Architecture:
 
 @functools.cache
 def _config(name: str, image_size: int, outputs: int, precision: str) -> dict[str, Any]:
-    """Describes the whole model under Keras's global `precision` policy; callers change a copy.
+    """Describes the whole model; callers change a copy.
 
     A thread of its own has no default graph, so the architecture is built eagerly even if the
     caller is tracing: keras-cv cannot be built inside a plain `tf.Graph`.
@@ -126,7 +135,8 @@ def _config(name: str, image_size: int, outputs: int, precision: str) -> dict[st
     def describe() -> dict[str, Any]:
         # Starts the eager context: before that, Keras takes its own graph for eager execution.
         tf.zeros([])
-        trunk = _architecture(name).trunk(image_size)
+        with _precision(precision):
+            trunk = _architecture(name).trunk(image_size)
         # Small weights: at first every finding is as likely as not, so the first updates are not
         # spent on taking back a confident guess.
         logits = tf.keras.layers.Dense(
@@ -139,6 +149,17 @@ def _config(name: str, image_size: int, outputs: int, precision: str) -> dict[st
 
     with concurrent.futures.ThreadPoolExecutor(1) as executor:
         return executor.submit(describe).result()
+
+
+@contextlib.contextmanager
+def _precision(name: str) -> Iterator[None]:
+    """Gives the layers that are made inside a precision; Keras knows none but the global one."""
+    before = tf.keras.mixed_precision.global_policy()
+    tf.keras.mixed_precision.set_global_policy(name if name == "float32" else f"mixed_{name}")
+    try:
+        yield
+    finally:
+        tf.keras.mixed_precision.set_global_policy(before)
 
 
 def _set_seeds(config: dict[str, Any], seed: int) -> None:

@@ -22,7 +22,11 @@ StoredWeights = dict[str, dict[str, np.ndarray]]
 _IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 _IMAGENET_DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)
 
-_PRESETS = {"densenet121": "densenet121_imagenet"}
+# Class of keras-cv and name of its preset.
+_PRESETS = {
+    "densenet121": ("DenseNetBackbone", "densenet121_imagenet"),
+    "resnet50": ("ResNetBackbone", "resnet50_imagenet"),
+}
 
 # What Keras, h5py and the download raise for a file or a network that is not as it should be.
 _LOADING_ERRORS = (
@@ -47,7 +51,7 @@ def load(model: CxrModel, name: str, weights: str) -> None:
     Args:
       model: the model to fill, built eagerly.
       name: the name of its architecture.
-      weights: "imagenet" (keras-cv's own, densenet121 only), or the path of a Keras model
+      weights: "imagenet" (keras-cv's own, not for the standard model), or the path of a Keras model
         (`.keras`), a legacy HDF5 model or weights file (`.h5`), or Keras weights (`.weights.h5`,
         which carry no layer names and so must come from the same model, task block included). A
         DenseNet121 in the layout of `tf.keras.applications` is recognised by its layer names.
@@ -72,7 +76,8 @@ def _imagenet(name: str) -> StoredWeights:
     import keras_cv  # Slow to import, and only these weights need it.
 
     try:
-        backbone = keras_cv.models.DenseNetBackbone.from_preset(_PRESETS[name])
+        backbone_class, preset = _PRESETS[name]
+        backbone = getattr(keras_cv.models, backbone_class).from_preset(preset)
     except _LOADING_ERRORS as error:
         reason = str(error).strip().split("\n")[0] or type(error).__name__
         raise InputError(

@@ -18,7 +18,7 @@ def use(
     *,
     log_file: pathlib.Path | None = None,
     devices: Sequence[str] | None = None,
-) -> None:
+) -> str:
     """Makes every TFF computation called from here on run in the chosen executor.
 
     Args:
@@ -26,6 +26,9 @@ def use(
       log_file: receives the native worker's output; see `native.native_context`.
       devices: names of the TensorFlow devices that clients are dealt to, such as "GPU:0"; None
         means all GPUs, or the CPU where there is none. For the device executor alone.
+
+    Returns:
+      A line for the user that says where rounds run.
 
     Raises:
       errors.InputError: `executor` is neither of these, or a device does not exist.
@@ -38,8 +41,16 @@ def use(
         from tffcxr.runtime import native
 
         context = native.native_context(log_file)
+        where = "TFF's native worker, on the CPU"
     else:
         from tffcxr.runtime import device
 
         context = device.device_context(devices)
+        names = [worker.lstrip("/") for worker in context.workers]
+        counts = {name: names.count(name) for name in names}
+        where = ", ".join(
+            name if count == 1 else f"{name} ({count} clients at once)"
+            for name, count in counts.items()
+        )
     tff.framework.get_context_stack().set_default_context(context)
+    return f"clients are computed on {where}"

@@ -110,5 +110,4 @@ def device_context(
             raise errors.InputError(f"device: expected one of {available}, found {name!r}")
     if not devices:
         raise errors.InputError("devices: expected at least one, found none")
-    _logger.info("clients are computed on %s", ", ".join(devices))
     return DeviceContext([f"/{name}" for name in devices], default_clients)

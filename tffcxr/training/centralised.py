@@ -11,6 +11,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from tffcxr.clients.client_data import ClientData
+from tffcxr.learning.loss_scale import loss_scale
 from tffcxr.training.loop import ClientResult, RoundResult, TrainingFailed
 from tffcxr.training.plan import Plan, Stage
 from tffcxr.training.validation import Scorer, Scores, validation_metrics
@@ -135,7 +136,7 @@ class _StageTrainer:
         variables = self._model.trainable_weights
         with tf.GradientTape() as tape:
             loss, labels = self._loss_fn(batch, self._model(batch["images"], training=True))
-            objective = tf.math.divide_no_nan(loss, labels)
+            objective = loss_scale(state) * tf.math.divide_no_nan(loss, labels)
         gradients = tape.gradient(
             objective, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
         )

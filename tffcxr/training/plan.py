@@ -74,6 +74,8 @@ class Plan:
       proximal: mu of FedProx.
       weighting: "examples" or "uniform".
       aggregator: a `tff.aggregators` factory, or None for the mean.
+      precision: a name of `tffcxr.models.build.PRECISIONS`, the one that `build_model` uses;
+        "float16" scales the loss.
     """
 
     build_model: Callable[[Literal[None, "representation"]], BlockedModel]
@@ -86,10 +88,11 @@ class Plan:
     server_optimizer: str = "average"
     server_learning_rate: float | None = None
     share: Literal["representation", "all"] = "representation"
-    batch_norm: str = "aggregate"
+    batch_norm: Literal["aggregate", "local", "frozen", "group"] = "aggregate"
     proximal: float = 0.0
     weighting: str = "examples"
     aggregator: Any = None
+    precision: str = "float32"
 
     def __post_init__(self):
         if not self.stages:
@@ -123,6 +126,7 @@ class Plan:
             learning_rate,
             momentum=self.momentum,
             weight_decay=self.weight_decay,
+            scales_loss=self.precision == "float16",
         )
 
     def stage_of(self, round_number: int) -> tuple[int, Stage]:

@@ -1,4 +1,4 @@
-"""DenseNet121 is the published network, with and without batch norm."""
+"""DenseNet121 and ResNet50 are the published networks, with and without batch norm."""
 
 import numpy as np
 import pytest
@@ -51,3 +51,30 @@ def test_group_norm_replaces_every_batch_norm(model):
     images = np.random.default_rng(0).random((3, 32, 32, 1), np.float32)
     together = grouped.keras(images, training=True).numpy()
     np.testing.assert_allclose(together[:1], grouped.keras(images[:1]).numpy(), atol=1e-5)
+
+
+class TestResNet50:
+    @pytest.fixture(scope="class")
+    def resnet(self):
+        return build.build("resnet50", 32, 2)
+
+    def test_parameters_are_those_of_the_paper(self, resnet):
+        # torchvision's resnet50 without its last layer. keras.applications adds biases to the
+        # convolutions, which the batch norm behind each takes away again.
+        published = tf.keras.applications.ResNet50(
+            include_top=False, weights=None, input_shape=(32, 32, 3)
+        )
+        biases = [w for w in published.trainable_weights if w.name.endswith("conv/bias:0")]
+        task = 2 * 2048 + 2
+        assert _count(resnet.keras.trainable_weights) - task == 23_508_032
+        assert _count(published.trainable_weights) - _count(biases) == 23_508_032
+        assert _count(resnet.keras.non_trainable_weights) == 53_120
+
+    def test_has_50_layers_with_the_task_block(self, resnet):
+        convolutions = [w for w in resnet.keras.weights if len(w.shape) == 4]
+        shortcuts = 4  # One per stage, which the paper does not count.
+        assert len(convolutions) - shortcuts + 1 == 50
+
+    def test_the_smallest_image_goes_through(self, resnet):
+        assert np.all(np.isfinite(resnet.keras(np.zeros((2, 32, 32, 1), np.float32))))
+        assert resnet.keras.get_layer(resnet.gradcam_layer).output_shape == (None, 1, 1, 2048)

@@ -1,0 +1,92 @@
+"""DenseNet121 and ResNet50 from keras-cv, for one-channel images.
+
+G. Huang, Z. Liu, L. van der Maaten, K. Q. Weinberger, "Densely Connected Convolutional Networks",
+CVPR 2017, arXiv:1608.06993. K. He, X. Zhang, S. Ren, J. Sun, "Deep Residual Learning for Image
+Recognition", CVPR 2016, arXiv:1512.03385.
+
+The grey value is repeated to three channels and nothing else is done to it: keras-cv trained its
+ImageNet weights on 0..1 (`include_rescaling=True` divides by 255), without the mean and standard
+deviation that other libraries subtract, and the batch norm after the first convolution makes up for
+the offset in a network that starts from random weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+MINIMUM_IMAGE_SIZE = 32
+
+DENSENET121_GRADCAM_LAYER = "relu"
+DENSENET121_REPEATS = (6, 12, 24, 16)
+
+RESNET50_GRADCAM_LAYER = "v2_stack_3_block3_out"
+RESNET50_BLOCKS = (3, 4, 6, 3)
+
+
+def densenet121(image_size: int) -> tf.keras.Model:
+    """Builds the representation block: images [B, S, S, 1] in 0..1 to features [B, 1024].
+
+    The parameters are those of `tf.keras.applications.DenseNet121(include_top=False)`:
+    7,037,504, of which 83,648 are moving statistics.
+    """
+
+    def backbone(shape: tuple[int, int, int]) -> tf.keras.Model:
+        import keras_cv
+
+        return keras_cv.models.DenseNetBackbone(
+            stackwise_num_repeats=list(DENSENET121_REPEATS),
+            include_rescaling=False,
+            input_shape=shape,
+        )
+
+    return _grey_trunk(backbone, image_size, "densenet121")
+
+
+def resnet50(image_size: int) -> tf.keras.Model:
+    """Builds the representation block: images [B, S, S, 1] in 0..1 to features [B, 2048].
+
+    The stride of a downsampling block is in its first convolution, as in the paper. No convolution
+    has a bias: 23,508,032 parameters, as in torchvision without its last layer, and 53,120 moving
+    statistics.
+    """
+
+    def backbone(shape: tuple[int, int, int]) -> tf.keras.Model:
+        import keras_cv
+
+        return keras_cv.models.ResNetBackbone(
+            stackwise_filters=[64, 128, 256, 512],
+            stackwise_blocks=list(RESNET50_BLOCKS),
+            stackwise_strides=[1, 2, 2, 2],
+            include_rescaling=False,
+            block_type="block",
+            input_shape=shape,
+        )
+
+    return _grey_trunk(backbone, image_size, "resnet50")
+
+
+def _grey_trunk(
+    backbone: Callable[[tuple[int, int, int]], tf.keras.Model], image_size: int, name: str
+) -> tf.keras.Model:
+    """A colour backbone behind one grey channel, its last maps averaged.
+
+    keras-cv is imported by the `backbone` alone: it is slow to import, and not every model needs
+    it.
+    """
+    colour = backbone((image_size, image_size, 3))
+    images = tf.keras.Input((image_size, image_size, 1), name="images")
+    rgb = tf.keras.layers.Concatenate(name="rgb")([images, images, images])  # [B, S, S, 3]
+    maps = _replay(colour, rgb)  # [B, S / 32, S / 32, channels]
+    features = tf.keras.layers.GlobalAveragePooling2D(name="features")(maps)
+    return tf.keras.Model(images, features, name=name)
+
+
+def _replay(model: tf.keras.Model, tensor: tf.Tensor) -> tf.Tensor:
+    """Calls a functional model's layers one by one, so that they do not become one nested layer."""
+    replayed = {id(model.input): tensor}
+    for layer in model.layers[1:]:
+        inputs, output = layer.input, layer.output
+        replayed[id(output)] = layer(tf.nest.map_structure(lambda old: replayed[id(old)], inputs))
+    return replayed[id(model.output)]
