@@ -5,6 +5,7 @@ import collections
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_federated as tff
 
 from tests.training import example
 from tffcxr import runtime
@@ -12,6 +13,7 @@ from tffcxr.clients.sampling import Sampler
 from tffcxr.learning.schedules import Schedule
 from tffcxr.training import loop
 from tffcxr.training.centralised import CentralisedTraining
+from tffcxr.training.checkpoints import Checkpoints
 from tffcxr.training.federated import FederatedTraining
 from tffcxr.training.plan import Stage
 
@@ -196,3 +198,33 @@ def test_a_lower_precision_trains_nearly_as_float32(data, precision, tolerance, 
         moved[name] = np.concatenate([np.ravel(w) for w in weights]) - start
     error = np.linalg.norm(moved[precision] - moved["float32"])
     assert 0 < error < tolerance * np.linalg.norm(moved["float32"])
+
+
+@pytest.fixture
+def _native():
+    stack = tff.framework.get_context_stack()
+    before = stack.current
+    yield lambda: runtime.use("native")
+    if stack.current is not before:
+        stack.current.close()
+    stack.set_default_context(before)
+
+
+def test_either_executor_goes_on_where_the_other_stopped(data, tmp_path, _native):
+    plan = example.plan(Stage("all", 3, RATE))
+    weights = []
+    for switches in (False, True):
+        training = _training(plan, data)
+        state = training.initial_state(1)
+        for number in (1, 2, 3):
+            if switches and number == 2:
+                files = Checkpoints(tmp_path)
+                files.save(1, state)
+                _, state = files.load_latest(training.initial_state)
+                _native()
+            state, result = training.advance(state, number, plan.stages[0], 1e-3)
+            assert all(client.status == "ok" for client in result.clients)
+        weights.append(training.client_weights(state, 3))
+    for client, expected in weights[0].items():
+        for found, array in zip(weights[1][client], expected):
+            np.testing.assert_allclose(found, array, rtol=1e-3, atol=1e-5)
