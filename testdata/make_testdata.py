@@ -206,6 +206,63 @@ def make_medmnist(root: pathlib.Path) -> None:
     np.savez_compressed(root / "pneumoniamnist.npz", **arrays)
 
 
+def make_lungs(root: pathlib.Path) -> None:
+    """6 images of 5 patients in PNG and JPEG, one wider than high; masks of 0 and 255."""
+    rng = np.random.default_rng(5)
+    for index, name in enumerate(["a-day0", "a-day4-PA", "b", "c-PA", "fig-7", "e.original"]):
+        grey, lungs = chest(rng)
+        pixels, mask = to_bytes(grey), to_bytes(lungs.astype(float))
+        if index == 2:
+            pixels, mask = pixels[6:-6], mask[6:-6]
+        write_png(root / "masks" / f"{name}.png", mask)
+        if index % 2:
+            write_png(root / "images" / f"{name}.png", pixels)
+            continue
+        (root / "images").mkdir(parents=True, exist_ok=True)
+        jpeg = simplejpeg.encode_jpeg(
+            np.ascontiguousarray(pixels[:, :, np.newaxis]), 90, "GRAY", colorsubsampling="Gray"
+        )
+        (root / "images" / f"{name}.jpg").write_bytes(jpeg)
+
+
+def make_montgomery(root: pathlib.Path) -> None:
+    """4 images of 12 bits in 16, two with tuberculosis, a mask for each lung."""
+    rng = np.random.default_rng(6)
+    for index in range(4):
+        name = f"MCUCXR_{index + 1:04d}_{index // 2}.png"
+        grey, lungs = chest(rng)
+        on_the_left = lungs & (np.arange(SIDE) < SIDE // 2)  # Of the image: the right lung.
+        write_png(root / "CXR_png" / name, np.rint(np.clip(grey, 0, 1) * 4095).astype(np.uint16))
+        for folder, region in (("rightMask", on_the_left), ("leftMask", lungs & ~on_the_left)):
+            write_png(root / "ManualMask" / folder / name, to_bytes(region.astype(float)))
+
+
+def make_shenzhen(root: pathlib.Path) -> None:
+    """5 colour images, as the original has them, of which the third has no mask."""
+    rng = np.random.default_rng(7)
+    for index in range(5):
+        name = f"CHNCXR_{index + 1:04d}_{index % 2}"
+        grey, lungs = chest(rng)
+        write_png(root / "CXR_png" / f"{name}.png", np.repeat(to_bytes(grey)[..., None], 3, 2))
+        if index != 2:
+            write_png(root / "mask" / f"{name}_mask.png", to_bytes(lungs.astype(float)))
+
+
+def make_covid_radiography(root: pathlib.Path) -> None:
+    """1 image of 299 pixels in each class, with a colour mask of 256 pixels as the original has."""
+    for index, kind in enumerate(["COVID", "Lung_Opacity", "Normal", "Viral Pneumonia"]):
+        # Two drawings of the same seed, without noise so that the files stay small.
+        grey, lungs = (
+            np.where(chest(np.random.default_rng(8 + index), side)[1], 0.25, 0.65)
+            for side in (299, 256)
+        )
+        mask = to_bytes((lungs < 0.5).astype(float))
+        write_png(root / kind / "images" / f"{kind}-{index + 1}.png", to_bytes(grey))
+        write_png(
+            root / kind / "masks" / f"{kind}-{index + 1}.png", np.repeat(mask[..., None], 3, 2)
+        )
+
+
 def main(root: pathlib.Path) -> None:
     """Writes all of them below a folder."""
     # Some ages are wrong on purpose, as in both challenges: "62" instead of "062Y".
@@ -215,6 +272,10 @@ def main(root: pathlib.Path) -> None:
     make_siim(root / "siim")
     make_nih(root / "nih")
     make_medmnist(root / "medmnist")
+    make_lungs(root / "lungs")
+    make_montgomery(root / "montgomery")
+    make_shenzhen(root / "shenzhen")
+    make_covid_radiography(root / "covid_radiography")
 
 
 if __name__ == "__main__":

@@ -24,12 +24,27 @@ def test_every_loader_gives_valid_records_whose_images_can_be_read(loader):
         assert table[finding].isin([0, 1]).all()
 
 
+@pytest.mark.parametrize("loader", ["covid_radiography", "lungs", "montgomery", "shenzhen"])
+def test_lung_masks_lie_where_the_lungs_are(loader):
+    for row in loaders.load_records(loader, sources.TESTDATA / loader, "north").to_dict("records"):
+        image = images.read_image(row["image"])[:, :, 0]
+        lungs = row["mask"].to_array()
+        assert row["lungs"] == row["mask"]
+        assert lungs.dtype == bool
+        assert lungs.shape == image.shape
+        assert 0.2 < lungs.mean() < 0.4
+        # Both lungs, darker than what is around them.
+        assert lungs[:, : image.shape[1] // 2].mean() > 0.1
+        assert lungs[:, image.shape[1] // 2 :].mean() > 0.1
+        assert image[lungs].mean() < image[~lungs].mean() - 60
+
+
 def test_path_may_be_text():
     assert len(loaders.load_records("nih", str(sources.TESTDATA / "nih"), "s")) == 12
 
 
 def test_unknown_loader_and_missing_folder(tmp_path):
-    with pytest.raises(InputError, match="medmnist, nih, rsna, siim, found 'rnsa'"):
+    with pytest.raises(InputError, match="lungs, medmnist, .*, siim, found 'rnsa'"):
         loaders.load_records("rnsa", tmp_path, "s")
     with pytest.raises(InputError, match="rsna: expected a dataset at .*absent, found nothing"):
         loaders.load_records("rsna", tmp_path / "absent", "s")
@@ -49,4 +64,4 @@ def test_no_module_imports_tensorflow():
 
 
 def test_testdata_is_small():
-    assert sum(path.stat().st_size for path in sources.TESTDATA.rglob("*.*")) < 300_000
+    assert sum(path.stat().st_size for path in sources.TESTDATA.rglob("*.*")) < 500_000

@@ -46,8 +46,8 @@ def fingerprint(records_by_client: Mapping[str, pd.DataFrame], spec: ShardSpec) 
         if spec.with_mask:
             for region in records["mask"]:
                 add(region)
-                if isinstance(region, regions.MaskFile):
-                    add(_state(region.path))
+                for file in getattr(region, "files", ()):
+                    add(_state(file))
     return digest.hexdigest()[:16]
 
 

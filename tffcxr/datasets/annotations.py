@@ -11,8 +11,12 @@ import math
 
 import numpy as np
 
-from tffcxr.datasets import images
+from tffcxr.datasets import bitmap, images
 from tffcxr.errors import InputError
+
+# Compression to JPEG leaves a mask's values within _NEAR of 0 or 255, but for a band at its edge.
+_NEAR = 32
+_MOST_BETWEEN = 0.05  # Of the pixels.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,21 +141,120 @@ class MaskFile:
 
     path: str
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """What `to_array` reads."""
+        return (self.path,)
+
     def to_array(self) -> np.ndarray:
         """Returns bool [H, W].
 
         Raises:
           ImageError: the file cannot be read.
-          InputError: its values are neither 0 and 1 nor 0 and 255.
+          InputError: its values are neither 0 and 1 nor 0 and 255, or it is a JPEG with values
+            that are near neither 0 nor 255 where there is no edge.
         """
         values = images.read_image(self.path)[:, :, 0]
+        histogram = np.bincount(values.ravel(), minlength=256)
         highest = int(values.max())
-        if 1 < highest < 128:
+        low, high = (0, 1) if highest <= 1 else (0, 255)
+        others = np.flatnonzero(histogram)
+        others = others[(others != low) & (others != high)]
+        if others.size and not self._is_blurred(values):
             raise InputError(
-                f"{self.path}: expected a mask of 0 and 1, or of 0 and 255, found values up to "
-                f"{highest}"
+                f"{self.path}: expected a mask of 0 and 1, or of 0 and 255, found values such as "
+                f"{', '.join(map(str, others[:3]))} in {histogram[others].sum()} pixels"
             )
         return values > (0 if highest <= 1 else 127)
+
+    def _is_blurred(self, values: np.ndarray) -> bool:
+        """Whether the file is a JPEG that was a mask of 0 and 255."""
+        with open(self.path, "rb") as file:
+            if not bitmap.is_jpeg(file.read(16)):
+                return False
+        between = (values >= _NEAR) & (values <= 255 - _NEAR)
+        return values.max() > 127 and between.sum() <= _MOST_BETWEEN * values.size
+
+
+@dataclasses.dataclass(frozen=True)
+class JoinedMasks:
+    """A mask in several files, such as one for each lung: their union.
+
+    Attributes:
+      paths: files as of `MaskFile`, all of the image's size.
+    """
+
+    paths: tuple[str, ...]
+
+    def __post_init__(self):
+        if not self.paths:
+            raise InputError("expected at least one mask file to join, found none")
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """What `to_array` reads."""
+        return self.paths
+
+    def to_array(self) -> np.ndarray:
+        """Returns the union, bool [H, W].
+
+        Raises:
+          InputError: as of `MaskFile`, or the sizes differ.
+        """
+        union = MaskFile(self.paths[0]).to_array()
+        for path in self.paths[1:]:
+            mask = MaskFile(path).to_array()
+            if mask.shape != union.shape:
+                raise InputError(
+                    f"{path}: expected a mask of {union.shape[1]}x{union.shape[0]} pixels like "
+                    f"{self.paths[0]}, found {mask.shape[1]}x{mask.shape[0]}"
+                )
+            union |= mask
+        return union
+
+
+@dataclasses.dataclass(frozen=True)
+class CoarseMask:
+    """A mask drawn on a copy of the image of another size, for sources that say so.
+
+    Each pixel of the image gets the value of the mask under its centre.
+
+    Attributes:
+      path: a file as of `MaskFile`, of `mask_height` x `mask_width`.
+      height: rows of the image.
+      width: columns of the image.
+      mask_height: rows of the mask.
+      mask_width: columns of the mask.
+    """
+
+    path: str
+    height: int
+    width: int
+    mask_height: int
+    mask_width: int
+
+    def __post_init__(self):
+        _check_size(self.height, self.width)
+        _check_size(self.mask_height, self.mask_width)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """What `to_array` reads."""
+        return (self.path,)
+
+    def to_array(self) -> np.ndarray:
+        """Returns bool [height, width].
+
+        Raises:
+          InputError: as of `MaskFile`, or the file has another size than it should.
+        """
+        mask = MaskFile(self.path).to_array()
+        if mask.shape != (self.mask_height, self.mask_width):
+            raise InputError(
+                f"{self.path}: expected a mask of {self.mask_width}x{self.mask_height} pixels, "
+                f"found {mask.shape[1]}x{mask.shape[0]}"
+            )
+        return images.take_nearest(mask, self.height, self.width)
 
 
 def _parse_runs(text: str, pixels: int) -> np.ndarray:

@@ -18,7 +18,7 @@ from tffcxr.datasets import bitmap, dicom
 from tffcxr.datasets.image_error import ImageError
 from tffcxr.errors import InputError
 
-__all__ = ["ImageError", "fit_to_square", "read_image"]
+__all__ = ["ImageError", "fit_to_square", "read_image", "take_nearest"]
 
 FITS = ("pad", "stretch")
 # Pixels that differ less from a square than this, in proportion, are taken as square.
@@ -84,11 +84,27 @@ def fit_to_square(
         raise InputError(f"expected an image of uint8 or float, found {array.dtype}")
     plane = array.reshape(array.shape[:2])
     height, width = (size, size) if fit == "stretch" else _within(plane.shape, size)
-    resized = _nearest(plane, height, width) if is_mask else _resample(plane, height, width)
+    resized = take_nearest(plane, height, width) if is_mask else _resample(plane, height, width)
     square = np.zeros((size, size), array.dtype)
     top, left = (size - height) // 2, (size - width) // 2
     square[top : top + height, left : left + width] = resized
     return square.reshape(size, size, *array.shape[2:])
+
+
+def take_nearest(plane: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Resizes without new values: takes the value under the centre of each new pixel.
+
+    Args:
+      plane: [H, W] of any type.
+      height: rows of the result, at least 1.
+      width: columns of the result, at least 1.
+
+    Returns:
+      The same type, [height, width].
+    """
+    rows = (2 * np.arange(height) + 1) * plane.shape[0] // (2 * height)
+    columns = (2 * np.arange(width) + 1) * plane.shape[1] // (2 * width)
+    return plane[rows[:, np.newaxis], columns]
 
 
 def _within(shape: tuple[int, ...], size: int) -> tuple[int, int]:
@@ -106,13 +122,6 @@ def _resample(plane: np.ndarray, height: int, width: int) -> np.ndarray:
     if shrunk != (height, width):
         plane = cv2.resize(plane, (width, height), interpolation=cv2.INTER_LINEAR)
     return plane
-
-
-def _nearest(plane: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Takes the value under the centre of each new pixel."""
-    rows = (2 * np.arange(height) + 1) * plane.shape[0] // (2 * height)
-    columns = (2 * np.arange(width) + 1) * plane.shape[1] // (2 * width)
-    return plane[rows[:, np.newaxis], columns]
 
 
 def _decode(data: bytes) -> np.ndarray:

@@ -12,9 +12,13 @@ from tffcxr.datasets import records
 from tffcxr.errors import InputError
 
 LOADERS = {
+    "covid_radiography": "tffcxr.datasets.covid_radiography",
+    "lungs": "tffcxr.datasets.lungs",
     "medmnist": "tffcxr.datasets.medmnist",
+    "montgomery": "tffcxr.datasets.montgomery",
     "nih": "tffcxr.datasets.nih",
     "rsna": "tffcxr.datasets.rsna",
+    "shenzhen": "tffcxr.datasets.shenzhen",
     "siim": "tffcxr.datasets.siim",
 }
 

@@ -8,9 +8,10 @@ consolidation, pleural air) is known exactly, and no patient is behind any image
     radiograph.opacity  # bool [256, 256]
     write_rsna(pathlib.Path("phantoms/rsna"), patients=600, seed=1)
     write_siim(pathlib.Path("phantoms/siim"), patients=600, seed=2)
+    write_lungs(pathlib.Path("phantoms/lungs"), patients=600, seed=3)
 """
 
-from tffcxr.datasets.phantom_files import write_rsna, write_siim
+from tffcxr.datasets.phantom_files import write_lungs, write_rsna, write_siim
 from tffcxr.datasets.phantom_radiograph import VERSION, Phantom, draw
 
-__all__ = ["VERSION", "Phantom", "draw", "write_rsna", "write_siim"]
+__all__ = ["VERSION", "Phantom", "draw", "write_lungs", "write_rsna", "write_siim"]

@@ -1,9 +1,10 @@
-"""Writes phantom radiographs in the layouts of the RSNA and SIIM-ACR challenges.
+"""Writes phantom radiographs in the layouts of the RSNA and SIIM-ACR challenges, and of `lungs`.
 
 RSNA Pneumonia Detection Challenge 2018 (Shih et al. 2019): DICOM files, boxes, three classes.
 SIIM-ACR Pneumothorax Segmentation 2019: nested DICOM files, relative run lengths down the columns.
 Both get `lung_masks/` beside the images. Sites are as in life: the pneumonia site also has
-pneumothoraces that nobody labelled, and the other way round.
+pneumothoraces that nobody labelled, and the other way round. A site with masks of the lungs alone
+has PNG files, and patients with either disease.
 """
 
 from __future__ import annotations
@@ -116,6 +117,28 @@ def write_siim(
         _write_csv(folder / "train-rle.csv", ["ImageId", " EncodedPixels"], rows)
 
 
+def write_lungs(
+    root: pathlib.Path,
+    patients: int,
+    seed: int,
+    size: int = 256,
+    positive_fraction: float = 0.5,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Writes a site with masks of the lungs in the layout of `lungs`, one image per patient.
+
+    The mask covers both lung fields, consolidated and collapsed lung included. Arguments and errors
+    as of `write_rsna`.
+    """
+    settings = _settings("lungs", patients, seed, size, positive_fraction)
+    with phantom_folder.create(pathlib.Path(root), settings) as folder:
+        if folder is None:
+            return
+        plans = list(_plan("lungs", patients, seed, positive_fraction))
+        _draw_all(_write_lungs_image, folder, plans, size, workers, progress)
+
+
 def _settings(
     layout: str, patients: int, seed: int, size: int, positive_fraction: float
 ) -> dict[str, object]:
@@ -138,7 +161,7 @@ def _settings(
 
 def _plan(layout: str, patients: int, seed: int, positive_fraction: float) -> Iterator[_Plan]:
     """Decides for every image what it shows; label and everything else are independent."""
-    tag = {"rsna": 1, "siim": 2}[layout]
+    tag = {"rsna": 1, "siim": 2, "lungs": 3}[layout]
     rng = np.random.Generator(np.random.SFC64([seed, tag]))
     positives = round(patients * positive_fraction)
     positive = rng.permutation(np.arange(patients) < positives)
@@ -156,8 +179,8 @@ def _plan(layout: str, patients: int, seed: int, positive_fraction: float) -> It
                 seed=person,
                 acquisition=acquisition,
                 uids=phantom_dicom.make_uids(person, acquisition),
-                pneumonia=own if layout == "rsna" else other,
-                pneumothorax=other if layout == "rsna" else own,
+                pneumonia=other if layout == "siim" else own,
+                pneumothorax=own if layout == "siim" else other,
                 incidental=incidental,
             )
 
@@ -240,6 +263,15 @@ def _write_siim_image(folder: pathlib.Path, size: int, plan: _Plan) -> tuple[str
     return instance, areas.encode_runs(phantom.pneumothorax)
 
 
+def _write_lungs_image(folder: pathlib.Path, size: int, plan: _Plan) -> tuple[str]:
+    """Writes one image and its mask; returns its name."""
+    phantom = _draw(plan, size)
+    for name, pixels in (("images", phantom.image), ("masks", _to_bytes(phantom.lungs))):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(folder / name / f"{plan.patient}.png")
+    return (plan.patient,)
+
+
 def _write_image(
     path: pathlib.Path, lungs: pathlib.Path, phantom: radiograph.Phantom, plan: _Plan
 ) -> None:
@@ -247,7 +279,12 @@ def _write_image(
         file.parent.mkdir(parents=True, exist_ok=True)
     rng = np.random.Generator(np.random.SFC64([plan.seed, plan.acquisition, 8]))
     phantom_dicom.write(path, phantom, plan.patient, plan.uids, rng)
-    Image.fromarray(phantom.lungs.astype(np.uint8) * 255).save(lungs)
+    Image.fromarray(_to_bytes(phantom.lungs)).save(lungs)
+
+
+def _to_bytes(region: np.ndarray) -> np.ndarray:
+    """Returns uint8 [H, W], 255 in the region."""
+    return region.astype(np.uint8) * 255
 
 
 def _write_csv(path: pathlib.Path, header: list[str], rows: list[tuple]) -> None:

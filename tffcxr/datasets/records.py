@@ -56,7 +56,8 @@ def build(rows: Iterable[Mapping[str, object]], names: Sequence[str], source: st
     Args:
       rows: mappings with at least `image` and `patient`; other columns of the table that a mapping
         lacks become unknown.
-      names: the finding columns, in order. A finding that a mapping lacks is NaN.
+      names: the finding columns, in order. A finding that a mapping lacks is NaN. A source of
+        masks alone has none.
       source: the dataset's name, for error messages and as `site` until a site is given.
     """
     columns = [*COLUMNS, *names]
@@ -72,8 +73,8 @@ def validate(df: pd.DataFrame) -> pd.DataFrame:
     """Returns the table with exact types and a fresh index.
 
     Raises:
-      InputError: a column is missing, there is no image or no finding, an image is listed twice or
-        has no patient, or a value is outside what the column may hold.
+      InputError: a column is missing, there is no image or neither a finding nor a mask, an image
+        is listed twice or has no patient, or a value is outside what the column may hold.
     """
     missing = [name for name in COLUMNS if name not in df.columns]
     if missing:
@@ -84,10 +85,10 @@ def validate(df: pd.DataFrame) -> pd.DataFrame:
         twice = df.columns[df.columns.duplicated()].tolist()
         raise InputError(f"expected each column of the records once, found twice: {twice}")
     names = findings(df)
-    if df.empty or not names:
+    if df.empty or not (names or df["mask"].notna().any()):
         raise InputError(
-            f"expected records of at least one image and one finding, found {len(df)} images and "
-            f"{len(names)} findings"
+            f"expected records of at least one image and one finding or mask, found {len(df)} "
+            f"images and {len(names)} findings"
         )
     df = df.reset_index(drop=True).copy()
     for name in ("image", "patient", "site"):
