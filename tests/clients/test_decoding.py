@@ -86,6 +86,15 @@ def test_what_cannot_be_used_is_rejected_with_a_reason(tmp_path, paths):
         assert "\n" not in result.reason
 
 
+def test_a_mask_of_several_values_is_rejected_by_name(tmp_path, paths):
+    Image.fromarray(np.full((16, 16), 77, np.uint8)).save(tmp_path / "grey.png")
+    region = regions.MaskFile(str(tmp_path / "grey.png"))
+    result = decoding.decode(decoding.Job(paths[0], 16, "pad", region))
+    assert isinstance(result, decoding.Rejected)
+    assert result.what == "annotation"
+    assert result.reason.startswith(f"{tmp_path}/grey.png: expected a mask of 0 and 1")
+
+
 def test_a_bug_is_not_taken_for_a_bad_file(paths):
     with pytest.raises(RuntimeError, match="cannot decode .*0.png"):
         decoding.decode(decoding.Job(paths[0], 16, "pad", Bug()))

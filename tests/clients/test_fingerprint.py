@@ -59,3 +59,17 @@ def test_a_mask_file_counts_where_masks_are_wanted(tmp_path):
     after = [fingerprint.fingerprint({"north": records}, spec) for spec in (SPEC, with_mask)]
     assert before[0] == after[0]
     assert before[1] != after[1]
+
+
+def test_every_file_of_a_joined_mask_counts(tmp_path):
+    records = client_records(tmp_path / "n")
+    paths = [tmp_path / "left.png", tmp_path / "right.png"]
+    for path in paths:
+        path.write_bytes(b"1")
+    records["mask"] = [regions.JoinedMasks(tuple(map(str, paths)))] * len(records)
+    spec = ShardSpec(16, FINDINGS, with_mask=True)
+    seen = {fingerprint.fingerprint({"north": records}, spec)}
+    for path in paths:
+        path.write_bytes(b"22")
+        seen.add(fingerprint.fingerprint({"north": records}, spec))
+    assert len(seen) == 3

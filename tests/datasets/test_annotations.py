@@ -144,6 +144,100 @@ def test_mask_file_of_other_values_is_refused(tmp_path):
         areas.MaskFile(str(tmp_path / "m.png")).to_array()
 
 
+@pytest.mark.parametrize("values", [[0, 128, 255], [0, 254], [1, 255], [0, 1, 255], [0, 64]])
+def test_png_mask_of_grey_values_is_refused(tmp_path, values):
+    path = tmp_path / "grey.png"
+    PIL.Image.fromarray(np.array([values], np.uint8)).save(path)
+    with pytest.raises(InputError, match="grey.png: expected a mask of 0 and 1, or of 0 and 255"):
+        areas.MaskFile(str(path)).to_array()
+
+
+@pytest.mark.parametrize("value", [0, 1, 255])
+def test_mask_of_one_value(tmp_path, value):
+    PIL.Image.fromarray(np.full((2, 3), value, np.uint8)).save(tmp_path / "m.png")
+    region = areas.MaskFile(str(tmp_path / "m.png")).to_array()
+    np.testing.assert_array_equal(region, np.full((2, 3), value > 0))
+
+
+def test_colour_and_one_bit_masks(tmp_path):
+    region = np.array([[0, 1, 1], [0, 0, 1]], bool)
+    PIL.Image.fromarray(region).save(tmp_path / "bits.png")
+    colours = np.repeat(region[..., None], 3, 2).astype(np.uint8) * 255
+    PIL.Image.fromarray(colours).save(tmp_path / "white.png")
+    for name in ("bits.png", "white.png"):
+        np.testing.assert_array_equal(areas.MaskFile(str(tmp_path / name)).to_array(), region)
+    colours[..., 1:] = 0  # Red.
+    PIL.Image.fromarray(colours).save(tmp_path / "red.png")
+    with pytest.raises(InputError, match="red.png: .* found values such as 76 in 3 pixels"):
+        areas.MaskFile(str(tmp_path / "red.png")).to_array()
+
+
+@pytest.mark.parametrize("quality", [50, 95])
+def test_jpeg_mask_may_be_blurred_by_its_compression(tmp_path, quality):
+    y, x = np.mgrid[:256, :256]
+    region = ((x - 80) / 40) ** 2 + ((y - 128) / 90) ** 2 < 1
+    path = tmp_path / "m.jpg"
+    PIL.Image.fromarray(region.astype(np.uint8) * 255).save(path, quality=quality)
+    assert len(np.unique(PIL.Image.open(path))) > 2
+    assert (areas.MaskFile(str(path)).to_array() != region).mean() < 0.002
+
+
+def test_jpeg_radiograph_is_no_mask(tmp_path):
+    ramp = np.tile(np.arange(256, dtype=np.uint8), (64, 1))
+    PIL.Image.fromarray(ramp).save(tmp_path / "ramp.jpg")
+    with pytest.raises(InputError, match="ramp.jpg: expected a mask"):
+        areas.MaskFile(str(tmp_path / "ramp.jpg")).to_array()
+    PIL.Image.fromarray(ramp // 4).save(tmp_path / "dark.jpg")
+    with pytest.raises(InputError, match="dark.jpg: expected a mask"):
+        areas.MaskFile(str(tmp_path / "dark.jpg")).to_array()
+
+
+def _save(path, rows):
+    PIL.Image.fromarray(np.array(rows, np.uint8) * 255).save(path)
+    return str(path)
+
+
+def test_joined_masks_are_their_union(tmp_path):
+    left = _save(tmp_path / "left.png", [[0, 0, 1], [0, 0, 0]])
+    right = _save(tmp_path / "right.png", [[1, 0, 1], [0, 0, 0]])
+    joined = areas.JoinedMasks((left, right))
+    np.testing.assert_array_equal(joined.to_array(), [[True, False, True], [False] * 3])
+    assert joined.files == (left, right)
+    assert joined == areas.JoinedMasks((left, right))
+    np.testing.assert_array_equal(
+        areas.JoinedMasks((left,)).to_array(), areas.MaskFile(left).to_array()
+    )
+
+
+def test_joined_masks_that_do_not_fit(tmp_path):
+    left = _save(tmp_path / "left.png", [[0, 1]])
+    right = _save(tmp_path / "right.png", [[0], [1]])
+    with pytest.raises(InputError, match="right.png: .* 2x1 pixels like .*left.png, found 1x2"):
+        areas.JoinedMasks((left, right)).to_array()
+    PIL.Image.fromarray(np.array([[0, 9]], np.uint8)).save(tmp_path / "right.png")
+    with pytest.raises(InputError, match="right.png: expected a mask of 0 and 1"):
+        areas.JoinedMasks((left, right)).to_array()
+    with pytest.raises(InputError, match="at least one mask file"):
+        areas.JoinedMasks(())
+
+
+def test_coarse_mask_takes_the_nearest_pixel(tmp_path):
+    path = _save(tmp_path / "m.png", [[0, 1], [1, 0]])
+    enlarged = areas.CoarseMask(path, 3, 4, 2, 2).to_array()
+    # Row 1 has its centre at 1.5 of 3, on the border of both rows of the mask: the lower one.
+    expected = [[0, 0, 1, 1], [1, 1, 0, 0], [1, 1, 0, 0]]
+    np.testing.assert_array_equal(enlarged, np.array(expected, bool))
+    assert areas.CoarseMask(path, 3, 4, 2, 2).files == (path,)
+
+
+def test_coarse_mask_of_another_size(tmp_path):
+    path = _save(tmp_path / "m.png", [[0, 1], [1, 0]])
+    with pytest.raises(InputError, match="m.png: expected a mask of 3x2 pixels, found 2x2"):
+        areas.CoarseMask(path, 4, 4, 2, 3).to_array()
+    with pytest.raises(InputError, match="at least one pixel, found 4x0"):
+        areas.CoarseMask(path, 0, 4, 2, 2)
+
+
 def test_annotations_compare_and_hash_by_value():
     assert areas.RunLengths("1 2", 2, 3) == areas.RunLengths("1 2", 2, 3)
     assert len({areas.Boxes((), 1, 1), areas.Boxes((), 1, 1), areas.Boxes((), 1, 2)}) == 2

@@ -8,7 +8,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from tffcxr.datasets import images, phantom, phantom_dicom, phantom_files, rsna, siim
+from tffcxr.datasets import images, lungs, phantom, phantom_dicom, phantom_files, rsna, siim
 from tffcxr.errors import InputError
 
 PATIENTS = 24
@@ -70,6 +70,27 @@ def test_siim_comes_back_through_its_loader(siim_site):
         assert record["Pneumothorax"] == float(plan.pneumothorax is not None)
         np.testing.assert_array_equal(record["mask"].to_array(), drawn.pneumothorax)
         np.testing.assert_array_equal(record["lungs"].to_array(), drawn.lungs)
+
+
+def test_lungs_come_back_through_their_loader(tmp_path):
+    root = tmp_path / "lungs"
+    phantom.write_lungs(root, 6, seed=5, size=SIZE, workers=1)
+    df = lungs.load_records(root).set_index("patient")
+    plans = list(phantom_files._plan("lungs", 6, 5, 0.5))
+    assert set(df.index) == {plan.patient for plan in plans}
+    assert sum(plan.pneumonia is not None for plan in plans) == 3
+    for plan in plans:
+        drawn = phantom_files._draw(plan, SIZE)
+        record = df.loc[plan.patient]
+        np.testing.assert_array_equal(images.read_image(record["image"])[:, :, 0], drawn.image)
+        np.testing.assert_array_equal(record["mask"].to_array(), drawn.lungs)
+        assert 0.05 < drawn.lungs.mean() < 0.6
+    assert {path.name for path in root.iterdir()} == {"images", "masks", "phantom.json"}
+
+
+def test_a_site_of_lungs_shares_no_patient_with_another_site_of_its_seed():
+    patients = [{plan.seed for plan in _plans(layout)} for layout in ("rsna", "siim", "lungs")]
+    assert len(set.union(*patients)) == 3 * PATIENTS
 
 
 @pytest.mark.parametrize(("site", "module"), [("rsna_site", rsna), ("siim_site", siim)])
@@ -159,9 +180,10 @@ def test_file_says_that_it_is_synthetic_and_is_valid(rsna_site):
     assert 0.3 < header.PixelSpacing[0] * SIZE / 100 < 6
 
 
-def test_files_do_not_depend_on_the_number_of_workers(tmp_path):
+@pytest.mark.parametrize("write", [phantom.write_siim, phantom.write_lungs])
+def test_files_do_not_depend_on_the_number_of_workers(tmp_path, write):
     for workers in (1, 2):
-        phantom.write_siim(tmp_path / str(workers), 66, seed=2, size=SIZE, workers=workers)
+        write(tmp_path / str(workers), 34, seed=2, size=SIZE, workers=workers)
     assert _digests(tmp_path / "1") == _digests(tmp_path / "2")
 
 
@@ -184,7 +206,25 @@ def test_same_settings_are_reused_and_others_refused(tmp_path):
         phantom.write_rsna(root, 3, seed=1, size=SIZE)
     with pytest.raises(InputError, match="layout=siim, found layout=rsna"):
         phantom.write_siim(root, 2, seed=1, size=SIZE)
+    with pytest.raises(InputError, match="layout=lungs, found layout=rsna"):
+        phantom.write_lungs(root, 2, seed=1, size=SIZE)
     assert _digests(root) == before
+
+
+def test_an_interrupted_site_of_lungs_is_started_again(tmp_path):
+    root = tmp_path / "site"
+
+    def interrupt(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        phantom.write_lungs(root, 2, seed=1, size=SIZE, workers=1, progress=interrupt)
+    assert not any(tmp_path.iterdir())
+    phantom.write_lungs(root, 2, seed=1, size=SIZE)
+    before = _digests(root)
+    phantom.write_lungs(root, 2, seed=1, size=SIZE, progress=pytest.fail)
+    assert _digests(root) == before
+    assert len(before) == 5
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,16 @@ def test_findings_are_all_other_columns():
     assert records.findings(table) == ["Mass", "Lung Opacity"]
 
 
+def test_masks_alone_are_enough_and_neither_is_not():
+    with_mask: dict[str, object] = {"image": "a", "patient": "p", "mask": areas.MaskFile("m")}
+    without: dict[str, object] = {"image": "b", "patient": "q"}
+    table = records.build([with_mask, without], [], "made")
+    assert records.findings(table) == []
+    assert table["mask"].tolist() == [areas.MaskFile("m"), None]
+    with pytest.raises(InputError, match="one finding or mask, found 1 images and 0 findings"):
+        records.build([without], [], "made")
+
+
 def test_what_a_row_does_not_say_is_unknown():
     table = records.build([{"image": "a", "patient": "p"}], ["Mass"], "made")
     row = table.iloc[0]

@@ -68,19 +68,21 @@ def _rows(folder: pathlib.Path) -> list[dict[str, object]]:
     images = mask_folders.files_by_stem(folder / "images", _SOURCE)
     masks = mask_folders.files_by_stem(folder / "masks", _SOURCE)
     mask_folders.check_pairs(images, masks, _SOURCE, folder / "masks")
-    rows = []
+    rows: list[dict[str, object]] = []
     for stem, image in images.items():
         region = _region(image, masks[stem])
         classes = {finding: float(kind == folder.name) for kind, finding in _FINDINGS.items()}
-        row = {"image": image, "patient": f"{folder.name}/{stem}", "mask": region, "lungs": region}
+        patient = f"{folder.name}/{stem}"
+        row = {"image": image, "patient": patient, "mask": region, "lungs": region}
         rows.append({**row, **classes})
     return rows
 
 
 def _region(image: str, mask: str) -> areas.MaskFile | areas.CoarseMask:
     size, drawn = mask_folders.size(image), (_MASK_SIDE, _MASK_SIDE)
-    is_square = size is not None and size[0] == size[1]
-    if is_square and size != drawn and mask_folders.size(mask) == drawn:
-        return areas.CoarseMask(mask, *size, *drawn)
+    if size is not None and size != drawn and mask_folders.size(mask) == drawn:
+        height, width = size
+        if height == width:
+            return areas.CoarseMask(mask, height, width, _MASK_SIDE, _MASK_SIDE)
     mask_folders.check_sizes(image, [mask], _SOURCE)
     return areas.MaskFile(mask)

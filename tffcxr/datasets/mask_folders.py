@@ -7,6 +7,7 @@ import logging
 import os
 import pathlib
 import re
+import struct
 
 import PIL.Image
 
@@ -112,7 +113,7 @@ def size(path: str) -> tuple[int, int] | None:
             turned = "exif" in image.info and (
                 image.getexif().get(_EXIF_ORIENTATION) in _ON_THEIR_SIDE
             )
-    except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError):
+    except (OSError, ValueError, SyntaxError, struct.error, PIL.Image.DecompressionBombError):
         return None
     return (width, height) if turned else (height, width)
 
