@@ -9,6 +9,9 @@ those of the COVID-19 image data collection) patients are told by the names of t
 whose names differ only in an ending for the day, the view or the part of a figure count as of one
 patient ("case-7-day2-PA", "case-7-day5"). This joins a few patients too many rather than too few,
 so that none is in training and test alike.
+
+Where the lungs end is up to the source: the masks by V7 Labs include the lung behind the heart and
+are cut straight at the mediastinum, those of phantoms and of most other sources leave the heart out.
 """
 
 from __future__ import annotations
