@@ -11,7 +11,7 @@ patient ("case-7-day2-PA", "case-7-day5"). This joins a few patients too many ra
 so that none is in training and test alike.
 
 Where the lungs end is up to the source: the masks by V7 Labs include the lung behind the heart and
-are cut straight at the mediastinum, those of phantoms and of most other sources leave the heart out.
+are cut straight at the mediastinum; those of the phantoms leave the heart out.
 """
 
 from __future__ import annotations
