@@ -33,6 +33,7 @@ from tffcxr.training.plan import Plan
 from tffcxr.training.progress import Progress
 from tffcxr.training.run_directory import RunDirectory
 from tffcxr.training.tensorboard import TensorBoard, name_weights
+from tffcxr.training.validation import Evaluator, FindingsEvaluator
 
 LOSS = losses.batch_loss
 # The papers' random flip and random affine map; the ranges are ours.
@@ -98,6 +99,11 @@ def run(study: Study, directory: RunDirectory) -> list[dict[str, Any]]:
       InputError: unusable images.
       loop.TrainingFailed: training broke off.
     """
+    sampler = Sampler(
+        tuple(sorted(study.clients.records)),
+        parse_clients_per_round(study.clients_per_round),
+        study.seed,
+    )
     store = prepare(
         study.clients.records,
         ShardSpec(study.image_size, study.clients.findings, study.fit),
@@ -109,10 +115,11 @@ def run(study: Study, directory: RunDirectory) -> list[dict[str, Any]]:
     data = ClientData(store, study.batch_size, study.seed, study.augmentation)
     where = runtime.use(study.executor, log_file=directory.path / "worker.log")
     print(where, file=sys.stderr)
-    federated = _train_federated(study, data, directory)
+    evaluator = FindingsEvaluator(study.plan.build_model(None).keras, data, study.clients.findings)
+    federated = _train_federated(study, data, sampler, evaluator, directory)
     trained = {"federated": results.site_models(study.clients, federated, store)}
     for kind in study.baselines:
-        trained[kind] = _train_baseline(study, data, directory, kind)
+        trained[kind] = _train_baseline(study, data, evaluator, directory, kind)
     # In float32, whatever it was trained in: what is measured is what is exported.
     model = models.build(
         study.model,
@@ -153,14 +160,13 @@ def _describe_sites(study: Study, store: ShardStore) -> list[dict[str, Any]]:
 
 
 def _train_federated(
-    study: Study, data: ClientData, directory: RunDirectory
+    study: Study,
+    data: ClientData,
+    sampler: Sampler,
+    evaluator: Evaluator,
+    directory: RunDirectory,
 ) -> dict[str, list[np.ndarray]]:
-    sampler = Sampler(
-        tuple(sorted(study.clients.records)),
-        parse_clients_per_round(study.clients_per_round),
-        study.seed,
-    )
-    training = FederatedTraining(study.plan, data, sampler, study.clients.findings)
+    training = FederatedTraining(study.plan, data, sampler, evaluator)
 
     names = [weight.name for weight in study.plan.build_model(None).keras.weights]
 
@@ -180,12 +186,12 @@ def _train_federated(
             ),
         ),
     )
-    state = loop.run(training, study.plan, study.clients.findings, journal)
+    state = loop.run(training, study.plan, evaluator.columns, journal)
     return training.client_weights(state, study.plan.rounds)
 
 
 def _train_baseline(
-    study: Study, data: ClientData, directory: RunDirectory, kind: str
+    study: Study, data: ClientData, evaluator: Evaluator, directory: RunDirectory, kind: str
 ) -> dict[str, list[np.ndarray]]:
     """Trains one model per site ("site") or one for all ("pooled"): weights by site."""
     sites = list(study.clients.finding_of)
@@ -195,7 +201,7 @@ def _train_baseline(
     weights: dict[str, list[np.ndarray]] = {}
     for name, members in groups.items():
         clients = [client for site in members for client in study.clients.clients_of(site)]
-        training = CentralisedTraining(study.plan, data, clients, study.clients.findings)
+        training = CentralisedTraining(study.plan, data, clients, evaluator)
         journal = loop.Journal(
             rounds=directory.path / f"rounds_{name}.csv",
             clients=None,
@@ -205,7 +211,7 @@ def _train_baseline(
                 TensorBoard(directory.path / "tensorboard" / name),
             ),
         )
-        state = loop.run(training, study.plan, study.clients.findings, journal)
+        state = loop.run(training, study.plan, evaluator.columns, journal)
         weights.update({member: list(state["weights"]) for member in members})
     return weights
 

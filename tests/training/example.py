@@ -17,6 +17,7 @@ from tffcxr.learning.schedules import Schedule
 from tffcxr.models import build, losses
 from tffcxr.training.loop import ClientResult, RoundResult
 from tffcxr.training.plan import Plan, Stage
+from tffcxr.training.validation import FindingsEvaluator
 
 FINDINGS = ("Opacity", "Effusion")
 SIZE = 32
@@ -65,6 +66,11 @@ def plan(*stages: Stage, precision="float32", **options) -> Plan:
     stages = stages or (Stage("all", 2, Schedule("constant", 1e-3, 2)),)
     build_model = functools.partial(model, precision=precision)
     return Plan(build_model, stages, losses.batch_loss, precision=precision, **options)
+
+
+def evaluator(data: ClientData) -> FindingsEvaluator:
+    """Measures the standard model."""
+    return FindingsEvaluator(model().keras, data, FINDINGS)
 
 
 class FakeTraining:

@@ -22,7 +22,7 @@ def data(tmp_path_factory):
 
 
 def _training(plan, data, *clients):
-    return CentralisedTraining(plan, data, clients, example.FINDINGS)
+    return CentralisedTraining(plan, data, clients, example.evaluator(data))
 
 
 def test_two_rounds_are_two_epochs_of_keras(data):
@@ -85,7 +85,9 @@ def test_a_state_survives_a_checkpoint(tmp_path, data):
 
     def run(folder):
         journal = loop.Journal(folder / "rounds.csv", None, folder / "checkpoints")
-        return loop.run(_training(plan, data, "south"), plan, example.FINDINGS, journal)
+        return loop.run(
+            _training(plan, data, "south"), plan, example.evaluator(data).columns, journal
+        )
 
     first = run(tmp_path)
     (tmp_path / "checkpoints" / "round_000002.npz").unlink()

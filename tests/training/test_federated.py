@@ -20,6 +20,7 @@ from tffcxr.training.plan import Stage
 RATE = Schedule("constant", 1e-3, 1)
 HEAD = Stage("head", 1, RATE, "representation")
 ALL = Stage("all", 1, RATE)
+COLUMNS = [f"{f}/{name}" for f in example.FINDINGS for name in ("loss", "auroc", "aupr")]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -34,7 +35,7 @@ def data(tmp_path_factory):
 
 def _training(plan, data, per_round=None):
     sampler = Sampler(("north", "south"), per_round, seed=0)
-    return FederatedTraining(plan, data, sampler, example.FINDINGS)
+    return FederatedTraining(plan, data, sampler, example.evaluator(data))
 
 
 class _Spoilt:
@@ -57,7 +58,7 @@ class _Spoilt:
 
 def _run(folder, training, plan):
     journal = loop.Journal(folder / "rounds.csv", folder / "clients.csv", folder / "checkpoints")
-    return loop.run(training, plan, example.FINDINGS, journal)
+    return loop.run(training, plan, COLUMNS, journal)
 
 
 def _split(weights):
@@ -157,7 +158,7 @@ def test_stopped_between_and_within_stages_it_goes_on_bit_for_bit(tmp_path, data
     class Stopping(FederatedTraining):
         def __init__(self, kill_in):
             sampler = Sampler(("north", "south"), None, seed=0)
-            super().__init__(plan, data, sampler, example.FINDINGS)
+            super().__init__(plan, data, sampler, example.evaluator(data))
             self._kill_in = kill_in
 
         def advance(self, state, round_number, stage, rate):
@@ -192,7 +193,7 @@ def test_a_lower_precision_trains_nearly_as_float32(data, precision, tolerance, 
             state, _ = training.advance(training.initial_state(1), 1, ALL, 0.05)
             weights = training.client_weights(state, 1)["north"]
         else:
-            training = CentralisedTraining(plan, data, ["north"], example.FINDINGS)
+            training = CentralisedTraining(plan, data, ["north"], example.evaluator(data))
             state, _ = training.advance(training.initial_state(1), 1, ALL, 0.05)
             weights = state["weights"]
         moved[name] = np.concatenate([np.ravel(w) for w in weights]) - start
@@ -220,7 +221,9 @@ def test_either_executor_goes_on_where_the_other_stopped(data, tmp_path, _native
             if switches and number == 2:
                 files = Checkpoints(tmp_path)
                 files.save(1, state)
-                _, state = files.load_latest(training.initial_state)
+                restored = files.load_latest(training.initial_state)
+                assert restored
+                state = restored[1]
                 _native()
             state, result = training.advance(state, number, plan.stages[0], 1e-3)
             assert all(client.status == "ok" for client in result.clients)

@@ -17,11 +17,14 @@ def _journal(folder, *observers):
     )
 
 
+MEASURED = ("Opacity/loss", "Opacity/auroc", "Opacity/aupr")
+
+
 def _run(folder, training=None, *observers):
     return loop.run(
         training or example.FakeTraining(),
         example.fake_plan(),
-        ("Opacity",),
+        MEASURED,
         _journal(folder, *observers),
     )
 
@@ -51,7 +54,7 @@ def _assert_same(folder, state, whole):
 def test_the_columns_and_numbers_of_the_rounds(whole):
     folder, _ = whole
     with open(folder / "rounds.csv") as file:
-        assert file.readline().strip().split(",") == loop.round_columns(["Opacity"])
+        assert file.readline().strip().split(",") == loop.round_columns(MEASURED)
     rows = _rows(folder / "rounds.csv")
     assert [row["stage"] for row in rows] == ["head"] * 2 + ["all"] * 4
     assert {row["images"] for row in rows} == {"10"}

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from tests.training import example
-from tffcxr.training.validation import Scorer, Scores, mean_loss, validation_metrics
+from tffcxr.training.validation import FindingsEvaluator, Scorer, Scores, mean_loss
 
 
 @pytest.fixture(scope="module")
@@ -33,14 +33,16 @@ def test_scores_are_the_probabilities_of_the_given_weights(data):
     assert np.ptp(expected[:, 0]) > 0
 
 
-def test_metrics_by_hand():
+def test_metrics_by_hand(data):
     scores = Scores(
         np.arange(4),
         np.full(4, "a", dtype=object),
         np.array([[1, np.nan], [0, np.nan], [1, np.nan], [0, 1]], np.float32),
         np.array([[0.8, 0.5], [0.6, 0.5], [0.4, 0.5], [0.2, 0.5]], np.float32),
     )
-    values = validation_metrics(scores, ("Edema", "Mass"))
+    evaluator = FindingsEvaluator(example.model().keras, data, ("Edema", "Mass"))
+    values = evaluator.metrics([scores])
+    assert tuple(values) == evaluator.columns
     # Of the four pairs of a positive and a negative, (0.4, 0.6) alone is in the wrong order.
     assert values["Edema/auroc"] == pytest.approx(0.75)
     loss = -(math.log(0.8) + math.log(0.4) + math.log(0.4) + math.log(0.8)) / 4

@@ -14,7 +14,7 @@ from tffcxr.clients.client_data import ClientData
 from tffcxr.learning.loss_scale import loss_scale
 from tffcxr.training.loop import ClientResult, RoundResult, TrainingFailed
 from tffcxr.training.plan import Plan, Stage
-from tffcxr.training.validation import Scorer, Scores, validation_metrics
+from tffcxr.training.validation import Evaluator
 
 
 class CentralisedTraining:
@@ -28,7 +28,7 @@ class CentralisedTraining:
       plan: what to train.
       client_data: the clients' images.
       client_ids: one client for a site's own model, all of them for the pooled one.
-      findings: names of the model's outputs, in order.
+      evaluator: measures the model on every client's validation images after each round.
     """
 
     def __init__(
@@ -36,15 +36,14 @@ class CentralisedTraining:
         plan: Plan,
         client_data: ClientData,
         client_ids: Sequence[str],
-        findings: Sequence[str],
+        evaluator: Evaluator,
     ):
         self._plan = plan
         self._data = client_data
         self._client_ids = tuple(sorted(client_ids))
-        self._findings = tuple(findings)
+        self._evaluator = evaluator
         self._initial_weights = [w.numpy() for w in plan.build_model(None).keras.weights]
         self._stages: dict[str, _StageTrainer] = {}
-        self._scorer = Scorer(plan.build_model(None).keras, client_data)
 
     def initial_state(self, round_number: int) -> Any:
         """See `loop.Training`."""
@@ -81,15 +80,15 @@ class CentralisedTraining:
             )
         state = collections.OrderedDict(weights=weights, optimizer=optimizer)
         by_client = {
-            client: self._scorer.score(weights, client, "validation") for client in self._client_ids
+            client: self._evaluator.score(weights, client, "validation")
+            for client in self._client_ids
         }
         return state, RoundResult(
             clients=(ClientResult(name, images, loss),),
             train_loss=loss,
-            validation=validation_metrics(Scores.join(list(by_client.values())), self._findings),
+            validation=self._evaluator.metrics(list(by_client.values())),
             validation_by_client={
-                client: validation_metrics(scores, self._findings)
-                for client, scores in by_client.items()
+                client: self._evaluator.metrics([scores]) for client, scores in by_client.items()
             },
         )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from tffcxr.learning import optimizers, process
 from tffcxr.learning.partition import batch_norm_layers
 from tffcxr.training.loop import ClientResult, RoundResult, TrainingFailed
 from tffcxr.training.plan import Plan, Stage
-from tffcxr.training.validation import Scorer, Scores, validation_metrics
+from tffcxr.training.validation import Evaluator
 
 
 class FederatedTraining:
@@ -27,21 +26,18 @@ class FederatedTraining:
       plan: what to train.
       client_data: the clients' images.
       sampler: which clients take part in a round.
-      findings: names of the model's outputs, in order.
+      evaluator: measures every client's model on its validation images after each round.
     """
 
-    def __init__(
-        self, plan: Plan, client_data: ClientData, sampler: Sampler, findings: Sequence[str]
-    ):
+    def __init__(self, plan: Plan, client_data: ClientData, sampler: Sampler, evaluator: Evaluator):
         self._plan = plan
         self._data = client_data
         self._sampler = sampler
-        self._findings = tuple(findings)
+        self._evaluator = evaluator
         self._client_ids = tuple(sorted(sampler.client_ids))
         self._processes: dict[str, process.FederatedProcess] = {}
         model = plan.build_model(None).keras
         self._initial_weights = [weight.numpy() for weight in model.weights]
-        self._scorer = Scorer(model, client_data)
 
     def initial_state(self, round_number: int) -> Any:
         """See `loop.Training`."""
@@ -107,7 +103,7 @@ class FederatedTraining:
         metrics: Any,
     ) -> RoundResult:
         by_client = {
-            client: self._scorer.score(
+            client: self._evaluator.score(
                 stage_process.model_weights(state["server"], private), client, "validation"
             )
             for client, private in state["clients"].items()
@@ -115,10 +111,9 @@ class FederatedTraining:
         return RoundResult(
             clients=results,
             train_loss=float(metrics["round"]["loss"]),
-            validation=validation_metrics(Scores.join(list(by_client.values())), self._findings),
+            validation=self._evaluator.metrics(list(by_client.values())),
             validation_by_client={
-                client: validation_metrics(scores, self._findings)
-                for client, scores in by_client.items()
+                client: self._evaluator.metrics([scores]) for client, scores in by_client.items()
             },
         )
 

@@ -20,7 +20,7 @@ from tffcxr.errors import InputError, RunError
 from tffcxr.training.checkpoints import Checkpoints
 from tffcxr.training.plan import Plan, Stage
 from tffcxr.training.round_log import RoundLog
-from tffcxr.training.validation import ROUND_METRICS, mean_loss
+from tffcxr.training.validation import mean_loss
 
 _ROUND_COLUMNS = (
     "round",
@@ -62,7 +62,7 @@ class RoundResult:
     Attributes:
       clients: sorted by id.
       train_loss: mean over the labels of the clients that succeeded.
-      validation: `<finding>/<metric>`, all clients together.
+      validation: what the evaluator measures, such as `<finding>/<metric>`, all clients together.
       validation_by_client: the same for each client by itself.
     """
 
@@ -102,14 +102,19 @@ class Journal:
     observers: Sequence[Callable[[Mapping[str, Any], RoundResult, Any], None]] = ()
 
 
-def round_columns(findings: Sequence[str]) -> list[str]:
-    """The columns of `rounds.csv`."""
-    measured = [f"{finding}/{name}" for finding in findings for name in ROUND_METRICS]
+def round_columns(measured: Sequence[str]) -> list[str]:
+    """The columns of `rounds.csv`, with those of the `Evaluator` in between."""
     return [*_ROUND_COLUMNS, *measured, "stage"]
 
 
-def run(training: Training, plan: Plan, findings: Sequence[str], journal: Journal) -> Any:
+def run(training: Training, plan: Plan, measured: Sequence[str], journal: Journal) -> Any:
     """Trains from the last checkpoint, or from the start, to the end of the plan.
+
+    Args:
+      training: federated or centralised.
+      plan: its rounds.
+      measured: the columns of its evaluator.
+      journal: where to write.
 
     Returns:
       The final state.
@@ -119,7 +124,7 @@ def run(training: Training, plan: Plan, findings: Sequence[str], journal: Journa
       TrainingFailed: every client of a round failed, or the disk is full.
     """
     checkpoints = Checkpoints(journal.checkpoints)
-    rounds = RoundLog(journal.rounds, round_columns(findings))
+    rounds = RoundLog(journal.rounds, round_columns(measured))
     clients = RoundLog(journal.clients, CLIENT_COLUMNS) if journal.clients else None
     restored = checkpoints.load_latest(training.initial_state)
     done, state = restored if restored else (0, training.initial_state(1))

@@ -1,10 +1,10 @@
-"""Scores of a model on the images of clients, and the validation metrics of a round."""
+"""What a round measures on validation images; here, for models of findings."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 import dataclasses
-from typing import Any
+from typing import Any, Protocol
 import warnings
 
 import numpy as np
@@ -12,7 +12,24 @@ import tensorflow as tf
 
 from tffcxr.evaluation import metrics
 
-ROUND_METRICS = ("loss", "auroc", "aupr")
+_METRICS = ("loss", "auroc", "aupr")
+
+
+class Evaluator(Protocol):
+    """Measures models on the images of clients.
+
+    Attributes:
+      columns: names of the metrics, in the order of `rounds.csv`; those that end in "/loss" steer
+        the schedule.
+    """
+
+    columns: tuple[str, ...]
+
+    def score(self, weights: Sequence[np.ndarray], client: str, split: str) -> Any:
+        """Runs a model with `weights` over one client's images of one split."""
+
+    def metrics(self, parts: Sequence[Any]) -> dict[str, float]:
+        """The metrics of the images of several calls of `score` taken together."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,20 +104,40 @@ class Scorer:
         )
 
 
-def validation_metrics(scores: Scores, findings: Sequence[str]) -> dict[str, float]:
-    """Loss, AUROC and AUPR per finding as `<finding>/<metric>`, NaN where they are undefined."""
-    values = {}
-    for index, finding in enumerate(findings):
-        with warnings.catch_warnings():
-            # The final tables warn of an undefined metric; once per round would be noise.
-            warnings.simplefilter("ignore")
-            found = metrics.binary_metrics(scores.labels[:, index], scores.scores[:, index], 0.5)
-        values.update({f"{finding}/{name}": found[name] for name in ROUND_METRICS})
-    return values
+class FindingsEvaluator:
+    """An `Evaluator` of the loss, AUROC and AUPR of every finding, as `<finding>/<metric>`.
+
+    Args:
+      model: see `Scorer`.
+      client_data: see `Scorer`.
+      findings: names of the model's outputs, in order.
+    """
+
+    def __init__(self, model: tf.keras.Model, client_data: Any, findings: Sequence[str]):
+        self.columns = tuple(f"{finding}/{name}" for finding in findings for name in _METRICS)
+        self._findings = tuple(findings)
+        self._scorer = Scorer(model, client_data)
+
+    def score(self, weights: Sequence[np.ndarray], client: str, split: str) -> Scores:
+        """See `Evaluator`."""
+        return self._scorer.score(weights, client, split)
+
+    def metrics(self, parts: Sequence[Scores]) -> dict[str, float]:
+        """See `Evaluator`; NaN where a metric is undefined."""
+        scores, values = Scores.join(parts), {}
+        for index, finding in enumerate(self._findings):
+            with warnings.catch_warnings():
+                # The final tables warn of an undefined metric; once per round would be noise.
+                warnings.simplefilter("ignore")
+                found = metrics.binary_metrics(
+                    scores.labels[:, index], scores.scores[:, index], 0.5
+                )
+            values.update({f"{finding}/{name}": found[name] for name in _METRICS})
+        return values
 
 
 def mean_loss(values: Mapping[str, float]) -> float:
-    """The mean over findings of the validation loss; findings without one are left out."""
+    """The mean of the validation losses; what has none is left out."""
     losses = [value for name, value in values.items() if name.endswith("/loss")]
     losses = [value for value in losses if not np.isnan(value)]
     return float(np.mean(losses)) if losses else float("nan")
