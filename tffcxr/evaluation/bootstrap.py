@@ -124,7 +124,7 @@ def _bootstrap_aurocs(data: inputs.Known, replicates: int, seed: int) -> np.ndar
     without_positive = np.setdiff1d(negative_patients, positive_patients)
     chunks = [
         np.stack([_weighted_auroc(weights, data.positive, scores) for scores in data.scores])
-        for weights in _draws(data.groups, (positive_patients, without_positive), replicates, seed)
+        for weights in draws(data.groups, (positive_patients, without_positive), replicates, seed)
     ]
     areas = np.concatenate(chunks, axis=1)
     usable = np.isfinite(areas).all(axis=0)
@@ -137,12 +137,18 @@ def _bootstrap_aurocs(data: inputs.Known, replicates: int, seed: int) -> np.ndar
     return areas[:, usable]
 
 
-def _draws(
+def draws(
     groups: np.ndarray, strata: tuple[np.ndarray, ...], replicates: int, seed: int
 ) -> Iterator[np.ndarray]:
     """Yields how often each image is drawn, float64 [some replicates, N].
 
     What replicate number k draws does not depend on how the replicates are divided into chunks.
+
+    Args:
+      groups: int [N], the patient of each image, numbered from 0.
+      strata: disjoint sets of patients; from each as many are drawn as it has.
+      replicates: number of resamples.
+      seed: the same seed gives the same draws.
     """
     generator = np.random.default_rng(seed)
     at_once = max(1, _CHUNK // groups.size)

@@ -13,10 +13,16 @@ the offset in a network that starts from random weights.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
 MINIMUM_IMAGE_SIZE = 32
+
+# What weights of other packages (`tf.keras.applications`, CheXNet's Keras port, EfficientNet) take
+# for an RGB image x in 0..1: (x - mean) / deviation.
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 
 DENSENET121_GRADCAM_LAYER = "relu"
 DENSENET121_REPEATS = (6, 12, 24, 16)
@@ -78,15 +84,23 @@ def _grey_trunk(
     colour = backbone((image_size, image_size, 3))
     images = tf.keras.Input((image_size, image_size, 1), name="images")
     rgb = tf.keras.layers.Concatenate(name="rgb")([images, images, images])  # [B, S, S, 3]
-    maps = _replay(colour, rgb)  # [B, S / 32, S / 32, channels]
+    maps = replay(colour, rgb)  # [B, S / 32, S / 32, channels]
     features = tf.keras.layers.GlobalAveragePooling2D(name="features")(maps)
     return tf.keras.Model(images, features, name=name)
 
 
-def _replay(model: tf.keras.Model, tensor: tf.Tensor) -> tf.Tensor:
-    """Calls a functional model's layers one by one, so that they do not become one nested layer."""
+def replay(model: tf.keras.Model, tensor: tf.Tensor) -> Any:
+    """Calls a functional model's layers one by one, so that they do not become one nested layer.
+
+    Args:
+      model: has one input, and no layer that is called twice.
+      tensor: takes the place of its input.
+
+    Returns:
+      What stands for `model.output`: a tensor, or several in the same structure.
+    """
     replayed = {id(model.input): tensor}
     for layer in model.layers[1:]:
         inputs, output = layer.input, layer.output
         replayed[id(output)] = layer(tf.nest.map_structure(lambda old: replayed[id(old)], inputs))
-    return replayed[id(model.output)]
+    return tf.nest.map_structure(lambda old: replayed[id(old)], model.output)

@@ -21,10 +21,28 @@ import numpy as np
 import tensorflow as tf
 
 from tffcxr.errors import InputError
-from tffcxr.models import backbones, normalization, pretrained, standard
+from tffcxr.models import backbones, normalization, pretrained, standard, unet, unetplusplus
 from tffcxr.models.blocks import CxrModel
 
 TASK_LAYER = "task"
+
+
+# Small weights: at first every finding, or pixel, is as likely as not, so the first updates are not
+# spent on taking back a confident guess. float32 for the loss, whatever the trunk's precision.
+def _task_options() -> dict[str, Any]:
+    initializer = tf.keras.initializers.RandomNormal(stddev=0.01)
+    return {"kernel_initializer": initializer, "dtype": "float32", "name": TASK_LAYER}
+
+
+def _findings(outputs: int) -> tf.keras.layers.Layer:
+    return tf.keras.layers.Dense(outputs, **_task_options())
+
+
+def _pixels(kernel_size: int) -> Callable[[int], tf.keras.layers.Layer]:
+    def layer(outputs: int) -> tf.keras.layers.Layer:
+        return tf.keras.layers.Conv2D(outputs, kernel_size, padding="same", **_task_options())
+
+    return layer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,9 +50,10 @@ class _Architecture:
     trunk: Callable[[int], tf.keras.Model]
     minimum_image_size: int
     gradcam_layer: str
+    task_layer: Callable[[int], tf.keras.layers.Layer] = _findings
 
 
-_ARCHITECTURES = {
+_CLASSIFIERS = {
     "standard": _Architecture(standard.trunk, standard.MINIMUM_IMAGE_SIZE, standard.GRADCAM_LAYER),
     "densenet121": _Architecture(
         backbones.densenet121, backbones.MINIMUM_IMAGE_SIZE, backbones.DENSENET121_GRADCAM_LAYER
@@ -43,8 +62,16 @@ _ARCHITECTURES = {
         backbones.resnet50, backbones.MINIMUM_IMAGE_SIZE, backbones.RESNET50_GRADCAM_LAYER
     ),
 }
+_SEGMENTERS = {
+    "unet": _Architecture(unet.trunk, unet.SIZE_MULTIPLE, unet.GRADCAM_LAYER, _pixels(1)),
+    # The PyTorch implementation's last convolution is 3x3.
+    "unetplusplus": _Architecture(
+        unetplusplus.trunk, unetplusplus.SIZE_MULTIPLE, unetplusplus.GRADCAM_LAYER, _pixels(3)
+    ),
+}
 
-NAMES: tuple[str, ...] = tuple(_ARCHITECTURES)
+NAMES: tuple[str, ...] = tuple(_CLASSIFIERS)
+SEGMENTATION_NAMES: tuple[str, ...] = tuple(_SEGMENTERS)
 # What is computed with; weights, the task block and the loss are float32 always.
 PRECISIONS = ("float32", "bfloat16", "float16")
 
@@ -55,7 +82,7 @@ def minimum_image_size(name: str) -> int:
     Raises:
       InputError: the name is not one of `NAMES`.
     """
-    return _architecture(name).minimum_image_size
+    return _architecture(name, NAMES).minimum_image_size
 
 
 def build(
@@ -100,10 +127,57 @@ def build(
         )
     if outputs < 1:
         raise InputError(f"a model needs at least one output, found {outputs}")
-    normalization.check_policy(batch_norm)
     if frozen not in (None, "representation"):
         raise InputError(f"frozen must be None or 'representation', found {frozen!r}")
+    return _build(name, image_size, outputs, weights, batch_norm, seed, frozen, precision)
 
+
+def build_segmentation(
+    name: str,
+    image_size: int,
+    weights: str = "none",
+    batch_norm: normalization.Policy = "aggregate",
+    seed: int = 0,
+    precision: str = "float32",
+) -> CxrModel:
+    """Builds a model that segments one kind of region, such as the lungs.
+
+    Args:
+      name: one of `SEGMENTATION_NAMES`.
+      image_size: height and width of the images in pixels, a multiple of 32.
+      weights: "none", "imagenet" (the encoder of U-Net++, downloaded) or the path of a model file;
+        as in `build`, the task block is always new.
+      batch_norm: as in `build`.
+      seed: as in `build`.
+      precision: as in `build`.
+
+    Returns:
+      The model, of float32 logits [B, S, S, 1]; the probability of a pixel is their sigmoid. With
+      `weights="none"` it can also be built inside a `tf.Graph`.
+
+    Raises:
+      InputError: an unknown name or precision, an image size that is not a multiple of 32, or
+        weights that cannot be had or do not fit.
+    """
+    multiple = _architecture(name, SEGMENTATION_NAMES).minimum_image_size
+    if image_size < multiple or image_size % multiple:
+        raise InputError(
+            f"model {name} needs an image size that is a multiple of {multiple}, found {image_size}"
+        )
+    return _build(name, image_size, 1, weights, batch_norm, seed, None, precision)
+
+
+def _build(
+    name: str,
+    image_size: int,
+    outputs: int,
+    weights: str,
+    batch_norm: normalization.Policy,
+    seed: int,
+    frozen: Literal[None, "representation"],
+    precision: str,
+) -> CxrModel:
+    normalization.check_policy(batch_norm)
     if precision not in PRECISIONS:
         raise InputError(f"precision must be one of {', '.join(PRECISIONS)}, found {precision!r}")
     config = copy.deepcopy(_config(name, image_size, outputs, precision))
@@ -118,10 +192,12 @@ def build(
     return model
 
 
-def _architecture(name: str) -> _Architecture:
-    if name not in _ARCHITECTURES:
-        raise InputError(f"model must be one of {', '.join(NAMES)}, found {name!r}")
-    return _ARCHITECTURES[name]
+def _architecture(
+    name: str, names: tuple[str, ...] = (*NAMES, *SEGMENTATION_NAMES)
+) -> _Architecture:
+    if name not in names:
+        raise InputError(f"model must be one of {', '.join(names)}, found {name!r}")
+    return {**_CLASSIFIERS, **_SEGMENTERS}[name]
 
 
 @functools.cache
@@ -137,14 +213,7 @@ def _config(name: str, image_size: int, outputs: int, precision: str) -> dict[st
         tf.zeros([])
         with _precision(precision):
             trunk = _architecture(name).trunk(image_size)
-        # Small weights: at first every finding is as likely as not, so the first updates are not
-        # spent on taking back a confident guess.
-        logits = tf.keras.layers.Dense(
-            outputs,
-            kernel_initializer=tf.keras.initializers.RandomNormal(stddev=0.01),
-            dtype="float32",  # for the loss, whatever the precision of the trunk
-            name=TASK_LAYER,
-        )(trunk.output)
+        logits = _architecture(name).task_layer(outputs)(trunk.output)
         return tf.keras.Model(trunk.input, logits, name=name).get_config()
 
     with concurrent.futures.ThreadPoolExecutor(1) as executor:

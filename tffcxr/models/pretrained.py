@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import logging
 import pathlib
 import re
@@ -13,14 +13,11 @@ import numpy as np
 import tensorflow as tf
 
 from tffcxr.errors import InputError
+from tffcxr.models import backbones, unetplusplus
 from tffcxr.models.blocks import CxrModel
 
 # Layer name -> weight name within the layer ("kernel", "gamma", …) -> values.
 StoredWeights = dict[str, dict[str, np.ndarray]]
-
-# What `tf.keras.applications` (and CheXNet's Keras port) subtract from and divide a 0..1 image by.
-_IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
-_IMAGENET_DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)
 
 # Class of keras-cv and name of its preset.
 _PRESETS = {
@@ -51,7 +48,9 @@ def load(model: CxrModel, name: str, weights: str) -> None:
     Args:
       model: the model to fill, built eagerly.
       name: the name of its architecture.
-      weights: "imagenet" (keras-cv's own, not for the standard model), or the path of a Keras model
+      weights: "imagenet" (as the package that the architecture is from publishes them; of U-Net++
+        they fill the encoder alone, and the standard model and U-Net have none), or the path of a
+        Keras model
         (`.keras`), a legacy HDF5 model or weights file (`.h5`), or Keras weights (`.weights.h5`,
         which carry no layer names and so must come from the same model, task block included). A
         DenseNet121 in the layout of `tf.keras.applications` is recognised by its layer names.
@@ -65,26 +64,35 @@ def load(model: CxrModel, name: str, weights: str) -> None:
         stored = _read(pathlib.Path(weights), model)
     if "conv2_block1_0_bn" in stored:
         stored = _from_keras_applications(stored)
-    _assign(model, stored, weights)
+    layers = model.representation
+    if weights == "imagenet":
+        layers = tuple(n for n in layers if not n.startswith(unetplusplus.DECODER_PREFIX))
+    _assign(model, layers, stored, weights)
 
 
 def _imagenet(name: str) -> StoredWeights:
-    if name not in _PRESETS:
+    if name not in (*_PRESETS, "unetplusplus"):
         raise InputError(
             f"there are no ImageNet weights for model {name}: use --weights=none or --weights=FILE"
         )
-    import keras_cv  # Slow to import, and only these weights need it.
-
     try:
-        backbone_class, preset = _PRESETS[name]
-        backbone = getattr(keras_cv.models, backbone_class).from_preset(preset)
-    except _LOADING_ERRORS as error:
+        backbone = _imagenet_backbone(name)
+    except Exception as error:  # Keras' own download raises no narrower class.
         reason = str(error).strip().split("\n")[0] or type(error).__name__
         raise InputError(
             f"ImageNet weights for {name} could not be downloaded ({reason}): "
             "use --weights=FILE with a file that is on this machine"
         ) from error
     return _of_layers(backbone)
+
+
+def _imagenet_backbone(name: str) -> tf.keras.Model:
+    if name == "unetplusplus":
+        return unetplusplus.efficientnet_b4(unetplusplus.SIZE_MULTIPLE, "imagenet")
+    import keras_cv  # Slow to import, and only these weights need it.
+
+    backbone_class, preset = _PRESETS[name]
+    return getattr(keras_cv.models, backbone_class).from_preset(preset)
 
 
 def _read(path: pathlib.Path, model: CxrModel) -> StoredWeights:
@@ -144,17 +152,23 @@ def _from_keras_applications(stored: StoredWeights) -> StoredWeights:
         block = re.fullmatch(r"(conv\d)_block(\d+)_(.+)", layer)
         name = f"{block[1]}_block_{int(block[2]) - 1}_{block[3]}" if block else layer
         renamed[name.replace("conv1/", "conv1_")] = values
-    kernel = renamed["conv1_conv"]["kernel"] / _IMAGENET_DEVIATION[:, None]
-    response_to_mean = np.einsum("hwco,c->o", kernel, _IMAGENET_MEAN)
+    mean, deviation = np.float32(backbones.IMAGENET_MEAN), np.float32(backbones.IMAGENET_DEVIATION)
+    kernel = renamed["conv1_conv"]["kernel"] / deviation[:, None]
+    response_to_mean = np.einsum("hwco,c->o", kernel, mean)
     norm = renamed["conv1_bn"]
     renamed["conv1_conv"] = {"kernel": kernel}
     renamed["conv1_bn"] = {**norm, "moving_mean": norm["moving_mean"] + response_to_mean}
     return renamed
 
 
-def _assign(model: CxrModel, stored: Mapping[str, Mapping[str, np.ndarray]], source: str) -> None:
+def _assign(
+    model: CxrModel,
+    layers: Sequence[str],
+    stored: Mapping[str, Mapping[str, np.ndarray]],
+    source: str,
+) -> None:
     pairs = []
-    for layer in model.representation:
+    for layer in layers:
         for weight in model.keras.get_layer(layer).weights:
             short = _short(weight.name)
             values = stored.get(layer, {}).get(short)

@@ -1,0 +1,102 @@
+"""Segmentation models are a function of their arguments, eagerly and inside a graph.
+
+Shown on U-Net, which is quicker to build; what is U-Net++'s own is in its own test.
+"""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tffcxr.errors import InputError
+from tffcxr.models import blocks, build
+
+
+def _arrays(model):
+    return [weight.numpy() for weight in model.keras.weights]
+
+
+@pytest.fixture(scope="module")
+def model():
+    return build.build_segmentation("unet", 32, seed=3)
+
+
+def test_maps_images_to_one_logit_a_pixel(model):
+    images = np.random.default_rng(0).random((2, 32, 32, 1), np.float32)
+    logits = model.keras(images)
+    assert (logits.dtype, logits.shape) == (tf.float32, (2, 32, 32, 1))
+    assert np.all(np.isfinite(logits))
+    assert (model.outputs, model.image_size, model.task) == (1, 32, ("task",))
+    assert model.keras.get_layer(model.gradcam_layer).output_shape == (None, 32, 32, 16)
+    assert not any(isinstance(layer, tf.keras.Model) for layer in model.keras.layers)
+
+
+def test_a_graph_holds_the_same_names_and_weights(model):
+    build._config.cache_clear()  # so that the first build of all is the one inside the graph
+    with tf.Graph().as_default():
+        named = blocks.named_weights(build.build_segmentation("unet", 32, seed=3).keras)
+        names = [(layer, weight.name) for layer, weight in named]
+        with tf.compat.v1.Session() as session:
+            session.run(tf.compat.v1.global_variables_initializer())
+            values = session.run([weight for _, weight in named])
+    eager = blocks.named_weights(model.keras)
+    assert names == [(layer, weight.name) for layer, weight in eager]
+    for value, (_, weight) in zip(values, eager):
+        np.testing.assert_array_equal(value, weight.numpy())
+    kernels = [value.tobytes() for value in values if value.ndim == 4]
+    assert len(set(kernels)) == len(kernels)  # no two layers start alike
+
+
+def test_the_seed_decides_the_weights(model):
+    tf.random.set_seed(9)
+    again, other = (build.build_segmentation("unet", 32, seed=seed) for seed in (3, 4))
+    assert all(np.array_equal(a, b) for a, b in zip(_arrays(model), _arrays(again)))
+    assert not all(np.array_equal(a, b) for a, b in zip(_arrays(model), _arrays(other)))
+
+
+def test_batch_norm_policies(model):
+    grouped = build.build_segmentation("unet", 32, batch_norm="group")
+    kinds = [type(layer).__name__ for layer in grouped.keras.layers]
+    plain = [type(layer).__name__ for layer in model.keras.layers]
+    assert kinds.count("GroupNormalization") == plain.count("BatchNormalization") > 0
+    assert "BatchNormalization" not in kinds
+    assert not grouped.keras.non_trainable_weights
+    assert np.all(np.isfinite(grouped.keras(np.zeros((1, 32, 32, 1), np.float32))))
+
+
+def test_lower_precision_keeps_weights_and_logits_in_float32(model):
+    half = build.build_segmentation("unet", 32, seed=3, precision="bfloat16")
+    layers = [layer for layer in half.keras.layers if layer.name != build.TASK_LAYER]
+    assert {layer.compute_dtype for layer in layers if layer.weights} == {"bfloat16"}
+    assert half.keras(np.zeros((1, 32, 32, 1), np.float32)).dtype == tf.float32
+    assert all(np.array_equal(a, b) for a, b in zip(_arrays(model), _arrays(half)))
+
+
+def test_weights_of_a_file_fill_the_representation_block(model, tmp_path):
+    path = tmp_path / "model.keras"
+    model.keras.save(path)
+    read = build.build_segmentation("unet", 32, weights=str(path), seed=8)
+    for a, b in zip(*(blocks.get_weights(m.keras, m.representation) for m in (model, read))):
+        np.testing.assert_array_equal(a, b)
+    new = blocks.get_weights(read.keras, read.task)[0]
+    assert not np.array_equal(new, blocks.get_weights(model.keras, model.task)[0])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("standard", 32), "model must be one of unet, unetplusplus, found 'standard'"),
+        (("unet", 48), "model unet needs an image size that is a multiple of 32, found 48"),
+        (("unetplusplus", 0), "multiple of 32, found 0"),
+        (("unet", 32, "imagenet"), "no ImageNet weights for model unet"),
+        (("unet", 32, "none", "none"), "batch_norm must be one of"),
+        (("unet", 32, "none", "group", 0, "float8"), "found 'float8'"),
+    ],
+)
+def test_bad_arguments_are_named(arguments, message):
+    with pytest.raises(InputError, match=message):
+        build.build_segmentation(*arguments)
+
+
+def test_a_segmentation_model_is_no_classifier():
+    with pytest.raises(InputError, match="one of standard, densenet121, resnet50, found 'unet'"):
+        build.build("unet", 32, 1)
