@@ -4,7 +4,7 @@ Federated rounds of tffcxr under each executor, plain Keras and TFF's own federa
 arrays in memory train the same model on the same images, in turns, each in a process of its own.
 The speeds are medians of the steady state. Images are phantoms; --dicom_dir prepares real ones.
 
-  bazel run //experiments:benchmark -- --output_dir=DIR --quick
+  ./bazelw run //experiments:benchmark -- --output_dir=DIR --quick
 
 writes DIR/benchmark.json and DIR/benchmark.png and prints the table. Nothing else should run on the
 machine meanwhile. The whole takes about an hour on two cores, --quick about two minutes.
@@ -36,7 +36,7 @@ FLAGS = flags.FLAGS
 _MEASURES = ("rounds", "memory", "startup", "pipeline", "prepare")
 _EXECUTORS = ("device", "native")
 # Models that are not here take images of 224 pixels, as those of ImageNet.
-_IMAGE_SIZES = {"standard": 128}
+_IMAGE_SIZES = {"standard": 128, "unet": 256, "unetplusplus": 256}
 _SMALL_MODEL, _SMALL_SIZE = "standard", 16
 _FINDING = "Lung Opacity"
 
@@ -94,8 +94,8 @@ def main(unused_operands: list[str]) -> None:
             raise InputError(f"--{name}: expected at least {minimum}, found {FLAGS[name].value}")
     clients = _client_counts()
     output = pathlib.Path(FLAGS.output_dir).absolute()
-    if (output / "benchmark.json").exists():
-        raise InputError(f"--output_dir: {output} holds a benchmark already; choose another folder")
+    if output.is_dir() and any(output.iterdir()):
+        raise InputError(f"--output_dir: expected an empty folder or none, found files in {output}")
     try:
         output.mkdir(parents=True, exist_ok=True)
         scratch = tempfile.TemporaryDirectory(prefix=".benchmark-", dir=output)
@@ -124,12 +124,13 @@ def _client_counts() -> tuple[int, ...]:
 def _plan(executors: tuple[str, ...], clients: tuple[int, ...]) -> _Plan:
     from tffcxr.models import build
 
-    models = _names("models", FLAGS.models or build.NAMES, build.NAMES)
+    known = (*build.NAMES, *build.SEGMENTATION_NAMES)
+    models = _names("models", known if FLAGS.models is None else FLAGS.models, known)
     if FLAGS.quick and not FLAGS.models:
         models = (_SMALL_MODEL,)
     sizes = {name: _IMAGE_SIZES.get(name, 224) for name in models}
     if FLAGS.quick:
-        sizes = {name: max(64, build.minimum_image_size(name)) for name in models}
+        sizes = dict.fromkeys(models, 64)
     # So that a repetition takes a few seconds on two cores.
     images = {name: 512 if size <= 128 else 32 for name, size in sizes.items()}
     return _Plan(
@@ -200,7 +201,7 @@ class _Bench:
 
         for model in self._plan.models:
             size = self._plan.image_sizes[model]
-            store = self._store(size, 2, self._plan.images_per_client[model])
+            store = self._store(size, 2, self._plan.images_per_client[model], model)
             jobs = [self._job(e, store, size, 2, model) for e in ("keras", *self._plan.engines)]
             # A round of equal work for all; Keras calls it an epoch.
             outcomes = self._race(jobs, [1] * self._plan.repetitions)
@@ -214,7 +215,8 @@ class _Bench:
 
         for model in self._plan.models:
             size = self._plan.image_sizes[model]
-            store = self._store(size, max(self._plan.clients), 2 * self._plan.batch_size)
+            most = max(self._plan.clients)
+            store = self._store(size, most, 2 * self._plan.batch_size, model)
             for engine in self._plan.executors if FLAGS.quick else self._plan.engines:
                 jobs = [self._job(engine, store, size, n, model) for n in self._plan.clients]
                 for outcome in self._race(jobs, [1] * min(3, self._plan.repetitions)):
@@ -232,7 +234,7 @@ class _Bench:
 
         for model in self._plan.models:
             size = self._plan.image_sizes[model]
-            store = self._store(size, 2, 2 * self._plan.batch_size)
+            store = self._store(size, 2, 2 * self._plan.batch_size, model)
             starts: dict[str, list[Outcome]] = {engine: [] for engine in self._plan.engines}
             for _ in range(1 if FLAGS.quick else min(3, self._plan.repetitions)):
                 for engine, outcomes in starts.items():
@@ -300,19 +302,22 @@ class _Bench:
             store=store or "",
         )
 
-    def _store(self, size: int, clients: int, images: int) -> str:
+    def _store(self, size: int, clients: int, images: int, model: str | None = None) -> str:
         """The folder of shards of so many clients with so many images each, one way or another.
 
-        There are fewer images than that, so clients have the same ones.
+        There are fewer images than that, so clients have the same ones. A model that segments gets
+        the annotated opacities as masks.
         """
         from tffcxr.clients.shards import ShardSpec, prepare
+        from tffcxr.models import build
 
         records = {}
         for client in range(clients):
             rows = [(client * images + i) % len(self._records) for i in range(images)]
             table = self._records.iloc[rows].reset_index(drop=True)
             records[f"client_{client:03d}"] = table.assign(split="train")
-        return str(prepare(records, ShardSpec(size, (_FINDING,)), self._scratch / "cache").root)
+        spec = ShardSpec(size, (_FINDING,), with_mask=model in build.SEGMENTATION_NAMES)
+        return str(prepare(records, spec, self._scratch / "cache").root)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,8 @@ class Job:
     Attributes:
       engine: a key of `ENGINES`.
       clients: how many take part in a round, one shard folder each.
-      model: a name of `tffcxr.models.build.NAMES`; None where there is no model.
+      model: a name of `tffcxr.models.build.NAMES` or `SEGMENTATION_NAMES`; None where there is no
+        model.
       image_size: height and width of the images that come out, in pixels.
       batch_size: images per step.
       seed: of weights and order.
@@ -66,18 +67,15 @@ class _Keras:
     def __init__(self, job: Job) -> None:
         import tensorflow as tf
 
-        from tffcxr.models import losses
-
         self._data, self._clients = _client_data(job)
         self._model = _model(job, self._data).keras
-        self._model.compile(
-            tf.keras.optimizers.Adam(_LEARNING_RATE), loss=losses.masked_binary_crossentropy
-        )
+        self._target, loss, _ = _objective(self._data)
+        self._model.compile(tf.keras.optimizers.Adam(_LEARNING_RATE), loss=loss)
 
     def run(self, rounds: int) -> int:
         datasets = [self._data.train_dataset(client, 1, 1) for client in self._clients]
         dataset = functools.reduce(lambda some, more: some.concatenate(more), datasets)
-        pairs = dataset.map(lambda batch: (batch["images"], batch["labels"]))
+        pairs = dataset.map(lambda batch: (batch["images"], batch[self._target]))
         history = self._model.fit(pairs, epochs=rounds, verbose=0)
         _check_finite(history.history["loss"][-1])
         return rounds * _count(self._data, self._clients)
@@ -89,9 +87,9 @@ class _Federated:
     def __init__(self, job: Job) -> None:
         from tffcxr import runtime
         from tffcxr.learning import optimizers, process
-        from tffcxr.models import losses
 
         self._data, self._clients = _client_data(job)
+        _, _, loss_fn = _objective(self._data)
         runtime.use(job.engine)
         model = _model(job, self._data)
         self._process = process.build_process(
@@ -99,7 +97,7 @@ class _Federated:
             model.keras.get_weights(),
             private_layers=model.task,
             batch_spec=self._data.element_spec,
-            loss_fn=losses.batch_loss,
+            loss_fn=loss_fn,
             client_optimizer=optimizers.client_optimizer("adam", _LEARNING_RATE),
             server_optimizer=optimizers.server_optimizer("average"),
             learning_rate=_LEARNING_RATE,
@@ -132,18 +130,13 @@ class _Stock:
         import tensorflow as tf
         import tensorflow_federated as tff
 
-        from tffcxr.models import losses
-
         self._data, self._clients = _client_data(job)
-        size, outputs = job.image_size, len(self._data.store.spec.findings)
-        spec = (
-            tf.TensorSpec([None, size, size, 1], tf.float32),
-            tf.TensorSpec([None, outputs], tf.float32),
-        )
+        self._target, loss, _ = _objective(self._data)
+        spec = self._data.element_spec["images"], self._data.element_spec[self._target]
 
         class Loss(tf.keras.losses.Loss):
             def call(self, y_true: Any, y_pred: Any) -> Any:
-                return losses.masked_binary_crossentropy(y_true, y_pred)
+                return loss(y_true, y_pred)
 
         def model_fn() -> Any:
             return tff.learning.models.from_keras_model(
@@ -161,7 +154,8 @@ class _Stock:
         import tensorflow as tf
 
         batches = list(self._data.evaluation_dataset(client, "train").as_numpy_iterator())
-        arrays = tuple(np.concatenate([b[key] for b in batches]) for key in ("images", "labels"))
+        keys = ("images", self._target)
+        arrays = tuple(np.concatenate([batch[key] for batch in batches]) for key in keys)
         return tf.data.Dataset.from_tensor_slices(arrays).batch(self._data.batch_size)
 
     def run(self, rounds: int) -> int:
@@ -289,7 +283,18 @@ def _model(job: Job, data: Any) -> Any:
 
     if job.model is None:
         raise ValueError(f"expected a model for the engine {job.engine}")
+    if job.model in build.SEGMENTATION_NAMES:
+        return build.build_segmentation(job.model, job.image_size, seed=job.seed)
     return build.build(job.model, job.image_size, len(data.store.spec.findings), seed=job.seed)
+
+
+def _objective(data: Any) -> tuple[str, Callable[[Any, Any], Any], Any]:
+    """The key of a batch's targets, their loss for Keras, and the loss for local training."""
+    from tffcxr.models import losses, segmentation_losses
+
+    if data.store.spec.with_mask:
+        return "masks", segmentation_losses.bce_dice, segmentation_losses.batch_loss
+    return "labels", losses.masked_binary_crossentropy, losses.batch_loss
 
 
 def _count(data: Any, clients: Sequence[str]) -> int:

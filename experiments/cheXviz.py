@@ -6,7 +6,7 @@ Every site trains on its own images; only the weights of the representation bloc
 sent back; each site keeps its task block. Without --site, two hospitals with phantom radiographs
 are made, one that labels lung opacities and one that labels pneumothoraces.
 
-  bazel run //experiments:cheXviz -- --output_dir=DIR \
+  ./bazelw run //experiments:cheXviz -- --output_dir=DIR \
       --site=rsna=rsna:PATH:"Lung Opacity" --site=siim=siim:PATH:Pneumothorax
 """
 
@@ -69,6 +69,7 @@ training_flags.define(rounds=30, learning_rate=2e-3, batch_size=16, schedule="po
 flags.adopt_module_key_flags(training_flags)
 
 _RECIPE = "cheXviz"
+_LARGEST_IMAGE = 4096  # Pixels; as large as detectors are.
 # Name, loader and finding of the hospitals that are made when none is given.
 _PHANTOM_SITES = (
     ("opacity", "rsna", "Lung Opacity"),
@@ -101,6 +102,12 @@ def main(unused_operands: list[str]) -> None:
 def _check_flags() -> None:
     training_flags.check()
     training_flags.check_at_least(1, "image_size", "phantom_patients", "clients_per_site")
+    if FLAGS.image_size > _LARGEST_IMAGE:
+        raise InputError(
+            f"--image_size: expected at most {_LARGEST_IMAGE}, found {FLAGS.image_size}"
+        )
+    if not 0 < FLAGS.alpha < float("inf"):
+        raise InputError(f"--alpha: expected above 0, found {FLAGS.alpha}")
     training_flags.check_at_least(1, "bootstrap")
     training_flags.check_at_least(0, "heatmaps")
     training_flags.parse_baselines(FLAGS.baseline)
@@ -115,8 +122,8 @@ def _check_flags() -> None:
         )
     check_used = training_flags.check_used
     check_used(not FLAGS.site, "phantom_patients", "no --site", "site")
-    uneven = ("quantity", "dirichlet", "hybrid")
-    check_used(FLAGS.partition in uneven, "alpha", f"--partition of {uneven}", "partition")
+    is_uneven = FLAGS.partition in ("quantity", "dirichlet", "hybrid")
+    check_used(is_uneven, "alpha", "--partition=quantity, dirichlet or hybrid", "partition")
     check_used(FLAGS.partition != "none", "clients_per_site", "a --partition", "partition")
     _given_sites()
 
@@ -179,6 +186,8 @@ def _make_phantoms(root: pathlib.Path) -> list[Site]:
     from experiments.sites import Site
     from tffcxr.datasets import phantom
 
+    # Folders of their own, so that a run whose settings were corrected makes its own phantoms.
+    root = root / f"{FLAGS.phantom_patients}_patients_seed_{FLAGS.seed}"
     phantom.write_rsna(root / "rsna", FLAGS.phantom_patients, FLAGS.seed)
     phantom.write_siim(root / "siim", FLAGS.phantom_patients, FLAGS.seed + 1)
     return [Site(name, loader, root / loader, finding) for name, loader, finding in _PHANTOM_SITES]

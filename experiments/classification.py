@@ -111,7 +111,8 @@ def run(study: Study, directory: RunDirectory) -> list[dict[str, Any]]:
         max_rejected_fraction=study.max_rejected_fraction,
     )
     store.verify()
-    directory.record_data(store.root.name, _describe_sites(study, store))
+    derived = {"server_learning_rate": study.plan.server_learning_rate}
+    directory.record_data(store.root.name, _describe_sites(study, store), derived)
     data = ClientData(store, study.batch_size, study.seed, study.augmentation)
     where = runtime.use(study.executor, log_file=directory.path / "worker.log")
     print(where, file=sys.stderr)
@@ -139,7 +140,7 @@ def run(study: Study, directory: RunDirectory) -> list[dict[str, Any]]:
 
 
 def _predict_command(directory: pathlib.Path) -> str:
-    return f"bazel run //experiments:predict -- --model={shlex.quote(str(directory))} IMAGE.dcm"
+    return f"./bazelw run //experiments:predict -- --model={shlex.quote(str(directory))} IMAGE.dcm"
 
 
 def _describe_sites(study: Study, store: ShardStore) -> list[dict[str, Any]]:

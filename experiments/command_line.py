@@ -49,6 +49,8 @@ def fail(message: str, status: int = _USAGE_STATUS) -> NoReturn:
 def _parse(argv: Sequence[str], operands: str) -> list[str]:
     try:
         remaining = flags.FLAGS(list(argv))
+    except SystemExit:  # absl has printed the help, and would have it that this is a failure.
+        sys.exit(0)
     except (flags.Error, OSError) as error:
         fail(" ".join(str(error).split()) + " (--help lists the flags)")
     if len(remaining) > 1 and not operands:

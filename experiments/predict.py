@@ -3,7 +3,7 @@ r"""Applies the multi-task model of a run to radiographs: a probability per find
 For research. This is not a medical device, and nothing here is a diagnosis: probabilities and
 operating points hold for images like those that the model was trained and tuned on.
 
-  bazel run //experiments:predict -- --model=RUN_DIR image.dcm more.png folder \
+  ./bazelw run //experiments:predict -- --model=RUN_DIR image.dcm more.png folder \
       --csv=scores.csv --heatmaps=heatmaps
 
 --model is a run's folder or an exported .keras file. Folders are searched for DICOM, PNG and JPEG

@@ -67,7 +67,8 @@ def define(
         "server_learning_rate",
         None,
         "Learning rate of --server_optimizer; default: 1 for average and momentum, else 0.01. "
-        "Where sites label F findings and keep their task blocks, average takes the root of F.",
+        "Where sites that label F findings all take part and keep their task blocks, average "
+        "takes the root of F.",
     )
     flags.DEFINE_float("proximal", 0.0, "mu of FedProx; 0 is FedAvg.")
     flags.DEFINE_enum(
@@ -174,7 +175,11 @@ def make_plan(
         weight_decay=FLAGS.weight_decay,
         server_optimizer=FLAGS.server_optimizer,
         server_learning_rate=server_learning_rate(
-            FLAGS.server_learning_rate, FLAGS.server_optimizer, FLAGS.share, findings
+            FLAGS.server_learning_rate,
+            FLAGS.server_optimizer,
+            FLAGS.share,
+            FLAGS.clients_per_round,
+            findings,
         ),
         share=FLAGS.share,
         batch_norm=FLAGS.batch_norm,
@@ -186,9 +191,9 @@ def make_plan(
 
 
 def server_learning_rate(
-    given: float | None, optimizer: str, share: str, findings: int
-) -> float | None:
-    """The server's rate; None takes the optimizer's own default.
+    given: float | None, optimizer: str, share: str, clients_per_round: str, findings: int
+) -> float:
+    """The server's rate where --server_learning_rate may leave it open.
 
     The mean of F unrelated updates, as sites make them that train for different findings, is the
     root of F shorter than each, so that the shared block learns all of them more slowly than each
@@ -198,10 +203,16 @@ def server_learning_rate(
       given: --server_learning_rate.
       optimizer: --server_optimizer.
       share: --share.
+      clients_per_round: --clients_per_round; a round of some clients has fewer findings.
       findings: F, how many different findings the sites label.
     """
-    if given is not None or optimizer != "average" or share == "all":
+    from tffcxr.learning import optimizers
+
+    is_mean_of_all = optimizer == "average" and clients_per_round == "all"
+    if given is not None:
         return given
+    if not is_mean_of_all or share == "all":
+        return optimizers.default_server_rate(optimizer)
     return math.sqrt(findings)
 
 
@@ -270,6 +281,7 @@ def _check_partners() -> None:
     check_used(plateau, "plateau_patience", "--schedule=plateau", "schedule")
     check_used(plateau, "plateau_factor", "--schedule=plateau", "schedule")
     check_used(FLAGS.head_rounds > 0, "head_learning_rate", "--head_rounds", "head_rounds")
+    check_used(FLAGS.optimizer == "sgd", "momentum", "--optimizer=sgd", "optimizer")
     dp = FLAGS.aggregator == "dp"
     check_used(dp, "dp_noise_multiplier", "--aggregator=dp", "aggregator")
     # With differential privacy every client counts the same.
@@ -313,7 +325,20 @@ def _aggregator() -> Any:
         return tff.learning.compression_aggregator()
     if FLAGS.aggregator == "secure":
         return tff.learning.secure_aggregator()
-    return tff.learning.dp_aggregator(FLAGS.dp_noise_multiplier, _dp_clients())
+    return _dp_aggregator(FLAGS.dp_noise_multiplier, _dp_clients())
+
+
+def _dp_aggregator(noise_multiplier: float, clients: float) -> Any:
+    """TFF's Gaussian noise with adaptive clipping (Andrew et al., NeurIPS 2021), for few clients.
+
+    The noise of the count of clipped updates, by which the clipping adapts, must be more than half
+    the noise multiplier; TFF's default of 0.05 per client is less where clients are few.
+    """
+    import tensorflow_federated as tff
+
+    return tff.aggregators.DifferentiallyPrivateFactory.gaussian_adaptive(
+        noise_multiplier, clients, clipped_count_stddev=max(0.05 * clients, noise_multiplier)
+    )
 
 
 def _dp_clients() -> float:

@@ -48,9 +48,10 @@ def test_parse(text, value):
     assert type(parsed) is type(value)
 
 
-def test_parse_refuses_words():
-    with pytest.raises(InputError, match="'all', a count or a fraction, found 'some'"):
-        sampling.parse_clients_per_round("some")
+@pytest.mark.parametrize("text", ["some", "0", "-1", "0.0", "1.5", "nan", ""])
+def test_parse_refuses_what_cannot_be_meant(text):
+    with pytest.raises(InputError, match=f"'all', a count of at least 1 .* found '{text}'"):
+        sampling.parse_clients_per_round(text)
 
 
 @pytest.mark.parametrize("request_", [0, 11, -1, 0.0, 1.5, float("nan")])

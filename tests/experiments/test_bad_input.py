@@ -25,6 +25,7 @@ def _programs():
 @pytest.mark.parametrize("name", _programs())
 def test_help_imports_nothing_slow(name):
     ended = programs.in_a_real_process(f"experiments.{name}", "--help")
+    assert ended.returncode == 0
     assert "slow: []" in ended.stdout
     assert f"experiments.{name}" in ended.stdout or "flags:" in ended.stdout
     assert ended.stderr == ""
@@ -79,7 +80,12 @@ def test_paths_are_taken_from_where_the_user_stands(tmp_path):
         ("--batch_norm=local --clients_per_site=2", "expected one client per site"),
         ("--learning_rate=nan", "learning rate: expected above 0, found nan"),
         ("--max_rejected_fraction=2", "--max_rejected_fraction: expected 0 to 1, found 2.0"),
-        ("--clients_per_round=some", "expected 'all', a count or a fraction, found 'some'"),
+        ("--clients_per_round=some", "expected 'all', a count of at least 1 or a fraction"),
+        ("--clients_per_round=0", "a fraction in (0, 1], found '0'"),
+        ("--clients_per_round=1.5", "a fraction in (0, 1], found '1.5'"),
+        ("--image_size=100000", "--image_size: expected at most 4096, found 100000"),
+        ("--partition=dirichlet --alpha=0", "--alpha: expected above 0, found 0.0"),
+        ("--momentum=0.9", "--momentum: expected --optimizer=sgd with it, found --optimizer=adam"),
         ("--aggregator=dp", "--dp_noise_multiplier above 0, found 0.0"),
         (
             "--plateau_patience=3",
@@ -182,13 +188,21 @@ class TestModel:
         assert "best.h5" in line
         assert not (tmp_path / "run" / "phantoms").exists()
 
-    def test_imagenet_weights_without_a_network(self, tmp_path, monkeypatch):
-        monkeypatch.setenv("HOME", str(tmp_path))
-        line = _refused(tmp_path, "--model=densenet121", "--weights=imagenet")
+    def test_imagenet_weights_without_a_network(self, tmp_path):
+        nowhere = "http://127.0.0.1:9"  # The port of a service that throws everything away.
+        ended = programs.in_a_real_process(
+            "experiments.cheXviz",
+            f"--output_dir={tmp_path / 'run'}",
+            "--model=densenet121",
+            "--weights=imagenet",
+            HOME=str(tmp_path),
+            HTTPS_PROXY=nowhere,
+            https_proxy=nowhere,
+        )
+        assert ended.returncode == 2
+        line = ended.stderr.strip().splitlines()[-1]
+        assert line.startswith("experiments.") or line.startswith("cheXviz")
         assert "--weights=FILE" in line
-
-    def test_momentum_without_sgd(self, tmp_path):
-        assert "momentum 0.9 goes with" in _refused(tmp_path, "--momentum=0.9")
 
     def test_more_clients_than_there_are(self, tmp_path):
         line = _refused(tmp_path, OPACITY, PNEUMOTHORAX, "--clients_per_round=3")

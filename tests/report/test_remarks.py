@@ -77,9 +77,9 @@ def test_a_good_row_needs_no_warning(run):
     ("change", "expected"),
     [
         ({"auroc": NAN}, "AUROC is undefined"),
-        ({"auroc": 0.4}, "worse than chance"),
+        ({"auroc": 0.4, "auroc_low": 0.35, "auroc_high": 0.45}, "worse than chance"),
         ({"auroc_low": NAN}, "too few patients for a confidence interval"),
-        ({"auroc_low": 0.8}, "is wide (0.800–0.930)"),
+        ({"auroc_low": 0.75}, "is wide (0.750–0.930)"),
         ({"auroc": 1.0, "auroc_low": 1.0, "auroc_high": 1.0}, "no width"),
         ({"threshold": NAN}, "no operating point"),
         ({"positives": 29}, "only 29 positive and 371 negative images"),
@@ -90,6 +90,22 @@ def test_each_problem_has_its_warning(run, change, expected):
     (warning,) = _warnings(run, {**_ROW, **change})
     assert warning.startswith("Pneumothorax")
     assert expected in warning
+
+
+def test_an_interval_that_reaches_chance_is_not_called_worse(run):
+    row = {**_ROW, "auroc": 0.45, "auroc_low": 0.4, "auroc_high": 0.52}
+    assert _warnings(run, row) == []
+
+
+def test_sources_of_the_same_hospital_and_few_replicates(run):
+    config = {
+        "settings": {"bootstrap": 20},
+        "sites": [{"source": "rsna"}, {"source": "nih"}, {"source": "medmnist"}],
+    }
+    hospital, replicates = _warnings(run, _ROW, config=config)
+    assert hospital.startswith("nih and rsna took images from the same hospital")
+    assert "20 bootstrap replicates are too few" in replicates
+    assert not _warnings(run, _ROW, config={"sites": [{"source": "rsna"}]})
 
 
 def test_few_images_are_said_once_per_test_set(run):

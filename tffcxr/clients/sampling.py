@@ -15,20 +15,19 @@ def parse_clients_per_round(text: str) -> int | float | None:
     """Reads a flag: "all" -> None, "5" -> 5 clients, "0.2" -> a fifth of the clients.
 
     Raises:
-      InputError: the text is none of these.
+      InputError: the text is none of these, or not above 0, or a fraction above 1.
     """
     if text == "all":
         return None
+    expected = "clients per round: expected 'all', a count of at least 1 or a fraction in (0, 1]"
     try:
-        return int(text)
+        is_count = text.strip().isdecimal()
+        number = int(text) if is_count else float(text)
     except ValueError:
-        pass
-    try:
-        return float(text)
-    except ValueError:
-        raise InputError(
-            f"clients per round: expected 'all', a count or a fraction, found {text!r}"
-        ) from None
+        raise InputError(f"{expected}, found {text!r}") from None
+    if not (number >= 1 if is_count else 0 < number <= 1):
+        raise InputError(f"{expected}, found {text!r}")
+    return number
 
 
 @dataclasses.dataclass(frozen=True)

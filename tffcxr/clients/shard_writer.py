@@ -144,7 +144,7 @@ class ShardWriter:
     def _check_rejections(self, client: str, rejections: list[dict[str, Any]]) -> None:
         images = len(self.records_by_client[client])
         if len(rejections) > self.max_rejected_fraction * images:
-            first = "; ".join(f"{one['image']}: {one['reason']}" for one in rejections[:3])
+            first = "; ".join(one["reason"] for one in rejections[:3])
             raise InputError(
                 f"client {client}: more than {self.max_rejected_fraction:.1%} of {images} images "
                 f"cannot be used, the first are {first}"

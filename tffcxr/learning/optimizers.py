@@ -86,6 +86,11 @@ def client_optimizer(
     return LossScaling(optimizer) if scales_loss else optimizer
 
 
+def default_server_rate(name: str) -> float:
+    """1 for "average" and "momentum"; 0.01 for the rest, whose steps are about the rate."""
+    return 1.0 if name in ("average", "momentum") else 0.01
+
+
 def server_optimizer(
     name: str, learning_rate: float | None = None, *, momentum: float = 0.9
 ) -> tff.learning.optimizers.Optimizer:
@@ -103,7 +108,7 @@ def server_optimizer(
     if name not in SERVER_OPTIMIZERS:
         raise InputError(f"server optimizer: expected one of {SERVER_OPTIMIZERS}, found {name!r}")
     if learning_rate is None:
-        learning_rate = 1.0 if name in ("average", "momentum") else 0.01
+        learning_rate = default_server_rate(name)
     if not learning_rate > 0.0:
         raise InputError(f"server learning rate: expected above 0, found {learning_rate}")
     if name == "average":

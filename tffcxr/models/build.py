@@ -182,7 +182,7 @@ def _build(
         raise InputError(f"precision must be one of {', '.join(PRECISIONS)}, found {precision!r}")
     config = copy.deepcopy(_config(name, image_size, outputs, precision))
     if not normalization.apply(config, batch_norm) and batch_norm in ("local", "frozen"):
-        logging.warning("model %s has no batch norm: %s changes nothing", name, batch_norm)
+        _warn_of_no_batch_norm(name, batch_norm)
     _set_seeds(config, seed)
     if frozen:
         _freeze(config)
@@ -229,6 +229,12 @@ def _precision(name: str) -> Iterator[None]:
         yield
     finally:
         tf.keras.mixed_precision.set_global_policy(before)
+
+
+@functools.cache
+def _warn_of_no_batch_norm(name: str, policy: str) -> None:
+    """Says it once; a study builds its model many times."""
+    logging.warning("model %s has no batch norm: %s changes nothing", name, policy)
 
 
 def _set_seeds(config: dict[str, Any], seed: int) -> None:

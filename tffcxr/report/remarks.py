@@ -10,7 +10,10 @@ from tffcxr.report import roc_figure, rounds_figure, run_directory, style, table
 # Below this many images of a class, one image moves sensitivity or specificity by over 3 %.
 _FEW_IMAGES = 30
 # Above this width an interval cannot tell a good model from a mediocre one.
-_WIDE_INTERVAL = 0.1
+_WIDE_INTERVAL = 0.15
+_FEW_REPLICATES = 200
+# Loaders of data sets whose images come from ChestX-ray14.
+_FROM_THE_NIH = {"nih", "rsna", "siim"}
 _SIGNIFICANT = 0.05
 # A larger difference than rounding makes between two computations of an AUROC.
 _AUROC_TOLERANCE = 1e-3
@@ -47,6 +50,7 @@ def warnings(run: run_directory.Run, curves: Sequence[roc_figure.Curve]) -> list
             "This run has not finished: "
             + ("its results are preliminary." if run.rows else "there are no final results yet.")
         )
+    result += _of_the_settings(run.config)
     failed = rounds_figure.failures(run.clients)
     if len(failed):
         result.append(
@@ -64,6 +68,26 @@ def warnings(run: run_directory.Run, curves: Sequence[roc_figure.Curve]) -> list
                 f"{stated:.3f}, but predictions.csv gives {curve.auroc:.3f}. They are not of the "
                 "same evaluation."
             )
+    return result
+
+
+def _of_the_settings(config: Mapping[str, Any]) -> list[str]:
+    """Returns what the sites and the settings alone make doubtful."""
+    result = []
+    sites = config.get("sites")
+    sources = {site.get("source") for site in sites} if isinstance(sites, list) else set()
+    shared = sorted(sources & _FROM_THE_NIH)
+    if len(shared) > 1:
+        result.append(
+            f"{' and '.join(shared)} took images from the same hospital. Only with RSNA's "
+            "published mapping beside its data can patients be kept apart between them."
+        )
+    replicates: Any = config.get("settings", config).get("bootstrap")
+    if style.is_number(replicates) and replicates < _FEW_REPLICATES:
+        result.append(
+            f"{replicates} bootstrap replicates are too few for the ends of an interval; take at "
+            f"least {_FEW_REPLICATES}."
+        )
     return result
 
 
@@ -126,7 +150,7 @@ def _problems(row: dict[str, Any]) -> list[str]:
         return [
             "AUROC is undefined: the images are of one class, have no label, or the model diverged."
         ]
-    if auroc < 0.5:
+    if auroc < 0.5 and not (style.is_number(high) and high >= 0.5):
         problems.append(
             f"AUROC {style.number(auroc)} is worse than chance. Check that labels and scores "
             "mean the same finding."

@@ -64,12 +64,18 @@ class RunDirectory:
             raise
         return cls(path, lock)
 
-    def record_data(self, fingerprint: str, sites: Sequence[Mapping[str, Any]]) -> None:
+    def record_data(
+        self,
+        fingerprint: str,
+        sites: Sequence[Mapping[str, Any]],
+        derived: Mapping[str, Any] | None = None,
+    ) -> None:
         """Notes in `config.json` which images a run uses, once they are prepared.
 
         Args:
           fingerprint: of the shards.
           sites: what to tell of each site, for the report; no patient's id.
+          derived: what was chosen where the settings leave it open.
 
         Raises:
           InputError: the run that is resumed used other images.
@@ -78,6 +84,7 @@ class RunDirectory:
         before = config.get("data_fingerprint")
         if before is None:
             config.update(data_fingerprint=fingerprint, sites=[dict(site) for site in sites])
+            config.update(derived=dict(derived or {}))
             write_json(self.path / "config.json", config)
         elif before != fingerprint:
             raise InputError(
