@@ -60,7 +60,9 @@ def _true_positives(study: Study, task: TaskScores) -> list[int]:
     """Positions in `task.test` of true positives, annotated ones and high scores first."""
     labels = task.test.labels[:, task.column]
     scores = task.test.scores[:, task.column]
-    annotated = np.array([_record(study, task, i)["mask"] is not None for i in range(len(labels))])
+    annotated = np.array(
+        [annotation_of(_record(study, task, i)) is not None for i in range(len(labels))]
+    )
     hits = np.flatnonzero((labels == 1) & (scores >= task.threshold))
     return sorted(hits.tolist(), key=lambda i: (not annotated[i], -scores[i], i))
 
@@ -88,7 +90,7 @@ def _explain(
     for place, case in enumerate(cases):
         record = _record(study, task, case)
         regions = {
-            "annotation": _region(study, record["mask"]),
+            "annotation": _region(study, annotation_of(record)),
             "lungs": _region(study, record["lungs"]),
         }
         file = f"explanations/{name}_{place + 1}.npz"
@@ -110,6 +112,11 @@ def _explain(
                 }
             )
     return rows
+
+
+def annotation_of(record: Mapping[str, Any]) -> Any:
+    """Where the finding is; None where the source outlines nothing but the lungs."""
+    return None if record["mask"] == record["lungs"] else record["mask"]
 
 
 def _record(study: Study, task: TaskScores, position: int) -> Mapping[str, Any]:

@@ -26,6 +26,16 @@ def test_tensors_lie_behind_each_other_by_dtype():
         assert one.shape == other.shape
 
 
+def test_vectors_stay_small_and_large_tensors_by_themselves():
+    sizes = [100_000, 100_000, 300_000, 100_000, 2]
+    tensors = [tf.fill([size], float(place)) for place, size in enumerate(sizes)]
+    packing = Packing([tf.TensorSpec(t.shape, t.dtype) for t in tensors])
+    vectors = packing.pack(tensors)
+    assert [len(vector) for vector in vectors] == [200_000, 300_000, 100_002]
+    for one, other in zip(packing.unpack(vectors), tensors):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_nothing_packs_into_nothing():
     packing = Packing([])
     assert packing.pack([]) == ()

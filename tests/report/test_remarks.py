@@ -106,6 +106,8 @@ def test_sources_of_the_same_hospital_and_few_replicates(run):
     assert hospital.startswith("nih and rsna took images from the same hospital")
     assert "20 bootstrap replicates are too few" in replicates
     assert not _warnings(run, _ROW, config={"sites": [{"source": "rsna"}]})
+    phantoms = {"synthetic": True, "sites": [{"source": "rsna"}, {"source": "siim"}]}
+    assert not _warnings(run, _ROW, config=phantoms)
 
 
 def test_few_images_are_said_once_per_test_set(run):

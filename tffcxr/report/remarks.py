@@ -77,7 +77,7 @@ def _of_the_settings(config: Mapping[str, Any]) -> list[str]:
     sites = config.get("sites")
     sources = {site.get("source") for site in sites} if isinstance(sites, list) else set()
     shared = sorted(sources & _FROM_THE_NIH)
-    if len(shared) > 1:
+    if len(shared) > 1 and not is_synthetic(config):
         result.append(
             f"{' and '.join(shared)} took images from the same hospital. Only with RSNA's "
             "published mapping beside its data can patients be kept apart between them."
