@@ -33,9 +33,9 @@ flags.DEFINE_string("output_dir", "runs/cheXviz", "The run's folder; an earlier 
 flags.DEFINE_multi_string(
     "site",
     [],
-    "A hospital as NAME=LOADER:PATH:FINDING, with the loader rsna, siim, nih, medmnist, montgomery, "
-    "shenzhen or covid_radiography; may be given several times. Default: two hospitals with phantom "
-    "radiographs.",
+    "A hospital as NAME=LOADER:PATH:FINDING, with the loader rsna, siim, nih, medmnist, "
+    "montgomery, shenzhen or covid_radiography; may be given several times. Default: two hospitals "
+    "with phantom radiographs.",
 )
 flags.DEFINE_integer("phantom_patients", 700, "Patients of each phantom hospital.")
 flags.DEFINE_enum("model", "standard", ["standard", "densenet121", "resnet50"], "The network.")
