@@ -168,13 +168,6 @@ def _train_federated(
     directory: RunDirectory,
 ) -> dict[str, list[np.ndarray]]:
     training = FederatedTraining(study.plan, data, sampler, evaluator)
-
-    names = [weight.name for weight in study.plan.build_model(None).keras.weights]
-
-    def weights_of(state: Any, round_number: int) -> Mapping[str, np.ndarray]:
-        first, weights = next(iter(training.client_weights(state, round_number).items()))
-        return name_weights([f"{first}/{name}" for name in names], weights)
-
     journal = loop.Journal(
         rounds=directory.path / "rounds.csv",
         clients=directory.path / "clients.csv",
@@ -183,12 +176,25 @@ def _train_federated(
             Progress("federated", study.plan.rounds),
             TensorBoard(
                 directory.path / "tensorboard" / "federated",
-                weights_of if study.histograms else None,
+                _histograms_of(study, training) if study.histograms else None,
             ),
         ),
     )
     state = loop.run(training, study.plan, evaluator.columns, journal)
     return training.client_weights(state, study.plan.rounds)
+
+
+def _histograms_of(
+    study: Study, training: FederatedTraining
+) -> Callable[[Any, int], Mapping[str, np.ndarray]]:
+    """Names the weights of the first client's model after a round, for TensorBoard."""
+    names = [weight.name for weight in study.plan.build_model(None).keras.weights]
+
+    def weights_of(state: Any, round_number: int) -> Mapping[str, np.ndarray]:
+        first, weights = next(iter(training.client_weights(state, round_number).items()))
+        return name_weights([f"{first}/{name}" for name in names], weights)
+
+    return weights_of
 
 
 def _train_baseline(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import pathlib
-import re
 from typing import TYPE_CHECKING, Any
 import warnings
 
@@ -15,6 +14,7 @@ from experiments.results import TaskScores, Trained
 from tffcxr.datasets import images as image_files
 from tffcxr.explanation import gradcam, localisation
 from tffcxr.files import write_atomically, write_text
+from tffcxr.report import style
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -50,7 +50,7 @@ def write(
         if not cases:
             continue
         others = [other for other in scores if other.task == task.task]
-        name = f"{number + 1}-{_slug(task.task)}"  # names may differ in punctuation alone
+        name = f"{number + 1}-{style.slug(task.task)}"  # names may differ in punctuation alone
         rows.extend(_explain(directory, name, study, model, trained, task, others, cases))
     text = pd.DataFrame(rows, columns=list(COLUMNS)).to_csv(index=False, lineterminator="\n")
     write_text(directory / "explanations.csv", text)
@@ -142,7 +142,3 @@ def _share(heat: np.ndarray, region: np.ndarray | None) -> float:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # an empty region is NaN in the table
         return localisation.share_inside(heat, region.astype(bool))
-
-
-def _slug(text: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")

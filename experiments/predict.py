@@ -18,7 +18,6 @@ import io
 import math
 import os
 import pathlib
-import re
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -218,12 +217,13 @@ class _Overlays:
     def write(self, number: int, image: np.ndarray, findings: Sequence[Finding]) -> None:
         """Writes a PNG per finding of image [S, S, 1], with the image's number in its name."""
         from tffcxr.explanation import gradcam
+        from tffcxr.report import style
 
         for column, finding in enumerate(findings):
             layer = self._metadata.gradcam_layers[finding.finding]
             heat = gradcam.grad_cam(self._model, layer, image[None], column)[0]
             stem = pathlib.Path(finding.file).stem
-            slug = re.sub(r"[^a-z0-9]+", "-", finding.finding.lower()).strip("-")
+            slug = style.slug(finding.finding)
             self._draw(self._folder / f"{number:04d}_{stem}_{slug}.png", image, heat, finding)
 
     def _draw(
