@@ -50,12 +50,14 @@ class Job:
       image_size: side of the square that comes out, in pixels.
       fit: "pad" or "stretch", see `images.fit_to_square`.
       annotation: the region to rasterise along with the image, or None.
+      lungs: the lungs, whose outside is made black, or None to keep the whole image.
     """
 
     path: str
     image_size: int
     fit: str
     annotation: Annotation | None = None
+    lungs: Annotation | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,10 +67,14 @@ class Decoded:
     Attributes:
       image: uint8 [image_size, image_size] as bytes, 0 to 255.
       mask: the annotation as uint8 [image_size, image_size] of 0 and 1, as bytes, or None.
+      height: rows of the image before it was fitted.
+      width: columns of the image before it was fitted.
     """
 
     image: bytes
     mask: bytes | None
+    height: int
+    width: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +91,7 @@ class Rejected:
 
 
 def decode(job: Job) -> Decoded | Rejected:
-    """Reads one image, and its annotation if it has one, and fits both to the same square.
+    """Reads one image and its annotations, if any, and fits all of them to the same square.
 
     Raises:
       RuntimeError: the reader failed in a way that it does not know; the message has the path.
@@ -96,20 +102,16 @@ def decode(job: Job) -> Decoded | Rejected:
         except (InputError, OSError) as error:
             return Rejected("image", _one_line(error))
         pixels = images.fit_to_square(image, job.image_size, job.fit)
-        if job.annotation is None:
-            return Decoded(pixels.tobytes(), None)
+        mask = None
         try:
-            region = job.annotation.to_array()  # [H, W]
+            if job.annotation is not None:
+                mask = _rasterise(job.annotation, job, image.shape[:2])
+            if job.lungs is not None:
+                pixels = _cut_out(pixels, _rasterise(job.lungs, job, image.shape[:2]), job.path)
         except (InputError, OSError) as error:
             return Rejected("annotation", _one_line(error))
-        if region.shape != image.shape[:2]:
-            return Rejected(
-                "annotation",
-                f"expected an annotation of {image.shape[:2]} pixels for {job.path}, "
-                f"found {region.shape}",
-            )
-        mask = images.fit_to_square(region.astype(np.uint8), job.image_size, job.fit, is_mask=True)
-        return Decoded(pixels.tobytes(), mask.tobytes())
+        height, width = image.shape[:2]
+        return Decoded(pixels.tobytes(), None if mask is None else mask.tobytes(), height, width)
     except Exception as error:
         raise RuntimeError(f"cannot decode {job.path}") from error
 
@@ -157,6 +159,31 @@ def decode_in_order(
         ) from None
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _rasterise(annotation: Annotation, job: Job, shape: tuple[int, ...]) -> np.ndarray:
+    """Returns an annotation in the square, uint8 [image_size, image_size] of 0 and 1.
+
+    Raises:
+      InputError, OSError: it cannot be read, or is not one of an image of this shape [H, W].
+    """
+    region = annotation.to_array()  # [H, W]
+    if region.shape != shape:
+        raise InputError(
+            f"expected an annotation of {shape} pixels for {job.path}, found {region.shape}"
+        )
+    return images.fit_to_square(region.astype(np.uint8), job.image_size, job.fit, is_mask=True)
+
+
+def _cut_out(pixels: np.ndarray, lungs: np.ndarray, path: str) -> np.ndarray:
+    """Makes pixels [S, S, 1] outside of the lungs [S, S] black.
+
+    Raises:
+      InputError: there are no lungs, so that nothing but black would be left.
+    """
+    if not lungs.any():
+        raise InputError(f"expected lungs in {path} that can be cut out, found an empty mask")
+    return pixels * lungs[:, :, np.newaxis]
 
 
 def _decode_chunk(jobs: Sequence[Job]) -> list[Decoded | Rejected]:

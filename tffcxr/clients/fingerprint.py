@@ -24,9 +24,9 @@ def fingerprint(records_by_client: Mapping[str, pd.DataFrame], spec: ShardSpec) 
     """Returns 16 hexadecimal digits for the shards of these clients.
 
     It covers the format, the specification, the source code that decodes, and per client and row
-    the image's path, size and time of change, the split, the labels and, if masks are wanted, the
-    annotation. Contents are not read: a file that was edited without a change of size and time
-    goes unnoticed.
+    the image's path, size and time of change, the split, the labels, the annotation if masks are
+    wanted, and the lungs if they are cut out. Contents are not read: a file that was edited without
+    a change of size and time goes unnoticed.
     """
     digest = hashlib.sha256()
 
@@ -42,16 +42,17 @@ def fingerprint(records_by_client: Mapping[str, pd.DataFrame], spec: ShardSpec) 
         add("client", client, len(records))
         labels = records[list(spec.findings)].to_numpy(float).tolist()
         for path, split, values in zip(records["image"], records["split"], labels):
-            add(os.path.abspath(path), _state(path), split, values)
-        if spec.with_mask:
-            for region in records["mask"]:
-                add(region)
-                for file in getattr(region, "files", ()):
-                    add(_state(file))
+            add(os.path.abspath(path), file_state(path), split, values)
+        for column, wanted in (("mask", spec.with_mask), ("lungs", spec.cut_out)):
+            if wanted:
+                for region in records[column]:
+                    add(column, region)
+                    for file in getattr(region, "files", ()):
+                        add(file_state(file))
     return digest.hexdigest()[:16]
 
 
-def _state(path: str | os.PathLike[str]) -> tuple[int, int] | None:
+def file_state(path: str | os.PathLike[str]) -> tuple[int, int] | None:
     """Size and time of change of a file, None if there is none.
 
     An image inside of an archive is written `archive.npz#array/index`.

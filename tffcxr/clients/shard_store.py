@@ -27,12 +27,15 @@ class ShardSpec:
       findings: the label columns, in the order of the labels.
       fit: how an image that is not square becomes one: "pad" or "stretch".
       with_mask: whether the annotation of every image is stored as a mask.
+      cut_out: whether all but the lungs is made black in every image whose lungs are known; other
+        images stay whole.
     """
 
     image_size: int
     findings: tuple[str, ...]
     fit: str = "pad"
     with_mask: bool = False
+    cut_out: bool = False
 
     def __post_init__(self) -> None:
         if not 8 <= self.image_size <= 4096:

@@ -69,12 +69,18 @@ class ShardWriter:
         for client in sorted(self.records_by_client):
             records = self.records_by_client[client]
             paths = records["image"].to_numpy()
-            regions = records["mask"].to_numpy() if self.spec.with_mask else [None] * len(records)
+            unused = [None] * len(records)
+            regions = records["mask"].to_numpy() if self.spec.with_mask else unused
+            lungs = records["lungs"].to_numpy() if self.spec.cut_out else unused
             for split in SPLITS:
                 for rows in self._shards(client, split):
                     for row in rows:
                         yield decoding.Job(
-                            paths[row], self.spec.image_size, self.spec.fit, regions[row]
+                            paths[row],
+                            self.spec.image_size,
+                            self.spec.fit,
+                            regions[row],
+                            lungs[row],
                         )
 
     def _shards(self, client: str, split: str) -> list[np.ndarray]:

@@ -118,7 +118,9 @@ def _check_client(client: str, records: pd.DataFrame, spec: ShardSpec) -> None:
             f"client {client!r}: expected an id of letters, digits, '_', '-' and '.' that can "
             "name a folder"
         )
-    missing = [name for name in ("image", "split", *spec.findings) if name not in records.columns]
+    needed = ["image", "split", *spec.findings]
+    needed += ["mask"] * spec.with_mask + ["lungs"] * spec.cut_out
+    missing = [name for name in needed if name not in records.columns]
     if missing:
         raise InputError(f"client {client}: expected columns {missing} in its records table")
     unknown = sorted(set(records["split"]) - set(SPLITS), key=str)

@@ -254,6 +254,52 @@ class CoarseMask:
         return images.take_nearest(mask, self.height, self.width)
 
 
+@dataclasses.dataclass(frozen=True)
+class FittedMask:
+    """A mask of the square that a model was given, such as the one that it predicted.
+
+    `to_array` is the inverse of `images.fit_to_square`: what lies in the padding is cut off, and
+    each pixel of the image gets the value of the mask at its centre.
+
+    Attributes:
+      path: a file as of `MaskFile`, square.
+      height: rows of the image.
+      width: columns of the image.
+      fit: how the image was fitted to the square, "pad" or "stretch".
+    """
+
+    path: str
+    height: int
+    width: int
+    fit: str
+
+    def __post_init__(self):
+        _check_size(self.height, self.width)
+        if self.fit not in images.FITS:
+            raise InputError(
+                f"expected fit to be one of {', '.join(images.FITS)}, found {self.fit!r}"
+            )
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """What `to_array` reads."""
+        return (self.path,)
+
+    def to_array(self) -> np.ndarray:
+        """Returns bool [height, width].
+
+        Raises:
+          InputError: as of `MaskFile`, or the mask is not square.
+        """
+        mask = MaskFile(self.path).to_array()
+        if mask.shape[0] != mask.shape[1]:
+            raise InputError(
+                f"{self.path}: expected a square mask, found {mask.shape[1]}x{mask.shape[0]}"
+            )
+        place = images.place_in_square(self.height, self.width, mask.shape[0], self.fit)
+        return images.take_nearest(mask[place], self.height, self.width)
+
+
 def _parse_runs(text: str, pixels: int) -> np.ndarray:
     """Returns offsets and lengths by turns, int64 [2 * runs]."""
     try:

@@ -18,7 +18,7 @@ from tffcxr.datasets import bitmap, dicom
 from tffcxr.datasets.image_error import ImageError
 from tffcxr.errors import InputError
 
-__all__ = ["ImageError", "fit_to_square", "read_image", "take_nearest"]
+__all__ = ["ImageError", "fit_to_square", "place_in_square", "read_image", "take_nearest"]
 
 FITS = ("pad", "stretch")
 # Pixels that differ less from a square than this, in proportion, are taken as square.
@@ -74,21 +74,42 @@ def fit_to_square(
     Raises:
       InputError: the array is not an image, `size` is below 1 or `fit` is neither.
     """
-    if fit not in FITS:
-        raise InputError(f"expected fit to be one of {', '.join(FITS)}, found {fit!r}")
-    if size < 1:
-        raise InputError(f"expected an image size of at least 1, found {size}")
     if array.ndim not in (2, 3) or array.shape[2:] not in ((), (1,)) or not array.size:
         raise InputError(f"expected an array [H, W] or [H, W, 1], found shape {array.shape}")
     if not is_mask and array.dtype not in (np.uint8, np.float32, np.float64):
         raise InputError(f"expected an image of uint8 or float, found {array.dtype}")
     plane = array.reshape(array.shape[:2])
-    height, width = (size, size) if fit == "stretch" else _within(plane.shape, size)
+    rows, columns = place_in_square(*plane.shape, size, fit)
+    height, width = rows.stop - rows.start, columns.stop - columns.start
     resized = take_nearest(plane, height, width) if is_mask else _resample(plane, height, width)
     square = np.zeros((size, size), array.dtype)
-    top, left = (size - height) // 2, (size - width) // 2
-    square[top : top + height, left : left + width] = resized
+    square[rows, columns] = resized
     return square.reshape(size, size, *array.shape[2:])
+
+
+def place_in_square(height: int, width: int, size: int, fit: str = "pad") -> tuple[slice, slice]:
+    """Returns the rows and the columns of the square that an image fills.
+
+    Args:
+      height: rows of the image, at least 1.
+      width: columns of the image, at least 1.
+      size: side of the square in pixels.
+      fit: "pad" or "stretch", as in `fit_to_square`.
+
+    Raises:
+      InputError: `size` is below 1 or `fit` is neither.
+    """
+    if fit not in FITS:
+        raise InputError(f"expected fit to be one of {', '.join(FITS)}, found {fit!r}")
+    if size < 1:
+        raise InputError(f"expected an image size of at least 1, found {size}")
+    if fit == "pad":
+        longest = max(height, width)
+        height, width = (max(1, round(side * size / longest)) for side in (height, width))
+    else:
+        height, width = size, size
+    top, left = (size - height) // 2, (size - width) // 2
+    return slice(top, top + height), slice(left, left + width)
 
 
 def take_nearest(plane: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -105,13 +126,6 @@ def take_nearest(plane: np.ndarray, height: int, width: int) -> np.ndarray:
     rows = (2 * np.arange(height) + 1) * plane.shape[0] // (2 * height)
     columns = (2 * np.arange(width) + 1) * plane.shape[1] // (2 * width)
     return plane[rows[:, np.newaxis], columns]
-
-
-def _within(shape: tuple[int, ...], size: int) -> tuple[int, int]:
-    """Returns the largest height and width in the proportions of `shape` within the square."""
-    longest = max(shape)
-    height, width = (max(1, round(side * size / longest)) for side in shape)
-    return height, width
 
 
 def _resample(plane: np.ndarray, height: int, width: int) -> np.ndarray:

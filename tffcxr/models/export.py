@@ -8,22 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 import dataclasses
-import json
 import math
-import os
 import pathlib
 import re
 from typing import Any
-import zipfile
 
 import numpy as np
 import tensorflow as tf
 
 from tffcxr.errors import InputError
+from tffcxr.models import model_file
 from tffcxr.models.blocks import CxrModel, get_weights, set_weights
 
 FORMAT_VERSION = 1
-_PIXELS = "float32 [B, S, S, 1] in 0..1, higher = denser"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,8 +112,7 @@ def gradcam_layers(
 def save(path: pathlib.Path, exported: Exported) -> None:
     """Writes the model as one `.keras` file and its metadata as JSON beside it.
 
-    Both are written under a temporary name and renamed, the metadata last, so that a killed
-    program leaves no pair that loads and is wrong.
+    A killed program leaves no pair that loads and is wrong.
 
     Args:
       path: ends in `.keras`; the metadata goes to the same name with `.json`.
@@ -125,19 +121,8 @@ def save(path: pathlib.Path, exported: Exported) -> None:
     Raises:
       ValueError: the path has another suffix, or the metadata do not fit the model.
     """
-    if path.suffix != ".keras":
-        raise ValueError(f"expected a path that ends in .keras, found {path}")
     _check_metadata(exported)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    metadata_path = path.with_suffix(".json")
-    temporary_model = path.with_name(f".{path.stem}.partial.keras")
-    temporary_metadata = path.with_name(f".{path.stem}.partial.json")
-    exported.keras.save(temporary_model)
-    text = json.dumps(_to_json(exported.metadata), indent=2, allow_nan=False)
-    temporary_metadata.write_text(text + "\n", encoding="utf-8")
-    metadata_path.unlink(missing_ok=True)
-    os.replace(temporary_model, path)
-    os.replace(temporary_metadata, metadata_path)
+    model_file.save(path, exported.keras, _to_json(exported.metadata))
 
 
 def load_exported(path: pathlib.Path) -> Exported:
@@ -147,15 +132,8 @@ def load_exported(path: pathlib.Path) -> Exported:
       InputError: a file is missing, is not what `save` writes, has another format version, or the
         metadata do not fit the model.
     """
-    metadata = _read_metadata(path.with_suffix(".json"))
-    if not path.is_file():
-        raise InputError(f"expected an exported model, found no file {path}")
-    try:
-        model = tf.keras.models.load_model(path, compile=False)
-    except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
-        reason = str(error).strip().split("\n")[0]
-        raise InputError(f"expected an exported Keras model in {path}: {reason}") from error
-    exported = Exported(model, metadata)
+    metadata = _read_metadata(path)
+    exported = Exported(model_file.load_model(path), metadata)
     try:
         _check_metadata(exported)
     except ValueError as error:
@@ -235,13 +213,7 @@ def _check_metadata(exported: Exported) -> None:
             f"the model has {model.output_shape[-1]} outputs, "
             f"the metadata {len(metadata.findings)} findings"
         )
-    if tuple(model.input_shape[1:3]) != (metadata.image_size, metadata.image_size):
-        raise ValueError(
-            f"the model takes images of {model.input_shape[1:3]} pixels, "
-            f"the metadata say {metadata.image_size}"
-        )
-    if metadata.fit not in ("pad", "stretch"):
-        raise ValueError(f"fit must be pad or stretch, found {metadata.fit!r}")
+    model_file.check_input(model, metadata.image_size, metadata.fit)
     unknown = set(metadata.operating_points) - set(metadata.findings)
     unknown |= set(metadata.gradcam_layers) ^ set(metadata.findings)
     if unknown:
@@ -259,7 +231,7 @@ def _to_json(metadata: Metadata) -> dict[str, Any]:
         "findings": list(metadata.findings),
         "image_size": metadata.image_size,
         "fit": metadata.fit,
-        "pixels": _PIXELS,
+        "pixels": model_file.PIXELS,
         "outputs": "probabilities [B, findings]",
         "gradcam_layers": dict(metadata.gradcam_layers),
         "operating_points": {
@@ -270,11 +242,10 @@ def _to_json(metadata: Metadata) -> dict[str, Any]:
 
 
 def _read_metadata(path: pathlib.Path) -> Metadata:
+    data = model_file.load_metadata(path)
+    model_file.check_version(path, data, FORMAT_VERSION)
+    json_path = path.with_suffix(".json")
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        version = data["format_version"]
-        if version != FORMAT_VERSION:
-            raise InputError(f"{path}: expected format version {FORMAT_VERSION}, found {version}")
         return Metadata(
             findings=tuple(data["findings"]),
             image_size=int(data["image_size"]),
@@ -285,9 +256,9 @@ def _read_metadata(path: pathlib.Path) -> Metadata:
                 for finding, point in data["operating_points"].items()
             },
         )
-    except FileNotFoundError as error:
-        raise InputError(f"expected an exported model's metadata, found no file {path}") from error
     except KeyError as error:
-        raise InputError(f"{path}: expected {error} in an exported model's metadata") from error
-    except (json.JSONDecodeError, UnicodeDecodeError, AttributeError, TypeError) as error:
-        raise InputError(f"{path}: expected an exported model's metadata: {error}") from error
+        raise InputError(
+            f"{json_path}: expected {error} in an exported model's metadata"
+        ) from error
+    except (AttributeError, TypeError, ValueError) as error:
+        raise InputError(f"{json_path}: expected an exported model's metadata: {error}") from error
