@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import gc
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from tests.runtime.executors import contexts, run, run_both
-from tffcxr.runtime import graphs
+from tffcxr.runtime import device, graphs, placed
 
 CLIENT_FLOATS = tff.FederatedType(np.float32, tff.CLIENTS)
 SERVER_FLOAT = tff.FederatedType(np.float32, tff.SERVER)
@@ -299,3 +300,22 @@ def test_functions_are_unknown_that_tff_does_not_know():
     run_of = interpreter.Interpreter(graphs.GraphFunctions(), placed.Federation(1, ["/CPU:0"]))
     with pytest.raises(NotImplementedError, match="cure_all"):
         run_of.evaluate(unknown, {})
+
+
+def test_a_finished_round_is_let_go_at_once():
+    """Without waiting for Python to look for values that keep each other alive."""
+
+    @tff.federated_computation(CLIENT_FLOATS, SERVER_FLOAT)
+    def centred(x, offset):
+        moved = tff.federated_map(add, (x, tff.federated_broadcast(offset)))
+        mean = tff.federated_broadcast(tff.federated_mean(moved))
+        return tff.federated_sum(tff.federated_map(add, (moved, mean)))
+
+    context = device.device_context(["CPU:0", "CPU:0"])
+    gc.collect()
+    gc.disable()
+    try:
+        assert run(context, centred, [1.0, 2.0], 3.0) == 18.0  # 4 + 4.5 and 5 + 4.5
+        assert not [each for each in gc.get_objects() if isinstance(each, placed.ClientValue)]
+    finally:
+        gc.enable()

@@ -124,6 +124,17 @@ def test_clients_are_dealt_to_workers_in_turn():
     assert names[0] != names[1]
 
 
+def test_threads_last_from_one_walk_to_the_next():
+    def names():
+        federation = placed.Federation(2, [CPU, CPU])
+        return federation.collect(placed.ClientValue(lambda _: threading.get_ident()), int).get()
+
+    before = threading.active_count()
+    found = [names() for _ in range(5)]
+    assert all(each == found[0] for each in found)
+    assert threading.active_count() <= before + 2
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_an_error_names_the_client_and_keeps_the_message(workers):
     def compute(client):

@@ -71,6 +71,9 @@ class Interpreter:
         )
 
     def _lambda(self, block: building_blocks.Lambda, scope: dict[str, Value]) -> Function:
+        # A copy: `scope` will hold what this function makes, and the two would keep each other, and
+        # all weights and datasets of the round, alive until Python looks for such cycles.
+        scope = dict(scope)
         if block.parameter_name is None:
             return lambda _: self.evaluate(block.result, scope)
         if (graph := _only_call(block)) is not None:

@@ -15,6 +15,8 @@ from __future__ import annotations
 import collections
 from collections.abc import Callable, Iterable, Iterator, Sequence
 import concurrent.futures
+import functools
+import os
 import threading
 from typing import Any
 
@@ -233,21 +235,32 @@ class Federation:
     def _in_parallel(self, compute: Callable[[int], Any]) -> Iterator[Any]:
         """Yields `compute(client)` for all clients in order, each computed by its worker."""
         count = len(self._workers)
-        pools = [concurrent.futures.ThreadPoolExecutor(1) for _ in range(count)]
+        threads = [_thread(number, os.getpid()) for number in range(count)]
         waiting: collections.deque[concurrent.futures.Future] = collections.deque()
         try:
             for client in range(self.clients):
                 if len(waiting) == _AHEAD_PER_WORKER * count:
                     yield waiting.popleft().result()
-                waiting.append(pools[client % count].submit(compute, client))
+                waiting.append(threads[client % count].submit(compute, client))
             while waiting:
                 yield waiting.popleft().result()
         except BaseException:  # A client failed, or whoever asks has given up.
             self._is_stopped.set()
+            for future in waiting:
+                future.cancel()
+            concurrent.futures.wait(waiting)
             raise
-        finally:
-            for pool in pools:
-                pool.shutdown(wait=True, cancel_futures=True)
+
+
+@functools.lru_cache(maxsize=None)
+def _thread(number: int, process: int) -> concurrent.futures.ThreadPoolExecutor:
+    """The thread of a worker, which lasts as long as the process; a fork makes its own.
+
+    TensorFlow and the allocator keep memory for every thread that has called them, so that threads
+    made anew for every round would let memory grow with rounds.
+    """
+    del process  # Only tells forks apart.
+    return concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix=f"worker_{number}")
 
 
 def _reason(error: Exception) -> str:
