@@ -6,9 +6,10 @@ from collections.abc import Mapping
 import math
 import sys
 import time
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
-from tffcxr.training.loop import RoundResult
+if TYPE_CHECKING:
+    from tffcxr.training.loop import RoundResult
 
 
 class Progress:

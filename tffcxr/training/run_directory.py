@@ -95,15 +95,20 @@ class RunDirectory:
     @property
     def is_complete(self) -> bool:
         """Whether the run has written its final results and its report."""
-        try:
-            complete = json.loads((self.path / "metrics.json").read_text())["complete"]
-            return bool(complete) and (self.path / "report.html").exists()
-        except (OSError, ValueError, KeyError, TypeError):
-            return False
+        return is_complete(self.path)
 
     def close(self) -> None:
         """Gives the folder free for other programs."""
         os.close(self._lock)
+
+
+def is_complete(path: pathlib.Path) -> bool:
+    """Whether a folder holds a run that has written its final results and its report."""
+    try:
+        complete = json.loads((path / "metrics.json").read_text())["complete"]
+        return bool(complete) and (path / "report.html").exists()
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def _take(
