@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+import contextlib
+import fcntl
 import json
+import logging
 import os
 import pathlib
 from typing import Any, BinaryIO
@@ -44,6 +47,22 @@ def remove_unfinished(folder: pathlib.Path) -> None:
     """
     for path in folder.glob(".*.tmp"):
         path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def locked(path: pathlib.Path) -> Iterator[None]:
+    """Holds a lock file, made if missing; the kernel releases it however the process ends.
+
+    Raises:
+      OSError: the file cannot be made.
+    """
+    with path.open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            logging.getLogger(__name__).info("waiting for another run that writes %s", path.parent)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def write_text(path: pathlib.Path, text: str) -> None:

@@ -16,11 +16,8 @@ stays in the client's own folder.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-import contextlib
-import fcntl
+from collections.abc import Callable, Mapping
 import json
-import logging
 import multiprocessing
 import os
 import pathlib
@@ -32,13 +29,13 @@ from typing import Any
 import pandas as pd
 import tensorflow as tf
 
+from tffcxr import files
 from tffcxr.clients import fingerprint, shard_writer
 from tffcxr.clients.shard_store import MANIFEST, SPLITS, ShardSpec, ShardStore
 from tffcxr.errors import InputError
 
 __all__ = ["ShardSpec", "ShardStore", "prepare"]
 
-_LOG = logging.getLogger(__name__)
 _CLIENT_ID = re.compile(r"\w[\w.-]{0,99}")
 _UNFINISHED = ".preparing-"
 # From a folder to the manifest of what it wrote there.
@@ -94,7 +91,7 @@ def prepare(
 
         try:
             cache.mkdir(parents=True, exist_ok=True)
-            with _turn(cache):
+            with files.locked(cache / ".lock"):
                 # Another run may have made them while this one waited.
                 if not (root / MANIFEST).exists():
                     _make(root, images, spec, write)
@@ -135,18 +132,6 @@ def _check_client(client: str, records: pd.DataFrame, spec: ShardSpec) -> None:
                 f"client {client}: expected an annotation for every image, since masks are "
                 f"wanted, found none for {without} of {len(records)}"
             )
-
-
-@contextlib.contextmanager
-def _turn(cache: pathlib.Path) -> Iterator[None]:
-    """Holds the cache's lock, which the kernel releases however the process ends."""
-    with (cache / ".lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            _LOG.info("waiting for another run that fills the cache %s", cache)
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _make(root: pathlib.Path, images: int, spec: ShardSpec, write: _Write) -> None:
