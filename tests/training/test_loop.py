@@ -11,9 +11,9 @@ from tffcxr.errors import InputError
 from tffcxr.training import checkpoints, loop, round_log
 
 
-def _journal(folder, *observers):
+def _journal(folder, *observers, best=None):
     return loop.Journal(
-        folder / "rounds.csv", folder / "clients.csv", folder / "checkpoints", observers
+        folder / "rounds.csv", folder / "clients.csv", folder / "checkpoints", best, observers
     )
 
 
@@ -186,3 +186,44 @@ def test_observers_see_every_round_after_it_is_saved(tmp_path):
     assert [entry[0] for entry in seen] == [1, 2, 3, 4, 5, 6]
     assert seen[1] == (2, "round_000002.npz", 2, "north")
     assert seen[2] == (3, "round_000003.npz", 3, "north")
+
+
+@pytest.mark.parametrize(
+    ("values", "column", "expected"),
+    [
+        ([0.5, 0.9, 0.9, 0.7], "Lungs/jaccard", 2),
+        ([0.5, 0.2, 0.3, 0.2], "Lungs/loss", 2),
+        (["nan", "0.1", "nan", "0.05"], "Lungs/jaccard", 2),
+        ([float("nan")] * 3, "Lungs/jaccard", 3),
+    ],
+)
+def test_the_best_round(values, column, expected):
+    rows = [{"round": str(i + 1), column: value} for i, value in enumerate(values)]
+    assert loop.best_round(rows, column) == expected
+
+
+@pytest.mark.parametrize("kill_in", [None, 4, 6])
+def test_the_best_rounds_state_is_kept_however_old_it_is(tmp_path, kill_in):
+    journal = _journal(tmp_path, best="Opacity/auroc")  # which falls: 1 / round
+    if kill_in:
+        with pytest.raises(example.Killed):
+            loop.run(example.FakeTraining(kill_in), example.fake_plan(), MEASURED, journal)
+    training = example.FakeTraining()
+    loop.run(training, example.fake_plan(), MEASURED, journal)
+    kept = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
+    assert kept == [f"round_{number:06d}.npz" for number in (1, 5, 6)]
+    number, state = loop.load_best(training, example.fake_plan(), MEASURED, journal)
+    assert (number, state["rounds"]) == (1, 1)
+    expected, _ = training.advance(
+        training.initial_state(1), 1, example.fake_plan().stages[0], learning_rate=1.0
+    )
+    np.testing.assert_array_equal(state["weights"], expected["weights"])
+
+
+def test_a_damaged_checkpoint_of_the_best_round_is_named(tmp_path):
+    journal = _journal(tmp_path, best="Opacity/auroc")
+    training = example.FakeTraining()
+    loop.run(training, example.fake_plan(), MEASURED, journal)
+    (tmp_path / "checkpoints" / "round_000001.npz").write_bytes(b"half")
+    with pytest.raises(InputError, match="round_000001.npz: expected the checkpoint of the best"):
+        loop.load_best(training, example.fake_plan(), MEASURED, journal)

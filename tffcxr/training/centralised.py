@@ -28,7 +28,7 @@ class CentralisedTraining:
       plan: what to train.
       client_data: the clients' images.
       client_ids: one client for a site's own model, all of them for the pooled one.
-      evaluator: measures the model on every client's validation images after each round.
+      evaluator: measures the model on every client's images after each round.
     """
 
     def __init__(
@@ -80,8 +80,7 @@ class CentralisedTraining:
             )
         state = collections.OrderedDict(weights=weights, optimizer=optimizer)
         by_client = {
-            client: self._evaluator.score(weights, client, "validation")
-            for client in self._client_ids
+            client: self._evaluator.score(weights, client) for client in self._client_ids
         }
         return state, RoundResult(
             clients=(ClientResult(name, images, loss),),

@@ -37,8 +37,13 @@ class Checkpoints:
         self._folder = folder
         self._keep = keep
 
-    def save(self, round_number: int, state: Any) -> None:
+    def save(self, round_number: int, state: Any, best: int | None = None) -> None:
         """Saves the state after a round, then removes the oldest.
+
+        Args:
+          round_number: counted from 1.
+          state: a nest of arrays.
+          best: a round whose checkpoint is kept however old it is, or None.
 
         Raises:
           OSError: the disk is full or not writable; earlier checkpoints are untouched.
@@ -49,7 +54,8 @@ class Checkpoints:
             lambda file: np.savez(file, **leaves),
         )
         for old in self._rounds()[: -self._keep]:
-            self._path(old).unlink()
+            if old != best:
+                self._path(old).unlink()
 
     def load_latest(self, template_of: Callable[[int], Any]) -> tuple[int, Any] | None:
         """The latest checkpoint that can be read whole.
@@ -76,6 +82,21 @@ class Checkpoints:
                 "damaged ones; use another folder"
             )
         return None
+
+    def load(self, round_number: int, template_of: Callable[[int], Any]) -> Any:
+        """The state after one round; see `load_latest`.
+
+        Raises:
+          InputError: there is no whole checkpoint of that round.
+        """
+        path = self._path(round_number)
+        try:
+            return self._load(path, template_of(round_number))
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise InputError(
+                f"{path}: expected the checkpoint of the best round, found {error}; use another "
+                "folder"
+            ) from error
 
     def _load(self, path: pathlib.Path, template: Any) -> Any:
         expected = tf.nest.flatten(template)

@@ -26,7 +26,7 @@ class FederatedTraining:
       plan: what to train.
       client_data: the clients' images.
       sampler: which clients take part in a round.
-      evaluator: measures every client's model on its validation images after each round.
+      evaluator: measures every client's model on its images after each round.
     """
 
     def __init__(self, plan: Plan, client_data: ClientData, sampler: Sampler, evaluator: Evaluator):
@@ -104,7 +104,7 @@ class FederatedTraining:
     ) -> RoundResult:
         by_client = {
             client: self._evaluator.score(
-                stage_process.model_weights(state["server"], private), client, "validation"
+                stage_process.model_weights(state["server"], private), client
             )
             for client, private in state["clients"].items()
         }

@@ -14,6 +14,7 @@ import pathlib
 import time
 from typing import Any, Protocol
 
+import numpy as np
 import tensorflow as tf
 
 from tffcxr.errors import InputError, RunError
@@ -92,6 +93,8 @@ class Journal:
       rounds: the CSV file with a row per round.
       clients: the CSV file with a row per round and client, or None.
       checkpoints: the folder of its checkpoints.
+      best: the column of `rounds` whose best round's checkpoint is kept beside the latest: the
+        largest value, of a loss the least; None for none.
       observers: called after every round with `(row, result, state)`, for progress and
         TensorBoard; `row` is that of the CSV file.
     """
@@ -99,6 +102,7 @@ class Journal:
     rounds: pathlib.Path
     clients: pathlib.Path | None
     checkpoints: pathlib.Path
+    best: str | None = None
     observers: Sequence[Callable[[Mapping[str, Any], RoundResult, Any], None]] = ()
 
 
@@ -129,7 +133,8 @@ def run(training: Training, plan: Plan, measured: Sequence[str], journal: Journa
     restored = checkpoints.load_latest(training.initial_state)
     done, state = restored if restored else (0, training.initial_state(1))
     try:
-        losses = [_validation_loss(row) for row in _finished(rounds, done)]
+        finished: list[Mapping[str, Any]] = list(_finished(rounds, done))
+        losses = [_validation_loss(row) for row in finished]
         if clients:
             clients.rewind(done)
         for number in range(done + 1, plan.rounds + 1):
@@ -141,7 +146,10 @@ def run(training: Training, plan: Plan, measured: Sequence[str], journal: Journa
             rounds.append([row])
             if clients:
                 clients.append([_client_row(number, client) for client in result.clients])
-            checkpoints.save(number, state)
+            finished.append(row)
+            checkpoints.save(
+                number, state, best_round(finished, journal.best) if journal.best else None
+            )
             losses.append(mean_loss(result.validation))
             for observe in journal.observers:
                 observe(row, result, state)
@@ -153,6 +161,33 @@ def run(training: Training, plan: Plan, measured: Sequence[str], journal: Journa
     except tf.errors.OpError as error:
         raise TrainingFailed(f"training broke off: {' '.join(str(error).split())}") from error
     return state
+
+
+def best_round(rows: Sequence[Mapping[str, Any]], column: str) -> int:
+    """The first round with the best value of a metric; the last round if none has a value.
+
+    Args:
+      rows: of `rounds.csv`, at least one.
+      column: the metric. Of a loss, `.../loss`, the least is best, of others the largest.
+    """
+    sign = -1.0 if column.endswith("/loss") else 1.0
+    values = np.array([sign * float(row[column]) for row in rows])
+    place = len(rows) - 1 if np.isnan(values).all() else int(np.nanargmax(values))
+    return int(rows[place]["round"])
+
+
+def load_best(
+    training: Training, plan: Plan, measured: Sequence[str], journal: Journal
+) -> tuple[int, Any]:
+    """The best round of a finished training by `journal.best`, and the state after it.
+
+    Raises:
+      InputError: its checkpoint is missing or damaged.
+    """
+    assert journal.best is not None
+    rows = RoundLog(journal.rounds, round_columns(measured)).rewind(plan.rounds)
+    number = best_round(rows, journal.best)
+    return number, Checkpoints(journal.checkpoints).load(number, training.initial_state)
 
 
 def _finished(rounds: RoundLog, done: int) -> list[dict[str, str]]:

@@ -1,4 +1,4 @@
-"""What a round measures on validation images; here, for models of findings."""
+"""What is measured after every round; here, for models of findings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _METRICS = ("loss", "auroc", "aupr")
 
 
 class Evaluator(Protocol):
-    """Measures models on the images of clients.
+    """Measures models on the images that clients hold for it.
 
     Attributes:
       columns: names of the metrics, in the order of `rounds.csv`; those that end in "/loss" steer
@@ -25,8 +25,8 @@ class Evaluator(Protocol):
 
     columns: tuple[str, ...]
 
-    def score(self, weights: Sequence[np.ndarray], client: str, split: str) -> Any:
-        """Runs a model with `weights` over one client's images of one split."""
+    def score(self, weights: Sequence[np.ndarray], client: str) -> Any:
+        """Runs a model with `weights`, in the order of `model.weights`, over a client's images."""
 
     def metrics(self, parts: Sequence[Any]) -> dict[str, float]:
         """The metrics of the images of several calls of `score` taken together."""
@@ -105,7 +105,9 @@ class Scorer:
 
 
 class FindingsEvaluator:
-    """An `Evaluator` of the loss, AUROC and AUPR of every finding, as `<finding>/<metric>`.
+    """An `Evaluator` of the loss, AUROC and AUPR of every finding on validation images.
+
+    The columns are `<finding>/<metric>`.
 
     Args:
       model: see `Scorer`.
@@ -118,9 +120,9 @@ class FindingsEvaluator:
         self._findings = tuple(findings)
         self._scorer = Scorer(model, client_data)
 
-    def score(self, weights: Sequence[np.ndarray], client: str, split: str) -> Scores:
+    def score(self, weights: Sequence[np.ndarray], client: str) -> Scores:
         """See `Evaluator`."""
-        return self._scorer.score(weights, client, split)
+        return self._scorer.score(weights, client, "validation")
 
     def metrics(self, parts: Sequence[Scores]) -> dict[str, float]:
         """See `Evaluator`; NaN where a metric is undefined."""
