@@ -1,11 +1,11 @@
 """From a trained segmentation model to the lungs of every image, predicted once.
 
-    <cache>/lungs/<model and code>/<image>.png    the cleaned mask, of the square the model was given
+    <cache>/lungs/<model and code>/<image>.png    the cleaned mask of the square the model was given
 
-A mask's name is a hash of the image's path, size and time of change, its folder's one of the model,
-its metadata and the code that reads images and cleans masks. So a mask is predicted again when one
-of them changes, what a killed run did is kept, and the fingerprint of shards whose images are cut
-out changes with the segmentation model.
+A mask's name is a hash of the image's path, size and time of change; its folder's is one of the
+model, its metadata and the code that reads images and cleans masks. So a mask is predicted again
+when one of them changes, what a killed run did is kept, and the fingerprint of shards whose images
+are cut out changes with the segmentation model.
 """
 
 from __future__ import annotations
@@ -137,13 +137,12 @@ def segment(
         raise InputError(
             f"{path}: expected a model that segments lungs, found {model.metadata.region}"
         )
-    cache = _Cache(pathlib.Path(cache_dir).absolute() / "lungs" / _model_key(path), model.metadata)
-    every = itertools.chain.from_iterable(
-        records["image"] for records in records_by_client.values()
-    )
+    folder = pathlib.Path(cache_dir).absolute() / "lungs" / _model_key(path)
+    cache = _Cache(folder, model.metadata)
+    every = dict.fromkeys(image for table in records_by_client.values() for image in table["image"])
     try:
         with cache.turn():
-            missing = [image for image in dict.fromkeys(every) if cache.get(image) is None]
+            missing = [image for image in every if cache.get(image) is None]
             _predict(model, cache, missing, batch_size, workers, progress)
     except OSError as error:
         raise InputError(f"cannot write the masks to {cache.folder}: {error}") from None
@@ -171,7 +170,7 @@ class _Mask:
 
 @dataclasses.dataclass(frozen=True)
 class _Cache:
-    """The masks that one model predicted; each file says of what image it is, and how it was judged.
+    """The masks that one model predicted; each file says how it was judged.
 
     Attributes:
       folder: where they are.
@@ -195,7 +194,7 @@ class _Cache:
         try:
             with PIL.Image.open(path) as mask:
                 note = json.loads(mask.info[_NOTE])
-        except FileNotFoundError:
+        except (OSError, KeyError, ValueError):  # not there, or damaged
             return None
         region = annotations.FittedMask(str(path), note["height"], note["width"], self.metadata.fit)
         return _Mask(region, note["reason"], note["area"])

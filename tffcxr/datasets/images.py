@@ -79,7 +79,7 @@ def fit_to_square(
     if not is_mask and array.dtype not in (np.uint8, np.float32, np.float64):
         raise InputError(f"expected an image of uint8 or float, found {array.dtype}")
     plane = array.reshape(array.shape[:2])
-    rows, columns = place_in_square(*plane.shape, size, fit)
+    rows, columns = place_in_square(array.shape[0], array.shape[1], size, fit)
     height, width = rows.stop - rows.start, columns.stop - columns.start
     resized = take_nearest(plane, height, width) if is_mask else _resample(plane, height, width)
     square = np.zeros((size, size), array.dtype)

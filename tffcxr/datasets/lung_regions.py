@@ -16,8 +16,8 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
-# Of the largest region's area. Measured, phantoms included: the smaller lung has 0.50 or more of the
-# larger one, what else there is (lung cut off by a rib or the heart) at most 0.05.
+# Of the largest region's area. Measured, phantoms included: the smaller lung has 0.50 or more of
+# it, and what else there is (lung that a rib or the heart cuts off) at most 0.05.
 _LEAST_OF_LARGEST = 0.1
 _MOST_REGIONS = 2
 
