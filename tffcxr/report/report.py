@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 import json
 import pathlib
-import shlex
 from typing import Any
-
-import jinja2
 
 from tffcxr import files
 from tffcxr.report import (
-    figures,
+    columns,
     gradcam_figure,
+    kinds,
+    page,
     remarks,
     roc_figure,
     rounds_figure,
@@ -25,7 +23,6 @@ from tffcxr.report import (
 
 format_table = table.format_table
 
-_TEMPLATE = pathlib.Path(__file__).with_name("report.html.jinja")
 # Not repeated in the table of settings.
 _SHOWN_ELSEWHERE = ("command", "sites", "recipe")
 _LISTED_FAILURES = 50
@@ -49,19 +46,19 @@ def write_report(
     """
     run = run_directory.read(run_dir)
     curves = roc_figure.curves(run)
-    (run.path / "figures").mkdir(exist_ok=True)
-    roc = _write_figure(run, "roc", roc_figure.draw(curves))
-    rounds = _write_figure(run, "rounds", rounds_figure.draw(run))
-    html = _template().render(
+    roc = page.write_figure(run.path, "roc", roc_figure.draw(curves))
+    rounds = page.write_figure(run.path, "rounds", rounds_figure.draw(run))
+    html = page.template("report.html.jinja").render(
         run=run,
         title=_title(run),
-        command=_command(run.config.get("command")),
+        command=page.command(run.config.get("command")),
         synthetic=remarks.is_synthetic(run.config),
         summary=remarks.summary(table.in_order(run.rows)),
         warnings=remarks.warnings(run, curves),
         sites=_sites(run),
+        kind=kinds.of_rows(run.rows),
         results=table.blocks(table.in_order(run.rows)),
-        interval_heading=style.interval_heading(run.rows),
+        columns=columns.of(run.rows),
         intervals=_distinct(run.rows, "interval"),
         operating_points=_distinct(run.rows, "operating_point"),
         roc=roc,
@@ -78,38 +75,10 @@ def write_report(
     return path
 
 
-def _template() -> jinja2.Template:
-    """Loads the page; every value is escaped and an unknown name is an error."""
-    environment = jinja2.Environment(
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        colour=style.training_colour,
-        number=style.number,
-        p_value=style.p_value,
-        auroc=style.auroc,
-        percent=style.percent,
-    )
-    return environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
-
-
 def _title(run: run_directory.Run) -> str:
     """Returns the heading: the recipe and what it looked for."""
     tasks = list(dict.fromkeys(str(row["task"]) for row in table.in_order(run.rows)))
     return f"{run.recipe}: {', '.join(tasks)}" if tasks else run.recipe
-
-
-def _command(command: Any) -> str:
-    """Returns the command line of a list of words or a text; a Bazel target as one runs it."""
-    if not isinstance(command, list):
-        return str(command or "")
-    words = [str(word) for word in command]
-    if words and words[0].startswith("//"):
-        words = ["./bazelw", "run", words[0], "--", *words[1:]]
-    return shlex.join(words)
 
 
 def _sites(run: run_directory.Run) -> dict[str, list[Any]] | None:
@@ -189,7 +158,7 @@ def _explanations(run: run_directory.Run) -> list[dict[str, Any]]:
         result.append(
             {
                 "task": task,
-                "figure": _write_figure(run, name, gradcam_figure.draw(cases)),
+                "figure": page.write_figure(run.path, name, gradcam_figure.draw(cases)),
                 "cases": len(cases),
                 "drawn": min(len(cases), gradcam_figure.MAXIMUM_CASES),
                 "shares": [
@@ -237,13 +206,3 @@ def _text(value: Any) -> str:
     if isinstance(value, str):
         return value
     return json.dumps(value, ensure_ascii=False)
-
-
-def _write_figure(run: run_directory.Run, name: str, figure: Any) -> str | None:
-    """Writes a figure as PNG and returns it as a data URI, None if there is no figure."""
-    if figure is None:
-        return None
-    content = figures.png(figure)
-    path = run.path / "figures" / f"{name}.png"
-    files.write_atomically(path, lambda file: file.write(content))
-    return "data:image/png;base64," + base64.b64encode(content).decode("ascii")
