@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 import pytest
 
-from tffcxr.report import figures, gradcam_figure, run_directory
+from tffcxr.report import figures, gradcam_figure, run_cases
 
 NAN = float("nan")
 
@@ -17,7 +17,7 @@ def _case():
     annotation[5:10, 5:10] = True  # 25 of 400 pixels
     lungs = np.zeros((20, 20), bool)
     lungs[2:18, 2:18] = True
-    return run_directory.Explanation(
+    return run_cases.Explanation(
         task="Pneumothorax",
         case="7",
         image=np.full((20, 20), 90, np.uint8),

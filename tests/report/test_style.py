@@ -22,18 +22,18 @@ def test_numbers():
     assert style.percent(0.826) == "83 %"
 
 
-def test_auroc_without_interval_has_no_brackets():
-    assert style.auroc({"auroc": 0.9, "auroc_low": 0.85, "auroc_high": 0.95}) == (
-        "0.900 (0.850–0.950)"
-    )
-    assert style.auroc({"auroc": 0.9, "auroc_low": None, "auroc_high": NAN}) == "0.900"
-    assert style.auroc({}) == "–"
+def test_metric_without_interval_has_no_brackets():
+    row = {"auroc": 0.9, "auroc_low": 0.85, "auroc_high": 0.95}
+    assert style.with_interval(row, "auroc") == "0.900 (0.850–0.950)"
+    assert style.with_interval({**row, "auroc_low": None}, "auroc") == "0.900"
+    assert style.with_interval({**row, "auroc_high": NAN}, "auroc") == "0.900"
+    assert style.with_interval({}, "auroc") == "–"
 
 
 def test_level_of_the_interval_is_named_only_if_all_rows_agree():
-    rows: list[dict] = [{"interval": "90 % percentile interval"}, {"interval": None}, {}]
-    assert style.interval_heading(rows) == "AUROC (90 % CI)"
-    assert style.interval_heading([*rows, {"interval": "95 % percentile"}]) == "AUROC (CI)"
+    rows: list[dict] = [{"interval": "90 % percentile interval"}, {"interval": NAN}, {}]
+    assert style.interval_heading("AUROC", rows) == "AUROC (90 % CI)"
+    assert style.interval_heading("AUROC", [*rows, {"interval": "95 % percentile"}]) == "AUROC (CI)"
 
 
 def test_slug_is_a_safe_file_name():

@@ -9,7 +9,7 @@ from matplotlib import cm, lines
 from matplotlib import figure as matplotlib_figure
 import numpy as np
 
-from tffcxr.report import figures, run_directory, style
+from tffcxr.report import figures, run_cases, style
 
 # More rows than this are no longer looked at.
 MAXIMUM_CASES = 8
@@ -19,7 +19,7 @@ _COLOUR_MAP = "inferno"
 _STRONGEST_OVERLAY = 0.65
 
 
-def draw(cases: Sequence[run_directory.Explanation]) -> matplotlib_figure.Figure:
+def draw(cases: Sequence[run_cases.Explanation]) -> matplotlib_figure.Figure:
     """Draws one row per case: the image with its annotation, then each model's heat map."""
     cases = cases[:MAXIMUM_CASES]
     trainings = sorted({kind for case in cases for kind in case.heat}, key=style.training_order)
@@ -46,7 +46,7 @@ def draw(cases: Sequence[run_directory.Explanation]) -> matplotlib_figure.Figure
     return figure
 
 
-def _draw_image(axes: matplotlib_axes.Axes, case: run_directory.Explanation) -> None:
+def _draw_image(axes: matplotlib_axes.Axes, case: run_cases.Explanation) -> None:
     """Draws the image and its annotation."""
     _blank(axes)
     axes.imshow(case.image, cmap="gray", vmin=0, vmax=255)
@@ -57,7 +57,7 @@ def _draw_image(axes: matplotlib_axes.Axes, case: run_directory.Explanation) -> 
     axes.set_xlabel(caption, fontsize=8)
 
 
-def _draw_heat(axes: matplotlib_axes.Axes, case: run_directory.Explanation, training: str) -> None:
+def _draw_heat(axes: matplotlib_axes.Axes, case: run_cases.Explanation, training: str) -> None:
     """Draws a heat map over the image; more opaque where it is stronger."""
     _blank(axes)
     if training not in case.heat:
@@ -81,7 +81,7 @@ def _draw_heat(axes: matplotlib_axes.Axes, case: run_directory.Explanation, trai
     axes.set_xlabel("\n".join([score, *shares]), fontsize=8)
 
 
-def _outline(axes: matplotlib_axes.Axes, case: run_directory.Explanation) -> None:
+def _outline(axes: matplotlib_axes.Axes, case: run_cases.Explanation) -> None:
     """Draws the outlines of annotation and lungs."""
     if case.lungs is not None and case.lungs.any() and not case.lungs.all():
         axes.contour(
@@ -99,7 +99,7 @@ def _blank(axes: matplotlib_axes.Axes) -> None:
         spine.set_visible(False)
 
 
-def _legend(figure: matplotlib_figure.Figure, cases: Sequence[run_directory.Explanation]) -> None:
+def _legend(figure: matplotlib_figure.Figure, cases: Sequence[run_cases.Explanation]) -> None:
     """Says what the outlines are, of those that are there."""
     entries = []
     if any(case.annotation is not None for case in cases):

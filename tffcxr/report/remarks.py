@@ -29,14 +29,16 @@ def summary(rows: Sequence[dict[str, Any]]) -> list[str]:
     for row in rows:
         if row["training"] != "federated" or not style.is_number(row.get("auroc")):
             continue
-        text = f"{row['title']}: {row['name'].lower()} AUROC {style.auroc(row)}"
+        auroc = style.with_interval(row, "auroc")
+        text = f"{row['title']}: {row['name'].lower()} AUROC {auroc}"
         baseline = _baseline(row, rows)
         if baseline is None:
             sentences.append(f"{text}.")
             continue
         difference = row["auroc"] - baseline["auroc"]
         text += (
-            f"; {baseline['name'].lower()} {style.auroc(baseline)}; difference {difference:+.3f}"
+            f"; {baseline['name'].lower()} {style.with_interval(baseline, 'auroc')}; "
+            f"difference {difference:+.3f}"
         )
         sentences.append(f"{text}. {_verdict(row, difference)}")
     return sentences

@@ -16,6 +16,7 @@ from tffcxr.report import (
     remarks,
     roc_figure,
     rounds_figure,
+    run_cases,
     run_directory,
     style,
     table,
@@ -144,7 +145,7 @@ def _last_round(run: run_directory.Run) -> dict[str, Any] | None:
 
 def _explanations(run: run_directory.Run) -> list[dict[str, Any]]:
     """Draws a figure per task with explained images, and averages its numbers."""
-    tasks: dict[str, list[run_directory.Explanation]] = {}
+    tasks: dict[str, list[run_cases.Explanation]] = {}
     for case in run.explanations:
         tasks.setdefault(case.task, []).append(case)
     result = []

@@ -92,7 +92,7 @@ def _draw_panel(axes: matplotlib_axes.Axes, task: str, of_task: list[Curve]) -> 
             curve.sensitivity,
             color=colour,
             linestyle=_LINE_STYLES[position % len(_LINE_STYLES)],
-            label=f"{row['name']}: {style.auroc({'auroc': curve.auroc, **row})}",
+            label=f"{row['name']}: {style.with_interval({'auroc': curve.auroc, **row}, 'auroc')}",
         )
         if style.is_number(row.get("sensitivity")) and style.is_number(row.get("specificity")):
             axes.plot(
@@ -109,7 +109,7 @@ def _draw_panel(axes: matplotlib_axes.Axes, task: str, of_task: list[Curve]) -> 
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
     axes.set(xlabel="1 − specificity", ylabel="Sensitivity", title=_title(task, of_task[0].row))
     handles, labels = axes.get_legend_handles_labels()
-    heading = style.interval_heading([curve.row for curve in of_task])
+    heading = style.interval_heading("AUROC", [curve.row for curve in of_task])
     # The chance line comes last.
     handles, labels = [*handles[1:], handles[0]], [*labels[1:], labels[0]]
     axes.legend(

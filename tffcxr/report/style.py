@@ -6,6 +6,8 @@ of colour vision tell apart.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+import itertools
 import math
 import re
 from typing import Any
@@ -17,19 +19,54 @@ _TRAINING_NAMES = {
 }
 _TRAINING_COLOURS = {"site": "#D55E00", "pooled": "#009E73", "federated": "#0072B2"}
 _OTHER_TRAINING_COLOUR = "#555555"
-# For what is not a kind of training (sites, findings); none of the three colours above.
+# What papers call the models of `tffcxr/models/build.py`.
+_MODEL_NAMES = {
+    "densenet121": "DenseNet121",
+    "resnet50": "ResNet50",
+    "unet": "U-Net",
+    "unetplusplus": "U-Net++",
+}
+_IMAGES_NAMES = {"full": "full images", "segmented": "lungs only"}
+# For what is not a kind of training (sites, findings, variants); none of the three colours above.
 SERIES_COLOURS = ("#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31", "#6A3D9A", "#999999")
 UNDEFINED = "–"
 
 
 def training_name(training: str) -> str:
-    """Returns what a reader calls a kind of training: "Federated" for "federated"."""
-    return _TRAINING_NAMES.get(training, training)
+    """Returns what a reader calls a kind of training or a variant.
+
+    "Federated" for "federated", "ResNet50, full images" for "resnet50 full".
+    """
+    if training in _TRAINING_NAMES:
+        return _TRAINING_NAMES[training]
+    model, _, images = training.partition(" ")
+    return variant_name(model, images) if images in _IMAGES_NAMES else training
+
+
+def model_name(model: str) -> str:
+    """Returns what a reader calls a model: "U-Net++" for "unetplusplus"."""
+    return _MODEL_NAMES.get(model, model)
+
+
+def variant_name(model: str, images: str) -> str:
+    """Returns what a reader calls a model and what it was shown: "ResNet50, lungs only"."""
+    return f"{model_name(model)}, {_IMAGES_NAMES.get(images, images)}"
 
 
 def training_colour(training: str) -> str:
     """Returns the colour of a kind of training, as #RRGGBB."""
     return _TRAINING_COLOURS.get(training, _OTHER_TRAINING_COLOUR)
+
+
+def colours(names: Iterable[str]) -> dict[str, str]:
+    """Returns a colour (#RRGGBB) for each name: a training's own, the next of a series else."""
+    result: dict[str, str] = {}
+    others = itertools.cycle(SERIES_COLOURS)
+    for name in names:
+        if name not in result:
+            known = name in _TRAINING_COLOURS
+            result[name] = training_colour(name) if known else next(others)
+    return result
 
 
 def training_order(training: str) -> tuple[int, str]:
@@ -61,11 +98,11 @@ def p_value(value: Any) -> str:
     return number(value)
 
 
-def auroc(row: dict[str, Any]) -> str:
-    """Returns an AUROC and its interval: "0.912 (0.880-0.940)", with an en dash."""
-    text = number(row.get("auroc"))
-    if is_number(row.get("auroc_low")) and is_number(row.get("auroc_high")):
-        text += f" ({number(row['auroc_low'])}–{number(row['auroc_high'])})"
+def with_interval(row: Mapping[str, Any], metric: str) -> str:
+    """Returns a metric and its interval: "0.912 (0.880-0.940)", with an en dash."""
+    text = number(row.get(metric))
+    if is_number(row.get(f"{metric}_low")) and is_number(row.get(f"{metric}_high")):
+        text += f" ({number(row[f'{metric}_low'])}–{number(row[f'{metric}_high'])})"
     return text
 
 
@@ -74,10 +111,11 @@ def percent(share: Any) -> str:
     return f"{100 * share:.0f} %" if is_number(share) else UNDEFINED
 
 
-def interval_heading(rows: list[dict[str, Any]]) -> str:
-    """Returns the heading of the AUROC column, with the level if all intervals have one level."""
-    levels = {str(row["interval"]).split(" %")[0] for row in rows if row.get("interval")}
-    return f"AUROC ({levels.pop()} % CI)" if len(levels) == 1 else "AUROC (CI)"
+def interval_heading(metric: str, rows: Iterable[Mapping[str, Any]]) -> str:
+    """Returns the heading of a metric with its interval; the level if all intervals have one."""
+    texts = [row["interval"] for row in rows if isinstance(row.get("interval"), str)]
+    levels = {text.split(" %")[0] for text in texts}
+    return f"{metric} ({levels.pop()} % CI)" if len(levels) == 1 else f"{metric} (CI)"
 
 
 def slug(task: str) -> str:

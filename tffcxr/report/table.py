@@ -1,4 +1,4 @@
-"""The paper's Table 1 as aligned text, at most 100 columns wide."""
+"""The paper's tables as aligned text, at most 100 columns wide."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import itertools
 import textwrap
 from typing import Any
 
-from tffcxr.report import style
+from tffcxr.report import columns, kinds, style
 
 _WIDTH = 100
 _NAME_WIDTH = 23
@@ -25,43 +25,33 @@ def format_table(rows: Iterable[Mapping[str, Any]]) -> str:
     ordered = in_order(rows)
     if not ordered:
         return "No results."
-    heading = _line(
-        "", "images", "loss", "sens.", "spec.", "AUPR", style.interval_heading(ordered),
-        "p t-test", "p DeLong",
-    )  # fmt: skip
+    shown, hidden = _fitting(columns.of(ordered))
+    heading = _line("", [column.short for column in shown], shown)
     lines = [heading, "-" * len(heading)]
     for title, block in blocks(ordered):
         lines += textwrap.wrap(title, _WIDTH)
         for row in block:
-            lines += _row_lines(row)
-    lines += ["", *textwrap.wrap(_footnote(ordered), _WIDTH)]
+            lines += _row_lines(row, shown)
+    lines += ["", *textwrap.wrap(_footnote(ordered, hidden), _WIDTH)]
     return "\n".join(line.rstrip() for line in lines)
 
 
 def in_order(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Returns the rows with titles and names, in the order in which they are read.
+    """Returns the rows with titles, names and colours, in the order in which they are read.
 
     Sorted by task, test set first, model, baselines before the federated model. A row's `title` is
     what it shares with the rows that it is compared with, its `name` is what tells them apart.
+    Findings and masks of different models are not compared with each other, classes are.
     """
-    ordered = sorted(
-        (dict(row) for row in rows),
-        key=lambda row: (*_block(row), style.training_order(str(row["training"])), client(row)),
-    )
-    clients: dict[Any, set[str]] = {}
-    for row in ordered:
-        clients.setdefault(_block(row), set()).add(client(row))
-    for row in ordered:
-        name = style.training_name(str(row["training"]))
-        place = f" at {client(row)}" if client(row) else ""
-        if len(clients[_block(row)]) > 1:
-            name, place = f"{name}{place}", ""
-        # A task that several sites label carries the site's name already.
-        task = str(row["task"])
-        model = f"{row['model']} model, " if isinstance(row.get("model"), str) else ""
-        row["name"] = name
-        row["title"] = f"{task.removesuffix(place)}{place} ({model}{row['split']} images)"
-    return ordered
+    ordered = [dict(row) for row in rows]
+    kind = kinds.of_rows(ordered)
+    groups: dict[Any, list[dict[str, Any]]] = {}
+    for row in sorted(ordered, key=lambda row: (*_block(row, kind), *_place(row))):
+        groups.setdefault(_block(row, kind), []).append(row)
+    name = _name_classes if kind == kinds.CLASSES else _name_trainings
+    for group in groups.values():
+        name(group)
+    return [row for group in groups.values() for row in group]
 
 
 def blocks(
@@ -79,43 +69,98 @@ def client(row: Mapping[str, Any]) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _block(row: Mapping[str, Any]) -> tuple:
+def variant(row: Mapping[str, Any]) -> str:
+    """Returns the name of a row's model and images in other files, such as "resnet50 full"."""
+    return " ".join(str(row[key]) for key in ("model", "images_kind") if key in row)
+
+
+def _block(row: Mapping[str, Any], kind: str) -> tuple:
     """Returns what the rows that are compared with each other have in common."""
-    return str(row["task"]), style.split_order(str(row["split"])), str(row.get("model", ""))
+    model = "" if kind == kinds.CLASSES else str(row.get("model", ""))
+    return str(row["task"]), style.split_order(str(row["split"])), model
 
 
-def _footnote(rows: list[dict[str, Any]]) -> str:
+def _place(row: Mapping[str, Any]) -> tuple:
+    """Returns the sort key of a row within its block."""
+    return variant(row), style.training_order(str(row["training"])), client(row)
+
+
+def _name_trainings(block: list[dict[str, Any]]) -> None:
+    """Names rows that differ in their training, and perhaps in their client."""
+    clients = {client(row) for row in block}
+    for row in block:
+        name = style.training_name(str(row["training"]))
+        place = f" at {client(row)}" if client(row) else ""
+        if len(clients) > 1:
+            name, place = f"{name}{place}", ""
+        # A task that several sites label carries the site's name already.
+        task = str(row["task"])
+        model = f"{row['model']} model, " if isinstance(row.get("model"), str) else ""
+        row["name"] = name
+        row["title"] = f"{task.removesuffix(place)}{place} ({model}{row['split']} images)"
+        row["colour"] = style.training_colour(str(row["training"]))
+
+
+def _name_classes(block: list[dict[str, Any]]) -> None:
+    """Names rows that differ in their model and images, and perhaps in their training."""
+    trainings = {str(row["training"]) for row in block}
+    colours = style.colours(variant(row) for row in block)
+    for row in block:
+        name = style.training_name(variant(row))
+        if len(trainings) > 1:
+            name = f"{name}: {style.training_name(str(row['training']))}"
+        row["name"] = name
+        row["title"] = f"{row['task']} ({row['split']} images)"
+        row["colour"] = colours[variant(row)]
+
+
+def _footnote(rows: list[dict[str, Any]], hidden: list[columns.Column]) -> str:
     """Explains the columns that need it."""
+    notes = []
     points = sorted({str(row["operating_point"]) for row in rows if row.get("operating_point")})
-    notes = [f"Operating point of sensitivity and specificity: {'; '.join(points)}."]
+    if points:
+        notes.append(f"Operating point of sensitivity and specificity: {'; '.join(points)}.")
     if any(row.get("baseline") for row in rows):
         notes.append(
             "p: against the baseline of the same task; DeLong's is the one to trust, the paired "
             "t-test's shrinks with the number of bootstrap replicates."
         )
-    return " ".join(notes if points else notes[1:])
+    chosen = sorted({row["chosen"] for row in rows if isinstance(row.get("chosen"), str)})
+    if chosen:
+        notes.append(f"The round of the models: {'; '.join(chosen)}.")
+    if kinds.of_rows(rows) == kinds.MASKS:
+        notes.append("last J.: Jaccard of the last round's model.")
+    names = columns.class_names(rows)
+    if names:
+        legend = ", ".join(f"{columns.letter(i)} {name}" for i, name in enumerate(names))
+        notes.append(f"In brackets after maximum and minimum: the round. Classes: {legend}.")
+    if hidden:
+        notes.append(
+            f"Not shown for want of room: {', '.join(column.short for column in hidden)}; see "
+            "report.html."
+        )
+    return " ".join(notes)
 
 
-def _row_lines(row: Mapping[str, Any]) -> list[str]:
+def _fitting(all_columns: list[columns.Column]) -> tuple[list[columns.Column], ...]:
+    """Splits the columns into those that fit on a line and the rest."""
+    width, count = _NAME_WIDTH, 0
+    for column in all_columns:
+        width += 1 + column.width
+        if width > _WIDTH:
+            break
+        count += 1
+    return all_columns[:count], all_columns[count:]
+
+
+def _row_lines(row: Mapping[str, Any], shown: list[columns.Column]) -> list[str]:
     """Returns a row's numbers, after further lines if its name is long."""
     names = textwrap.wrap(row["name"], _NAME_WIDTH - 2)
-    numbers = _line(
-        f"  {names[-1]}",
-        style.number(row.get("images"), 0),
-        style.number(row.get("loss")),
-        style.number(row.get("sensitivity")),
-        style.number(row.get("specificity")),
-        style.number(row.get("aupr")),
-        style.auroc(dict(row)),
-        style.p_value(row.get("p_ttest")),
-        style.p_value(row.get("p_delong")),
-    )
+    numbers = _line(f"  {names[-1]}", [column.text(row) for column in shown], shown)
     return [f"  {line}" for line in names[:-1]] + [numbers]
 
 
-def _line(*cells: str) -> str:
+def _line(name: str, cells: list[str], shown: list[columns.Column]) -> str:
     """Aligns the cells of a line."""
-    widths = (-_NAME_WIDTH, 7, 6, 6, 6, 6, 20, 9, 9)
-    return " ".join(
-        cell.ljust(-width) if width < 0 else cell.rjust(width) for cell, width in zip(cells, widths)
-    )
+    aligned = [cell.rjust(column.width) for cell, column in zip(cells, shown)]
+    return " ".join([name.ljust(_NAME_WIDTH), *aligned])

@@ -1,0 +1,88 @@
+"""Files of a run directory, and one line for what is wrong with one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+import json
+import pathlib
+from typing import Any
+import zipfile
+import zlib
+
+import numpy as np
+import pandas as pd
+
+from tffcxr import errors
+
+
+def read_json(path: pathlib.Path) -> dict[str, Any]:
+    """Reads a JSON object.
+
+    Raises:
+      errors.InputError: if the file is not there or holds something else.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise errors.InputError(
+            f"expected a run directory with {path.name}, found {error.strerror}: {path}"
+        ) from error
+    except ValueError as error:
+        raise errors.InputError(f"expected JSON in {path}, found {_one_line(error)}") from error
+    if not isinstance(value, dict):
+        raise errors.InputError(f"expected a JSON object in {path}, found {type(value).__name__}")
+    return value
+
+
+def read_csv(path: pathlib.Path, required: list[str], text: Iterable[str]) -> pd.DataFrame:
+    """Reads a table; columns are numbers (empty is NaN) unless named in `text`.
+
+    Returns:
+      The table, with the required columns and no row if there is no such file.
+
+    Raises:
+      errors.InputError: if it is no table, lacks a column, or has text in a column of numbers.
+    """
+    if not path.exists():
+        return pd.DataFrame({column: [] for column in required})
+    try:
+        # As text first: an id such as "007" or "NA" is a name, not a number or a gap.
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise errors.InputError(f"expected a table in {path}, found {_one_line(error)}") from error
+    missing = [column for column in required if column not in table]
+    if missing:
+        raise errors.InputError(
+            f"expected column {missing[0]!r} in {path}, found {', '.join(table.columns)}"
+        )
+    for column in table.columns.difference(list(text)):
+        try:
+            table[column] = pd.to_numeric(table[column].replace("", np.nan)).astype(float)
+        except ValueError as error:
+            raise errors.InputError(
+                f"expected numbers in column {column!r} of {path}, found {_one_line(error)}"
+            ) from error
+    return table
+
+
+def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
+    """Reads all arrays of an .npz file.
+
+    Raises:
+      errors.InputError: if it is not there, damaged, or holds objects.
+    """
+    try:
+        # A damaged header would make NumPy fail in many ways; the checksums find it first.
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise zipfile.BadZipFile(f"damaged {damaged}")
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+        raise errors.InputError(f"expected arrays in {path}, found {_one_line(error)}") from error
+
+
+def _one_line(error: BaseException) -> str:
+    """Returns an error's message without line breaks."""
+    return " ".join(str(error).split())
