@@ -1,0 +1,6 @@
+"""The program `sweep`, to which `tiny_recipe` is a recipe like any other."""
+
+from experiments import sweep, sweep_flags
+
+sweep_flags.RECIPES["tiny"] = "tests.experiments.tiny_recipe"
+main = sweep.main

@@ -1,0 +1,157 @@
+"""The metric and the loss of all configurations of a sweep by round, on one axis each.
+
+A line is the mean over a configuration's complete runs, the shade around it their range.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+import dataclasses
+from typing import Any
+
+import matplotlib
+from matplotlib import axes as matplotlib_axes
+from matplotlib import figure as matplotlib_figure
+from matplotlib import lines as matplotlib_lines
+from matplotlib import ticker
+import numpy as np
+import pandas as pd
+
+from tffcxr.report import figures, style, sweep_results, sweep_table
+
+_LINE_STYLES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (7, 2, 1, 2)))
+# With fewer rounds than this each one gets a marker, so that a single round is seen.
+_ROUNDS_WITH_MARKERS = 25
+_NAMES = {"auroc": "AUROC", "aupr": "AUPR"}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Look:
+    """How a line looks: its colour and its dashes."""
+
+    colour: str
+    dashes: Any = "-"
+
+
+def draw(sweep: sweep_results.Sweep) -> matplotlib_figure.Figure | None:
+    """Draws the panels that the sweep has data for; None without a complete run."""
+    if sweep.metric is None:
+        return None
+    columns = [sweep.metric]
+    if sweep.loss != sweep.metric and any(sweep.loss in table for table in sweep.rounds.values()):
+        columns.append(str(sweep.loss))
+    looks, entries = _looks(sweep)
+    with figures.style():
+        figure, (row,) = figures.panels(1, len(columns), 4.6 if len(columns) > 1 else 6.4, 3.9)
+        for axes, column in zip(row, columns):
+            for configuration, look in looks.items():
+                _draw_configuration(axes, curves(sweep, configuration, column), look)
+            axes.set(title=_title(column), xlabel="Round")
+            axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True, nbins=8))
+        if sweep.target is not None:
+            _draw_target(row[0], sweep.target)
+        figure.legend(
+            handles=entries,
+            loc="outside lower left",
+            ncols=max(1, min(4, len(entries))) if _are_short(entries) else 1,
+            handlelength=3.2,
+        )
+    return figure
+
+
+def curves(sweep: sweep_results.Sweep, configuration: str, column: str) -> pd.DataFrame:
+    """A column of the complete runs of a configuration: a row per round, a column per run."""
+    found = {
+        run.folder: sweep.values(run, column)
+        for run in sweep.runs
+        if run.configuration == configuration and run.folder in sweep.rounds
+    }
+    return pd.DataFrame(found, dtype=float)
+
+
+def _draw_configuration(axes: matplotlib_axes.Axes, runs: pd.DataFrame, look: _Look) -> None:
+    if runs.empty:
+        return
+    # A round that is undefined in one run is a gap: the mean of the others is of something else.
+    mean = runs.mean(axis=1, skipna=False)
+    axes.plot(
+        mean.index,
+        mean,
+        color=look.colour,
+        linestyle=look.dashes,
+        marker="o" if len(mean) < _ROUNDS_WITH_MARKERS else None,
+        markersize=3,
+    )
+    if runs.shape[1] > 1:
+        low, high = runs.min(axis=1, skipna=False), runs.max(axis=1, skipna=False)
+        axes.fill_between(mean.index, low, high, color=look.colour, alpha=0.13, linewidth=0)
+
+
+def _draw_target(axes: matplotlib_axes.Axes, target: float) -> None:
+    axes.axhline(target, color="#444444", linewidth=1, linestyle=(0, (4, 4)))
+    axes.annotate(
+        f"target {target:g}",
+        (1, target),
+        xycoords=axes.get_yaxis_transform(),
+        xytext=(-2, 2),
+        textcoords="offset points",
+        ha="right",
+        fontsize=7,
+        color="#444444",
+    )
+
+
+def _looks(
+    sweep: sweep_results.Sweep,
+) -> tuple[dict[str, _Look], list[matplotlib_lines.Line2D]]:
+    """How each configuration is drawn, and the entries of the legend.
+
+    Where two flags span a grid, the colour tells the first and the dashes the second.
+    """
+    configurations = {run.configuration: run.flags for run in sweep.runs}
+    values = {
+        name: list(dict.fromkeys(flags.get(name) for flags in configurations.values()))
+        for name in sweep.swept
+    }
+    varied = [name for name in values if len(values[name]) > 1]
+    is_grid = sweep_table.names_of(sweep) == sweep.swept
+    if is_grid and len(varied) == 2 and len(values[varied[1]]) <= len(_LINE_STYLES):
+        first, second = varied
+        by_first = dict(zip(values[first], _colours(len(values[first]))))
+        by_second = dict(zip(values[second], _LINE_STYLES))
+        looks = {
+            name: _Look(by_first[flags[first]], by_second[flags[second]])
+            for name, flags in configurations.items()
+        }
+        entries = [_entry(f"{first} = {v}", _Look(c)) for v, c in by_first.items()]
+        entries += [_entry(f"{second} = {v}", _Look("#333333", d)) for v, d in by_second.items()]
+        return looks, entries
+    colours = _colours(len(configurations))
+    looks = {
+        name: _Look(colour, _LINE_STYLES[i % len(_LINE_STYLES)])
+        for i, (name, colour) in enumerate(zip(configurations, colours))
+    }
+    return looks, [_entry(name, look) for name, look in looks.items()]
+
+
+def _colours(count: int) -> list[str]:
+    """So many colours, in an order that shows where there are many."""
+    if count <= len(style.SERIES_COLOURS):
+        return list(style.SERIES_COLOURS[:count])
+    ramp = matplotlib.colormaps["viridis"](np.linspace(0.0, 0.92, count))
+    return [matplotlib.colors.to_hex(colour) for colour in ramp]
+
+
+def _entry(text: str, look: _Look) -> matplotlib_lines.Line2D:
+    return matplotlib_lines.Line2D([], [], color=look.colour, linestyle=look.dashes, label=text)
+
+
+def _are_short(entries: Sequence[matplotlib_lines.Line2D]) -> bool:
+    return all(len(str(entry.get_label())) <= 28 for entry in entries)
+
+
+def _title(column: str) -> str:
+    task, separator, metric = column.rpartition("/")
+    if not separator:
+        return "Training loss"
+    return f"{task}: {_NAMES.get(metric, metric)}"

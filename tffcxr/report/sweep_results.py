@@ -1,0 +1,308 @@
+"""What came of the runs of a sweep: a row per run, a row per configuration, and the best run.
+
+Only complete runs have numbers; of any other run they are NaN, and a configuration's mean and
+standard deviation (n - 1 in the denominator, so NaN for one run) are over its complete runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+import csv
+import dataclasses
+import io
+import json
+import math
+import pathlib
+from typing import Any
+import warnings
+
+import numpy as np
+import pandas as pd
+
+from tffcxr import errors, files
+from tffcxr.report import run_files
+
+COMPLETE = "complete"
+FILE = "sweep.json"
+FORMAT_VERSION = 1
+# The metric that is looked at when none is asked for: the first column that ends in one of these.
+_USUAL_METRICS = ("/jaccard", "/accuracy", "/auroc")
+_MEASURED = ("best", "last", "best_loss")
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One run of a sweep.
+
+    Attributes:
+      folder: relative to the sweep's.
+      configuration: name of its configuration.
+      flags: what the configuration sets; None for a flag that it leaves alone.
+      repeat: 1, 2, …
+      seed: of everything random.
+      status: "complete", "failed" or "pending".
+      error: why it failed, in one line, or empty.
+    """
+
+    folder: str
+    configuration: str
+    flags: Mapping[str, str | None]
+    repeat: int
+    seed: int
+    status: str
+    error: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+    """The runs of a sweep and how they are judged.
+
+    Attributes:
+      path: its folder.
+      experiment: the recipe.
+      runs: in order.
+      metric: the column of `rounds.csv` by which runs are compared; None if it is not known yet.
+      target: the value of the metric that is to be reached, or None.
+      rounds: of complete runs, by folder, their `rounds.csv`.
+    """
+
+    path: pathlib.Path
+    experiment: str
+    runs: Sequence[Run]
+    metric: str | None
+    target: float | None
+    rounds: Mapping[str, pd.DataFrame]
+
+    @property
+    def swept(self) -> list[str]:
+        """Names of the flags that differ."""
+        return list(dict.fromkeys(name for run in self.runs for name in run.flags))
+
+    @property
+    def loss(self) -> str | None:
+        """The column with the loss of the metric's task."""
+        if self.metric is None or is_loss(self.metric):
+            return self.metric
+        return f"{self.metric.rpartition('/')[0]}/loss"
+
+    def values(self, run: Run, column: str | None) -> pd.Series:
+        """A column of a run's `rounds.csv` by round; without values where there is none."""
+        rounds = self.rounds.get(run.folder)
+        if rounds is None or column not in rounds:
+            return pd.Series(dtype=float)
+        return pd.Series(rounds[column].to_numpy(float), index=rounds["round"].astype(int))
+
+
+def read(
+    path: pathlib.Path,
+    experiment: str,
+    runs: Sequence[Run],
+    metric: str | None = None,
+    target: float | None = None,
+) -> Sweep:
+    """Reads `rounds.csv` of the complete runs.
+
+    Args:
+      path: the sweep's folder.
+      experiment: the recipe.
+      runs: all of its runs.
+      metric: a column of `rounds.csv`; None for the first Jaccard, accuracy or AUROC there is.
+      target: see `Sweep`.
+
+    Raises:
+      errors.InputError: no complete run has such a column, though there are complete runs; or a
+        file is damaged.
+    """
+    rounds = {
+        run.folder: run_files.read_csv(
+            path / run.folder / "rounds.csv", ["round"], text=["stage"]
+        ).sort_values("round", kind="stable")
+        for run in runs
+        if run.status == COMPLETE
+    }
+    columns = list(dict.fromkeys(name for table in rounds.values() for name in table.columns))
+    measured = [name for name in columns if "/" in name]
+    if columns and metric is None:
+        metric = next((name for name in measured if name.endswith(_USUAL_METRICS)), None)
+    if columns and (metric is None or metric not in [*measured, "train_loss"]):
+        raise errors.InputError(
+            f"--metric: expected one of {', '.join(['train_loss', *measured])} of rounds.csv, "
+            f"found {metric!r}"
+        )
+    return Sweep(path, experiment, tuple(runs), metric, target, rounds)
+
+
+def is_loss(column: str) -> bool:
+    """Whether less of a column is better."""
+    return column == "train_loss" or column.endswith("/loss")
+
+
+def best(values: pd.Series, is_lower_better: bool) -> tuple[float, float]:
+    """The best value and its round, the first of equals.
+
+    Args:
+      values: by round; NaN where undefined.
+      is_lower_better: as for losses.
+
+    Returns:
+      Value and round, both NaN with a warning where no value is defined.
+    """
+    defined = values.dropna()
+    if defined.empty:
+        warnings.warn("the metric is undefined in every round of a run", stacklevel=2)
+        return math.nan, math.nan
+    at = defined.idxmin() if is_lower_better else defined.idxmax()
+    return float(defined[at]), float(at)
+
+
+def rounds_to_target(values: pd.Series, target: float, is_lower_better: bool) -> float:
+    """The first round whose value is at least (of a loss, at most) the target; NaN for none."""
+    reached = values <= target if is_lower_better else values >= target
+    return float(values.index[reached.to_numpy()][0]) if reached.any() else math.nan
+
+
+def run_rows(sweep: Sweep) -> list[dict[str, Any]]:
+    """A row per run: the flags, `repeat`, `seed`, `status`, and what was measured.
+
+    `best`, `best_round` and `last` are of the metric, `best_loss` is the least loss of the same
+    task, `seconds` is the sum over rounds, `rounds_to_target` is there where there is a target.
+    """
+    return [_run_row(sweep, run) for run in sweep.runs]
+
+
+def _run_row(sweep: Sweep, run: Run) -> dict[str, Any]:
+    is_complete = run.status == COMPLETE and sweep.metric is not None
+    values, losses = sweep.values(run, sweep.metric), sweep.values(run, sweep.loss)
+    lower = sweep.metric is not None and is_loss(sweep.metric)
+    value, at = best(values, lower) if is_complete else (math.nan, math.nan)
+    rounds = sweep.rounds.get(run.folder)
+    row: dict[str, Any] = {
+        "configuration": run.configuration,
+        **{name: run.flags.get(name) for name in sweep.swept},
+        "repeat": run.repeat,
+        "seed": run.seed,
+        "status": run.status,
+        "rounds_trained": math.nan if rounds is None else len(rounds),
+        "best": value,
+        "best_round": _whole(at),
+        "last": float(values.iloc[-1]) if len(values) else math.nan,
+        "best_loss": float(losses.min()) if len(losses) else math.nan,
+    }
+    if sweep.target is not None:
+        row["rounds_to_target"] = _whole(rounds_to_target(values, sweep.target, lower))
+    seconds = math.nan if rounds is None or "seconds" not in rounds else rounds["seconds"].sum()
+    return {**row, "seconds": round(float(seconds), 1), "folder": run.folder, "error": run.error}
+
+
+def configuration_rows(sweep: Sweep, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """A row per configuration: how many runs ended how, mean and standard deviation.
+
+    The rounds until the target have a mean only where every complete run reached it; the mean of
+    those that did would be too good.
+
+    Args:
+      sweep: the sweep.
+      rows: of `run_rows`.
+    """
+    grouped: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        grouped.setdefault(row["configuration"], []).append(row)
+    result = []
+    for name, members in grouped.items():
+        done = [row for row in members if row["status"] == COMPLETE]
+        made: dict[str, Any] = {
+            "configuration": name,
+            **{flag: members[0][flag] for flag in sweep.swept},
+            "runs": len(members),
+            "complete": len(done),
+            "failed": sum(row["status"] == "failed" for row in members),
+        }
+        columns = list(_MEASURED)
+        if sweep.target is not None:
+            made["reached"] = sum(not math.isnan(row["rounds_to_target"]) for row in done)
+            columns.append("rounds_to_target")
+        for column in columns:
+            values = np.array([row[column] for row in done], float)
+            made[f"{column}_mean"] = float(values.mean()) if len(values) else math.nan
+            made[f"{column}_sd"] = float(values.std(ddof=1)) if len(values) > 1 else math.nan
+        result.append(made)
+    return result
+
+
+def best_row(sweep: Sweep, rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The row of the complete run with the best value of the metric, the first of equals."""
+    defined = [row for row in rows if not math.isnan(row["best"])]
+    if not defined or sweep.metric is None:
+        return None
+    choose = min if is_loss(sweep.metric) else max
+    return choose(defined, key=lambda row: row["best"])
+
+
+def write(sweep: Sweep) -> None:
+    """Writes `summary.csv`, `configurations.csv` and `sweep.json`."""
+    rows = run_rows(sweep)
+    _write_csv(sweep.path / "summary.csv", rows)
+    _write_csv(sweep.path / "configurations.csv", configuration_rows(sweep, rows))
+    chosen = best_row(sweep, rows)
+    described = [
+        {
+            "flags": dict(run.flags),
+            **{name: _json(row[name]) for name in row if name == "seed" or name not in run.flags},
+        }
+        for run, row in zip(sweep.runs, rows)
+    ]
+    files.write_json(
+        sweep.path / FILE,
+        {
+            "version": FORMAT_VERSION,
+            "experiment": sweep.experiment,
+            "metric": sweep.metric,
+            "target": sweep.target,
+            "runs": described,
+            "best_run": None if chosen is None else chosen["folder"],
+            "complete": all(run.status == COMPLETE for run in sweep.runs),
+        },
+    )
+
+
+def best_run(path: pathlib.Path) -> pathlib.Path:
+    """The folder of the run with the best metric.
+
+    Args:
+      path: a sweep's folder.
+
+    Raises:
+      errors.InputError: it is no sweep, none of its runs is complete, or the best is gone.
+    """
+    try:
+        sweep = json.loads((path / FILE).read_text(encoding="utf-8"))
+        folder = sweep["best_run"]
+    except OSError as error:
+        raise errors.InputError(
+            f"expected a sweep with {FILE}, found {error.strerror}: {path / FILE}"
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise errors.InputError(f"{path / FILE}: expected a sweep, found {error}") from error
+    if not isinstance(folder, str):
+        raise errors.InputError(f"{path}: expected a sweep with a complete run, found none")
+    if not (path / folder).is_dir():
+        raise errors.InputError(f"{path}: expected its best run in {folder}, found no such folder")
+    return path / folder
+
+
+def _whole(value: float) -> float:
+    """A number of rounds without decimals, if it is defined."""
+    return value if math.isnan(value) else int(value)
+
+
+def _json(value: Any) -> Any:
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _write_csv(path: pathlib.Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    rows = list(rows)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    files.write_text(path, text.getvalue())
