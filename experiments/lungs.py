@@ -34,8 +34,11 @@ from tffcxr.datasets import annotations, images, lung_regions
 from tffcxr.errors import InputError
 from tffcxr.evaluation import segmentation
 from tffcxr.models import export_segmentation
+from tffcxr.report import contact_sheet
 
 COLUMNS = ("client", "row", "plausible", "reason", "area", "jaccard", "mask")
+# `lungs_examples.npz` has images of this size, whatever the model takes.
+_EXAMPLE_SIZE = 256
 UNREADABLE = "unreadable"
 _LOG = logging.getLogger(__name__)
 _SWEEP = "sweep.json"
@@ -157,6 +160,40 @@ def segment(
         tables[client] = records.assign(lungs=pd.Series(lungs, records.index, dtype=object))
     summary = pd.DataFrame(rows, columns=list(COLUMNS))
     return Segmented(tables, summary, model.metadata.image_size, model.metadata.fit)
+
+
+def write(directory: pathlib.Path, segmented: Segmented, examples: int = 24) -> None:
+    """Writes `lungs.csv` and `lungs_examples.npz`, which `report.contact_sheet` reads.
+
+    The table names neither patients nor files.
+
+    Args:
+      directory: the run's folder.
+      segmented: the lungs.
+      examples: how many images the contact sheet has at most.
+    """
+    summary = segmented.summary
+    reasons = [reason if isinstance(reason, str) else None for reason in summary["reason"]]
+    chosen = contact_sheet.choose(reasons, summary["area"].tolist(), examples)
+    pictures, lungs = [], []
+    for position, _ in chosen:
+        row = summary.iloc[position]
+        path = segmented.records[row["client"]]["image"].iat[row["row"]]
+        image, mask = images.read_image(path), row["mask"].to_array()
+        pictures.append(images.fit_to_square(image[..., 0], _EXAMPLE_SIZE, segmented.fit))
+        lungs.append(images.fit_to_square(mask, _EXAMPLE_SIZE, segmented.fit, is_mask=True))
+    shape = (len(chosen), _EXAMPLE_SIZE, _EXAMPLE_SIZE)
+    arrays = {
+        "images": np.array(pictures, np.uint8).reshape(shape),
+        "lungs": np.array(lungs, bool).reshape(shape),
+        "positions": np.array([position for position, _ in chosen], np.int64),
+        "kinds": np.array([kind for _, kind in chosen], str),
+    }
+    files.write_atomically(
+        directory / contact_sheet.EXAMPLES, lambda file: np.savez_compressed(file, **arrays)
+    )
+    text = summary.drop(columns="mask").to_csv(index=False, lineterminator="\n")
+    files.write_text(directory / contact_sheet.TABLE, text)
 
 
 @dataclasses.dataclass(frozen=True)
