@@ -5,45 +5,28 @@ clients' records → shards → federated training, baselines → scores → tab
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 import dataclasses
 import pathlib
 import shlex
-import sys
 from typing import Any, Literal
 
-import numpy as np
-
 from experiments import explanations, results
+from experiments import study as study_lib
 from experiments.sites import ClientRecords
-from tffcxr import runtime
 from tffcxr.clients.augment import Augmentation
 from tffcxr.clients.client_data import ClientData
-from tffcxr.clients.sampling import Sampler, parse_clients_per_round
-from tffcxr.clients.shards import ShardSpec, ShardStore, prepare
+from tffcxr.clients.shards import ShardSpec, ShardStore
 from tffcxr.evaluation import tables
 from tffcxr.models import build as models
 from tffcxr.models import losses
 from tffcxr.models.blocks import CxrModel
 from tffcxr.report import report
-from tffcxr.training import loop
-from tffcxr.training.centralised import CentralisedTraining
-from tffcxr.training.federated import FederatedTraining
 from tffcxr.training.plan import Plan
-from tffcxr.training.progress import Progress
 from tffcxr.training.run_directory import RunDirectory
-from tffcxr.training.tensorboard import TensorBoard, name_weights
-from tffcxr.training.validation import Evaluator, FindingsEvaluator
+from tffcxr.training.validation import FindingsEvaluator
 
 LOSS = losses.batch_loss
-# The papers' random flip and random affine map; the ranges are ours.
-AUGMENTATIONS = {
-    "none": None,
-    "flip": Augmentation(flip=True),
-    "affine": Augmentation(
-        flip=True, rotation_degrees=10.0, translation=0.05, scale=0.1, shear=5.0
-    ),
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,28 +82,30 @@ def run(study: Study, directory: RunDirectory) -> list[dict[str, Any]]:
       InputError: unusable images.
       loop.TrainingFailed: training broke off.
     """
-    sampler = Sampler(
-        tuple(sorted(study.clients.records)),
-        parse_clients_per_round(study.clients_per_round),
-        study.seed,
-    )
-    store = prepare(
+    store = study_lib.open_shards(
         study.clients.records,
         ShardSpec(study.image_size, study.clients.findings, study.fit),
         study.cache_dir,
-        max_rejected_fraction=study.max_rejected_fraction,
+        study.max_rejected_fraction,
     )
-    store.verify()
     derived = {"server_learning_rate": study.plan.server_learning_rate}
     directory.record_data(store.root.name, _describe_sites(study, store), derived)
     data = ClientData(store, study.batch_size, study.seed, study.augmentation)
-    where = runtime.use(study.executor, log_file=directory.path / "worker.log")
-    print(where, file=sys.stderr)
-    evaluator = FindingsEvaluator(study.plan.build_model(None).keras, data, study.clients.findings)
-    federated = _train_federated(study, data, sampler, evaluator, directory)
+    study_lib.use_executor(study.executor, directory)
+    setup = study_lib.Training(
+        directory,
+        study.plan,
+        data,
+        FindingsEvaluator(study.plan.build_model(None).keras, data, study.clients.findings),
+        "validation",
+        study.clients_per_round,
+        study.seed,
+        histograms=study.histograms,
+    )
+    federated = study_lib.train_federated(setup).last
     trained = {"federated": results.site_models(study.clients, federated, store)}
     for kind in study.baselines:
-        trained[kind] = _train_baseline(study, data, evaluator, directory, kind)
+        trained[kind] = _train_baseline(study, setup, kind)
     # In float32, whatever it was trained in: what is measured is what is exported.
     model = models.build(
         study.model,
@@ -160,66 +145,19 @@ def _describe_sites(study: Study, store: ShardStore) -> list[dict[str, Any]]:
     return described
 
 
-def _train_federated(
-    study: Study,
-    data: ClientData,
-    sampler: Sampler,
-    evaluator: Evaluator,
-    directory: RunDirectory,
-) -> dict[str, list[np.ndarray]]:
-    training = FederatedTraining(study.plan, data, sampler, evaluator)
-    journal = loop.Journal(
-        rounds=directory.path / "rounds.csv",
-        clients=directory.path / "clients.csv",
-        checkpoints=directory.path / "checkpoints" / "federated",
-        observers=(
-            Progress("federated", study.plan.rounds),
-            TensorBoard(
-                directory.path / "tensorboard" / "federated",
-                _histograms_of(study, training) if study.histograms else None,
-            ),
-        ),
-    )
-    state = loop.run(training, study.plan, evaluator.columns, journal)
-    return training.client_weights(state, study.plan.rounds)
-
-
-def _histograms_of(
-    study: Study, training: FederatedTraining
-) -> Callable[[Any, int], Mapping[str, np.ndarray]]:
-    """Names the weights of the first client's model after a round, for TensorBoard."""
-    names = [weight.name for weight in study.plan.build_model(None).keras.weights]
-
-    def weights_of(state: Any, round_number: int) -> Mapping[str, np.ndarray]:
-        first, weights = next(iter(training.client_weights(state, round_number).items()))
-        return name_weights([f"{first}/{name}" for name in names], weights)
-
-    return weights_of
-
-
 def _train_baseline(
-    study: Study, data: ClientData, evaluator: Evaluator, directory: RunDirectory, kind: str
-) -> dict[str, list[np.ndarray]]:
+    study: Study, setup: study_lib.Training, kind: str
+) -> dict[str, study_lib.Weights]:
     """Trains one model per site ("site") or one for all ("pooled"): weights by site."""
     sites = list(study.clients.finding_of)
     groups = {f"site_{site}": [site] for site in sites}
     if kind == "pooled":
         groups = {"pooled": sites}
-    weights: dict[str, list[np.ndarray]] = {}
+    weights: dict[str, study_lib.Weights] = {}
     for name, members in groups.items():
         clients = [client for site in members for client in study.clients.clients_of(site)]
-        training = CentralisedTraining(study.plan, data, clients, evaluator)
-        journal = loop.Journal(
-            rounds=directory.path / f"rounds_{name}.csv",
-            clients=None,
-            checkpoints=directory.path / "checkpoints" / name,
-            observers=(
-                Progress(name.replace("_", " ", 1), study.plan.rounds),
-                TensorBoard(directory.path / "tensorboard" / name),
-            ),
-        )
-        state = loop.run(training, study.plan, evaluator.columns, journal)
-        weights.update({member: list(state["weights"]) for member in members})
+        model = study_lib.train_centralised(setup, name, clients).last[clients[0]]
+        weights.update(dict.fromkeys(members, model))
     return weights
 
 

@@ -10,8 +10,8 @@ import warnings
 import numpy as np
 import pandas as pd
 
+from experiments import pictures
 from experiments.results import TaskScores, Trained
-from tffcxr.datasets import images as image_files
 from tffcxr.explanation import gradcam, localisation
 from tffcxr.files import write_atomically, write_text
 from tffcxr.report import style
@@ -77,12 +77,13 @@ def _explain(
     others: Sequence[TaskScores],
     cases: list[int],
 ) -> list[dict[str, Any]]:
-    pictures = np.stack([_picture(study, _record(study, task, case)) for case in cases])
+    size, fit = study.image_size, study.fit
+    images = [pictures.picture(_record(study, task, case)["image"], size, fit) for case in cases]
     heats: dict[str, np.ndarray] = {}
     for other in others:
         model.keras.set_weights(trained[other.training][task.site])
         maps = []
-        for picture in pictures:
+        for picture in images:
             image = picture[None].astype(np.float32) / 255.0
             maps.append(gradcam.grad_cam(model.keras, model.gradcam_layer, image, task.column)[0])
         heats[other.training] = np.stack(maps)
@@ -90,11 +91,11 @@ def _explain(
     for place, case in enumerate(cases):
         record = _record(study, task, case)
         regions = {
-            "annotation": _region(study, annotation_of(record)),
-            "lungs": _region(study, record["lungs"]),
+            "annotation": pictures.region(annotation_of(record), size, fit),
+            "lungs": pictures.region(record["lungs"], size, fit),
         }
         file = f"explanations/{name}_{place + 1}.npz"
-        arrays: dict[str, np.ndarray] = {"image": pictures[place][..., 0]}
+        arrays: dict[str, np.ndarray] = {"image": images[place][..., 0]}
         arrays.update({f"heat_{kind}": maps[place] for kind, maps in heats.items()})
         arrays.update({kind: region for kind, region in regions.items() if region is not None})
         write_atomically(directory / file, functools.partial(np.savez_compressed, **arrays))
@@ -124,21 +125,9 @@ def _record(study: Study, task: TaskScores, position: int) -> Mapping[str, Any]:
     return table.iloc[int(task.test.rows[position])]
 
 
-def _picture(study: Study, record: Mapping[str, Any]) -> np.ndarray:
-    pixels = image_files.read_image(record["image"])
-    return image_files.fit_to_square(pixels, study.image_size, fit=study.fit)
-
-
-def _region(study: Study, annotation: Any) -> np.ndarray | None:
-    if annotation is None:
-        return None
-    mask = annotation.to_array()
-    return image_files.fit_to_square(mask, study.image_size, fit=study.fit, is_mask=True)
-
-
 def _share(heat: np.ndarray, region: np.ndarray | None) -> float:
     if region is None:
         return float("nan")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # an empty region is NaN in the table
-        return localisation.share_inside(heat, region.astype(bool))
+        return localisation.share_inside(heat, region)

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 import dataclasses
 import pathlib
-import tempfile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from experiments import study as study_lib
 from experiments.sites import ClientRecords
 from tffcxr.clients.client_data import ClientData
 from tffcxr.clients.shards import ShardStore
 from tffcxr.evaluation import metrics, tables
-from tffcxr.files import write_atomically, write_text
+from tffcxr.files import write_text
 from tffcxr.training.validation import Scorer, Scores
 
 if TYPE_CHECKING:
@@ -192,8 +192,7 @@ def save_models(
     folder.mkdir(exist_ok=True)
     for training, by_site in trained.items():
         for site, weights in by_site.items():
-            model.keras.set_weights(weights)
-            _save_weights(model.keras, folder / f"{training}_{site}.h5")
+            study_lib.save_weights(model.keras, weights, folder / f"{training}_{site}.h5")
     heads, trunks = {}, {}
     columns: dict[str, str] = {}
     for site, finding in study.clients.finding_of.items():
@@ -221,10 +220,3 @@ def _block(model: Any, layers: Sequence[str]) -> list[np.ndarray]:
     from tffcxr.models.blocks import get_weights
 
     return get_weights(model.keras, layers)
-
-
-def _save_weights(model: Any, path: pathlib.Path) -> None:
-    with tempfile.TemporaryDirectory(prefix="tffcxr-") as folder:
-        saved = pathlib.Path(folder) / path.name
-        model.save_weights(saved, save_format="h5")
-        write_atomically(path, lambda file: file.write(saved.read_bytes()))

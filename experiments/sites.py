@@ -1,8 +1,8 @@
-"""From `--site` flags to every client's records: load, keep one finding, split, partition."""
+"""From `--site` flags to every client's records: load, keep what is asked for, split, partition."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import logging
 import pathlib
@@ -22,25 +22,31 @@ PARTITIONS = ("none", "iid", "quantity", "dirichlet", "hybrid")
 
 @dataclasses.dataclass(frozen=True)
 class Site:
-    """A hospital: a name, where its images are, and the finding that it labels."""
+    """A hospital: a name, where its images are, and the finding that it labels.
+
+    The finding is empty where all hospitals train for the same.
+    """
 
     name: str
     loader: str
     path: pathlib.Path
-    finding: str
+    finding: str = ""
 
     @classmethod
-    def parse(cls, text: str) -> Site:
-        """Reads NAME=LOADER:PATH:FINDING.
+    def parse(cls, text: str, with_finding: bool = True) -> Site:
+        """Reads NAME=LOADER:PATH:FINDING, or NAME=LOADER:PATH.
 
         Raises:
           InputError: another form, or an unknown loader.
         """
         name, _, source = text.partition("=")
-        loader, _, rest = source.partition(":")
-        path, _, finding = rest.rpartition(":")
-        if not (name and loader and path and finding):
-            raise InputError(f"--site: expected NAME=LOADER:PATH:FINDING, found {text!r}")
+        loader, _, path = source.partition(":")
+        finding = ""
+        if with_finding:
+            path, _, finding = path.rpartition(":")
+        if not (name and loader and path and (finding or not with_finding)):
+            form = "NAME=LOADER:PATH:FINDING" if with_finding else "NAME=LOADER:PATH"
+            raise InputError(f"--site: expected {form}, found {text!r}")
         if loader not in loaders.LOADERS:
             raise InputError(
                 f"--site: expected one of the loaders {', '.join(loaders.LOADERS)}, "
@@ -97,11 +103,7 @@ def load_clients(
     Raises:
       InputError: see `Site.parse` and the loaders; a site with one class only.
     """
-    names = [site.name for site in sites]
-    if len({re.sub("[^a-z0-9]+", "-", name.lower()) for name in names}) != len(names):
-        raise InputError(
-            f"--site: expected names that differ in letters or digits, found {', '.join(names)}"
-        )
+    _check_names(sites)
     tables, finding_of = {}, {}
     for site in sites:
         table = loaders.load_records(site.loader, site.path, site.name)
@@ -124,6 +126,95 @@ def load_clients(
             site_of[client] = site.name
     sources = {site.name: site.loader for site in sites}
     return ClientRecords(clients, site_of, finding_of, sources)
+
+
+def load_shared_task(
+    sites: Sequence[Site],
+    keep: Callable[[pd.DataFrame, Site], pd.DataFrame],
+    *,
+    fractions: Mapping[str, float],
+    seed: int,
+    stratify: str | None,
+    partition_name: str,
+    clients_per_site: int,
+    alpha: float,
+) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
+    """Loads sites that all train for the same, and deals their images out to clients.
+
+    Patients never cross a split or a client. The test images are dealt out, too, whatever the
+    number of clients; all of them together are the server's test set.
+
+    Args:
+      sites: at least one, with different names and folders.
+      keep: gives what the task needs of a site's table.
+      fractions: of the patients, by split. A source's own splits are not used.
+      seed: of splits and partitions.
+      stratify: a finding, which is as common in all splits and by which uneven partitions go.
+      partition_name: one of `PARTITIONS`.
+      clients_per_site: how many clients a site is cut into, unless the partition is "none".
+      alpha: concentration of the Dirichlet and quantity partitions.
+
+    Returns:
+      Client id to its records table with a "split" column, and client id to site.
+
+    Raises:
+      InputError: see `Site.parse` and the loaders; two sites of one folder; a partition by a
+        finding without one.
+    """
+    _check_names(sites)
+    folders = [site.path.resolve() for site in sites]
+    if len(set(folders)) != len(folders):
+        raise InputError(
+            "--site: expected a folder of its own for each site, whose patients would be counted "
+            f"twice else, found {', '.join(str(site.path) for site in sites)}"
+        )
+    if stratify is None and partition_name in ("dirichlet", "hybrid"):
+        raise InputError(
+            f"--partition: expected none, iid or quantity where there are no classes to deal out, "
+            f"found {partition_name}"
+        )
+    clients, site_of = {}, {}
+    for site in sites:
+        table = keep(loaders.load_records(site.loader, site.path, site.name), site)
+        table = splits.split_patients(table, fractions, seed, stratify)
+        parts = _cut(
+            table, site.name, stratify or "", partition_name, clients_per_site, alpha, seed
+        )
+        for client, part in parts.items():
+            clients[client] = part.reset_index(drop=True)
+            site_of[client] = site.name
+    return clients, site_of
+
+
+def keep_lungs(table: pd.DataFrame, site: Site) -> pd.DataFrame:
+    """The images whose lungs are outlined, with the lungs as what is to be segmented.
+
+    Raises:
+      InputError: there is none.
+    """
+    known = table["lungs"].notna()
+    if not known.any():
+        raise InputError(
+            f"site {site.name}: expected images with masks of the lungs in {site.path}, found "
+            f"{len(table)} images without"
+        )
+    if not known.all():
+        logging.warning(
+            "site %s: %d of %d images have no mask of the lungs and are left out",
+            site.name,
+            int((~known).sum()),
+            len(table),
+        )
+    table = table[known].drop(columns=records_lib.findings(table))
+    return table.assign(mask=table["lungs"]).reset_index(drop=True)
+
+
+def _check_names(sites: Sequence[Site]) -> None:
+    names = [site.name for site in sites]
+    if len({re.sub("[^a-z0-9]+", "-", name.lower()) for name in names}) != len(names):
+        raise InputError(
+            f"--site: expected names that differ in letters or digits, found {', '.join(names)}"
+        )
 
 
 def _one_finding(table: pd.DataFrame, finding: str, site: Site) -> pd.DataFrame:

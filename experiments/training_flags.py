@@ -37,22 +37,33 @@ def define(
     batch_size: int,
     local_epochs: int = 1,
     schedule: str = "constant",
+    optimizer: str = "adam",
+    personal: bool = True,
 ) -> None:
-    """Defines the flags with a recipe's defaults."""
-    flags.DEFINE_integer("rounds", rounds, "Rounds of federated training (after --head_rounds).")
+    """Defines the flags with a recipe's defaults.
+
+    Args:
+      rounds: default of the flag, like the others that are not mentioned.
+      learning_rate: of the clients.
+      batch_size: in images.
+      local_epochs: per round.
+      schedule: of the learning rate.
+      optimizer: of the clients.
+      personal: whether sites have tasks of their own, and so may keep a part of the model private
+        or train it first. Else everything is shared.
+    """
+    flags.DEFINE_integer("rounds", rounds, "Rounds of federated training.")
     flags.DEFINE_integer("local_epochs", local_epochs, "Passes over its images per client, round.")
     flags.DEFINE_integer("batch_size", batch_size, "Images per optimizer step.")
     flags.DEFINE_float("learning_rate", learning_rate, "Client learning rate of the first round.")
-    flags.DEFINE_integer(
-        "head_rounds", 0, "Rounds that train the task block alone, with the base frozen, first."
-    )
-    flags.DEFINE_float("head_learning_rate", 1e-3, "Client learning rate of the --head_rounds.")
     flags.DEFINE_enum(
         "schedule", schedule, ["constant", "plateau", "polynomial"], "Learning rate by round."
     )
     flags.DEFINE_integer("plateau_patience", 10, "Rounds without progress that plateau tolerates.")
     flags.DEFINE_float("plateau_factor", 0.1, "What plateau multiplies the learning rate with.")
-    flags.DEFINE_enum("optimizer", "adam", ["sgd", "adam", "adamw", "adagrad"], "Client optimizer.")
+    flags.DEFINE_enum(
+        "optimizer", optimizer, ["sgd", "adam", "adamw", "adagrad"], "Client optimizer."
+    )
     flags.DEFINE_float("momentum", 0.0, "Momentum of --optimizer=sgd.")
     flags.DEFINE_float(
         "weight_decay", 0.0, "L2 penalty as PyTorch's weight_decay; with adamw decoupled."
@@ -66,9 +77,13 @@ def define(
     flags.DEFINE_float(
         "server_learning_rate",
         None,
-        "Learning rate of --server_optimizer; default: 1 for average and momentum, else 0.01. "
-        "Where sites that label F findings all take part and keep their task blocks, average "
-        "takes the root of F.",
+        "Learning rate of --server_optimizer; default: 1 for average and momentum, else 0.01."
+        + (
+            " Where sites that label F findings all take part and keep their task blocks, average "
+            "takes the root of F."
+            if personal
+            else ""
+        ),
     )
     flags.DEFINE_float("proximal", 0.0, "mu of FedProx; 0 is FedAvg.")
     flags.DEFINE_enum(
@@ -86,19 +101,9 @@ def define(
         "dp_noise_multiplier", 0.0, "Noise of --aggregator=dp relative to the clipping norm."
     )
     flags.DEFINE_string("clients_per_round", "all", "all, a count (5), or a fraction (0.4).")
-    flags.DEFINE_enum(
-        "batch_norm",
-        "aggregate",
-        ["aggregate", "local", "frozen", "group"],
-        "Batch-norm statistics: averaged with the weights, kept at the client with the layer, "
-        "frozen, or avoided by group norm.",
-    )
-    flags.DEFINE_enum(
-        "share",
-        "representation",
-        ["representation", "all"],
-        "What is averaged: the representation block (every client keeps its task block) or all.",
-    )
+    _define_batch_norm(personal)
+    if personal:
+        _define_personal()
     flags.DEFINE_enum(
         "precision",
         "float32",
@@ -115,9 +120,35 @@ def define(
     )
 
 
+def _define_batch_norm(personal: bool) -> None:
+    policies = {
+        "aggregate": "averaged with the weights",
+        "local": "kept at the client with the layer",
+        "frozen": "frozen",
+        "group": "avoided by group norm",
+    }
+    if not personal:
+        del policies["local"]
+    told = ", ".join(f"{what} ({name})" for name, what in policies.items())
+    flags.DEFINE_enum("batch_norm", "aggregate", list(policies), f"Batch-norm statistics: {told}.")
+
+
+def _define_personal() -> None:
+    flags.DEFINE_integer(
+        "head_rounds", 0, "Rounds before --rounds that train the task block alone, base frozen."
+    )
+    flags.DEFINE_float("head_learning_rate", 1e-3, "Client learning rate of the --head_rounds.")
+    flags.DEFINE_enum(
+        "share",
+        "representation",
+        ["representation", "all"],
+        "What is averaged: the representation block (every client keeps its task block) or all.",
+    )
+
+
 # Flags that change nothing about the results.
 _UNRECORDED = frozenset(
-    {"executor", "output_dir", "cache_dir", "flagfile", "tensorboard_histograms"}
+    {"executor", "output_dir", "cache_dir", "phantom_dir", "flagfile", "tensorboard_histograms"}
 )
 
 _PACKAGES = ("tensorflow", "tensorflow-federated", "keras-cv", "numpy", "scikit-learn")
@@ -160,11 +191,12 @@ def make_plan(
     """
     from tffcxr.training.plan import Plan, Stage
 
-    head, schedule = _schedules()
+    head = _head_schedule()
+    share = FLAGS.share if "share" in FLAGS else "all"
     stages = []
-    if FLAGS.head_rounds:
+    if head:
         stages.append(Stage("head", FLAGS.head_rounds, head, "representation"))
-    stages.append(Stage("all", FLAGS.rounds, schedule))
+    stages.append(Stage("all", FLAGS.rounds, _schedule()))
     return Plan(
         build_model=build_model,
         stages=tuple(stages),
@@ -177,11 +209,11 @@ def make_plan(
         server_learning_rate=server_learning_rate(
             FLAGS.server_learning_rate,
             FLAGS.server_optimizer,
-            FLAGS.share,
+            share,
             FLAGS.clients_per_round,
             findings,
         ),
-        share=FLAGS.share,
+        share=share,
         batch_norm=FLAGS.batch_norm,
         proximal=FLAGS.proximal,
         weighting=FLAGS.weighting,
@@ -225,13 +257,17 @@ def check() -> None:
     from tffcxr.clients import sampling
 
     check_at_least(1, "rounds", "local_epochs", "batch_size")
-    check_at_least(0, "head_rounds", "seed", "dp_noise_multiplier")
+    check_at_least(0, "seed", "dp_noise_multiplier")
+    if "head_rounds" in FLAGS:
+        check_at_least(0, "head_rounds")
+        check_used(FLAGS.head_rounds > 0, "head_learning_rate", "--head_rounds", "head_rounds")
     for name, low, high in _RANGES:
         value = FLAGS[name].value
         if value is not None and not low <= value <= high:
             raise InputError(f"--{name}: expected {low:g} to {high:g}, found {value}")
     sampling.parse_clients_per_round(FLAGS.clients_per_round)
-    _schedules()
+    _head_schedule()
+    _schedule()
     _check_partners()
     _check_aggregator()
 
@@ -280,7 +316,6 @@ def _check_partners() -> None:
     plateau = FLAGS.schedule == "plateau"
     check_used(plateau, "plateau_patience", "--schedule=plateau", "schedule")
     check_used(plateau, "plateau_factor", "--schedule=plateau", "schedule")
-    check_used(FLAGS.head_rounds > 0, "head_learning_rate", "--head_rounds", "head_rounds")
     check_used(FLAGS.optimizer == "sgd", "momentum", "--optimizer=sgd", "optimizer")
     dp = FLAGS.aggregator == "dp"
     check_used(dp, "dp_noise_multiplier", "--aggregator=dp", "aggregator")
@@ -288,19 +323,25 @@ def _check_partners() -> None:
     check_used(not dp, "weighting", "another --aggregator", "aggregator")
 
 
-def _schedules() -> tuple[Any, Any]:
-    """The learning rates of the head's rounds and of the others."""
+def _head_schedule() -> Any:
+    """The learning rates of the head's rounds; None without any."""
     from tffcxr.learning.schedules import Schedule
 
-    return (
-        Schedule("constant", FLAGS.head_learning_rate, FLAGS.head_rounds),
-        Schedule(
-            FLAGS.schedule,
-            FLAGS.learning_rate,
-            FLAGS.rounds,
-            factor=FLAGS.plateau_factor,
-            patience=FLAGS.plateau_patience,
-        ),
+    if "head_rounds" not in FLAGS or not FLAGS.head_rounds:
+        return None
+    return Schedule("constant", FLAGS.head_learning_rate, FLAGS.head_rounds)
+
+
+def _schedule() -> Any:
+    """The learning rates of all other rounds."""
+    from tffcxr.learning.schedules import Schedule
+
+    return Schedule(
+        FLAGS.schedule,
+        FLAGS.learning_rate,
+        FLAGS.rounds,
+        factor=FLAGS.plateau_factor,
+        patience=FLAGS.plateau_patience,
     )
 
 

@@ -23,7 +23,7 @@ def clock(monkeypatch):
 
 def test_a_line_per_round_with_the_time_left(clock):
     stream = io.StringIO()
-    observer = progress.Progress("federated", 10, stream)
+    observer = progress.Progress("federated", 10, "validation", stream)
     clock[0] = 50.0  # The first round traces, too.
     _observe(observer, 1, **{"Edema/auroc": 0.75, "Edema/loss": 0.5, "Mass/auroc": math.nan})
     clock[0] = 60.0
@@ -41,7 +41,7 @@ def test_a_line_per_round_with_the_time_left(clock):
 
 def test_a_resumed_run_has_the_rounds_that_are_left(clock):
     stream = io.StringIO()
-    observer = progress.Progress("federated", 10, stream)
+    observer = progress.Progress("federated", 10, "validation", stream)
     clock[0] = 2.0
     _observe(observer, 9)
     assert "round 9/10" in stream.getvalue()
@@ -50,7 +50,7 @@ def test_a_resumed_run_has_the_rounds_that_are_left(clock):
 
 def test_a_client_that_was_left_out_is_named(clock):
     stream = io.StringIO()
-    observer = progress.Progress("federated", 2, stream)
+    observer = progress.Progress("federated", 2, "test", stream)
     clock[0] = 1.0
     clients = [ClientResult("a", 5, 0.5), ClientResult("b", 5, math.nan, "layer bn is not finite")]
     _observe(observer, 1, clients)

@@ -28,9 +28,10 @@ _SHUFFLE_BYTES = 256 << 20
 class ClientData:
     """The data of all clients, batch by batch.
 
-    Elements are {"images": float32 [B, S, S, 1] in 0..1, "labels": float32 [B, F], NaN unknown},
-    with "masks" float32 [B, S, S, 1] of 0 and 1 if the shards have masks. The last batch of an
-    epoch holds what is left, which may be fewer than `batch_size` images.
+    Elements are {"images": float32 [B, S, S, 1] in 0..1}, with "labels" float32 [B, F], NaN
+    unknown, if the shards have findings, and "masks" float32 [B, S, S, 1] of 0 and 1 if they have
+    masks. The last batch of an epoch holds what is left, which may be fewer than `batch_size`
+    images.
     """
 
     def __init__(
@@ -66,10 +67,9 @@ class ClientData:
     def element_spec(self) -> dict[str, tf.TensorSpec]:
         """The specification of the elements of training datasets."""
         size, findings = self.store.spec.image_size, len(self.store.spec.findings)
-        spec = {
-            "images": tf.TensorSpec([None, size, size, 1], tf.float32),
-            "labels": tf.TensorSpec([None, findings], tf.float32),
-        }
+        spec = {"images": tf.TensorSpec([None, size, size, 1], tf.float32)}
+        if findings:
+            spec["labels"] = tf.TensorSpec([None, findings], tf.float32)
         if self.store.spec.with_mask:
             spec["masks"] = tf.TensorSpec([None, size, size, 1], tf.float32)
         return spec
@@ -175,9 +175,10 @@ class ClientData:
         spec = self.store.spec
         features: dict[str, Any] = {
             "image": tf.io.FixedLenFeature([], tf.string),
-            "labels": tf.io.FixedLenFeature([len(spec.findings)], tf.float32),
             "row": tf.io.FixedLenFeature([], tf.int64),
         }
+        if spec.findings:
+            features["labels"] = tf.io.FixedLenFeature([len(spec.findings)], tf.float32)
         if spec.with_mask:
             features["mask"] = tf.io.FixedLenFeature([], tf.string)
         parsed = tf.io.parse_example(serialized, features)
@@ -187,11 +188,9 @@ class ClientData:
             square = tf.reshape(flat, [-1, spec.image_size, spec.image_size, 1])
             return tf.cast(square, tf.float32)
 
-        batch = {
-            "images": pixels("image") / 255.0,
-            "labels": parsed["labels"],
-            "rows": parsed["row"],
-        }
+        batch = {"images": pixels("image") / 255.0, "rows": parsed["row"]}
+        if spec.findings:
+            batch["labels"] = parsed["labels"]
         if spec.with_mask:
             batch["masks"] = pixels("mask")
         return batch

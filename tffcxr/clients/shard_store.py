@@ -24,7 +24,7 @@ class ShardSpec:
 
     Attributes:
       image_size: side of the square images, in pixels, 8 to 4096.
-      findings: the label columns, in the order of the labels.
+      findings: the label columns, in the order of the labels; none where masks are the target.
       fit: how an image that is not square becomes one: "pad" or "stretch".
       with_mask: whether the annotation of every image is stored as a mask.
       cut_out: whether all but the lungs is made black in every image whose lungs are known; other
@@ -40,8 +40,10 @@ class ShardSpec:
     def __post_init__(self) -> None:
         if not 8 <= self.image_size <= 4096:
             raise InputError(f"expected an image size from 8 to 4096, found {self.image_size}")
-        if not self.findings or len(set(self.findings)) != len(self.findings):
-            raise InputError(f"expected one or more distinct findings, found {self.findings}")
+        if len(set(self.findings)) != len(self.findings):
+            raise InputError(f"expected distinct findings, found {self.findings}")
+        if not self.findings and not self.with_mask:
+            raise InputError("expected one or more findings or masks, found neither")
         if self.fit not in ("pad", "stretch"):
             raise InputError(f"expected fit to be 'pad' or 'stretch', found {self.fit!r}")
 

@@ -79,9 +79,7 @@ class CentralisedTraining:
                 "learning rate may help"
             )
         state = collections.OrderedDict(weights=weights, optimizer=optimizer)
-        by_client = {
-            client: self._evaluator.score(weights, client) for client in self._client_ids
-        }
+        by_client = {client: self._evaluator.score(weights, client) for client in self._client_ids}
         return state, RoundResult(
             clients=(ClientResult(name, images, loss),),
             train_loss=loss,

@@ -12,18 +12,24 @@ if TYPE_CHECKING:
     from tffcxr.training.loop import RoundResult
 
 
+# The metrics that are shown, of those that an evaluator measures.
+_SHOWN = {"auroc": "AUROC", "jaccard": "Jaccard", "accuracy": "accuracy"}
+
+
 class Progress:
     """Prints a line per round; an observer of `loop.Journal`.
 
     Args:
       title: what is being trained.
       rounds: the last round's number.
+      split: the images that the metrics are of, such as "validation".
       stream: where to, the standard error by default.
     """
 
-    def __init__(self, title: str, rounds: int, stream: TextIO | None = None):
+    def __init__(self, title: str, rounds: int, split: str, stream: TextIO | None = None):
         self._title = title
         self._rounds = rounds
+        self._split = split
         self._stream = stream or sys.stderr
         self._times = [time.monotonic()]
 
@@ -31,20 +37,20 @@ class Progress:
         """See `loop.Journal`."""
         del state
         self._times.append(time.monotonic())
-        aurocs = [
-            f"{name.rsplit('/', 1)[0]} {value:.3f}"
-            for name, value in result.validation.items()
-            if name.endswith("/auroc") and not math.isnan(value)
-        ]
+        shown: dict[str, list[str]] = {}
+        for column, value in result.validation.items():
+            task, metric = column.rsplit("/", 1)
+            if metric in _SHOWN and not math.isnan(value):
+                shown.setdefault(_SHOWN[metric], []).append(f"{task} {value:.3f}")
         seconds = self._times[-1] - self._times[-2]
         parts = [
             f"{self._title}: round {row['round']}/{self._rounds}",
             f"loss {row['train_loss']:.4f}",
-            "validation AUROC " + ", ".join(aurocs) if aurocs else "",
+            *(f"{self._split} {name} {', '.join(values)}" for name, values in shown.items()),
             f"{row['images'] / max(seconds, 1e-9):.0f} images/s",
             f"{format_duration(self._left(int(row['round'])))} left",
         ]
-        print("  ".join(part for part in parts if part), file=self._stream, flush=True)
+        print("  ".join(parts), file=self._stream, flush=True)
         for client in result.clients:
             if client.status != "ok":
                 print(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 import dataclasses
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 import warnings
 
 import numpy as np
@@ -51,12 +51,18 @@ class Scores:
     @classmethod
     def join(cls, parts: Sequence[Scores]) -> Scores:
         """Puts the scores of several clients one after the other."""
-        return cls(
-            *(
-                np.concatenate([getattr(part, field.name) for part in parts])
-                for field in dataclasses.fields(cls)
-            )
-        )
+        return join_arrays(cls, parts)
+
+
+_Arrays = TypeVar("_Arrays")
+
+
+def join_arrays(kind: type[_Arrays], parts: Sequence[_Arrays]) -> _Arrays:
+    """Joins dataclasses whose every attribute is an array, along its first axis."""
+    fields: Any = dataclasses.fields(kind)  # type: ignore[arg-type]
+    return kind(
+        *(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields)
+    )
 
 
 class Scorer:

@@ -1,0 +1,160 @@
+r"""Trains one model across hospitals that finds the lungs in chest radiographs.
+
+Ślazyk, Jabłecki, Lisowska, Malawski, Płotka: "CXR-FL: Deep Learning-based Chest X-ray Image
+Analysis Using Federated Learning" (ICCS 2022, arXiv 2204.05203), its first part. Each client trains
+on its own images and masks, the server averages all weights, and measures the Jaccard index on its
+test images after every round. Without --site, phantom radiographs are made.
+
+  ./bazelw run //experiments:cxr_fl_segmentation -- --output_dir=DIR --site=v7=lungs:PATH
+
+The model in DIR cuts the lungs out for //experiments:cxr_fl_classification.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+import pathlib
+from typing import TYPE_CHECKING
+
+from absl import flags
+
+from experiments import command_line, study_flags, training_flags
+from tffcxr.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from experiments import segmentation
+    from experiments.sites import Site
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_enum("model", "unet", ["unet", "unetplusplus"], "The network.")
+flags.DEFINE_enum(
+    "baseline", "pooled", ["pooled", "none"], "Model to compare with: of all images in one place."
+)
+study_flags.define_validation_fraction()
+study_flags.define(
+    recipe="cxr_fl_segmentation",
+    site_help="A hospital as NAME=LOADER:PATH, with a loader of lung masks: lungs, montgomery, "
+    "shenzhen, covid_radiography, or rsna or siim with lung_masks; may be given several times. "
+    "Default: one hospital with phantom radiographs.",
+    phantom_patients=200,
+    image_size=64,
+    partition="iid",
+    clients_per_site=3,
+    augmentation="affine",
+)
+training_flags.define(
+    rounds=12, learning_rate=1e-3, batch_size=4, schedule="polynomial", personal=False
+)
+flags.adopt_module_key_flags(study_flags)
+flags.adopt_module_key_flags(training_flags)
+
+_RECIPE = "cxr_fl_segmentation"
+_TEST_FRACTION = 0.1  # The paper's 9:1.
+_MULTIPLE = 32  # Pixels; both networks halve the image five times.
+
+
+def main(unused_operands: list[str]) -> None:
+    """Runs the recipe."""
+    # What can be wrong is looked at in the order of what it costs: flags, folder, data, model.
+    _check_flags()
+    from tffcxr.training.run_directory import RunDirectory
+
+    output = pathlib.Path(FLAGS.output_dir)
+    directory = RunDirectory.open(
+        output, _RECIPE, training_flags.recorded_settings(), training_flags.facts()
+    )
+    if directory.is_complete:
+        print(f"{output} is complete; its report is {output / 'report.html'}")
+        return
+    study = _study(directory.path)
+    from experiments import segmentation
+    from tffcxr.report import report
+
+    rows = segmentation.run(study, directory)
+    print(report.format_table(rows))
+    print(f"report: {output / 'report.html'}")
+
+
+def _check_flags() -> None:
+    training_flags.check()
+    study_flags.check()
+    if FLAGS.image_size % _MULTIPLE:
+        raise InputError(
+            f"--image_size: expected a multiple of {_MULTIPLE}, found {FLAGS.image_size}"
+        )
+    study_flags.check_validation_fraction(1.0 - _TEST_FRACTION)
+    study_flags.given_sites(with_finding=False)
+
+
+def _study(directory: pathlib.Path) -> segmentation.SegmentationStudy:
+    sites = study_flags.given_sites(with_finding=False)
+    records, site_of = _load_clients(sites) if sites else ({}, {})
+    from experiments import segmentation
+    from experiments import study as study_lib
+
+    plan = training_flags.make_plan(
+        segmentation.model_builder(
+            FLAGS.model,
+            FLAGS.image_size,
+            FLAGS.weights,
+            FLAGS.batch_norm,
+            FLAGS.seed,
+            FLAGS.precision,
+        ),
+        segmentation.LOSS,
+        findings=1,
+    )
+    if not sites:  # Which takes a while, so that what can be wrong with the model comes before.
+        sites = _make_phantoms(study_flags.phantom_dir(directory))
+        records, site_of = _load_clients(sites)
+    return segmentation.SegmentationStudy(
+        recipe=_RECIPE,
+        records=records,
+        site_of=site_of,
+        source_of={site.name: site.loader for site in sites},
+        model=FLAGS.model,
+        plan=plan,
+        image_size=FLAGS.image_size,
+        fit=FLAGS.fit,
+        batch_size=FLAGS.batch_size,
+        augmentation=study_lib.AUGMENTATIONS[FLAGS.augmentation],
+        clients_per_round=FLAGS.clients_per_round,
+        with_pooled=FLAGS.baseline == "pooled",
+        split=study_flags.measured_split(),
+        seed=FLAGS.seed,
+        executor=FLAGS.executor,
+        cache_dir=study_flags.cache_dir(directory),
+        max_rejected_fraction=FLAGS.max_rejected_fraction,
+        replicates=FLAGS.bootstrap,
+        histograms=FLAGS.tensorboard_histograms,
+    )
+
+
+def _load_clients(sites: Sequence[Site]) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
+    from experiments import sites as sites_lib
+
+    return sites_lib.load_shared_task(
+        sites,
+        sites_lib.keep_lungs,
+        fractions=study_flags.fractions(_TEST_FRACTION),
+        seed=FLAGS.seed,
+        stratify=None,
+        partition_name=FLAGS.partition,
+        clients_per_site=FLAGS.clients_per_site,
+        alpha=FLAGS.alpha,
+    )
+
+
+def _make_phantoms(root: pathlib.Path) -> list[Site]:
+    from experiments.sites import Site
+    from tffcxr.datasets import phantom
+
+    phantom.write_lungs(root / "lungs", FLAGS.phantom_patients, FLAGS.seed)
+    return [Site("phantoms", "lungs", root / "lungs")]
+
+
+if __name__ == "__main__":
+    command_line.run(main)

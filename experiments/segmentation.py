@@ -1,0 +1,338 @@
+"""A segmentation study from records to report: one model of one region, across all clients.
+
+clients' records → shards with masks → federated training, pooled baseline → masks, table, report
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+import dataclasses
+import functools
+import pathlib
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from experiments import pictures
+from experiments import study as study_lib
+from tffcxr.clients.augment import Augmentation
+from tffcxr.clients.client_data import ClientData
+from tffcxr.clients.shards import ShardSpec, ShardStore
+from tffcxr.evaluation import segmentation, tables
+from tffcxr.files import write_atomically, write_text
+from tffcxr.models import build as models
+from tffcxr.models import export_segmentation, segmentation_losses
+from tffcxr.models.blocks import CxrModel
+from tffcxr.report import report
+from tffcxr.training.mask_validation import MaskEvaluator, MaskScores
+from tffcxr.training.plan import Plan
+from tffcxr.training.run_directory import RunDirectory
+
+LOSS = segmentation_losses.batch_loss
+REGION = "Lungs"
+_WORST, _BEST = 3, 1  # Of the cases that are shown; one in the middle comes between.
+CASE_COLUMNS = ("task", "case", "kind", "training", "jaccard", "dice", "file")
+
+
+@dataclasses.dataclass(frozen=True)
+class SegmentationStudy:
+    """One run of a segmentation recipe.
+
+    Attributes:
+      recipe: the program's name.
+      records: client id to its records table with "split" and "mask".
+      site_of: client id to its site.
+      source_of: site to the loader that read it.
+      model: a name of `tffcxr.models.build.SEGMENTATION_NAMES`.
+      plan: how it is trained; everything is shared.
+      image_size: height and width in pixels.
+      fit: "pad" or "stretch", for images that are not square.
+      batch_size: images per step.
+      augmentation: of the training images and masks, or None.
+      clients_per_round: as the flag.
+      with_pooled: whether a model of all images in one place is trained beside.
+      split: "test", or "validation" if there are such images: what is measured after every round,
+        and by which the best round is chosen.
+      seed: of everything random.
+      executor: "device" or "native".
+      cache_dir: for the shards.
+      max_rejected_fraction: of a client's files that may be unreadable.
+      replicates: of the bootstrap.
+      histograms: whether TensorBoard gets the weights.
+    """
+
+    recipe: str
+    records: Mapping[str, pd.DataFrame]
+    site_of: Mapping[str, str]
+    source_of: Mapping[str, str]
+    model: str
+    plan: Plan
+    image_size: int
+    fit: str
+    batch_size: int
+    augmentation: Augmentation | None
+    clients_per_round: str
+    with_pooled: bool
+    split: str
+    seed: int
+    executor: str
+    cache_dir: pathlib.Path
+    max_rejected_fraction: float
+    replicates: int
+    histograms: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class _Result:
+    """One trained model and what it does with the test images, in the best and the last round."""
+
+    training: str
+    weights: study_lib.Weights
+    round_number: int
+    best: MaskScores
+    last: MaskScores
+
+
+def model_builder(
+    name: str, image_size: int, weights: str, batch_norm: Any, seed: int, precision: str
+) -> Callable[[Literal[None, "representation"]], CxrModel]:
+    """`(frozen) -> CxrModel`, always with the same initial weights; nothing can be frozen.
+
+    A weights file is read once, before anything else is done.
+
+    Raises:
+      InputError: see `tffcxr.models.build.build_segmentation`.
+    """
+    initial = models.build_segmentation(name, image_size, weights, batch_norm, seed)
+    arrays = initial.keras.get_weights()
+
+    def build(frozen: Literal[None, "representation"]) -> CxrModel:
+        if frozen is not None:
+            raise ValueError(f"expected a model that trains as a whole, found frozen={frozen!r}")
+        model = models.build_segmentation(name, image_size, "none", batch_norm, seed, precision)
+        model.keras.set_weights(arrays)
+        return model
+
+    return build
+
+
+def run(study: SegmentationStudy, directory: RunDirectory) -> list[dict[str, Any]]:
+    """Does all that is not done yet.
+
+    Returns:
+      The rows of `metrics.json`.
+
+    Raises:
+      InputError: unusable images or masks.
+      loop.TrainingFailed: training broke off.
+    """
+    store = study_lib.open_shards(
+        study.records,
+        ShardSpec(study.image_size, (), study.fit, with_mask=True),
+        study.cache_dir,
+        study.max_rejected_fraction,
+    )
+    derived = {"measured_split": study.split}
+    directory.record_data(store.root.name, _describe_clients(study, store), derived)
+    data = ClientData(store, study.batch_size, study.seed, study.augmentation)
+    study_lib.use_executor(study.executor, directory)
+    model = study.plan.build_model(None).keras
+    evaluator = MaskEvaluator(model, data, REGION, segmentation_losses.bce_dice, study.split)
+    setup = study_lib.Training(
+        directory,
+        study.plan,
+        data,
+        evaluator,
+        study.split,
+        study.clients_per_round,
+        study.seed,
+        best=f"{REGION}/jaccard",
+        histograms=study.histograms,
+    )
+    trained = {study_lib.FEDERATED: study_lib.train_federated(setup)}
+    if study.with_pooled:
+        trained["pooled"] = study_lib.train_centralised(setup, "pooled", store.client_ids)
+    results = _measure(study, data, trained)
+    _save_models(directory.path, study, results)
+    _write_masks(directory.path, results)
+    _write_cases(directory.path, study, results)
+    rows = [_row(study, result) for result in results]
+    tables.write_metrics(directory.path, study.recipe, rows)
+    report.write_report(directory.path)
+    return rows
+
+
+def _describe_clients(study: SegmentationStudy, store: ShardStore) -> list[dict[str, Any]]:
+    """A row per client for `config.json` and the report."""
+    described = []
+    for client in store.client_ids:
+        site = study.site_of[client]
+        row: dict[str, Any] = {"client": client, "site": site, "source": study.source_of[site]}
+        patients = study.records[client].groupby("split")["patient"].nunique()
+        for split in ("train", "validation", "test"):
+            if split in patients:
+                row[f"{split}_images"] = store.count(client, split)
+                row[f"{split}_patients"] = int(patients[split])
+        row["rejected_files"] = len(store.rejected(client))
+        described.append(row)
+    return described
+
+
+def _float32_model(study: SegmentationStudy) -> Any:
+    """The model that is measured and exported, in float32 whatever it was trained in."""
+    return models.build_segmentation(
+        study.model, study.image_size, batch_norm=study.plan.batch_norm, seed=study.seed
+    ).keras
+
+
+def _measure(
+    study: SegmentationStudy, data: ClientData, trained: Mapping[str, study_lib.Trained]
+) -> list[_Result]:
+    evaluator = MaskEvaluator(
+        _float32_model(study), data, REGION, segmentation_losses.bce_dice, "test"
+    )
+
+    def scores(weights: Mapping[str, study_lib.Weights]) -> MaskScores:
+        return MaskScores.join(
+            [evaluator.score(weights[client], client) for client in sorted(weights)]
+        )
+
+    return [
+        _Result(
+            training,
+            next(iter(found.best.values())),
+            found.best_round,
+            scores(found.best),
+            scores(found.last),
+        )
+        for training, found in trained.items()
+    ]
+
+
+def _row(study: SegmentationStudy, result: _Result) -> dict[str, Any]:
+    """One row of `metrics.json`, on test images."""
+    scores = result.best
+    patients = np.array(
+        [
+            f"{study.site_of[client]}/{study.records[client]['patient'].iat[row]}"
+            for client, row in zip(scores.clients, scores.rows)
+        ],
+        dtype=object,
+    )
+    row: dict[str, Any] = {
+        "task": REGION,
+        "model": study.model,
+        "training": result.training,
+        "split": "test",
+        "images": len(scores.rows),
+        "patients": len(set(patients)),
+        "loss": float(scores.loss.mean()),
+        "round": result.round_number,
+        "chosen": f"largest Jaccard on the {study.split} images",
+        "interval": (
+            f"95 % percentile interval, {study.replicates} bootstrap replicates of patients"
+        ),
+        "last_jaccard": float(result.last.jaccard.mean()),
+        "last_dice": float(result.last.dice.mean()),
+    }
+    for name in ("jaccard", "dice"):
+        found = segmentation.mean_interval(
+            getattr(scores, name), patients, study.replicates, seed=study.seed
+        )
+        row.update({name: found.mean, f"{name}_low": found.low, f"{name}_high": found.high})
+    return row
+
+
+def _save_models(
+    directory: pathlib.Path, study: SegmentationStudy, results: Sequence[_Result]
+) -> None:
+    """Writes every training's best weights, and the federated model for other programs."""
+    model = _float32_model(study)
+    (directory / "models").mkdir(exist_ok=True)
+    for result in reversed(results):  # The federated one last: its weights stay in the model.
+        study_lib.save_weights(
+            model, result.weights, directory / "models" / f"{result.training}.h5"
+        )
+    export_segmentation.save(
+        directory,
+        model,
+        export_segmentation.SegmentationMetadata(REGION, study.image_size, study.fit),
+    )
+
+
+def _write_masks(directory: pathlib.Path, results: Sequence[_Result]) -> None:
+    """Writes `masks.csv`: a row per model and test image, without any patient's id."""
+    parts = [
+        pd.DataFrame(
+            {
+                "task": REGION,
+                "training": result.training,
+                "client": result.best.clients,
+                "row": result.best.rows,
+                "loss": result.best.loss,
+                "jaccard": result.best.jaccard,
+                "dice": result.best.dice,
+            }
+        )
+        for result in results
+    ]
+    text = pd.concat(parts, ignore_index=True).to_csv(index=False, lineterminator="\n")
+    write_text(directory / "masks.csv", text)
+
+
+def _write_cases(
+    directory: pathlib.Path, study: SegmentationStudy, results: Sequence[_Result]
+) -> None:
+    """Writes `segmentations.csv` and the arrays behind it: the worst images, a median, the best.
+
+    They are chosen by the federated model's Jaccard; all models are shown on the same images.
+    """
+    model = _float32_model(study)
+    cases = _cases(results[0].best.jaccard)
+    shown = []
+    for place, _ in cases:
+        client, row = results[0].best.clients[place], results[0].best.rows[place]
+        record = study.records[client].iloc[int(row)]
+        size, fit = study.image_size, study.fit
+        shown.append(
+            {
+                "image": pictures.picture(record["image"], size, fit)[..., 0],
+                "truth": pictures.region(record["mask"], size, fit),
+            }
+        )
+    images = np.stack([arrays["image"] for arrays in shown])[..., None].astype(np.float32) / 255.0
+    for result in results:
+        model.set_weights(result.weights)
+        for arrays, image in zip(shown, images):
+            arrays[f"mask_{result.training}"] = model(image[None]).numpy()[0, ..., 0] >= 0.0
+    rows = []
+    for number, ((place, kind), arrays) in enumerate(zip(cases, shown), start=1):
+        file = f"segmentations/{number}.npz"
+        write_atomically(directory / file, functools.partial(np.savez_compressed, **arrays))
+        for result in results:
+            rows.append(
+                {
+                    "task": REGION,
+                    "case": number,
+                    "kind": kind,
+                    "training": result.training,
+                    "jaccard": result.best.jaccard[place],
+                    "dice": result.best.dice[place],
+                    "file": file,
+                }
+            )
+    text = pd.DataFrame(rows, columns=list(CASE_COLUMNS)).to_csv(index=False, lineterminator="\n")
+    write_text(directory / "segmentations.csv", text)
+
+
+def _cases(values: np.ndarray) -> list[tuple[int, str]]:
+    """Positions of the images to show, and why, the worst first."""
+    order = np.argsort(values, kind="stable").tolist()
+    worst, best = order[:_WORST], order[_WORST:][-_BEST:]
+    between = [order[len(order) // 2]] if len(order) > _WORST + _BEST else []
+    return [
+        *((place, "worst") for place in worst),
+        *((place, "median") for place in between if place not in worst),
+        *((place, "best") for place in best),
+    ]

@@ -1,0 +1,206 @@
+"""What every recipe does between its clients' records and its results: shards and trainings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+import dataclasses
+import pathlib
+import sys
+import tempfile
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from tffcxr import runtime
+from tffcxr.clients.augment import Augmentation
+from tffcxr.clients.client_data import ClientData
+from tffcxr.clients.sampling import Sampler, parse_clients_per_round
+from tffcxr.clients.shards import ShardSpec, ShardStore, prepare
+from tffcxr.files import write_atomically
+from tffcxr.training import loop
+from tffcxr.training.centralised import CentralisedTraining
+from tffcxr.training.federated import FederatedTraining
+from tffcxr.training.plan import Plan
+from tffcxr.training.progress import Progress
+from tffcxr.training.run_directory import RunDirectory
+from tffcxr.training.tensorboard import TensorBoard, name_weights
+from tffcxr.training.validation import Evaluator
+
+FEDERATED = "federated"
+# The papers' random flip and random affine map; the ranges are ours.
+AUGMENTATIONS = {
+    "none": None,
+    "flip": Augmentation(flip=True),
+    "affine": Augmentation(
+        flip=True, rotation_degrees=10.0, translation=0.05, scale=0.1, shear=5.0
+    ),
+}
+
+Weights = Sequence[np.ndarray]  # In the order of `model.weights`.
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """Everything that a federated training and its baselines have in common.
+
+    Attributes:
+      directory: the run's folder.
+      plan: how the model is trained.
+      data: the clients' images.
+      evaluator: measures after every round.
+      split: the images that it measures on, "validation" or "test"; for the progress.
+      clients_per_round: as the flag.
+      seed: of the sampling of clients.
+      best: the column of `rounds.csv` by which the best round is kept; None for the last one.
+      histograms: whether TensorBoard gets the weights of the federated model.
+      variant: a name for files, where one run trains several models; else empty.
+    """
+
+    directory: RunDirectory
+    plan: Plan
+    data: ClientData
+    evaluator: Evaluator
+    split: str
+    clients_per_round: str
+    seed: int
+    best: str | None = None
+    histograms: bool = False
+    variant: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """The models that a training leaves behind.
+
+    Attributes:
+      last: client -> weights after the last round; the same for all clients where all is shared.
+      best: the same after the best round by `Training.best`; without that, of the last.
+      best_round: its number, counted from 1.
+    """
+
+    last: Mapping[str, Weights]
+    best: Mapping[str, Weights]
+    best_round: int
+
+
+def open_shards(
+    records: Mapping[str, pd.DataFrame],
+    spec: ShardSpec,
+    cache_dir: pathlib.Path,
+    max_rejected_fraction: float,
+) -> ShardStore:
+    """Decodes all images once, or finds them decoded, and checks the files.
+
+    Raises:
+      InputError: see `tffcxr.clients.shards.prepare`; a file was damaged since.
+    """
+    store = prepare(records, spec, cache_dir, max_rejected_fraction=max_rejected_fraction)
+    store.verify()
+    return store
+
+
+def use_executor(executor: str, directory: RunDirectory) -> None:
+    """Sends all rounds to "device" or "native", and says where that is."""
+    print(runtime.use(executor, log_file=directory.path / "worker.log"), file=sys.stderr)
+
+
+def train_federated(setup: Training) -> Trained:
+    """Trains across all clients, from where an earlier program stopped.
+
+    Raises:
+      InputError: the files of the run that is to be resumed are damaged.
+      loop.TrainingFailed: training broke off.
+    """
+    clients = tuple(sorted(setup.data.store.client_ids))
+    sampler = Sampler(clients, parse_clients_per_round(setup.clients_per_round), setup.seed)
+    training = FederatedTraining(setup.plan, setup.data, sampler, setup.evaluator)
+    journal = _journal(setup, FEDERATED, _histograms_of(setup, training))
+
+    def weights_of(state: Any, round_number: int) -> Mapping[str, Weights]:
+        return training.client_weights(state, round_number)
+
+    return _run(setup, training, journal, weights_of)
+
+
+def train_centralised(setup: Training, name: str, clients: Sequence[str]) -> Trained:
+    """Trains the same model on the images of some clients put together.
+
+    Args:
+      setup: as for the federated training.
+      name: "pooled", or "site_" with the site's name.
+      clients: whose images.
+
+    Raises:
+      InputError: the files of the run that is to be resumed are damaged.
+      loop.TrainingFailed: training broke off.
+    """
+    training = CentralisedTraining(setup.plan, setup.data, clients, setup.evaluator)
+
+    def weights_of(state: Any, round_number: int) -> Mapping[str, Weights]:
+        del round_number
+        return dict.fromkeys(clients, list(state["weights"]))
+
+    return _run(setup, training, _journal(setup, name, None), weights_of)
+
+
+def save_weights(model: tf.keras.Model, weights: Weights, path: pathlib.Path) -> None:
+    """Writes weights as the HDF5 file that `--weights=FILE` loads."""
+    model.set_weights(weights)
+    with tempfile.TemporaryDirectory(prefix="tffcxr-") as folder:
+        saved = pathlib.Path(folder) / path.name
+        model.save_weights(saved, save_format="h5")
+        write_atomically(path, lambda file: file.write(saved.read_bytes()))
+
+
+def _run(
+    setup: Training,
+    training: loop.Training,
+    journal: loop.Journal,
+    weights_of: Callable[[Any, int], Mapping[str, Weights]],
+) -> Trained:
+    columns, rounds = setup.evaluator.columns, setup.plan.rounds
+    last = weights_of(loop.run(training, setup.plan, columns, journal), rounds)
+    if setup.best is None:
+        return Trained(last, last, rounds)
+    number, state = loop.load_best(training, setup.plan, columns, journal)
+    return Trained(last, weights_of(state, number), number)
+
+
+def _journal(
+    setup: Training,
+    name: str,
+    weights_of: Callable[[Any, int], Mapping[str, np.ndarray]] | None,
+) -> loop.Journal:
+    """Where a training leaves its traces; the federated one has `rounds.csv` and `clients.csv`."""
+    path = setup.directory.path
+    suffix = f"_{setup.variant}" if setup.variant else ""
+    is_federated = name == FEDERATED
+    rounds = f"rounds{suffix}.csv" if is_federated else f"rounds{suffix}_{name}.csv"
+    title = " ".join(part for part in (setup.variant, name) if part).replace("_", " ")
+    return loop.Journal(
+        rounds=path / rounds,
+        clients=path / f"clients{suffix}.csv" if is_federated else None,
+        checkpoints=path / "checkpoints" / f"{name}{suffix}",
+        best=setup.best,
+        observers=(
+            Progress(title, setup.plan.rounds, setup.split),
+            TensorBoard(path / "tensorboard" / f"{name}{suffix}", weights_of),
+        ),
+    )
+
+
+def _histograms_of(
+    setup: Training, training: FederatedTraining
+) -> Callable[[Any, int], Mapping[str, np.ndarray]] | None:
+    """Names the weights of the first client's model after a round, for TensorBoard."""
+    if not setup.histograms:
+        return None
+    names = [weight.name for weight in setup.plan.build_model(None).keras.weights]
+
+    def weights_of(state: Any, round_number: int) -> Mapping[str, np.ndarray]:
+        first, weights = next(iter(training.client_weights(state, round_number).items()))
+        return name_weights([f"{first}/{name}" for name in names], weights)
+
+    return weights_of

@@ -1,0 +1,184 @@
+"""The flags of the data and the outputs that every recipe has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+import pathlib
+from typing import TYPE_CHECKING
+
+from absl import flags
+
+from experiments import training_flags
+from tffcxr.errors import InputError
+
+if TYPE_CHECKING:
+    from experiments.sites import Site
+
+FLAGS = flags.FLAGS
+
+_LARGEST_IMAGE = 4096  # Pixels; as large as detectors are.
+
+
+def define(
+    *,
+    recipe: str,
+    site_help: str,
+    phantom_patients: int,
+    image_size: int,
+    partition: str = "none",
+    clients_per_site: int = 1,
+    augmentation: str = "flip",
+) -> None:
+    """Defines the flags with a recipe's defaults.
+
+    Args:
+      recipe: the program's name.
+      site_help: what `--site` is for this recipe.
+      phantom_patients: default of the flag.
+      image_size: default of the flag, in pixels.
+      partition: default of the flag.
+      clients_per_site: default of the flag.
+      augmentation: default of the flag.
+    """
+    flags.DEFINE_string("output_dir", f"runs/{recipe}", "The run's folder; it can be resumed.")
+    flags.DEFINE_multi_string("site", [], site_help)
+    flags.DEFINE_integer("phantom_patients", phantom_patients, "Patients of a phantom hospital.")
+    flags.DEFINE_string(
+        "phantom_dir", None, "Folder for phantom radiographs; default: in the run's folder."
+    )
+    flags.DEFINE_integer("image_size", image_size, "Height and width of the model's input, pixels.")
+    flags.DEFINE_enum(
+        "fit", "pad", ["pad", "stretch"], "What to do with images that are not square."
+    )
+    flags.DEFINE_string("weights", "none", "Initial weights: none, imagenet, or a file of a run.")
+    flags.DEFINE_enum(
+        "partition",
+        partition,
+        ["none", "iid", "quantity", "dirichlet", "hybrid"],
+        "How each site's training images are cut into --clients_per_site clients.",
+    )
+    flags.DEFINE_integer(
+        "clients_per_site", clients_per_site, "Clients that each site is cut into."
+    )
+    flags.DEFINE_float("alpha", 0.5, "Concentration of the partitions quantity, dirichlet, hybrid.")
+    flags.DEFINE_enum(
+        "augmentation",
+        augmentation,
+        ["none", "flip", "affine"],
+        "Of training images: mirror every other one; affine also turns, shifts and scales them.",
+    )
+    flags.DEFINE_string("cache_dir", None, "Folder for decoded images; default: in the run's.")
+    flags.DEFINE_float(
+        "max_rejected_fraction",
+        0.01,
+        "Of a client's files, that may be unreadable and are skipped.",
+    )
+    flags.DEFINE_integer("bootstrap", 1000, "Bootstrap replicates of intervals and the t-test.")
+    flags.DEFINE_boolean("tensorboard_histograms", False, "Also write the weights to TensorBoard.")
+
+
+def define_validation_fraction() -> None:
+    """Defines the flag of recipes that measure on the server's images after every round."""
+    flags.DEFINE_float(
+        "validation_fraction",
+        0.0,
+        "Of the patients, who are then not trained on: the best round is chosen on their images. 0 "
+        "chooses it on the test images, as the paper does, which is optimistic.",
+    )
+
+
+def fractions(test: float) -> dict[str, float]:
+    """The shares of the patients in each split, with `--validation_fraction`."""
+    validation = FLAGS.validation_fraction
+    shares = {"train": 1.0 - test - validation, "validation": validation, "test": test}
+    return {split: share for split, share in shares.items() if share}
+
+
+def measured_split() -> str:
+    """The images that are measured after every round."""
+    return "validation" if FLAGS.validation_fraction else "test"
+
+
+def check_validation_fraction(below: float) -> None:
+    """Checks `--validation_fraction`, and that test images steer no learning rate.
+
+    Args:
+      below: the share of the patients that are not for the test.
+
+    Raises:
+      InputError: it is out of range, or missing where it is needed.
+    """
+    value = FLAGS.validation_fraction
+    if not 0 <= value < below:
+        raise InputError(f"--validation_fraction: expected 0 to below {below:g}, found {value}")
+    if FLAGS.schedule == "plateau" and not value:
+        raise InputError(
+            "--schedule=plateau: expected a --validation_fraction above 0, since test images may "
+            f"not steer the training, found {value}"
+        )
+
+
+def check() -> None:
+    """Checks what can be checked before TensorFlow is imported, which takes seconds.
+
+    Raises:
+      InputError: a flag is out of range, or does nothing.
+    """
+    training_flags.check_at_least(
+        1, "image_size", "phantom_patients", "clients_per_site", "bootstrap"
+    )
+    if FLAGS.image_size > _LARGEST_IMAGE:
+        raise InputError(
+            f"--image_size: expected at most {_LARGEST_IMAGE}, found {FLAGS.image_size}"
+        )
+    if not 0 < FLAGS.alpha < float("inf"):
+        raise InputError(f"--alpha: expected above 0, found {FLAGS.alpha}")
+    if not 0 <= FLAGS.max_rejected_fraction <= 1:
+        raise InputError(
+            f"--max_rejected_fraction: expected 0 to 1, found {FLAGS.max_rejected_fraction}"
+        )
+    check_used = training_flags.check_used
+    check_used(not FLAGS.site, "phantom_patients", "no --site", "site")
+    check_used(not FLAGS.site, "phantom_dir", "no --site", "site")
+    is_uneven = FLAGS.partition in ("quantity", "dirichlet", "hybrid")
+    check_used(is_uneven, "alpha", "--partition=quantity, dirichlet or hybrid", "partition")
+    check_used(FLAGS.partition != "none", "clients_per_site", "a --partition", "partition")
+
+
+def given_sites(with_finding: bool) -> list[Site]:
+    """The hospitals of `--site`.
+
+    Raises:
+      InputError: one is not in the form that the recipe takes.
+    """
+    from experiments.sites import Site
+
+    return [Site.parse(text, with_finding) for text in FLAGS.site]
+
+
+def cache_dir(run_folder: pathlib.Path) -> pathlib.Path:
+    """Where decoded images go."""
+    return pathlib.Path(FLAGS.cache_dir) if FLAGS.cache_dir else run_folder / "cache"
+
+
+def phantom_dir(run_folder: pathlib.Path) -> pathlib.Path:
+    """Where the phantoms of these settings go.
+
+    Each setting has a folder of its own, so that a run whose settings were corrected makes its own
+    phantoms, and runs that share --phantom_dir share them.
+    """
+    root = pathlib.Path(FLAGS.phantom_dir) if FLAGS.phantom_dir else run_folder / "phantoms"
+    return root / f"{FLAGS.phantom_patients}_patients_seed_{FLAGS.seed}"
+
+
+def parse_names(name: str, values: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
+    """Reads a list flag whose values are names, in the order of `known`.
+
+    Raises:
+      InputError: no value, an unknown one, or one twice.
+    """
+    if not values or not set(values) <= set(known) or len(set(values)) != len(values):
+        raise InputError(
+            f"--{name}: expected some of {', '.join(known)}, found {','.join(values)!r}"
+        )
+    return tuple(value for value in known if value in values)
