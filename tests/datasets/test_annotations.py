@@ -8,7 +8,7 @@ import pytest
 
 from tests import real_data
 from tffcxr.datasets import annotations as areas
-from tffcxr.datasets import source_files
+from tffcxr.datasets import images, source_files
 from tffcxr.errors import InputError
 
 
@@ -241,3 +241,54 @@ def test_coarse_mask_of_another_size(tmp_path):
 def test_annotations_compare_and_hash_by_value():
     assert areas.RunLengths("1 2", 2, 3) == areas.RunLengths("1 2", 2, 3)
     assert len({areas.Boxes((), 1, 1), areas.Boxes((), 1, 1), areas.Boxes((), 1, 2)}) == 2
+
+
+@pytest.mark.parametrize("fit", images.FITS)
+@pytest.mark.parametrize("shape", [(400, 300), (300, 400), (90, 200), (129, 64), (300, 300)])
+def test_mask_of_the_square_comes_back_to_the_square(tmp_path, fit, shape):
+    size = 64
+    place = images.place_in_square(*shape, size, fit)
+    rows, columns = np.mgrid[:size, :size]
+    disc = (rows - 30) ** 2 + (columns - 33) ** 2 < 20**2
+    content = np.zeros_like(disc)
+    content[place] = True
+    PIL.Image.fromarray(np.where(disc, 255, 0).astype(np.uint8)).save(tmp_path / "m.png")
+    mask = areas.FittedMask(str(tmp_path / "m.png"), *shape, fit)
+    region = mask.to_array()
+    assert region.shape == shape
+    assert region.dtype == bool
+    again = images.fit_to_square(region, size, fit, is_mask=True)
+    expected = disc & content  # what lies in the padding is no part of the image
+    assert (again & expected).sum() / (again | expected).sum() >= 0.97
+    assert mask.files == (str(tmp_path / "m.png"),)
+
+
+@pytest.mark.parametrize("fit", images.FITS)
+@pytest.mark.parametrize("shape", [(400, 300), (120, 333)])
+def test_mask_of_the_square_lies_on_what_was_seen_there(tmp_path, fit, shape):
+    rows, columns = np.mgrid[: shape[0], : shape[1]]
+    inside = (abs(rows / shape[0] - 0.6) < 0.2) & (abs(columns / shape[1] - 0.3) < 0.15)
+    seen = images.fit_to_square(np.where(inside, 255, 0).astype(np.uint8), 96, fit) > 127
+    PIL.Image.fromarray(seen).save(tmp_path / "m.png")
+    region = areas.FittedMask(str(tmp_path / "m.png"), *shape, fit).to_array()
+    assert (region & inside).sum() / (region | inside).sum() >= 0.93  # a pixel of the square
+
+
+def test_mask_of_the_square_by_hand(tmp_path):
+    square = np.array([[1, 1, 1, 1], [1, 0, 0, 0], [0, 0, 0, 1], [1, 1, 1, 1]], np.uint8)
+    PIL.Image.fromarray(square * 255).save(tmp_path / "m.png")
+    # A wide image fills the two rows in the middle; stretched, it fills all.
+    padded = areas.FittedMask(str(tmp_path / "m.png"), 2, 4, "pad")
+    assert _rows(padded.to_array()) == ["#...", "...#"]
+    stretched = areas.FittedMask(str(tmp_path / "m.png"), 4, 8, "stretch")
+    assert _rows(stretched.to_array()) == ["########", "##......", "......##", "########"]
+
+
+def test_mask_of_the_square_must_be_square(tmp_path):
+    PIL.Image.fromarray(np.zeros((4, 5), np.uint8)).save(tmp_path / "m.png")
+    with pytest.raises(InputError, match="m.png: expected a square mask, found 5x4"):
+        areas.FittedMask(str(tmp_path / "m.png"), 8, 8, "pad").to_array()
+    with pytest.raises(InputError, match="expected fit to be one of pad, stretch, found 'crop'"):
+        areas.FittedMask("m.png", 8, 8, "crop")
+    with pytest.raises(InputError, match="at least one pixel, found 8x0"):
+        areas.FittedMask("m.png", 0, 8, "pad")

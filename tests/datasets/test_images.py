@@ -194,3 +194,20 @@ def test_real_radiographs_are_decoded_the_right_way_round():
         abdomen.append(found[-60:, 300:724].mean())
         air.append(np.percentile(found, 2))
     assert np.median(abdomen) > np.median(air) + 80
+
+
+@pytest.mark.parametrize(
+    ("shape", "size", "fit", "place"),
+    [
+        ((100, 50), 10, "pad", (0, 10, 2, 7)),
+        ((50, 100), 10, "pad", (2, 7, 0, 10)),
+        ((50, 100), 10, "stretch", (0, 10, 0, 10)),
+        ((1, 1000), 10, "pad", (4, 5, 0, 10)),
+    ],
+)
+def test_place_in_the_square_is_where_an_image_lands(shape, size, fit, place):
+    rows, columns = images.place_in_square(*shape, size, fit)
+    assert (rows.start, rows.stop, columns.start, columns.stop) == place
+    square = images.fit_to_square(np.ones(shape, bool), size, fit, is_mask=True)
+    assert square[rows, columns].all()
+    assert square.sum() == square[rows, columns].size

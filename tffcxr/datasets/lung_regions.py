@@ -36,8 +36,8 @@ _SMALLER_OF_LARGER = 0.3
 # Measured: up to 0.12 of the pixels along the image's edge, 0.10 in phantoms. What is outside of
 # the body, taken for lung, surrounds the image.
 _EDGE = 0.25
-# Measured: each of two regions has 0.81 or more of its convex hull's area, 0.67 in phantoms. Less is
-# ragged, with pieces of lung left out.
+# Measured: each of two regions has 0.81 or more of its convex hull's area, 0.67 in phantoms. Less
+# is ragged, with pieces of lung left out.
 _SOLIDITY = 0.55
 
 
