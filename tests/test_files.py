@@ -2,6 +2,7 @@
 
 import errno
 import json
+import threading
 
 import pytest
 
@@ -59,3 +60,20 @@ def test_text_is_utf8_and_json_refuses_nan(tmp_path):
     with pytest.raises(ValueError, match="JSON compliant"):
         files.write_json(tmp_path / "b.json", float("nan"))
     assert not (tmp_path / "b.json").exists()
+
+
+def test_a_lock_keeps_others_waiting_and_ends_with_its_block(tmp_path):
+    order = []
+
+    def wait():
+        with files.locked(tmp_path / ".lock"):
+            order.append("second")
+
+    with files.locked(tmp_path / ".lock"):
+        second = threading.Thread(target=wait)
+        second.start()
+        second.join(timeout=0.2)
+        assert second.is_alive()
+        order.append("first")
+    second.join(timeout=10)
+    assert order == ["first", "second"]
