@@ -30,7 +30,8 @@ import tqdm
 
 from tffcxr import files
 from tffcxr.clients import decoding, fingerprint
-from tffcxr.datasets import annotations, images, lung_regions
+from tffcxr.datasets import annotations as regions
+from tffcxr.datasets import images, lung_regions
 from tffcxr.errors import InputError
 from tffcxr.evaluation import segmentation
 from tffcxr.models import export_segmentation
@@ -91,8 +92,8 @@ def find_model(path: str | os.PathLike[str]) -> pathlib.Path:
     Raises:
       InputError: it is none of these, or the sweep has no best run yet.
     """
-    path = pathlib.Path(path)
-    sweep = path / _SWEEP
+    found = pathlib.Path(path)
+    sweep = found / _SWEEP
     if sweep.is_file():
         try:
             best = json.loads(sweep.read_text(encoding="utf-8")).get(_BEST_RUN)
@@ -102,8 +103,8 @@ def find_model(path: str | os.PathLike[str]) -> pathlib.Path:
             raise InputError(
                 f"{sweep}: expected a sweep with a complete best run, found {_BEST_RUN}={best!r}"
             )
-        path = path / best
-    return export_segmentation.model_path(path)
+        found = found / best
+    return export_segmentation.model_path(found)
 
 
 def segment(
@@ -200,7 +201,7 @@ def write(directory: pathlib.Path, segmented: Segmented, examples: int = 24) -> 
 class _Mask:
     """A predicted mask: where it is, why it is implausible (or None), its share of the image."""
 
-    region: annotations.FittedMask
+    region: regions.FittedMask
     reason: str | None
     area: float
 
@@ -233,13 +234,13 @@ class _Cache:
                 note = json.loads(mask.info[_NOTE])
         except (OSError, KeyError, ValueError):  # not there, or damaged
             return None
-        region = annotations.FittedMask(str(path), note["height"], note["width"], self.metadata.fit)
+        region = regions.FittedMask(str(path), note["height"], note["width"], self.metadata.fit)
         return _Mask(region, note["reason"], note["area"])
 
     def put(self, image: str, mask: np.ndarray, height: int, width: int) -> None:
         """Cleans, judges and writes a mask, bool [S, S], of an image of that size."""
         mask = lung_regions.clean(mask)
-        content = mask[images.place_in_square(height, width, mask.shape[0], self.metadata.fit)]
+        content = mask[images.place_in_square((height, width), mask.shape[0], self.metadata.fit)]
         note = PIL.PngImagePlugin.PngInfo()
         judged = {
             "height": height,
@@ -317,7 +318,7 @@ def _summarise(mask: _Mask | None, truth: Any) -> dict[str, Any]:
     }
 
 
-def _jaccard(region: annotations.FittedMask, truth: Any) -> float:
+def _jaccard(region: regions.FittedMask, truth: Any) -> float:
     """Returns the overlap with the lungs that were known, NaN where none were or fit the image."""
     if truth is None:
         return float("nan")

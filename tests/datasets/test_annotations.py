@@ -247,13 +247,13 @@ def test_annotations_compare_and_hash_by_value():
 @pytest.mark.parametrize("shape", [(400, 300), (300, 400), (90, 200), (129, 64), (300, 300)])
 def test_mask_of_the_square_comes_back_to_the_square(tmp_path, fit, shape):
     size = 64
-    place = images.place_in_square(*shape, size, fit)
+    place = images.place_in_square(shape, size, fit)
     rows, columns = np.mgrid[:size, :size]
     disc = (rows - 30) ** 2 + (columns - 33) ** 2 < 20**2
     content = np.zeros_like(disc)
     content[place] = True
     PIL.Image.fromarray(np.where(disc, 255, 0).astype(np.uint8)).save(tmp_path / "m.png")
-    mask = areas.FittedMask(str(tmp_path / "m.png"), *shape, fit)
+    mask = areas.FittedMask(str(tmp_path / "m.png"), shape[0], shape[1], fit)
     region = mask.to_array()
     assert region.shape == shape
     assert region.dtype == bool
@@ -270,7 +270,7 @@ def test_mask_of_the_square_lies_on_what_was_seen_there(tmp_path, fit, shape):
     inside = (abs(rows / shape[0] - 0.6) < 0.2) & (abs(columns / shape[1] - 0.3) < 0.15)
     seen = images.fit_to_square(np.where(inside, 255, 0).astype(np.uint8), 96, fit) > 127
     PIL.Image.fromarray(seen).save(tmp_path / "m.png")
-    region = areas.FittedMask(str(tmp_path / "m.png"), *shape, fit).to_array()
+    region = areas.FittedMask(str(tmp_path / "m.png"), shape[0], shape[1], fit).to_array()
     assert (region & inside).sum() / (region | inside).sum() >= 0.93  # a pixel of the square
 
 

@@ -206,7 +206,7 @@ def test_real_radiographs_are_decoded_the_right_way_round():
     ],
 )
 def test_place_in_the_square_is_where_an_image_lands(shape, size, fit, place):
-    rows, columns = images.place_in_square(*shape, size, fit)
+    rows, columns = images.place_in_square(shape, size, fit)
     assert (rows.start, rows.stop, columns.start, columns.stop) == place
     square = images.fit_to_square(np.ones(shape, bool), size, fit, is_mask=True)
     assert square[rows, columns].all()

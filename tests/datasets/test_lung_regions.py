@@ -173,7 +173,7 @@ def _check_all_plausible(records, size):
     for region in records["lungs"].dropna():
         mask = region.to_array()
         square = images.fit_to_square(mask, size, "pad", is_mask=True)
-        found = lung_regions.clean(square)[images.place_in_square(*mask.shape, size, "pad")]
+        found = lung_regions.clean(square)[images.place_in_square(mask.shape, size, "pad")]
         assert lung_regions.implausible(found) is None, region
         # The smaller pieces of a true mask: at most this much of it is lost.
         assert np.count_nonzero(found) >= 0.97 * np.count_nonzero(square)

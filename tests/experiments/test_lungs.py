@@ -13,7 +13,8 @@ import tensorflow as tf
 
 from experiments import lungs
 from tffcxr.clients import decoding, fingerprint, shards
-from tffcxr.datasets import annotations, images
+from tffcxr.datasets import annotations as regions
+from tffcxr.datasets import images
 from tffcxr.errors import InputError
 from tffcxr.models import export_segmentation
 from tffcxr.report import contact_sheet
@@ -63,7 +64,7 @@ def _records(tmp_path):
         _write(path, _lungs())
     _write(paths[2], np.zeros((HEIGHT, WIDTH), bool), island=False)
     paths[4].write_text("no image")
-    known = annotations.RunLengths(annotations.encode_runs(_lungs()), HEIGHT, WIDTH)
+    known = regions.RunLengths(regions.encode_runs(_lungs()), HEIGHT, WIDTH)
     table = pd.DataFrame({"image": [str(path) for path in paths], "mask": None, "Mass": 1.0})
     table["lungs"] = pd.Series([known, None, known, None, known], dtype=object)
     table["split"] = "train"
@@ -92,17 +93,17 @@ def test_plausible_lungs_take_the_place_of_what_was_known(tmp_path, model, recor
     found = lungs.segment(records, model, tmp_path / "cache", batch_size=2)
     assert list(found.records) == ["north", "south"]
     north, south = found.records["north"], found.records["south"]
-    for region in (*north["lungs"][:2], south["lungs"][0]):
-        assert isinstance(region, annotations.FittedMask)
-        assert region.to_array().shape == (HEIGHT, WIDTH)
-        assert _overlap(region.to_array(), _lungs()) > 0.93
-        assert not region.to_array()[:10].any()  # the island is gone
+    for mask in (*north["lungs"][:2], south["lungs"][0]):
+        assert isinstance(mask, regions.FittedMask)
+        assert mask.to_array().shape == (HEIGHT, WIDTH)
+        assert _overlap(mask.to_array(), _lungs()) > 0.93
+        assert not mask.to_array()[:10].any()  # the island is gone
     assert north["lungs"][2] is None
     assert south["lungs"][1] is None
     for client, table in records.items():  # nothing else changes, nor does what was given
         left = found.records[client].drop(columns="lungs")
         pd.testing.assert_frame_equal(left, table.drop(columns="lungs"))
-    assert isinstance(records["north"]["lungs"][0], annotations.RunLengths)
+    assert isinstance(records["north"]["lungs"][0], regions.RunLengths)
 
 
 def test_summary_says_what_became_of_every_image(tmp_path, model, records):

@@ -296,7 +296,7 @@ class FittedMask:
             raise InputError(
                 f"{self.path}: expected a square mask, found {mask.shape[1]}x{mask.shape[0]}"
             )
-        place = images.place_in_square(self.height, self.width, mask.shape[0], self.fit)
+        place = images.place_in_square((self.height, self.width), mask.shape[0], self.fit)
         return images.take_nearest(mask[place], self.height, self.width)
 
 

@@ -79,7 +79,7 @@ def fit_to_square(
     if not is_mask and array.dtype not in (np.uint8, np.float32, np.float64):
         raise InputError(f"expected an image of uint8 or float, found {array.dtype}")
     plane = array.reshape(array.shape[:2])
-    rows, columns = place_in_square(array.shape[0], array.shape[1], size, fit)
+    rows, columns = place_in_square(array.shape, size, fit)
     height, width = rows.stop - rows.start, columns.stop - columns.start
     resized = take_nearest(plane, height, width) if is_mask else _resample(plane, height, width)
     square = np.zeros((size, size), array.dtype)
@@ -87,12 +87,11 @@ def fit_to_square(
     return square.reshape(size, size, *array.shape[2:])
 
 
-def place_in_square(height: int, width: int, size: int, fit: str = "pad") -> tuple[slice, slice]:
+def place_in_square(shape: tuple[int, ...], size: int, fit: str = "pad") -> tuple[slice, slice]:
     """Returns the rows and the columns of the square that an image fills.
 
     Args:
-      height: rows of the image, at least 1.
-      width: columns of the image, at least 1.
+      shape: height and width of the image, each at least 1; what follows does not matter.
       size: side of the square in pixels.
       fit: "pad" or "stretch", as in `fit_to_square`.
 
@@ -104,8 +103,8 @@ def place_in_square(height: int, width: int, size: int, fit: str = "pad") -> tup
     if size < 1:
         raise InputError(f"expected an image size of at least 1, found {size}")
     if fit == "pad":
-        longest = max(height, width)
-        height, width = (max(1, round(side * size / longest)) for side in (height, width))
+        longest = max(shape[:2])
+        height, width = (max(1, round(side * size / longest)) for side in shape[:2])
     else:
         height, width = size, size
     top, left = (size - height) // 2, (size - width) // 2
