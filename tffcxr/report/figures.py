@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import matplotlib
 from matplotlib import axes as matplotlib_axes
 from matplotlib import figure as matplotlib_figure
 from matplotlib.backends import backend_agg
+import numpy as np
 
 _STYLE = {
     "font.family": ["DejaVu Sans"],
@@ -51,6 +53,26 @@ def panels(
     )
     backend_agg.FigureCanvasAgg(figure)
     return figure, figure.subplots(rows, columns, squeeze=False).tolist()
+
+
+def blank(axes: matplotlib_axes.Axes) -> None:
+    """Removes everything around an image."""
+    axes.grid(False)
+    axes.set(xticks=[], yticks=[])
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def outline(axes: matplotlib_axes.Axes, region: np.ndarray | None, **line: Any) -> None:
+    """Draws the outline of a region, bool [S, S], if it has one.
+
+    Args:
+      axes: with the image.
+      region: None if it is unknown.
+      **line: `color`, `linewidth` and `linestyle`.
+    """
+    if region is not None and region.any() and not region.all():
+        axes.contour(region, levels=[0.5], **{f"{key}s": value for key, value in line.items()})
 
 
 def png(figure: matplotlib_figure.Figure) -> bytes:

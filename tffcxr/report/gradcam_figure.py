@@ -48,7 +48,7 @@ def draw(cases: Sequence[run_cases.Explanation]) -> matplotlib_figure.Figure:
 
 def _draw_image(axes: matplotlib_axes.Axes, case: run_cases.Explanation) -> None:
     """Draws the image and its annotation."""
-    _blank(axes)
+    figures.blank(axes)
     axes.imshow(case.image, cmap="gray", vmin=0, vmax=255)
     _outline(axes, case)
     caption = f"case {case.case}"
@@ -59,7 +59,7 @@ def _draw_image(axes: matplotlib_axes.Axes, case: run_cases.Explanation) -> None
 
 def _draw_heat(axes: matplotlib_axes.Axes, case: run_cases.Explanation, training: str) -> None:
     """Draws a heat map over the image; more opaque where it is stronger."""
-    _blank(axes)
+    figures.blank(axes)
     if training not in case.heat:
         axes.set_xlabel("no heat map", fontsize=8)
         return
@@ -83,20 +83,8 @@ def _draw_heat(axes: matplotlib_axes.Axes, case: run_cases.Explanation, training
 
 def _outline(axes: matplotlib_axes.Axes, case: run_cases.Explanation) -> None:
     """Draws the outlines of annotation and lungs."""
-    if case.lungs is not None and case.lungs.any() and not case.lungs.all():
-        axes.contour(
-            case.lungs, levels=[0.5], colors=_LUNGS_COLOUR, linewidths=0.8, linestyles="dashed"
-        )
-    if case.annotation is not None and case.annotation.any() and not case.annotation.all():
-        axes.contour(case.annotation, levels=[0.5], colors=_ANNOTATION_COLOUR, linewidths=1.4)
-
-
-def _blank(axes: matplotlib_axes.Axes) -> None:
-    """Removes everything around an image."""
-    axes.grid(False)
-    axes.set(xticks=[], yticks=[])
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+    figures.outline(axes, case.lungs, color=_LUNGS_COLOUR, linewidth=0.8, linestyle="dashed")
+    figures.outline(axes, case.annotation, color=_ANNOTATION_COLOUR, linewidth=1.4)
 
 
 def _legend(figure: matplotlib_figure.Figure, cases: Sequence[run_cases.Explanation]) -> None:

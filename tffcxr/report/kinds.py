@@ -13,6 +13,7 @@ CLASSES = "classes"  # which one of several classes? Accuracy
 
 # The metric by which models of a kind are compared.
 MAIN_METRIC = {FINDINGS: "auroc", MASKS: "jaccard", CLASSES: "accuracy"}
+METRIC_NAMES = {"auroc": "AUROC", "jaccard": "Jaccard", "dice": "Dice", "accuracy": "Accuracy"}
 
 
 def of_rows(rows: Iterable[Mapping[str, Any]]) -> str:

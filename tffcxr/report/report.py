@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import json
 import pathlib
-from typing import Any
+from typing import Any, TypeVar
 
 from tffcxr import files
 from tffcxr.report import (
     columns,
+    confusion_figure,
     gradcam_figure,
+    jaccard_figure,
     kinds,
+    masks_figure,
     page,
     remarks,
     roc_figure,
@@ -24,9 +27,12 @@ from tffcxr.report import (
 
 format_table = table.format_table
 
+_Case = TypeVar("_Case", run_cases.Explanation, run_cases.Segmentation)
+
 # Not repeated in the table of settings.
 _SHOWN_ELSEWHERE = ("command", "sites", "recipe")
 _LISTED_FAILURES = 50
+_LISTED_REASONS = 12
 
 
 def write_report(
@@ -46,24 +52,38 @@ def write_report(
       OSError: if the report cannot be written.
     """
     run = run_directory.read(run_dir)
-    curves = roc_figure.curves(run)
+    kind = kinds.of_rows(run.rows) if run.rows else kinds.of_rounds(run.rounds)
+    curves = roc_figure.curves(run) if kind == kinds.FINDINGS else []
     roc = page.write_figure(run.path, "roc", roc_figure.draw(curves))
     rounds = page.write_figure(run.path, "rounds", rounds_figure.draw(run))
+    rows = table.in_order(run.rows)
+    reasons = _lung_reasons(run)
     html = page.template("report.html.jinja").render(
         run=run,
         title=_title(run),
         command=page.command(run.config.get("command")),
         synthetic=remarks.is_synthetic(run.config),
-        summary=remarks.summary(table.in_order(run.rows)),
+        summary=remarks.summary(rows),
         warnings=remarks.warnings(run, curves),
         sites=_sites(run),
-        kind=kinds.of_rows(run.rows),
-        results=table.blocks(table.in_order(run.rows)),
-        columns=columns.of(run.rows),
+        kind=kind,
+        metric_name=kinds.METRIC_NAMES[kinds.MAIN_METRIC[kind]],
+        measured_split=run.measured_split,
+        results=table.blocks(rows),
+        columns=columns.of(rows),
+        commonest=table.commonest_share(rows),
         intervals=_distinct(run.rows, "interval"),
         operating_points=_distinct(run.rows, "operating_point"),
+        chosen=_distinct(run.rows, "chosen"),
         roc=roc,
         rounds=rounds,
+        confusion=page.write_figure(run.path, "confusion", confusion_figure.draw(rows)),
+        jaccard=page.write_figure(run.path, "jaccard", jaccard_figure.draw(run.masks)),
+        segmentations=_segmentations(run),
+        lungs=run.lungs,
+        lung_reasons=reasons[:_LISTED_REASONS],
+        unlisted_reasons=max(0, len(reasons) - _LISTED_REASONS),
+        lungs_figure=page.read_figure(run.path, "lungs"),
         last_round=_last_round(run),
         failures=rounds_figure.failures(run.clients).head(_LISTED_FAILURES).to_dict("records"),
         unlisted_failures=max(0, len(rounds_figure.failures(run.clients)) - _LISTED_FAILURES),
@@ -143,19 +163,52 @@ def _last_round(run: run_directory.Run) -> dict[str, Any] | None:
     }
 
 
-def _explanations(run: run_directory.Run) -> list[dict[str, Any]]:
-    """Draws a figure per task with explained images, and averages its numbers."""
-    tasks: dict[str, list[run_cases.Explanation]] = {}
-    for case in run.explanations:
+def _segmentations(run: run_directory.Run) -> list[dict[str, Any]]:
+    """Draws a figure per task with segmented images, `masks.png` if there is one task."""
+    tasks = _by_task("masks", run.segmentations)
+    return [
+        {
+            "task": task,
+            "figure": page.write_figure(
+                run.path, name if len(tasks) > 1 else "masks", masks_figure.draw(cases)
+            ),
+            "cases": len(cases),
+            "drawn": min(len(cases), masks_figure.MAXIMUM_CASES),
+        }
+        for task, name, cases in tasks
+    ]
+
+
+def _by_task(prefix: str, cases: Sequence[_Case]) -> list[tuple[str, str, list[_Case]]]:
+    """Groups images by task, with a name for the figure of each."""
+    tasks: dict[str, list[_Case]] = {}
+    for case in cases:
         tasks.setdefault(case.task, []).append(case)
     result = []
     used: set[str] = set()
-    for task, cases in tasks.items():
-        name = f"gradcam_{style.slug(task)}"
+    for task, of_task in tasks.items():
+        name = f"{prefix}_{style.slug(task)}"
         while name in used:  # Two tasks whose names differ in punctuation alone.
             name += "-2"
         used.add(name)
+        result.append((task, name, of_task))
+    return result
+
+
+def _lung_reasons(run: run_directory.Run) -> list[tuple[str, Any]]:
+    """Returns why predicted lungs were implausible and how often, the commonest first."""
+    reasons = run.lungs.get("reasons")
+    if not isinstance(reasons, Mapping):
+        return []
+    return sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
+
+
+def _explanations(run: run_directory.Run) -> list[dict[str, Any]]:
+    """Draws a figure per task with explained images, and averages its numbers."""
+    result = []
+    for task, name, cases in _by_task("gradcam", run.explanations):
         trainings = sorted({kind for case in cases for kind in case.heat}, key=style.training_order)
+        colours = style.colours(trainings)
         result.append(
             {
                 "task": task,
@@ -165,7 +218,7 @@ def _explanations(run: run_directory.Run) -> list[dict[str, Any]]:
                 "shares": [
                     {
                         "name": style.training_name(kind),
-                        "colour": style.training_colour(kind),
+                        "colour": colours[kind],
                         "in_lungs": _mean(case.in_lungs.get(kind) for case in cases),
                         "in_annotation": _mean(case.in_annotation.get(kind) for case in cases),
                     }

@@ -1,8 +1,9 @@
-"""Losses and AUROC by round."""
+"""Losses and AUROC, Jaccard and Dice, or accuracy by round."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+import dataclasses
 
 from matplotlib import axes as matplotlib_axes
 from matplotlib import figure as matplotlib_figure
@@ -10,13 +11,28 @@ from matplotlib import ticker
 import numpy as np
 import pandas as pd
 
-from tffcxr.report import figures, run_directory, style
+from tffcxr.report import figures, kinds, run_directory, style, table
 
 # With more clients than this, single lines are grey and their median is drawn.
 _CLIENTS_BY_NAME = 7
 # With fewer rounds than this each one gets a marker, so that a single round is seen.
 _ROUNDS_WITH_MARKERS = 25
 SUCCESS = ("ok", "")
+# Of a panel with its legend, in inches, and how many entries of which height the legend may have.
+_WIDTH, _HEIGHT = 3.5, 3.5
+_ENTRIES, _ENTRY_HEIGHT = 4, 0.18
+_METRICS = {
+    kinds.FINDINGS: ("auroc",),
+    kinds.MASKS: ("jaccard", "dice"),
+    kinds.CLASSES: ("accuracy",),
+}
+_LOSS_NAMES = {
+    kinds.FINDINGS: "Cross-entropy",
+    kinds.MASKS: "BCE-Dice loss",
+    kinds.CLASSES: "Cross-entropy",
+}
+# Of a pooled model whose federated counterpart is not there.
+_LEFT_OVER_COLOUR = "#999999"
 
 
 def failures(clients: pd.DataFrame) -> pd.DataFrame:
@@ -36,41 +52,160 @@ def draw(run: run_directory.Run) -> matplotlib_figure.Figure | None:
     rounds, clients = run.rounds, run.clients
     if rounds.empty:
         return None
-    auroc = metric_columns(rounds, "auroc")
-    count = 1 + bool(auroc) + (not clients.empty)
+    kind = kinds.of_rounds(rounds)
+    metrics = [metric for metric in _METRICS[kind] if metric_columns(rounds, metric)]
+    count = 1 + len(metrics) + (not clients.empty)
     with figures.style():
-        figure, grid = figures.panels(1, count, 3.5, 3.5)
+        figure, grid = figures.panels(1, count, _WIDTH, _HEIGHT)
         cells = iter(grid[0])
         axes = next(cells)
-        _draw_losses(axes, rounds)
-        if auroc:
+        _draw_losses(axes, run, kind)
+        for metric in metrics:
             axes = next(cells)
-            for (task, column), colour in _coloured(auroc.items()):
-                _line(axes, rounds["round"], rounds[column], colour, task)
-            axes.set(title="AUROC on validation images", ylim=_auroc_limits(rounds, auroc))
-            axes.axhline(0.5, color="#999999", linewidth=1, linestyle=(0, (4, 4)))
+            _draw_metric(axes, run, kind, metric)
         if not clients.empty:
             axes = next(cells)
-            _draw_clients(axes, clients)
+            _draw_clients(axes, clients, kind)
         for axes in grid[0]:
-            _finish(axes, rounds)
+            _finish(axes, rounds, run.rounds_pooled)
+        entries = max(len(axes.get_legend_handles_labels()[1]) for axes in grid[0])
+        # A longer legend makes the figure higher, not the panels lower.
+        figure.set_figheight(_HEIGHT + _ENTRY_HEIGHT * max(0, entries - _ENTRIES))
     return figure
 
 
-def _draw_losses(axes: matplotlib_axes.Axes, rounds: pd.DataFrame) -> None:
-    """Draws the training loss and each task's validation loss."""
-    if "train_loss" in rounds:
-        colour = style.training_colour("federated")
-        _line(axes, rounds["round"], rounds["train_loss"], colour, "training, all sites")
-    for (task, column), colour in _coloured(metric_columns(rounds, "loss").items()):
-        _line(axes, rounds["round"], rounds[column], colour, f"validation, {task}", dashed=True)
-    axes.set(title="Loss", ylabel="Cross-entropy")
+@dataclasses.dataclass(frozen=True)
+class _Series:
+    """A column of `rounds.csv` or `rounds_pooled.csv`.
+
+    Attributes:
+      name: of the task or variant.
+      training: "federated" or "pooled".
+      label: in the legend.
+      colour: of the line.
+      dashed: whether it stands beside a line of the same colour.
+      rounds: [points].
+      values: [points].
+    """
+
+    name: str
+    training: str
+    label: str
+    colour: str
+    dashed: bool
+    rounds: pd.Series
+    values: pd.Series
 
 
-def _draw_clients(axes: matplotlib_axes.Axes, clients: pd.DataFrame) -> None:
+def _series(run: run_directory.Run, metric: str) -> list[_Series]:
+    """Returns the lines of a metric.
+
+    Several tasks or variants differ in colour, and the pooled model of each is dashed. The
+    trainings of a single one have the colours that they have everywhere.
+    """
+    kind = kinds.of_rounds(run.rounds)
+    names = list(metric_columns(run.rounds, metric))
+    by_training = kind != kinds.FINDINGS and len(names) == 1
+    # In the order of the table, so that a variant has one colour in all of the report.
+    colours = style.colours(sorted(names) if kind == kinds.CLASSES else names)
+    result = []
+    for training, measured in _tables(run):
+        for name, column in metric_columns(measured, metric).items():
+            if by_training:
+                label, colour = style.training_name(training), style.training_colour(training)
+            else:
+                label = style.training_name(name)
+                label += ", pooled" if training == "pooled" else ""
+                colour = colours.get(name, _LEFT_OVER_COLOUR)
+            dashed = training == "pooled" and not by_training
+            result.append(
+                _Series(name, training, label, colour, dashed, measured["round"], measured[column])
+            )
+    return result
+
+
+def _tables(run: run_directory.Run) -> tuple[tuple[str, pd.DataFrame], ...]:
+    """Returns the trainings that are measured after every round."""
+    return ("federated", run.rounds), ("pooled", run.rounds_pooled)
+
+
+def _draw_losses(axes: matplotlib_axes.Axes, run: run_directory.Run, kind: str) -> None:
+    """Draws the training loss and each task's loss on the images that rounds are measured on."""
+    split = run.measured_split
+    axes.set(title="Loss", ylabel=_LOSS_NAMES[kind])
+    if kind == kinds.FINDINGS:
+        if "train_loss" in run.rounds:
+            colour = style.training_colour("federated")
+            _line(
+                axes, run.rounds["round"], run.rounds["train_loss"], colour, "training, all sites"
+            )
+        for series in _series(run, "loss"):
+            label = f"{split}, {series.label}"
+            _line(axes, series.rounds, series.values, series.colour, label, "--")
+        return
+    for training, measured in _tables(run):
+        if "train_loss" in measured and measured["train_loss"].notna().any():
+            colour, name = style.training_colour(training), style.training_name(training)
+            label = f"{name}, training images"
+            _line(axes, measured["round"], measured["train_loss"], colour, label, ":")
+    _draw_series(axes, run, "loss")
+    axes.set_title(f"Loss on {split} images")
+
+
+def _draw_metric(
+    axes: matplotlib_axes.Axes, run: run_directory.Run, kind: str, metric: str
+) -> None:
+    """Draws what the models of a kind are compared by, and what guessing gives."""
+    _draw_series(axes, run, metric)
+    guessing = {kinds.FINDINGS: 0.5, kinds.CLASSES: table.commonest_share(run.rows)}.get(kind)
+    if guessing is not None:
+        label = "always the commonest class" if kind == kinds.CLASSES else None
+        axes.axhline(guessing, color="#999999", linewidth=1, linestyle=(0, (4, 4)), label=label)
+    values = [value for series in _series(run, metric) for value in series.values]
+    known = [value for value in [*values, guessing] if style.is_number(value)]
+    axes.set(
+        title=f"{kinds.METRIC_NAMES[metric]} on {run.measured_split} images",
+        ylim=(
+            max(0.0, min(known, default=0.0) - 0.03),
+            1.01 if kind == kinds.FINDINGS else min(1.01, max(known, default=1.0) + 0.03),
+        ),
+    )
+
+
+def _draw_series(axes: matplotlib_axes.Axes, run: run_directory.Run, metric: str) -> None:
+    """Draws the lines of a metric, and a dot at the round that the table is about."""
+    dots = []
+    for series in _series(run, metric):
+        line_style = "--" if series.dashed else "-"
+        _line(axes, series.rounds, series.values, series.colour, series.label, line_style)
+        for row in run.rows:
+            if row["training"] == series.training and series.name in (
+                row["task"], table.variant(row),
+            ):  # fmt: skip
+                at = (series.rounds == row.get("round")).to_numpy()
+                dots += [(row["round"], value, series.colour) for value in series.values[at]]
+    marker = {
+        "marker": "o", "markersize": 7, "markeredgecolor": "black", "markeredgewidth": 1,
+        "linestyle": "none",
+    }  # fmt: skip
+    for after, value, colour in dots:
+        axes.plot(after, value, color=colour, zorder=5, **marker)
+    if dots:
+        axes.plot([], [], color="white", label="round of the table", **marker)
+
+
+def _draw_clients(axes: matplotlib_axes.Axes, clients: pd.DataFrame, kind: str) -> None:
     """Draws each client's training loss, and a cross where it failed."""
-    by_client = list(clients.sort_values("round", kind="stable").groupby("client"))
-    if len(by_client) <= _CLIENTS_BY_NAME:
+    ordered = clients.sort_values("round", kind="stable")
+    by_client = list(ordered.groupby("client"))
+    if "variant" in clients:
+        colours = style.colours(sorted(clients["variant"].unique()))
+        for variant, of_variant in ordered.groupby("variant"):
+            for position, (_, of_client) in enumerate(of_variant.groupby("client")):
+                label = None if position else style.training_name(str(variant))
+                colour = colours[str(variant)]
+                _line(axes, of_client["round"], of_client["train_loss"], colour, label)
+    elif len(by_client) <= _CLIENTS_BY_NAME:
         for (client, of_client), colour in _coloured(by_client):
             _line(axes, of_client["round"], of_client["train_loss"], colour, client)
     else:
@@ -86,7 +221,7 @@ def _draw_clients(axes: matplotlib_axes.Axes, clients: pd.DataFrame) -> None:
             failed, np.full(failed.size, 0.03), color="#B00020", marker="x", linestyle="none",
             transform=axes.get_xaxis_transform(), label="a client failed",
         )  # fmt: skip
-    axes.set(title="Training loss by client", ylabel="Cross-entropy")
+    axes.set(title="Training loss by client", ylabel=_LOSS_NAMES[kind])
 
 
 def _line(
@@ -94,8 +229,8 @@ def _line(
     rounds: pd.Series | pd.Index,
     values: pd.Series,
     colour: str,
-    label: str,
-    dashed: bool = False,
+    label: str | None,
+    line_style: str = "-",
 ) -> None:
     """Draws one quantity by round."""
     axes.plot(
@@ -103,16 +238,17 @@ def _line(
         values,
         color=colour,
         label=label,
-        linestyle="--" if dashed else "-",
+        linestyle=line_style,
         marker="o" if len(values) < _ROUNDS_WITH_MARKERS else None,
         markersize=3,
     )
 
 
-def _finish(axes: matplotlib_axes.Axes, rounds: pd.DataFrame) -> None:
+def _finish(axes: matplotlib_axes.Axes, rounds: pd.DataFrame, pooled: pd.DataFrame) -> None:
     """Adds what all panels have: the round axis, the stages, the legend."""
     axes.set_xlabel("Round")
-    first, last = rounds["round"].iloc[0], rounds["round"].iloc[-1]
+    numbers = [*rounds["round"], *pooled["round"]]
+    first, last = min(numbers), max(numbers)
     margin = max(0.5, 0.03 * (last - first))
     # Also where every value is undefined.
     axes.set_xlim(first - margin, last + margin)
@@ -144,9 +280,3 @@ def _coloured(items: Iterable) -> list[tuple]:
         (item, style.SERIES_COLOURS[position % len(style.SERIES_COLOURS)])
         for position, item in enumerate(items)
     ]
-
-
-def _auroc_limits(rounds: pd.DataFrame, columns: dict[str, str]) -> tuple[float, float]:
-    """Returns the axis limits: 1 at the top, chance or the lowest value at the bottom."""
-    lowest = np.nanmin([0.5, *rounds[list(columns.values())].min()])
-    return max(0.0, float(lowest) - 0.03), 1.01

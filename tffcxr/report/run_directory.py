@@ -53,6 +53,21 @@ class Run:
     segmentations: list[run_cases.Segmentation]
     models: list[str]
 
+    @property
+    def measured_split(self) -> str:
+        """What images models were measured on after every round: "validation" or "test"."""
+        return str(self.derived.get("measured_split") or "validation")
+
+    @property
+    def lungs(self) -> dict[str, Any]:
+        """How many lungs were cut out and how that went; empty if they were not."""
+        return _object(self.derived.get("lungs"))
+
+    @property
+    def derived(self) -> dict[str, Any]:
+        """What the program derived from its settings and data."""
+        return _object(self.config.get("derived"))
+
 
 def read(run_dir: PathLike) -> Run:
     """Reads a run directory.
@@ -78,7 +93,7 @@ def read(run_dir: PathLike) -> Run:
         clients=run_files.read_csv(
             path / "clients.csv",
             ["round", "client", "images", "train_loss", "status"],
-            text=["client", "status"],
+            text=["client", "status", "variant"],
         ),
         predictions=run_files.read_csv(
             path / "predictions.csv",
@@ -94,6 +109,11 @@ def read(run_dir: PathLike) -> Run:
         segmentations=run_cases.read_segmentations(path),
         models=sorted(f"models/{file.name}" for file in (path / "models").glob("*.keras")),
     )
+
+
+def _object(value: Any) -> dict[str, Any]:
+    """Returns a JSON object, an empty one where there is something else."""
+    return value if isinstance(value, dict) else {}
 
 
 def _rows(results: dict[str, Any], path: pathlib.Path) -> list[dict[str, Any]]:

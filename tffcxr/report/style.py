@@ -26,7 +26,8 @@ _MODEL_NAMES = {
     "unet": "U-Net",
     "unetplusplus": "U-Net++",
 }
-_IMAGES_NAMES = {"full": "full images", "segmented": "lungs only"}
+# Short, for the names of lines and rows; the report says at length what they are.
+_IMAGES_NAMES = {"full": "full", "segmented": "lungs"}
 # For what is not a kind of training (sites, findings, variants); none of the three colours above.
 SERIES_COLOURS = ("#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31", "#6A3D9A", "#999999")
 UNDEFINED = "–"
@@ -35,7 +36,7 @@ UNDEFINED = "–"
 def training_name(training: str) -> str:
     """Returns what a reader calls a kind of training or a variant.
 
-    "Federated" for "federated", "ResNet50, full images" for "resnet50 full".
+    "Federated" for "federated", "ResNet50, lungs" for "resnet50 segmented".
     """
     if training in _TRAINING_NAMES:
         return _TRAINING_NAMES[training]
@@ -49,7 +50,7 @@ def model_name(model: str) -> str:
 
 
 def variant_name(model: str, images: str) -> str:
-    """Returns what a reader calls a model and what it was shown: "ResNet50, lungs only"."""
+    """Returns what a reader calls a model and what it was shown: "ResNet50, lungs"."""
     return f"{model_name(model)}, {_IMAGES_NAMES.get(images, images)}"
 
 

@@ -74,6 +74,16 @@ def variant(row: Mapping[str, Any]) -> str:
     return " ".join(str(row[key]) for key in ("model", "images_kind") if key in row)
 
 
+def commonest_share(rows: Iterable[Mapping[str, Any]]) -> float | None:
+    """Returns the accuracy of naming the commonest class always, None if no class is counted."""
+    for row in rows:
+        if "confusion" in row:
+            counts = [sum(of_class) for of_class in row["confusion"]]
+            if sum(counts) > 0:
+                return max(counts) / sum(counts)
+    return None
+
+
 def _block(row: Mapping[str, Any], kind: str) -> tuple:
     """Returns what the rows that are compared with each other have in common."""
     model = "" if kind == kinds.CLASSES else str(row.get("model", ""))
@@ -104,14 +114,17 @@ def _name_trainings(block: list[dict[str, Any]]) -> None:
 def _name_classes(block: list[dict[str, Any]]) -> None:
     """Names rows that differ in their model and images, and perhaps in their training."""
     trainings = {str(row["training"]) for row in block}
-    colours = style.colours(variant(row) for row in block)
+    variants = {variant(row) for row in block}
+    colours = style.colours(sorted(variants))
     for row in block:
         name = style.training_name(variant(row))
         if len(trainings) > 1:
-            name = f"{name}: {style.training_name(str(row['training']))}"
+            name += f", {row['training']}"
         row["name"] = name
         row["title"] = f"{row['task']} ({row['split']} images)"
-        row["colour"] = colours[variant(row)]
+        training = str(row["training"])
+        only = len(variants) == 1
+        row["colour"] = style.training_colour(training) if only else colours[variant(row)]
 
 
 def _footnote(rows: list[dict[str, Any]], hidden: list[columns.Column]) -> str:

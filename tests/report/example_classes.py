@@ -1,0 +1,128 @@
+"""A run directory of a classification into classes with made-up numbers, as a finished run's."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+
+import numpy as np
+import pandas as pd
+
+from tffcxr.report import figures
+
+CLASSES = ("Normal", "No Lung Opacity / Not Normal", "Lung Opacity")
+VARIANTS = (
+    ("densenet121", "full"),
+    ("densenet121", "segmented"),
+    ("resnet50", "full"),
+    ("resnet50", "segmented"),
+)
+_SIZE = 64
+# Images of each class.
+_IMAGES = (60, 90, 25)
+
+
+def write(
+    run_dir: pathlib.Path,
+    rounds: int = 12,
+    cases: int = 3,
+    variants: tuple[tuple[str, str], ...] = VARIANTS,
+    trainings: tuple[str, ...] = ("federated",),
+) -> pathlib.Path:
+    """Writes every file that a report reads."""
+    generator = np.random.default_rng(0)
+    config = {
+        "recipe": "cxr_fl_classification",
+        "settings": {"rounds": rounds, "image_size": _SIZE},
+        "derived": {
+            "measured_split": "test",
+            "lungs": {
+                "images": 800, "implausible": 12, "unreadable": 3, "model": "segmentation.keras",
+                "reasons": {"empty": 9, "2 % of the image, expected 8 % to 60 %": 3},
+            },
+        },
+        "command": ["//experiments:cxr_fl_classification"],
+    }  # fmt: skip
+    (run_dir / "config.json").write_text(json.dumps(config))
+    rows = []
+    for training in trainings:
+        table = pd.DataFrame({"round": np.arange(1, rounds + 1), "seconds": 20.0})
+        for position, (model, images) in enumerate(variants):
+            variant = f"{model} {images}"
+            noise = generator.normal(0, 0.01, rounds)
+            table[f"{variant}/loss"] = 0.7 + 0.5 * np.exp(-table["round"] / 4) + 0.03 * position
+            table[f"{variant}/accuracy"] = (
+                0.72 - 0.3 * np.exp(-table["round"] / 3) - 0.03 * position + noise
+            )
+            rows.append(_row(table, model, images, training, position))
+        name = "rounds.csv" if training == "federated" else "rounds_pooled.csv"
+        table.to_csv(run_dir / name, index=False)
+    results = {"recipe": "cxr_fl_classification", "rows": rows, "complete": True}
+    (run_dir / "metrics.json").write_text(json.dumps(results))
+    _write_explanations(run_dir, cases, variants, generator)
+    (run_dir / "figures").mkdir()
+    with figures.style():
+        figure, _ = figures.panels(1, 1, 1, 1)
+        (run_dir / "figures" / "lungs.png").write_bytes(figures.png(figure))
+    return run_dir
+
+
+def _row(table, model, images, training, position):
+    right = [int(count * (0.75 - 0.05 * position)) for count in _IMAGES]
+    confusion = [
+        [right[true] if true == predicted else (count - right[true]) // 2 for predicted in range(3)]
+        for true, count in enumerate(_IMAGES)
+    ]
+    for true, count in enumerate(_IMAGES):
+        confusion[true][(true + 1) % 3] += count - sum(confusion[true])
+    accuracy = sum(right) / sum(_IMAGES)
+    of_variant = {metric: table[f"{model} {images}/{metric}"] for metric in ("loss", "accuracy")}
+    return {
+        "task": "RSNA classes", "model": model, "images_kind": images, "training": training,
+        "split": "test", "images": sum(_IMAGES), "patients": sum(_IMAGES),
+        "loss": float(of_variant["loss"].iloc[-1]), "accuracy": accuracy,
+        "accuracy_low": accuracy - 0.06, "accuracy_high": accuracy + 0.06,
+        "interval": "95 % percentile interval, 1000 bootstrap replicates of patients",
+        "classes": CLASSES, "confusion": confusion,
+        "sensitivity_by_class": {
+            name: hits / count for name, hits, count in zip(CLASSES, right, _IMAGES)
+        },
+        "maximum_accuracy": float(of_variant["accuracy"].max()),
+        "maximum_accuracy_round": int(of_variant["accuracy"].idxmax()) + 1,
+        "minimum_loss": float(of_variant["loss"].min()),
+        "minimum_loss_round": int(of_variant["loss"].idxmin()) + 1,
+        "round": int(of_variant["accuracy"].idxmax()) + 1,
+        "chosen": "largest accuracy on the test images",
+    }  # fmt: skip
+
+
+def _write_explanations(run_dir, cases, variants, generator):
+    (run_dir / "explanations").mkdir()
+    x, y = np.meshgrid(np.linspace(0, 1, _SIZE), np.linspace(0, 1, _SIZE))
+    lungs = sum(((x - c) / 0.18) ** 2 + ((y - 0.5) / 0.33) ** 2 < 1 for c in (0.28, 0.72)) > 0
+    rows = []
+    for case in range(1, cases + 1):
+        cx, cy = generator.choice([0.28, 0.72]), generator.uniform(0.35, 0.65)
+        annotation = (abs(x - cx) < 0.09) & (abs(y - cy) < 0.11)
+        image = np.where(lungs, 70, 170) + 60 * annotation + generator.normal(0, 8, lungs.shape)
+        heat = {
+            f"{model} {images}": np.exp(
+                -((x - cx - 0.04 * i) ** 2 + (y - cy) ** 2) / 0.02
+            ).astype(np.float32)
+            for i, (model, images) in enumerate(variants)
+        }  # fmt: skip
+        file = f"explanations/lung-opacity_{case}.npz"
+        np.savez_compressed(
+            run_dir / file, image=np.clip(image, 0, 255).astype(np.uint8), lungs=lungs,
+            annotation=annotation, **{f"heat_{name}": h for name, h in heat.items()},
+        )  # fmt: skip
+        for name, of_model in heat.items():
+            rows.append(
+                {
+                    "task": "Lung Opacity", "case": case, "training": name, "score": 0.7,
+                    "file": file,
+                    "heat_in_lungs": of_model[lungs].sum() / of_model.sum(),
+                    "heat_in_annotation": of_model[annotation].sum() / of_model.sum(),
+                }
+            )  # fmt: skip
+    pd.DataFrame(rows).to_csv(run_dir / "explanations.csv", index=False)

@@ -1,0 +1,140 @@
+"""What the accuracies of a run say and what they cannot say, in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tffcxr.report import run_directory, style, table
+
+# Below this many images of a class, one image moves its sensitivity by over 3 %.
+_FEW_IMAGES = 30
+
+
+def summary(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Returns what guessing gives, the best model, and what cutting out the lungs changed.
+
+    Args:
+      rows: of `table.in_order`.
+    """
+    sentences = []
+    for title, block in table.blocks(rows):
+        known = [row for row in block if style.is_number(row.get("accuracy"))]
+        if not known:
+            continue
+        best = max(known, key=lambda row: row["accuracy"])
+        sentences.append(
+            f"{title}: the most accurate model is {best['name']}, "
+            f"{style.with_interval(best, 'accuracy')}."
+        )
+        share = table.commonest_share(known)
+        if share is not None:
+            sentences.append(
+                f"Naming the commonest class always would be right in {style.percent(share)} of "
+                "the images; accuracy has to be read against that."
+            )
+        sentences += _differences(known)
+    return sentences
+
+
+def warnings(rows: Sequence[dict[str, Any]], run: run_directory.Run) -> list[str]:
+    """Returns what makes the numbers doubtful.
+
+    Args:
+      rows: of `table.in_order`.
+      run: that they are of.
+    """
+    result = _of_the_lungs(run)
+    for title, block in table.blocks(rows):
+        result += _of_the_block(title, block, run.measured_split)
+    for row in rows:
+        result += [f"{row['title']}, {row['name']}: {problem}" for problem in _problems(row)]
+    return result
+
+
+def _differences(known: Sequence[dict[str, Any]]) -> list[str]:
+    """Returns a sentence per model that was trained on full images and on lungs only."""
+    sentences = []
+    for row in known:
+        if row.get("images_kind") != "segmented":
+            continue
+        alike = [
+            other
+            for other in known
+            if other.get("images_kind") == "full"
+            and all(other.get(key) == row.get(key) for key in ("model", "training"))
+        ]
+        for full in alike:
+            difference = row["accuracy"] - full["accuracy"]
+            sentences.append(
+                f"{row['name']} against {full['name']}: difference in accuracy {difference:+.3f}."
+            )
+    return sentences
+
+
+def _of_the_lungs(run: run_directory.Run) -> list[str]:
+    """Returns a warning if lungs could not be cut out of every image."""
+    lungs = run.lungs
+    images, implausible = lungs.get("images"), lungs.get("implausible")
+    result = []
+    if style.is_number(images) and style.is_number(implausible) and images and implausible:
+        result.append(
+            f"In {implausible} of {images} images the predicted lungs were implausible. The "
+            "full image was used there, so lungs-only models were partly trained and tested on "
+            "full images."
+        )
+    if style.is_number(lungs.get("unreadable")) and lungs["unreadable"]:
+        result.append(
+            f"{lungs['unreadable']} images could not be read, so there are no lungs to cut out."
+        )
+    return result
+
+
+def _of_the_block(title: str, block: Sequence[dict[str, Any]], measured: str) -> list[str]:
+    """Returns what is doubtful about all models on one test set."""
+    result = []
+    chosen = [row for row in block if f"{row['split']} images" in str(row.get("chosen", ""))]
+    if chosen:
+        result.append(
+            f"{title}: the round of a model was chosen on the same images that its numbers are of "
+            f"({chosen[0]['chosen']}), so they are optimistic."
+        )
+    elif measured == block[0]["split"] and any("maximum_accuracy" in row for row in block):
+        result.append(
+            f"{title}: maximum accuracy and minimum loss are the best of all rounds on these very "
+            "images, as the paper reports them, so they are optimistic."
+        )
+    if len({row["images"] for row in block if style.is_number(row.get("images"))}) > 1:
+        result.append(f"{title}: the models were not measured on the same images.")
+    # Models that saw the same images have the same counts.
+    few: dict[str, int] = {}
+    for row in block:
+        for name, counts in zip(row.get("classes", ()), row.get("confusion", ())):
+            if sum(counts) < _FEW_IMAGES:
+                few.setdefault(name, sum(counts))
+    return result + [
+        f"{title}: only {count} images are of class “{name}”; its sensitivity is uncertain."
+        for name, count in few.items()
+    ]
+
+
+def _problems(row: dict[str, Any]) -> list[str]:
+    """Returns what is wrong with one row, without its name."""
+    accuracy: Any = row.get("accuracy")
+    if not style.is_number(accuracy):
+        return ["accuracy is undefined: there is no labelled image, or the model diverged."]
+    problems = []
+    low: Any = row.get("accuracy_low")
+    if not (style.is_number(low) and style.is_number(row.get("accuracy_high"))):
+        problems.append("too few patients for a confidence interval.")
+    share = table.commonest_share([row])
+    if share is not None and (low if style.is_number(low) else accuracy) <= share:
+        problems.append(
+            f"accuracy {style.with_interval(row, 'accuracy')} is not shown to be better than "
+            f"naming the commonest class always ({share:.3f})."
+        )
+    confusion = row.get("confusion", [])
+    for position, name in enumerate(row.get("classes", ())):
+        if confusion and not any(counts[position] for counts in confusion):
+            problems.append(f"no image was called “{name}”.")
+    return problems
