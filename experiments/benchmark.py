@@ -131,8 +131,8 @@ def _plan(executors: tuple[str, ...], clients: tuple[int, ...]) -> _Plan:
     sizes = {name: _IMAGE_SIZES.get(name, 224) for name in models}
     if FLAGS.quick:
         sizes = dict.fromkeys(models, 64)
-    # So that a repetition takes a few seconds on two cores.
-    images = {name: 512 if size <= 128 else 32 for name, size in sizes.items()}
+    # So that a round has several steps per client, as rounds have, and does not take minutes.
+    images = {name: 512 if size <= 128 else 64 for name, size in sizes.items()}
     return _Plan(
         models=models,
         executors=executors,

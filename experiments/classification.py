@@ -5,7 +5,7 @@ clients' records → shards → federated training, baselines → scores → tab
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 import dataclasses
 import pathlib
 import shlex
@@ -103,7 +103,9 @@ def run(study: Study, directory: RunDirectory) -> list[dict[str, Any]]:
         histograms=study.histograms,
     )
     federated = study_lib.train_federated(setup).last
-    trained = {"federated": results.site_models(study.clients, federated, store)}
+    trained: dict[str, Mapping[str, study_lib.Weights]] = {
+        "federated": results.site_models(study.clients, federated, store)
+    }
     for kind in study.baselines:
         trained[kind] = _train_baseline(study, setup, kind)
     # In float32, whatever it was trained in: what is measured is what is exported.

@@ -108,8 +108,8 @@ def _explain(
                     "training": other.training,
                     "score": float(other.test.scores[case, task.column]),
                     "file": file,
-                    "heat_in_lungs": _share(heat, regions["lungs"]),
-                    "heat_in_annotation": _share(heat, regions["annotation"]),
+                    "heat_in_lungs": share_inside(heat, regions["lungs"]),
+                    "heat_in_annotation": share_inside(heat, regions["annotation"]),
                 }
             )
     return rows
@@ -125,7 +125,8 @@ def _record(study: Study, task: TaskScores, position: int) -> Mapping[str, Any]:
     return table.iloc[int(task.test.rows[position])]
 
 
-def _share(heat: np.ndarray, region: np.ndarray | None) -> float:
+def share_inside(heat: np.ndarray, region: np.ndarray | None) -> float:
+    """The share of the heat inside a region, NaN without a region or without any heat."""
     if region is None:
         return float("nan")
     with warnings.catch_warnings():

@@ -19,7 +19,8 @@ from experiments import study as study_lib
 from tffcxr.clients.augment import Augmentation
 from tffcxr.clients.client_data import ClientData
 from tffcxr.clients.shards import ShardSpec, ShardStore
-from tffcxr.evaluation import segmentation, tables
+from tffcxr.evaluation import tables
+from tffcxr.evaluation.mean_interval import mean_interval
 from tffcxr.files import write_atomically, write_text
 from tffcxr.models import build as models
 from tffcxr.models import export_segmentation, segmentation_losses
@@ -237,9 +238,7 @@ def _row(study: SegmentationStudy, result: _Result) -> dict[str, Any]:
         "last_dice": float(result.last.dice.mean()),
     }
     for name in ("jaccard", "dice"):
-        found = segmentation.mean_interval(
-            getattr(scores, name), patients, study.replicates, seed=study.seed
-        )
+        found = mean_interval(getattr(scores, name), patients, study.replicates, seed=study.seed)
         row.update({name: found.mean, f"{name}_low": found.low, f"{name}_high": found.high})
     return row
 

@@ -209,6 +209,32 @@ def keep_lungs(table: pd.DataFrame, site: Site) -> pd.DataFrame:
     return table.assign(mask=table["lungs"]).reset_index(drop=True)
 
 
+def keep_classes(table: pd.DataFrame, site: Site, classes: Sequence[str]) -> pd.DataFrame:
+    """The images that are in one of some classes that exclude each other.
+
+    Raises:
+      InputError: the site does not tell the classes, or an image is in several of them.
+    """
+    known = records_lib.findings(table)
+    missing = [name for name in classes if name not in known]
+    if missing:
+        raise InputError(
+            f"site {site.name}: expected the classes {', '.join(classes)}, found "
+            f"{', '.join(known) or 'none'} from the loader {site.loader}"
+        )
+    found = (table[list(classes)] == 1).sum(axis=1)
+    if (found > 1).any():
+        raise InputError(
+            f"site {site.name}: expected each image in one class, found "
+            f"{table['image'][found > 1].iloc[0]} in {int(found.max())} of them"
+        )
+    others = [name for name in known if name not in classes]
+    kept = table[found == 1].drop(columns=others)
+    if kept.empty:
+        raise InputError(f"site {site.name}: expected images of known class, found none")
+    return kept.reset_index(drop=True)
+
+
 def _check_names(sites: Sequence[Site]) -> None:
     names = [site.name for site in sites]
     if len({re.sub("[^a-z0-9]+", "-", name.lower()) for name in names}) != len(names):

@@ -1,4 +1,4 @@
-"""Binary cross-entropy over the labels that are known.
+"""Cross-entropy over the labels that are known, of findings and of classes.
 
 Sites label different findings, so most labels of a pooled or fixed-width task block are unknown
 (NaN). An unknown label adds nothing to the loss, to its gradient or to the count it is divided by.
@@ -58,3 +58,26 @@ def batch_loss(batch: Mapping[str, tf.Tensor], logits: tf.Tensor) -> tuple[tf.Te
     """
     losses, known = masked_binary_crossentropy_sums(batch["labels"], logits)
     return tf.reduce_sum(losses), tf.reduce_sum(known)
+
+
+def class_batch_loss(
+    batch: Mapping[str, tf.Tensor], logits: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """The softmax cross-entropy of one batch in the form that local training takes.
+
+    Args:
+      batch: holds "labels", float32 [B, C], 1 for the class of an image and 0 for the others. An
+        image with a NaN has no known class: it adds nothing to either result.
+      logits: float32 [B, C].
+
+    Returns:
+      `(loss, images)`, float32 scalars: the sum over the images of known class, natural logarithm,
+      and their number.
+    """
+    labels = batch["labels"]
+    known = tf.logical_not(tf.reduce_any(tf.math.is_nan(labels), axis=-1))
+    # NaN is replaced before the logarithm: masking it afterwards would leave NaN gradients.
+    safe_labels = tf.where(tf.math.is_nan(labels), tf.zeros_like(labels), labels)
+    losses = tf.nn.softmax_cross_entropy_with_logits(labels=safe_labels, logits=logits)
+    losses = tf.where(known, losses, tf.zeros_like(losses))
+    return tf.reduce_sum(losses), tf.reduce_sum(tf.cast(known, tf.float32))

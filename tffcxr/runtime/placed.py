@@ -252,7 +252,7 @@ class Federation:
             raise
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _thread(number: int, process: int) -> concurrent.futures.ThreadPoolExecutor:
     """The thread of a worker, which lasts as long as the process; a fork makes its own.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 from typing import Any, Protocol, TypeVar
 import warnings
@@ -71,13 +71,19 @@ class Scorer:
     Args:
       model: a Keras model of logits; its weights are overwritten at every call.
       client_data: a `tffcxr.clients.client_data.ClientData`.
+      activation: makes probabilities of logits.
     """
 
-    def __init__(self, model: tf.keras.Model, client_data: Any):
+    def __init__(
+        self,
+        model: tf.keras.Model,
+        client_data: Any,
+        activation: Callable[[tf.Tensor], tf.Tensor] = tf.sigmoid,
+    ):
         self._model = model
         self._data = client_data
         self._predict = tf.function(
-            lambda images: tf.sigmoid(model(images, training=False)),
+            lambda images: activation(model(images, training=False)),
             input_signature=[tf.TensorSpec(model.input_shape, tf.float32)],
             autograph=False,
         )

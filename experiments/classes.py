@@ -1,0 +1,363 @@
+"""A study of classes that exclude each other: several models, on full and on segmented images.
+
+clients' records → lungs → shards → federated training of every variant → tables, heat maps, report
+
+A variant is a network and a kind of images, such as "resnet50 segmented".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+import dataclasses
+import pathlib
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from experiments import class_explanations, lungs
+from experiments import study as study_lib
+from tffcxr.clients.augment import Augmentation
+from tffcxr.clients.client_data import ClientData
+from tffcxr.clients.shards import ShardSpec, ShardStore
+from tffcxr.datasets import findings
+from tffcxr.evaluation import classes, tables
+from tffcxr.evaluation.mean_interval import mean_interval
+from tffcxr.files import write_text
+from tffcxr.models import build as models
+from tffcxr.models import losses
+from tffcxr.report import report
+from tffcxr.training.class_validation import METRICS, ClassEvaluator
+from tffcxr.training.plan import Plan
+from tffcxr.training.run_directory import RunDirectory
+from tffcxr.training.validation import Scorer, Scores
+
+LOSS = losses.class_batch_loss
+CLASSES = findings.RSNA
+TASK = "RSNA classes"
+FULL, SEGMENTED = "full", "segmented"
+
+
+@dataclasses.dataclass(frozen=True)
+class Variant:
+    """One of the models that are compared.
+
+    Attributes:
+      model: a name of `tffcxr.models.build.NAMES`.
+      images: `FULL` or `SEGMENTED`.
+    """
+
+    model: str
+    images: str
+
+    @property
+    def name(self) -> str:
+        """What tables and figures call it."""
+        return f"{self.model} {self.images}"
+
+    @property
+    def file_name(self) -> str:
+        """The name as a part of file names."""
+        return f"{self.model}_{self.images}"
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassStudy:
+    """One run of a recipe of classes.
+
+    Attributes:
+      recipe: the program's name.
+      records: client id to its records table with "split" and a column per class.
+      site_of: client id to its site.
+      source_of: site to the loader that read it.
+      variants: what is compared, in order.
+      plans: how each network is trained, by its name; everything is shared.
+      segmentation_model: what `lungs.segment` takes, or None for outlines that come with the data.
+      image_size: height and width in pixels.
+      fit: "pad" or "stretch", for images that are not square.
+      batch_size: images per step.
+      augmentation: of the training images, or None.
+      clients_per_round: as the flag.
+      with_pooled: whether each variant is also trained on all images in one place.
+      split: "test", or "validation" if there are such images: what is measured after every round,
+        and by which the best round is chosen.
+      seed: of everything random.
+      executor: "device" or "native".
+      cache_dir: for masks and shards.
+      max_rejected_fraction: of a client's files that may be unreadable.
+      heatmaps: test images to explain.
+      replicates: of the bootstrap.
+      histograms: whether TensorBoard gets the weights.
+    """
+
+    recipe: str
+    records: Mapping[str, pd.DataFrame]
+    site_of: Mapping[str, str]
+    source_of: Mapping[str, str]
+    variants: tuple[Variant, ...]
+    plans: Mapping[str, Plan]
+    segmentation_model: str | None
+    image_size: int
+    fit: str
+    batch_size: int
+    augmentation: Augmentation | None
+    clients_per_round: str
+    with_pooled: bool
+    split: str
+    seed: int
+    executor: str
+    cache_dir: pathlib.Path
+    max_rejected_fraction: float
+    heatmaps: int
+    replicates: int
+    histograms: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """One trained model and what it says of the test images, after its best round."""
+
+    variant: Variant
+    training: str
+    weights: study_lib.Weights
+    round_number: int
+    scores: Scores
+
+
+def run(study: ClassStudy, directory: RunDirectory) -> list[dict[str, Any]]:
+    """Does all that is not done yet.
+
+    Returns:
+      The rows of `metrics.json`.
+
+    Raises:
+      InputError: unusable images or segmentation model.
+      loop.TrainingFailed: training broke off.
+    """
+    study, about_lungs = _with_lungs(study, directory.path)
+    stores = {kind: _open_shards(study, kind) for kind in _kinds(study)}
+    any_store = next(iter(stores.values()))
+    derived = {"measured_split": study.split, "lungs": about_lungs}
+    fingerprint = "+".join(store.root.name for store in stores.values())
+    directory.record_data(fingerprint, _describe_clients(study, any_store), derived)
+    study_lib.use_executor(study.executor, directory)
+    results = []
+    for variant in study.variants:
+        results += _train(study, variant, stores[variant.images], directory)
+    _join_logs(directory.path, study.variants)
+    _write_predictions(directory.path, results)
+    rows = [_row(study, directory.path, result) for result in results]
+    class_explanations.write(directory.path, study, [r for r in results if r.training != "pooled"])
+    tables.write_metrics(directory.path, study.recipe, rows)
+    report.write_report(directory.path)
+    return rows
+
+
+def _kinds(study: ClassStudy) -> list[str]:
+    return list(dict.fromkeys(variant.images for variant in study.variants))
+
+
+def _with_lungs(
+    study: ClassStudy, directory: pathlib.Path
+) -> tuple[ClassStudy, dict[str, Any] | None]:
+    """Finds the lungs of all images, where they are needed, and tells how that went."""
+    if study.segmentation_model:
+        segmented = lungs.segment(study.records, study.segmentation_model, study.cache_dir)
+        lungs.write(directory, segmented)
+        counts = segmented.counts
+        reasons = segmented.summary["reason"].dropna().value_counts().to_dict()
+        about = {
+            "images": counts["total"],
+            "implausible": counts["implausible"],
+            "unreadable": counts["unreadable"],
+            "reasons": {str(reason): int(count) for reason, count in reasons.items()},
+            "model": str(lungs.find_model(study.segmentation_model)),
+        }
+        return dataclasses.replace(study, records=segmented.records), about
+    if SEGMENTED not in _kinds(study):
+        return study, None
+    without = sum(int(table["lungs"].isna().sum()) for table in study.records.values())
+    about = {
+        "images": sum(map(len, study.records.values())),
+        "implausible": without,
+        "unreadable": 0,
+        "reasons": {"the data have no outline": without} if without else {},
+        "model": None,
+    }
+    return study, about
+
+
+def _open_shards(study: ClassStudy, kind: str) -> ShardStore:
+    spec = ShardSpec(study.image_size, CLASSES, study.fit, cut_out=kind == SEGMENTED)
+    return study_lib.open_shards(study.records, spec, study.cache_dir, study.max_rejected_fraction)
+
+
+def _describe_clients(study: ClassStudy, store: ShardStore) -> list[dict[str, Any]]:
+    """A row per client for `config.json` and the report."""
+    described = []
+    for client in store.client_ids:
+        site = study.site_of[client]
+        row: dict[str, Any] = {"client": client, "site": site, "source": study.source_of[site]}
+        for split in ("train", "validation", "test"):
+            if store.count(client, split):
+                row[f"{split}_images"] = store.count(client, split)
+        for name in CLASSES:
+            row[f"train: {name}"] = store.label_counts(client, "train")[name]["present"]
+        row["rejected_files"] = len(store.rejected(client))
+        described.append(row)
+    return described
+
+
+def _train(
+    study: ClassStudy, variant: Variant, store: ShardStore, directory: RunDirectory
+) -> list[Result]:
+    """Trains one variant across the clients, and pooled if that is asked for."""
+    plan = study.plans[variant.model]
+    data = ClientData(store, study.batch_size, study.seed, study.augmentation)
+    setup = study_lib.Training(
+        directory,
+        plan,
+        data,
+        ClassEvaluator(plan.build_model(None).keras, data, variant.name, study.split),
+        study.split,
+        study.clients_per_round,
+        study.seed,
+        best=f"{variant.name}/accuracy",
+        histograms=study.histograms,
+        variant=variant.file_name,
+    )
+    trained = {study_lib.FEDERATED: study_lib.train_federated(setup)}
+    if study.with_pooled:
+        trained["pooled"] = study_lib.train_centralised(setup, "pooled", store.client_ids)
+    model = float32_model(study, variant)
+    scorer = Scorer(model, data, _softmax())
+    results = []
+    for training, found in trained.items():
+        weights = next(iter(found.best.values()))
+        path = directory.path / "models" / f"{training}_{variant.file_name}.h5"
+        study_lib.save_weights(model, weights, path)
+        scores = Scores.join(
+            [scorer.score(found.best[client], client, "test") for client in sorted(found.best)]
+        )
+        results.append(Result(variant, training, weights, found.best_round, scores))
+    return results
+
+
+def _softmax() -> Callable[[Any], Any]:
+    import tensorflow as tf
+
+    return tf.nn.softmax
+
+
+def float32_model(study: ClassStudy, variant: Variant) -> Any:
+    """The model that is measured, in float32 whatever it was trained in."""
+    plan = study.plans[variant.model]
+    return models.build(
+        variant.model,
+        study.image_size,
+        len(CLASSES),
+        batch_norm=plan.batch_norm,
+        seed=study.seed,
+    ).keras
+
+
+def _join_logs(directory: pathlib.Path, variants: Sequence[Variant]) -> None:
+    """Writes `rounds.csv` and `clients.csv` of all variants from those of each of them."""
+    logs = {v: pd.read_csv(directory / f"rounds_{v.file_name}.csv") for v in variants}
+    first = next(iter(logs.values()))
+    rounds = first[["round", "clients", "failed_clients", "learning_rate"]].copy()
+    rounds.insert(1, "seconds", sum(log["seconds"] for log in logs.values()))
+    for variant, log in logs.items():
+        rounds[f"{variant.name}/train_loss"] = log["train_loss"]
+        for metric in METRICS:
+            rounds[f"{variant.name}/{metric}"] = log[f"{variant.name}/{metric}"]
+    rounds["stage"] = first["stage"]
+    clients = []
+    for variant in variants:
+        log = pd.read_csv(directory / f"clients_{variant.file_name}.csv")
+        clients.append(log.assign(client=f"{variant.name}, " + log["client"].astype(str)))
+    joined = {"rounds.csv": rounds, "clients.csv": pd.concat(clients, ignore_index=True)}
+    for name, table in joined.items():
+        write_text(directory / name, table.to_csv(index=False, lineterminator="\n"))
+
+
+def _write_predictions(directory: pathlib.Path, results: Sequence[Result]) -> None:
+    """Writes `class_predictions.csv`: a row per model and test image, without any patient's id."""
+    parts = []
+    for result in results:
+        scores = result.scores
+        part = pd.DataFrame(
+            {
+                "model": result.variant.model,
+                "images_kind": result.variant.images,
+                "training": result.training,
+                "client": scores.clients,
+                "row": scores.rows,
+                "class": [CLASSES[i] for i in classes.true_classes(scores.labels)],
+            }
+        )
+        for place, name in enumerate(CLASSES):
+            part[f"probability: {name}"] = scores.scores[:, place]
+        parts.append(part)
+    text = pd.concat(parts, ignore_index=True).to_csv(index=False, lineterminator="\n")
+    write_text(directory / "class_predictions.csv", text)
+
+
+def _row(study: ClassStudy, directory: pathlib.Path, result: Result) -> dict[str, Any]:
+    """One row of `metrics.json`, on test images; the paper's Table 2 with what it lacks."""
+    scores = result.scores
+    truth = classes.true_classes(scores.labels)
+    matrix = classes.confusion(truth, scores.scores)
+    patients = np.array(
+        [
+            f"{study.site_of[client]}/{study.records[client]['patient'].iat[row]}"
+            for client, row in zip(scores.clients, scores.rows)
+        ],
+        dtype=object,
+    )
+    correct = (scores.scores.argmax(axis=1) == truth).astype(float)
+    found = mean_interval(correct, patients, study.replicates, seed=study.seed)
+    sensitivities = classes.sensitivities(matrix)
+    return {
+        "task": TASK,
+        "model": result.variant.model,
+        "images_kind": result.variant.images,
+        "training": result.training,
+        "split": "test",
+        "images": len(truth),
+        "patients": len(set(patients)),
+        "loss": classes.cross_entropy(truth, scores.scores),
+        "accuracy": found.mean,
+        "accuracy_low": found.low,
+        "accuracy_high": found.high,
+        "interval": (
+            f"95 % percentile interval, {study.replicates} bootstrap replicates of patients"
+        ),
+        "classes": list(CLASSES),
+        "confusion": matrix.tolist(),
+        "sensitivity_by_class": {
+            name: None if np.isnan(value) else float(value)
+            for name, value in zip(CLASSES, sensitivities)
+        },
+        "round": result.round_number,
+        "chosen": f"largest accuracy on the {study.split} images",
+        **_best_of_rounds(directory, result),
+    }
+
+
+def _best_of_rounds(directory: pathlib.Path, result: Result) -> dict[str, float]:
+    """The largest accuracy and the least loss over the rounds, and in which round they came."""
+    baseline = "" if result.training == study_lib.FEDERATED else f"_{result.training}"
+    log = pd.read_csv(directory / f"rounds_{result.variant.file_name}{baseline}.csv")
+    found: dict[str, float] = {}
+    for metric, key, pick in (
+        ("accuracy", "maximum_accuracy", "idxmax"),
+        ("loss", "minimum_loss", "idxmin"),
+    ):
+        values = log[f"{result.variant.name}/{metric}"]
+        if values.isna().all():
+            found.update({key: float("nan"), f"{key}_round": float("nan")})
+            continue
+        place = getattr(values, pick)()
+        found.update({key: float(values[place]), f"{key}_round": int(log["round"][place])})
+    return found

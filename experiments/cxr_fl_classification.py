@@ -1,0 +1,202 @@
+r"""Trains classifiers of chest radiographs across hospitals, on full images and on the lungs alone.
+
+Ślazyk, Jabłecki, Lisowska, Malawski, Płotka: "CXR-FL: Deep Learning-based Chest X-ray Image
+Analysis Using Federated Learning" (ICCS 2022, arXiv 2204.05203), its second part: ResNet50 and
+DenseNet121 on the three classes of RSNA. Every network is trained on every kind of images, one
+after the other; the clients hold the same data in all, however many they are. Without --site,
+phantom radiographs are made, whose lungs are known.
+
+  ./bazelw run //experiments:cxr_fl_classification -- --output_dir=DIR --site=rsna=rsna:PATH \
+      --segmentation_model=RUN_OF_CXR_FL_SEGMENTATION
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+import pathlib
+from typing import TYPE_CHECKING
+
+from absl import flags
+
+from experiments import command_line, study_flags, training_flags
+from tffcxr.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from experiments import classes
+    from experiments.sites import Site
+
+FLAGS = flags.FLAGS
+
+_MODELS = ("resnet50", "densenet121", "standard")
+_IMAGES = ("full", "segmented")
+
+flags.DEFINE_list("model", ["resnet50", "densenet121"], f"Networks: some of {', '.join(_MODELS)}.")
+flags.DEFINE_list(
+    "images",
+    list(_IMAGES),
+    "full radiographs, segmented ones (the lungs alone, black around them), or both.",
+)
+flags.DEFINE_string(
+    "segmentation_model",
+    None,
+    "What finds the lungs of --images=segmented: the folder of a run of cxr_fl_segmentation, of a "
+    "sweep of it (whose best run is taken), or a .keras file. Default: outlines that come with the "
+    "images. Where the lungs found are implausible, the full image is used and counted.",
+)
+flags.DEFINE_enum(
+    "baseline", "none", ["pooled", "none"], "Models to compare with: of all images in one place."
+)
+flags.DEFINE_integer("heatmaps", 4, "Test images that Grad-CAM explains, by all models.")
+study_flags.define_validation_fraction()
+study_flags.define(
+    recipe="cxr_fl_classification",
+    site_help="A hospital as NAME=LOADER:PATH, with the loader rsna; may be given several times. "
+    "Default: one hospital with phantom radiographs.",
+    phantom_patients=300,
+    image_size=64,
+    partition="iid",
+    clients_per_site=2,
+    augmentation="affine",
+)
+training_flags.define(
+    rounds=6, learning_rate=1e-3, batch_size=16, schedule="polynomial", personal=False
+)
+flags.adopt_module_key_flags(study_flags)
+flags.adopt_module_key_flags(training_flags)
+
+_RECIPE = "cxr_fl_classification"
+_TEST_FRACTION = 0.1  # The paper's 9:1.
+
+
+def main(unused_operands: list[str]) -> None:
+    """Runs the recipe."""
+    # What can be wrong is looked at in the order of what it costs: flags, folder, data, model.
+    _check_flags()
+    from tffcxr.training.run_directory import RunDirectory
+
+    output = pathlib.Path(FLAGS.output_dir)
+    directory = RunDirectory.open(
+        output, _RECIPE, training_flags.recorded_settings(), training_flags.facts()
+    )
+    if directory.is_complete:
+        print(f"{output} is complete; its report is {output / 'report.html'}")
+        return
+    study = _study(directory.path)
+    from experiments import classes
+    from tffcxr.report import report
+
+    rows = classes.run(study, directory)
+    print(report.format_table(rows))
+    print(f"report: {output / 'report.html'}")
+
+
+def _check_flags() -> None:
+    training_flags.check()
+    study_flags.check()
+    training_flags.check_at_least(0, "heatmaps")
+    study_flags.parse_names("model", FLAGS.model, _MODELS)
+    images = study_flags.parse_names("images", FLAGS.images, _IMAGES)
+    training_flags.check_used(
+        "segmented" in images, "segmentation_model", "--images=segmented", "images"
+    )
+    study_flags.check_validation_fraction(1.0 - _TEST_FRACTION)
+    study_flags.given_sites(with_finding=False)
+
+
+def _study(directory: pathlib.Path) -> classes.ClassStudy:
+    sites = study_flags.given_sites(with_finding=False)
+    records, site_of = _load_clients(sites) if sites else ({}, {})
+    from experiments import classes, classification
+    from experiments import study as study_lib
+
+    if FLAGS.segmentation_model:
+        from experiments import lungs
+
+        lungs.find_model(FLAGS.segmentation_model)
+    networks = study_flags.parse_names("model", FLAGS.model, _MODELS)
+    plans = {
+        name: training_flags.make_plan(
+            classification.model_builder(
+                name,
+                FLAGS.image_size,
+                len(classes.CLASSES),
+                FLAGS.weights,
+                FLAGS.batch_norm,
+                FLAGS.seed,
+                FLAGS.precision,
+            ),
+            classes.LOSS,
+            findings=1,
+        )
+        for name in networks
+    }
+    if not sites:  # Which takes a while, so that what can be wrong with the models comes before.
+        sites = _make_phantoms(study_flags.phantom_dir(directory))
+        records, site_of = _load_clients(sites)
+    return classes.ClassStudy(
+        recipe=_RECIPE,
+        records=records,
+        site_of=site_of,
+        source_of={site.name: site.loader for site in sites},
+        variants=tuple(
+            classes.Variant(name, images)
+            for name in networks
+            for images in study_flags.parse_names("images", FLAGS.images, _IMAGES)
+        ),
+        plans=plans,
+        segmentation_model=FLAGS.segmentation_model,
+        image_size=FLAGS.image_size,
+        fit=FLAGS.fit,
+        batch_size=FLAGS.batch_size,
+        augmentation=study_lib.AUGMENTATIONS[FLAGS.augmentation],
+        clients_per_round=FLAGS.clients_per_round,
+        with_pooled=FLAGS.baseline == "pooled",
+        split=study_flags.measured_split(),
+        seed=FLAGS.seed,
+        executor=FLAGS.executor,
+        cache_dir=study_flags.cache_dir(directory),
+        max_rejected_fraction=FLAGS.max_rejected_fraction,
+        heatmaps=FLAGS.heatmaps,
+        replicates=FLAGS.bootstrap,
+        histograms=FLAGS.tensorboard_histograms,
+    )
+
+
+def _load_clients(sites: Sequence[Site]) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
+    from experiments import sites as sites_lib
+    from tffcxr.datasets import findings
+
+    needs_outlines = "segmented" in FLAGS.images and not FLAGS.segmentation_model
+
+    def keep(table: pd.DataFrame, site: Site) -> pd.DataFrame:
+        if needs_outlines and table["lungs"].isna().all():
+            raise InputError(
+                f"site {site.name}: --images=segmented: expected --segmentation_model, or masks of "
+                f"the lungs in {site.path}, found neither"
+            )
+        return sites_lib.keep_classes(table, site, findings.RSNA)
+
+    return sites_lib.load_shared_task(
+        sites,
+        keep,
+        fractions=study_flags.fractions(_TEST_FRACTION),
+        seed=FLAGS.seed,
+        stratify=findings.RSNA[0],
+        partition_name=FLAGS.partition,
+        clients_per_site=FLAGS.clients_per_site,
+        alpha=FLAGS.alpha,
+    )
+
+
+def _make_phantoms(root: pathlib.Path) -> list[Site]:
+    from experiments.sites import Site
+    from tffcxr.datasets import phantom
+
+    phantom.write_rsna(root / "rsna", FLAGS.phantom_patients, FLAGS.seed)
+    return [Site("phantoms", "rsna", root / "rsna")]
+
+
+if __name__ == "__main__":
+    command_line.run(main)

@@ -1,0 +1,78 @@
+"""The mean of a metric over images, such as the Jaccard index, with its bootstrap interval."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from tffcxr.evaluation import bootstrap, inputs
+
+
+class Mean(NamedTuple):
+    """Mean over images and its interval.
+
+    Attributes:
+      mean: NaN where no image has a value.
+      low: lower end of the interval, NaN where it is undefined.
+      high: upper end of the interval, NaN where it is undefined.
+    """
+
+    mean: float
+    low: float
+    high: float
+
+
+def mean_interval(
+    values: np.ndarray,
+    groups: np.ndarray | None = None,
+    replicates: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Mean:
+    """Returns the mean of a metric over images, with its percentile bootstrap interval.
+
+    Patients are drawn with replacement, each with all of its images; see `bootstrap`.
+
+    Args:
+      values: [N], one per image; NaN where the image has no true mask (left out).
+      groups: [N], the patient of each image; None: every image is a patient.
+      replicates: number of resamples.
+      level: coverage, 0.95 for the 2.5th to the 97.5th percentile.
+      seed: the same seed gives the same interval.
+
+    Returns:
+      The mean and its interval. With a warning, NaN: the mean without any image, the interval with
+      fewer than `bootstrap.MINIMUM_PATIENTS` patients.
+
+    Raises:
+      ValueError: for an infinite value, arrays that do not fit together, a level outside 0..1, or
+        no replicates.
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"expected a level between 0 and 1, found {level}")
+    if replicates < 1:
+        raise ValueError(f"expected at least 1 replicate, found {replicates}")
+    values = np.asarray(values, dtype=np.float64)
+    data = inputs.known(np.where(np.isnan(values), np.nan, 1.0), [values], groups)
+    known = data.scores[0]
+    if not data.finite:
+        raise ValueError("expected finite values or NaN, found an infinite one")
+    if not known.size:
+        inputs.undefined("no image has a value: the mean is undefined")
+        return Mean(np.nan, np.nan, np.nan)
+    patients = np.unique(data.groups)
+    if patients.size < bootstrap.MINIMUM_PATIENTS:
+        inputs.undefined(
+            f"{patients.size} patients: the bootstrap needs {bootstrap.MINIMUM_PATIENTS} and is "
+            "undefined"
+        )
+        return Mean(float(known.mean()), np.nan, np.nan)
+    means = np.concatenate(
+        [
+            weights @ known / weights.sum(axis=1)
+            for weights in bootstrap.draws(data.groups, (patients,), replicates, seed)
+        ]
+    )
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return Mean(float(known.mean()), float(low), float(high))

@@ -1,0 +1,42 @@
+"""What is measured after every round of a model of classes: loss and accuracy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tffcxr.evaluation import classes
+from tffcxr.training.validation import Scorer, Scores
+
+METRICS = ("loss", "accuracy")
+
+
+class ClassEvaluator:
+    """An `Evaluator` of cross-entropy and accuracy, as `<task>/<metric>`.
+
+    Args:
+      model: a Keras model of logits [B, C]; its weights are overwritten at every call.
+      client_data: a `tffcxr.clients.client_data.ClientData` whose labels are the classes.
+      task: what the columns are called by.
+      split: the images to measure on.
+    """
+
+    def __init__(self, model: tf.keras.Model, client_data: Any, task: str, split: str):
+        self.columns = tuple(f"{task}/{name}" for name in METRICS)
+        self._scorer = Scorer(model, client_data, tf.nn.softmax)
+        self._split = split
+
+    def score(self, weights: Sequence[np.ndarray], client: str) -> Scores:
+        """See `Evaluator`."""
+        return self._scorer.score(weights, client, self._split)
+
+    def metrics(self, parts: Sequence[Scores]) -> dict[str, float]:
+        """See `Evaluator`; NaN without any image."""
+        scores = Scores.join(parts)
+        truth = classes.true_classes(scores.labels)
+        matrix = classes.confusion(truth, scores.scores)
+        values = classes.cross_entropy(truth, scores.scores), classes.accuracy(matrix)
+        return dict(zip(self.columns, values))
