@@ -8,7 +8,6 @@ import dataclasses
 import json
 import os
 import pathlib
-import signal
 import statistics
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from typing import Any, BinaryIO
 
 import psutil
 
+from experiments import child_process
 from experiments.benchmark_engines import Job
 from tffcxr.errors import InputError
 
@@ -116,7 +116,7 @@ class _Contestant:
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            env=child_process.environment(),
             pass_fds=[writing],
             start_new_session=True,  # All that it starts can be ended with it.
         )
@@ -165,9 +165,7 @@ class _Contestant:
             self._process.stdin.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(_END_SECONDS)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+        child_process.kill_session(self._process)
         self._events.close()
 
     def _event(self) -> dict[str, Any]:

@@ -62,10 +62,11 @@ class Runner:
         """Runs what is not complete, in order.
 
         Yields:
-          after every run that it has started, and at the end, the outcomes of all in their order.
+          at the start and after every run that it has started, how all runs stand, in their order.
         """
         outcomes = [Outcome(run, COMPLETE if self.is_complete(run) else PENDING) for run in runs]
         waiting = [i for i, outcome in enumerate(outcomes) if outcome.status == PENDING]
+        yield list(outcomes)
         if len(waiting) < len(runs):
             self._note(f"{len(runs) - len(waiting)} of {len(runs)} runs are complete already")
         started = time.monotonic()
@@ -80,7 +81,6 @@ class Runner:
                 f"{format_duration(elapsed)} elapsed, about {format_duration(left)} left"
             )
             yield list(outcomes)
-        yield outcomes
 
     def run(self, run: sweep_plan.Run) -> Outcome:
         """Starts or resumes a run and waits for its end, in whatever way that comes."""

@@ -12,6 +12,7 @@ import importlib
 import multiprocessing
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
@@ -38,6 +39,8 @@ _MODULES = {
     "benchmark": "experiments.benchmark",
     "cheXviz": "experiments.cheXviz",
     "predict": "experiments.predict",
+    "sweep": "experiments.sweep",
+    "tiny_sweep": "tests.experiments.tiny_sweep",
 }
 
 
@@ -74,6 +77,11 @@ class Program:
     def kill(self) -> None:
         """Ends it with SIGKILL."""
         self._process.kill()
+
+    def interrupt(self) -> None:
+        """Sends what Ctrl-C sends."""
+        if self._process.pid is not None:
+            os.kill(self._process.pid, signal.SIGINT)
 
     def children(self) -> list[psutil.Process]:
         """The processes that it has started and that run now."""

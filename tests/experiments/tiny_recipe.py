@@ -31,8 +31,10 @@ def main(unused_operands):
     from tffcxr.training.run_directory import RunDirectory
 
     path = pathlib.Path(FLAGS.output_dir)
-    directory = RunDirectory.open(path, "tiny", training_flags.recorded_settings(), {})
-    directory.record_data("none", [{"source": "phantom"}])
+    directory = RunDirectory.open(
+        path, "tiny", training_flags.recorded_settings(), {"synthetic": True}
+    )
+    directory.record_data("none", [])
     for shared in (FLAGS.cache_dir, FLAGS.phantom_dir):
         pathlib.Path(shared).mkdir(parents=True, exist_ok=True)
     log = RoundLog(path / "rounds.csv", COLUMNS)

@@ -5,8 +5,8 @@ A line is the mean over a configuration's complete runs, the shade around it the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 import dataclasses
+import math
 from typing import Any
 
 import matplotlib
@@ -21,8 +21,9 @@ from tffcxr.report import figures, style, sweep_results, sweep_table
 
 _LINE_STYLES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (7, 2, 1, 2)))
 # With fewer rounds than this each one gets a marker, so that a single round is seen.
-_ROUNDS_WITH_MARKERS = 25
-_NAMES = {"auroc": "AUROC", "aupr": "AUPR"}
+_ROUNDS_WITH_MARKERS = 6
+_LONG_NAME = 28  # Characters; of shorter names, three stand side by side in the legend.
+_NAMES = {"auroc": "AUROC", "aupr": "AUPR", "jaccard": "Jaccard", "dice": "Dice"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,9 +41,10 @@ def draw(sweep: sweep_results.Sweep) -> matplotlib_figure.Figure | None:
     columns = [sweep.metric]
     if sweep.loss != sweep.metric and any(sweep.loss in table for table in sweep.rounds.values()):
         columns.append(str(sweep.loss))
-    looks, entries = _looks(sweep)
+    looks, legend = _looks(sweep)
     with figures.style():
-        figure, (row,) = figures.panels(1, len(columns), 4.6 if len(columns) > 1 else 6.4, 3.9)
+        height = 3.2 + 0.18 * max(map(len, legend))  # Inches: the panel and the legend below it.
+        figure, (row,) = figures.panels(1, len(columns), 9.2 / len(columns), height)
         for axes, column in zip(row, columns):
             for configuration, look in looks.items():
                 _draw_configuration(axes, curves(sweep, configuration, column), look)
@@ -50,10 +52,12 @@ def draw(sweep: sweep_results.Sweep) -> matplotlib_figure.Figure | None:
             axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True, nbins=8))
         if sweep.target is not None:
             _draw_target(row[0], sweep.target)
+        longest = max(map(len, legend))
+        blank = [matplotlib_lines.Line2D([], [], linestyle="none", label=" ")]
         figure.legend(
-            handles=entries,
+            handles=[each for part in legend for each in part + blank * (longest - len(part))],
             loc="outside lower left",
-            ncols=max(1, min(4, len(entries))) if _are_short(entries) else 1,
+            ncols=len(legend),
             handlelength=3.2,
         )
     return figure
@@ -84,7 +88,7 @@ def _draw_configuration(axes: matplotlib_axes.Axes, runs: pd.DataFrame, look: _L
     )
     if runs.shape[1] > 1:
         low, high = runs.min(axis=1, skipna=False), runs.max(axis=1, skipna=False)
-        axes.fill_between(mean.index, low, high, color=look.colour, alpha=0.13, linewidth=0)
+        axes.fill_between(mean.index, low, high, color=look.colour, alpha=0.18, linewidth=0)
 
 
 def _draw_target(axes: matplotlib_axes.Axes, target: float) -> None:
@@ -93,9 +97,10 @@ def _draw_target(axes: matplotlib_axes.Axes, target: float) -> None:
         f"target {target:g}",
         (1, target),
         xycoords=axes.get_yaxis_transform(),
-        xytext=(-2, 2),
+        xytext=(-2, -3),
         textcoords="offset points",
         ha="right",
+        va="top",
         fontsize=7,
         color="#444444",
     )
@@ -103,8 +108,8 @@ def _draw_target(axes: matplotlib_axes.Axes, target: float) -> None:
 
 def _looks(
     sweep: sweep_results.Sweep,
-) -> tuple[dict[str, _Look], list[matplotlib_lines.Line2D]]:
-    """How each configuration is drawn, and the entries of the legend.
+) -> tuple[dict[str, _Look], list[list[matplotlib_lines.Line2D]]]:
+    """How each configuration is drawn, and the columns of the legend.
 
     Where two flags span a grid, the colour tells the first and the dashes the second.
     """
@@ -123,15 +128,18 @@ def _looks(
             name: _Look(by_first[flags[first]], by_second[flags[second]])
             for name, flags in configurations.items()
         }
-        entries = [_entry(f"{first} = {v}", _Look(c)) for v, c in by_first.items()]
-        entries += [_entry(f"{second} = {v}", _Look("#333333", d)) for v, d in by_second.items()]
-        return looks, entries
+        return looks, [
+            [_entry(f"{first} = {v}", _Look(c)) for v, c in by_first.items()],
+            [_entry(f"{second} = {v}", _Look("#333333", d)) for v, d in by_second.items()],
+        ]
     colours = _colours(len(configurations))
     looks = {
         name: _Look(colour, _LINE_STYLES[i % len(_LINE_STYLES)])
         for i, (name, colour) in enumerate(zip(configurations, colours))
     }
-    return looks, [_entry(name, look) for name, look in looks.items()]
+    entries = [_entry(name, look) for name, look in looks.items()]
+    rows = math.ceil(len(entries) / (1 if max(map(len, looks)) > _LONG_NAME else 3))
+    return looks, [entries[i : i + rows] for i in range(0, len(entries), rows)]
 
 
 def _colours(count: int) -> list[str]:
@@ -144,10 +152,6 @@ def _colours(count: int) -> list[str]:
 
 def _entry(text: str, look: _Look) -> matplotlib_lines.Line2D:
     return matplotlib_lines.Line2D([], [], color=look.colour, linestyle=look.dashes, label=text)
-
-
-def _are_short(entries: Sequence[matplotlib_lines.Line2D]) -> bool:
-    return all(len(str(entry.get_label())) <= 28 for entry in entries)
 
 
 def _title(column: str) -> str:

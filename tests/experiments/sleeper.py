@@ -1,0 +1,19 @@
+"""A program that writes its process id to FILE and sleeps until Ctrl-C; `deaf` ignores that too."""
+
+import os
+import pathlib
+import signal
+import sys
+import time
+
+if __name__ == "__main__":
+    if "deaf" in sys.argv:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        print("out")
+        print("err", file=sys.stderr)
+        pathlib.Path(sys.argv[1]).write_text(f"{os.getpid()}\n")
+        time.sleep(120)
+    except KeyboardInterrupt:
+        print("interrupted")
+        sys.exit(130)

@@ -1,0 +1,51 @@
+"""What a recipe says of the flags that a sweep wants to give it."""
+
+import pytest
+
+from experiments import sweep_flags
+from tffcxr.errors import InputError
+
+
+def test_values_are_those_of_the_recipe(tmp_path):
+    preset = tmp_path / "preset.flags"
+    preset.write_text("--rounds=7\n--batch_size=2\n")
+    answer = sweep_flags.check(
+        "cheXviz",
+        [
+            [("rounds", "3"), ("flagfile", str(preset)), ("site", "a"), ("site", "b,c")],
+            [("baseline", "site,pooled"), ("tensorboard_histograms", "true")],
+        ],
+    )
+    first, second = answer.settings
+    # What is set goes before the file, wherever it stands.
+    assert (first["rounds"], first["batch_size"], first["site"]) == (3, 2, ["a", "b,c"])
+    # Nothing of one configuration is left in the next.
+    assert (second["rounds"], second["batch_size"], second["site"]) == (30, 16, [])
+    assert second["baseline"] == ["site", "pooled"]
+    assert {"output_dir", "cache_dir", "seed"} <= set(answer.own_flags)
+    assert not {"output_dir", "cache_dir", "seed"} & set(first)
+
+
+@pytest.mark.parametrize(
+    "settings,expected",
+    [
+        ([("local_epoch", "1")], "found 'local_epoch' (did you mean local_epochs?)"),
+        ([("grid", "1")], "expected a flag of it, found 'grid'"),
+        ([("help", "true")], "expected a flag of it, found 'help'"),
+        ([("rounds", "many")], "--rounds=many"),
+        ([("model", "vgg")], "--model=vgg"),
+        ([("rounds", "1"), ("rounds", "2")], "expected rounds once, found it 2 times"),
+        ([("flagfile", "/nowhere.flags")], "/nowhere.flags"),
+    ],
+)
+def test_what_it_does_not_take(settings, expected):
+    with pytest.raises(InputError) as caught:
+        sweep_flags.check("cheXviz", [[], settings])
+    assert expected in str(caught.value)
+    assert str(caught.value).startswith("cheXviz: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_recipe():
+    with pytest.raises(InputError, match="--experiment: expected one of cheXviz.*found 'chexviz'"):
+        sweep_flags.check("chexviz", [[]])
