@@ -59,8 +59,9 @@ flags.DEFINE_string("cache_dir", None, "Folder for decoded images; default: in t
 flags.DEFINE_string(
     "metric",
     None,
-    "What runs are compared by: a column of rounds.csv, such as 'Lung Opacity/auroc'. Default: the "
-    "first Jaccard, accuracy or AUROC. Of a loss the least is best, otherwise the highest.",
+    "What runs are compared by: a column of rounds.csv, such as 'Lung Opacity/auroc', or auroc for "
+    "the first such column of each run. Default: the first Jaccard, accuracy or AUROC. Of a loss "
+    "the least is best, otherwise the highest.",
 )
 flags.DEFINE_float("target", None, "Also count the rounds until the metric is as good as this.")
 
@@ -86,7 +87,7 @@ def main(unused_operands: list[str]) -> None:
         sweep_flags.RECIPES[FLAGS.experiment],
         plan.fixed,
         output,
-        _shared_arguments(output, recipe),
+        _shared_folders(output, plan, recipe),
         lambda line: print(line, file=sys.stderr, flush=True),
     )
     for outcomes in runner.run_all(plan.runs):
@@ -152,11 +153,20 @@ def _settings(plan: sweep_plan.Plan, recipe: sweep_flags.Answer) -> dict[str, An
     }
 
 
-def _shared_arguments(output: pathlib.Path, recipe: sweep_flags.Answer) -> list[str]:
-    """The folders that all runs share, where the recipe has a flag for them."""
+def _shared_folders(
+    output: pathlib.Path, plan: sweep_plan.Plan, recipe: sweep_flags.Answer
+) -> dict[str, list[str]]:
+    """The folders that runs share, by configuration, where the recipe has a flag for them."""
     cache = pathlib.Path(FLAGS.cache_dir) if FLAGS.cache_dir else output / "cache"
-    shared = {"cache_dir": cache, "phantom_dir": output / "phantoms"}
-    return [f"--{name}={path}" for name, path in shared.items() if name in recipe.own_flags]
+    folders = {}
+    for configuration, settings in zip(plan.configurations, recipe.settings):
+        shared = {"cache_dir": cache}
+        if not settings.get("site"):  # Otherwise no phantoms are made, and the flag is refused.
+            shared["phantom_dir"] = output / "phantoms"
+        folders[configuration.name] = [
+            f"--{name}={path}" for name, path in shared.items() if name in recipe.own_flags
+        ]
+    return folders
 
 
 def _results(output: pathlib.Path, plan: sweep_plan.Plan, outcomes: Sequence[Outcome]) -> Sweep:

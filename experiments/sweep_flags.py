@@ -21,6 +21,8 @@ from tffcxr.errors import InputError
 # Name of a recipe -> its module.
 RECIPES = {
     "cheXviz": "experiments.cheXviz",
+    "cxr_fl_classification": "experiments.cxr_fl_classification",
+    "cxr_fl_segmentation": "experiments.cxr_fl_segmentation",
 }
 
 _START = "from experiments import sweep_flags; sweep_flags.main()"

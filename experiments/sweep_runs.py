@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 import dataclasses
 import pathlib
 import signal
@@ -40,7 +40,7 @@ class Runner:
       module: the recipe's.
       fixed: settings of all runs.
       output: the sweep's folder.
-      shared: arguments that all runs get beside these, such as the cache.
+      shared: by configuration, arguments for the folders that its runs share with others.
       note: gets a line for every start and end of a run.
     """
 
@@ -49,7 +49,7 @@ class Runner:
         module: str,
         fixed: Sequence[sweep_plan.Setting],
         output: pathlib.Path,
-        shared: Sequence[str],
+        shared: Mapping[str, Sequence[str]],
         note: Callable[[str], None],
     ):
         self._module = module
@@ -90,7 +90,7 @@ class Runner:
         log.parent.mkdir(parents=True, exist_ok=True)
         arguments = [
             *sweep_flags.arguments([*self._fixed, *run.configuration.settings]),
-            *self._shared,
+            *self._shared[run.configuration.name],
             *([] if run.configuration.text("seed") else [f"--seed={run.seed}"]),
             f"--output_dir={folder}",
         ]

@@ -47,5 +47,14 @@ def test_what_it_does_not_take(settings, expected):
 
 
 def test_unknown_recipe():
-    with pytest.raises(InputError, match="--experiment: expected one of cheXviz.*found 'chexviz'"):
+    with pytest.raises(
+        InputError, match="--experiment: expected one of cheXviz, .*found 'chexviz'"
+    ):
         sweep_flags.check("chexviz", [[]])
+
+
+@pytest.mark.parametrize("name", sorted(sweep_flags.RECIPES))
+def test_every_recipe_has_the_flags_that_a_sweep_gives(name):
+    answer = sweep_flags.check(name, [[], [("local_epochs", "2"), ("clients_per_round", "1")]])
+    assert {"output_dir", "cache_dir", "seed"} <= set(answer.own_flags)
+    assert [settings["local_epochs"] for settings in answer.settings][1] == 2

@@ -3,7 +3,6 @@
 The loss of a round falls with the learning rate and the seed; a learning rate of 1e30 fails.
 """
 
-import csv
 import json
 import pathlib
 import sys
@@ -30,12 +29,13 @@ def main(unused_operands):
     from tffcxr.training.round_log import RoundLog
     from tffcxr.training.run_directory import RunDirectory
 
+    training_flags.check_used(not FLAGS.site, "phantom_dir", "no --site", "site")
     path = pathlib.Path(FLAGS.output_dir)
     directory = RunDirectory.open(
         path, "tiny", training_flags.recorded_settings(), {"synthetic": True}
     )
     directory.record_data("none", [])
-    for shared in (FLAGS.cache_dir, FLAGS.phantom_dir):
+    for shared in filter(None, (FLAGS.cache_dir, FLAGS.phantom_dir)):
         pathlib.Path(shared).mkdir(parents=True, exist_ok=True)
     log = RoundLog(path / "rounds.csv", COLUMNS)
     done = len(log.rewind(FLAGS.rounds))
@@ -49,11 +49,6 @@ def main(unused_operands):
         print(f"round {number}", file=sys.stderr)
     (path / "report.html").write_text("a run")
     (path / "metrics.json").write_text(json.dumps({"rows": [], "complete": True}))
-
-
-def rows(path):
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 if __name__ == "__main__":

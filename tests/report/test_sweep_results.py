@@ -164,10 +164,26 @@ def test_metric_without_a_wish(tmp_path, columns, expected):
     assert sweep.loss == expected.rpartition("/")[0] + "/loss"
 
 
+def test_runs_whose_tasks_have_other_names_are_compared_by_the_end_of_the_column(tmp_path):
+    _write(tmp_path / "1", {"round": [1], "unet full/accuracy": [0.5], "unet full/loss": [3.0]})
+    _write(tmp_path / "2", {"round": [1], "vgg/loss": [2.0], "vgg/accuracy": [0.75]})
+    runs = [_run("1", "x"), _run("2", "y")]
+    sweep = sweep_results.read(tmp_path, "recipe", runs)
+    assert (sweep.metric, sweep.loss) == ("accuracy", "loss")
+    rows = sweep_results.run_rows(sweep)
+    assert [(row["best"], row["best_loss"]) for row in rows] == [(0.5, 3.0), (0.75, 2.0)]
+    by_loss = sweep_results.read(tmp_path, "recipe", runs, "loss")
+    assert [row["best"] for row in sweep_results.run_rows(by_loss)] == [3.0, 2.0]
+    sweep_results.write(by_loss)
+    assert sweep_results.best_run(tmp_path) == tmp_path / "2"
+
+
 def test_unknown_metric(by_hand):
     path, runs = by_hand
     for metric in ("A/dice", "seconds", "stage"):
-        with pytest.raises(InputError, match="expected one of train_loss, A/jaccard, A/loss of"):
+        with pytest.raises(
+            InputError, match="expected one of train_loss, A/jaccard, A/loss, jaccard, loss of"
+        ):
             sweep_results.read(path, "recipe", runs, metric)
     # As long as no run is complete, nobody knows.
     assert sweep_results.read(path, "recipe", runs[3:], "A/dice").metric == "A/dice"

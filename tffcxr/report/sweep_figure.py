@@ -39,7 +39,7 @@ def draw(sweep: sweep_results.Sweep) -> matplotlib_figure.Figure | None:
     if sweep.metric is None:
         return None
     columns = [sweep.metric]
-    if sweep.loss != sweep.metric and any(sweep.loss in table for table in sweep.rounds.values()):
+    if sweep.loss != sweep.metric and any(len(sweep.values(r, sweep.loss)) for r in sweep.runs):
         columns.append(str(sweep.loss))
     looks, legend = _looks(sweep)
     with figures.style():
@@ -155,7 +155,8 @@ def _entry(text: str, look: _Look) -> matplotlib_lines.Line2D:
 
 
 def _title(column: str) -> str:
-    task, separator, metric = column.rpartition("/")
-    if not separator:
+    if column == "train_loss":
         return "Training loss"
-    return f"{task}: {_NAMES.get(metric, metric)}"
+    task, _, metric = column.rpartition("/")
+    name = _NAMES.get(metric, metric)
+    return f"{task}: {name}" if task else name.capitalize() if name.islower() else name

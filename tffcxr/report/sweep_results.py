@@ -61,7 +61,8 @@ class Sweep:
       path: its folder.
       experiment: the recipe.
       runs: in order.
-      metric: the column of `rounds.csv` by which runs are compared; None if it is not known yet.
+      metric: the column of `rounds.csv` by which runs are compared, or its end alone ("accuracy"),
+        for the first such column of each run; None if it is not known yet.
       target: the value of the metric that is to be reached, or None.
       rounds: of complete runs, by folder, their `rounds.csv`.
     """
@@ -83,14 +84,37 @@ class Sweep:
         """The column with the loss of the metric's task."""
         if self.metric is None or is_loss(self.metric):
             return self.metric
-        return f"{self.metric.rpartition('/')[0]}/loss"
+        return _loss_of(self.metric)
 
     def values(self, run: Run, column: str | None) -> pd.Series:
-        """A column of a run's `rounds.csv` by round; without values where there is none."""
+        """A column of a run's `rounds.csv` by round; without values where there is none.
+
+        Args:
+          run: which.
+          column: `metric` or `loss` of the sweep.
+        """
         rounds = self.rounds.get(run.folder)
-        if rounds is None or column not in rounds:
+        if rounds is None or self.metric is None or column is None:
             return pd.Series(dtype=float)
-        return pd.Series(rounds[column].to_numpy(float), index=rounds["round"].astype(int))
+        found = _find(rounds, self.metric)
+        if found is not None and column != self.metric:
+            found = _loss_of(found)
+        if found is None or found not in rounds:
+            return pd.Series(dtype=float)
+        return pd.Series(rounds[found].to_numpy(float), index=rounds["round"].astype(int))
+
+
+def _loss_of(metric: str) -> str:
+    """The column with the loss of a metric's task."""
+    task, separator, _ = metric.rpartition("/")
+    return f"{task}{separator}loss"
+
+
+def _find(rounds: pd.DataFrame, metric: str) -> str | None:
+    """The column of a metric, which may be given by its end alone."""
+    if metric in rounds:
+        return metric
+    return next((name for name in rounds if name.endswith(f"/{metric}")), None)
 
 
 def read(
@@ -106,7 +130,7 @@ def read(
       path: the sweep's folder.
       experiment: the recipe.
       runs: all of its runs.
-      metric: a column of `rounds.csv`; None for the first Jaccard, accuracy or AUROC there is.
+      metric: see `Sweep`; None for the first Jaccard, accuracy or AUROC there is.
       target: see `Sweep`.
 
     Raises:
@@ -120,21 +144,30 @@ def read(
         for run in runs
         if run.status == COMPLETE
     }
-    columns = list(dict.fromkeys(name for table in rounds.values() for name in table.columns))
-    measured = [name for name in columns if "/" in name]
-    if columns and metric is None:
-        metric = next((name for name in measured if name.endswith(_USUAL_METRICS)), None)
-    if columns and (metric is None or metric not in [*measured, "train_loss"]):
-        raise errors.InputError(
-            f"--metric: expected one of {', '.join(['train_loss', *measured])} of rounds.csv, "
-            f"found {metric!r}"
-        )
+    if rounds:
+        metric = _choose_metric(metric, list(rounds.values()))
     return Sweep(path, experiment, tuple(runs), metric, target, rounds)
+
+
+def _choose_metric(wish: str | None, tables: Sequence[pd.DataFrame]) -> str:
+    """Checks the metric that is wished for, or chooses one that all runs have."""
+    measured = [n for n in dict.fromkeys(n for t in tables for n in t.columns) if "/" in n]
+    ends = dict.fromkeys(name.rpartition("/")[2] for name in measured)
+    if wish is None:
+        usual = next((name for name in measured if name.endswith(_USUAL_METRICS)), None)
+        is_everywhere = all(usual in table for table in tables)
+        wish = usual if usual is None or is_everywhere else usual.rpartition("/")[2]
+    known = ["train_loss", *measured, *ends]
+    if wish is None or wish not in known:
+        raise errors.InputError(
+            f"--metric: expected one of {', '.join(known)} of rounds.csv, found {wish!r}"
+        )
+    return wish
 
 
 def is_loss(column: str) -> bool:
     """Whether less of a column is better."""
-    return column == "train_loss" or column.endswith("/loss")
+    return column == "train_loss" or column.rpartition("/")[2] == "loss"
 
 
 def best(values: pd.Series, is_lower_better: bool) -> tuple[float, float]:
