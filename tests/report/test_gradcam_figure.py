@@ -45,6 +45,27 @@ def test_baseline_stands_beside_the_federated_model(case):
     ]
 
 
+def test_variants_stand_side_by_side(case):
+    variants = [
+        f"{model} {kind}"
+        for model in ("resnet50", "densenet121")
+        for kind in ("full", "segmented")
+    ]  # fmt: skip
+    four = dataclasses.replace(
+        case,
+        heat=dict.fromkeys(variants, np.eye(20)),
+        scores=dict.fromkeys(variants, 0.5),
+        in_lungs=dict.fromkeys(variants, 0.8),
+        in_annotation=dict.fromkeys(variants, NAN),
+    )
+    figure = gradcam_figure.draw([four])
+    titles = [axes.get_title(loc="center") for axes in figure.axes if axes.images]
+    assert titles == [
+        "Image", "DenseNet121, full", "DenseNet121, lungs", "ResNet50, full", "ResNet50, lungs",
+    ]  # fmt: skip
+    assert _captions(figure)[1:] == ["probability 0.50\n80 % of heat in lungs"] * 4
+
+
 def test_a_heat_map_of_zeros_is_said_to_be_one(case):
     cold = dataclasses.replace(
         case,

@@ -10,7 +10,7 @@ import sys
 import matplotlib
 import pytest
 
-from tests.report import example_run
+from tests.report import example_classes, example_masks, example_run
 from tffcxr import errors
 from tffcxr.report import figures, report
 
@@ -174,6 +174,80 @@ def test_needs_neither_tensorflow_nor_pyplot(run_dir):
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     subprocess.run([sys.executable, "-c", program], check=True, env=environment)
+
+
+def _headings(html):
+    return re.findall(r"<h2>(.*?)</h2>", html)
+
+
+def test_masks(tmp_path, monkeypatch):
+    monkeypatch.setattr(figures, "_DOTS_PER_INCH", 40)
+    run_dir = example_masks.write(tmp_path, 10, 3, 2)
+    html = report.write_report(run_dir).read_text()
+    assert _headings(html) == [
+        "In short", "Data", "Results", "Training", "The masks", "Settings",
+    ]  # fmt: skip
+    assert "federated minus pooled" in html
+    assert "Jaccard (95 % CI)" in html
+    assert "AUROC" not in html
+    row = json.loads((run_dir / "metrics.json").read_text())["rows"][0]
+    assert f"{row['jaccard']:.3f} ({row['jaccard_low']:.3f}–{row['jaccard_high']:.3f})" in html
+    assert sorted(file.name for file in (run_dir / "figures").iterdir()) == [
+        "jaccard.png", "masks.png", "rounds.png",
+    ]  # fmt: skip
+    assert html.count("<img ") == 3
+
+
+@pytest.mark.parametrize("missing", ["masks.csv", "segmentations.csv", "metrics.json"])
+def test_a_run_of_masks_may_be_partial(tmp_path, text_only, missing):
+    run_dir = example_masks.write(tmp_path, 10, 3, 1)
+    (run_dir / missing).unlink()
+    html = report.write_report(run_dir).read_text()
+    assert "measured on the test images" in html
+    assert ("Jaccard of each image" in html) == (missing != "masks.csv")
+    assert ("True and predicted masks" in html) == (missing != "segmentations.csv")
+
+
+def test_masks_of_two_organs_have_a_figure_each(tmp_path, text_only):
+    run_dir = example_masks.write(tmp_path, 10, 3, 2)
+    text = (run_dir / "segmentations.csv").read_text()
+    (run_dir / "segmentations.csv").write_text(text.replace("Lungs,1", "Heart,1"))
+    report.write_report(run_dir)
+    names = {file.name for file in (run_dir / "figures").iterdir()}
+    assert {"masks_lungs.png", "masks_heart.png"} <= names
+
+
+def test_classes(tmp_path, monkeypatch):
+    monkeypatch.setattr(figures, "_DOTS_PER_INCH", 40)
+    run_dir = example_classes.write(tmp_path, 3, 1)
+    html = report.write_report(run_dir).read_text()
+    assert _headings(html) == [
+        "In short", "Data", "Results", "Which class is taken for which", "Training",
+        "Lungs cut out", "What the models look at", "Settings",
+    ]  # fmt: skip
+    assert "Maximum accuracy (round)" in html
+    assert "Sensitivity, No Lung Opacity / Not Normal" in html
+    assert "In 12 of 800 images the predicted lungs were implausible." in html
+    assert "<td>empty</td><td>9</td>" in html
+    for name in ("DenseNet121, full", "DenseNet121, lungs", "ResNet50, full", "ResNet50, lungs"):
+        # In the table of results and in that of the heat.
+        assert html.count(f"</span>{name}</th>") == 2
+    assert html.count("<img ") == 4
+    assert (run_dir / "figures" / "confusion.png").exists()
+
+
+def test_without_lungs_cut_out_there_is_no_such_section(tmp_path, text_only):
+    run_dir = example_classes.write(tmp_path, 3, 1)
+    (run_dir / "config.json").write_text("{}")
+    (run_dir / "figures" / "lungs.png").unlink()
+    assert "Lungs cut out" not in report.write_report(run_dir).read_text()
+
+
+def test_contact_sheet_must_be_a_picture(tmp_path, text_only):
+    run_dir = example_classes.write(tmp_path, 3, 1)
+    (run_dir / "figures" / "lungs.png").write_text("<script>")
+    with pytest.raises(errors.InputError, match="expected a PNG in .*lungs.png"):
+        report.write_report(run_dir)
 
 
 def test_format_table_is_offered_here():

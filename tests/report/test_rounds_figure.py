@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.report import example_run
-from tffcxr.report import figures, rounds_figure, run_directory
+from tests.report import example_classes, example_masks, example_run
+from tffcxr.report import figures, rounds_figure, run_directory, style
 
 
 @pytest.fixture(name="run", scope="module")
@@ -90,3 +90,97 @@ def test_undefined_auroc_is_a_gap(run):
         warnings.simplefilter("error")
         figures.png(figure)
     assert figure.axes[1].get_xlim() == (0.5, 8.5)
+
+
+@pytest.fixture(name="masks", scope="module")
+def _masks(tmp_path_factory):
+    return run_directory.read(example_masks.write(tmp_path_factory.mktemp("masks"), 10, 12, 1))
+
+
+@pytest.fixture(name="classes", scope="module")
+def _classes(tmp_path_factory):
+    return run_directory.read(example_classes.write(tmp_path_factory.mktemp("classes"), 12, 1))
+
+
+def _titles(figure):
+    return [axes.get_title(loc="left") for axes in figure.axes]
+
+
+def test_masks_federated_beside_pooled(masks):
+    figure = _draw(masks)
+    assert _titles(figure) == [
+        "Loss on test images", "Jaccard on test images", "Dice on test images",
+        "Training loss by client",
+    ]  # fmt: skip
+    jaccard = figure.axes[1]
+    assert _entries(jaccard) == ["Federated", "All sites pooled", "round of the table"]
+    federated, pooled, *dots = jaccard.get_lines()
+    np.testing.assert_array_equal(federated.get_ydata(), masks.rounds["Lungs/jaccard"])
+    np.testing.assert_array_equal(pooled.get_ydata(), masks.rounds_pooled["Lungs/jaccard"])
+    assert federated.get_color() == style.training_colour("federated")
+    # The best of the made-up rounds is the ninth.
+    assert dots[0].get_xdata() == [9]
+    assert dots[0].get_ydata() == [masks.rounds["Lungs/jaccard"][8]]
+    assert figure.axes[0].get_ylabel() == "BCE-Dice loss"
+
+
+def test_the_images_that_rounds_are_measured_on_are_named(masks):
+    unsaid = dataclasses.replace(masks, config={})
+    assert _titles(_draw(unsaid))[1] == "Jaccard on validation images"
+
+
+def test_pooled_rounds_may_be_more(masks):
+    longer = dataclasses.replace(masks, rounds=masks.rounds.head(2))
+    first, last = _draw(longer).axes[1].get_xlim()
+    assert first < 1 and last > 12
+
+
+def test_variants_of_classes_on_one_axis(classes):
+    figure = _draw(classes)
+    assert _titles(figure) == ["Loss on test images", "Accuracy on test images"]
+    assert _entries(figure.axes[1]) == [
+        "DenseNet121, full", "DenseNet121, lungs", "ResNet50, full", "ResNet50, lungs",
+        "round of the table", "always the commonest class",
+    ]  # fmt: skip
+    lines = figure.axes[1].get_lines()
+    assert len({line.get_color() for line in lines[:4]}) == 4
+    # 90 of the 175 made-up images are of one class.
+    assert lines[-1].get_ydata()[0] == pytest.approx(90 / 175)
+
+
+def test_pooled_variants_are_dashed(classes):
+    both = dataclasses.replace(classes, rounds_pooled=classes.rounds)
+    axes = _draw(both).axes[0]
+    solid, dashed = axes.get_lines()[0], axes.get_lines()[4]
+    assert (solid.get_linestyle(), dashed.get_linestyle()) == ("-", "--")
+    assert solid.get_color() == dashed.get_color()
+    assert _entries(axes)[4] == "DenseNet121, full, pooled"
+
+
+def test_clients_of_variants_share_the_variants_colour(classes):
+    clients = pd.DataFrame(
+        [(1, c, v, 0.5, "ok") for v in ("resnet50 full", "densenet121 full") for c in "ab"],
+        columns=["round", "client", "variant", "train_loss", "status"],
+    )
+    axes = _draw(dataclasses.replace(classes, clients=clients)).axes[-1]
+    assert _entries(axes) == ["DenseNet121, full", "ResNet50, full"]
+    colours = [line.get_color() for line in axes.get_lines()]
+    assert colours[0] == colours[1] != colours[2] == colours[3]
+
+
+def test_a_long_legend_leaves_the_panels_their_height(classes):
+    def height(run):
+        figure = _draw(run)
+        figures.png(figure)
+        return figure.axes[0].get_position().height * figure.get_figheight()
+
+    both = dataclasses.replace(classes, rounds_pooled=classes.rounds)
+    assert height(both) > 0.9 * height(classes)
+
+
+def test_rounds_are_whole_numbers(masks):
+    one = dataclasses.replace(
+        masks, rounds=masks.rounds.head(1), rounds_pooled=masks.rounds_pooled.head(0)
+    )
+    axes = _draw(one).axes[0]
+    assert all(tick == int(tick) for tick in axes.get_xticks())

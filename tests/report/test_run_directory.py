@@ -1,11 +1,12 @@
 """Tests of report.run_directory: what is read, and one line for what cannot be."""
 
+import json
 import shutil
 
 import numpy as np
 import pytest
 
-from tests.report import example_run
+from tests.report import example_masks, example_run
 from tffcxr import errors
 from tffcxr.report import run_directory
 
@@ -128,3 +129,67 @@ def test_pickled_arrays_are_refused(run_dir):
 def test_a_folder_that_is_missing(tmp_path):
     with pytest.raises(errors.InputError, match="found no folder"):
         run_directory.read(tmp_path / "nowhere")
+
+
+@pytest.fixture(name="masks_dir")
+def _masks_dir(tmp_path):
+    return example_masks.write(tmp_path, 6, 2, 3)
+
+
+def test_reads_masks(masks_dir):
+    run = run_directory.read(masks_dir)
+    assert run.measured_split == "test"
+    assert len(run.masks) == 2 * 6
+    assert run.masks["row"].tolist()[:2] == ["0", "1"]
+    assert run.rounds_pooled["round"].tolist() == [1, 2]
+    first = run.segmentations[0]
+    assert (first.case, first.kind) == ("3", "best")
+    assert list(first.masks) == ["pooled", "federated"]
+    assert first.truth.dtype == bool
+
+
+def test_what_is_not_in_the_configuration_is_empty(run_dir):
+    run = run_directory.read(run_dir)
+    assert (run.measured_split, run.derived, run.lungs) == ("validation", {}, {})
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"image": np.zeros((4, 4), np.uint8)}, "'truth'"),
+        (
+            {"image": np.zeros((4, 4), np.uint8), "truth": np.zeros((4, 4), bool)},
+            "'mask_pooled'",
+        ),
+        (
+            {
+                "image": np.zeros((4, 4), np.uint8),
+                "truth": np.zeros((2, 2), bool),
+                "mask_pooled": np.zeros((4, 4), bool),
+                "mask_federated": np.zeros((4, 4), bool),
+            },
+            r"'truth' of the image's shape \(4, 4\)",
+        ),
+    ],
+)
+def test_masks_must_fit_their_image(masks_dir, arrays, message):
+    np.savez(masks_dir / "segmentations" / "lungs_1.npz", **arrays)
+    with pytest.raises(errors.InputError, match=message):
+        run_directory.read(masks_dir)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"confusion": [[1, 2], [3, 4]]},
+        {"confusion": [[1, 2], [3, 4]], "classes": ["a", "b", "c"]},
+        {"confusion": [[1, 2], [3]], "classes": ["a", "b"]},
+        {"confusion": [[1, 2], [3, None]], "classes": ["a", "b"]},
+        {"confusion": None, "classes": ["a", "b"]},
+    ],
+)
+def test_a_confusion_matrix_has_all_classes(run_dir, row):
+    rows = [{"task": "T", "training": "federated", "split": "test", **row}]
+    (run_dir / "metrics.json").write_text(json.dumps({"rows": rows}))
+    with pytest.raises(errors.InputError, match="'confusion' in row 0 of .*metrics.json"):
+        run_directory.read(run_dir)

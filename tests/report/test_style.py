@@ -36,6 +36,21 @@ def test_level_of_the_interval_is_named_only_if_all_rows_agree():
     assert style.interval_heading("AUROC", [*rows, {"interval": "95 % percentile"}]) == "AUROC (CI)"
 
 
+def test_a_variant_is_named_by_its_model_and_images():
+    assert style.training_name("resnet50 full") == "ResNet50, full"
+    assert style.training_name("densenet121 segmented") == "DenseNet121, lungs"
+    assert style.training_name("federated") == "Federated"
+    assert style.training_name("leave one out") == "leave one out"
+
+
+def test_trainings_keep_their_colours_and_others_differ():
+    colours = style.colours(["a", "federated", "b", "a"])
+    assert list(colours) == ["a", "federated", "b"]
+    assert colours["federated"] == style.training_colour("federated")
+    assert len(set(colours.values())) == 3
+    assert len(style.colours(map(str, range(40)))) == 40
+
+
 def test_slug_is_a_safe_file_name():
     assert style.slug("No Lung Opacity / Not Normal") == "no-lung-opacity-not-normal"
     assert style.slug("../../etc") == "etc"

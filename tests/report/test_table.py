@@ -54,6 +54,76 @@ def test_undefined_metrics_and_rows_with_few_columns():
     assert table.format_table([]) == "No results."
 
 
+def test_masks():
+    row = {
+        "task": "Lungs", "model": "unet", "training": "federated", "split": "test", "images": 31,
+        "loss": 0.21, "jaccard": 0.9, "jaccard_low": 0.85, "jaccard_high": 0.94, "dice": 0.947,
+        "round": 9, "last_jaccard": 0.88, "chosen": "largest Jaccard on the test images",
+        "interval": "95 % percentile interval",
+    }  # fmt: skip
+    pooled = {**row, "training": "pooled", "jaccard_low": None, "round": 12}
+    lines = [" ".join(line.split()) for line in table.format_table([row, pooled]).split("\n")]
+    assert lines == [
+        "images loss Jaccard (95 % CI) Dice (95 % CI) round last J.",
+        "-" * 94,
+        "Lungs (unet model, test images)",
+        "All sites pooled 31 0.210 0.900 0.947 12 0.880",
+        "Federated 31 0.210 0.900 (0.850–0.940) 0.947 9 0.880",
+        "",
+        "The round of the models: largest Jaccard on the test images. last J.: Jaccard of the last "
+        "round's",
+        "model.",
+    ]
+
+
+def _classes(model, images, training="federated", **more):
+    return {
+        "task": "RSNA classes", "model": model, "images_kind": images, "training": training,
+        "split": "test", "accuracy": 0.7, "classes": ["Normal", "Ill"],
+        "confusion": [[7, 3], [1, 9]], "sensitivity_by_class": {"Normal": 0.7, "Ill": None}, **more,
+    }  # fmt: skip
+
+
+def test_variants_of_classes_are_compared_with_each_other():
+    rows = [
+        _classes("resnet50", "segmented", maximum_accuracy=0.75, maximum_accuracy_round=4),
+        _classes("resnet50", "full"),
+        _classes("densenet121", "full"),
+    ]
+    ordered = table.in_order(rows)
+    assert [row["name"] for row in ordered] == [
+        "DenseNet121, full", "ResNet50, full", "ResNet50, lungs",
+    ]  # fmt: skip
+    assert {row["title"] for row in ordered} == {"RSNA classes (test images)"}
+    assert len({row["colour"] for row in ordered}) == 3
+    lines = table.format_table(rows).split("\n")
+    assert lines[5].split() == [
+        "ResNet50,", "lungs", "–", "0.750", "(4)", "–", "0.700", "0.700", "–",
+    ]  # fmt: skip
+    assert "Classes: A Normal, B Ill." in " ".join(lines)
+
+
+def test_trainings_are_named_where_they_tell_variants_apart():
+    rows = [_classes("resnet50", "full", training) for training in ("federated", "pooled")]
+    names = [row["name"] for row in table.in_order(rows)]
+    assert names == ["ResNet50, full, pooled", "ResNet50, full, federated"]
+
+
+def test_columns_that_do_not_fit_are_said_to_be_missing():
+    names = [f"class {i}" for i in range(5)]
+    row = _classes("resnet50", "full")
+    row.update(classes=names, sensitivity_by_class=dict.fromkeys(names, 0.5))
+    text = table.format_table([row])
+    assert max(map(len, text.split("\n"))) <= 100
+    assert "Not shown for want of room: sens. D, sens. E" in text
+
+
+def test_share_of_the_commonest_class():
+    assert table.commonest_share([{}, {"confusion": [[1, 2], [0, 9]]}]) == 0.75
+    assert table.commonest_share([{"confusion": [[0, 0], [0, 0]]}]) is None
+    assert table.commonest_share([{}]) is None
+
+
 def test_rows_are_not_changed():
     row = dict(_ROW)
     table.format_table([row])

@@ -53,7 +53,7 @@ def warnings(rows: Sequence[dict[str, Any]], run: run_directory.Run) -> list[str
 
 
 def _differences(known: Sequence[dict[str, Any]]) -> list[str]:
-    """Returns a sentence per model that was trained on full images and on lungs only."""
+    """Returns a sentence per model that was trained on full images and on the lungs."""
     sentences = []
     for row in known:
         if row.get("images_kind") != "segmented":
@@ -80,8 +80,8 @@ def _of_the_lungs(run: run_directory.Run) -> list[str]:
     if style.is_number(images) and style.is_number(implausible) and images and implausible:
         result.append(
             f"In {implausible} of {images} images the predicted lungs were implausible. The "
-            "full image was used there, so lungs-only models were partly trained and tested on "
-            "full images."
+            "full image was used there, so models of the lungs were partly trained and tested "
+            "on full images."
         )
     if style.is_number(lungs.get("unreadable")) and lungs["unreadable"]:
         result.append(

@@ -55,8 +55,8 @@ def warnings(rows: Sequence[dict[str, Any]], run: run_directory.Run) -> list[str
         of_row = _masks_of(row, run.masks)
         result += [f"{name}: {problem}" for problem in _problems(row, of_row)]
     few = {
-        f"{row['title']}: only {row['patients']:.0f} patients ({row['images']:.0f} images); the "
-        "intervals are too narrow and another sample may give quite other numbers."
+        f"{row['title']}: only {row['patients']:.0f} patients ({row['images']:.0f} images); "
+        "another sample may give quite other numbers, and intervals of so few are too narrow."
         for row in rows
         if style.is_number(row.get("patients"))
         and style.is_number(row.get("images"))
@@ -92,8 +92,8 @@ def _problems(row: dict[str, Any], masks: pd.DataFrame) -> list[str]:
     failures = int((known < jaccard_figure.FAILURE).sum())
     if failures:
         problems.append(
-            f"{failures} of {len(known)} images have a Jaccard below {jaccard_figure.FAILURE}; "
-            "look at the worst masks."
+            f"Jaccard is below {jaccard_figure.FAILURE} in {failures} of {len(known)} images; look "
+            "at the worst masks."
         )
     if len(known) and abs(float(known.mean()) - jaccard) > _TOLERANCE:
         problems.append(

@@ -139,7 +139,7 @@ def _sites_of_results(run: run_directory.Run) -> list[dict[str, Any]]:
                 "finding": row["task"],
                 "site": table.client(row),
                 "images evaluated": f"{row['images']:.0f} ({row['split']})",
-                "positive": style.number(row.get("positives"), 0),
+                **({"positive": style.number(row["positives"], 0)} if "positives" in row else {}),
                 "patients": style.number(row.get("patients"), 0),
             },
         )

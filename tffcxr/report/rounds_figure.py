@@ -252,7 +252,7 @@ def _finish(axes: matplotlib_axes.Axes, rounds: pd.DataFrame, pooled: pd.DataFra
     margin = max(0.5, 0.03 * (last - first))
     # Also where every value is undefined.
     axes.set_xlim(first - margin, last + margin)
-    axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True, nbins=8))
+    axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True, nbins=8, min_n_ticks=1))
     stages = rounds["stage"].astype(str)
     changes = np.flatnonzero((stages != stages.shift()).to_numpy())
     if changes.size > 1:

@@ -1,0 +1,94 @@
+"""Tests of report.remarks_classes: each sentence appears when it should, and only then."""
+
+import dataclasses
+
+import pytest
+
+from tests.report import example_classes
+from tffcxr.report import remarks, run_directory, table
+
+NAN = float("nan")
+_ROW = {
+    "task": "RSNA classes", "model": "resnet50", "images_kind": "full", "training": "federated",
+    "split": "test", "images": 200, "patients": 200, "accuracy": 0.8, "accuracy_low": 0.75,
+    "accuracy_high": 0.85, "classes": ["Normal", "Ill"], "confusion": [[70, 30], [10, 90]],
+    "chosen": "largest accuracy on the validation images",
+}  # fmt: skip
+
+
+@pytest.fixture(name="run", scope="module")
+def _run(tmp_path_factory):
+    path = example_classes.write(tmp_path_factory.mktemp("run"), 2, 1, example_classes.VARIANTS[:1])
+    return dataclasses.replace(run_directory.read(path), config={})
+
+
+def _warnings(run, *rows, **more):
+    return remarks.warnings(dataclasses.replace(run, rows=list(rows), **more), [])
+
+
+def test_summary_names_the_best_model_and_what_guessing_gives():
+    lungs = {**_ROW, "images_kind": "segmented", "accuracy": 0.77}
+    best, guessing, difference = remarks.summary(table.in_order([_ROW, lungs]))
+    assert "most accurate model is ResNet50, full, 0.800 (0.750–0.850)" in best
+    assert "right in 50 % of the images" in guessing
+    assert difference == "ResNet50, lungs against ResNet50, full: difference in accuracy -0.030."
+
+
+def test_models_are_compared_within_their_training():
+    rows = [
+        {**_ROW, "training": training, "images_kind": kind, "accuracy": accuracy}
+        for training, kind, accuracy in (
+            ("federated", "full", 0.8), ("federated", "segmented", 0.81),
+            ("pooled", "full", 0.9), ("pooled", "segmented", 0.88),
+        )
+    ]  # fmt: skip
+    differences = [text for text in remarks.summary(table.in_order(rows)) if " against Res" in text]
+    assert [text[-7:] for text in differences] == ["-0.020.", "+0.010."]
+
+
+def test_a_good_row_needs_no_warning(run):
+    assert _warnings(run, _ROW) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"accuracy": NAN}, "accuracy is undefined"),
+        ({"accuracy_low": NAN}, "too few patients for a confidence interval"),
+        ({"accuracy_low": 0.49}, "naming the commonest class always (0.500)"),
+        ({"chosen": "largest accuracy on the test images"}, "so they are optimistic"),
+        ({"confusion": [[40, 0], [20, 9]]}, "only 29 images are of class “Ill”"),
+        ({"confusion": [[0, 100], [0, 90]]}, "no image was called “Normal”"),
+    ],
+)  # fmt: skip
+def test_each_problem_has_its_warning(run, change, expected):
+    (warning,) = _warnings(run, {**_ROW, **change})
+    assert warning.startswith("RSNA classes (test images)")
+    assert expected in warning
+
+
+def test_the_best_of_all_rounds_on_the_test_images_is_optimistic(run):
+    row = {**_ROW, "maximum_accuracy": 0.81}
+    (warning,) = _warnings(run, row, config={"derived": {"measured_split": "test"}})
+    assert "best of all rounds on these very images" in warning
+    assert _warnings(run, row) == []  # rounds were measured on validation images
+
+
+def test_models_must_be_measured_on_the_same_images(run):
+    (warning,) = _warnings(run, _ROW, {**_ROW, "images_kind": "segmented", "images": 190})
+    assert "not measured on the same images" in warning
+
+
+@pytest.mark.parametrize(
+    ("lungs", "expected"),
+    [
+        ({"images": 800, "implausible": 12, "unreadable": 0}, ["In 12 of 800 images"]),
+        ({"images": 800, "implausible": 0, "unreadable": 3}, ["3 images could not be read"]),
+        ({"images": 800, "implausible": 0, "unreadable": 0}, []),
+        (None, []),
+    ],
+)
+def test_implausible_lungs_are_counted(run, lungs, expected):
+    found = _warnings(run, _ROW, config={"derived": {"lungs": lungs}})
+    assert len(found) == len(expected)
+    assert all(text.startswith(start) for text, start in zip(found, expected))
