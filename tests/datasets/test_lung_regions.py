@@ -115,6 +115,12 @@ def _small_right(lungs):
     return _left_only(lungs) | (small & ~_left_only(np.ones_like(lungs)))
 
 
+def _uneven(lungs):
+    """Of one lung the lower part is left, of the other the upper part."""
+    rows, left = np.arange(SIZE)[:, None], np.arange(SIZE) < SIZE // 2
+    return lungs & np.where(left, rows < 38, rows > 25)
+
+
 def _shreds(lungs):
     """Of one lung a comb is left: its outer part, and every fourth row."""
     comb = (np.arange(SIZE)[:, None] % 4 == 0) | (np.arange(SIZE) < 12)
@@ -132,6 +138,7 @@ def _shreds(lungs):
         (lambda lungs: np.fliplr(_left_only(lungs)), "0 % on the left, expected 20 % to 80 %"),
         (_small_right, "one lung 2. % of the other, expected at least 30 %"),
         (lambda lungs: lungs & (np.arange(SIZE) < 34)[:, None], "height, expected at least 40 %"),
+        (_uneven, "beside each other in 3. % of their height, expected at least 50 %"),
         (_shreds, "a lung .. % of its convex hull, expected at least 60 %"),
     ],
 )

@@ -34,6 +34,9 @@ _HEIGHT = 0.4
 # Measured: where there are two regions, the smaller has 0.72 or more of the larger one's area, 0.50
 # in phantoms. A lung that is opaque throughout is missed most easily, and it is the one to look at.
 _SMALLER_OF_LARGER = 0.3
+# Measured: of the rows that have either of two regions, 0.74 or more have both, 0.59 in phantoms.
+# Lungs lie beside each other, and a lung and the air beside the neck do not.
+_SIDE_BY_SIDE = 0.5
 # Measured: up to 0.12 of the pixels along the image's edge, 0.10 in phantoms. What is outside of
 # the body, taken for lung, reaches the edge; it is what a model that saw few images does most.
 _EDGE = 0.15
@@ -108,6 +111,13 @@ def _implausible_pair(one: np.ndarray, other: np.ndarray) -> str | None:
     least = _percent(_SMALLER_OF_LARGER)
     if smaller / larger < _SMALLER_OF_LARGER:
         return f"one lung {_percent(smaller / larger)} of the other, expected at least {least}"
+    rows = [region.any(axis=1) for region in (one, other)]
+    beside = np.count_nonzero(rows[0] & rows[1]) / np.count_nonzero(rows[0] | rows[1])
+    if beside < _SIDE_BY_SIDE:
+        return (
+            f"beside each other in {_percent(beside)} of their height, expected at least "
+            f"{_percent(_SIDE_BY_SIDE)}"
+        )
     solidity = min(_solidity(one), _solidity(other))
     if solidity < _SOLIDITY:
         return (
