@@ -75,8 +75,7 @@ def test_real_radiographs(tmp_path):
 def test_a_split_without_images_is_empty_but_training_must_have_some(tmp_path):
     records = client_records(tmp_path / "north", validation=0)
     store = shards.prepare({"north": records}, SPEC, tmp_path / "cache")
-    assert store.count("north", "test") == 0
-    assert store.files("north", "test") == []
+    assert (store.count("north", "test"), store.files("north", "test")) == (0, [])
     records["split"] = "test"
     with pytest.raises(InputError, match="client north: expected images for training"):
         shards.prepare({"north": records}, SPEC, tmp_path / "cache")
