@@ -136,7 +136,7 @@ def test_long_names_are_shortened_from_the_left(sweep):
 
 
 @pytest.mark.parametrize(
-    "target,expected", [(0.95, "1 of 2 reached it"), (0.999, "not reached"), (0.3, "1.0 ± 0.0")]
+    "target,expected", [(0.95, "1 of 2 reached"), (0.999, "not reached"), (0.3, "1.0 ± 0.0")]
 )
 def test_target_that_is_not_always_reached(sweep, target, expected):
     changed = dataclasses.replace(sweep, target=target)

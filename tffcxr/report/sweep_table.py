@@ -165,6 +165,6 @@ def _rounds_to_target(row: Mapping[str, Any]) -> str:
     if not row["complete"]:
         return style.UNDEFINED
     if row["reached"] < row["complete"]:
-        count = f"{row['reached']} of {row['complete']} reached it"
+        count = f"{row['reached']} of {row['complete']} reached"
         return count if row["reached"] else "not reached"
     return _spread(row, "rounds_to_target", 1)
