@@ -82,13 +82,24 @@ def test_models_must_be_measured_on_the_same_images(run):
 @pytest.mark.parametrize(
     ("lungs", "expected"),
     [
-        ({"images": 800, "implausible": 12, "unreadable": 0}, ["In 12 of 800 images"]),
+        ({"images": 800, "implausible": 12, "unreadable": 0}, ["In 12 of 800 images no lungs"]),
+        (
+            {"images": 800, "implausible": 12, "unreadable": 0, "model": "a.keras"},
+            ["In 12 of 800 images the predicted lungs were implausible"],
+        ),
         ({"images": 800, "implausible": 0, "unreadable": 3}, ["3 images could not be read"]),
         ({"images": 800, "implausible": 0, "unreadable": 0}, []),
         (None, []),
     ],
 )
 def test_implausible_lungs_are_counted(run, lungs, expected):
-    found = _warnings(run, _ROW, config={"derived": {"lungs": lungs}})
+    row = {**_ROW, "images_kind": "segmented"}
+    found = _warnings(run, row, config={"derived": {"lungs": lungs}})
     assert len(found) == len(expected)
     assert all(text.startswith(start) for text, start in zip(found, expected))
+
+
+def test_lungs_do_not_matter_to_full_images(run):
+    assert (
+        _warnings(run, _ROW, config={"derived": {"lungs": {"images": 8, "implausible": 2}}}) == []
+    )

@@ -184,3 +184,12 @@ def test_rounds_are_whole_numbers(masks):
     )
     axes = _draw(one).axes[0]
     assert all(tick == int(tick) for tick in axes.get_xticks())
+
+
+def test_training_losses_of_variants_are_dotted(classes):
+    rounds = classes.rounds.assign(**{"resnet50 full/train_loss": 0.5})
+    axes = _draw(dataclasses.replace(classes, rounds=rounds)).axes[0]
+    dotted, key, *_ = axes.get_lines()
+    assert dotted.get_linestyle() == ":" and set(dotted.get_ydata()) == {0.5}
+    assert dotted.get_color() == axes.get_lines()[4].get_color()  # of ResNet50, full
+    assert key.get_label() == "dotted: training images"

@@ -44,7 +44,9 @@ def warnings(rows: Sequence[dict[str, Any]], run: run_directory.Run) -> list[str
       rows: of `table.in_order`.
       run: that they are of.
     """
-    result = _of_the_lungs(run)
+    result = []
+    if any(row.get("images_kind") == "segmented" for row in rows):
+        result += _of_the_lungs(run)
     for title, block in table.blocks(rows):
         result += _of_the_block(title, block, run.measured_split)
     for row in rows:
@@ -78,10 +80,12 @@ def _of_the_lungs(run: run_directory.Run) -> list[str]:
     images, implausible = lungs.get("images"), lungs.get("implausible")
     result = []
     if style.is_number(images) and style.is_number(implausible) and images and implausible:
+        what = (
+            "the predicted lungs were implausible" if lungs.get("model") else "no lungs are known"
+        )
         result.append(
-            f"In {implausible} of {images} images the predicted lungs were implausible. The "
-            "full image was used there, so models of the lungs were partly trained and tested "
-            "on full images."
+            f"In {implausible} of {images} images {what}. The full image was used there, so models "
+            "of the lungs were partly trained and tested on full images."
         )
     if style.is_number(lungs.get("unreadable")) and lungs["unreadable"]:
         result.append(

@@ -104,7 +104,8 @@ def _series(run: run_directory.Run, metric: str) -> list[_Series]:
     trainings of a single one have the colours that they have everywhere.
     """
     kind = kinds.of_rounds(run.rounds)
-    names = list(metric_columns(run.rounds, metric))
+    # Of the loss too, so that a name has one colour in all panels.
+    names = list({**metric_columns(run.rounds, "loss"), **metric_columns(run.rounds, metric)})
     by_training = kind != kinds.FINDINGS and len(names) == 1
     # In the order of the table, so that a variant has one colour in all of the report.
     colours = style.colours(sorted(names) if kind == kinds.CLASSES else names)
@@ -143,13 +144,23 @@ def _draw_losses(axes: matplotlib_axes.Axes, run: run_directory.Run, kind: str) 
             label = f"{split}, {series.label}"
             _line(axes, series.rounds, series.values, series.colour, label, "--")
         return
+    _draw_training_losses(axes, run)
+    _draw_series(axes, run, "loss")
+    axes.set_title(f"Loss on {split} images")
+
+
+def _draw_training_losses(axes: matplotlib_axes.Axes, run: run_directory.Run) -> None:
+    """Draws the loss on the training images, dotted: of every variant, or of the only model."""
+    of_variants = _series(run, "train_loss")
+    for series in of_variants:
+        _line(axes, series.rounds, series.values, series.colour, None, ":")
+    if of_variants:
+        axes.plot([], [], color="#444444", linestyle=":", label="dotted: training images")
     for training, measured in _tables(run):
         if "train_loss" in measured and measured["train_loss"].notna().any():
             colour, name = style.training_colour(training), style.training_name(training)
             label = f"{name}, training images"
             _line(axes, measured["round"], measured["train_loss"], colour, label, ":")
-    _draw_series(axes, run, "loss")
-    axes.set_title(f"Loss on {split} images")
 
 
 def _draw_metric(
