@@ -2,7 +2,7 @@ r"""Runs a recipe with many settings and compares the runs.
 
 Every combination of the values in --grid is run, --repeats times with different seeds; instead or
 besides, --configurations names a file of settings with names. Each run is a process of its own with
-a folder of its own, below the sweep's; images are prepared once for all of them.
+a folder of its own, below the sweep's; runs that use the same images prepare them once.
 
   ./bazelw run //experiments:sweep -- --experiment=cheXviz --output_dir=DIR \
       --grid=local_epochs=1,2,3 --grid=clients_per_round=1,2 --repeats=2 --set=rounds=10
