@@ -7,7 +7,8 @@ The speeds are medians of the steady state. Images are phantoms; --dicom_dir pre
   ./bazelw run //experiments:benchmark -- --output_dir=DIR --quick
 
 writes DIR/benchmark.json and DIR/benchmark.png and prints the table. Nothing else should run on the
-machine meanwhile. The whole takes about an hour on two cores, --quick about two minutes.
+machine meanwhile. The whole takes hours on two cores, --quick about two minutes; --measure and
+--models choose parts of it.
 """
 
 from __future__ import annotations
@@ -52,6 +53,11 @@ flags.DEFINE_list("models", None, "Models; default: all, with --quick the standa
 flags.DEFINE_list("executors", list(_EXECUTORS), "Executors of tffcxr: device, native.")
 flags.DEFINE_boolean("stock", True, "Also measure TFF's own federated averaging.")
 flags.DEFINE_list("clients", None, "Clients in a round, for memory; default: 2,20,100.")
+flags.DEFINE_integer(
+    "images_per_client",
+    None,
+    "Images that a client has in rounds; default: 512 of up to 128 pixels, 64 of more.",
+)
 flags.DEFINE_integer("rounds", None, "Rounds over which memory is followed; default: 500.")
 flags.DEFINE_integer("repetitions", None, "Timed runs of each kind, in turns; default: 5.")
 flags.DEFINE_integer("batch_size", 8, "Images per step.")
@@ -89,7 +95,12 @@ def main(unused_operands: list[str]) -> None:
     """Runs the benchmark."""
     measures = _names("measure", FLAGS.measure, _MEASURES)
     executors = _names("executors", FLAGS.executors, _EXECUTORS)
-    for name, minimum in (("batch_size", 1), ("repetitions", 1), ("rounds", 4)):
+    for name, minimum in (
+        ("batch_size", 1),
+        ("repetitions", 1),
+        ("images_per_client", 1),
+        ("rounds", 4),
+    ):
         if FLAGS[name].value is not None and FLAGS[name].value < minimum:
             raise InputError(f"--{name}: expected at least {minimum}, found {FLAGS[name].value}")
     clients = _client_counts()
@@ -131,14 +142,18 @@ def _plan(executors: tuple[str, ...], clients: tuple[int, ...]) -> _Plan:
     sizes = {name: _IMAGE_SIZES.get(name, 224) for name in models}
     if FLAGS.quick:
         sizes = dict.fromkeys(models, 64)
-    # So that a round has several steps per client, as rounds have, and does not take minutes.
-    images = {name: 512 if size <= 128 else 64 for name, size in sizes.items()}
+    # So that a client makes several steps in a round, and a round does not take many minutes.
+    share = 4 if FLAGS.quick else 1
+    images = {
+        name: FLAGS.images_per_client or (512 if size <= 128 else 64) // share
+        for name, size in sizes.items()
+    }
     return _Plan(
         models=models,
         executors=executors,
         with_stock=FLAGS.stock,
         image_sizes=sizes,
-        images_per_client={n: c // 4 for n, c in images.items()} if FLAGS.quick else images,
+        images_per_client=images,
         clients=clients,
         rounds=FLAGS.rounds or (60 if FLAGS.quick else 500),
         repetitions=FLAGS.repetitions or (2 if FLAGS.quick else 5),

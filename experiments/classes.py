@@ -263,10 +263,17 @@ def float32_model(study: ClassStudy, variant: Variant) -> Any:
 
 def _join_logs(directory: pathlib.Path, variants: Sequence[Variant]) -> None:
     """Writes `rounds.csv` and `clients.csv` of all variants from those of each of them."""
-    logs = {v: pd.read_csv(directory / f"rounds_{v.file_name}.csv") for v in variants}
+    # As text: numbers are to keep every digit.
+    logs = {
+        variant: pd.read_csv(
+            directory / f"rounds_{variant.file_name}.csv", dtype=str, keep_default_na=False
+        )
+        for variant in variants
+    }
     first = next(iter(logs.values()))
     rounds = first[["round", "clients", "failed_clients", "learning_rate"]].copy()
-    rounds.insert(1, "seconds", sum(log["seconds"] for log in logs.values()))
+    seconds = sum(log["seconds"].astype(float) for log in logs.values())
+    rounds.insert(1, "seconds", seconds.round(3))
     for variant, log in logs.items():
         rounds[f"{variant.name}/train_loss"] = log["train_loss"]
         for metric in METRICS:
@@ -274,8 +281,10 @@ def _join_logs(directory: pathlib.Path, variants: Sequence[Variant]) -> None:
     rounds["stage"] = first["stage"]
     clients = []
     for variant in variants:
-        log = pd.read_csv(directory / f"clients_{variant.file_name}.csv")
-        clients.append(log.assign(client=f"{variant.name}, " + log["client"].astype(str)))
+        log = pd.read_csv(
+            directory / f"clients_{variant.file_name}.csv", dtype=str, keep_default_na=False
+        )
+        clients.append(log.assign(client=f"{variant.name}, " + log["client"]))
     joined = {"rounds.csv": rounds, "clients.csv": pd.concat(clients, ignore_index=True)}
     for name, table in joined.items():
         write_text(directory / name, table.to_csv(index=False, lineterminator="\n"))
@@ -348,7 +357,8 @@ def _row(study: ClassStudy, directory: pathlib.Path, result: Result) -> dict[str
 def _best_of_rounds(directory: pathlib.Path, result: Result) -> dict[str, float]:
     """The largest accuracy and the least loss over the rounds, and in which round they came."""
     baseline = "" if result.training == study_lib.FEDERATED else f"_{result.training}"
-    log = pd.read_csv(directory / f"rounds_{result.variant.file_name}{baseline}.csv")
+    path = directory / f"rounds_{result.variant.file_name}{baseline}.csv"
+    log = pd.read_csv(path, float_precision="round_trip")
     found: dict[str, float] = {}
     for metric, key, pick in (
         ("accuracy", "maximum_accuracy", "idxmax"),

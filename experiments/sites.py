@@ -324,15 +324,28 @@ def _cut(
         return {site: table}
     parts: dict[str, list[pd.DataFrame]] = {}
     for split, images in table.groupby("split", sort=True):
-        if name == "iid" or split != "train":
-            dealt = partition.iid(images, clients, seed)
-        elif name == "quantity":
-            shares = partition.quantity_shares(clients, alpha, seed)
-            dealt = partition.by_quantity(images, shares, seed)
-        elif name == "dirichlet":
-            dealt = partition.dirichlet(images, clients, alpha, finding, seed)
-        else:
-            dealt = partition.hybrid(images, clients, alpha, finding, seed)
+        try:
+            dealt = _deal(images, str(split), finding, name, clients, alpha, seed)
+        except InputError as error:
+            raise InputError(f"site {site}, {split} images: {error}") from None
         for client, part in dealt.items():
             parts.setdefault(f"{site}-{client}", []).append(part)
     return {client: pd.concat(tables, ignore_index=True) for client, tables in parts.items()}
+
+
+def _deal(
+    images: pd.DataFrame,
+    split: str,
+    finding: str,
+    name: str,
+    clients: int,
+    alpha: float,
+    seed: int,
+) -> dict[str, pd.DataFrame]:
+    if name == "iid" or split != "train":
+        return partition.iid(images, clients, seed)
+    if name == "quantity":
+        return partition.by_quantity(images, partition.quantity_shares(clients, alpha, seed), seed)
+    if name == "dirichlet":
+        return partition.dirichlet(images, clients, alpha, finding, seed)
+    return partition.hybrid(images, clients, alpha, finding, seed)

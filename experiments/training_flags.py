@@ -192,7 +192,7 @@ def make_plan(
     from tffcxr.training.plan import Plan, Stage
 
     head = _head_schedule()
-    share = FLAGS.share if "share" in FLAGS else "all"
+    share: Any = FLAGS.share if "share" in FLAGS else "all"
     stages = []
     if head:
         stages.append(Stage("head", FLAGS.head_rounds, head, "representation"))

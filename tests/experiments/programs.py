@@ -38,6 +38,8 @@ _CONTEXT.set_forkserver_preload(["tests.experiments.preloaded"])
 _MODULES = {
     "benchmark": "experiments.benchmark",
     "cheXviz": "experiments.cheXviz",
+    "cxr_fl_classification": "experiments.cxr_fl_classification",
+    "cxr_fl_segmentation": "experiments.cxr_fl_segmentation",
     "predict": "experiments.predict",
     "sweep": "experiments.sweep",
     "tiny_sweep": "tests.experiments.tiny_sweep",

@@ -76,3 +76,86 @@ def test_a_finding_that_another_site_labels_is_unknown_and_not_absent(monkeypatc
     assert clients.findings == ("Edema", "Mass")
     assert clients.records["a"]["Mass"].isna().all()
     assert clients.records["a"]["Edema"].notna().all()
+
+
+class TestSharedTask:
+    """Sites that all train for the same."""
+
+    FRACTIONS = {"train": 0.8, "test": 0.2}
+
+    def _load(self, *names, clients_per_site=3, stratify="Pneumonia", partition="iid", seed=0):
+        return sites.load_shared_task(
+            [Site(name, "nih", pathlib.Path(name)) for name in names],
+            lambda table, site: table.assign(image=site.name + "/" + table["image"]),
+            fractions=self.FRACTIONS,
+            seed=seed,
+            stratify=stratify,
+            partition_name=partition,
+            clients_per_site=clients_per_site,
+            alpha=0.5,
+        )
+
+    def test_every_image_is_at_one_client_and_in_one_split(self, load):
+        del load  # Its table stands for the files.
+        records, site_of = self._load("a", "b")
+        assert sorted(records) == [f"{site}-client_0{n}" for site in "ab" for n in range(3)]
+        assert {site_of[client] for client in records} == {"a", "b"}
+        images = [image for table in records.values() for image in table["image"]]
+        assert len(images) == len(set(images)) == 2 * PATIENTS
+        for site in "ab":
+            of_site = [table for client, table in records.items() if site_of[client] == site]
+            test = sum(int((table["split"] == "test").sum()) for table in of_site)
+            assert test == 0.2 * PATIENTS
+
+    def test_the_test_images_do_not_depend_on_the_number_of_clients(self, load):
+        del load
+
+        def tests(clients):
+            records, _ = self._load("a", clients_per_site=clients)
+            return {
+                image
+                for table in records.values()
+                for image in table["image"][table["split"] == "test"]
+            }
+
+        assert tests(1) == tests(2) == tests(3)
+
+    def test_one_folder_twice_is_refused(self, load):
+        del load
+        with pytest.raises(InputError, match="a folder of its own for each site"):
+            sites.load_shared_task(
+                [Site(name, "nih", pathlib.Path("same")) for name in "ab"],
+                lambda table, site: table,
+                fractions=self.FRACTIONS,
+                seed=0,
+                stratify=None,
+                partition_name="none",
+                clients_per_site=1,
+                alpha=0.5,
+            )
+
+
+def _with_classes(*rows):
+    table = _table("A", [str(number) for number in range(len(rows))])
+    table[["A", "B", "Other"]] = np.array(rows, float)
+    return table
+
+
+def test_images_of_no_class_are_left_out():
+    table = _with_classes([1, 0, 0], [0, 0, 1], [np.nan, np.nan, 1], [0, 1, 1])
+    kept = sites.keep_classes(table, Site("a", "nih", pathlib.Path("a")), ("A", "B"))
+    assert kept["patient"].tolist() == ["0", "3"]
+    assert "Other" not in kept
+
+
+@pytest.mark.parametrize(
+    ("rows", "classes", "message"),
+    [
+        ([[1, 1, 0]], ("A", "B"), "expected each image in one class, found 0.png in 2"),
+        ([[0, 0, 1]], ("A", "B"), "expected images of known class, found none"),
+        ([[1, 0, 0]], ("A", "C"), "expected the classes A, C, found A, B, Other"),
+    ],
+)
+def test_what_has_no_classes_is_refused(rows, classes, message):
+    with pytest.raises(InputError, match=message):
+        sites.keep_classes(_with_classes(*rows), Site("a", "nih", pathlib.Path("a")), classes)

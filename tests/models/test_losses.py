@@ -55,3 +55,15 @@ def test_extreme_logits_stay_finite():
         tf.constant([[1.0, 0.0]]), tf.constant([[-1000.0, 1000.0]])
     )
     np.testing.assert_allclose(loss, [2000.0])
+
+
+def test_the_cross_entropy_of_classes_by_hand():
+    labels = tf.constant([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [NAN, NAN, NAN]])
+    logits = tf.Variable([[0.0, np.log(2.0), 0.0], [0.0, 0.0, 0.0], [700.0, -700.0, 0.0]])
+    with tf.GradientTape() as tape:
+        loss, images = losses.class_batch_loss({"labels": labels}, logits)
+    # Probabilities 1/4, 1/2, 1/4 and thrice 1/3; the third image has no known class.
+    assert float(loss) == pytest.approx(np.log(2.0) + np.log(3.0))
+    assert float(images) == 2.0
+    expected = [[1 / 4, 1 / 2 - 1, 1 / 4], [1 / 3 - 1, 1 / 3, 1 / 3], [0.0, 0.0, 0.0]]
+    np.testing.assert_allclose(tape.gradient(loss, logits), expected, rtol=1e-5)

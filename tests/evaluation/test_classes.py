@@ -1,0 +1,49 @@
+"""Metrics of classes against values worked out by hand."""
+
+import numpy as np
+import pytest
+from sklearn import exceptions
+
+from tffcxr.evaluation import classes
+
+PROBABILITIES = np.array(
+    [
+        [0.7, 0.2, 0.1],
+        [0.1, 0.5, 0.4],
+        [0.2, 0.2, 0.6],
+        [0.25, 0.5, 0.25],
+    ]
+)
+TRUTH = np.array([0, 1, 0, 1])
+
+
+def test_the_confusion_matrix_has_the_truth_in_its_rows():
+    matrix = classes.confusion(TRUTH, PROBABILITIES)
+    np.testing.assert_array_equal(matrix, [[1, 0, 1], [0, 2, 0], [0, 0, 0]])
+    assert classes.accuracy(matrix) == 0.75
+
+
+def test_cross_entropy_by_hand():
+    expected = -np.log([0.7, 0.5, 0.2, 0.5]).mean()
+    assert classes.cross_entropy(TRUTH, PROBABILITIES) == pytest.approx(expected)
+
+
+def test_a_class_without_images_has_no_sensitivity():
+    matrix = classes.confusion(TRUTH, PROBABILITIES)
+    with pytest.warns(exceptions.UndefinedMetricWarning, match="class 2 has no image"):
+        found = classes.sensitivities(matrix)
+    np.testing.assert_array_equal(found, [0.5, 1.0, np.nan])
+
+
+def test_without_images_nothing_is_defined():
+    matrix = classes.confusion(np.zeros(0, int), np.zeros((0, 3)))
+    assert matrix.tolist() == [[0] * 3] * 3
+    assert np.isnan(classes.accuracy(matrix))
+    assert np.isnan(classes.cross_entropy(np.zeros(0, int), np.zeros((0, 3))))
+
+
+def test_labels_must_tell_one_class():
+    assert classes.true_classes([[0, 0, 1], [1, 0, 0]]).tolist() == [2, 0]
+    for bad in ([1.0, 1.0, 0.0], [0.0, 0.0, 0.0], [np.nan, 0.0, 1.0], [0.5, 0.5, 0.0]):
+        with pytest.raises(ValueError, match="expected one class per image"):
+            classes.true_classes([[0.0, 0.0, 1.0], bad])

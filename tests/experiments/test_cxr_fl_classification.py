@@ -1,0 +1,184 @@
+"""Three classes on full and segmented images, from phantoms to the report, and the cascade."""
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from tests.experiments import programs
+from tffcxr.datasets import findings
+from tffcxr.models import build, export_segmentation
+
+TINY = ("--image_size=32", "--rounds=2", "--bootstrap=50", "--heatmaps=2", "--model=standard")
+RSNA = programs.TESTDATA / "rsna"
+
+
+def _rows(path):
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "classes"
+    flags = (f"--output_dir={folder}", "--phantom_patients=80", "--baseline=pooled", *TINY)
+    return folder, programs.run("cxr_fl_classification", *flags)
+
+
+@pytest.fixture(scope="module")
+def run(ended):
+    folder, program = ended
+    assert program.status == 0, program.errors
+    return folder
+
+
+def test_the_terminal_shows_rounds_and_results(ended, run):
+    _, program = ended
+    assert "standard full federated: round 2/2" in program.errors
+    assert "standard segmented pooled: round 2/2" in program.errors
+    assert "test accuracy standard segmented 0." in program.errors
+    assert program.output.rstrip().endswith(f"report: {run / 'report.html'}")
+
+
+def test_the_run_directory(run):
+    files = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
+    assert {
+        "config.json",
+        "rounds.csv",
+        "rounds_standard_full.csv",
+        "rounds_standard_segmented_pooled.csv",
+        "clients.csv",
+        "class_predictions.csv",
+        "explanations.csv",
+        "metrics.json",
+        "report.html",
+        "figures/rounds.png",
+        "figures/confusion.png",
+        "figures/gradcam_lung-opacity.png",
+        "models/federated_standard_full.h5",
+        "models/pooled_standard_segmented.h5",
+    } <= files
+
+
+def test_the_table_agrees_with_the_predictions_and_the_rounds(run):
+    rows = json.loads((run / "metrics.json").read_text())["rows"]
+    assert len(rows) == 4
+    predictions = _rows(run / "class_predictions.csv")
+    for row in rows:
+        mine = [
+            entry
+            for entry in predictions
+            if (entry["images_kind"], entry["training"]) == (row["images_kind"], row["training"])
+        ]
+        assert len(mine) == row["images"]
+        matrix = np.zeros((3, 3), int)
+        for entry in mine:
+            scores = [float(entry[f"probability: {name}"]) for name in findings.RSNA]
+            assert sum(scores) == pytest.approx(1.0, abs=1e-5)
+            matrix[findings.RSNA.index(entry["class"]), int(np.argmax(scores))] += 1
+        assert row["confusion"] == matrix.tolist()
+        assert row["accuracy"] == pytest.approx(np.trace(matrix) / matrix.sum())
+        for place, name in enumerate(findings.RSNA):
+            sensitivity = row["sensitivity_by_class"][name]
+            assert sensitivity == pytest.approx(matrix[place, place] / matrix[place].sum())
+        variant = f"standard {row['images_kind']}"
+        suffix = "_pooled" if row["training"] == "pooled" else ""
+        log = _rows(run / f"rounds_{variant.replace(' ', '_')}{suffix}.csv")
+        accuracies = [float(entry[f"{variant}/accuracy"]) for entry in log]
+        assert row["maximum_accuracy"] == max(accuracies) == pytest.approx(row["accuracy"])
+        assert row["minimum_loss"] == min(float(entry[f"{variant}/loss"]) for entry in log)
+    joined = _rows(run / "rounds.csv")
+    log = _rows(run / "rounds_standard_segmented.csv")
+    key = "standard segmented/loss"
+    assert [entry[key] for entry in joined] == [entry[key] for entry in log]
+
+
+def test_both_kinds_of_images_are_explained_on_the_same_samples(run):
+    explained = _rows(run / "explanations.csv")
+    assert {entry["training"] for entry in explained} == {"standard full", "standard segmented"}
+    assert {entry["case"] for entry in explained} == {"1", "2"}
+    with np.load(run / explained[0]["file"]) as arrays:
+        assert {"image", "lungs", "heat_standard full", "heat_standard segmented"} <= set(arrays)
+
+
+def test_where_the_data_have_outlines_no_model_is_needed(run):
+    about = json.loads((run / "config.json").read_text())["derived"]["lungs"]
+    assert (about["images"], about["implausible"], about["model"]) == (80, 0, None)
+
+
+@pytest.fixture(scope="module")
+def segmenter(tmp_path_factory):
+    """A model that calls everything lung: every mask is implausible."""
+    folder = tmp_path_factory.mktemp("segmenter")
+    model = build.build_segmentation("unet", 32).keras
+    weights = model.get_weights()
+    weights[-2], weights[-1] = np.zeros_like(weights[-2]), np.full_like(weights[-1], 9.0)
+    model.set_weights(weights)
+    export_segmentation.save(
+        folder, model, export_segmentation.SegmentationMetadata("Lungs", 32, "pad")
+    )
+    return folder
+
+
+def test_implausible_lungs_are_counted_and_the_full_image_is_used(tmp_path, run, segmenter):
+    flags = (
+        "--phantom_patients=80",
+        f"--phantom_dir={tmp_path / 'phantoms'}",
+        *TINY,
+        "--rounds=1",
+    )
+    full, cut = tmp_path / "full", tmp_path / "cut"
+    for folder, more in (
+        (full, ["--images=full"]),
+        (cut, ["--images=segmented", f"--segmentation_model={segmenter}"]),
+    ):
+        ended = programs.run("cxr_fl_classification", f"--output_dir={folder}", *flags, *more)
+        assert ended.status == 0, ended.errors
+    about = json.loads((cut / "config.json").read_text())["derived"]["lungs"]
+    assert (about["images"], about["implausible"]) == (80, 80)
+    assert sum(about["reasons"].values()) == 80
+    assert "80 of 80" in (cut / "report.html").read_text()
+    # No image is black: the rounds are those of the full images.
+    (one,), (other,) = _rows(full / "rounds.csv"), _rows(cut / "rounds.csv")
+    assert one["standard full/loss"] == other["standard segmented/loss"]
+
+
+def _refused(tmp_path, *flags):
+    ended = programs.run("cxr_fl_classification", f"--output_dir={tmp_path / 'run'}", *flags)
+    return programs.refusal(ended)
+
+
+@pytest.mark.parametrize(
+    "flags,expected",
+    [
+        (["--model=vgg"], "--model: expected some of resnet50, densenet121, standard, found 'vgg'"),
+        (["--images="], "--images: expected some of full, segmented, found ''"),
+        (
+            ["--images=full", "--segmentation_model=x"],
+            "--segmentation_model: expected --images=segmented with it",
+        ),
+        (["--segmentation_model=/nowhere"], "/nowhere"),
+        (
+            [f"--site=a=nih:{programs.TESTDATA / 'nih'}", "--images=full"],
+            "expected the classes Lung Opacity",
+        ),
+        (["--heatmaps=-1"], "--heatmaps: expected at least 0, found -1"),
+        (["--batch_norm=local"], "batch_norm"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(tmp_path, flags, expected):
+    assert expected in _refused(tmp_path, *flags)
+
+
+def test_a_model_of_findings_finds_no_lungs(tmp_path, run):
+    weights = run / "models" / "federated_standard_full.h5"
+    line = _refused(tmp_path, *TINY, f"--segmentation_model={weights}")
+    assert "segmentation run or a .keras file" in line
+
+
+def test_without_outlines_a_model_is_asked_for(tmp_path):
+    bare = shutil.copytree(RSNA, tmp_path / "rsna", ignore=shutil.ignore_patterns("lung_masks"))
+    line = _refused(tmp_path, *TINY, f"--site=a=rsna:{bare}")
+    assert "expected --segmentation_model, or masks of the lungs" in line
