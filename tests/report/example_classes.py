@@ -8,7 +8,7 @@ import pathlib
 import numpy as np
 import pandas as pd
 
-from tffcxr.report import figures
+from tffcxr.report import contact_sheet
 
 CLASSES = ("Normal", "No Lung Opacity / Not Normal", "Lung Opacity")
 VARIANTS = (
@@ -60,10 +60,7 @@ def write(
     results = {"recipe": "cxr_fl_classification", "rows": rows, "complete": True}
     (run_dir / "metrics.json").write_text(json.dumps(results))
     _write_explanations(run_dir, cases, variants, generator)
-    (run_dir / "figures").mkdir()
-    with figures.style():
-        figure, _ = figures.panels(1, 1, 1, 1)
-        (run_dir / "figures" / "lungs.png").write_bytes(figures.png(figure))
+    _write_lungs(run_dir)
     return run_dir
 
 
@@ -94,6 +91,23 @@ def _row(table, model, images, training, position):
         "round": int(of_variant["accuracy"].idxmax()) + 1,
         "chosen": "largest accuracy on the test images",
     }  # fmt: skip
+
+
+def _write_lungs(run_dir):
+    reasons = [None, "empty"]
+    pd.DataFrame(
+        {
+            "client": "hospital_0", "row": [0, 1], "plausible": [True, False], "reason": reasons,
+            "area": [0.25, 0.0], "jaccard": [0.9, np.nan],
+        }
+    ).to_csv(run_dir / contact_sheet.TABLE, index=False)  # fmt: skip
+    lungs = np.zeros((2, _SIZE, _SIZE), bool)
+    lungs[0, 16:48, 16:48] = True
+    np.savez_compressed(
+        run_dir / contact_sheet.EXAMPLES, images=np.where(lungs, 70, 170).astype(np.uint8),
+        lungs=lungs, positions=np.array([1, 0]),
+        kinds=np.array([contact_sheet.IMPLAUSIBLE, contact_sheet.SAMPLE]),
+    )  # fmt: skip
 
 
 def _write_explanations(run_dir, cases, variants, generator):

@@ -57,7 +57,7 @@ def test_a_good_row_needs_no_warning(run):
         ({"accuracy_low": NAN}, "too few patients for a confidence interval"),
         ({"accuracy_low": 0.49}, "naming the commonest class always (0.500)"),
         ({"chosen": "largest accuracy on the test images"}, "so they are optimistic"),
-        ({"confusion": [[40, 0], [20, 9]]}, "only 29 images are of class “Ill”"),
+        ({"confusion": [[40, 0], [20, 9]]}, "images of class “Ill”: only 29"),
         ({"confusion": [[0, 100], [0, 90]]}, "no image was called “Normal”"),
     ],
 )  # fmt: skip
@@ -103,3 +103,9 @@ def test_lungs_do_not_matter_to_full_images(run):
     assert (
         _warnings(run, _ROW, config={"derived": {"lungs": {"images": 8, "implausible": 2}}}) == []
     )
+
+
+def test_what_is_wrong_with_several_models_is_said_once(run):
+    lungs = {**_ROW, "images_kind": "segmented", "accuracy_low": 0.4}
+    (warning,) = _warnings(run, {**_ROW, "accuracy_low": 0.3}, lungs)
+    assert "ResNet50, full; ResNet50, lungs: the accuracy is not shown" in warning

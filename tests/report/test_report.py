@@ -239,15 +239,28 @@ def test_classes(tmp_path, monkeypatch):
 def test_without_lungs_cut_out_there_is_no_such_section(tmp_path, text_only):
     run_dir = example_classes.write(tmp_path, 3, 1)
     (run_dir / "config.json").write_text("{}")
-    (run_dir / "figures" / "lungs.png").unlink()
+    (run_dir / "lungs.csv").unlink()
     assert "Lungs cut out" not in report.write_report(run_dir).read_text()
 
 
-def test_contact_sheet_must_be_a_picture(tmp_path, text_only):
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("lungs_examples.npz", None),
+        ("lungs_examples.npz", "PK\x03\x04"),
+        ("lungs_examples.npz", "x"),
+        ("lungs.csv", "client\n"),
+        ("lungs.csv", ""),
+    ],
+)
+def test_damaged_lungs_are_one_line(tmp_path, text_only, file, content):
     run_dir = example_classes.write(tmp_path, 3, 1)
-    (run_dir / "figures" / "lungs.png").write_text("<script>")
-    with pytest.raises(errors.InputError, match="expected a PNG in .*lungs.png"):
+    (run_dir / file).unlink()
+    if content is not None:
+        (run_dir / file).write_text(content)
+    with pytest.raises(errors.InputError, match="predicted lungs in .*lungs.csv") as caught:
         report.write_report(run_dir)
+    assert "\n" not in str(caught.value)
 
 
 def test_format_table_is_offered_here():

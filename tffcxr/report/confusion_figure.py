@@ -15,6 +15,7 @@ from tffcxr.report import figures, style
 _COLUMNS = 2
 _NAME_WIDTH = 14
 _COLOUR_MAP = "Blues"
+_EDGE_COLOUR = "#D9DDE2"
 # Above this share of a row the colour is so dark that the numbers are white.
 _DARK = 0.65
 
@@ -46,6 +47,9 @@ def _draw_matrix(axes: matplotlib_axes.Axes, row: Mapping[str, Any]) -> None:
     of_class = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, of_class, out=np.full_like(counts, np.nan), where=of_class > 0)
     axes.imshow(np.nan_to_num(shares), cmap=_COLOUR_MAP, vmin=0, vmax=1)
+    for edge in np.arange(len(counts) + 1) - 0.5:
+        axes.axhline(edge, color=_EDGE_COLOUR, linewidth=1.5)
+        axes.axvline(edge, color=_EDGE_COLOUR, linewidth=1.5)
     for (true, predicted), count in np.ndenumerate(counts):
         share = shares[true, predicted]
         axes.text(

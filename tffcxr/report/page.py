@@ -10,7 +10,7 @@ from typing import Any
 import jinja2
 from matplotlib import figure as matplotlib_figure
 
-from tffcxr import errors, files
+from tffcxr import files
 from tffcxr.report import figures, style
 
 _TEMPLATES = pathlib.Path(__file__).parent
@@ -57,27 +57,4 @@ def write_figure(
     content = figures.png(figure)
     path = folder / "figures" / f"{name}.png"
     files.write_atomically(path, lambda file: file.write(content))
-    return _data_uri(content)
-
-
-def read_figure(folder: pathlib.Path, name: str) -> str | None:
-    """Reads `figures/NAME.png`, which a program wrote, as a data URI.
-
-    Returns:
-      None if there is none.
-
-    Raises:
-      errors.InputError: if it is no PNG.
-    """
-    path = folder / "figures" / f"{name}.png"
-    if not path.exists():
-        return None
-    content = path.read_bytes()
-    if not content.startswith(b"\x89PNG"):
-        raise errors.InputError(f"expected a PNG in {path}, found another file")
-    return _data_uri(content)
-
-
-def _data_uri(content: bytes) -> str:
-    """Returns a PNG as part of a page."""
     return "data:image/png;base64," + base64.b64encode(content).decode("ascii")

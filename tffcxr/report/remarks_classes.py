@@ -49,9 +49,14 @@ def warnings(rows: Sequence[dict[str, Any]], run: run_directory.Run) -> list[str
         result += _of_the_lungs(run)
     for title, block in table.blocks(rows):
         result += _of_the_block(title, block, run.measured_split)
+    # What is wrong with several models is said once.
+    names: dict[tuple[str, str], list[str]] = {}
     for row in rows:
-        result += [f"{row['title']}, {row['name']}: {problem}" for problem in _problems(row)]
-    return result
+        for problem in _problems(row):
+            names.setdefault((row["title"], problem), []).append(row["name"])
+    return result + [
+        f"{title}, {'; '.join(models)}: {problem}" for (title, problem), models in names.items()
+    ]
 
 
 def _differences(known: Sequence[dict[str, Any]]) -> list[str]:
@@ -117,7 +122,7 @@ def _of_the_block(title: str, block: Sequence[dict[str, Any]], measured: str) ->
             if sum(counts) < _FEW_IMAGES:
                 few.setdefault(name, sum(counts))
     return result + [
-        f"{title}: only {count} images are of class “{name}”; its sensitivity is uncertain."
+        f"{title}: images of class “{name}”: only {count}; its sensitivity is uncertain."
         for name, count in few.items()
     ]
 
@@ -134,8 +139,8 @@ def _problems(row: dict[str, Any]) -> list[str]:
     share = table.commonest_share([row])
     if share is not None and (low if style.is_number(low) else accuracy) <= share:
         problems.append(
-            f"accuracy {style.with_interval(row, 'accuracy')} is not shown to be better than "
-            f"naming the commonest class always ({share:.3f})."
+            f"the accuracy is not shown to be better than naming the commonest class always "
+            f"({share:.3f})."
         )
     confusion = row.get("confusion", [])
     for position, name in enumerate(row.get("classes", ())):

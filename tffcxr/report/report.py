@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 import json
 import pathlib
 from typing import Any, TypeVar
+import zipfile
 
-from tffcxr import files
+from tffcxr import errors, files
 from tffcxr.report import (
     columns,
     confusion_figure,
+    contact_sheet,
     gradcam_figure,
     jaccard_figure,
     kinds,
@@ -83,7 +85,7 @@ def write_report(
         lungs=run.lungs,
         lung_reasons=reasons[:_LISTED_REASONS],
         unlisted_reasons=max(0, len(reasons) - _LISTED_REASONS),
-        lungs_figure=page.read_figure(run.path, "lungs"),
+        lungs_figure=_lungs(run),
         last_round=_last_round(run),
         failures=rounds_figure.failures(run.clients).head(_LISTED_FAILURES).to_dict("records"),
         unlisted_failures=max(0, len(rounds_figure.failures(run.clients)) - _LISTED_FAILURES),
@@ -122,9 +124,15 @@ def _sites(run: run_directory.Run) -> dict[str, list[Any]] | None:
     if not headings:
         return None
     return {
-        "headings": [str(heading).replace("_", " ").capitalize() for heading in headings],
+        "headings": [_heading(str(heading)) for heading in headings],
         "cells": [[_text(site.get(heading, "")) for heading in headings] for site in described],
     }
+
+
+def _heading(name: str) -> str:
+    """Returns the name of a property as a heading; that of a finding in it stays as it is."""
+    text = name.replace("_", " ")
+    return text[:1].upper() + text[1:]
 
 
 def _sites_of_results(run: run_directory.Run) -> list[dict[str, Any]]:
@@ -201,6 +209,20 @@ def _lung_reasons(run: run_directory.Run) -> list[tuple[str, Any]]:
     if not isinstance(reasons, Mapping):
         return []
     return sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
+
+
+def _lungs(run: run_directory.Run) -> str | None:
+    """Draws the contact sheet of the lungs that were cut out, if they were predicted."""
+    if not (run.path / contact_sheet.TABLE).exists():
+        return None
+    try:
+        _, examples = contact_sheet.read(run.path)
+    except (OSError, LookupError, ValueError, zipfile.BadZipFile) as error:
+        raise errors.InputError(
+            f"expected predicted lungs in {run.path / contact_sheet.TABLE} and "
+            f"{contact_sheet.EXAMPLES}, found {' '.join(str(error).split())}"
+        ) from error
+    return page.write_figure(run.path, "lungs", contact_sheet.draw(examples) if examples else None)
 
 
 def _explanations(run: run_directory.Run) -> list[dict[str, Any]]:
