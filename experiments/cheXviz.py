@@ -57,7 +57,7 @@ _PHANTOM_SITES = (
 def main(unused_operands: list[str]) -> None:
     """Runs the recipe."""
     # What can be wrong is looked at in the order of what it costs: flags, folder, data, model.
-    _check_flags()
+    check_flags()
     from tffcxr.training.run_directory import RunDirectory
 
     output = pathlib.Path(FLAGS.output_dir)
@@ -76,7 +76,8 @@ def main(unused_operands: list[str]) -> None:
     print(f"report: {output / 'report.html'}")
 
 
-def _check_flags() -> None:
+def check_flags() -> None:
+    """Checks the flags by themselves; raises InputError for what cannot be."""
     training_flags.check()
     study_flags.check()
     training_flags.check_at_least(0, "heatmaps")

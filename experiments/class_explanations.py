@@ -25,7 +25,12 @@ if TYPE_CHECKING:
 EXPLAINED = findings.RSNA[0]  # "Lung Opacity", the one that is outlined.
 
 
-def write(directory: pathlib.Path, study: ClassStudy, results: Sequence[Result]) -> None:
+def write(
+    directory: pathlib.Path,
+    study: ClassStudy,
+    outlined: Mapping[str, pd.DataFrame],
+    results: Sequence[Result],
+) -> None:
     """Writes `explanations.csv` and the arrays behind it.
 
     The images are those with the class that the variants together are most confident of, outlined
@@ -33,7 +38,9 @@ def write(directory: pathlib.Path, study: ClassStudy, results: Sequence[Result])
 
     Args:
       directory: the run's folder.
-      study: with the lungs of every image in its records.
+      study: with the lungs of every image, as they were cut out, in its records.
+      outlined: the records with the outlines that came with the data; where there is one, the heat
+        in the lungs is measured by it.
       results: one per variant, on the same test images in the same order.
     """
     cases = _cases(study, results)
@@ -41,6 +48,11 @@ def write(directory: pathlib.Path, study: ClassStudy, results: Sequence[Result])
     shown = [_arrays(study, record) for record in records]
     for result in results:
         _add_heat(study, result, shown)
+    for case, arrays in zip(cases, shown):
+        place = results[0].scores.clients[case], int(results[0].scores.rows[case])
+        outline = outlined[place[0]]["lungs"].iat[place[1]]
+        if outline is not None:
+            arrays["lungs"] = pictures.region(outline, study.image_size, study.fit)
     rows = []
     for number, (case, arrays) in enumerate(zip(cases, shown), start=1):
         file = f"explanations/1-lung-opacity_{number}.npz"
@@ -80,7 +92,7 @@ def _record(study: ClassStudy, result: Result, place: int) -> Mapping[str, Any]:
 
 
 def _arrays(study: ClassStudy, record: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """The image and what is outlined in it, as `report.run_directory` reads them."""
+    """The image and what is outlined in it, as `report.run_cases` reads them."""
     size, fit = study.image_size, study.fit
     arrays = {"image": pictures.picture(record["image"], size, fit)[..., 0]}
     for name, annotation in (("annotation", record["mask"]), ("lungs", record["lungs"])):

@@ -134,6 +134,7 @@ def run(study: ClassStudy, directory: RunDirectory) -> list[dict[str, Any]]:
       InputError: unusable images or segmentation model.
       loop.TrainingFailed: training broke off.
     """
+    outlined = study.records
     study, about_lungs = _with_lungs(study, directory.path)
     stores = {kind: _open_shards(study, kind) for kind in _kinds(study)}
     any_store = next(iter(stores.values()))
@@ -147,7 +148,8 @@ def run(study: ClassStudy, directory: RunDirectory) -> list[dict[str, Any]]:
     _join_logs(directory.path, study.variants)
     _write_predictions(directory.path, results)
     rows = [_row(study, directory.path, result) for result in results]
-    class_explanations.write(directory.path, study, [r for r in results if r.training != "pooled"])
+    federated = [result for result in results if result.training == study_lib.FEDERATED]
+    class_explanations.write(directory.path, study, outlined, federated)
     tables.write_metrics(directory.path, study.recipe, rows)
     report.write_report(directory.path)
     return rows
@@ -262,14 +264,21 @@ def float32_model(study: ClassStudy, variant: Variant) -> Any:
 
 
 def _join_logs(directory: pathlib.Path, variants: Sequence[Variant]) -> None:
-    """Writes `rounds.csv` and `clients.csv` of all variants from those of each of them."""
-    # As text: numbers are to keep every digit.
-    logs = {
-        variant: pd.read_csv(
-            directory / f"rounds_{variant.file_name}.csv", dtype=str, keep_default_na=False
-        )
+    """Writes `rounds.csv`, `rounds_pooled.csv` and `clients.csv` of all variants together."""
+    joined = {"rounds.csv": _join_rounds(directory, variants, "")}
+    if (directory / f"rounds_{variants[0].file_name}_pooled.csv").exists():
+        joined["rounds_pooled.csv"] = _join_rounds(directory, variants, "_pooled")
+    clients = [
+        _read_text(directory / f"clients_{variant.file_name}.csv").assign(variant=variant.name)
         for variant in variants
-    }
+    ]
+    joined["clients.csv"] = pd.concat(clients, ignore_index=True)
+    for name, table in joined.items():
+        write_text(directory / name, table.to_csv(index=False, lineterminator="\n"))
+
+
+def _join_rounds(directory: pathlib.Path, variants: Sequence[Variant], suffix: str) -> pd.DataFrame:
+    logs = {v: _read_text(directory / f"rounds_{v.file_name}{suffix}.csv") for v in variants}
     first = next(iter(logs.values()))
     rounds = first[["round", "clients", "failed_clients", "learning_rate"]].copy()
     seconds = sum(log["seconds"].astype(float) for log in logs.values())
@@ -278,16 +287,12 @@ def _join_logs(directory: pathlib.Path, variants: Sequence[Variant]) -> None:
         rounds[f"{variant.name}/train_loss"] = log["train_loss"]
         for metric in METRICS:
             rounds[f"{variant.name}/{metric}"] = log[f"{variant.name}/{metric}"]
-    rounds["stage"] = first["stage"]
-    clients = []
-    for variant in variants:
-        log = pd.read_csv(
-            directory / f"clients_{variant.file_name}.csv", dtype=str, keep_default_na=False
-        )
-        clients.append(log.assign(client=f"{variant.name}, " + log["client"]))
-    joined = {"rounds.csv": rounds, "clients.csv": pd.concat(clients, ignore_index=True)}
-    for name, table in joined.items():
-        write_text(directory / name, table.to_csv(index=False, lineterminator="\n"))
+    return rounds.assign(stage=first["stage"])
+
+
+def _read_text(path: pathlib.Path) -> pd.DataFrame:
+    """Reads a table as text: numbers keep every digit."""
+    return pd.read_csv(path, dtype=str, keep_default_na=False)
 
 
 def _write_predictions(directory: pathlib.Path, results: Sequence[Result]) -> None:

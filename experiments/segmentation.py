@@ -272,6 +272,7 @@ def _write_masks(directory: pathlib.Path, results: Sequence[_Result]) -> None:
                 "loss": result.best.loss,
                 "jaccard": result.best.jaccard,
                 "dice": result.best.dice,
+                "truth_area": result.best.truth_area,
             }
         )
         for result in results

@@ -1,7 +1,7 @@
 """Checks the flags that a sweep gives to a recipe, before anything runs.
 
 The recipe defines its flags where the sweep has flags of the same names, so it is imported in a
-process of its own, which parses every configuration as the recipe would.
+process of its own, which parses and checks every configuration as the recipe would.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from absl import flags
 from experiments import child_process, sweep_plan, training_flags
 from tffcxr.errors import InputError
 
-# Name of a recipe -> its module.
+# Name of a recipe -> its module, which has `check_flags()`.
 RECIPES = {
     "cheXviz": "experiments.cheXviz",
     "cxr_fl_classification": "experiments.cxr_fl_classification",
@@ -72,7 +72,10 @@ def main() -> None:
     sys.argv = [module.__name__]  # The name under which absl knows the recipe's flags.
     known = {flag.name for flag in flags.FLAGS.get_key_flags_for_module(module.__name__)}
     try:
-        settings = [_parse(settings, known) for settings in question["command_lines"]]
+        settings = []
+        for command_line in question["command_lines"]:
+            settings.append(_parse(command_line, known))
+            module.check_flags()
     except InputError as error:
         print(json.dumps({"error": str(error)}))
         return

@@ -93,6 +93,12 @@ def test_the_table_agrees_with_the_predictions_and_the_rounds(run):
     log = _rows(run / "rounds_standard_segmented.csv")
     key = "standard segmented/loss"
     assert [entry[key] for entry in joined] == [entry[key] for entry in log]
+    pooled = _rows(run / "rounds_standard_full_pooled.csv")
+    found = [entry["standard full/loss"] for entry in _rows(run / "rounds_pooled.csv")]
+    assert found == [entry["standard full/loss"] for entry in pooled]
+    clients = _rows(run / "clients.csv")
+    assert {entry["variant"] for entry in clients} == {"standard full", "standard segmented"}
+    assert {entry["client"] for entry in clients} == {"phantoms-client_00", "phantoms-client_01"}
 
 
 def test_both_kinds_of_images_are_explained_on_the_same_samples(run):

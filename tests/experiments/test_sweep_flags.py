@@ -5,6 +5,8 @@ import pytest
 from experiments import sweep_flags
 from tffcxr.errors import InputError
 
+SITES = ["a=rsna:x,y:Lung Opacity", "b=siim:z:Pneumothorax"]
+
 
 def test_values_are_those_of_the_recipe(tmp_path):
     preset = tmp_path / "preset.flags"
@@ -12,13 +14,13 @@ def test_values_are_those_of_the_recipe(tmp_path):
     answer = sweep_flags.check(
         "cheXviz",
         [
-            [("rounds", "3"), ("flagfile", str(preset)), ("site", "a"), ("site", "b,c")],
+            [("rounds", "3"), ("flagfile", str(preset)), ("site", SITES[0]), ("site", SITES[1])],
             [("baseline", "site,pooled"), ("tensorboard_histograms", "true")],
         ],
     )
     first, second = answer.settings
     # What is set goes before the file, wherever it stands.
-    assert (first["rounds"], first["batch_size"], first["site"]) == (3, 2, ["a", "b,c"])
+    assert (first["rounds"], first["batch_size"], first["site"]) == (3, 2, SITES)
     # Nothing of one configuration is left in the next.
     assert (second["rounds"], second["batch_size"], second["site"]) == (30, 16, [])
     assert second["baseline"] == ["site", "pooled"]
@@ -36,6 +38,8 @@ def test_values_are_those_of_the_recipe(tmp_path):
         ([("model", "vgg")], "--model=vgg"),
         ([("rounds", "1"), ("rounds", "2")], "expected rounds once, found it 2 times"),
         ([("flagfile", "/nowhere.flags")], "/nowhere.flags"),
+        ([("local_epochs", "0")], "--local_epochs: expected at least 1, found 0"),
+        ([("alpha", "2")], "--alpha: expected --partition="),
     ],
 )
 def test_what_it_does_not_take(settings, expected):

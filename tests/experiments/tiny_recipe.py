@@ -25,11 +25,15 @@ flags.adopt_module_key_flags(training_flags)
 COLUMNS = ["round", "seconds", "train_loss", "Lung, left/loss", "Lung, left/auroc", "stage"]
 
 
+def check_flags():
+    training_flags.check_used(not FLAGS.site, "phantom_dir", "no --site", "site")
+
+
 def main(unused_operands):
     from tffcxr.training.round_log import RoundLog
     from tffcxr.training.run_directory import RunDirectory
 
-    training_flags.check_used(not FLAGS.site, "phantom_dir", "no --site", "site")
+    check_flags()
     path = pathlib.Path(FLAGS.output_dir)
     directory = RunDirectory.open(
         path, "tiny", training_flags.recorded_settings(), {"synthetic": True}

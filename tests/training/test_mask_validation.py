@@ -62,6 +62,7 @@ def test_each_image_by_hand(data):
     # Bright left half against lungs in the top half, and against none.
     np.testing.assert_allclose(scores.jaccard, [1 / 3, 0.0])
     np.testing.assert_allclose(scores.dice, [0.5, 0.0])
+    np.testing.assert_array_equal(scores.truth_area, [0.5, 0.0])
     # Half of the pixels are wrong by a logit of 10; soft Dice (2 * 64 + 1) / (128 + 128 + 1).
     p = 1 / (1 + np.exp(-10.0))
     entropy = 0.5 * 10 + np.log1p(np.exp(-10.0))

@@ -27,6 +27,7 @@ class MaskScores:
       loss: float64 [N].
       jaccard: float64 [N], 0..1.
       dice: float64 [N], 0..1.
+      truth_area: float64 [N], the true mask's share of the image.
     """
 
     rows: np.ndarray
@@ -34,6 +35,7 @@ class MaskScores:
     loss: np.ndarray
     jaccard: np.ndarray
     dice: np.ndarray
+    truth_area: np.ndarray
 
     @classmethod
     def join(cls, parts: Sequence[MaskScores]) -> MaskScores:
@@ -81,15 +83,15 @@ class MaskEvaluator:
         for variable, value in zip(self._model.weights, weights):
             variable.assign(value)
         rows: list[int] = []
-        measured: list[tuple[float, float, float]] = []
+        measured: list[tuple[float, float, float, float]] = []
         for batch in self._data.evaluation_dataset(client, split):
             losses, predicted = self._measure(batch["images"], batch["masks"])
             rows.extend(batch["rows"].numpy())
             truth = batch["masks"].numpy()[..., 0] > 0.5
             for loss, one, true in zip(losses.numpy(), predicted.numpy(), truth):
                 overlap = segmentation.jaccard(one, true), segmentation.dice(one, true)
-                measured.append((float(loss), *overlap))
-        columns = np.array(measured, np.float64).reshape(-1, len(METRICS)).T
+                measured.append((float(loss), *overlap, float(true.mean())))
+        columns = np.array(measured, np.float64).reshape(-1, 4).T
         clients = np.full(len(rows), client, dtype=object)
         return MaskScores(np.array(rows, np.int64), clients, *columns)
 
