@@ -22,7 +22,8 @@ def data(tmp_path_factory):
     for number, (value, kind) in enumerate(((255, 0), (255, 0), (128, 1), (0, 2), (255, 2))):
         path = folder / f"{number}.png"
         Image.fromarray(np.full((SIZE, SIZE), value, np.uint8)).save(path)
-        row = {"image": str(path), "patient": str(number), "split": "test" if number else "train"}
+        row: dict[str, object] = {"image": str(path), "patient": str(number)}
+        row["split"] = "test" if number else "train"
         row.update({name: float(place == kind) for place, name in enumerate(CLASSES)})
         rows.append(row)
     spec = ShardSpec(SIZE, CLASSES)
