@@ -24,7 +24,7 @@ def _rows(path):
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "lungs"
-    flags = ("--phantom_patients=60", "--learning_rate=0.003", *TINY)
+    flags = ("--phantom_patients=60", *TINY)
     return folder, programs.run("cxr_fl_segmentation", f"--output_dir={folder}", *flags)
 
 
