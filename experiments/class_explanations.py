@@ -16,13 +16,16 @@ from tffcxr.datasets import findings
 from tffcxr.explanation import gradcam
 from tffcxr.files import write_atomically, write_text
 from tffcxr.models import build as models
+from tffcxr.report import style
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from experiments.classes import ClassStudy, Result
 
-EXPLAINED = findings.RSNA[0]  # "Lung Opacity", the one that is outlined.
+_COLUMN = 0  # "Lung Opacity", the class that is outlined.
+EXPLAINED = findings.RSNA[_COLUMN]
+_Image = tuple[str, int]  # A client and the row of its table.
 
 
 def write(
@@ -41,30 +44,28 @@ def write(
       study: with the lungs of every image, as they were cut out, in its records.
       outlined: the records with the outlines that came with the data; where there is one, the heat
         in the lungs is measured by it.
-      results: one per variant, on the same test images in the same order.
+      results: one per variant.
     """
-    cases = _cases(study, results)
-    records = [_record(study, results[0], case) for case in cases]
-    shown = [_arrays(study, record) for record in records]
+    places = [_places(result) for result in results]
+    cases = _cases(study, results, places)
+    shown = [_arrays(study, study.records[client].iloc[row]) for client, row in cases]
     for result in results:
         _add_heat(study, result, shown)
-    for case, arrays in zip(cases, shown):
-        place = results[0].scores.clients[case], int(results[0].scores.rows[case])
-        outline = outlined[place[0]]["lungs"].iat[place[1]]
+    rows = []
+    for number, ((client, row), arrays) in enumerate(zip(cases, shown), start=1):
+        outline = outlined[client]["lungs"].iat[row]
         if outline is not None:
             arrays["lungs"] = pictures.region(outline, study.image_size, study.fit)
-    rows = []
-    for number, (case, arrays) in enumerate(zip(cases, shown), start=1):
-        file = f"explanations/1-lung-opacity_{number}.npz"
+        file = f"explanations/1-{style.slug(EXPLAINED)}_{number}.npz"
         write_atomically(directory / file, functools.partial(np.savez_compressed, **arrays))
-        for result in results:
+        for result, place in zip(results, places):
             heat = arrays[f"heat_{result.variant.name}"]
             rows.append(
                 {
                     "task": EXPLAINED,
                     "case": number,
                     "training": result.variant.name,
-                    "score": float(result.scores.scores[case, 0]),
+                    "score": float(result.probabilities[place[client, row], _COLUMN]),
                     "file": file,
                     "heat_in_lungs": share_inside(heat, arrays.get("lungs")),
                     "heat_in_annotation": share_inside(heat, arrays.get("annotation")),
@@ -74,21 +75,29 @@ def write(
     write_text(directory / "explanations.csv", text)
 
 
-def _cases(study: ClassStudy, results: Sequence[Result]) -> list[int]:
-    """Positions in the test images."""
-    labels = results[0].scores.labels[:, 0]
-    confidence = np.mean([result.scores.scores[:, 0] for result in results], axis=0)
-    has_outline = [
-        _record(study, results[0], place)["mask"] is not None for place in range(len(labels))
-    ]
-    present = np.flatnonzero(labels == 1).tolist()
-    present.sort(key=lambda place: (not has_outline[place], -confidence[place], place))
-    return present[: study.heatmaps]
+def _places(result: Result) -> dict[_Image, int]:
+    """Where each test image is among the scores; another variant may have rejected one."""
+    images = zip(result.scores.clients, result.scores.rows)
+    return {(client, int(row)): place for place, (client, row) in enumerate(images)}
 
 
-def _record(study: ClassStudy, result: Result, place: int) -> Mapping[str, Any]:
-    table = study.records[result.scores.clients[place]]
-    return table.iloc[int(result.scores.rows[place])]
+def _cases(
+    study: ClassStudy, results: Sequence[Result], places: Sequence[Mapping[_Image, int]]
+) -> list[_Image]:
+    """The images to explain, which all variants have seen."""
+    labels = results[0].scores.labels[:, _COLUMN]
+    common = set.intersection(*(set(place) for place in places))
+    present = [image for image in common if labels[places[0][image]] == 1]
+
+    def order(image: _Image) -> tuple[bool, float, _Image]:
+        client, row = image
+        scores = [
+            result.probabilities[place[image], _COLUMN] for result, place in zip(results, places)
+        ]
+        has_outline = study.records[client]["mask"].iat[row] is not None
+        return not has_outline, -float(np.mean(scores)), image
+
+    return sorted(present, key=order)[: study.heatmaps]
 
 
 def _arrays(study: ClassStudy, record: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -114,10 +123,10 @@ def _add_heat(study: ClassStudy, result: Result, shown: Sequence[dict[str, np.nd
     model.keras.set_weights(result.weights)
     for arrays in shown:
         pixels = arrays["image"]
-        if result.variant.images == "segmented" and "lungs" in arrays:
+        if result.variant.is_cut_out and "lungs" in arrays:
             pixels = np.where(arrays["lungs"], pixels, 0)
         image = pixels[None, ..., None].astype(np.float32) / 255.0
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)
-            heat = gradcam.grad_cam(model.keras, model.gradcam_layer, image, 0)[0]
+            heat = gradcam.grad_cam(model.keras, model.gradcam_layer, image, _COLUMN)[0]
         arrays[f"heat_{result.variant.name}"] = heat

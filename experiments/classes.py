@@ -7,18 +7,21 @@ A variant is a network and a kind of images, such as "resnet50 segmented".
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 import dataclasses
 import pathlib
+import sys
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import tensorflow as tf
 
 from experiments import class_explanations, lungs
 from experiments import study as study_lib
 from tffcxr.clients.augment import Augmentation
 from tffcxr.clients.client_data import ClientData
+from tffcxr.clients.sampling import Sampler
 from tffcxr.clients.shards import ShardSpec, ShardStore
 from tffcxr.datasets import findings
 from tffcxr.evaluation import classes, tables
@@ -54,6 +57,11 @@ class Variant:
     def name(self) -> str:
         """What tables and figures call it."""
         return f"{self.model} {self.images}"
+
+    @property
+    def is_cut_out(self) -> bool:
+        """Whether it sees the lungs alone."""
+        return self.images == SEGMENTED
 
     @property
     def file_name(self) -> str:
@@ -115,13 +123,21 @@ class ClassStudy:
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """One trained model and what it says of the test images, after its best round."""
+    """One trained model and what it says of the test images, after its best round.
+
+    The scores are logarithms of probabilities.
+    """
 
     variant: Variant
     training: str
     weights: study_lib.Weights
     round_number: int
     scores: Scores
+
+    @property
+    def probabilities(self) -> np.ndarray:
+        """float32 [N, C]."""
+        return np.exp(self.scores.scores)
 
 
 def run(study: ClassStudy, directory: RunDirectory) -> list[dict[str, Any]]:
@@ -134,6 +150,7 @@ def run(study: ClassStudy, directory: RunDirectory) -> list[dict[str, Any]]:
       InputError: unusable images or segmentation model.
       loop.TrainingFailed: training broke off.
     """
+    sampler = study_lib.make_sampler(study.records, study.clients_per_round, study.seed)
     outlined = study.records
     study, about_lungs = _with_lungs(study, directory.path)
     stores = {kind: _open_shards(study, kind) for kind in _kinds(study)}
@@ -144,7 +161,7 @@ def run(study: ClassStudy, directory: RunDirectory) -> list[dict[str, Any]]:
     study_lib.use_executor(study.executor, directory)
     results = []
     for variant in study.variants:
-        results += _train(study, variant, stores[variant.images], directory)
+        results += _train(study, variant, stores[variant.images], sampler, directory)
     _join_logs(directory.path, study.variants)
     _write_predictions(directory.path, results)
     rows = [_row(study, directory.path, result) for result in results]
@@ -167,6 +184,11 @@ def _with_lungs(
         segmented = lungs.segment(study.records, study.segmentation_model, study.cache_dir)
         lungs.write(directory, segmented)
         counts = segmented.counts
+        print(
+            f"lungs: plausible in {counts['plausible']} of {counts['total']} images, the others "
+            "stay whole",
+            file=sys.stderr,
+        )
         reasons = segmented.summary["reason"].dropna().value_counts().to_dict()
         about = {
             "images": counts["total"],
@@ -211,7 +233,11 @@ def _describe_clients(study: ClassStudy, store: ShardStore) -> list[dict[str, An
 
 
 def _train(
-    study: ClassStudy, variant: Variant, store: ShardStore, directory: RunDirectory
+    study: ClassStudy,
+    variant: Variant,
+    store: ShardStore,
+    sampler: Sampler,
+    directory: RunDirectory,
 ) -> list[Result]:
     """Trains one variant across the clients, and pooled if that is asked for."""
     plan = study.plans[variant.model]
@@ -222,8 +248,7 @@ def _train(
         data,
         ClassEvaluator(plan.build_model(None).keras, data, variant.name, study.split),
         study.split,
-        study.clients_per_round,
-        study.seed,
+        sampler,
         best=f"{variant.name}/accuracy",
         histograms=study.histograms,
         variant=variant.file_name,
@@ -232,7 +257,7 @@ def _train(
     if study.with_pooled:
         trained["pooled"] = study_lib.train_centralised(setup, "pooled", store.client_ids)
     model = float32_model(study, variant)
-    scorer = Scorer(model, data, _softmax())
+    scorer = Scorer(model, data, tf.nn.log_softmax)
     results = []
     for training, found in trained.items():
         weights = next(iter(found.best.values()))
@@ -243,12 +268,6 @@ def _train(
         )
         results.append(Result(variant, training, weights, found.best_round, scores))
     return results
-
-
-def _softmax() -> Callable[[Any], Any]:
-    import tensorflow as tf
-
-    return tf.nn.softmax
 
 
 def float32_model(study: ClassStudy, variant: Variant) -> Any:
@@ -280,9 +299,11 @@ def _join_logs(directory: pathlib.Path, variants: Sequence[Variant]) -> None:
 def _join_rounds(directory: pathlib.Path, variants: Sequence[Variant], suffix: str) -> pd.DataFrame:
     logs = {v: _read_text(directory / f"rounds_{v.file_name}{suffix}.csv") for v in variants}
     first = next(iter(logs.values()))
-    rounds = first[["round", "clients", "failed_clients", "learning_rate"]].copy()
+    rounds = first[["round", "learning_rate"]].copy()
     seconds = sum(log["seconds"].astype(float) for log in logs.values())
     rounds.insert(1, "seconds", seconds.round(3))
+    for column in ("images", "clients", "failed_clients"):  # Of all variants together.
+        rounds[column] = sum(log[column].astype(int) for log in logs.values())
     for variant, log in logs.items():
         rounds[f"{variant.name}/train_loss"] = log["train_loss"]
         for metric in METRICS:
@@ -311,7 +332,7 @@ def _write_predictions(directory: pathlib.Path, results: Sequence[Result]) -> No
             }
         )
         for place, name in enumerate(CLASSES):
-            part[f"probability: {name}"] = scores.scores[:, place]
+            part[f"probability: {name}"] = result.probabilities[:, place]
         parts.append(part)
     text = pd.concat(parts, ignore_index=True).to_csv(index=False, lineterminator="\n")
     write_text(directory / "class_predictions.csv", text)
@@ -329,7 +350,7 @@ def _row(study: ClassStudy, directory: pathlib.Path, result: Result) -> dict[str
         ],
         dtype=object,
     )
-    correct = (scores.scores.argmax(axis=1) == truth).astype(float)
+    correct = np.where(np.isnan(scores.scores).any(), np.nan, scores.scores.argmax(axis=1) == truth)
     found = mean_interval(correct, patients, study.replicates, seed=study.seed)
     sensitivities = classes.sensitivities(matrix)
     return {

@@ -82,8 +82,10 @@ def run(study: Study, directory: RunDirectory) -> list[dict[str, Any]]:
       InputError: unusable images.
       loop.TrainingFailed: training broke off.
     """
+    records = study.clients.records
+    sampler = study_lib.make_sampler(records, study.clients_per_round, study.seed)
     store = study_lib.open_shards(
-        study.clients.records,
+        records,
         ShardSpec(study.image_size, study.clients.findings, study.fit),
         study.cache_dir,
         study.max_rejected_fraction,
@@ -98,8 +100,7 @@ def run(study: Study, directory: RunDirectory) -> list[dict[str, Any]]:
         data,
         FindingsEvaluator(study.plan.build_model(None).keras, data, study.clients.findings),
         "validation",
-        study.clients_per_round,
-        study.seed,
+        sampler,
         histograms=study.histograms,
     )
     federated = study_lib.train_federated(setup).last

@@ -115,7 +115,7 @@ def _study(directory: pathlib.Path) -> classes.ClassStudy:
     if FLAGS.segmentation_model:
         from experiments import lungs
 
-        lungs.find_model(FLAGS.segmentation_model)
+        lungs.load_model(FLAGS.segmentation_model)  # So that what is wrong is told first.
     networks = study_flags.parse_names("model", FLAGS.model, _MODELS)
     plans = {
         name: training_flags.make_plan(

@@ -35,15 +35,13 @@ from tffcxr.datasets import images, lung_regions
 from tffcxr.errors import InputError
 from tffcxr.evaluation import segmentation
 from tffcxr.models import export_segmentation
-from tffcxr.report import contact_sheet
+from tffcxr.report import contact_sheet, sweep_results
 
 COLUMNS = ("client", "row", "plausible", "reason", "area", "jaccard", "mask")
 # `lungs_examples.npz` has images of this size, whatever the model takes.
 _EXAMPLE_SIZE = 256
 UNREADABLE = "unreadable"
 _LOG = logging.getLogger(__name__)
-_SWEEP = "sweep.json"
-_BEST_RUN = "best_run"
 _NOTE = "tffcxr"  # The keyword under which a mask's file says what it is.
 
 
@@ -90,21 +88,27 @@ def find_model(path: str | os.PathLike[str]) -> pathlib.Path:
         sweep, whose best run is taken.
 
     Raises:
-      InputError: it is none of these, or the sweep has no best run yet.
+      InputError: it is none of these, or runs of the sweep are still missing.
     """
     found = pathlib.Path(path)
-    sweep = found / _SWEEP
-    if sweep.is_file():
-        try:
-            best = json.loads(sweep.read_text(encoding="utf-8")).get(_BEST_RUN)
-        except (OSError, ValueError, AttributeError) as error:
-            raise InputError(f"{sweep}: expected the results of a sweep: {error}") from None
-        if not best or not isinstance(best, str):
-            raise InputError(
-                f"{sweep}: expected a sweep with a complete best run, found {_BEST_RUN}={best!r}"
-            )
-        found = found / best
+    if (found / sweep_results.FILE).is_file():
+        found = sweep_results.best_run(found, of_all=True)
     return export_segmentation.model_path(found)
+
+
+def load_model(path: str | os.PathLike[str]) -> export_segmentation.ExportedSegmentation:
+    """Loads what `find_model` finds.
+
+    Raises:
+      InputError: the model cannot be used, or it does not segment lungs.
+    """
+    file = find_model(path)
+    model = export_segmentation.load(file)
+    if model.metadata.region.lower() != "lungs":
+        raise InputError(
+            f"{file}: expected a model that segments lungs, found {model.metadata.region}"
+        )
+    return model
 
 
 def segment(
@@ -136,11 +140,7 @@ def segment(
     if batch_size < 1:
         raise InputError(f"expected a batch size of at least 1, found {batch_size}")
     path = find_model(model_path)
-    model = export_segmentation.load(path)
-    if model.metadata.region.lower() != "lungs":
-        raise InputError(
-            f"{path}: expected a model that segments lungs, found {model.metadata.region}"
-        )
+    model = load_model(path)
     folder = pathlib.Path(cache_dir).absolute() / "lungs" / _model_key(path)
     cache = _Cache(folder, model.metadata)
     every = dict.fromkeys(image for table in records_by_client.values() for image in table["image"])

@@ -128,6 +128,7 @@ def run(study: SegmentationStudy, directory: RunDirectory) -> list[dict[str, Any
       InputError: unusable images or masks.
       loop.TrainingFailed: training broke off.
     """
+    sampler = study_lib.make_sampler(study.records, study.clients_per_round, study.seed)
     store = study_lib.open_shards(
         study.records,
         ShardSpec(study.image_size, (), study.fit, with_mask=True),
@@ -146,8 +147,7 @@ def run(study: SegmentationStudy, directory: RunDirectory) -> list[dict[str, Any
         data,
         evaluator,
         study.split,
-        study.clients_per_round,
-        study.seed,
+        sampler,
         best=f"{REGION}/jaccard",
         histograms=study.histograms,
     )

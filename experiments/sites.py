@@ -176,7 +176,10 @@ def load_shared_task(
     clients, site_of = {}, {}
     for site in sites:
         table = keep(loaders.load_records(site.loader, site.path, site.name), site)
-        table = splits.split_patients(table, fractions, seed, stratify)
+        try:
+            table = splits.split_patients(table, fractions, seed, stratify)
+        except InputError as error:
+            raise InputError(f"site {site.name}: {error}") from None
         parts = _cut(
             table, site.name, stratify or "", partition_name, clients_per_site, alpha, seed
         )
@@ -327,7 +330,9 @@ def _cut(
         try:
             dealt = _deal(images, str(split), finding, name, clients, alpha, seed)
         except InputError as error:
-            raise InputError(f"site {site}, {split} images: {error}") from None
+            raise InputError(
+                f"site {site}, {split} images: {error}; see --partition and --clients_per_site"
+            ) from None
         for client, part in dealt.items():
             parts.setdefault(f"{site}-{client}", []).append(part)
     return {client: pd.concat(tables, ignore_index=True) for client, tables in parts.items()}
@@ -342,7 +347,9 @@ def _deal(
     alpha: float,
     seed: int,
 ) -> dict[str, pd.DataFrame]:
-    if name == "iid" or split != "train":
+    if split != "train":  # As many clients as there are patients may do without.
+        return partition.iid(images, min(clients, images["patient"].nunique()), seed)
+    if name == "iid":
         return partition.iid(images, clients, seed)
     if name == "quantity":
         return partition.by_quantity(images, partition.quantity_shares(clients, alpha, seed), seed)

@@ -51,8 +51,7 @@ class Training:
       data: the clients' images.
       evaluator: measures after every round.
       split: the images that it measures on, "validation" or "test"; for the progress.
-      clients_per_round: as the flag.
-      seed: of the sampling of clients.
+      sampler: which clients take part in a round; see `make_sampler`.
       best: the column of `rounds.csv` by which the best round is kept; None for the last one.
       histograms: whether TensorBoard gets the weights of the federated model.
       variant: a name for files, where one run trains several models; else empty.
@@ -63,8 +62,7 @@ class Training:
     data: ClientData
     evaluator: Evaluator
     split: str
-    clients_per_round: str
-    seed: int
+    sampler: Sampler
     best: str | None = None
     histograms: bool = False
     variant: str = ""
@@ -83,6 +81,15 @@ class Trained:
     last: Mapping[str, Weights]
     best: Mapping[str, Weights]
     best_round: int
+
+
+def make_sampler(records: Mapping[str, pd.DataFrame], clients_per_round: str, seed: int) -> Sampler:
+    """Reads `--clients_per_round`, before any image is decoded.
+
+    Raises:
+      InputError: more clients than there are.
+    """
+    return Sampler(tuple(sorted(records)), parse_clients_per_round(clients_per_round), seed)
 
 
 def open_shards(
@@ -113,9 +120,7 @@ def train_federated(setup: Training) -> Trained:
       InputError: the files of the run that is to be resumed are damaged.
       loop.TrainingFailed: training broke off.
     """
-    clients = tuple(sorted(setup.data.store.client_ids))
-    sampler = Sampler(clients, parse_clients_per_round(setup.clients_per_round), setup.seed)
-    training = FederatedTraining(setup.plan, setup.data, sampler, setup.evaluator)
+    training = FederatedTraining(setup.plan, setup.data, setup.sampler, setup.evaluator)
     journal = _journal(setup, FEDERATED, _histograms_of(setup, training))
 
     def weights_of(state: Any, round_number: int) -> Mapping[str, Weights]:

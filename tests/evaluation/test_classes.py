@@ -25,7 +25,20 @@ def test_the_confusion_matrix_has_the_truth_in_its_rows():
 
 def test_cross_entropy_by_hand():
     expected = -np.log([0.7, 0.5, 0.2, 0.5]).mean()
-    assert classes.cross_entropy(TRUTH, PROBABILITIES) == pytest.approx(expected)
+    assert classes.cross_entropy(TRUTH, np.log(PROBABILITIES)) == pytest.approx(expected)
+
+
+def test_a_confident_mistake_costs_what_it_costs():
+    """Its probability of exp(-1000) is 0 in any floating-point format."""
+    assert classes.cross_entropy(np.array([0]), np.array([[-1000.0, 0.0]])) == 1000.0
+
+
+def test_a_model_that_diverged_has_no_accuracy():
+    scores = np.array([[0.5, 0.5], [np.nan, np.nan]])
+    with pytest.warns(exceptions.UndefinedMetricWarning, match="a score is NaN"):
+        matrix = classes.confusion(np.array([0, 0]), scores)
+    assert np.isnan(classes.accuracy(matrix))
+    assert np.isnan(classes.cross_entropy(np.array([0, 0]), scores))
 
 
 def test_a_class_without_images_has_no_sensitivity():

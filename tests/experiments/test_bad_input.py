@@ -77,8 +77,12 @@ def test_paths_are_taken_from_where_the_user_stands(tmp_path):
         ("--learning_rate=0", "learning rate: expected above 0, found 0.0"),
         ("--momentum=5", "--momentum: expected 0 to 0.9999, found 5.0"),
         ("--proximal=nan", "--proximal: expected 0 to 1e+06, found nan"),
-        ("--batch_norm=local --clients_per_site=2", "expected one client per site"),
+        (
+            "--batch_norm=local --partition=iid --clients_per_site=2",
+            "expected one client per site",
+        ),
         ("--learning_rate=nan", "learning rate: expected above 0, found nan"),
+        ("--learning_rate=inf", "learning rate: expected above 0, found inf"),
         ("--max_rejected_fraction=2", "--max_rejected_fraction: expected 0 to 1, found 2.0"),
         ("--clients_per_round=some", "expected 'all', a count of at least 1 or a fraction"),
         ("--clients_per_round=0", "a fraction in (0, 1], found '0'"),
@@ -207,6 +211,7 @@ class TestModel:
     def test_more_clients_than_there_are(self, tmp_path):
         line = _refused(tmp_path, OPACITY, PNEUMOTHORAX, "--clients_per_round=3")
         assert "expected a count from 1 to 2, found 3" in line
+        assert not (tmp_path / "run" / "cache").exists()  # Before any image is decoded.
 
 
 class TestFolder:

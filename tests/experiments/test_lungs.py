@@ -221,7 +221,7 @@ def test_run_file_and_sweep_mean_a_model(tmp_path, model):
     file = model / "models" / "segmentation.keras"
     sweep = tmp_path / "sweep"
     _model(sweep / "run-1")
-    (sweep / "sweep.json").write_text(json.dumps({"best_run": "run-1"}))
+    (sweep / "sweep.json").write_text(json.dumps({"best_run": "run-1", "complete": True}))
     assert lungs.find_model(model) == lungs.find_model(str(file)) == file
     assert lungs.find_model(sweep) == sweep / "run-1" / "models" / "segmentation.keras"
 
@@ -229,11 +229,12 @@ def test_run_file_and_sweep_mean_a_model(tmp_path, model):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ('{"best_run": null}', "expected a sweep with a complete best run, found best_run=None"),
-        ("{}", "found best_run=None"),
-        ('{"best_run": "gone"}', "expected the folder of a segmentation run .*gone, found nothing"),
-        ("[]", "sweep.json: expected the results of a sweep"),
-        ("{", "sweep.json: expected the results of a sweep"),
+        ('{"best_run": null, "complete": true}', "with a complete run, found none"),
+        ('{"best_run": "gone", "complete": true}', "best run in gone, found no such folder"),
+        ('{"best_run": "gone", "complete": false}', "one that is not finished"),
+        ("[]", "sweep.json: expected a sweep"),
+        ("{}", "sweep.json: expected a sweep"),
+        ("{", "sweep.json: expected a sweep"),
     ],
 )
 def test_a_sweep_without_a_best_run_is_refused(tmp_path, content, message):

@@ -120,6 +120,17 @@ class TestSharedTask:
 
         assert tests(1) == tests(2) == tests(3)
 
+    def test_fewer_test_patients_than_clients(self, load):
+        del load
+        records, _ = self._load("a", clients_per_site=15, partition="iid")
+        of_client = [int((table["split"] == "test").sum()) for table in records.values()]
+        assert sorted(of_client) == [0] * 3 + [1] * 12  # A fifth of 60 patients.
+
+    def test_more_clients_than_patients_to_train(self, load):
+        del load
+        with pytest.raises(InputError, match="site a, train images: .*--clients_per_site"):
+            self._load("a", clients_per_site=50)
+
     def test_one_folder_twice_is_refused(self, load):
         del load
         with pytest.raises(InputError, match="a folder of its own for each site"):

@@ -1,5 +1,7 @@
 """Tests of report.run_directory: what is read, and one line for what cannot be."""
 
+import csv
+import io
 import json
 import shutil
 
@@ -53,6 +55,16 @@ def test_names_are_text_and_empty_numbers_are_nan(tmp_path):
     clients = run_directory.read(tmp_path).clients
     assert clients["client"].tolist() == ["007", "NA"]
     assert np.isnan(clients["train_loss"][0])
+
+
+def test_undefined_numbers_of_the_round_log_are_nan(tmp_path):
+    """As `training.round_log` writes them, a left-out client's loss for one."""
+    (tmp_path / "config.json").write_text("{}")
+    text = io.StringIO()
+    csv.writer(text).writerows([["round", "train_loss"], [1, float("nan")], [2, 0.5]])
+    (tmp_path / "rounds.csv").write_text(text.getvalue())
+    assert "nan" in text.getvalue()
+    np.testing.assert_array_equal(run_directory.read(tmp_path).rounds["train_loss"], [np.nan, 0.5])
 
 
 def test_rounds_come_in_order(run_dir):

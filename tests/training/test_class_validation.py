@@ -39,7 +39,7 @@ def test_loss_and_accuracy_by_hand(data):
     weights = [np.array([[2.0, 0.0, -2.0]]), np.array([0.0, 0.0, 1.0])]
     evaluator = ClassEvaluator(model, data, "tiny", "test")
     scores = evaluator.score(weights, "north")
-    np.testing.assert_allclose(scores.scores.sum(axis=1), 1.0, rtol=1e-6)
+    np.testing.assert_allclose(np.exp(scores.scores).sum(axis=1), 1.0, rtol=1e-6)
     values = evaluator.metrics([scores])
     assert tuple(values) == evaluator.columns == ("tiny/loss", "tiny/accuracy")
     brightness = np.array([1.0, 128 / 255, 0.0, 1.0])

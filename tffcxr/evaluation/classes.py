@@ -10,35 +10,36 @@ from sklearn import metrics
 from tffcxr.evaluation import inputs
 
 
-def confusion(truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """Counts images by true class (rows) and most probable class (columns).
+def confusion(truth: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Counts images by true class (rows) and the class with the highest score (columns).
 
     Args:
       truth: int [N], the class of each image, 0..C-1.
-      probabilities: [N, C]; of equal ones the first class counts.
+      scores: [N, C], probabilities or their logarithms; of equal ones the first class counts.
 
     Returns:
-      int64 [C, C].
+      int64 [C, C]; with a warning nothing but 0 if a score is NaN, as of a model that diverged.
     """
-    classes = probabilities.shape[1]
-    found = probabilities.argmax(axis=1)
+    classes = scores.shape[1]
+    if np.isnan(scores).any():
+        inputs.undefined("a score is NaN: no image has a predicted class")
+        return np.zeros((classes, classes), np.int64)
+    found = scores.argmax(axis=1)
     return metrics.confusion_matrix(truth, found, labels=np.arange(classes)).astype(np.int64)
 
 
-def cross_entropy(truth: np.ndarray, probabilities: np.ndarray) -> float:
-    """The mean of minus the natural logarithm of the true class's probability.
+def cross_entropy(truth: np.ndarray, log_probabilities: np.ndarray) -> float:
+    """The mean of minus the logarithm of the true class's probability; NaN without any image.
 
-    A probability of 0 counts as the smallest positive number, as in scikit-learn. NaN without any
-    image.
+    From logarithms, since a probability that is rounded to 0 would have to be made up.
 
     Args:
       truth: int [N], 0..C-1.
-      probabilities: [N, C], rows that sum to 1.
+      log_probabilities: [N, C], natural logarithms.
     """
     if not len(truth):
         return float("nan")
-    labels = np.arange(probabilities.shape[1])
-    return float(metrics.log_loss(truth, probabilities, labels=labels))
+    return float(-np.mean(log_probabilities[np.arange(len(truth)), truth], dtype=np.float64))
 
 
 def accuracy(matrix: np.ndarray) -> float:

@@ -37,7 +37,7 @@ class Schedule:
     def __post_init__(self):
         if self.name not in NAMES:
             raise InputError(f"schedule: expected one of {NAMES}, found {self.name!r}")
-        if not self.learning_rate > 0.0:
+        if not 0.0 < self.learning_rate < math.inf:
             raise InputError(f"learning rate: expected above 0, found {self.learning_rate}")
         if not 0.0 < self.factor < 1.0:
             raise InputError(f"plateau factor: expected in (0, 1), found {self.factor}")

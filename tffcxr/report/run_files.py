@@ -57,7 +57,7 @@ def read_csv(path: pathlib.Path, required: list[str], text: Iterable[str]) -> pd
         )
     for column in table.columns.difference(list(text)):
         try:
-            table[column] = pd.to_numeric(table[column].replace("", np.nan)).astype(float)
+            table[column] = pd.to_numeric(table[column].replace(["", "nan"], np.nan)).astype(float)
         except ValueError as error:
             raise errors.InputError(
                 f"expected numbers in column {column!r} of {path}, found {_one_line(error)}"

@@ -167,7 +167,7 @@ def _choose_metric(wish: str | None, tables: Sequence[pd.DataFrame]) -> str:
 
 def is_loss(column: str) -> bool:
     """Whether less of a column is better."""
-    return column == "train_loss" or column.rpartition("/")[2] == "loss"
+    return column.rpartition("/")[2] in ("loss", "train_loss")
 
 
 def best(values: pd.Series, is_lower_better: bool) -> tuple[float, float]:
@@ -298,11 +298,12 @@ def write(sweep: Sweep) -> None:
     )
 
 
-def best_run(path: pathlib.Path) -> pathlib.Path:
+def best_run(path: pathlib.Path, of_all: bool = False) -> pathlib.Path:
     """The folder of the run with the best metric.
 
     Args:
       path: a sweep's folder.
+      of_all: whether all runs must be complete, so that no other can become the best.
 
     Raises:
       errors.InputError: it is no sweep, none of its runs is complete, or the best is gone.
@@ -316,6 +317,10 @@ def best_run(path: pathlib.Path) -> pathlib.Path:
         ) from error
     except (ValueError, KeyError, TypeError) as error:
         raise errors.InputError(f"{path / FILE}: expected a sweep, found {error}") from error
+    if of_all and not sweep.get("complete"):
+        raise errors.InputError(
+            f"{path}: expected a sweep whose runs are all complete, found one that is not finished"
+        )
     if not isinstance(folder, str):
         raise errors.InputError(f"{path}: expected a sweep with a complete run, found none")
     if not (path / folder).is_dir():

@@ -76,15 +76,11 @@ class MaskEvaluator:
 
     def score(self, weights: Sequence[np.ndarray], client: str) -> MaskScores:
         """See `Evaluator`."""
-        return self.score_split(weights, client, self._split)
-
-    def score_split(self, weights: Sequence[np.ndarray], client: str, split: str) -> MaskScores:
-        """Measures on one client's images of any split."""
         for variable, value in zip(self._model.weights, weights):
             variable.assign(value)
         rows: list[int] = []
         measured: list[tuple[float, float, float, float]] = []
-        for batch in self._data.evaluation_dataset(client, split):
+        for batch in self._data.evaluation_dataset(client, self._split):
             losses, predicted = self._measure(batch["images"], batch["masks"])
             rows.extend(batch["rows"].numpy())
             truth = batch["masks"].numpy()[..., 0] > 0.5
