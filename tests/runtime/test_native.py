@@ -72,16 +72,20 @@ def test_the_worker_does_not_print_over_the_program(endings):
     assert "ValueError: as planned" in seen["exception"]["output"]
 
 
+@pytest.mark.parametrize("attempt", range(ENDINGS))
 @pytest.mark.parametrize("victim", [0, 1], ids=["launcher", "worker"])
-def test_a_worker_that_dies_is_replaced(victim, tmp_path):
+def test_a_worker_that_dies_is_replaced(victim, attempt, tmp_path):
+    del attempt
     context = native.native_context(tmp_path / "worker.log")
     assert run(context, increase, 1) == 2
     before = processes(context)
     os.kill(before[victim], signal.SIGKILL)
     assert run(context, increase, 2) == 3
-    assert not set(processes(context)) & set(before)
+    after = processes(context)
+    assert not set(after) & set(before)
     assert (tmp_path / "worker.log").read_text().count("isolation: ") == 2
     context.close()
+    assert not any(pathlib.Path(f"/proc/{each}").exists() for each in (*before, *after))
 
 
 def test_nothing_is_left_in_the_temporary_folder(endings):
