@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from tests.runtime.executors import run
-from tests.runtime.programs import PATIENCE, increase, processes
+from tests.runtime.programs import PATIENCE, increase, is_running, processes
 from tffcxr import errors
 from tffcxr.runtime import native
 
@@ -85,7 +86,10 @@ def test_a_worker_that_dies_is_replaced(victim, attempt, tmp_path):
     assert not set(after) & set(before)
     assert (tmp_path / "worker.log").read_text().count("isolation: ") == 2
     context.close()
-    assert not any(pathlib.Path(f"/proc/{each}").exists() for each in (*before, *after))
+    deadline = time.monotonic() + PATIENCE
+    while any(map(is_running, (*before, *after))):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_nothing_is_left_in_the_temporary_folder(endings):
