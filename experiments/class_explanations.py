@@ -15,13 +15,13 @@ from experiments.explanations import COLUMNS, share_inside
 from tffcxr.datasets import findings
 from tffcxr.explanation import gradcam
 from tffcxr.files import write_atomically, write_text
-from tffcxr.models import build as models
 from tffcxr.report import style
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from experiments.classes import ClassStudy, Result
+    from experiments.classes import ClassStudy, Result, Variant
+    from tffcxr.models.blocks import CxrModel
 
 _COLUMN = 0  # "Lung Opacity", the class that is outlined.
 EXPLAINED = findings.RSNA[_COLUMN]
@@ -33,6 +33,7 @@ def write(
     study: ClassStudy,
     outlined: Mapping[str, pd.DataFrame],
     results: Sequence[Result],
+    build_model: Callable[[Variant], CxrModel],
 ) -> None:
     """Writes `explanations.csv` and the arrays behind it.
 
@@ -45,12 +46,13 @@ def write(
       outlined: the records with the outlines that came with the data; where there is one, the heat
         in the lungs is measured by it.
       results: one per variant.
+      build_model: makes the network of a variant, in which the weights of its result go.
     """
     places = [_places(result) for result in results]
     cases = _cases(study, results, places)
     shown = [_arrays(study, study.records[client].iloc[row]) for client, row in cases]
     for result in results:
-        _add_heat(study, result, shown)
+        _add_heat(result, build_model(result.variant), shown)
     rows = []
     for number, ((client, row), arrays) in enumerate(zip(cases, shown), start=1):
         outline = outlined[client]["lungs"].iat[row]
@@ -111,15 +113,7 @@ def _arrays(study: ClassStudy, record: Mapping[str, Any]) -> dict[str, np.ndarra
     return arrays
 
 
-def _add_heat(study: ClassStudy, result: Result, shown: Sequence[dict[str, np.ndarray]]) -> None:
-    plan = study.plans[result.variant.model]
-    model = models.build(
-        result.variant.model,
-        study.image_size,
-        len(findings.RSNA),
-        batch_norm=plan.batch_norm,
-        seed=study.seed,
-    )
+def _add_heat(result: Result, model: CxrModel, shown: Sequence[dict[str, np.ndarray]]) -> None:
     model.keras.set_weights(result.weights)
     for arrays in shown:
         pixels = arrays["image"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 import dataclasses
+import functools
 import pathlib
 import sys
 from typing import Any
@@ -29,6 +30,7 @@ from tffcxr.evaluation.mean_interval import mean_interval
 from tffcxr.files import write_text
 from tffcxr.models import build as models
 from tffcxr.models import losses
+from tffcxr.models.blocks import CxrModel
 from tffcxr.report import report
 from tffcxr.training.class_validation import METRICS, ClassEvaluator
 from tffcxr.training.plan import Plan
@@ -166,7 +168,8 @@ def run(study: ClassStudy, directory: RunDirectory) -> list[dict[str, Any]]:
     _write_predictions(directory.path, results)
     rows = [_row(study, directory.path, result) for result in results]
     federated = [result for result in results if result.training == study_lib.FEDERATED]
-    class_explanations.write(directory.path, study, outlined, federated)
+    build = functools.partial(_float32_model, study)
+    class_explanations.write(directory.path, study, outlined, federated, build)
     tables.write_metrics(directory.path, study.recipe, rows)
     report.write_report(directory.path)
     return rows
@@ -256,7 +259,7 @@ def _train(
     trained = {study_lib.FEDERATED: study_lib.train_federated(setup)}
     if study.with_pooled:
         trained["pooled"] = study_lib.train_centralised(setup, "pooled", store.client_ids)
-    model = float32_model(study, variant)
+    model = _float32_model(study, variant).keras
     scorer = Scorer(model, data, tf.nn.log_softmax)
     results = []
     for training, found in trained.items():
@@ -270,7 +273,7 @@ def _train(
     return results
 
 
-def float32_model(study: ClassStudy, variant: Variant) -> Any:
+def _float32_model(study: ClassStudy, variant: Variant) -> CxrModel:
     """The model that is measured, in float32 whatever it was trained in."""
     plan = study.plans[variant.model]
     return models.build(
@@ -279,7 +282,7 @@ def float32_model(study: ClassStudy, variant: Variant) -> Any:
         len(CLASSES),
         batch_norm=plan.batch_norm,
         seed=study.seed,
-    ).keras
+    )
 
 
 def _join_logs(directory: pathlib.Path, variants: Sequence[Variant]) -> None:
@@ -343,13 +346,7 @@ def _row(study: ClassStudy, directory: pathlib.Path, result: Result) -> dict[str
     scores = result.scores
     truth = classes.true_classes(scores.labels)
     matrix = classes.confusion(truth, scores.scores)
-    patients = np.array(
-        [
-            f"{study.site_of[client]}/{study.records[client]['patient'].iat[row]}"
-            for client, row in zip(scores.clients, scores.rows)
-        ],
-        dtype=object,
-    )
+    patients = study_lib.patients(study.records, study.site_of, scores)
     correct = np.where(np.isnan(scores.scores).any(), np.nan, scores.scores.argmax(axis=1) == truth)
     found = mean_interval(correct, patients, study.replicates, seed=study.seed)
     sensitivities = classes.sensitivities(matrix)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 import pathlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from experiments import segmentation
     from experiments.sites import Site
+    from tffcxr.training.run_directory import RunDirectory
 
 FLAGS = flags.FLAGS
 
@@ -60,24 +61,14 @@ _MULTIPLE = 32  # Pixels; both networks halve the image five times.
 
 def main(unused_operands: list[str]) -> None:
     """Runs the recipe."""
-    # What can be wrong is looked at in the order of what it costs: flags, folder, data, model.
-    check_flags()
-    from tffcxr.training.run_directory import RunDirectory
+    study_flags.run(_RECIPE, check_flags, _run)
 
-    output = pathlib.Path(FLAGS.output_dir)
-    directory = RunDirectory.open(
-        output, _RECIPE, training_flags.recorded_settings(), training_flags.facts()
-    )
-    if directory.is_complete:
-        print(f"{output} is complete; its report is {output / 'report.html'}")
-        return
+
+def _run(directory: RunDirectory) -> list[dict[str, Any]]:
     study = _study(directory.path)
     from experiments import segmentation
-    from tffcxr.report import report
 
-    rows = segmentation.run(study, directory)
-    print(report.format_table(rows))
-    print(f"report: {output / 'report.html'}")
+    return segmentation.run(study, directory)
 
 
 def check_flags() -> None:

@@ -154,10 +154,14 @@ def run(study: SegmentationStudy, directory: RunDirectory) -> list[dict[str, Any
     trained = {study_lib.FEDERATED: study_lib.train_federated(setup)}
     if study.with_pooled:
         trained["pooled"] = study_lib.train_centralised(setup, "pooled", store.client_ids)
-    results = _measure(study, data, trained)
-    _save_models(directory.path, study, results)
+    # In float32, whatever it was trained in: what is measured is what is exported.
+    model = models.build_segmentation(
+        study.model, study.image_size, batch_norm=study.plan.batch_norm, seed=study.seed
+    ).keras
+    results = _measure(model, data, trained)
     _write_masks(directory.path, results)
-    _write_cases(directory.path, study, results)
+    _write_cases(directory.path, study, model, results)
+    _save_models(directory.path, study, model, results)
     rows = [_row(study, result) for result in results]
     tables.write_metrics(directory.path, study.recipe, rows)
     report.write_report(directory.path)
@@ -180,19 +184,10 @@ def _describe_clients(study: SegmentationStudy, store: ShardStore) -> list[dict[
     return described
 
 
-def _float32_model(study: SegmentationStudy) -> Any:
-    """The model that is measured and exported, in float32 whatever it was trained in."""
-    return models.build_segmentation(
-        study.model, study.image_size, batch_norm=study.plan.batch_norm, seed=study.seed
-    ).keras
-
-
 def _measure(
-    study: SegmentationStudy, data: ClientData, trained: Mapping[str, study_lib.Trained]
+    model: Any, data: ClientData, trained: Mapping[str, study_lib.Trained]
 ) -> list[_Result]:
-    evaluator = MaskEvaluator(
-        _float32_model(study), data, REGION, segmentation_losses.bce_dice, "test"
-    )
+    evaluator = MaskEvaluator(model, data, REGION, segmentation_losses.bce_dice, "test")
 
     def scores(weights: Mapping[str, study_lib.Weights]) -> MaskScores:
         return MaskScores.join(
@@ -214,13 +209,7 @@ def _measure(
 def _row(study: SegmentationStudy, result: _Result) -> dict[str, Any]:
     """One row of `metrics.json`, on test images."""
     scores = result.best
-    patients = np.array(
-        [
-            f"{study.site_of[client]}/{study.records[client]['patient'].iat[row]}"
-            for client, row in zip(scores.clients, scores.rows)
-        ],
-        dtype=object,
-    )
+    patients = study_lib.patients(study.records, study.site_of, scores)
     row: dict[str, Any] = {
         "task": REGION,
         "model": study.model,
@@ -244,10 +233,9 @@ def _row(study: SegmentationStudy, result: _Result) -> dict[str, Any]:
 
 
 def _save_models(
-    directory: pathlib.Path, study: SegmentationStudy, results: Sequence[_Result]
+    directory: pathlib.Path, study: SegmentationStudy, model: Any, results: Sequence[_Result]
 ) -> None:
     """Writes every training's best weights, and the federated model for other programs."""
-    model = _float32_model(study)
     (directory / "models").mkdir(exist_ok=True)
     for result in reversed(results):  # The federated one last: its weights stay in the model.
         study_lib.save_weights(
@@ -282,13 +270,12 @@ def _write_masks(directory: pathlib.Path, results: Sequence[_Result]) -> None:
 
 
 def _write_cases(
-    directory: pathlib.Path, study: SegmentationStudy, results: Sequence[_Result]
+    directory: pathlib.Path, study: SegmentationStudy, model: Any, results: Sequence[_Result]
 ) -> None:
     """Writes `segmentations.csv` and the arrays behind it: the worst images, a median, the best.
 
     They are chosen by the federated model's Jaccard; all models are shown on the same images.
     """
-    model = _float32_model(study)
     cases = _cases(results[0].best.jaccard)
     shown = []
     for place, _ in cases:

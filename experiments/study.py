@@ -7,7 +7,7 @@ import dataclasses
 import pathlib
 import sys
 import tempfile
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -66,6 +66,23 @@ class Training:
     best: str | None = None
     histograms: bool = False
     variant: str = ""
+
+
+class Scored(Protocol):
+    """Images with scores; `Scores` and `MaskScores` are such.
+
+    Attributes:
+      rows: int64 [N], the image's position in its client's records table.
+      clients: object [N], the client that holds the image.
+    """
+
+    @property
+    def rows(self) -> np.ndarray:
+        """See the class."""
+
+    @property
+    def clients(self) -> np.ndarray:
+        """See the class."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,6 +165,19 @@ def train_centralised(setup: Training, name: str, clients: Sequence[str]) -> Tra
         return dict.fromkeys(clients, list(state["weights"]))
 
     return _run(setup, training, _journal(setup, name, None), weights_of)
+
+
+def patients(
+    records: Mapping[str, pd.DataFrame], site_of: Mapping[str, str], images: Scored
+) -> np.ndarray:
+    """The patient of each image, told apart from those of other sites: object [N]."""
+    return np.array(
+        [
+            f"{site_of[client]}/{records[client]['patient'].iat[row]}"
+            for client, row in zip(images.clients, images.rows)
+        ],
+        dtype=object,
+    )
 
 
 def save_weights(model: tf.keras.Model, weights: Weights, path: pathlib.Path) -> None:

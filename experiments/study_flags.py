@@ -1,10 +1,10 @@
-"""The flags of the data and the outputs that every recipe has."""
+"""The flags of the data and the outputs that every recipe has, and how it runs with them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import pathlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
@@ -13,10 +13,43 @@ from tffcxr.errors import InputError
 
 if TYPE_CHECKING:
     from experiments.sites import Site
+    from tffcxr.training.run_directory import RunDirectory
 
 FLAGS = flags.FLAGS
 
 _LARGEST_IMAGE = 4096  # Pixels; as large as detectors are.
+
+
+def run(
+    recipe: str,
+    check_flags: Callable[[], None],
+    make: Callable[[RunDirectory], list[dict[str, Any]]],
+) -> None:
+    """Runs a recipe from its flags to the table in the terminal, unless it is complete.
+
+    What can be wrong is looked at in the order of what it costs: flags, folder, data, model.
+
+    Args:
+      recipe: the program's name.
+      check_flags: checks the flags by themselves.
+      make: makes the results and the report in the run's folder; returns the rows of
+        `metrics.json`.
+    """
+    check_flags()
+    from tffcxr.training.run_directory import RunDirectory
+
+    output = pathlib.Path(FLAGS.output_dir)
+    directory = RunDirectory.open(
+        output, recipe, training_flags.recorded_settings(), training_flags.facts()
+    )
+    if directory.is_complete:
+        print(f"{output} is complete; its report is {output / 'report.html'}")
+        return
+    rows = make(directory)
+    from tffcxr.report import report
+
+    print(report.format_table(rows))
+    print(f"report: {output / 'report.html'}")
 
 
 def define(
