@@ -101,6 +101,15 @@ def write_png(path: pathlib.Path, pixels: np.ndarray) -> None:
     PIL.Image.fromarray(pixels).save(path, optimize=True)
 
 
+def write_jpeg(path: pathlib.Path, pixels: np.ndarray) -> None:
+    """Writes a grey JPEG file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    jpeg = simplejpeg.encode_jpeg(
+        np.ascontiguousarray(pixels[:, :, np.newaxis]), 90, "GRAY", colorsubsampling="Gray"
+    )
+    path.write_bytes(jpeg)
+
+
 def make_rsna(root: pathlib.Path) -> None:
     """12 patients, 6 with "Lung Opacity" (one with two boxes), 3 normal, 3 neither."""
     rng = np.random.default_rng(1)
@@ -217,12 +226,8 @@ def make_lungs(root: pathlib.Path) -> None:
         write_png(root / "masks" / f"{name}.png", mask)
         if index % 2:
             write_png(root / "images" / f"{name}.png", pixels)
-            continue
-        (root / "images").mkdir(parents=True, exist_ok=True)
-        jpeg = simplejpeg.encode_jpeg(
-            np.ascontiguousarray(pixels[:, :, np.newaxis]), 90, "GRAY", colorsubsampling="Gray"
-        )
-        (root / "images" / f"{name}.jpg").write_bytes(jpeg)
+        else:
+            write_jpeg(root / "images" / f"{name}.jpg", pixels)
 
 
 def make_montgomery(root: pathlib.Path) -> None:
@@ -266,6 +271,56 @@ def make_covid_radiography(root: pathlib.Path) -> None:
         )
 
 
+# In the order of the classes: the boxes that are brighter than lung.
+_CLASS_BOXES: tuple[list[tuple[int, int, int, int]], ...] = (
+    [],
+    [(38, 20, 14, 16)],
+    [(10, 34, 10, 14), (44, 34, 10, 14)],
+)
+
+
+def make_covidx(root: pathlib.Path) -> None:
+    """6 training images (two of one patient) and 3 test images, with the lists of version 9A."""
+    rng = np.random.default_rng(9)
+    lines: dict[str, list[str]] = {"train": [], "test": []}
+    for number in range(9):
+        kind, split = number % 3, "test" if number > 5 else "train"
+        stem = f"{split}-{number}"
+        grey, lungs = chest(rng)
+        write_png(root / split / f"{stem}.png", to_bytes(with_boxes(grey, _CLASS_BOXES[kind])))
+        write_png(root / "lung_masks" / f"{stem}.png", to_bytes(lungs.astype(float)))
+        patient = 2 if number == 5 else number
+        name = ("normal", "pneumonia", "COVID-19")[kind]
+        lines[split].append(f"{patient} {stem}.png {name} {('rsna', 'cohen')[kind == 2]}\n")
+    for split, of_split in lines.items():
+        (root / f"{split}_COVIDx9A.txt").write_text("".join(of_split), encoding="utf-8")
+
+
+def make_kermany(root: pathlib.Path) -> None:
+    """9 images; "person1" is in train/ and in test/, as on Kaggle."""
+    names = ("train/NORMAL/IM-0115-0001", "train/NORMAL/NORMAL2-IM-0383-0001")
+    names += ("train/NORMAL/IM-0383-0001-0002", "train/PNEUMONIA/person1_bacteria_1")
+    names += ("train/PNEUMONIA/person2_virus_3", "test/NORMAL/IM-0001-0001")
+    names += ("test/PNEUMONIA/person1_virus_6", "val/NORMAL/NORMAL2-IM-1427-0001")
+    names += ("val/PNEUMONIA/person1946_bacteria_4874",)
+    rng = np.random.default_rng(10)
+    for name in names:
+        grey, _ = chest(rng)
+        boxes = _CLASS_BOXES["PNEUMONIA" in name]
+        write_jpeg(root / f"{name}.jpeg", to_bytes(with_boxes(grey, boxes)))
+
+
+def make_classes(root: pathlib.Path) -> None:
+    """7 images of three classes, with names of the NIH and of the COVID-19 collection."""
+    names = {"NORMAL": ("00000001_000", "00000002_000"), "covid": ("a-day0", "a-day4", "b")}
+    names["pneumonia"] = ("00000002_001", "00000003_000")
+    rng = np.random.default_rng(11)
+    for boxes, kind in zip(_CLASS_BOXES, ("NORMAL", "pneumonia", "covid")):
+        for name in names[kind]:
+            grey, _ = chest(rng)
+            write_jpeg(root / kind / f"{name}.jpg", to_bytes(with_boxes(grey, boxes)))
+
+
 def main(root: pathlib.Path) -> None:
     """Writes all of them below a folder."""
     # Some ages are wrong on purpose, as in both challenges: "62" instead of "062Y".
@@ -279,6 +334,9 @@ def main(root: pathlib.Path) -> None:
     make_montgomery(root / "montgomery")
     make_shenzhen(root / "shenzhen")
     make_covid_radiography(root / "covid_radiography")
+    make_covidx(root / "covidx")
+    make_kermany(root / "kermany")
+    make_classes(root / "classes")
 
 
 if __name__ == "__main__":

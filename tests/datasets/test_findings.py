@@ -20,6 +20,9 @@ from tffcxr.errors import InputError
         ("PTX", "Pneumothorax"),
         ("No Lung Opacity / Not Normal", "No Lung Opacity / Not Normal"),
         ("No Lung Opacity/Not Normal", "No Lung Opacity / Not Normal"),
+        ("covid_19", "COVID-19"),
+        ("Covid19", "COVID-19"),
+        ("COVID", "COVID-19"),
     ],
 )
 def test_spellings(written, meant):
@@ -27,7 +30,7 @@ def test_spellings(written, meant):
 
 
 def test_every_name_means_itself_and_nothing_else():
-    assert len(set(findings.NAMES)) == 17
+    assert len(set(findings.NAMES)) == len(findings.NAMES) == 18
     assert [findings.canonical(name) for name in findings.NAMES] == list(findings.NAMES)
 
 

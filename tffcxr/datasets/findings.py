@@ -1,7 +1,8 @@
 """The vocabulary of findings: one name for each, whatever a dataset or a user writes.
 
-The fourteen findings of NIH ChestX-ray14 (Wang et al., CVPR 2017), and the classes of the RSNA
-Pneumonia Detection Challenge 2018.
+The fourteen findings of NIH ChestX-ray14 (Wang et al., CVPR 2017), the classes of the RSNA
+Pneumonia Detection Challenge 2018, those of COVIDx (Wang, Lin & Wong, Scientific Reports 2020), and
+those of Kermany's radiographs of children (Cell 2018). Classes exclude each other.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ NIH = (
     "Pneumothorax",
 )
 RSNA = ("Lung Opacity", "No Lung Opacity / Not Normal", "Normal")
-NAMES = (*NIH, *RSNA)
+COVID = ("Normal", "Pneumonia", "COVID-19")  # Pneumonia is any that is not COVID-19.
+KERMANY = ("Normal", "Pneumonia")
+NAMES = tuple(dict.fromkeys((*NIH, *RSNA, *COVID, *KERMANY)))
 
 _ALIASES = {
     "Opacity": "Lung Opacity",
@@ -42,6 +45,8 @@ _ALIASES = {
     "PT": "Pleural Thickening",
     "PTX": "Pneumothorax",
     "Not Normal": "No Lung Opacity / Not Normal",
+    "COVID": "COVID-19",
+    "COVID19": "COVID-19",
 }
 
 

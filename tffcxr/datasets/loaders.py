@@ -12,7 +12,10 @@ from tffcxr.datasets import records
 from tffcxr.errors import InputError
 
 LOADERS = {
+    "classes": "tffcxr.datasets.classes",
     "covid_radiography": "tffcxr.datasets.covid_radiography",
+    "covidx": "tffcxr.datasets.covidx",
+    "kermany": "tffcxr.datasets.kermany",
     "lungs": "tffcxr.datasets.lungs",
     "medmnist": "tffcxr.datasets.medmnist",
     "montgomery": "tffcxr.datasets.montgomery",
