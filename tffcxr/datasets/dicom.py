@@ -6,6 +6,8 @@ or a wrong grey scale would become a wrong diagnosis.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+import contextlib
 import io
 import struct
 import zlib
@@ -84,13 +86,38 @@ def decode(data: bytes) -> tuple[np.ndarray, float]:
     Raises:
       ImageError: the file is damaged or is not a plain radiograph. The message lacks the path.
     """
-    try:
+    with _as_image_error():
         dataset = pydicom.dcmread(io.BytesIO(data), force=True, specific_tags=list(_TAGS))
-        syntax = _transfer_syntax(dataset)
-        _check_kind(dataset, data)
-        stored, bits = _stored_values(dataset, syntax)
-        big = syntax == uid.ExplicitVRBigEndian
-        return grey.to_grey(stored, bits, dataset, big), _pixel_aspect(dataset)
+        stored, bits, big = _read(dataset, data)
+        values, aspect = grey.to_grey(stored, bits, dataset, big), _pixel_aspect(dataset)
+    return values, aspect
+
+
+def decode_values(data: bytes) -> tuple[np.ndarray, Dataset]:
+    """Decodes one slice of a series.
+
+    Args:
+      data: the whole file, for which `is_dicom` holds.
+
+    Returns:
+      The values in the units of the modality, float64 [H, W] (Hounsfield units in a CT, see
+      `grey.to_modality`), and the header.
+
+    Raises:
+      ImageError: the file is damaged or is not one slice. The message lacks the path.
+    """
+    with _as_image_error():
+        dataset = pydicom.dcmread(io.BytesIO(data), force=True)
+        stored, _, big = _read(dataset, data)
+        values = grey.to_modality(stored, dataset, big)
+    return values, dataset
+
+
+@contextlib.contextmanager
+def _as_image_error() -> Iterator[None]:
+    """Turns what pydicom raises on damaged files into an `ImageError`."""
+    try:
+        yield
     except ImageError:
         raise
     except PARSING_ERRORS as error:
@@ -98,6 +125,14 @@ def decode(data: bytes) -> tuple[np.ndarray, float]:
         raise ImageError(
             f"expected a DICOM image that can be decoded, found: {reason[:200]}"
         ) from None
+
+
+def _read(dataset: Dataset, data: bytes) -> tuple[np.ndarray, int, bool]:
+    """Returns stored values [H, W], their bits of precision, and whether words are big-endian."""
+    syntax = _transfer_syntax(dataset)
+    _check_kind(dataset, data)
+    stored, bits = _stored_values(dataset, syntax)
+    return stored, bits, syntax == uid.ExplicitVRBigEndian
 
 
 def _transfer_syntax(dataset: Dataset) -> uid.UID:

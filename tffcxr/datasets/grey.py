@@ -76,6 +76,24 @@ def to_grey(
     return grey if padding is None else np.where(padding, np.uint8(0), grey)
 
 
+def to_modality(stored: np.ndarray, dataset: Dataset, big_endian: bool = False) -> np.ndarray:
+    """Maps stored values to the units of the modality by its lookup table or its rescale.
+
+    Args:
+      stored: integers [H, W], masked and signed as the header says.
+      dataset: the header.
+      big_endian: as of `to_grey`.
+
+    Returns:
+      float64 [H, W], such as Hounsfield units; pixel padding is rescaled like all else.
+
+    Raises:
+      ImageError: the header contradicts itself.
+    """
+    order = ">" if big_endian else "<"
+    return _modality(stored, stored.dtype.kind == "i", dataset, order)[0]
+
+
 def _padding(stored: np.ndarray, dataset: Dataset) -> np.ndarray | None:
     """Returns where the pixels are padding, bool [H, W], or None if none is."""
     value = _integer(dataset, "PixelPaddingValue")

@@ -47,7 +47,7 @@ def write(
       rng: chooses how the pixels are stored.
     """
     file = dataset.Dataset()
-    file.file_meta = _meta(uids[2])
+    file.file_meta = meta(uid.ComputedRadiographyImageStorage, uids[2])
     file.SOPClassUID = uid.ComputedRadiographyImageStorage
     file.SOPInstanceUID = uids[2]
     file.StudyDate, file.StudyTime = "20000101", "000000"
@@ -68,6 +68,11 @@ def write(
     file.ImageComments = "Synthetic phantom radiograph, not a patient"
     file.PixelSpacing = [round(phantom.spacing, 4)] * 2
     _set_pixels(file, phantom, rng)
+    save(file, path)
+
+
+def save(file: dataset.Dataset, path: pathlib.Path) -> None:
+    """Writes a data set that has its `file_meta`, in Explicit VR Little Endian."""
     if int(pydicom.__version__.split(".")[0]) >= 3:
         file.save_as(path, enforce_file_format=True)
     else:  # the newest pydicom for Python 3.9
@@ -75,14 +80,15 @@ def write(
         file.save_as(path, write_like_original=False)
 
 
-def _meta(instance: str) -> dataset.FileMetaDataset:
-    meta = dataset.FileMetaDataset()
-    meta.MediaStorageSOPClassUID = uid.ComputedRadiographyImageStorage
-    meta.MediaStorageSOPInstanceUID = instance
-    meta.TransferSyntaxUID = uid.ExplicitVRLittleEndian
-    meta.ImplementationClassUID = _IMPLEMENTATION
-    meta.ImplementationVersionName = "TFFCXR_PHANTOM"
-    return meta
+def meta(sop_class: str, instance: str) -> dataset.FileMetaDataset:
+    """The file meta information of one image."""
+    made = dataset.FileMetaDataset()
+    made.MediaStorageSOPClassUID = sop_class
+    made.MediaStorageSOPInstanceUID = instance
+    made.TransferSyntaxUID = uid.ExplicitVRLittleEndian
+    made.ImplementationClassUID = _IMPLEMENTATION
+    made.ImplementationVersionName = "TFFCXR_PHANTOM"
+    return made
 
 
 def _set_pixels(
