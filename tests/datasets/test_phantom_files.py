@@ -8,7 +8,16 @@ import numpy as np
 import pydicom
 import pytest
 
-from tffcxr.datasets import images, lungs, phantom, phantom_dicom, phantom_files, rsna, siim
+from tffcxr.datasets import (
+    images,
+    lungs,
+    phantom,
+    phantom_dicom,
+    phantom_drawing,
+    phantom_files,
+    rsna,
+    siim,
+)
 from tffcxr.errors import InputError
 
 PATIENTS = 24
@@ -50,7 +59,7 @@ def test_rsna_comes_back_through_its_loader(rsna_site):
     df = rsna.load_records(rsna_site).set_index("patient")
     assert len(df) == PATIENTS and df["Lung Opacity"].sum() == PATIENTS / 2
     for plan in _plans("rsna"):
-        drawn = phantom_files._draw(plan, SIZE)
+        drawn = phantom_drawing.draw(plan, SIZE)
         record = df.loc[plan.patient]
         assert record["Lung Opacity"] == float(plan.pneumonia is not None)
         assert (record["age"], record["sex"], record["view"]) == (drawn.age, drawn.sex, drawn.view)
@@ -64,7 +73,7 @@ def test_siim_comes_back_through_its_loader(siim_site):
     by_name = {path.split("/")[-1]: index for index, path in df["image"].items()}
     assert len(df) == len(plans)
     for plan in plans:
-        drawn = phantom_files._draw(plan, SIZE)
+        drawn = phantom_drawing.draw(plan, SIZE)
         record = df.loc[by_name[f"{plan.uids[2]}.dcm"]]
         assert record["patient"] == plan.patient
         assert record["Pneumothorax"] == float(plan.pneumothorax is not None)
@@ -80,7 +89,7 @@ def test_lungs_come_back_through_their_loader(tmp_path):
     assert set(df.index) == {plan.patient for plan in plans}
     assert sum(plan.pneumonia is not None for plan in plans) == 3
     for plan in plans:
-        drawn = phantom_files._draw(plan, SIZE)
+        drawn = phantom_drawing.draw(plan, SIZE)
         record = df.loc[plan.patient]
         np.testing.assert_array_equal(images.read_image(record["image"])[:, :, 0], drawn.image)
         np.testing.assert_array_equal(record["mask"].to_array(), drawn.lungs)
@@ -97,7 +106,7 @@ def test_a_site_of_lungs_shares_no_patient_with_another_site_of_its_seed():
 def test_decoded_pixels_are_the_drawn_ones_however_they_are_stored(site, module, request):
     df = module.load_records(request.getfixturevalue(site))
     layout = site.split("_")[0]
-    drawn = {plan.uids[2]: phantom_files._draw(plan, SIZE) for plan in _plans(layout)}
+    drawn = {plan.uids[2]: phantom_drawing.draw(plan, SIZE) for plan in _plans(layout)}
     stored = set()
     for path in df["image"]:
         header = pydicom.dcmread(path)

@@ -177,3 +177,36 @@ def test_sex_and_view_can_be_asked_for():
 def test_bad_arguments_are_refused(arguments, complaint):
     with pytest.raises(InputError, match=complaint):
         phantom.draw(1, **arguments)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_covid_is_in_both_lungs_near_the_chest_wall_and_denser_where_severe(seed):
+    healthy, diseased, change = _difference(seed, covid=0.8)
+    opacity = diseased.opacity
+    assert not (opacity & ~diseased.lungs).any()
+    half = SIZE // 2
+    assert opacity[:, : half - 4].any() and opacity[:, half + 4 :].any()
+    assert len(diseased.boxes) >= 2
+    assert change[opacity].mean() > 4
+    # The outer half of each lung gains more than the inner one: the lungs' borders by row.
+    outer = np.zeros_like(opacity)
+    for side in (slice(0, half), slice(half, SIZE)):
+        for row in range(SIZE):
+            columns = np.flatnonzero(healthy.lungs[row, side]) + side.start
+            if columns.size > 3:
+                middle = columns[columns.size // 2]
+                outer[
+                    row, columns[columns < middle] if side.start == 0 else columns[columns > middle]
+                ] = True
+    assert change[outer].mean() > change[healthy.lungs & ~outer].mean()
+    _, _, faint = _difference(seed, covid=0.1)
+    assert faint[opacity].mean() < change[opacity].mean()
+
+
+def test_pneumonia_and_covid_exclude_each_other():
+    with pytest.raises(InputError, match="expected pneumonia or covid, found both"):
+        phantom.draw(1, SIZE, pneumonia=0.5, covid=0.5)
+    with pytest.raises(InputError, match="covid: expected a severity in 0..1, found 2"):
+        phantom.draw(1, SIZE, covid=2)
+    both = phantom.draw(1, SIZE, covid=0.5, pneumothorax=0.8)
+    assert both.opacity.any() and not (both.opacity & both.pneumothorax).any()

@@ -9,9 +9,21 @@ consolidation, pleural air) is known exactly, and no patient is behind any image
     write_rsna(pathlib.Path("phantoms/rsna"), patients=600, seed=1)
     write_siim(pathlib.Path("phantoms/siim"), patients=600, seed=2)
     write_lungs(pathlib.Path("phantoms/lungs"), patients=600, seed=3)
+    write_covidx(pathlib.Path("phantoms/covidx"), patients=600, seed=4)
+    write_kermany(pathlib.Path("phantoms/kermany"), patients=600, seed=5)
 """
 
+from tffcxr.datasets.phantom_classes import write_covidx, write_kermany
 from tffcxr.datasets.phantom_files import write_lungs, write_rsna, write_siim
 from tffcxr.datasets.phantom_radiograph import VERSION, Phantom, draw
 
-__all__ = ["VERSION", "Phantom", "draw", "write_lungs", "write_rsna", "write_siim"]
+__all__ = [
+    "VERSION",
+    "Phantom",
+    "draw",
+    "write_covidx",
+    "write_kermany",
+    "write_lungs",
+    "write_rsna",
+    "write_siim",
+]

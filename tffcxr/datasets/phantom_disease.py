@@ -1,7 +1,9 @@
 """Pneumonia and pneumothorax as changes of lung density, and findings that are neither.
 
 Pneumonia fills air with fluid inside a lobe: patchy, with fuzzy edges, sometimes sharp at the minor
-fissure, open bronchi showing dark within it, vessels and neighbouring heart border fading. In
+fissure, open bronchi showing dark within it, vessels and neighbouring heart border fading. COVID-19
+is a haze in several patches of both lungs, near the chest wall and the diaphragm, through which
+vessels still show (Wong et al., Radiology 2020;296:E72, doi:10.1148/radiol.2020201160). In
 pneumothorax the lung leaves the chest wall, first at the apex: a thin pleural line, and beyond it
 air without markings.
 """
@@ -53,15 +55,17 @@ class Pneumothorax:
 
 @dataclasses.dataclass(frozen=True)
 class Pneumonia:
-    """Consolidated lung.
+    """Lung that holds fluid.
 
     Attributes:
       fill: float32 [H, W], part of the air replaced by fluid, 0..1.
       foci: bool [K, H, W], each focus within its visible outline.
+      is_haze: ground glass, in which neither bronchi stand out nor vessels fade.
     """
 
     fill: np.ndarray
     foci: np.ndarray
+    is_haze: bool = False
 
     @property
     def mask(self) -> np.ndarray:
@@ -150,6 +154,83 @@ def _focus(
     x = inner + rng.uniform(*across) * (outer - inner)
     y = min(y, float(pf.at_x(thorax.dome_table, side * x)) - 1.2)
     radius = np.array([3.1, 3.9]) * (1.15 + 0.65 * severity) * rng.uniform(0.75, 1.3, 2)
+    focus = _patch(rng, frame, side, (x, y), radius)
+    if zone != "lower" and rng.random() < 0.35:
+        fissure = np.float32(y + 0.45 * radius[1]) - np.float32(0.12 * side) * (frame.x - side * x)
+        below = zone == "middle"
+        beyond = (fissure - frame.y) * np.float32(-4 if below else 4) + np.float32(8 * below)
+        focus *= pf.ramp(beyond)
+    return focus
+
+
+def haze(
+    rng: np.random.Generator,
+    severity: float,
+    thorax: pa.Thorax,
+    pose: pa.Pose,
+    pneumothorax: Pneumothorax | None = None,
+) -> Pneumonia:
+    """Ground glass of COVID-19: patches in both lungs; severity 0 is hardly seen, 1 is dense."""
+    frame = pose.frame
+    fill = np.zeros(frame.x.shape, np.float32)
+    lung = thorax.lungs if pneumothorax is None else thorax.lungs & ~pneumothorax.mask
+    density = 0.3 + 0.4 * severity
+    # Denser towards the chest wall: the distance from it is in cm.
+    near_wall = np.float32(1) - np.float32(0.75) * pf.ramp(
+        (thorax.outer - frame.lateral - np.float32(1.5)) / np.float32(4.5)
+    )
+    foci: list[np.ndarray] = []
+    for side in (-1, 1):
+        of_side = 0
+        strength = density * rng.uniform(0.65, 1.0)
+        count = 1 + rng.binomial(3, 0.3 + 0.5 * severity)
+        while of_side < count:
+            patch = _peripheral_patch(rng, severity, thorax, pose, side) * near_wall
+            outline = (patch > _VISIBLE) & lung
+            if outline.sum() * frame.pixel**2 < 3.0:
+                continue
+            fill = np.maximum(fill, patch * np.float32(strength))
+            foci.append(outline)
+            of_side += 1
+    if pneumothorax is not None:
+        fill *= ~pneumothorax.mask
+    fill *= np.clip(
+        np.float32(0.9) + np.float32(0.2) * pf.smooth_field(rng, 40, fill.shape), 0, 1.3
+    )
+    return Pneumonia(np.minimum(fill, np.float32(0.8)), np.stack(foci), is_haze=True)
+
+
+def _peripheral_patch(
+    rng: np.random.Generator, severity: float, thorax: pa.Thorax, pose: pa.Pose, side: int
+) -> np.ndarray:
+    """One patch of the lateral half of the middle and lower zone, as of `_focus`."""
+    index = int(side > 0)
+    y = 19.0 - 9.0 * rng.random() ** 1.5 + pa.dome_offset(pose) / 2
+    inner = float(pf.at_y(thorax.inner_table[index], y))
+    outer = float(pf.at_y(thorax.outer_table[index], y))
+    x = inner + rng.uniform(0.65, 0.95) * (outer - inner)
+    y = min(y, float(pf.at_x(thorax.dome_table, side * x)) - 1.0)
+    radius = np.array([2.7, 3.4]) * (1.0 + 0.5 * severity) * rng.uniform(0.75, 1.3, 2)
+    return _patch(rng, pose.frame, side, (x, y), radius)
+
+
+def _patch(
+    rng: np.random.Generator,
+    frame: pf.Frame,
+    side: int,
+    centre: tuple[float, float],
+    radius: np.ndarray,
+) -> np.ndarray:
+    """A ragged, fuzzy ellipse in one half: 0 outside to 1 inside, float32 [H, W].
+
+    Args:
+      rng: of its outline.
+      frame: of the image.
+      side: -1 right, 1 left.
+      centre: distance from the midline and height, cm.
+      radius: across and along, cm.
+    """
+    x, y = centre
     dx = (frame.x - np.float32(side * x)) / np.float32(radius[0])
     dy = (frame.y - np.float32(y)) / np.float32(radius[1])
     lean = np.float32(rng.uniform(-0.3, 0.3))
@@ -159,13 +240,7 @@ def _focus(
     near = dx * dx + dy * dy + lean * dx * dy
     ragged *= np.clip(np.float32(2.6) - near, 0, 1)
     focus = pf.ramp((np.float32(1.4) - near + ragged) * np.float32(0.55))
-    focus *= frame.left == (side > 0)
-    if zone != "lower" and rng.random() < 0.35:
-        fissure = np.float32(y + 0.45 * radius[1]) - np.float32(0.12 * side) * (frame.x - side * x)
-        below = zone == "middle"
-        beyond = (fissure - frame.y) * np.float32(-4 if below else 4) + np.float32(8 * below)
-        focus *= pf.ramp(beyond)
-    return focus
+    return focus * (frame.left == (side > 0))
 
 
 def bronchograms(tree: pv.Tree, pneumonia: Pneumonia, frame: pf.Frame) -> np.ndarray:

@@ -6,6 +6,7 @@ part of it, and the detector turns the sum into a picture.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 import dataclasses
 import functools
 
@@ -31,7 +32,7 @@ class Phantom:
 
     Attributes:
       pixels: uint16 [size, size], 0..4095, higher is denser (whiter).
-      opacity: bool [size, size], consolidated lung.
+      opacity: bool [size, size], lung that holds fluid.
       pneumothorax: bool [size, size], air between lung and chest wall.
       lungs: bool [size, size], both lung fields, diseased or not.
       boxes: (x, y, width, height) of each focus of opacity in pixels, x and y of its upper left.
@@ -66,6 +67,7 @@ def draw(
     sex: str | None = None,
     view: str | None = None,
     acquisition: int = 0,
+    covid: float | None = None,
 ) -> Phantom:
     """Simulates one radiograph.
 
@@ -81,11 +83,13 @@ def draw(
       sex: "F" or "M"; None draws it.
       view: "PA" or "AP"; None draws it.
       acquisition: 0, 1, ... different images of the same patient with the same disease.
+      covid: severity of COVID-19, 0 (hardly seen) to 1 (dense haze in both lungs), or None.
 
     Raises:
-      InputError: an argument is outside its range.
+      InputError: an argument is outside its range, or there are two kinds of pneumonia.
     """
-    _check(size, pneumonia, pneumothorax, incidental, sex, view)
+    severities = {"pneumonia": pneumonia, "pneumothorax": pneumothorax, "covid": covid}
+    _check(size, severities, incidental, sex, view)
     person = pa.draw_person(random(seed, 0), sex)
     pose = pa.draw_pose(random(seed, 1, acquisition), size, view)
     thorax = pa.make_thorax(
@@ -108,6 +112,8 @@ def draw(
         collapsed = disease.collapse(random(seed, 5), pneumothorax, thorax, pose)
     if pneumonia is not None:
         filled = disease.consolidate(random(seed, 6), pneumonia, thorax, pose, collapsed)
+    if covid is not None:
+        filled = disease.haze(random(seed, 9), covid, thorax, pose, collapsed)
     water = fixed + _lung(thorax, pose, tree, texture, collapsed, filled)
     pixels = phantom_detector.expose(water, reference, random(seed, 7, acquisition), pose)
     nothing = np.zeros_like(thorax.lungs)
@@ -126,15 +132,16 @@ def draw(
 
 def _check(
     size: int,
-    pneumonia: float | None,
-    pneumothorax: float | None,
+    severities: Mapping[str, float | None],
     incidental: str | None,
     sex: str | None,
     view: str | None,
 ) -> None:
     if size < MIN_SIZE:
         raise InputError(f"phantom size: expected at least {MIN_SIZE} pixels, found {size}")
-    for name, severity in (("pneumonia", pneumonia), ("pneumothorax", pneumothorax)):
+    if severities["pneumonia"] is not None and severities["covid"] is not None:
+        raise InputError("phantom: expected pneumonia or covid, found both")
+    for name, severity in severities.items():
         if severity is not None and not 0 <= severity <= 1:
             raise InputError(f"phantom {name}: expected a severity in 0..1, found {severity}")
     for name, value, allowed in (
@@ -193,8 +200,9 @@ def _lung(
         water += collapsed.line
     if filled is not None:
         water += filled.fill * (thorax.air - water)
-        vessels *= np.maximum(np.float32(1) - np.float32(1.3) * filled.fill, 0)
-        water -= disease.bronchograms(tree, filled, pose.frame)
+        if not filled.is_haze:
+            vessels *= np.maximum(np.float32(1) - np.float32(1.3) * filled.fill, 0)
+            water -= disease.bronchograms(tree, filled, pose.frame)
     return water + vessels * (thorax.air > 0.5)
 
 
