@@ -81,10 +81,9 @@ def check_flags() -> None:
     study_flags.given_sites(with_finding=True)
 
 
-def _study(directory: pathlib.Path) -> classification.Study:
+def _study(directory: pathlib.Path) -> classification.FindingsStudy:
     clients = _load_clients(study_flags.given_sites(with_finding=True)) if FLAGS.site else None
     from experiments import classification
-    from experiments import study as study_lib
 
     findings = len(clients.findings) if clients else len(_PHANTOM_SITES)
     build_model = classification.model_builder(
@@ -97,24 +96,16 @@ def _study(directory: pathlib.Path) -> classification.Study:
         FLAGS.precision,
     )
     plan = training_flags.make_plan(build_model, classification.LOSS, findings)
-    return classification.Study(
-        recipe=_RECIPE,
-        clients=clients or _load_clients(_make_phantoms(study_flags.phantom_dir(directory))),
+    clients = clients or _load_clients(_make_phantoms(study_flags.phantom_dir(directory)))
+    return classification.FindingsStudy(
+        **study_flags.settings(
+            _RECIPE, directory, clients.records, clients.site_of, clients.source_of
+        ),
+        clients=clients,
         model=FLAGS.model,
         plan=plan,
-        image_size=FLAGS.image_size,
-        fit=FLAGS.fit,
-        batch_size=FLAGS.batch_size,
-        augmentation=study_lib.AUGMENTATIONS[FLAGS.augmentation],
-        clients_per_round=FLAGS.clients_per_round,
         baselines=training_flags.parse_baselines(FLAGS.baseline),
-        seed=FLAGS.seed,
-        executor=FLAGS.executor,
-        cache_dir=study_flags.cache_dir(directory),
-        max_rejected_fraction=FLAGS.max_rejected_fraction,
         heatmaps=FLAGS.heatmaps,
-        replicates=FLAGS.bootstrap,
-        histograms=FLAGS.tensorboard_histograms,
     )
 
 

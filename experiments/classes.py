@@ -20,8 +20,6 @@ import tensorflow as tf
 
 from experiments import class_explanations, lungs
 from experiments import study as study_lib
-from tffcxr.clients.augment import Augmentation
-from tffcxr.clients.client_data import ClientData
 from tffcxr.clients.sampling import Sampler
 from tffcxr.clients.shards import ShardSpec, ShardStore
 from tffcxr.datasets import findings
@@ -72,55 +70,25 @@ class Variant:
 
 
 @dataclasses.dataclass(frozen=True)
-class ClassStudy:
-    """One run of a recipe of classes.
+class ClassStudy(study_lib.Study):
+    """One run of a recipe of classes; its records have a column per class.
 
     Attributes:
-      recipe: the program's name.
-      records: client id to its records table with "split" and a column per class.
-      site_of: client id to its site.
-      source_of: site to the loader that read it.
       variants: what is compared, in order.
       plans: how each network is trained, by its name; everything is shared.
       segmentation_model: what `lungs.segment` takes, or None for outlines that come with the data.
-      image_size: height and width in pixels.
-      fit: "pad" or "stretch", for images that are not square.
-      batch_size: images per step.
-      augmentation: of the training images, or None.
-      clients_per_round: as the flag.
       with_pooled: whether each variant is also trained on all images in one place.
       split: "test", or "validation" if there are such images: what is measured after every round,
         and by which the best round is chosen.
-      seed: of everything random.
-      executor: "device" or "native".
-      cache_dir: for masks and shards.
-      max_rejected_fraction: of a client's files that may be unreadable.
       heatmaps: test images to explain.
-      replicates: of the bootstrap.
-      histograms: whether TensorBoard gets the weights.
     """
 
-    recipe: str
-    records: Mapping[str, pd.DataFrame]
-    site_of: Mapping[str, str]
-    source_of: Mapping[str, str]
     variants: tuple[Variant, ...]
     plans: Mapping[str, Plan]
     segmentation_model: str | None
-    image_size: int
-    fit: str
-    batch_size: int
-    augmentation: Augmentation | None
-    clients_per_round: str
     with_pooled: bool
     split: str
-    seed: int
-    executor: str
-    cache_dir: pathlib.Path
-    max_rejected_fraction: float
     heatmaps: int
-    replicates: int
-    histograms: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,14 +120,18 @@ def run(study: ClassStudy, directory: RunDirectory) -> list[dict[str, Any]]:
       InputError: unusable images or segmentation model.
       loop.TrainingFailed: training broke off.
     """
-    sampler = study_lib.make_sampler(study.records, study.clients_per_round, study.seed)
+    sampler = study.sampler()
     outlined = study.records
     study, about_lungs = _with_lungs(study, directory.path)
     stores = {kind: _open_shards(study, kind) for kind in _kinds(study)}
     any_store = next(iter(stores.values()))
     derived = {"measured_split": study.split, "lungs": about_lungs}
     fingerprint = "+".join(store.root.name for store in stores.values())
-    directory.record_data(fingerprint, _describe_clients(study, any_store), derived)
+    directory.record_data(
+        fingerprint,
+        study.describe_clients(any_store, functools.partial(_class_counts, any_store)),
+        derived,
+    )
     study_lib.use_executor(study.executor, directory)
     results = []
     for variant in study.variants:
@@ -216,23 +188,13 @@ def _with_lungs(
 
 def _open_shards(study: ClassStudy, kind: str) -> ShardStore:
     spec = ShardSpec(study.image_size, CLASSES, study.fit, cut_out=kind == SEGMENTED)
-    return study_lib.open_shards(study.records, spec, study.cache_dir, study.max_rejected_fraction)
+    return study.open_shards(spec)
 
 
-def _describe_clients(study: ClassStudy, store: ShardStore) -> list[dict[str, Any]]:
-    """A row per client for `config.json` and the report."""
-    described = []
-    for client in store.client_ids:
-        site = study.site_of[client]
-        row: dict[str, Any] = {"client": client, "site": site, "source": study.source_of[site]}
-        for split in ("train", "validation", "test"):
-            if store.count(client, split):
-                row[f"{split}_images"] = store.count(client, split)
-        for name in CLASSES:
-            row[f"train: {name}"] = store.label_counts(client, "train")[name]["present"]
-        row["rejected_files"] = len(store.rejected(client))
-        described.append(row)
-    return described
+def _class_counts(store: ShardStore, client: str) -> dict[str, int]:
+    """How many training images of each class a client has."""
+    counts = store.label_counts(client, "train")
+    return {f"train: {name}": counts[name]["present"] for name in CLASSES}
 
 
 def _train(
@@ -244,7 +206,7 @@ def _train(
 ) -> list[Result]:
     """Trains one variant across the clients, and pooled if that is asked for."""
     plan = study.plans[variant.model]
-    data = ClientData(store, study.batch_size, study.seed, study.augmentation)
+    data = study.client_data(store)
     setup = study_lib.Training(
         directory,
         plan,
@@ -346,7 +308,7 @@ def _row(study: ClassStudy, directory: pathlib.Path, result: Result) -> dict[str
     scores = result.scores
     truth = classes.true_classes(scores.labels)
     matrix = classes.confusion(truth, scores.scores)
-    patients = study_lib.patients(study.records, study.site_of, scores)
+    patients = study.patients(scores)
     correct = np.where(np.isnan(scores.scores).any(), np.nan, scores.scores.argmax(axis=1) == truth)
     found = mean_interval(correct, patients, study.replicates, seed=study.seed)
     sensitivities = classes.sensitivities(matrix)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 import dataclasses
+import functools
 import pathlib
 import shlex
 from typing import Any, Literal
@@ -14,8 +15,6 @@ from typing import Any, Literal
 from experiments import explanations, results
 from experiments import study as study_lib
 from experiments.sites import ClientRecords
-from tffcxr.clients.augment import Augmentation
-from tffcxr.clients.client_data import ClientData
 from tffcxr.clients.shards import ShardSpec, ShardStore
 from tffcxr.evaluation import tables
 from tffcxr.models import build as models
@@ -30,49 +29,25 @@ LOSS = losses.batch_loss
 
 
 @dataclasses.dataclass(frozen=True)
-class Study:
-    """One run of a classification recipe.
+class FindingsStudy(study_lib.Study):
+    """One run of a recipe of findings, each of which some sites label.
 
     Attributes:
-      recipe: the program's name.
-      clients: who holds what.
+      clients: who holds what, and labels what.
       model: a name of `tffcxr.models.build.NAMES`.
       plan: how it is trained.
-      image_size: height and width in pixels.
-      fit: "pad" or "stretch", for images that are not square.
-      batch_size: images per step.
-      augmentation: of the training images, or None.
-      clients_per_round: as the flag.
       baselines: some of "site" and "pooled".
-      seed: of everything random.
-      executor: "device" or "native".
-      cache_dir: for the shards.
-      max_rejected_fraction: of a client's files that may be unreadable.
       heatmaps: true positives per finding to show.
-      replicates: of the bootstrap.
-      histograms: whether TensorBoard gets the weights.
     """
 
-    recipe: str
     clients: ClientRecords
     model: str
     plan: Plan
-    image_size: int
-    fit: str
-    batch_size: int
-    augmentation: Augmentation | None
-    clients_per_round: str
     baselines: tuple[str, ...]
-    seed: int
-    executor: str
-    cache_dir: pathlib.Path
-    max_rejected_fraction: float
     heatmaps: int
-    replicates: int
-    histograms: bool
 
 
-def run(study: Study, directory: RunDirectory) -> list[dict[str, Any]]:
+def run(study: FindingsStudy, directory: RunDirectory) -> list[dict[str, Any]]:
     """Does all that is not done yet.
 
     Returns:
@@ -82,17 +57,12 @@ def run(study: Study, directory: RunDirectory) -> list[dict[str, Any]]:
       InputError: unusable images.
       loop.TrainingFailed: training broke off.
     """
-    records = study.clients.records
-    sampler = study_lib.make_sampler(records, study.clients_per_round, study.seed)
-    store = study_lib.open_shards(
-        records,
-        ShardSpec(study.image_size, study.clients.findings, study.fit),
-        study.cache_dir,
-        study.max_rejected_fraction,
-    )
+    sampler = study.sampler()
+    store = study.open_shards(ShardSpec(study.image_size, study.clients.findings, study.fit))
+    clients = study.describe_clients(store, functools.partial(_positives, study, store))
     derived = {"server_learning_rate": study.plan.server_learning_rate}
-    directory.record_data(store.root.name, _describe_sites(study, store), derived)
-    data = ClientData(store, study.batch_size, study.seed, study.augmentation)
+    directory.record_data(store.root.name, clients, derived)
+    data = study.client_data(store)
     study_lib.use_executor(study.executor, directory)
     setup = study_lib.Training(
         directory,
@@ -131,25 +101,17 @@ def _predict_command(directory: pathlib.Path) -> str:
     return f"./bazelw run //experiments:predict -- --model={shlex.quote(str(directory))} IMAGE.dcm"
 
 
-def _describe_sites(study: Study, store: ShardStore) -> list[dict[str, Any]]:
-    """A row per client for `config.json` and the report."""
-    described = []
-    for client in store.client_ids:
-        site = study.clients.site_of[client]
-        finding = study.clients.finding_of[site]
-        row: dict[str, Any] = {"client": client, "site": site, "finding": finding}
-        row["source"] = study.clients.source_of[site]
-        for split in ("train", "validation", "test"):
-            counts = store.label_counts(client, split)[finding]
-            row[f"{split}_images"] = store.count(client, split)
-            row[f"{split}_positive"] = counts["present"]
-        row["rejected_files"] = len(store.rejected(client))
-        described.append(row)
-    return described
+def _positives(study: FindingsStudy, store: ShardStore, client: str) -> dict[str, Any]:
+    """What a client's site labels, and how many of its images have it."""
+    finding = study.clients.finding_of[study.site_of[client]]
+    row: dict[str, Any] = {"finding": finding}
+    for split in ("train", "validation", "test"):
+        row[f"{split}_positive"] = store.label_counts(client, split)[finding]["present"]
+    return row
 
 
 def _train_baseline(
-    study: Study, setup: study_lib.Training, kind: str
+    study: FindingsStudy, setup: study_lib.Training, kind: str
 ) -> dict[str, study_lib.Weights]:
     """Trains one model per site ("site") or one for all ("pooled"): weights by site."""
     sites = list(study.clients.finding_of)

@@ -50,7 +50,7 @@ flags.DEFINE_enum(
     "baseline", "none", ["pooled", "none"], "Models to compare with: of all images in one place."
 )
 flags.DEFINE_integer("heatmaps", 4, "Test images that Grad-CAM explains, by all models.")
-study_flags.define_validation_fraction()
+study_flags.define_fractions(test=0.1)  # The paper's 9:1.
 study_flags.define(
     recipe="cxr_fl_classification",
     site_help="A hospital as NAME=LOADER:PATH, with the loader rsna; may be given several times. "
@@ -68,7 +68,6 @@ flags.adopt_module_key_flags(study_flags)
 flags.adopt_module_key_flags(training_flags)
 
 _RECIPE = "cxr_fl_classification"
-_TEST_FRACTION = 0.1  # The paper's 9:1.
 
 
 def main(unused_operands: list[str]) -> None:
@@ -93,7 +92,7 @@ def check_flags() -> None:
     training_flags.check_used(
         "segmented" in images, "segmentation_model", "--images=segmented", "images"
     )
-    study_flags.check_validation_fraction(1.0 - _TEST_FRACTION)
+    study_flags.check_fractions()
     study_flags.given_sites(with_finding=False)
 
 
@@ -101,7 +100,6 @@ def _study(directory: pathlib.Path) -> classes.ClassStudy:
     sites = study_flags.given_sites(with_finding=False)
     records, site_of = _load_clients(sites) if sites else ({}, {})
     from experiments import classes, classification
-    from experiments import study as study_lib
 
     if FLAGS.segmentation_model:
         from experiments import lungs
@@ -128,10 +126,9 @@ def _study(directory: pathlib.Path) -> classes.ClassStudy:
         sites = _make_phantoms(study_flags.phantom_dir(directory))
         records, site_of = _load_clients(sites)
     return classes.ClassStudy(
-        recipe=_RECIPE,
-        records=records,
-        site_of=site_of,
-        source_of={site.name: site.loader for site in sites},
+        **study_flags.settings(
+            _RECIPE, directory, records, site_of, {site.name: site.loader for site in sites}
+        ),
         variants=tuple(
             classes.Variant(name, images)
             for name in networks
@@ -139,20 +136,9 @@ def _study(directory: pathlib.Path) -> classes.ClassStudy:
         ),
         plans=plans,
         segmentation_model=FLAGS.segmentation_model,
-        image_size=FLAGS.image_size,
-        fit=FLAGS.fit,
-        batch_size=FLAGS.batch_size,
-        augmentation=study_lib.AUGMENTATIONS[FLAGS.augmentation],
-        clients_per_round=FLAGS.clients_per_round,
         with_pooled=FLAGS.baseline == "pooled",
         split=study_flags.measured_split(),
-        seed=FLAGS.seed,
-        executor=FLAGS.executor,
-        cache_dir=study_flags.cache_dir(directory),
-        max_rejected_fraction=FLAGS.max_rejected_fraction,
         heatmaps=FLAGS.heatmaps,
-        replicates=FLAGS.bootstrap,
-        histograms=FLAGS.tensorboard_histograms,
     )
 
 
@@ -173,7 +159,7 @@ def _load_clients(sites: Sequence[Site]) -> tuple[dict[str, pd.DataFrame], dict[
     return sites_lib.load_shared_task(
         sites,
         keep,
-        fractions=study_flags.fractions(_TEST_FRACTION),
+        fractions=study_flags.fractions(),
         seed=FLAGS.seed,
         stratify=findings.RSNA[0],
         partition_name=FLAGS.partition,

@@ -34,7 +34,7 @@ flags.DEFINE_enum("model", "unet", ["unet", "unetplusplus"], "The network.")
 flags.DEFINE_enum(
     "baseline", "pooled", ["pooled", "none"], "Model to compare with: of all images in one place."
 )
-study_flags.define_validation_fraction()
+study_flags.define_fractions(test=0.1)  # The paper's 9:1.
 study_flags.define(
     recipe="cxr_fl_segmentation",
     site_help="A hospital as NAME=LOADER:PATH, with a loader of lung masks: lungs, montgomery, "
@@ -55,7 +55,6 @@ flags.adopt_module_key_flags(study_flags)
 flags.adopt_module_key_flags(training_flags)
 
 _RECIPE = "cxr_fl_segmentation"
-_TEST_FRACTION = 0.1  # The paper's 9:1.
 _MULTIPLE = 32  # Pixels; both networks halve the image five times.
 
 
@@ -79,7 +78,7 @@ def check_flags() -> None:
         raise InputError(
             f"--image_size: expected a multiple of {_MULTIPLE}, found {FLAGS.image_size}"
         )
-    study_flags.check_validation_fraction(1.0 - _TEST_FRACTION)
+    study_flags.check_fractions()
     study_flags.given_sites(with_finding=False)
 
 
@@ -87,7 +86,6 @@ def _study(directory: pathlib.Path) -> segmentation.SegmentationStudy:
     sites = study_flags.given_sites(with_finding=False)
     records, site_of = _load_clients(sites) if sites else ({}, {})
     from experiments import segmentation
-    from experiments import study as study_lib
 
     plan = training_flags.make_plan(
         segmentation.model_builder(
@@ -105,25 +103,13 @@ def _study(directory: pathlib.Path) -> segmentation.SegmentationStudy:
         sites = _make_phantoms(study_flags.phantom_dir(directory))
         records, site_of = _load_clients(sites)
     return segmentation.SegmentationStudy(
-        recipe=_RECIPE,
-        records=records,
-        site_of=site_of,
-        source_of={site.name: site.loader for site in sites},
+        **study_flags.settings(
+            _RECIPE, directory, records, site_of, {site.name: site.loader for site in sites}
+        ),
         model=FLAGS.model,
         plan=plan,
-        image_size=FLAGS.image_size,
-        fit=FLAGS.fit,
-        batch_size=FLAGS.batch_size,
-        augmentation=study_lib.AUGMENTATIONS[FLAGS.augmentation],
-        clients_per_round=FLAGS.clients_per_round,
         with_pooled=FLAGS.baseline == "pooled",
         split=study_flags.measured_split(),
-        seed=FLAGS.seed,
-        executor=FLAGS.executor,
-        cache_dir=study_flags.cache_dir(directory),
-        max_rejected_fraction=FLAGS.max_rejected_fraction,
-        replicates=FLAGS.bootstrap,
-        histograms=FLAGS.tensorboard_histograms,
     )
 
 
@@ -133,7 +119,7 @@ def _load_clients(sites: Sequence[Site]) -> tuple[dict[str, pd.DataFrame], dict[
     return sites_lib.load_shared_task(
         sites,
         sites_lib.keep_lungs,
-        fractions=study_flags.fractions(_TEST_FRACTION),
+        fractions=study_flags.fractions(),
         seed=FLAGS.seed,
         stratify=None,
         partition_name=FLAGS.partition,

@@ -19,7 +19,7 @@ from tffcxr.report import style
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from experiments.classification import Study
+    from experiments.classification import FindingsStudy
 
 COLUMNS = (
     "task",
@@ -34,7 +34,7 @@ COLUMNS = (
 
 def write(
     directory: pathlib.Path,
-    study: Study,
+    study: FindingsStudy,
     model: Any,
     trained: Trained,
     scores: Sequence[TaskScores],
@@ -56,7 +56,7 @@ def write(
     write_text(directory / "explanations.csv", text)
 
 
-def _true_positives(study: Study, task: TaskScores) -> list[int]:
+def _true_positives(study: FindingsStudy, task: TaskScores) -> list[int]:
     """Positions in `task.test` of true positives, annotated ones and high scores first."""
     labels = task.test.labels[:, task.column]
     scores = task.test.scores[:, task.column]
@@ -70,7 +70,7 @@ def _true_positives(study: Study, task: TaskScores) -> list[int]:
 def _explain(
     directory: pathlib.Path,
     name: str,
-    study: Study,
+    study: FindingsStudy,
     model: Any,
     trained: Trained,
     task: TaskScores,
@@ -120,7 +120,7 @@ def annotation_of(record: Mapping[str, Any]) -> Any:
     return None if record["mask"] == record["lungs"] else record["mask"]
 
 
-def _record(study: Study, task: TaskScores, position: int) -> Mapping[str, Any]:
+def _record(study: FindingsStudy, task: TaskScores, position: int) -> Mapping[str, Any]:
     table = study.clients.records[task.test.clients[position]]
     return table.iloc[int(task.test.rows[position])]
 

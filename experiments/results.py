@@ -19,7 +19,7 @@ from tffcxr.files import write_text
 from tffcxr.training.validation import Scorer, Scores
 
 if TYPE_CHECKING:
-    from experiments.classification import Study
+    from experiments.classification import FindingsStudy
 
 # Kind of training -> site -> weights in the order of `model.weights`.
 Trained = Mapping[str, Mapping[str, Sequence[np.ndarray]]]
@@ -52,7 +52,9 @@ class TaskScores:
         return {"validation": self.validation, "test": self.test}[name]
 
 
-def score_all(study: Study, data: ClientData, model: Any, trained: Trained) -> list[TaskScores]:
+def score_all(
+    study: FindingsStudy, data: ClientData, model: Any, trained: Trained
+) -> list[TaskScores]:
     """Scores the validation and test images of every site with every model."""
     scorer = Scorer(model, data)
     found = []
@@ -108,7 +110,7 @@ def write_predictions(directory: pathlib.Path, scores: Sequence[TaskScores]) -> 
     write_text(directory / "predictions.csv", text)
 
 
-def metric_rows(study: Study, scores: Sequence[TaskScores]) -> list[dict[str, Any]]:
+def metric_rows(study: FindingsStudy, scores: Sequence[TaskScores]) -> list[dict[str, Any]]:
     """The rows of `metrics.json`, on test images.
 
     The federated model is compared with the site's own model, or with the pooled one if no site
@@ -131,23 +133,13 @@ def metric_rows(study: Study, scores: Sequence[TaskScores]) -> list[dict[str, An
                 task.threshold,
                 baseline_scores=reference.test.scores[:, task.column] if reference else None,
                 baseline=reference.training if reference else "none",
-                groups=_patients(study.clients, test),
+                groups=study.patients(test),
                 replicates=study.replicates,
                 seed=study.seed,
                 client=task.site,
             )
         )
     return rows
-
-
-def _patients(clients: ClientRecords, images: Scores) -> np.ndarray:
-    return np.array(
-        [
-            f"{client}/{clients.records[client]['patient'].iat[row]}"
-            for client, row in zip(images.clients, images.rows)
-        ],
-        dtype=object,
-    )
 
 
 def site_models(
@@ -176,7 +168,7 @@ def site_models(
 
 def save_models(
     directory: pathlib.Path,
-    study: Study,
+    study: FindingsStudy,
     model: Any,
     trained: Trained,
     scores: Sequence[TaskScores],

@@ -16,9 +16,8 @@ import pandas as pd
 
 from experiments import pictures
 from experiments import study as study_lib
-from tffcxr.clients.augment import Augmentation
 from tffcxr.clients.client_data import ClientData
-from tffcxr.clients.shards import ShardSpec, ShardStore
+from tffcxr.clients.shards import ShardSpec
 from tffcxr.evaluation import tables
 from tffcxr.evaluation.mean_interval import mean_interval
 from tffcxr.files import write_atomically, write_text
@@ -37,51 +36,21 @@ CASE_COLUMNS = ("task", "case", "kind", "training", "jaccard", "dice", "file")
 
 
 @dataclasses.dataclass(frozen=True)
-class SegmentationStudy:
-    """One run of a segmentation recipe.
+class SegmentationStudy(study_lib.Study):
+    """One run of a segmentation recipe; its records have masks.
 
     Attributes:
-      recipe: the program's name.
-      records: client id to its records table with "split" and "mask".
-      site_of: client id to its site.
-      source_of: site to the loader that read it.
       model: a name of `tffcxr.models.build.SEGMENTATION_NAMES`.
       plan: how it is trained; everything is shared.
-      image_size: height and width in pixels.
-      fit: "pad" or "stretch", for images that are not square.
-      batch_size: images per step.
-      augmentation: of the training images and masks, or None.
-      clients_per_round: as the flag.
       with_pooled: whether a model of all images in one place is trained beside.
       split: "test", or "validation" if there are such images: what is measured after every round,
         and by which the best round is chosen.
-      seed: of everything random.
-      executor: "device" or "native".
-      cache_dir: for the shards.
-      max_rejected_fraction: of a client's files that may be unreadable.
-      replicates: of the bootstrap.
-      histograms: whether TensorBoard gets the weights.
     """
 
-    recipe: str
-    records: Mapping[str, pd.DataFrame]
-    site_of: Mapping[str, str]
-    source_of: Mapping[str, str]
     model: str
     plan: Plan
-    image_size: int
-    fit: str
-    batch_size: int
-    augmentation: Augmentation | None
-    clients_per_round: str
     with_pooled: bool
     split: str
-    seed: int
-    executor: str
-    cache_dir: pathlib.Path
-    max_rejected_fraction: float
-    replicates: int
-    histograms: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,16 +97,11 @@ def run(study: SegmentationStudy, directory: RunDirectory) -> list[dict[str, Any
       InputError: unusable images or masks.
       loop.TrainingFailed: training broke off.
     """
-    sampler = study_lib.make_sampler(study.records, study.clients_per_round, study.seed)
-    store = study_lib.open_shards(
-        study.records,
-        ShardSpec(study.image_size, (), study.fit, with_mask=True),
-        study.cache_dir,
-        study.max_rejected_fraction,
-    )
+    sampler = study.sampler()
+    store = study.open_shards(ShardSpec(study.image_size, (), study.fit, with_mask=True))
     derived = {"measured_split": study.split}
-    directory.record_data(store.root.name, _describe_clients(study, store), derived)
-    data = ClientData(store, study.batch_size, study.seed, study.augmentation)
+    directory.record_data(store.root.name, study.describe_clients(store), derived)
+    data = study.client_data(store)
     study_lib.use_executor(study.executor, directory)
     model = study.plan.build_model(None).keras
     evaluator = MaskEvaluator(model, data, REGION, segmentation_losses.bce_dice, study.split)
@@ -168,22 +132,6 @@ def run(study: SegmentationStudy, directory: RunDirectory) -> list[dict[str, Any
     return rows
 
 
-def _describe_clients(study: SegmentationStudy, store: ShardStore) -> list[dict[str, Any]]:
-    """A row per client for `config.json` and the report."""
-    described = []
-    for client in store.client_ids:
-        site = study.site_of[client]
-        row: dict[str, Any] = {"client": client, "site": site, "source": study.source_of[site]}
-        patients = study.records[client].groupby("split")["patient"].nunique()
-        for split in ("train", "validation", "test"):
-            if split in patients:
-                row[f"{split}_images"] = store.count(client, split)
-                row[f"{split}_patients"] = int(patients[split])
-        row["rejected_files"] = len(store.rejected(client))
-        described.append(row)
-    return described
-
-
 def _measure(
     model: Any, data: ClientData, trained: Mapping[str, study_lib.Trained]
 ) -> list[_Result]:
@@ -209,7 +157,7 @@ def _measure(
 def _row(study: SegmentationStudy, result: _Result) -> dict[str, Any]:
     """One row of `metrics.json`, on test images."""
     scores = result.best
-    patients = study_lib.patients(study.records, study.site_of, scores)
+    patients = study.patients(scores)
     row: dict[str, Any] = {
         "task": REGION,
         "model": study.model,

@@ -17,6 +17,7 @@ from tffcxr import runtime
 from tffcxr.clients.augment import Augmentation
 from tffcxr.clients.client_data import ClientData
 from tffcxr.clients.sampling import Sampler, parse_clients_per_round
+from tffcxr.clients.shard_store import SPLITS
 from tffcxr.clients.shards import ShardSpec, ShardStore, prepare
 from tffcxr.files import write_atomically
 from tffcxr.training import loop
@@ -39,6 +40,123 @@ AUGMENTATIONS = {
 }
 
 Weights = Sequence[np.ndarray]  # In the order of `model.weights`.
+
+
+class Scored(Protocol):
+    """Images with scores; `Scores` and `MaskScores` are such.
+
+    Attributes:
+      rows: int64 [N], the image's position in its client's records table.
+      clients: object [N], the client that holds the image.
+    """
+
+    @property
+    def rows(self) -> np.ndarray:
+        """See the class."""
+
+    @property
+    def clients(self) -> np.ndarray:
+        """See the class."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """What a run of every recipe knows; each recipe's own study adds to it.
+
+    Attributes:
+      recipe: the program's name.
+      records: client id to its records table with a "split" column.
+      site_of: client id to its site.
+      source_of: site to the loader that read it.
+      image_size: height and width in pixels.
+      fit: "pad" or "stretch", for images that are not square.
+      batch_size: images per step.
+      augmentation: of the training images, and of their masks, or None.
+      clients_per_round: as the flag.
+      seed: of everything random.
+      executor: "device" or "native".
+      cache_dir: for the shards.
+      max_rejected_fraction: of a client's files that may be unreadable.
+      replicates: of the bootstrap.
+      histograms: whether TensorBoard gets the weights.
+    """
+
+    recipe: str
+    records: Mapping[str, pd.DataFrame]
+    site_of: Mapping[str, str]
+    source_of: Mapping[str, str]
+    image_size: int
+    fit: str
+    batch_size: int
+    augmentation: Augmentation | None
+    clients_per_round: str
+    seed: int
+    executor: str
+    cache_dir: pathlib.Path
+    max_rejected_fraction: float
+    replicates: int
+    histograms: bool
+
+    def patients(self, images: Scored) -> np.ndarray:
+        """The patient of each image, told apart from those of other sites: object [N]."""
+        return np.array(
+            [
+                f"{self.site_of[client]}/{self.records[client]['patient'].iat[row]}"
+                for client, row in zip(images.clients, images.rows)
+            ],
+            dtype=object,
+        )
+
+    def open_shards(self, spec: ShardSpec) -> ShardStore:
+        """Decodes all images once, or finds them decoded, and checks the files.
+
+        Raises:
+          InputError: see `tffcxr.clients.shards.prepare`; a file was damaged since.
+        """
+        store = prepare(
+            self.records,
+            spec,
+            self.cache_dir,
+            max_rejected_fraction=self.max_rejected_fraction,
+        )
+        store.verify()
+        return store
+
+    def client_data(self, store: ShardStore) -> ClientData:
+        """The images as clients train on them."""
+        return ClientData(store, self.batch_size, self.seed, self.augmentation)
+
+    def sampler(self) -> Sampler:
+        """Reads `clients_per_round`, before any image is decoded.
+
+        Raises:
+          InputError: more clients than there are.
+        """
+        chosen = parse_clients_per_round(self.clients_per_round)
+        return Sampler(tuple(sorted(self.records)), chosen, self.seed)
+
+    def describe_clients(
+        self, store: ShardStore, about: Callable[[str], Mapping[str, Any]] = lambda client: {}
+    ) -> list[dict[str, Any]]:
+        """A row per client for `config.json` and the report.
+
+        Args:
+          store: has the clients' images.
+          about: what only this recipe says of a client.
+        """
+        described = []
+        for client in store.client_ids:
+            site = self.site_of[client]
+            row: dict[str, Any] = {"client": client, "site": site, "source": self.source_of[site]}
+            patients = self.records[client].groupby("split")["patient"].nunique()
+            for split in SPLITS:
+                if split in patients:
+                    row[f"{split}_images"] = store.count(client, split)
+                    row[f"{split}_patients"] = int(patients[split])
+            described.append(
+                {**row, **about(client), "rejected_files": len(store.rejected(client))}
+            )
+        return described
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,23 +186,6 @@ class Training:
     variant: str = ""
 
 
-class Scored(Protocol):
-    """Images with scores; `Scores` and `MaskScores` are such.
-
-    Attributes:
-      rows: int64 [N], the image's position in its client's records table.
-      clients: object [N], the client that holds the image.
-    """
-
-    @property
-    def rows(self) -> np.ndarray:
-        """See the class."""
-
-    @property
-    def clients(self) -> np.ndarray:
-        """See the class."""
-
-
 @dataclasses.dataclass(frozen=True)
 class Trained:
     """The models that a training leaves behind.
@@ -98,31 +199,6 @@ class Trained:
     last: Mapping[str, Weights]
     best: Mapping[str, Weights]
     best_round: int
-
-
-def make_sampler(records: Mapping[str, pd.DataFrame], clients_per_round: str, seed: int) -> Sampler:
-    """Reads `--clients_per_round`, before any image is decoded.
-
-    Raises:
-      InputError: more clients than there are.
-    """
-    return Sampler(tuple(sorted(records)), parse_clients_per_round(clients_per_round), seed)
-
-
-def open_shards(
-    records: Mapping[str, pd.DataFrame],
-    spec: ShardSpec,
-    cache_dir: pathlib.Path,
-    max_rejected_fraction: float,
-) -> ShardStore:
-    """Decodes all images once, or finds them decoded, and checks the files.
-
-    Raises:
-      InputError: see `tffcxr.clients.shards.prepare`; a file was damaged since.
-    """
-    store = prepare(records, spec, cache_dir, max_rejected_fraction=max_rejected_fraction)
-    store.verify()
-    return store
 
 
 def use_executor(executor: str, directory: RunDirectory) -> None:
@@ -165,19 +241,6 @@ def train_centralised(setup: Training, name: str, clients: Sequence[str]) -> Tra
         return dict.fromkeys(clients, list(state["weights"]))
 
     return _run(setup, training, _journal(setup, name, None), weights_of)
-
-
-def patients(
-    records: Mapping[str, pd.DataFrame], site_of: Mapping[str, str], images: Scored
-) -> np.ndarray:
-    """The patient of each image, told apart from those of other sites: object [N]."""
-    return np.array(
-        [
-            f"{site_of[client]}/{records[client]['patient'].iat[row]}"
-            for client, row in zip(images.clients, images.rows)
-        ],
-        dtype=object,
-    )
 
 
 def save_weights(model: tf.keras.Model, weights: Weights, path: pathlib.Path) -> None:

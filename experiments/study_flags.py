@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import pathlib
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,8 @@ from experiments import training_flags
 from tffcxr.errors import InputError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from experiments.sites import Site
     from tffcxr.training.run_directory import RunDirectory
 
@@ -110,8 +112,15 @@ def define(
     flags.DEFINE_boolean("tensorboard_histograms", False, "Also write the weights to TensorBoard.")
 
 
-def define_validation_fraction() -> None:
-    """Defines the flag of recipes that measure on the server's images after every round."""
+def define_fractions(*, test: float) -> None:
+    """Defines the flags of recipes that measure on the server's images after every round.
+
+    Args:
+      test: default of `--test_fraction`.
+    """
+    flags.DEFINE_float(
+        "test_fraction", test, "Of the patients, who are not trained on: for the final table."
+    )
     flags.DEFINE_float(
         "validation_fraction",
         0.0,
@@ -120,9 +129,9 @@ def define_validation_fraction() -> None:
     )
 
 
-def fractions(test: float) -> dict[str, float]:
-    """The shares of the patients in each split, with `--validation_fraction`."""
-    validation = FLAGS.validation_fraction
+def fractions() -> dict[str, float]:
+    """The shares of the patients in each split."""
+    validation, test = FLAGS.validation_fraction, FLAGS.test_fraction
     shares = {"train": 1.0 - test - validation, "validation": validation, "test": test}
     return {split: share for split, share in shares.items() if share}
 
@@ -132,18 +141,17 @@ def measured_split() -> str:
     return "validation" if FLAGS.validation_fraction else "test"
 
 
-def check_validation_fraction(below: float) -> None:
-    """Checks `--validation_fraction`, and that test images steer no learning rate.
-
-    Args:
-      below: the share of the patients that are not for the test.
+def check_fractions() -> None:
+    """Checks the shares of the splits, and that test images steer no learning rate.
 
     Raises:
-      InputError: it is out of range, or missing where it is needed.
+      InputError: one is out of range, or missing where it is needed.
     """
-    value = FLAGS.validation_fraction
-    if not 0 <= value < below:
-        raise InputError(f"--validation_fraction: expected 0 to below {below:g}, found {value}")
+    test, value = FLAGS.test_fraction, FLAGS.validation_fraction
+    if not 0 < test < 1:
+        raise InputError(f"--test_fraction: expected above 0 and below 1, found {test}")
+    if not 0 <= value < 1 - test:
+        raise InputError(f"--validation_fraction: expected 0 to below {1 - test:g}, found {value}")
     if FLAGS.schedule == "plateau" and not value:
         raise InputError(
             "--schedule=plateau: expected a --validation_fraction above 0, since test images may "
@@ -189,9 +197,41 @@ def given_sites(with_finding: bool) -> list[Site]:
     return [Site.parse(text, with_finding) for text in FLAGS.site]
 
 
-def cache_dir(run_folder: pathlib.Path) -> pathlib.Path:
-    """Where decoded images go."""
-    return pathlib.Path(FLAGS.cache_dir) if FLAGS.cache_dir else run_folder / "cache"
+def settings(
+    recipe: str,
+    run_folder: pathlib.Path,
+    records: Mapping[str, pd.DataFrame],
+    site_of: Mapping[str, str],
+    source_of: Mapping[str, str],
+) -> dict[str, Any]:
+    """The arguments of `study.Study`, from the flags and from what is not one.
+
+    Args:
+      recipe: the program's name.
+      run_folder: where decoded images go unless `--cache_dir` says otherwise.
+      records: client id to its records table with a "split" column.
+      site_of: client id to its site.
+      source_of: site to the loader that read it.
+    """
+    from experiments import study
+
+    return {
+        "recipe": recipe,
+        "records": records,
+        "site_of": site_of,
+        "source_of": source_of,
+        "image_size": FLAGS.image_size,
+        "fit": FLAGS.fit,
+        "batch_size": FLAGS.batch_size,
+        "augmentation": study.AUGMENTATIONS[FLAGS.augmentation],
+        "clients_per_round": FLAGS.clients_per_round,
+        "seed": FLAGS.seed,
+        "executor": FLAGS.executor,
+        "cache_dir": pathlib.Path(FLAGS.cache_dir) if FLAGS.cache_dir else run_folder / "cache",
+        "max_rejected_fraction": FLAGS.max_rejected_fraction,
+        "replicates": FLAGS.bootstrap,
+        "histograms": FLAGS.tensorboard_histograms,
+    }
 
 
 def phantom_dir(run_folder: pathlib.Path) -> pathlib.Path:
