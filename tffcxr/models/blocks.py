@@ -20,8 +20,9 @@ class CxrModel:
 
     Attributes:
       keras: maps images, float32 [B, S, S, 1] in 0..1 (higher = denser), to logits, float32
-        [B, outputs], or [B, S, S, outputs] where it segments. All layers are at the top level, so
-        a layer's name identifies it.
+        [B, outputs], or [B, S, S, outputs] where it segments, or a list of the latter, of every
+        resolution with the full one first. All layers are at the top level, so a layer's name
+        identifies it.
       representation: names of the weight-bearing layers that sites share, in the model's order.
       task: names of the weight-bearing layers that belong to a site's own findings.
       gradcam_layer: name of the layer whose feature maps Grad-CAM weighs.
@@ -49,7 +50,8 @@ class CxrModel:
     @property
     def outputs(self) -> int:
         """Width of the task block: the number of logits, of an image or of each pixel."""
-        return int(self.keras.output_shape[-1])
+        shape = self.keras.output_shape
+        return int((shape[0] if isinstance(shape, list) else shape)[-1])
 
     @property
     def image_size(self) -> int:
