@@ -67,3 +67,32 @@ def test_the_cross_entropy_of_classes_by_hand():
     assert float(images) == 2.0
     expected = [[1 / 4, 1 / 2 - 1, 1 / 4], [1 / 3 - 1, 1 / 3, 1 / 3], [0.0, 0.0, 0.0]]
     np.testing.assert_allclose(tape.gradient(loss, logits), expected, rtol=1e-5)
+
+
+def test_weighted_classes_by_hand():
+    labels = tf.constant([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [NAN, 1.0, 0.0]])
+    logits = tf.Variable([[0.0, np.log(2.0), 0.0], [0.0, 0.0, 0.0], [1.0, 1.0, 1.0]])
+    with tf.GradientTape() as tape:
+        loss, images = losses.weighted_class_batch_loss((0.5, 3.0, 7.0))({"labels": labels}, logits)
+    # The class of the first image counts 3, that of the second 0.5; the third has none.
+    assert float(loss) == pytest.approx(3.0 * np.log(2.0) + 0.5 * np.log(3.0))
+    assert float(images) == 2.0
+    expected = [[3 / 4, 3 / 2 - 3, 3 / 4], [0.5 / 3 - 0.5, 0.5 / 3, 0.5 / 3], [0.0, 0.0, 0.0]]
+    np.testing.assert_allclose(tape.gradient(loss, logits), expected, rtol=1e-5)
+
+
+def test_equal_weights_change_nothing():
+    batch = {"labels": tf.constant([[0.0, 1.0], [NAN, NAN], [1.0, 0.0]])}
+    logits = tf.constant([[0.3, -1.0], [2.0, 0.0], [0.5, 4.0]])
+    plain = losses.class_batch_loss(batch, logits)
+    weighted = losses.weighted_class_batch_loss((1.0, 1.0))(batch, logits)
+    np.testing.assert_array_equal(plain, weighted)
+
+
+def test_inverse_frequencies_by_hand():
+    # 12 images of 3 classes: 12 / (3 * 1), 12 / (3 * 3), 12 / (3 * 8).
+    np.testing.assert_allclose(losses.inverse_frequencies([1, 3, 8]), [4.0, 4 / 3, 0.5])
+    weights = losses.inverse_frequencies([5, 45, 50])
+    assert np.dot(weights, [5, 45, 50]) == pytest.approx(100)  # Their mean over the images is 1.
+    with pytest.raises(ValueError, match=r"images of every class, found \[3, 0\]"):
+        losses.inverse_frequencies([3, 0])

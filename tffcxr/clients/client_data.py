@@ -15,7 +15,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tffcxr.clients import seeds
+from tffcxr.clients import balancing, seeds
 from tffcxr.clients.augment import Augmentation
 from tffcxr.clients.shard_store import ShardStore
 from tffcxr.errors import InputError
@@ -23,12 +23,13 @@ from tffcxr.errors import InputError
 # A client's training images are shuffled within a buffer of serialized examples this large.
 _SHUFFLE_EXAMPLES = 8192
 _SHUFFLE_BYTES = 256 << 20
+_BALANCING = -1  # What is folded into the seed of the balancing; images are counted from 0.
 
 
 class ClientData:
     """The data of all clients, batch by batch.
 
-    Elements are {"images": float32 [B, S, S, 1] in 0..1}, with "labels" float32 [B, F], NaN
+    Elements are {"images": float32 [B, S, S, C] in 0..1}, with "labels" float32 [B, F], NaN
     unknown, if the shards have findings, and "masks" float32 [B, S, S, 1] of 0 and 1 if they have
     masks. The last batch of an epoch holds what is left, which may be fewer than `batch_size`
     images.
@@ -40,6 +41,7 @@ class ClientData:
         batch_size: int,
         seed: int,
         augmentation: Augmentation | None = None,
+        balance_classes: bool = False,
     ) -> None:
         """Reads shards; none is opened before a dataset is iterated.
 
@@ -48,16 +50,21 @@ class ClientData:
           batch_size: images per batch, at least 1.
           seed: any integer; order and augmentation follow from it.
           augmentation: applied to training images; None for none.
+          balance_classes: whether training draws the classes of a client, or of clients pooled,
+            equally often, see `balancing`; the findings of the shards must exclude each other.
 
         Raises:
-          InputError: the batch size is less than 1.
+          InputError: the batch size is less than 1, or there are no classes to balance.
         """
+        if balance_classes and not store.spec.findings:
+            raise InputError("expected shards with classes to balance, found none in them")
         if batch_size < 1:
             raise InputError(f"expected a batch size of at least 1, found {batch_size}")
         self.store = store
         self.batch_size = batch_size
         self.seed = seed
         self.augmentation = augmentation or Augmentation()
+        self.balance_classes = balance_classes
         self._build_training: dict[int, Callable[..., tf.Tensor]] = {}  # number of clients -> …
         self._build_evaluation = tf.function(
             self._evaluation_variant, input_signature=[tf.TensorSpec([None], tf.string)]
@@ -67,7 +74,8 @@ class ClientData:
     def element_spec(self) -> dict[str, tf.TensorSpec]:
         """The specification of the elements of training datasets."""
         size, findings = self.store.spec.image_size, len(self.store.spec.findings)
-        spec = {"images": tf.TensorSpec([None, size, size, 1], tf.float32)}
+        shape = [None, size, size, self.store.spec.channels]
+        spec = {"images": tf.TensorSpec(shape, tf.float32)}
         if findings:
             spec["labels"] = tf.TensorSpec([None, findings], tf.float32)
         if self.store.spec.with_mask:
@@ -100,6 +108,7 @@ class ClientData:
             tf.constant(seeds.derive_seed(self.seed, "training", round_number, *ids), tf.int64),
             tf.constant(local_epochs, tf.int64),
             tf.constant(max(1, buffer), tf.int64),
+            tf.constant(balancing.expected_copies(self._class_counts(ids)), tf.float32),
         )
         return tf.data.experimental.from_variant(variant, self.element_spec)
 
@@ -123,6 +132,14 @@ class ClientData:
         spec = {**self.element_spec, "rows": tf.TensorSpec([None], tf.int64)}
         return tf.data.experimental.from_variant(variant, spec)
 
+    def _class_counts(self, client_ids: Sequence[str]) -> list[int]:
+        """Training images of each class, of all these clients."""
+        counts = [self.store.label_counts(client, "train") for client in client_ids]
+        return [
+            sum(of_client[name]["present"] for of_client in counts)
+            for name in self.store.spec.findings
+        ]
+
     def _training_function(self, clients: int) -> Callable[..., tf.Tensor]:
         if clients not in self._build_training:
             self._build_training[clients] = tf.function(
@@ -133,6 +150,7 @@ class ClientData:
                     tf.TensorSpec([2], tf.int64),  # seed
                     tf.TensorSpec([], tf.int64),  # local epochs
                     tf.TensorSpec([], tf.int64),  # shuffle buffer
+                    tf.TensorSpec([len(self.store.spec.findings)], tf.float32),  # copies
                 ],
             )
         return self._build_training[clients]
@@ -144,10 +162,16 @@ class ClientData:
         seed: tf.Tensor,
         local_epochs: tf.Tensor,
         buffer: tf.Tensor,
+        copies: tf.Tensor,
     ) -> tf.Tensor:
         def epoch(number: tf.Tensor) -> tf.data.Dataset:
             epoch_seed = tf.random.experimental.stateless_fold_in(seed, number)
-            examples = _shuffle(_mix(files, counts, epoch_seed), buffer, epoch_seed)
+            examples = _mix(files, counts, epoch_seed)
+            if self.balance_classes:
+                # Another seed than that of the mixture, whose draws have the same numbers.
+                drawn = tf.random.experimental.stateless_fold_in(epoch_seed, _BALANCING)
+                examples = balancing.balance(examples, copies, drawn)
+            examples = _shuffle(examples, buffer, epoch_seed)
             batches = examples.batch(self.batch_size)
 
             def decode(index: tf.Tensor, serialized: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -183,16 +207,16 @@ class ClientData:
             features["mask"] = tf.io.FixedLenFeature([], tf.string)
         parsed = tf.io.parse_example(serialized, features)
 
-        def pixels(name: str) -> tf.Tensor:
-            flat = tf.io.decode_raw(parsed[name], tf.uint8)  # [B, S * S]
-            square = tf.reshape(flat, [-1, spec.image_size, spec.image_size, 1])
+        def pixels(name: str, channels: int) -> tf.Tensor:
+            flat = tf.io.decode_raw(parsed[name], tf.uint8)  # [B, S * S * channels]
+            square = tf.reshape(flat, [-1, spec.image_size, spec.image_size, channels])
             return tf.cast(square, tf.float32)
 
-        batch = {"images": pixels("image") / 255.0, "rows": parsed["row"]}
+        batch = {"images": pixels("image", spec.channels) / 255.0, "rows": parsed["row"]}
         if spec.findings:
             batch["labels"] = parsed["labels"]
         if spec.with_mask:
-            batch["masks"] = pixels("mask")
+            batch["masks"] = pixels("mask", 1)
         return batch
 
 

@@ -6,7 +6,7 @@ Sites label different findings, so most labels of a pooled or fixed-width task b
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import tensorflow as tf
 
@@ -74,10 +74,54 @@ def class_batch_loss(
       `(loss, images)`, float32 scalars: the sum over the images of known class, natural logarithm,
       and their number.
     """
-    labels = batch["labels"]
+    _, losses, known = _class_losses(batch["labels"], logits)
+    return tf.reduce_sum(losses), tf.reduce_sum(known)
+
+
+def weighted_class_batch_loss(
+    weights: Sequence[float],
+) -> Callable[[Mapping[str, tf.Tensor], tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+    """Returns `class_batch_loss` with the cross-entropy of each image times its class's weight.
+
+    The number of images stays what it is divided by: dividing by the sum of the weights, as PyTorch
+    does, would undo them in a batch of one class, and make a client's part in the federated mean
+    depend on its batches.
+
+    Args:
+      weights: of each class, such as `inverse_frequencies`, C of them.
+    """
+
+    def batch_loss(
+        batch: Mapping[str, tf.Tensor], logits: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        labels, losses, known = _class_losses(batch["labels"], logits)
+        of_image = tf.linalg.matvec(labels, tf.constant(weights, tf.float32))  # [B]
+        return tf.reduce_sum(of_image * losses), tf.reduce_sum(known)
+
+    return batch_loss
+
+
+def inverse_frequencies(counts: Sequence[int]) -> tuple[float, ...]:
+    """Returns N / (C * n) for each class: as if it had as many images as every other.
+
+    Their mean over the images is 1, so that the loss keeps its size.
+
+    Args:
+      counts: n, images of each of C classes, N in all.
+
+    Raises:
+      ValueError: a class has no image, and so no weight.
+    """
+    if min(counts) < 1:
+        raise ValueError(f"expected images of every class, found {list(counts)}")
+    return tuple(sum(counts) / (len(counts) * count) for count in counts)
+
+
+def _class_losses(labels: tf.Tensor, logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Returns labels [B, C], losses [B] and known [B], all 0 for images of unknown class."""
     known = tf.logical_not(tf.reduce_any(tf.math.is_nan(labels), axis=-1))
     # NaN is replaced before the logarithm: masking it afterwards would leave NaN gradients.
     safe_labels = tf.where(tf.math.is_nan(labels), tf.zeros_like(labels), labels)
     losses = tf.nn.softmax_cross_entropy_with_logits(labels=safe_labels, logits=logits)
     losses = tf.where(known, losses, tf.zeros_like(losses))
-    return tf.reduce_sum(losses), tf.reduce_sum(tf.cast(known, tf.float32))
+    return safe_labels, losses, tf.cast(known, tf.float32)
