@@ -63,6 +63,47 @@ def test_damage_is_reported_with_the_path(tmp_path):
         images.read_image(path)
 
 
+def test_a_slice_of_a_volume_has_its_channels(tmp_path):
+    slices = np.arange(48, dtype=np.uint8).reshape(2, 3, 4, 2)
+    np.save(tmp_path / "a.npy", slices)
+    np.testing.assert_array_equal(images.read_image(f"{tmp_path}/a.npy#1"), slices[1])
+
+
+@pytest.mark.parametrize(
+    ("array", "index", "reason"),
+    [
+        (np.zeros((2, 3, 4, 1), np.uint8), "2", "index from 0 to 1, found '2'"),
+        (np.zeros((2, 3, 4, 1), np.uint8), "-1", "index from 0 to 1, found '-1'"),
+        (
+            np.zeros((2, 3, 4), np.uint8),
+            "0",
+            r"slices uint8 \[N, H, W, C\], found uint8 \[2, 3, 4\]",
+        ),
+        (np.zeros((2, 3, 4, 1), np.float32), "0", "found float32"),
+    ],
+)
+def test_what_is_no_slice_is_refused(tmp_path, array, index, reason):
+    np.save(tmp_path / "a.npy", array)
+    with pytest.raises(ImageError, match=f"a.npy#{index}: expected.*{reason}"):
+        images.read_image(f"{tmp_path}/a.npy#{index}")
+
+
+def test_a_damaged_file_of_slices_is_refused(tmp_path):
+    (tmp_path / "a.npy").write_bytes(b"no slices")
+    with pytest.raises(ImageError, match="a.npy#0: expected an intact .npy file"):
+        images.read_image(f"{tmp_path}/a.npy#0")
+
+
+@pytest.mark.parametrize("fit", ["pad", "stretch"])
+def test_every_channel_is_fitted_like_an_image_of_its_own(fit):
+    image = np.random.default_rng(0).integers(0, 256, (20, 9, 3), dtype=np.uint8)
+    found = images.fit_to_square(image, 12, fit)
+    for channel in range(3):
+        np.testing.assert_array_equal(
+            found[..., channel], images.fit_to_square(image[..., channel], 12, fit)
+        )
+
+
 @pytest.mark.parametrize(("spacing", "shape"), [([0.2, 0.1], (8, 4)), ([0.1, 0.3], (4, 12))])
 def test_pixels_that_are_not_square_are_made_square(tmp_path, spacing, shape):
     made = dicom_files.dataset(np.full((4, 4), 77, np.uint8), PixelSpacing=spacing)
@@ -173,7 +214,7 @@ def test_mask_lies_where_the_image_does(shape, fit):
     [
         (np.zeros((4, 4)), 0, "pad", "size of at least 1, found 0"),
         (np.zeros((4, 4)), 4, "crop", "pad, stretch, found 'crop'"),
-        (np.zeros((4, 4, 3)), 4, "pad", r"shape \(4, 4, 3\)"),
+        (np.zeros((4, 4, 3, 1)), 4, "pad", r"shape \(4, 4, 3, 1\)"),
         (np.zeros((4, 4), bool), 4, "pad", "uint8 or float, found bool"),
         (np.zeros((0, 4)), 4, "pad", r"shape \(0, 4\)"),
     ],

@@ -8,7 +8,7 @@ process in which TensorFlow already runs threads can hang.
 from __future__ import annotations
 
 import collections
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 import concurrent.futures
 from concurrent.futures import process
 import dataclasses
@@ -18,7 +18,7 @@ import multiprocessing.connection
 import os
 import signal
 import threading
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import cv2
 import numpy as np
@@ -51,6 +51,7 @@ class Job:
       fit: "pad" or "stretch", see `images.fit_to_square`.
       annotation: the region to rasterise along with the image, or None.
       lungs: the lungs, whose outside is made black, or None to keep the whole image.
+      channels: that the image must have.
     """
 
     path: str
@@ -58,6 +59,7 @@ class Job:
     fit: str
     annotation: Annotation | None = None
     lungs: Annotation | None = None
+    channels: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Decoded:
     """Pixels of one image, row by row.
 
     Attributes:
-      image: uint8 [image_size, image_size] as bytes, 0 to 255.
+      image: uint8 [image_size, image_size, channels] as bytes, 0 to 255.
       mask: the annotation as uint8 [image_size, image_size] of 0 and 1, as bytes, or None.
       height: rows of the image before it was fitted.
       width: columns of the image before it was fitted.
@@ -98,9 +100,13 @@ def decode(job: Job) -> Decoded | Rejected:
     """
     try:
         try:
-            image = images.read_image(job.path)  # [H, W, 1]
+            image = images.read_image(job.path)  # [H, W, channels]
         except (InputError, OSError) as error:
             return Rejected("image", _one_line(error))
+        if image.shape[2] != job.channels:
+            return Rejected(
+                "image", f"{job.path}: expected {job.channels} channels, found {image.shape[2]}"
+            )
         pixels = images.fit_to_square(image, job.image_size, job.fit)
         mask = None
         try:
@@ -119,35 +125,62 @@ def decode(job: Job) -> Decoded | Rejected:
 def decode_in_order(
     jobs: Iterable[Job], total: int, workers: int | None = None
 ) -> Generator[Decoded | Rejected, None, None]:
+    """Yields the result of every job, in the order of the jobs; see `in_order`."""
+    return in_order(decode, jobs, total, workers, _CHUNK, _WORTH_A_POOL)
+
+
+class Task(Protocol):
+    """What `in_order` gives to a worker."""
+
+    @property
+    def path(self) -> str:
+        """What is read, for messages."""
+
+
+AnyTask = TypeVar("AnyTask", bound=Task)
+Result = TypeVar("Result")
+
+
+def in_order(
+    work: Callable[[AnyTask], Result],
+    jobs: Iterable[AnyTask],
+    total: int,
+    workers: int | None,
+    chunk_size: int,
+    worth_a_pool: int,
+) -> Generator[Result, None, None]:
     """Yields the result of every job, in the order of the jobs.
 
     Args:
-      jobs: what to decode, taken only as fast as results are consumed.
-      total: how many jobs there are; few are decoded in this process.
+      work: a function of a module that imports no TensorFlow, called in worker processes.
+      jobs: what to work on, taken only as fast as results are consumed.
+      total: how many jobs there are.
       workers: number of processes; None for one per available core. 1 uses this process.
+      chunk_size: jobs that are passed to a worker at once.
+      worth_a_pool: fewer jobs than this are worked on in this process.
 
     Raises:
       InputError: a worker process died, by a file that crashes its decoder or for lack of memory.
     """
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    processes = min(workers or available or 1, total // _CHUNK)
-    if processes <= 1 or total < _WORTH_A_POOL:
-        yield from map(decode, jobs)
+    processes = min(workers or available or 1, total // chunk_size)
+    if processes <= 1 or total < worth_a_pool:
+        yield from map(work, jobs)
         return
     pool = concurrent.futures.ProcessPoolExecutor(
         processes, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker
     )
     try:
-        pending: collections.deque[tuple[list[Job], concurrent.futures.Future]] = (
+        pending: collections.deque[tuple[list[AnyTask], concurrent.futures.Future]] = (
             collections.deque()
         )
         remaining = iter(jobs)
         while True:
             while len(pending) < processes * _AHEAD:
-                chunk = list(itertools.islice(remaining, _CHUNK))
+                chunk = list(itertools.islice(remaining, chunk_size))
                 if not chunk:
                     break
-                pending.append((chunk, pool.submit(_decode_chunk, chunk)))
+                pending.append((chunk, pool.submit(_work_on, work, chunk)))
             if not pending:
                 return
             chunk, future = pending.popleft()
@@ -176,7 +209,7 @@ def _rasterise(annotation: Annotation, job: Job, shape: tuple[int, ...]) -> np.n
 
 
 def _cut_out(pixels: np.ndarray, lungs: np.ndarray, path: str) -> np.ndarray:
-    """Makes pixels [S, S, 1] outside of the lungs [S, S] black.
+    """Makes pixels [S, S, C] outside of the lungs [S, S] black.
 
     Raises:
       InputError: there are no lungs, so that nothing but black would be left.
@@ -186,8 +219,8 @@ def _cut_out(pixels: np.ndarray, lungs: np.ndarray, path: str) -> np.ndarray:
     return pixels * lungs[:, :, np.newaxis]
 
 
-def _decode_chunk(jobs: Sequence[Job]) -> list[Decoded | Rejected]:
-    return [decode(job) for job in jobs]
+def _work_on(work: Callable[[AnyTask], Result], jobs: Sequence[AnyTask]) -> list[Result]:
+    return [work(job) for job in jobs]
 
 
 def _start_worker() -> None:

@@ -29,6 +29,7 @@ class ShardSpec:
       with_mask: whether the annotation of every image is stored as a mask.
       cut_out: whether all but the lungs is made black in every image whose lungs are known; other
         images stay whole.
+      channels: of every image; radiographs have one.
     """
 
     image_size: int
@@ -36,6 +37,7 @@ class ShardSpec:
     fit: str = "pad"
     with_mask: bool = False
     cut_out: bool = False
+    channels: int = 1
 
     def __post_init__(self) -> None:
         if not 8 <= self.image_size <= 4096:
@@ -44,13 +46,15 @@ class ShardSpec:
             raise InputError(f"expected distinct findings, found {self.findings}")
         if not self.findings and not self.with_mask:
             raise InputError("expected one or more findings or masks, found neither")
+        if self.channels < 1:
+            raise InputError(f"expected at least one channel, found {self.channels}")
         if self.fit not in ("pad", "stretch"):
             raise InputError(f"expected fit to be 'pad' or 'stretch', found {self.fit!r}")
 
     @property
     def example_bytes(self) -> int:
         """An upper estimate of the size of one example in a shard."""
-        pixels = self.image_size**2 * (2 if self.with_mask else 1)
+        pixels = self.image_size**2 * (self.channels + self.with_mask)
         return pixels + 5 * len(self.findings) + 256
 
 

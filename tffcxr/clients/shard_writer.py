@@ -81,6 +81,7 @@ class ShardWriter:
                             self.spec.fit,
                             regions[row],
                             lungs[row],
+                            self.spec.channels,
                         )
 
     def _shards(self, client: str, split: str) -> list[np.ndarray]:

@@ -1,7 +1,7 @@
 """Radiographs as grey arrays, whatever the file, and fitted to the square that a model takes.
 
-DICOM, PNG, JPEG, or one image of an array in an `.npz` file. What a file is, is read from its
-content, not from its name.
+DICOM, PNG, JPEG, one image of an array in an `.npz` file, or one slice of a volume in an `.npy`
+file. What a file is, is read from its content, not from its name.
 """
 
 from __future__ import annotations
@@ -33,20 +33,24 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
     keeps its proportions; in all other cases the array has the pixels of the file.
 
     Args:
-      path: a DICOM, PNG or JPEG file, or "file.npz#array/index".
+      path: a DICOM, PNG or JPEG file, "file.npz#array/index", or "file.npy#index" for a slice.
 
     Returns:
-      uint8 [H, W, 1], from 0 (black) to 255 (white); white is dense.
+      uint8 [H, W, 1], from 0 (black) to 255 (white); white is dense. A slice, [H, W, C], has the
+      channels of its file.
 
     Raises:
       ImageError: there is no such file, it is damaged or truncated, or it is not a plain
         radiograph. The message is one line that starts with the path.
     """
     path = os.fspath(path)
-    file, marker, place = path.rpartition(".npz#")
+    file, is_npz, place = path.rpartition(".npz#")
+    volume, is_npy, index = path.rpartition(".npy#")
     try:
-        if marker:
+        if is_npz:
             return _read_npz(file + ".npz", place)[:, :, np.newaxis]
+        if is_npy:
+            return _read_slice(volume + ".npy", index)
         return _decode(pathlib.Path(path).read_bytes())[:, :, np.newaxis]
     except ImageError as error:
         raise ImageError(f"{path}: {error}") from None
@@ -63,26 +67,27 @@ def fit_to_square(
     interpolated linearly when they grow. Masks keep their values: the nearest one is taken.
 
     Args:
-      array: [H, W] or [H, W, 1], uint8 or float for images, any type for masks.
+      array: [H, W] or [H, W, C], uint8 or float for images, any type for masks.
       size: side of the square in pixels.
       fit: "pad" keeps proportions and centres the image on black; "stretch" fills the square.
       is_mask: whether the array is a mask.
 
     Returns:
-      The same type, [size, size] or [size, size, 1].
+      The same type, [size, size] or [size, size, C].
 
     Raises:
       InputError: the array is not an image, `size` is below 1 or `fit` is neither.
     """
-    if array.ndim not in (2, 3) or array.shape[2:] not in ((), (1,)) or not array.size:
-        raise InputError(f"expected an array [H, W] or [H, W, 1], found shape {array.shape}")
+    if array.ndim not in (2, 3) or not array.size:
+        raise InputError(f"expected an array [H, W] or [H, W, C], found shape {array.shape}")
     if not is_mask and array.dtype not in (np.uint8, np.float32, np.float64):
         raise InputError(f"expected an image of uint8 or float, found {array.dtype}")
-    plane = array.reshape(array.shape[:2])
+    # [H, W] where there is one channel; OpenCV returns it like this in any case.
+    plane = array.reshape(array.shape[:2]) if array.shape[2:] in ((), (1,)) else array
     rows, columns = place_in_square(array.shape, size, fit)
     height, width = rows.stop - rows.start, columns.stop - columns.start
     resized = take_nearest(plane, height, width) if is_mask else _resample(plane, height, width)
-    square = np.zeros((size, size), array.dtype)
+    square = np.zeros((size, size, *plane.shape[2:]), array.dtype)
     square[rows, columns] = resized
     return square.reshape(size, size, *array.shape[2:])
 
@@ -115,12 +120,12 @@ def take_nearest(plane: np.ndarray, height: int, width: int) -> np.ndarray:
     """Resizes without new values: takes the value under the centre of each new pixel.
 
     Args:
-      plane: [H, W] of any type.
+      plane: [H, W] or [H, W, C] of any type.
       height: rows of the result, at least 1.
       width: columns of the result, at least 1.
 
     Returns:
-      The same type, [height, width].
+      The same type, [height, width] or [height, width, C].
     """
     rows = (2 * np.arange(height) + 1) * plane.shape[0] // (2 * height)
     columns = (2 * np.arange(width) + 1) * plane.shape[1] // (2 * width)
@@ -130,7 +135,7 @@ def take_nearest(plane: np.ndarray, height: int, width: int) -> np.ndarray:
 def _resample(plane: np.ndarray, height: int, width: int) -> np.ndarray:
     # One axis may shrink while the other grows; OpenCV averages areas only if none grows.
     shrunk = (min(height, plane.shape[0]), min(width, plane.shape[1]))
-    if shrunk != plane.shape:
+    if shrunk != plane.shape[:2]:
         plane = cv2.resize(plane, shrunk[::-1], interpolation=cv2.INTER_AREA)
     if shrunk != (height, width):
         plane = cv2.resize(plane, (width, height), interpolation=cv2.INTER_LINEAR)
@@ -162,6 +167,21 @@ def _describe(data: bytes) -> str:
         text = " ".join(start.decode("utf-8", "replace").split())
         return f"a text file that starts with {text[:40]!r}"
     return f"a file that starts with the bytes {start[:8].hex(' ')}"
+
+
+def _read_slice(path: str, index: str) -> np.ndarray:
+    """Returns one of the slices uint8 [N, H, W, C] of a file, of which no other one is read."""
+    try:
+        slices = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ImageError(f"expected an intact .npy file, found: {error}") from None
+    if slices.ndim != 4 or slices.dtype != np.uint8:
+        raise ImageError(
+            f"expected slices uint8 [N, H, W, C], found {slices.dtype} {list(slices.shape)}"
+        )
+    if not index.isdecimal() or int(index) >= len(slices):
+        raise ImageError(f"expected an index from 0 to {len(slices) - 1}, found {index!r}")
+    return np.array(slices[int(index)])
 
 
 def _read_npz(path: str, place: str) -> np.ndarray:
