@@ -23,6 +23,7 @@ from experiments import study as study_lib
 from tffcxr.clients.sampling import Sampler
 from tffcxr.clients.shards import ShardSpec, ShardStore
 from tffcxr.datasets import findings
+from tffcxr.errors import InputError
 from tffcxr.evaluation import classes, tables
 from tffcxr.evaluation.mean_interval import mean_interval
 from tffcxr.files import write_text
@@ -81,6 +82,8 @@ class ClassStudy(study_lib.Study):
       split: "test", or "validation" if there are such images: what is measured after every round,
         and by which the best round is chosen.
       heatmaps: test images to explain.
+      class_balance: "none", "weights" (of the loss, from the images of all clients) or "sampling"
+        (of the images of each client).
     """
 
     variants: tuple[Variant, ...]
@@ -89,6 +92,7 @@ class ClassStudy(study_lib.Study):
     with_pooled: bool
     split: str
     heatmaps: int
+    class_balance: str = "none"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,6 +130,8 @@ def run(study: ClassStudy, directory: RunDirectory) -> list[dict[str, Any]]:
     stores = {kind: _open_shards(study, kind) for kind in _kinds(study)}
     any_store = next(iter(stores.values()))
     derived = {"measured_split": study.split, "lungs": about_lungs}
+    if study.class_balance == "weights":
+        derived["class_weights"] = dict(zip(CLASSES, _class_weights(any_store)))
     fingerprint = "+".join(store.root.name for store in stores.values())
     directory.record_data(
         fingerprint,
@@ -197,6 +203,22 @@ def _class_counts(store: ShardStore, client: str) -> dict[str, int]:
     return {f"train: {name}": counts[name]["present"] for name in CLASSES}
 
 
+def _class_weights(store: ShardStore) -> tuple[float, ...]:
+    """Of each class, from the training images of all clients together.
+
+    Raises:
+      InputError: a class has none.
+    """
+    columns = [list(_class_counts(store, client).values()) for client in store.client_ids]
+    counts = np.sum(columns, axis=0).tolist()
+    if min(counts) < 1:
+        raise InputError(
+            f"--class_balance=weights: expected training images of every class, found "
+            f"{', '.join(f'{count} of {name}' for name, count in zip(CLASSES, counts))}"
+        )
+    return losses.inverse_frequencies(counts)
+
+
 def _train(
     study: ClassStudy,
     variant: Variant,
@@ -206,7 +228,10 @@ def _train(
 ) -> list[Result]:
     """Trains one variant across the clients, and pooled if that is asked for."""
     plan = study.plans[variant.model]
-    data = study.client_data(store)
+    if study.class_balance == "weights":
+        loss = losses.weighted_class_batch_loss(_class_weights(store))
+        plan = dataclasses.replace(plan, loss_fn=loss)
+    data = study.client_data(store, balance_classes=study.class_balance == "sampling")
     setup = study_lib.Training(
         directory,
         plan,

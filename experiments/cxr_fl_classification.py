@@ -51,6 +51,7 @@ flags.DEFINE_enum(
 )
 flags.DEFINE_integer("heatmaps", 4, "Test images that Grad-CAM explains, by all models.")
 study_flags.define_fractions(test=0.1)  # The paper's 9:1.
+study_flags.define_class_balance()
 study_flags.define(
     recipe="cxr_fl_classification",
     site_help="A hospital as NAME=LOADER:PATH, with the loader rsna; may be given several times. "
@@ -139,6 +140,7 @@ def _study(directory: pathlib.Path) -> classes.ClassStudy:
         with_pooled=FLAGS.baseline == "pooled",
         split=study_flags.measured_split(),
         heatmaps=FLAGS.heatmaps,
+        class_balance=FLAGS.class_balance,
     )
 
 

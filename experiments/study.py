@@ -122,9 +122,9 @@ class Study:
         store.verify()
         return store
 
-    def client_data(self, store: ShardStore) -> ClientData:
-        """The images as clients train on them."""
-        return ClientData(store, self.batch_size, self.seed, self.augmentation)
+    def client_data(self, store: ShardStore, balance_classes: bool = False) -> ClientData:
+        """The images as clients train on them; `balance_classes` as of `ClientData`."""
+        return ClientData(store, self.batch_size, self.seed, self.augmentation, balance_classes)
 
     def sampler(self) -> Sampler:
         """Reads `clients_per_round`, before any image is decoded.

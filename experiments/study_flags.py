@@ -112,6 +112,19 @@ def define(
     flags.DEFINE_boolean("tensorboard_histograms", False, "Also write the weights to TensorBoard.")
 
 
+def define_class_balance() -> None:
+    """Defines the flag of recipes of classes that exclude each other."""
+    flags.DEFINE_enum(
+        "class_balance",
+        "none",
+        ["none", "weights", "sampling"],
+        "For classes of uneven size. weights: the loss of an image is multiplied by the inverse "
+        "frequency of its class among the training images of all clients, whose numbers the server "
+        "is told; all clients then pursue what they would if pooled. sampling: each client draws "
+        "the classes that it has equally often, by its own frequencies, which it tells nobody.",
+    )
+
+
 def define_fractions(*, test: float) -> None:
     """Defines the flags of recipes that measure on the server's images after every round.
 

@@ -151,6 +151,26 @@ def test_implausible_lungs_are_counted_and_the_full_image_is_used(tmp_path, run,
     assert one["standard full/loss"] == other["standard segmented/loss"]
 
 
+@pytest.mark.parametrize("balance", ["weights", "sampling"])
+def test_class_balance(tmp_path, balance):
+    folder = tmp_path / "run"
+    flags = ("--phantom_patients=60", "--images=full", *TINY, f"--class_balance={balance}")
+    ended = programs.run("cxr_fl_classification", f"--output_dir={folder}", *flags)
+    assert ended.status == 0, ended.errors
+    config = json.loads((folder / "config.json").read_text())
+    counts = [sum(client[f"train: {name}"] for client in config["sites"]) for name in findings.RSNA]
+    images = [int(row["images"]) for row in _rows(folder / "rounds.csv")]
+    if balance == "weights":
+        # N / (3 * n), of all clients together.
+        weights = {n: sum(counts) / (3 * count) for n, count in zip(findings.RSNA, counts)}
+        assert config["derived"]["class_weights"] == pytest.approx(weights)
+        assert set(images) == {sum(counts)}
+    else:
+        assert "class_weights" not in config["derived"]
+        assert len(set(images)) > 1  # The number of images drawn varies a little.
+        assert all(abs(drawn - sum(counts)) < 0.3 * sum(counts) for drawn in images)
+
+
 def _refused(tmp_path, *flags):
     ended = programs.run("cxr_fl_classification", f"--output_dir={tmp_path / 'run'}", *flags)
     return programs.refusal(ended)
