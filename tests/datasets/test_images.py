@@ -84,13 +84,13 @@ def test_a_slice_of_a_volume_has_its_channels(tmp_path):
 )
 def test_what_is_no_slice_is_refused(tmp_path, array, index, reason):
     np.save(tmp_path / "a.npy", array)
-    with pytest.raises(ImageError, match=f"a.npy#{index}: expected.*{reason}"):
+    with pytest.raises(images.ImageError, match=f"a.npy#{index}: expected.*{reason}"):
         images.read_image(f"{tmp_path}/a.npy#{index}")
 
 
 def test_a_damaged_file_of_slices_is_refused(tmp_path):
     (tmp_path / "a.npy").write_bytes(b"no slices")
-    with pytest.raises(ImageError, match="a.npy#0: expected an intact .npy file"):
+    with pytest.raises(images.ImageError, match="a.npy#0: expected an intact .npy file"):
         images.read_image(f"{tmp_path}/a.npy#0")
 
 
