@@ -27,12 +27,14 @@ def _block(channels, filters):
     return first + second + 2 * 4 * filters
 
 
-def test_parameters_by_hand():
-    encoder = [_block(a, b) for a, b in zip((1, 16, 32, 64, 128), (16, 32, 64, 128, 256))]
+@pytest.mark.parametrize(("channels", "parameters"), [(1, 7_874_128), (3, 7_874_416)])
+def test_parameters_by_hand(channels, parameters):
+    encoder = [_block(a, b) for a, b in zip((channels, 16, 32, 64, 128), (16, 32, 64, 128, 256))]
     bridge = _block(256, 512)
     decoder = [_block(a + b, b) for a, b in zip((512, 256, 128, 64, 32), (256, 128, 64, 32, 16))]
-    model = unet.trunk(32)
-    assert model.count_params() == sum(encoder) + bridge + sum(decoder) == 7_874_128
+    model = unet.trunk(32, channels=channels)
+    assert model.input_shape == (None, 32, 32, channels)
+    assert model.count_params() == sum(encoder) + bridge + sum(decoder) == parameters
     # Encoder and decoder blocks of each width but the bridge's, two norms each.
     moving = 2 * 2 * (2 * (16 + 32 + 64 + 128 + 256) + 512)
     assert sum(int(tf.size(w)) for w in model.non_trainable_weights) == moving == 6_016

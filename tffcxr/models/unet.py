@@ -27,11 +27,12 @@ FILTERS = (16, 32, 64, 128, 256, 512)
 _MOMENTUM = 0.9
 
 
-def trunk(image_size: int, filters: tuple[int, ...] = FILTERS) -> tf.keras.Model:
-    """Builds the representation block: images [B, S, S, 1] in 0..1 to features [B, S, S, filters].
+def trunk(image_size: int, filters: tuple[int, ...] = FILTERS, channels: int = 1) -> tf.keras.Model:
+    """Builds the representation block: images [B, S, S, C] in 0..1 to features [B, S, S, filters].
 
     A block is two 3x3 convolutions, each followed by ReLU and then batch norm. With the default
-    widths it has 7,874,128 parameters, of which 6,016 are moving statistics.
+    widths it has 7,874,128 parameters, of which 6,016 are moving statistics, and 144 more for each
+    channel after the first.
 
     Args:
       image_size: S in pixels, a multiple of two to the number of encoder blocks (`SIZE_MULTIPLE`
@@ -39,9 +40,10 @@ def trunk(image_size: int, filters: tuple[int, ...] = FILTERS) -> tf.keras.Model
       filters: channels of the encoder blocks and, last, of the bridge; a decoder block has those
         of the encoder block beside it. The default doubles from 16, half as wide as the usual
         U-Net at the same depth of five poolings.
+      channels: C, of the images; the paper's mpMRI has three.
     """
     layers = tf.keras.layers
-    images = tf.keras.Input((image_size, image_size, 1), name="images")
+    images = tf.keras.Input((image_size, image_size, channels), name="images")
     *widths, bridge = filters
     x = images
     skips = []
