@@ -42,6 +42,36 @@ class TestClient:
         path = _steps(optimizers.client_optimizer("sgd", 0.1, momentum=0.5))
         assert path == pytest.approx([0.8, 0.8])
 
+    def test_nesterov_as_in_pytorch(self):
+        # v = 2, step 2 + 0.5 * 2; then v = 0.5 * 2 - 1 = 0, step -1 + 0.5 * 0.
+        optimizer = optimizers.client_optimizer("sgd", 0.1, momentum=0.5, nesterov=True)
+        assert _steps(optimizer) == pytest.approx([1 - 0.3, 0.7 + 0.1])
+
+    def test_nesterov_takes_the_rate_of_the_round_and_weight_decay(self):
+        optimizer = optimizers.client_optimizer(
+            "sgd", 0.1, momentum=0.5, nesterov=True, weight_decay=0.5
+        )
+        state = optimizer.initialize((tf.TensorSpec([], tf.float32),))
+        state = optimizer.set_hparams(state, {**optimizer.get_hparams(state), "learning_rate": 1.0})
+        _, (weight,) = optimizer.next(state, (tf.constant(1.0),), (tf.constant(2.0),))
+        # The gradient is 2 + 0.5 * 1; the step is that and half of it again.
+        assert float(weight) == pytest.approx(1 - 1.5 * 2.5)
+
+    def test_nesterov_without_momentum_is_refused(self):
+        with pytest.raises(InputError, match="expected a momentum above 0, found 0"):
+            optimizers.client_optimizer("sgd", 0.1, nesterov=True)
+
+    def test_clipping_is_by_the_norm_over_all_weights(self):
+        optimizer = optimizers.client_optimizer("sgd", 1.0, clip_norm=1.0)
+        weights = (tf.zeros([]), tf.zeros([]))
+        state = optimizer.initialize(tf.nest.map_structure(lambda w: tf.TensorSpec([]), weights))
+        _, moved = optimizer.next(state, weights, (tf.constant(3.0), tf.constant(-4.0)))
+        assert [float(w) for w in moved] == pytest.approx([-3 / 5, 4 / 5], rel=1e-5)
+        _, moved = optimizer.next(state, weights, (tf.constant(0.3), tf.constant(0.4)))
+        assert [float(w) for w in moved] == pytest.approx([-0.3, -0.4], rel=1e-5)
+        with pytest.raises(InputError, match="clip norm: expected .* at least 0, found -1"):
+            optimizers.client_optimizer("sgd", 1.0, clip_norm=-1)
+
     def test_adam(self):
         path = _steps(optimizers.client_optimizer("adam", 0.1))
         assert path == pytest.approx(_adam(0.1, GRADIENTS, 1e-7), abs=1e-5)

@@ -7,6 +7,7 @@ al. 2017) is gradient descent on it with a learning rate of one.
 
 from __future__ import annotations
 
+import collections
 from typing import Any
 
 import tensorflow as tf
@@ -19,23 +20,14 @@ CLIENT_OPTIMIZERS = ("sgd", "adam", "adamw", "adagrad")
 SERVER_OPTIMIZERS = ("average", "momentum", "adam", "yogi", "adagrad")
 
 
-class _WithL2(tff.learning.optimizers.Optimizer):
-    """Adds `decay * weights` to the gradients before an inner optimizer sees them.
+class _Wrapper(tff.learning.optimizers.Optimizer):
+    """An optimizer that gives an inner one other gradients, without a state of its own."""
 
-    This is what PyTorch calls `weight_decay` in `torch.optim.Adam` and `torch.optim.SGD`: an L2
-    penalty of `decay / 2 * |w|^2`, unlike the decoupled decay of AdamW (Loshchilov & Hutter 2019).
-    """
-
-    def __init__(self, inner: tff.learning.optimizers.Optimizer, decay: float):
+    def __init__(self, inner: tff.learning.optimizers.Optimizer):
         self._inner = inner
-        self._decay = decay
 
     def initialize(self, specs: Any) -> Any:
         return self._inner.initialize(specs)
-
-    def next(self, state: Any, weights: Any, gradients: Any) -> tuple[Any, Any]:
-        decayed = tf.nest.map_structure(lambda g, w: g + self._decay * w, gradients, weights)
-        return self._inner.next(state, weights, decayed)
 
     def get_hparams(self, state: Any) -> Any:
         return self._inner.get_hparams(state)
@@ -44,12 +36,71 @@ class _WithL2(tff.learning.optimizers.Optimizer):
         return self._inner.set_hparams(state, hparams)
 
 
+class _WithL2(_Wrapper):
+    """Adds `decay * weights` to the gradients before an inner optimizer sees them.
+
+    This is what PyTorch calls `weight_decay` in `torch.optim.Adam` and `torch.optim.SGD`: an L2
+    penalty of `decay / 2 * |w|^2`, unlike the decoupled decay of AdamW (Loshchilov & Hutter 2019).
+    """
+
+    def __init__(self, inner: tff.learning.optimizers.Optimizer, decay: float):
+        super().__init__(inner)
+        self._decay = decay
+
+    def next(self, state: Any, weights: Any, gradients: Any) -> tuple[Any, Any]:
+        decayed = tf.nest.map_structure(lambda g, w: g + self._decay * w, gradients, weights)
+        return self._inner.next(state, weights, decayed)
+
+
+class _Clipped(_Wrapper):
+    """Scales the gradients so that their norm over all weights is at most a limit."""
+
+    def __init__(self, inner: tff.learning.optimizers.Optimizer, limit: float):
+        super().__init__(inner)
+        self._limit = limit
+
+    def next(self, state: Any, weights: Any, gradients: Any) -> tuple[Any, Any]:
+        squares = [tf.reduce_sum(tf.square(g)) for g in tf.nest.flatten(gradients)]
+        # As PyTorch's `clip_grad_norm_`; a norm that is not finite stays so, and is noticed.
+        factor = tf.minimum(1.0, self._limit / (tf.sqrt(tf.add_n(squares)) + 1e-6))
+        clipped = tf.nest.map_structure(lambda g: g * factor, gradients)
+        return self._inner.next(state, weights, clipped)
+
+
+class _Nesterov(tff.learning.optimizers.Optimizer):
+    """Nesterov's momentum as in PyTorch: descent along `g + m v` with `v = m v + g`."""
+
+    def __init__(self, inner: tff.learning.optimizers.Optimizer, momentum: float):
+        self._inner = inner  # Without momentum.
+        self._momentum = momentum
+
+    def initialize(self, specs: Any) -> Any:
+        velocity = tf.nest.map_structure(lambda s: tf.zeros(s.shape, s.dtype), specs)
+        return collections.OrderedDict(velocity=velocity, inner=self._inner.initialize(specs))
+
+    def next(self, state: Any, weights: Any, gradients: Any) -> tuple[Any, Any]:
+        m = self._momentum
+        velocity = tf.nest.map_structure(lambda v, g: m * v + g, state["velocity"], gradients)
+        ahead = tf.nest.map_structure(lambda v, g: g + m * v, velocity, gradients)
+        inner, weights = self._inner.next(state["inner"], weights, ahead)
+        return collections.OrderedDict(velocity=velocity, inner=inner), weights
+
+    def get_hparams(self, state: Any) -> Any:
+        return self._inner.get_hparams(state["inner"])
+
+    def set_hparams(self, state: Any, hparams: Any) -> Any:
+        inner = self._inner.set_hparams(state["inner"], hparams)
+        return collections.OrderedDict(velocity=state["velocity"], inner=inner)
+
+
 def client_optimizer(
     name: str,
     learning_rate: float,
     *,
     momentum: float = 0.0,
+    nesterov: bool = False,
     weight_decay: float = 0.0,
+    clip_norm: float = 0.0,
     scales_loss: bool = False,
 ) -> tff.learning.optimizers.Optimizer:
     """The optimizer of local training; its state starts anew in every round.
@@ -58,22 +109,19 @@ def client_optimizer(
       name: one of `CLIENT_OPTIMIZERS`.
       learning_rate: the rate of the first round; schedules change it between rounds.
       momentum: for "sgd" only, in [0, 1).
+      nesterov: whether that momentum is Nesterov's.
       weight_decay: L2 as in PyTorch, for "adamw" decoupled.
+      clip_norm: the largest norm of the gradients over all weights, before weight decay; 0 for any.
       scales_loss: whether it is given gradients of a scaled loss, for float16.
 
     Raises:
       InputError: an unknown name, or a value out of range.
     """
-    if name not in CLIENT_OPTIMIZERS:
-        raise InputError(f"client optimizer: expected one of {CLIENT_OPTIMIZERS}, found {name!r}")
-    if not 0.0 <= momentum < 1.0:
-        raise InputError(f"momentum: expected a number in [0, 1), found {momentum}")
-    if momentum and name != "sgd":
-        raise InputError(f"momentum {momentum} goes with the optimizer 'sgd', found {name!r}")
-    if weight_decay < 0.0:
-        raise InputError(f"weight decay: expected a number of at least 0, found {weight_decay}")
+    _check_client(name, momentum, nesterov, weight_decay, clip_norm)
     if name == "adamw":
         optimizer = tff.learning.optimizers.build_adamw(learning_rate, weight_decay=weight_decay)
+    elif name == "sgd" and nesterov:
+        optimizer = _Nesterov(tff.learning.optimizers.build_sgdm(learning_rate), momentum)
     elif name == "sgd":
         optimizer = tff.learning.optimizers.build_sgdm(learning_rate, momentum or None)
     elif name == "adam":
@@ -83,7 +131,26 @@ def client_optimizer(
         optimizer = tff.learning.optimizers.build_adagrad(learning_rate, 0.0, epsilon=1e-20)
     if weight_decay and name != "adamw":
         optimizer = _WithL2(optimizer, weight_decay)
+    if clip_norm:
+        optimizer = _Clipped(optimizer, clip_norm)
     return LossScaling(optimizer) if scales_loss else optimizer
+
+
+def _check_client(
+    name: str, momentum: float, nesterov: bool, weight_decay: float, clip_norm: float
+) -> None:
+    if name not in CLIENT_OPTIMIZERS:
+        raise InputError(f"client optimizer: expected one of {CLIENT_OPTIMIZERS}, found {name!r}")
+    if not 0.0 <= momentum < 1.0:
+        raise InputError(f"momentum: expected a number in [0, 1), found {momentum}")
+    if momentum and name != "sgd":
+        raise InputError(f"momentum {momentum} goes with the optimizer 'sgd', found {name!r}")
+    if nesterov and not momentum:
+        raise InputError("Nesterov's momentum: expected a momentum above 0, found 0")
+    if clip_norm < 0.0:
+        raise InputError(f"clip norm: expected a number of at least 0, found {clip_norm}")
+    if weight_decay < 0.0:
+        raise InputError(f"weight decay: expected a number of at least 0, found {weight_decay}")
 
 
 def default_server_rate(name: str) -> float:

@@ -66,7 +66,9 @@ class Plan:
       local_epochs: passes over its own images that a client makes in a round.
       optimizer: a name of `optimizers.CLIENT_OPTIMIZERS`.
       momentum: of "sgd".
+      nesterov: whether that momentum is Nesterov's.
       weight_decay: L2 as in PyTorch.
+      clip_norm: the largest norm of the gradients over all weights; 0 for any.
       server_optimizer: a name of `optimizers.SERVER_OPTIMIZERS`.
       server_learning_rate: None for the usual rate of the optimizer.
       share: "representation" keeps the task block of every client private, "all" shares it too.
@@ -84,7 +86,9 @@ class Plan:
     local_epochs: int = 1
     optimizer: str = "adam"
     momentum: float = 0.0
+    nesterov: bool = False
     weight_decay: float = 0.0
+    clip_norm: float = 0.0
     server_optimizer: str = "average"
     server_learning_rate: float | None = None
     share: Literal["representation", "all"] = "representation"
@@ -125,7 +129,9 @@ class Plan:
             self.optimizer,
             learning_rate,
             momentum=self.momentum,
+            nesterov=self.nesterov,
             weight_decay=self.weight_decay,
+            clip_norm=self.clip_norm,
             scales_loss=self.precision == "float16",
         )
 
