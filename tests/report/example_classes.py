@@ -42,6 +42,11 @@ def write(
             },
         },
         "command": ["//experiments:cxr_fl_classification"],
+        "sites": [
+            {"client": f"hospital_{client}", "site": "hospital", "train_images": sum(counts),
+             **{f"train: {name}": count for name, count in zip(CLASSES, counts)}}
+            for client, counts in enumerate(((60, 90, 25), (8, 0, 40)))
+        ],
     }  # fmt: skip
     (run_dir / "config.json").write_text(json.dumps(config))
     rows = []

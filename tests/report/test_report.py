@@ -232,8 +232,10 @@ def test_classes(tmp_path, monkeypatch):
     for name in ("DenseNet121, full", "DenseNet121, lungs", "ResNet50, full", "ResNet50, lungs"):
         # In the table of results and in that of the heat.
         assert html.count(f"</span>{name}</th>") == 2
-    assert html.count("<img ") == 4
+    assert html.count("<img ") == 5
     assert (run_dir / "figures" / "confusion.png").exists()
+    assert (run_dir / "figures" / "clients.png").exists()
+    assert "Which client holds how many training images of each class" in html
 
 
 def test_without_lungs_cut_out_there_is_no_such_section(tmp_path, text_only):

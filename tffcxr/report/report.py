@@ -10,6 +10,7 @@ import zipfile
 
 from tffcxr import errors, files
 from tffcxr.report import (
+    clients_figure,
     columns,
     confusion_figure,
     contact_sheet,
@@ -68,6 +69,7 @@ def write_report(
         summary=remarks.summary(rows),
         warnings=remarks.warnings(run, curves),
         sites=_sites(run),
+        clients_figure=_clients(run) if kind == kinds.CLASSES else None,
         kind=kind,
         metric_name=kinds.METRIC_NAMES[kinds.MAIN_METRIC[kind]],
         measured_split=run.measured_split,
@@ -127,6 +129,13 @@ def _sites(run: run_directory.Run) -> dict[str, list[Any]] | None:
         "headings": [_heading(str(heading)) for heading in headings],
         "cells": [[_text(site.get(heading, "")) for heading in headings] for site in described],
     }
+
+
+def _clients(run: run_directory.Run) -> str | None:
+    """Draws who holds what, if the configuration tells it of several clients."""
+    sites = run.config.get("sites")
+    clients = [row for row in sites if isinstance(row, Mapping)] if isinstance(sites, list) else []
+    return page.write_figure(run.path, "clients", clients_figure.draw(clients))
 
 
 def _heading(name: str) -> str:
