@@ -119,6 +119,7 @@ def _add_heat(result: Result, model: CxrModel, shown: Sequence[dict[str, np.ndar
         pixels = arrays["image"]
         if result.variant.is_cut_out and "lungs" in arrays:
             pixels = np.where(arrays["lungs"], pixels, 0)
+            arrays[f"seen_{result.variant.name}"] = pixels
         image = pixels[None, ..., None].astype(np.float32) / 255.0
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)

@@ -21,6 +21,7 @@ def _case():
         task="Pneumothorax",
         case="7",
         image=np.full((20, 20), 90, np.uint8),
+        seen={},
         heat={"federated": np.eye(20), "site": np.eye(20) / 2},
         scores={"federated": 0.914, "site": 0.7},
         in_lungs={"federated": 0.8, "site": 0.6},
@@ -45,6 +46,14 @@ def test_baseline_stands_beside_the_federated_model(case):
     ]
 
 
+def test_heat_lies_over_what_the_model_was_shown(case):
+    seen = np.zeros((20, 20), np.uint8)
+    figure = gradcam_figure.draw([dataclasses.replace(case, seen={"federated": seen})])
+    shown = [axes.images[0].get_array() for axes in figure.axes if axes.images]
+    for found, expected in zip(shown, (case.image, case.image, seen)):
+        np.testing.assert_array_equal(found, expected)
+
+
 def test_variants_stand_side_by_side(case):
     variants = [
         f"{model} {kind}"
@@ -61,7 +70,7 @@ def test_variants_stand_side_by_side(case):
     figure = gradcam_figure.draw([four])
     titles = [axes.get_title(loc="center") for axes in figure.axes if axes.images]
     assert titles == [
-        "Image", "DenseNet121, full", "DenseNet121, lungs", "ResNet50, full", "ResNet50, lungs",
+        "Image", "DenseNet121, full", "DenseNet121, segmented", "ResNet50, full", "ResNet50, segmented",
     ]  # fmt: skip
     assert _captions(figure)[1:] == ["probability 0.50\n80 % of heat in lungs"] * 4
 

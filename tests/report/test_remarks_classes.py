@@ -31,7 +31,7 @@ def test_summary_names_the_best_model_and_what_guessing_gives():
     best, guessing, difference = remarks.summary(table.in_order([_ROW, lungs]))
     assert "most accurate model is ResNet50, full, 0.800 (0.750–0.850)" in best
     assert "right in 50 % of the images" in guessing
-    assert difference == "ResNet50, lungs against ResNet50, full: difference in accuracy -0.030."
+    assert difference == "ResNet50, segmented against ResNet50, full: difference in accuracy -0.030."
 
 
 def test_models_are_compared_within_their_training():
@@ -108,4 +108,4 @@ def test_lungs_do_not_matter_to_full_images(run):
 def test_what_is_wrong_with_several_models_is_said_once(run):
     lungs = {**_ROW, "images_kind": "segmented", "accuracy_low": 0.4}
     (warning,) = _warnings(run, {**_ROW, "accuracy_low": 0.3}, lungs)
-    assert "ResNet50, full; ResNet50, lungs: the accuracy is not shown" in warning
+    assert "ResNet50, full; ResNet50, segmented: the accuracy is not shown" in warning

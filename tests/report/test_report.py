@@ -229,7 +229,12 @@ def test_classes(tmp_path, monkeypatch):
     assert "Sensitivity, No Lung Opacity / Not Normal" in html
     assert "In 12 of 800 images the predicted lungs were implausible." in html
     assert "<td>empty</td><td>9</td>" in html
-    for name in ("DenseNet121, full", "DenseNet121, lungs", "ResNet50, full", "ResNet50, lungs"):
+    for name in (
+        "DenseNet121, full",
+        "DenseNet121, segmented",
+        "ResNet50, full",
+        "ResNet50, segmented",
+    ):
         # In the table of results and in that of the heat.
         assert html.count(f"</span>{name}</th>") == 2
     assert html.count("<img ") == 5

@@ -139,7 +139,7 @@ def test_variants_of_classes_on_one_axis(classes):
     figure = _draw(classes)
     assert _titles(figure) == ["Loss on test images", "Accuracy on test images"]
     assert _entries(figure.axes[1]) == [
-        "DenseNet121, full", "DenseNet121, lungs", "ResNet50, full", "ResNet50, lungs",
+        "DenseNet121, full", "DenseNet121, segmented", "ResNet50, full", "ResNet50, segmented",
         "round of the table", "always the commonest class",
     ]  # fmt: skip
     lines = figure.axes[1].get_lines()

@@ -38,7 +38,7 @@ def test_level_of_the_interval_is_named_only_if_all_rows_agree():
 
 def test_a_variant_is_named_by_its_model_and_images():
     assert style.training_name("resnet50 full") == "ResNet50, full"
-    assert style.training_name("densenet121 segmented") == "DenseNet121, lungs"
+    assert style.training_name("densenet121 segmented") == "DenseNet121, segmented"
     assert style.training_name("federated") == "Federated"
     assert style.training_name("leave one out") == "leave one out"
 

@@ -92,13 +92,13 @@ def test_variants_of_classes_are_compared_with_each_other():
     ]
     ordered = table.in_order(rows)
     assert [row["name"] for row in ordered] == [
-        "DenseNet121, full", "ResNet50, full", "ResNet50, lungs",
+        "DenseNet121, full", "ResNet50, full", "ResNet50, segmented",
     ]  # fmt: skip
     assert {row["title"] for row in ordered} == {"RSNA classes (test images)"}
     assert len({row["colour"] for row in ordered}) == 3
     lines = table.format_table(rows).split("\n")
     assert lines[5].split() == [
-        "ResNet50,", "lungs", "–", "0.750", "(4)", "–", "0.700", "0.700", "–",
+        "ResNet50,", "segmented", "–", "0.750", "(4)", "–", "0.700", "0.700", "–",
     ]  # fmt: skip
     assert "Classes: A Normal, B Ill." in " ".join(lines)
 

@@ -58,13 +58,13 @@ def _draw_image(axes: matplotlib_axes.Axes, case: run_cases.Explanation) -> None
 
 
 def _draw_heat(axes: matplotlib_axes.Axes, case: run_cases.Explanation, training: str) -> None:
-    """Draws a heat map over the image; more opaque where it is stronger."""
+    """Draws a heat map over what the model was shown; more opaque where it is stronger."""
     figures.blank(axes)
     if training not in case.heat:
         axes.set_xlabel("no heat map", fontsize=8)
         return
     heat = np.clip(np.nan_to_num(case.heat[training].astype(float)), 0, 1)
-    axes.imshow(case.image, cmap="gray", vmin=0, vmax=255)
+    axes.imshow(case.seen.get(training, case.image), cmap="gray", vmin=0, vmax=255)
     axes.imshow(heat, cmap=_COLOUR_MAP, vmin=0, vmax=1, alpha=_STRONGEST_OVERLAY * heat**0.5)
     _outline(axes, case)
     shares = [

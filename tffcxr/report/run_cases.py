@@ -24,6 +24,7 @@ class Explanation:
       task: the finding.
       case: the name of the image in the report.
       image: uint8 [S, S], 0..255.
+      seen: by kind of training, what the model was shown where that is not `image`: uint8 [S, S].
       heat: by kind of training, float32 [S, S] in 0..1.
       scores: by kind of training, the probability of the finding.
       in_lungs: by kind of training, the share of the heat inside the lungs, NaN if unknown.
@@ -35,6 +36,7 @@ class Explanation:
     task: str
     case: str
     image: np.ndarray
+    seen: Mapping[str, np.ndarray]
     heat: Mapping[str, np.ndarray]
     scores: Mapping[str, float]
     in_lungs: Mapping[str, float]
@@ -88,6 +90,11 @@ def read_explanations(run_dir: pathlib.Path) -> list[Explanation]:
                 task=task,
                 case=case,
                 image=arrays["image"],
+                seen={
+                    training: arrays[f"seen_{training}"]
+                    for training in by_training.index
+                    if f"seen_{training}" in arrays
+                },
                 heat={training: arrays[f"heat_{training}"] for training in by_training.index},
                 scores=by_training["score"].to_dict(),
                 in_lungs=by_training["heat_in_lungs"].to_dict(),

@@ -26,8 +26,7 @@ _MODEL_NAMES = {
     "unet": "U-Net",
     "unetplusplus": "U-Net++",
 }
-# Short, for the names of lines and rows; the report says at length what they are.
-_IMAGES_NAMES = {"full": "full", "segmented": "lungs"}
+_IMAGES = ("full", "segmented")
 # For what is not a kind of training (sites, findings, variants); none of the three colours above.
 SERIES_COLOURS = ("#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31", "#6A3D9A", "#999999")
 UNDEFINED = "–"
@@ -36,12 +35,12 @@ UNDEFINED = "–"
 def training_name(training: str) -> str:
     """Returns what a reader calls a kind of training or a variant.
 
-    "Federated" for "federated", "ResNet50, lungs" for "resnet50 segmented".
+    "Federated" for "federated", "ResNet50, segmented" for "resnet50 segmented".
     """
     if training in _TRAINING_NAMES:
         return _TRAINING_NAMES[training]
     model, _, images = training.partition(" ")
-    return variant_name(model, images) if images in _IMAGES_NAMES else training
+    return variant_name(model, images) if images in _IMAGES else training
 
 
 def model_name(model: str) -> str:
@@ -50,8 +49,8 @@ def model_name(model: str) -> str:
 
 
 def variant_name(model: str, images: str) -> str:
-    """Returns what a reader calls a model and what it was shown: "ResNet50, lungs"."""
-    return f"{model_name(model)}, {_IMAGES_NAMES.get(images, images)}"
+    """Returns what a reader calls a model and what it was shown: "ResNet50, segmented"."""
+    return f"{model_name(model)}, {images}"
 
 
 def training_colour(training: str) -> str:
