@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tests.clients.fixtures import picture
 from tffcxr.clients import balancing, client_data, shards
-from tffcxr.datasets import annotations
+from tffcxr.datasets import annotations as areas
 from tffcxr.errors import InputError
 
 CLASSES = ("a", "b", "c")
@@ -45,7 +45,8 @@ def _store(tmp_path_factory):
 def _epoch(data, clients, round_number):
     """How often each image came, by its number, and each class."""
     known = {picture(number).tobytes(): number for number in range(30)}
-    images, classes = collections.Counter(), np.zeros(3)
+    images: collections.Counter[int] = collections.Counter()
+    classes = np.zeros(3)
     for batch in data.train_dataset(clients, round_number, 1).as_numpy_iterator():
         pixels = np.round(batch["images"] * 255).astype(np.uint8)
         images.update(known[image.tobytes()] for image in pixels)
@@ -63,7 +64,8 @@ def test_expected_copies_by_hand():
 
 def test_images_come_as_often_as_expected(store):
     data = client_data.ClientData(store, batch_size=4, seed=0, balance_classes=True)
-    total, by_class, epochs = collections.Counter(), np.zeros(3), 60
+    total: collections.Counter[int] = collections.Counter()
+    by_class, epochs = np.zeros(3), 60
     for number in range(epochs):
         images, classes = _epoch(data, "north", number)
         # 0.625 is rounded to 0 or 1, and 2.5 to 2 or 3.
@@ -133,7 +135,7 @@ def test_an_image_of_unknown_class_comes_once():
 
 def test_shards_without_classes_are_refused(tmp_path):
     records = _client(tmp_path / "east", (1, 1, 0), 0).drop(columns=list(CLASSES))
-    records["mask"] = [annotations.Boxes((), 16, 16)] * 2
+    records["mask"] = [areas.Boxes((), 16, 16)] * 2
     spec = shards.ShardSpec(16, (), with_mask=True)
     store = shards.prepare({"east": records}, spec, tmp_path / "cache")
     with pytest.raises(InputError, match="expected shards with classes to balance"):
