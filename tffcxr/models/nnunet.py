@@ -35,7 +35,8 @@ def network(planned: Topology) -> tf.keras.Model:
 
     Returns:
       A model of standardised patches [B, H, W, 1] to a list of float32 logits, [B, h, w, 2] of each
-      resolution of the decoder, the full one first. Its parameters are
+      resolution of the decoder, the full one first; of two stages, whose only head it is, the
+      logits alone. Its parameters are
       `planned.parameters(1, CLASSES)`, as many as those of the published implementation.
     """
     images = tf.keras.Input((*planned.patch_size, 1), name="images")

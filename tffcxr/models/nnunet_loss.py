@@ -25,15 +25,15 @@ _PIXELS = [1, 2]
 
 
 def batch_loss(
-    batch: Mapping[str, tf.Tensor], outputs: Sequence[tf.Tensor]
+    batch: Mapping[str, tf.Tensor], outputs: Sequence[tf.Tensor] | tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """The loss of one batch in the form that local training takes.
 
     Args:
       batch: holds "masks", float32 [B, H, W, 1] of 0 and 1. An image whose mask has a NaN is not
         annotated: it adds nothing to either result.
-      outputs: float32 logits [B, h, w, 2] of each resolution, the full one first; H and W are
-        multiples of h and w. The mask of a lower resolution is the nearest pixel.
+      outputs: float32 logits [B, h, w, 2] of each resolution, the full one first, or of the only
+        one; H and W are multiples of h and w. The mask of a lower resolution is the nearest pixel.
 
     Returns:
       `(loss, images)`, float32 scalars: the batch's loss times its annotated images, and their
@@ -47,8 +47,8 @@ def batch_loss(
     known = tf.cast(tf.logical_not(unknown), tf.float32)
     # NaN is replaced before the loss: masking it afterwards would leave NaN gradients.
     truth = tf.where(tf.math.is_nan(masks), tf.zeros_like(masks), masks)[..., 0]
-    loss = tf.constant(0.0)
-    for weight, logits in zip(supervision_weights(len(outputs)), outputs):
+    loss, heads = tf.constant(0.0), tf.nest.flatten(outputs)
+    for weight, logits in zip(supervision_weights(len(heads)), heads):
         if weight:
             loss += weight * _batch_loss(_nearest(truth, logits), logits, known)
     images = tf.reduce_sum(known)
