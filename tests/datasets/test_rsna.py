@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pandas as pd
+import PIL.Image
 import pytest
 
 from tests import real_data
@@ -154,6 +156,59 @@ def test_no_image_on_disk(root):
     (root / "stage_2_train_images").rmdir()
     with pytest.raises(InputError, match="expected the folder stage_2_train_images"):
         rsna.load_records(root)
+
+
+@pytest.fixture
+def processed(root, monkeypatch):
+    """The same data as Kaggle's processed dataset has them, at the size of the test data."""
+    monkeypatch.setattr(rsna, "_SIDE", 64)
+    table = rsna.load_records(root).set_index("patient")
+    labels = pd.read_csv(root / _LABELS, dtype=str)
+    kinds = pd.read_csv(root / _CLASSES, dtype=str).drop_duplicates()
+    about = table[["age", "sex"]].assign(age=table["age"].astype(int), position=table["view"])
+    labels = labels.merge(kinds).merge(about, left_on="patientId", right_index=True)
+    labels.to_csv(root / "stage2_train_metadata.csv", index=False)
+    for name, path in table["image"].items():
+        png = root / "Training" / "Images" / f"{name}.png"
+        png.parent.mkdir(parents=True, exist_ok=True)
+        PIL.Image.fromarray(images.read_image(path)[:, :, 0]).save(png)
+    for name in (_LABELS, _CLASSES):
+        (root / name).unlink()
+    return root
+
+
+def test_the_processed_dataset_holds_the_same(processed):
+    expected = rsna.load_records(sources.TESTDATA / "rsna").set_index("patient")
+    table = rsna.load_records(processed).set_index("patient").loc[expected.index]
+    assert table["image"].iloc[0] == str(processed / "Training" / "Images" / f"{_id(0)}.png")
+    for name in (*records.findings(expected), "age", "sex", "view", "mask"):
+        assert table[name].tolist() == expected[name].tolist(), name
+    assert table["lungs"].notna().all()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        (",F,", ",X,", "F or M as sex"),
+        (",30,", ",old,", "an age such as 58"),
+        ("Normal", "Healthy", "one of the classes"),
+        ("position", "view", "the column 'position'"),
+    ],
+)
+def test_spoiled_table_of_the_processed_dataset(processed, old, new, reason):
+    sources.edit(processed / "stage2_train_metadata.csv", old, new)
+    with pytest.raises(InputError, match=f"stage2_train_metadata.csv: expected .*{reason}"):
+        rsna.load_records(processed)
+
+
+def test_processed_images_of_another_size_would_not_fit_their_boxes(processed):
+    path = processed / "Training" / "Images" / f"{_id(1)}.png"
+    PIL.Image.open(path).resize((32, 32)).save(path)
+    with pytest.raises(InputError, match=f"{_id(1)}.png: expected 64x64 pixels .*found 32x32"):
+        rsna.load_records(processed)
+    (processed / "Training" / "Images").rename(processed / "Training" / "images")
+    with pytest.raises(InputError, match="expected the folder Training/Images"):
+        rsna.load_records(processed)
 
 
 def test_real_challenge_files(recwarn):

@@ -1,8 +1,16 @@
-"""RSNA Pneumonia Detection Challenge 2018, as Kaggle ships it.
+"""RSNA Pneumonia Detection Challenge 2018, as Kaggle ships it, or processed into PNG files.
 
     stage_2_train_images/<patientId>.dcm
     stage_2_train_labels.csv           patientId, x, y, width, height, Target: a row per box
     stage_2_detailed_class_info.csv    patientId, class
+
+or, as Kaggle's "RSNA Pneumonia Processed Dataset",
+
+    Training/Images/<patientId>.png    of the size of the DICOM files, in whose pixels the boxes are
+    stage2_train_metadata.csv          the columns of both lists; age, sex and position (the view)
+
+and for both
+
     lung_masks/<patientId>.png         optional, not part of the challenge: masks of the lungs
     pneumonia-challenge-dataset-mappings_2018.json
                                        optional, from RSNA: which NIH ChestX-ray14 image each is
@@ -23,13 +31,16 @@ import pathlib
 import pandas as pd
 
 from tffcxr.datasets import annotations as areas
-from tffcxr.datasets import dicom_header, findings, records, source_files
+from tffcxr.datasets import dicom_header, findings, mask_folders, records, source_files
 from tffcxr.errors import InputError
 
 _SOURCE = "rsna"
 _IMAGES = "stage_2_train_images"
 _LABELS = "stage_2_train_labels.csv"
 _CLASSES = "stage_2_detailed_class_info.csv"
+_PROCESSED_IMAGES = "Training/Images"
+_PROCESSED_TABLE = "stage2_train_metadata.csv"
+_ABOUT = ["age", "sex", "position"]
 _MAPPING = "pneumonia-challenge-dataset-mappings_2018.json"
 _BOX = ["x", "y", "width", "height"]
 _OPACITY = "Lung Opacity"
@@ -56,17 +67,25 @@ def load_records(root: pathlib.Path) -> pd.DataFrame:
         each other, or no labelled image is on disk.
     """
     source_files.require_folder(root, _SOURCE)
-    table = _labels(root).join(_classes(root), how="outer")
-    _check_agreement(table, root)
-    folder = root / _IMAGES
+    is_processed = (root / _PROCESSED_TABLE).exists()
+    labels, classes = (
+        (root / _PROCESSED_TABLE,) * 2 if is_processed else (root / _LABELS, root / _CLASSES)
+    )
+    table = _labels(labels).join(_classes(classes), how="outer")
+    _check_agreement(table, labels, classes)
+    images, suffix = (_PROCESSED_IMAGES, ".png") if is_processed else (_IMAGES, ".dcm")
+    folder = root / images
     if not folder.is_dir():
-        raise InputError(f"{_SOURCE}: expected the folder {_IMAGES} in {root}, found none")
-    files = source_files.find_files([folder], [".dcm"])
+        raise InputError(f"{_SOURCE}: expected the folder {images} in {root}, found none")
+    files = source_files.find_files([folder], [suffix])
     paths = pd.Series(
-        {patient: files.get(f"{patient}.dcm") for patient in table.index}, dtype=object
+        {patient: files.get(f"{patient}{suffix}") for patient in table.index}, dtype=object
     )
     table = records.drop_missing_images(table, paths, _SOURCE, folder)
-    headers = dicom_header.read_headers(table["image"].tolist(), _SOURCE)
+    if is_processed:
+        headers = _headers(labels, table)
+    else:
+        headers = dicom_header.read_headers(table["image"].tolist(), _SOURCE)
     patients = _nih_patients(root)
     lungs = source_files.lung_masks(root)
     rows = [
@@ -76,7 +95,7 @@ def load_records(root: pathlib.Path) -> pd.DataFrame:
             "view": header.view,
             "age": header.age,
             "sex": header.sex,
-            "mask": _mask(name, boxes, header, root),
+            "mask": _mask(name, boxes, header, labels),
             "lungs": lungs.get(name),
             **{finding: float(kind == finding) for finding in findings.RSNA},
         }
@@ -87,9 +106,8 @@ def load_records(root: pathlib.Path) -> pd.DataFrame:
     return records.build(rows, findings.RSNA, _SOURCE)
 
 
-def _labels(root: pathlib.Path) -> pd.DataFrame:
+def _labels(path: pathlib.Path) -> pd.DataFrame:
     """Returns `target` (bool) and `boxes` (tuple of boxes) by patientId."""
-    path = root / _LABELS
     df = source_files.read_csv(path, ["patientId", *_BOX, "Target"], _SOURCE)
     bad = ~df["Target"].isin(["0", "1"]) | (df["patientId"] == "")
     if bad.any():
@@ -125,9 +143,8 @@ def _labels(root: pathlib.Path) -> pd.DataFrame:
     )
 
 
-def _classes(root: pathlib.Path) -> pd.DataFrame:
+def _classes(path: pathlib.Path) -> pd.DataFrame:
     """Returns `kind`, one of the three classes, by patientId."""
-    path = root / _CLASSES
     df = source_files.read_csv(path, ["patientId", "class"], _SOURCE)
     bad = ~df["class"].isin(findings.RSNA)
     if bad.any():
@@ -144,29 +161,60 @@ def _classes(root: pathlib.Path) -> pd.DataFrame:
     return df.set_index("patientId")[["class"]].rename(columns={"class": "kind"})
 
 
-def _check_agreement(table: pd.DataFrame, root: pathlib.Path) -> None:
+def _check_agreement(table: pd.DataFrame, labels: pathlib.Path, classes: pathlib.Path) -> None:
     lone = table["kind"].isna() | table["target"].isna()
     if lone.any():
         patient = table.index[lone][0]
-        without = _CLASSES if pd.isna(table["kind"][patient]) else _LABELS
+        without = classes if pd.isna(table["kind"][patient]) else labels
         raise InputError(
-            f"{_SOURCE}: expected every patientId in both {_LABELS} and {_CLASSES} of {root}, "
-            f"found {patient} missing from {without} ({int(lone.sum())} such)"
+            f"{_SOURCE}: expected every patientId in both {labels.name} and {classes.name} of "
+            f"{labels.parent}, found {patient} missing from {without.name} ({int(lone.sum())} such)"
         )
     differs = table["target"].astype(bool) != (table["kind"] == _OPACITY)
     if differs.any():
         patient = table.index[differs][0]
         raise InputError(
             f"{_SOURCE}: expected Target 1 for the class {_OPACITY} alone, found {patient} with "
-            f"Target {int(table['target'][patient])} and class {table['kind'][patient]!r} in {root}"
+            f"Target {int(table['target'][patient])} and class {table['kind'][patient]!r} in "
+            f"{labels.parent}"
         )
 
 
-def _mask(name: str, boxes: tuple, header: dicom_header.Header, root: pathlib.Path) -> areas.Boxes:
+def _headers(path: pathlib.Path, table: pd.DataFrame) -> list[dicom_header.Header]:
+    """Returns what the processed dataset's table says of each image, like DICOM headers."""
+    df = source_files.read_csv(path, ["patientId", *_ABOUT], _SOURCE)
+    df = df.drop_duplicates("patientId")  # A row per box, as among the labels.
+    bad = ~df["sex"].isin(["F", "M", ""])
+    if bad.any():
+        raise source_files.bad_row(path, df, bad, "F or M as sex", _SOURCE)
+    ages = []
+    for text in df["age"]:
+        try:
+            ages.append(records.parse_age(text))
+        except ValueError:
+            bad = df["age"] == text
+            raise source_files.bad_row(path, df, bad, "an age such as 58", _SOURCE) from None
+    about = df.assign(age=ages).set_index("patientId")
+    headers = []
+    for name, image in table["image"].items():
+        size = mask_folders.size(image) or (_SIDE, _SIDE)
+        if size != (_SIDE, _SIDE):  # The boxes would lie elsewhere.
+            raise InputError(
+                f"{_SOURCE}: {image}: expected {_SIDE}x{_SIDE} pixels like the challenge's images, "
+                f"found {size[1]}x{size[0]}"
+            )
+        age, sex, view = about.loc[name, _ABOUT]
+        headers.append(dicom_header.Header(None, age, sex or None, view or None, *size))
+    return headers
+
+
+def _mask(
+    name: str, boxes: tuple, header: dicom_header.Header, labels: pathlib.Path
+) -> areas.Boxes:
     try:
         return areas.Boxes(boxes, header.height or _SIDE, header.width or _SIDE)
     except InputError as error:
-        raise InputError(f"{_SOURCE}: {root / _LABELS}: {name}: {error}") from None
+        raise InputError(f"{_SOURCE}: {labels}: {name}: {error}") from None
 
 
 def _nih_patients(root: pathlib.Path) -> dict[str, str]:
