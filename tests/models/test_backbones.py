@@ -1,4 +1,4 @@
-"""DenseNet121 and ResNet50 are the published networks, with and without batch norm."""
+"""DenseNet121, ResNets and MobileNetV2 are the published networks, with and without batch norm."""
 
 import numpy as np
 import pytest
@@ -78,3 +78,64 @@ class TestResNet50:
     def test_the_smallest_image_goes_through(self, resnet):
         assert np.all(np.isfinite(resnet.keras(np.zeros((2, 32, 32, 1), np.float32))))
         assert resnet.keras.get_layer(resnet.gradcam_layer).output_shape == (None, 1, 1, 2048)
+
+
+# Parameters with a layer of 1000 classes, from torchvision's documentation, and features.
+@pytest.mark.parametrize(
+    ("name", "published", "features", "moving"),
+    [
+        ("resnet18", 11_689_512, 512, 9_600),
+        ("resnet34", 21_797_672, 512, 17_024),
+        ("mobilenetv2", 3_504_872, 1280, 34_112),
+    ],
+)
+def test_parameters_are_those_of_torchvision(name, published, features, moving):
+    model = build.build(name, 32, 2)
+    task = 2 * (features + 1)
+    assert _count(model.keras.trainable_weights) - task == published - 1000 * (features + 1)
+    assert _count(model.keras.non_trainable_weights) == moving
+    assert model.keras.get_layer(model.gradcam_layer).output_shape == (None, 1, 1, features)
+    assert model.keras.get_layer("features").input.name.startswith(model.gradcam_layer)
+    assert np.all(np.isfinite(model.keras(np.zeros((2, 32, 32, 1), np.float32))))
+
+
+@pytest.mark.parametrize(("name", "layers"), [("resnet18", 18), ("resnet34", 34)])
+def test_basic_resnets_have_their_layers(name, layers):
+    convolutions = [w for w in build.build(name, 32, 2).keras.weights if len(w.shape) == 4]
+    assert len(convolutions) - 3 + 1 == layers  # three shortcuts, which the paper does not count
+
+
+class TestMobileNetV2:
+    @pytest.fixture(scope="class")
+    def mobilenet(self):
+        return build.build("mobilenetv2", 32, 2)
+
+    def test_grey_values_become_minus_one_to_one(self, mobilenet):
+        images = np.array([0.0, 0.5, 1.0], np.float32)[:, None, None, None] * np.ones(
+            (1, 32, 32, 1)
+        )
+        keras = mobilenet.keras
+        normalised = tf.keras.Model(keras.input, keras.get_layer("normalise").output)(images)
+        assert normalised.shape == (3, 32, 32, 3)
+        np.testing.assert_array_equal(normalised[:, 0, 0, 0], [-1.0, 0.0, 1.0])
+
+    def test_is_the_network_of_keras_applications(self, mobilenet):
+        published = tf.keras.applications.MobileNetV2(
+            (32, 32, 3), include_top=False, weights=None, pooling="avg"
+        )
+        for name in mobilenet.representation:
+            published.get_layer(name).set_weights(mobilenet.keras.get_layer(name).get_weights())
+        images = np.random.default_rng(0).random((2, 32, 32, 1), np.float32)
+        rgb = tf.keras.applications.mobilenet_v2.preprocess_input(np.repeat(images * 255.0, 3, -1))
+        keras = mobilenet.keras
+        features = tf.keras.Model(keras.input, keras.get_layer("features").output)
+        np.testing.assert_allclose(features(images), published(rgb), atol=1e-4)
+
+    def test_moving_statistics_follow_within_a_few_steps(self, mobilenet):
+        norms = [
+            layer
+            for layer in mobilenet.keras.layers
+            if isinstance(layer, tf.keras.layers.BatchNormalization)
+        ]
+        assert len(norms) == 52
+        assert {layer.momentum for layer in norms} == {0.9}

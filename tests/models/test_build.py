@@ -1,13 +1,16 @@
 """Builds are a function of their arguments, eagerly and inside a graph."""
 
 import logging
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tffcxr.errors import InputError
-from tffcxr.models import blocks, build
+from tffcxr.models import blocks, build, names
 
 
 def _arrays(model):
@@ -23,11 +26,11 @@ def _in_graph(*args, **kwargs):
     with tf.Graph().as_default():
         model = build.build(*args, **kwargs)
         assert model.keras.output_shape[0] is None
-        names = [(layer, weight.name) for layer, weight in blocks.named_weights(model.keras)]
+        named = [(layer, weight.name) for layer, weight in blocks.named_weights(model.keras)]
         variables = [weight for _, weight in blocks.named_weights(model.keras)]
         with tf.compat.v1.Session() as session:
             session.run(tf.compat.v1.global_variables_initializer())
-            return names, session.run(variables)
+            return named, session.run(variables)
 
 
 def test_same_seed_same_weights_whatever_the_global_seed():
@@ -41,14 +44,57 @@ def test_same_seed_same_weights_whatever_the_global_seed():
 @pytest.mark.parametrize("name", build.NAMES)
 def test_a_graph_holds_the_same_names_and_weights(name):
     build._config.cache_clear()  # so that the first build of all is the one inside the graph
-    names, values = _in_graph(name, 32, 2, seed=3)
+    found, values = _in_graph(name, 32, 2, seed=3)
     model = build.build(name, 32, 2, seed=3)
     named = blocks.named_weights(model.keras)
-    assert names == [(layer, weight.name) for layer, weight in named]
+    assert found == [(layer, weight.name) for layer, weight in named]
     for value, (_, weight) in zip(values, named):
         np.testing.assert_array_equal(value, weight.numpy())
-    kernels = {value.tobytes() for (layer, _), value in zip(names, values) if value.ndim == 4}
+    kernels = {value.tobytes() for (layer, _), value in zip(found, values) if value.ndim == 4}
     assert len(kernels) == sum(value.ndim == 4 for value in values)  # no two layers start alike
+
+
+def test_the_lists_that_need_no_tensorflow_name_every_model():
+    assert tuple(build._CLASSIFIERS) == names.CLASSIFIERS == build.NAMES
+    assert tuple(build._SEGMENTERS) == names.SEGMENTERS == build.SEGMENTATION_NAMES
+    code = "import sys; from tffcxr.models import names; sys.exit('tensorflow' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, **_python_path()})
+
+
+def _python_path():
+    return {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+
+
+@pytest.mark.parametrize("name", build.NAMES)
+def test_every_weight_learns(name):
+    keras = build.build(name, 64, 3).keras
+    images = np.random.default_rng(0).random((4, 64, 64, 1), np.float32)
+
+    @tf.function
+    def gradients():
+        with tf.GradientTape() as tape:
+            score = tf.reduce_sum(keras(images, training=True) * [1.0, -2.0, 3.0])
+        return tape.gradient(score, keras.trainable_weights)
+
+    for weight, gradient in zip(keras.trainable_weights, gradients()):
+        assert np.all(np.isfinite(gradient)), weight.name
+        assert np.any(gradient), weight.name
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnext18", "mobilenetv2", "covidnet"])
+def test_batch_norm_policies_apply_to_every_norm(name):
+    model = build.build(name, 32, 1)
+    norms = [x.name for x in model.keras.layers if "BatchNorm" in type(x).__name__]
+    frozen = build.build(name, 32, 1, batch_norm="frozen").keras
+    assert not any(frozen.get_layer(norm).trainable for norm in norms)
+    grouped = build.build(name, 32, 1, batch_norm="group", precision="bfloat16")
+    assert grouped.representation == model.representation
+    kinds = {type(grouped.keras.get_layer(norm)).__name__ for norm in norms}
+    assert kinds == {"GroupNormalization"}
+    assert len(grouped.keras.trainable_weights) == len(grouped.keras.weights)
+    logits = grouped.keras(np.zeros((2, 32, 32, 1), np.float32))
+    assert logits.dtype == tf.float32
+    assert np.all(np.isfinite(logits))
 
 
 def test_two_models_in_one_graph_keep_their_layer_names():
@@ -107,8 +153,8 @@ def test_stages_exchange_weights_by_block():
     head_first = build.build("standard", 32, 1, seed=1, frozen="representation")
     fine_tuned = build.build("standard", 32, 1, seed=2)
     for block in ("representation", "task"):
-        names = getattr(head_first, block)
-        blocks.set_weights(fine_tuned.keras, names, blocks.get_weights(head_first.keras, names))
+        layers = getattr(head_first, block)
+        blocks.set_weights(fine_tuned.keras, layers, blocks.get_weights(head_first.keras, layers))
     images = np.random.default_rng(0).random((2, 32, 32, 1), np.float32)
     np.testing.assert_array_equal(head_first.keras(images), fine_tuned.keras(images))
     assert len(fine_tuned.keras.trainable_weights) == len(fine_tuned.keras.weights)
@@ -131,14 +177,17 @@ def test_a_model_without_batch_norm_says_that_the_policy_changes_nothing(caplog)
     [
         (
             {"name": "resnet"},
-            "model must be one of standard, densenet121, resnet50, found 'resnet'",
+            "model must be one of standard, densenet121, .*, covidnet, found 'resnet'",
         ),
         ({"name": "densenet121", "image_size": 31}, "at least 32, found 31"),
         ({"image_size": 15}, "at least 16, found 15"),
         ({"outputs": 0}, "at least one output, found 0"),
         ({"batch_norm": "none"}, "batch_norm must be one of"),
         ({"frozen": "task"}, "found 'task'"),
-        ({"weights": "imagenet"}, "no ImageNet weights for model standard"),
+        (
+            {"weights": "imagenet"},
+            "no ImageNet weights for model standard, only for densenet121, resnet50, mobilenetv2, ",
+        ),
     ],
 )
 def test_bad_arguments_are_named(kwargs, message):

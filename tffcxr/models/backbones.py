@@ -1,18 +1,20 @@
-"""DenseNet121 and ResNet50 from keras-cv, for one-channel images.
+"""DenseNet121 and ResNets from keras-cv and MobileNetV2 from Keras, for one-channel images.
 
 G. Huang, Z. Liu, L. van der Maaten, K. Q. Weinberger, "Densely Connected Convolutional Networks",
 CVPR 2017, arXiv:1608.06993. K. He, X. Zhang, S. Ren, J. Sun, "Deep Residual Learning for Image
-Recognition", CVPR 2016, arXiv:1512.03385.
+Recognition", CVPR 2016, arXiv:1512.03385. M. Sandler, A. Howard, M. Zhu, A. Zhmoginov, L.-C. Chen,
+"MobileNetV2: Inverted Residuals and Linear Bottlenecks", CVPR 2018, arXiv:1801.04381.
 
-The grey value is repeated to three channels and nothing else is done to it: keras-cv trained its
-ImageNet weights on 0..1 (`include_rescaling=True` divides by 255), without the mean and standard
-deviation that other libraries subtract, and the batch norm after the first convolution makes up for
-the offset in a network that starts from random weights.
+The grey value is repeated to three channels. For keras-cv nothing else is done to it: its ImageNet
+weights were trained on 0..1 (`include_rescaling=True` divides by 255), without the mean and
+standard deviation that other libraries subtract, and the batch norm after the first convolution
+makes up for the offset in a network that starts from random weights. MobileNetV2's were trained on
+-1..1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -27,8 +29,15 @@ IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 DENSENET121_GRADCAM_LAYER = "relu"
 DENSENET121_REPEATS = (6, 12, 24, 16)
 
-RESNET50_GRADCAM_LAYER = "v2_stack_3_block3_out"
-RESNET50_BLOCKS = (3, 4, 6, 3)
+RESNET18_GRADCAM_LAYER = "v2_stack_3_block2_out"
+RESNET18_BLOCKS = (2, 2, 2, 2)
+RESNET34_GRADCAM_LAYER = RESNET50_GRADCAM_LAYER = "v2_stack_3_block3_out"
+RESNET34_BLOCKS = RESNET50_BLOCKS = (3, 4, 6, 3)
+
+MOBILENETV2_GRADCAM_LAYER = "out_relu"
+# With Keras' 0.999 the moving statistics would stay near their start for a thousand steps, more
+# than many federations take; 0.9 is PyTorch's default and that of the other models here.
+_MOBILENETV2_MOMENTUM = 0.9
 
 
 def densenet121(image_size: int) -> tf.keras.Model:
@@ -50,6 +59,22 @@ def densenet121(image_size: int) -> tf.keras.Model:
     return _grey_trunk(backbone, image_size, "densenet121")
 
 
+def resnet18(image_size: int) -> tf.keras.Model:
+    """Builds the representation block: images [B, S, S, 1] in 0..1 to features [B, 512].
+
+    11,176,512 parameters, as in torchvision without its last layer, and 9,600 moving statistics.
+    """
+    return _resnet(image_size, RESNET18_BLOCKS, "basic_block", "resnet18")
+
+
+def resnet34(image_size: int) -> tf.keras.Model:
+    """Builds the representation block: images [B, S, S, 1] in 0..1 to features [B, 512].
+
+    21,284,672 parameters, as in torchvision without its last layer, and 17,024 moving statistics.
+    """
+    return _resnet(image_size, RESNET34_BLOCKS, "basic_block", "resnet34")
+
+
 def resnet50(image_size: int) -> tf.keras.Model:
     """Builds the representation block: images [B, S, S, 1] in 0..1 to features [B, 2048].
 
@@ -57,24 +82,55 @@ def resnet50(image_size: int) -> tf.keras.Model:
     has a bias: 23,508,032 parameters, as in torchvision without its last layer, and 53,120 moving
     statistics.
     """
+    return _resnet(image_size, RESNET50_BLOCKS, "block", "resnet50")
 
+
+def mobilenetv2(image_size: int) -> tf.keras.Model:
+    """Builds the representation block: images [B, S, S, 1] in 0..1 to features [B, 1280].
+
+    The width multiplier is 1: 2,223,872 parameters, as in torchvision without its last layer, and
+    34,112 moving statistics. The task block has no dropout before it, other than torchvision's: its
+    random numbers would make a round depend on more than its seed.
+    """
+
+    def backbone(shape: tuple[int, int, int]) -> tf.keras.Model:
+        colour = tf.keras.applications.MobileNetV2(shape, include_top=False, weights=None)
+        for layer in colour.layers:
+            if isinstance(layer, tf.keras.layers.BatchNormalization):
+                layer.momentum = _MOBILENETV2_MOMENTUM
+        return colour
+
+    normalise = tf.keras.layers.Rescaling(2.0, -1.0, name="normalise")  # 0..1 to -1..1
+    return _grey_trunk(backbone, image_size, "mobilenetv2", normalise)
+
+
+def grey_input(image_size: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """Makes the input of a colour network: images [B, S, S, 1], and the same as [B, S, S, 3]."""
+    images = tf.keras.Input((image_size, image_size, 1), name="images")
+    return images, tf.keras.layers.Concatenate(name="rgb")([images, images, images])
+
+
+def _resnet(image_size: int, blocks: Sequence[int], block_type: str, name: str) -> tf.keras.Model:
     def backbone(shape: tuple[int, int, int]) -> tf.keras.Model:
         import keras_cv
 
         return keras_cv.models.ResNetBackbone(
             stackwise_filters=[64, 128, 256, 512],
-            stackwise_blocks=list(RESNET50_BLOCKS),
+            stackwise_blocks=list(blocks),
             stackwise_strides=[1, 2, 2, 2],
             include_rescaling=False,
-            block_type="block",
+            block_type=block_type,
             input_shape=shape,
         )
 
-    return _grey_trunk(backbone, image_size, "resnet50")
+    return _grey_trunk(backbone, image_size, name)
 
 
 def _grey_trunk(
-    backbone: Callable[[tuple[int, int, int]], tf.keras.Model], image_size: int, name: str
+    backbone: Callable[[tuple[int, int, int]], tf.keras.Model],
+    image_size: int,
+    name: str,
+    normalise: tf.keras.layers.Layer | None = None,
 ) -> tf.keras.Model:
     """A colour backbone behind one grey channel, its last maps averaged.
 
@@ -82,9 +138,8 @@ def _grey_trunk(
     it.
     """
     colour = backbone((image_size, image_size, 3))
-    images = tf.keras.Input((image_size, image_size, 1), name="images")
-    rgb = tf.keras.layers.Concatenate(name="rgb")([images, images, images])  # [B, S, S, 3]
-    maps = replay(colour, rgb)  # [B, S / 32, S / 32, channels]
+    images, rgb = grey_input(image_size)
+    maps = replay(colour, normalise(rgb) if normalise else rgb)  # [B, S / 32, S / 32, channels]
     features = tf.keras.layers.GlobalAveragePooling2D(name="features")(maps)
     return tf.keras.Model(images, features, name=name)
 

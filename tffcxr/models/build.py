@@ -21,7 +21,17 @@ import numpy as np
 import tensorflow as tf
 
 from tffcxr.errors import InputError
-from tffcxr.models import backbones, normalization, pretrained, standard, unet, unetplusplus
+from tffcxr.models import (
+    backbones,
+    covidnet,
+    names,
+    normalization,
+    pretrained,
+    resnext,
+    standard,
+    unet,
+    unetplusplus,
+)
 from tffcxr.models.blocks import CxrModel
 
 TASK_LAYER = "task"
@@ -53,14 +63,20 @@ class _Architecture:
     task_layer: Callable[[int], tf.keras.layers.Layer] = _findings
 
 
+def _backbone(trunk: Callable[[int], tf.keras.Model], gradcam_layer: str) -> _Architecture:
+    return _Architecture(trunk, backbones.MINIMUM_IMAGE_SIZE, gradcam_layer)
+
+
 _CLASSIFIERS = {
     "standard": _Architecture(standard.trunk, standard.MINIMUM_IMAGE_SIZE, standard.GRADCAM_LAYER),
-    "densenet121": _Architecture(
-        backbones.densenet121, backbones.MINIMUM_IMAGE_SIZE, backbones.DENSENET121_GRADCAM_LAYER
-    ),
-    "resnet50": _Architecture(
-        backbones.resnet50, backbones.MINIMUM_IMAGE_SIZE, backbones.RESNET50_GRADCAM_LAYER
-    ),
+    "densenet121": _backbone(backbones.densenet121, backbones.DENSENET121_GRADCAM_LAYER),
+    "resnet18": _backbone(backbones.resnet18, backbones.RESNET18_GRADCAM_LAYER),
+    "resnet34": _backbone(backbones.resnet34, backbones.RESNET34_GRADCAM_LAYER),
+    "resnet50": _backbone(backbones.resnet50, backbones.RESNET50_GRADCAM_LAYER),
+    "resnext18": _backbone(resnext.resnext18, resnext.RESNEXT18_GRADCAM_LAYER),
+    "resnext50": _backbone(resnext.resnext50, resnext.RESNEXT50_GRADCAM_LAYER),
+    "mobilenetv2": _backbone(backbones.mobilenetv2, backbones.MOBILENETV2_GRADCAM_LAYER),
+    "covidnet": _Architecture(covidnet.trunk, covidnet.MINIMUM_IMAGE_SIZE, covidnet.GRADCAM_LAYER),
 }
 _SEGMENTERS = {
     "unet": _Architecture(unet.trunk, unet.SIZE_MULTIPLE, unet.GRADCAM_LAYER, _pixels(1)),
@@ -70,8 +86,8 @@ _SEGMENTERS = {
     ),
 }
 
-NAMES: tuple[str, ...] = tuple(_CLASSIFIERS)
-SEGMENTATION_NAMES: tuple[str, ...] = tuple(_SEGMENTERS)
+NAMES: tuple[str, ...] = names.CLASSIFIERS
+SEGMENTATION_NAMES: tuple[str, ...] = names.SEGMENTERS
 # What is computed with; weights, the task block and the loss are float32 always.
 PRECISIONS = ("float32", "bfloat16", "float16")
 
@@ -101,8 +117,8 @@ def build(
       name: one of `NAMES`.
       image_size: height and width of the images in pixels.
       outputs: number of findings, the width of the task block.
-      weights: "none" (random from `seed`), "imagenet" (keras-cv's, downloaded) or the path of a
-        model file; see `pretrained`. Both pretrained kinds fill the representation block; the
+      weights: "none" (random from `seed`), "imagenet" (downloaded, for some models) or the path of
+        a model file; see `pretrained`. Both pretrained kinds fill the representation block; the
         task block is always new.
       batch_norm: "aggregate" and "local" leave batch norm as it is (which of its weights travel
         is for the federated process to say), "frozen" keeps it in inference mode, "group" puts
@@ -193,10 +209,10 @@ def _build(
 
 
 def _architecture(
-    name: str, names: tuple[str, ...] = (*NAMES, *SEGMENTATION_NAMES)
+    name: str, known: tuple[str, ...] = (*NAMES, *SEGMENTATION_NAMES)
 ) -> _Architecture:
-    if name not in names:
-        raise InputError(f"model must be one of {', '.join(names)}, found {name!r}")
+    if name not in known:
+        raise InputError(f"model must be one of {', '.join(known)}, found {name!r}")
     return {**_CLASSIFIERS, **_SEGMENTERS}[name]
 
 
@@ -255,10 +271,10 @@ def _freeze(config: dict[str, Any]) -> None:
 
 
 def _with_blocks(model: tf.keras.Model, gradcam_layer: str) -> CxrModel:
-    names = [layer.name for layer in model.layers if layer.weights]
+    weighted = [layer.name for layer in model.layers if layer.weights]
     return CxrModel(
         keras=model,
-        representation=tuple(name for name in names if name != TASK_LAYER),
+        representation=tuple(name for name in weighted if name != TASK_LAYER),
         task=(TASK_LAYER,),
         gradcam_layer=gradcam_layer,
     )

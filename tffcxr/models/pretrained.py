@@ -13,7 +13,11 @@ import numpy as np
 import tensorflow as tf
 
 from tffcxr.errors import InputError
-from tffcxr.models import backbones, unetplusplus
+from tffcxr.models import (
+    backbones,
+    grouped,  # noqa: F401  registers its layer, so that a saved model that has it loads
+    unetplusplus,
+)
 from tffcxr.models.blocks import CxrModel
 
 # Layer name -> weight name within the layer ("kernel", "gamma", …) -> values.
@@ -24,6 +28,7 @@ _PRESETS = {
     "densenet121": ("DenseNetBackbone", "densenet121_imagenet"),
     "resnet50": ("ResNetBackbone", "resnet50_imagenet"),
 }
+_WITH_IMAGENET = (*_PRESETS, "mobilenetv2", "unetplusplus")
 
 # What Keras, h5py and the download raise for a file or a network that is not as it should be.
 _LOADING_ERRORS = (
@@ -48,10 +53,9 @@ def load(model: CxrModel, name: str, weights: str) -> None:
     Args:
       model: the model to fill, built eagerly.
       name: the name of its architecture.
-      weights: "imagenet" (as the package that the architecture is from publishes them; of U-Net++
-        they fill the encoder alone, and the standard model and U-Net have none), or the path of a
-        Keras model
-        (`.keras`), a legacy HDF5 model or weights file (`.h5`), or Keras weights (`.weights.h5`,
+      weights: "imagenet" (as the package that the architecture is from publishes them: DenseNet121,
+        ResNet50, MobileNetV2, and the encoder of U-Net++), or the path of a Keras model (`.keras`),
+        a legacy HDF5 model or weights file (`.h5`), or Keras weights (`.weights.h5`,
         which carry no layer names and so must come from the same model, task block included). A
         DenseNet121 in the layout of `tf.keras.applications` is recognised by its layer names.
 
@@ -71,9 +75,11 @@ def load(model: CxrModel, name: str, weights: str) -> None:
 
 
 def _imagenet(name: str) -> StoredWeights:
-    if name not in (*_PRESETS, "unetplusplus"):
+    if name not in _WITH_IMAGENET:
+        known = ", ".join(_WITH_IMAGENET)
         raise InputError(
-            f"there are no ImageNet weights for model {name}: use --weights=none or --weights=FILE"
+            f"there are no ImageNet weights for model {name}, only for {known}: "
+            "use --weights=none or --weights=FILE"
         )
     try:
         backbone = _imagenet_backbone(name)
@@ -89,6 +95,8 @@ def _imagenet(name: str) -> StoredWeights:
 def _imagenet_backbone(name: str) -> tf.keras.Model:
     if name == "unetplusplus":
         return unetplusplus.efficientnet_b4(unetplusplus.SIZE_MULTIPLE, "imagenet")
+    if name == "mobilenetv2":
+        return tf.keras.applications.MobileNetV2((224, 224, 3), include_top=False)
     import keras_cv  # Slow to import, and only these weights need it.
 
     backbone_class, preset = _PRESETS[name]
