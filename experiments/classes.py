@@ -170,12 +170,12 @@ def _with_lungs(
             "stay whole",
             file=sys.stderr,
         )
-        reasons = segmented.summary["reason"].dropna().value_counts().to_dict()
+        faults = segmented.summary["reason"].dropna().str.partition(":")[0]
         about = {
             "images": counts["total"],
             "implausible": counts["implausible"],
             "unreadable": counts["unreadable"],
-            "reasons": {str(reason): int(count) for reason, count in reasons.items()},
+            "reasons": {str(fault): int(n) for fault, n in faults.value_counts().items()},
             "model": str(lungs.find_model(study.segmentation_model)),
         }
         return dataclasses.replace(study, records=segmented.records), about

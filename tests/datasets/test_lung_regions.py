@@ -137,7 +137,10 @@ def _shreds(lungs):
         (_left_only, "100 % on the left, expected 20 % to 80 %"),
         (lambda lungs: np.fliplr(_left_only(lungs)), "0 % on the left, expected 20 % to 80 %"),
         (_small_right, "one lung 2. % of the other, expected at least 30 %"),
-        (lambda lungs: lungs & (np.arange(SIZE) < 34)[:, None], "height, expected at least 40 %"),
+        (
+            lambda lungs: lungs & (np.arange(SIZE) < 34)[:, None],
+            "too flat: .. % of the image's height, expected at least 40 %",
+        ),
         (_uneven, "beside each other in 3. % of their height, expected at least 50 %"),
         (_shreds, "a lung .. % of its convex hull, expected at least 60 %"),
     ],

@@ -38,7 +38,7 @@ def write(
             "measured_split": "test",
             "lungs": {
                 "images": 800, "implausible": 12, "unreadable": 3, "model": "segmentation.keras",
-                "reasons": {"empty": 9, "2 % of the image, expected 8 % to 60 %": 3},
+                "reasons": {"empty": 9, "unlikely area": 3},
             },
         },
         "command": ["//experiments:cxr_fl_classification"],

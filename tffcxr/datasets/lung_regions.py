@@ -82,25 +82,33 @@ def implausible(mask: np.ndarray) -> str | None:
       mask: bool [H, W] of the image, without the padding that makes it square.
 
     Returns:
-      The reason in a few words, or None for a mask that is plausible.
+      The reason in a few words, or None for a mask that is plausible. What comes before the colon
+      is the same for all masks with the same fault.
     """
     if not mask.any():
         return "empty"
     low, high = _AREA
     area = float(mask.mean())
     if not low <= area <= high:
-        return f"{_percent(area)} of the image, expected {_percent(low)} to {_percent(high)}"
+        expected = f"{_percent(low)} to {_percent(high)}"
+        return f"unlikely area: {_percent(area)} of the image, expected {expected}"
     edge = np.concatenate([mask[0], mask[-1], mask[1:-1, 0], mask[1:-1, -1]])
     if edge.mean() > _EDGE:
-        return f"{_percent(edge.mean())} of the image's edge, expected at most {_percent(_EDGE)}"
+        most = _percent(_EDGE)
+        return (
+            f"along the edge: {_percent(edge.mean())} of the image's edge, expected at most {most}"
+        )
     low, high = _LEFT
     left = _share_left(mask)
     if not low <= left <= high:
-        return f"{_percent(left)} on the left, expected {_percent(low)} to {_percent(high)}"
+        return (
+            f"one side: {_percent(left)} on the left, expected {_percent(low)} to {_percent(high)}"
+        )
     rows = np.flatnonzero(mask.any(axis=1))
     height = float(rows[-1] - rows[0] + 1) / mask.shape[0]
     if height < _HEIGHT:
-        return f"{_percent(height)} of the image's height, expected at least {_percent(_HEIGHT)}"
+        least = _percent(_HEIGHT)
+        return f"too flat: {_percent(height)} of the image's height, expected at least {least}"
     regions, count = ndimage.label(mask, _TOUCHING)
     return _implausible_pair(regions == 1, regions == 2) if count == _MOST_REGIONS else None
 
@@ -108,20 +116,21 @@ def implausible(mask: np.ndarray) -> str | None:
 def _implausible_pair(one: np.ndarray, other: np.ndarray) -> str | None:
     """Does the same for lungs, bool [H, W] each, that do not touch."""
     smaller, larger = sorted((np.count_nonzero(one), np.count_nonzero(other)))
-    least = _percent(_SMALLER_OF_LARGER)
-    if smaller / larger < _SMALLER_OF_LARGER:
-        return f"one lung {_percent(smaller / larger)} of the other, expected at least {least}"
+    share = smaller / larger
+    if share < _SMALLER_OF_LARGER:
+        least = _percent(_SMALLER_OF_LARGER)
+        return f"unequal pair: one lung {_percent(share)} of the other, expected at least {least}"
     rows = [region.any(axis=1) for region in (one, other)]
     beside = np.count_nonzero(rows[0] & rows[1]) / np.count_nonzero(rows[0] | rows[1])
     if beside < _SIDE_BY_SIDE:
         return (
-            f"beside each other in {_percent(beside)} of their height, expected at least "
-            f"{_percent(_SIDE_BY_SIDE)}"
+            f"unequal pair: beside each other in {_percent(beside)} of their height, "
+            f"expected at least {_percent(_SIDE_BY_SIDE)}"
         )
     solidity = min(_solidity(one), _solidity(other))
     if solidity < _SOLIDITY:
         return (
-            f"a lung {_percent(solidity)} of its convex hull, expected at least "
+            f"ragged: a lung {_percent(solidity)} of its convex hull, expected at least "
             f"{_percent(_SOLIDITY)}"
         )
     return None

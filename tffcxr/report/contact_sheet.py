@@ -129,14 +129,12 @@ def draw(examples: Sequence[Example]) -> matplotlib_figure.Figure:
 
 
 def _draw_example(axes: matplotlib_axes.Axes, example: Example) -> None:
-    axes.grid(False)
-    axes.set(xticks=[], yticks=[])
+    figures.blank(axes)
     colour = _OUTLINE_COLOUR if example.reason is None else _IMPLAUSIBLE_COLOUR
     for spine in axes.spines.values():
         spine.set(visible=example.reason is not None, edgecolor=colour, linewidth=2)
     axes.imshow(example.image, cmap="gray", vmin=0, vmax=255)
-    if example.lungs.any() and not example.lungs.all():
-        axes.contour(example.lungs, levels=[0.5], colors=colour, linewidths=1.0)
+    figures.outline(axes, example.lungs, color=colour, linewidth=1.0)
     axes.set_title(example.kind, loc="center", fontsize=8)
     if example.reason is None:
         caption = f"lungs: {style.percent(example.area)} of the image"
