@@ -120,8 +120,27 @@ def test_masks_of_the_lungs(root):
     row = table[table["image"].str.endswith("b.jpg")].iloc[0]
     assert row["lungs"].path == str(root / "lung_masks" / "b.png")
     _touch(root, "NORMAL/b.jpg")
-    with pytest.raises(InputError, match="one image for .*lung_masks/b.png, found .*b.jpg and .*b"):
+    with pytest.raises(
+        InputError, match="one image named b where .*lung_masks, found .*b.jpg and "
+    ):
         classes.load_records(root)
+
+
+def test_patients_by_a_list(tmp_path):
+    _touch(tmp_path, "train/a/1.png", "train/b/2.png", "test/a/3.png", "test/b/4.png")
+    lines = ["filename,patientid,age", "1.png,p,30", "2.dcm,q,40", "3.png,r,50", "4.png,q,40"]
+    (tmp_path / "metadata.csv").write_text("\n".join(lines))
+    table = classes.load_records(tmp_path)
+    assert dict(zip(table["image"].str[-5:-4], table["patient"])) == {
+        "1": "p", "2": "q", "3": "r", "4": "q",
+    }  # fmt: skip
+    assert "split" not in table  # Patient q is in train/ and in test/.
+    (tmp_path / "metadata.csv").write_text("\n".join(lines[:-1]))
+    with pytest.raises(InputError, match=r"a row for every image, .*4.png \(1 of 4 images\)"):
+        classes.load_records(tmp_path)
+    _touch(tmp_path, "test/b/1.png")
+    with pytest.raises(InputError, match="one image named 1 where there is .*metadata.csv, found"):
+        classes.load_records(tmp_path)
 
 
 def test_real_covid_and_nih_images_in_one_study(tmp_path):

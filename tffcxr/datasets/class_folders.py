@@ -3,17 +3,20 @@
     <class>/**/*.png                  or .jpg, .jpeg, .dcm; any names of classes, links are followed
     train/<class>/**/*.png            instead: with val/ (validation/, valid/) and test/ beside
     lung_masks/<name>.png             optional: masks of the lungs of <class>/**/<name>.*
+    metadata.csv                      optional; filename, patientid: which patient an image is of
 
 Classes exclude each other: every image is 1 in its own and 0 in the others. A name that
 `findings.NAMES` has, in whatever case, becomes the vocabulary's ("NORMAL", "covid19"); any other
 stays as it is.
 
-Patients are told by the names of the files: by the patient's number where the names are those of
-NIH ChestX-ray14 ("00000061_012"), of Kermany et al. ("person1_bacteria_2", "IM-0115-0001",
-"NORMAL2-IM-0927-0001", "VIRUS-1043-0001"), of MIDRC-RICORD or of BIMCV; else by the name without
-endings such as "-day2" (`lungs.patient_of`), within its class. This joins a few patients too many
-rather than too few. Where patients of several splits have the same number, the source's division
-is not used, and there is no column `split`: patients are then divided anew.
+Without `metadata.csv` patients are told by the names of the files: by the patient's number where
+the names are those of NIH ChestX-ray14 ("00000061_012"), of Kermany et al. ("person1_bacteria_2",
+"IM-0115-0001", "NORMAL2-IM-0927-0001", "VIRUS-1043-0001"), of MIDRC-RICORD or of BIMCV; else by the
+name without endings such as "-day2" (`lungs.patient_of`), within its class. This joins a few
+patients too many rather than too few. Names of another form tell nothing: every image then counts
+as a patient of its own, so that a hospital with several images of a patient needs `metadata.csv`.
+Where a patient is in several splits, the source's division is not used, and there is no column
+`split`: patients are then divided anew.
 """
 
 from __future__ import annotations
@@ -38,6 +41,7 @@ _SPLITS = {
     "test": "test",
 }
 _LUNGS = "lung_masks"
+_METADATA = "metadata.csv"
 # What names the patient: for each source, what its file names start with.
 _PATIENTS = (
     re.compile(r"0*(?P<patient>\d+)_\d{3}"),  # NIH ChestX-ray14; as its loader writes it.
@@ -67,7 +71,7 @@ def read(
 
     Raises:
       InputError: there are no two classes, or others than expected, a class is there twice or has
-        no image, or a file is in several classes or splits.
+        no image, a file is in several classes or splits, or `metadata.csv` lacks an image.
     """
     source_files.require_folder(root, source)
     files = _files(root, source, ignore)
@@ -83,18 +87,20 @@ def read(
             f"{source}: expected a folder per class, at least two, in {root}, found "
             f"{', '.join(names)}"
         )
-    _check_different([path for *_, path in files], source)
-    regions = _lungs(root, [path for *_, path in files], source)
+    paths = [path for *_, path in files]
+    _check_different(paths, source)
+    regions = _lungs(root, paths, source)
+    patients = _patients(root, files, source)
     table = records.build(
         [
             {
                 "image": str(path),
-                "patient": patient_of(path.stem, kind),
+                "patient": patient,
                 "lungs": regions.get(path.stem),
                 **{name: float(name == kind) for name in names},
                 **({records.SPLIT: split} if split else {}),
             }
-            for split, kind, path in files
+            for (split, kind, path), patient in zip(files, patients)
         ],
         names,
         source,
@@ -209,18 +215,47 @@ def _check_different(paths: Sequence[pathlib.Path], source: str) -> None:
         seen[real] = path
 
 
+def _patients(
+    root: pathlib.Path, files: Sequence[tuple[str, str, pathlib.Path]], source: str
+) -> list[str]:
+    """Returns the patient of each image, and says how they were told."""
+    paths = [path for *_, path in files]
+    table = root / _METADATA
+    if table.exists():
+        listed = source_files.listed_patients(table, _by_name(paths, table, source), source)
+        return [listed[path.stem] for path in paths]
+    patients = [patient_of(path.stem, kind) for _, kind, path in files]
+    logging.getLogger(__name__).info(
+        "%s: %d images of %d patients, told by the names of the files in %s",
+        source,
+        len(patients),
+        len(set(patients)),
+        root,
+    )
+    return patients
+
+
+def _by_name(paths: Sequence[pathlib.Path], wanted: object, source: str) -> dict[str, str]:
+    """Returns the images by name without suffix.
+
+    Raises:
+      InputError: two have one name, so that `wanted` does not say which is meant.
+    """
+    found: dict[str, str] = {}
+    for path in paths:
+        if path.stem in found:
+            raise InputError(
+                f"{source}: expected one image named {path.stem} where there is {wanted}, found "
+                f"{found[path.stem]} and {path}"
+            )
+        found[path.stem] = str(path)
+    return found
+
+
 def _lungs(root: pathlib.Path, paths: Sequence[pathlib.Path], source: str) -> Mapping[str, object]:
     """Returns the masks of the lungs by the names of their images, none without the folder."""
     masks = source_files.lung_masks(root)
-    if masks:
-        seen: dict[str, pathlib.Path] = {}
-        for path in paths:
-            if path.stem in masks and path.stem in seen:
-                raise InputError(
-                    f"{source}: expected one image for {root / _LUNGS / path.stem}.png, found "
-                    f"{seen[path.stem]} and {path}"
-                )
-            seen[path.stem] = path
+    _by_name([path for path in paths if path.stem in masks], root / _LUNGS, source)
     return masks
 
 
@@ -233,8 +268,8 @@ def _without_leaking_splits(table: pd.DataFrame, source: str) -> pd.DataFrame:
     if shared.empty:
         return table
     logging.getLogger(__name__).warning(
-        "%s: by the names of the files %d of %d patients, such as %s, are in several of the "
-        "source's splits; its division is not used",
+        "%s: %d of %d patients, such as %s, are in several of the source's splits; its division is "
+        "not used",
         source,
         len(shared),
         len(splits),

@@ -24,7 +24,6 @@ import pandas as pd
 
 from tffcxr.datasets import annotations as areas
 from tffcxr.datasets import mask_folders, records, source_files
-from tffcxr.errors import InputError
 
 _SOURCE = "lungs"
 _METADATA = "metadata.csv"
@@ -101,20 +100,4 @@ def _patients(root: pathlib.Path, images: dict[str, str]) -> dict[str, str]:
             root,
         )
         return patients
-    df = source_files.read_csv(path, ["filename", "patientid"], _SOURCE)
-    bad = (df["filename"] == "") | (df["patientid"] == "")
-    if bad.any():
-        raise source_files.bad_row(path, df, bad, "a filename and a patientid", _SOURCE)
-    by_stem = df.assign(stem=df["filename"].map(lambda name: pathlib.PurePath(name).stem))
-    by_stem = by_stem.drop_duplicates(["stem", "patientid"])
-    bad = by_stem["stem"].duplicated()
-    if bad.any():
-        raise source_files.bad_row(path, by_stem, bad, "one patientid per filename", _SOURCE)
-    known = dict(zip(by_stem["stem"], by_stem["patientid"]))
-    missing = [stem for stem in images if stem not in known]
-    if missing:
-        raise InputError(
-            f"{_SOURCE}: {path}: expected a row for every image, found none for "
-            f"{images[missing[0]]} ({len(missing)} of {len(images)} images)"
-        )
-    return {stem: known[stem] for stem in images}
+    return source_files.listed_patients(path, images, _SOURCE)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import os
 import pathlib
 import warnings
@@ -111,6 +111,39 @@ def lung_masks(root: pathlib.Path) -> dict[str, areas.MaskFile]:
     """Returns the masks in `<root>/lung_masks/<name>.png` by name, none without the folder."""
     files = find_files([root / "lung_masks"], [".png"])
     return {name[: -len(".png")]: areas.MaskFile(path) for name, path in files.items()}
+
+
+def listed_patients(path: pathlib.Path, images: Mapping[str, str], source: str) -> dict[str, str]:
+    """Reads which patient each image is of, from a CSV file with `filename` and `patientid`.
+
+    Args:
+      path: the file. A filename may have another suffix than the image.
+      images: paths of the images by name without suffix.
+      source: the dataset's name, for error messages.
+
+    Returns:
+      The patient of each of the images, by the same names.
+
+    Raises:
+      InputError: see `read_csv`; a field is empty, a file has two patients, or an image no row.
+    """
+    df = read_csv(path, ["filename", "patientid"], source)
+    bad = (df["filename"] == "") | (df["patientid"] == "")
+    if bad.any():
+        raise bad_row(path, df, bad, "a filename and a patientid", source)
+    by_stem = df.assign(stem=df["filename"].map(lambda name: pathlib.PurePath(name).stem))
+    by_stem = by_stem.drop_duplicates(["stem", "patientid"])
+    bad = by_stem["stem"].duplicated()
+    if bad.any():
+        raise bad_row(path, by_stem, bad, "one patientid per filename", source)
+    known = dict(zip(by_stem["stem"], by_stem["patientid"]))
+    missing = [stem for stem in images if stem not in known]
+    if missing:
+        raise InputError(
+            f"{source}: {path}: expected a row for every image, found none for "
+            f"{images[missing[0]]} ({len(missing)} of {len(images)} images)"
+        )
+    return {stem: known[stem] for stem in images}
 
 
 def bad_row(
