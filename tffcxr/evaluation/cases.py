@@ -2,10 +2,10 @@
 
 V. S. Parekh et al., "Cross-Domain Federated Learning in Medical Imaging", MIDL 2022,
 arXiv:2112.10001. Organs are localised by bounding boxes, one around each connected part of what the
-model marks in a slice. The paper's overlap similarity is modified for them: the intersection of
-the organ's boundary and the bounding box over the organ's boundary, where a boundary stands for the
-area that it encloses, so that a box around the whole organ has 1. A box is never too large for it;
-Dice, beside it, tells. Lesions have the Dice of the case's volume, and are missed entirely where the
+model marks in a slice. The paper's overlap similarity is modified for them: the intersection of the
+organ's boundary and the bounding box over the organ's boundary, where a boundary stands for the
+area that it encloses, so that a box around the whole organ has 1. No box is too large for it; Dice,
+beside it, tells. Lesions have the Dice of the case's volume, and are missed entirely where the
 model marks none of their voxels.
 """
 
