@@ -84,7 +84,7 @@ def test_weights_of_a_file_fill_the_representation_block(model, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("standard", 32), "model must be one of unet, unetplusplus, found 'standard'"),
+        (("standard", 32), "model must be one of unet, unetplusplus, nnunet, found 'standard'"),
         (("unet", 48), "model unet needs an image size that is a multiple of 32, found 48"),
         (("unetplusplus", 0), "multiple of 32, found 0"),
         (("unet", 32, "imagenet"), "no ImageNet weights for model unet"),
@@ -98,7 +98,5 @@ def test_bad_arguments_are_named(arguments, message):
 
 
 def test_a_segmentation_model_is_no_classifier():
-    with pytest.raises(
-        InputError, match="one of standard, densenet121, .*, covidnet, found 'unet'"
-    ):
+    with pytest.raises(InputError, match="one of standard, resnet18, .*, covidnet, found 'unet'"):
         build.build("unet", 32, 1)

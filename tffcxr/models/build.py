@@ -25,6 +25,7 @@ from tffcxr.models import (
     backbones,
     covidnet,
     names,
+    nnunet,
     normalization,
     pretrained,
     resnext,
@@ -33,6 +34,7 @@ from tffcxr.models import (
     unetplusplus,
 )
 from tffcxr.models.blocks import CxrModel
+from tffcxr.models.nnunet_topology import Topology
 
 TASK_LAYER = "task"
 
@@ -69,10 +71,10 @@ def _backbone(trunk: Callable[[int], tf.keras.Model], gradcam_layer: str) -> _Ar
 
 _CLASSIFIERS = {
     "standard": _Architecture(standard.trunk, standard.MINIMUM_IMAGE_SIZE, standard.GRADCAM_LAYER),
-    "densenet121": _backbone(backbones.densenet121, backbones.DENSENET121_GRADCAM_LAYER),
     "resnet18": _backbone(backbones.resnet18, backbones.RESNET18_GRADCAM_LAYER),
     "resnet34": _backbone(backbones.resnet34, backbones.RESNET34_GRADCAM_LAYER),
     "resnet50": _backbone(backbones.resnet50, backbones.RESNET50_GRADCAM_LAYER),
+    "densenet121": _backbone(backbones.densenet121, backbones.DENSENET121_GRADCAM_LAYER),
     "resnext18": _backbone(resnext.resnext18, resnext.RESNEXT18_GRADCAM_LAYER),
     "resnext50": _backbone(resnext.resnext50, resnext.RESNEXT50_GRADCAM_LAYER),
     "mobilenetv2": _backbone(backbones.mobilenetv2, backbones.MOBILENETV2_GRADCAM_LAYER),
@@ -84,6 +86,8 @@ _SEGMENTERS = {
     "unetplusplus": _Architecture(
         unetplusplus.trunk, unetplusplus.SIZE_MULTIPLE, unetplusplus.GRADCAM_LAYER, _pixels(3)
     ),
+    # For whole images, without deep supervision; `build_nnunet` is that of a plan.
+    "nnunet": _Architecture(nnunet.trunk, nnunet.SIZE_MULTIPLE, nnunet.GRADCAM_LAYER, _pixels(1)),
 }
 
 NAMES: tuple[str, ...] = names.CLASSIFIERS
@@ -183,6 +187,27 @@ def build_segmentation(
     return _build(name, image_size, 1, weights, batch_norm, seed, None, precision)
 
 
+def build_nnunet(planned: Topology, seed: int = 0, precision: str = "float32") -> CxrModel:
+    """Builds nnU-Net's network of a plan, with the heads of deep supervision as its task block.
+
+    Args:
+      planned: the network, see `nnunet.network`.
+      seed: as in `build`.
+      precision: as in `build`.
+
+    Returns:
+      The model, of standardised patches to the logits of every resolution.
+
+    Raises:
+      InputError: an unknown precision.
+    """
+    _check_precision(precision)
+    config = copy.deepcopy(_nnunet_config(planned, precision))
+    _set_seeds(config, seed)
+    model = tf.keras.Model.from_config(config)
+    return _with_blocks(model, nnunet.GRADCAM_LAYER, nnunet.head_names(planned))
+
+
 def _build(
     name: str,
     image_size: int,
@@ -194,15 +219,16 @@ def _build(
     precision: str,
 ) -> CxrModel:
     normalization.check_policy(batch_norm)
-    if precision not in PRECISIONS:
-        raise InputError(f"precision must be one of {', '.join(PRECISIONS)}, found {precision!r}")
+    _check_precision(precision)
     config = copy.deepcopy(_config(name, image_size, outputs, precision))
     if not normalization.apply(config, batch_norm) and batch_norm in ("local", "frozen"):
         _warn_of_no_batch_norm(name, batch_norm)
     _set_seeds(config, seed)
     if frozen:
         _freeze(config)
-    model = _with_blocks(tf.keras.Model.from_config(config), _architecture(name).gradcam_layer)
+    model = _with_blocks(
+        tf.keras.Model.from_config(config), _architecture(name).gradcam_layer, (TASK_LAYER,)
+    )
     if weights != "none":
         pretrained.load(model, name, weights)
     return model
@@ -216,9 +242,35 @@ def _architecture(
     return {**_CLASSIFIERS, **_SEGMENTERS}[name]
 
 
+def _check_precision(precision: str) -> None:
+    if precision not in PRECISIONS:
+        raise InputError(f"precision must be one of {', '.join(PRECISIONS)}, found {precision!r}")
+
+
 @functools.cache
 def _config(name: str, image_size: int, outputs: int, precision: str) -> dict[str, Any]:
-    """Describes the whole model; callers change a copy.
+    """Describes the whole model; callers change a copy."""
+
+    def make() -> tf.keras.Model:
+        with _precision(precision):
+            trunk = _architecture(name).trunk(image_size)
+        logits = _architecture(name).task_layer(outputs)(trunk.output)
+        return tf.keras.Model(trunk.input, logits, name=name)
+
+    return _describe(make)
+
+
+@functools.cache
+def _nnunet_config(planned: Topology, precision: str) -> dict[str, Any]:
+    def make() -> tf.keras.Model:
+        with _precision(precision):
+            return nnunet.network(planned)
+
+    return _describe(make)
+
+
+def _describe(make: Callable[[], tf.keras.Model]) -> dict[str, Any]:
+    """The configuration of a model that is only made for it.
 
     A thread of its own has no default graph, so the architecture is built eagerly even if the
     caller is tracing: keras-cv cannot be built inside a plain `tf.Graph`.
@@ -227,10 +279,7 @@ def _config(name: str, image_size: int, outputs: int, precision: str) -> dict[st
     def describe() -> dict[str, Any]:
         # Starts the eager context: before that, Keras takes its own graph for eager execution.
         tf.zeros([])
-        with _precision(precision):
-            trunk = _architecture(name).trunk(image_size)
-        logits = _architecture(name).task_layer(outputs)(trunk.output)
-        return tf.keras.Model(trunk.input, logits, name=name).get_config()
+        return make().get_config()
 
     with concurrent.futures.ThreadPoolExecutor(1) as executor:
         return executor.submit(describe).result()
@@ -270,11 +319,11 @@ def _freeze(config: dict[str, Any]) -> None:
             layer["config"]["trainable"] = False
 
 
-def _with_blocks(model: tf.keras.Model, gradcam_layer: str) -> CxrModel:
+def _with_blocks(model: tf.keras.Model, gradcam_layer: str, task: tuple[str, ...]) -> CxrModel:
     weighted = [layer.name for layer in model.layers if layer.weights]
     return CxrModel(
         keras=model,
-        representation=tuple(name for name in weighted if name != TASK_LAYER),
-        task=(TASK_LAYER,),
+        representation=tuple(name for name in weighted if name not in task),
+        task=task,
         gradcam_layer=gradcam_layer,
     )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 CLASSIFIERS = (
     "standard",
-    "densenet121",
     "resnet18",
     "resnet34",
     "resnet50",
+    "densenet121",
     "resnext18",
     "resnext50",
     "mobilenetv2",
     "covidnet",
 )
-SEGMENTERS = ("unet", "unetplusplus")
+SEGMENTERS = ("unet", "unetplusplus", "nnunet")
