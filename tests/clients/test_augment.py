@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tffcxr.clients.augment import Augmentation, _project
+from tffcxr.clients.augment import Augmentation, project
 from tffcxr.errors import InputError
 
 EVERYTHING = Augmentation(flip=True, rotation_degrees=20, translation=0.1, scale=0.2, shear=10)
@@ -18,7 +18,7 @@ def _moved(augmentation: Augmentation, draws: list[float], image: np.ndarray) ->
     """One image [H, W] under the given draws in [-1, 1) instead of random ones."""
     size = tf.constant(image.shape)
     transforms = augmentation._transforms(tf.constant([draws], tf.float32), size)
-    return _project(image[None, :, :, None], transforms, "BILINEAR").numpy()[0, :, :, 0]
+    return project(image[None, :, :, None], transforms, "BILINEAR").numpy()[0, :, :, 0]
 
 
 def test_nothing_moves_by_default():

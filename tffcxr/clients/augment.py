@@ -9,10 +9,23 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Protocol
 
 import tensorflow as tf
 
 from tffcxr.errors import InputError
+
+
+class ImageAugmentation(Protocol):
+    """What becomes of a batch of training images; `Augmentation` is one."""
+
+    def output_shape(self, image_size: int) -> tuple[int, int]:
+        """Height and width of what `apply` makes of images of this height and width."""
+
+    def apply(
+        self, images: tf.Tensor, seed: tf.Tensor, masks: tf.Tensor | None = None
+    ) -> tuple[tf.Tensor, tf.Tensor | None]:
+        """See `Augmentation.apply`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +60,10 @@ class Augmentation:
         """Whether any image can change beyond a flip."""
         return any((self.rotation_degrees, self.translation, self.scale, self.shear))
 
+    def output_shape(self, image_size: int) -> tuple[int, int]:
+        """Height and width stay."""
+        return image_size, image_size
+
     def apply(
         self, images: tf.Tensor, seed: tf.Tensor, masks: tf.Tensor | None = None
     ) -> tuple[tf.Tensor, tf.Tensor | None]:
@@ -73,8 +90,8 @@ class Augmentation:
                 masks = tf.where(flipped, tf.reverse(masks, [2]), masks)
             return images, masks
         transforms = self._transforms(draws, tf.shape(images)[1:3])
-        images = _project(images, transforms, "BILINEAR")
-        return images, None if masks is None else _project(masks, transforms, "NEAREST")
+        images = project(images, transforms, "BILINEAR")
+        return images, None if masks is None else project(masks, transforms, "NEAREST")
 
     def _transforms(self, draws: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
         """Maps from output to input pixels [B, 8], from draws [B, 6] in [-1, 1).
@@ -103,11 +120,24 @@ class Augmentation:
         return tf.stack([xx, xy, x0, yx, yy, y0, zero, zero], axis=1)
 
 
-def _project(images: tf.Tensor, transforms: tf.Tensor, interpolation: str) -> tf.Tensor:
+def project(
+    images: tf.Tensor,
+    transforms: tf.Tensor,
+    interpolation: str,
+    size: tuple[int, int] | None = None,
+) -> tf.Tensor:
+    """Reads each output pixel where a map puts it in the input; outside of that is 0.
+
+    Args:
+      images: float32 [B, H, W, C].
+      transforms: float32 [B, 8], as of `tf.raw_ops.ImageProjectiveTransformV3`.
+      interpolation: "BILINEAR" or "NEAREST".
+      size: height and width of the output; None for those of the input.
+    """
     return tf.raw_ops.ImageProjectiveTransformV3(
         images=images,
         transforms=transforms,
-        output_shape=tf.shape(images)[1:3],
+        output_shape=tf.shape(images)[1:3] if size is None else tf.constant(size),
         fill_value=0.0,
         interpolation=interpolation,
         fill_mode="CONSTANT",

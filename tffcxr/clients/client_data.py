@@ -16,7 +16,7 @@ from typing import Any
 import tensorflow as tf
 
 from tffcxr.clients import balancing, seeds
-from tffcxr.clients.augment import Augmentation
+from tffcxr.clients.augment import Augmentation, ImageAugmentation
 from tffcxr.clients.shard_store import ShardStore
 from tffcxr.errors import InputError
 
@@ -31,8 +31,8 @@ class ClientData:
 
     Elements are {"images": float32 [B, S, S, C] in 0..1}, with "labels" float32 [B, F], NaN
     unknown, if the shards have findings, and "masks" float32 [B, S, S, 1] of 0 and 1 if they have
-    masks. The last batch of an epoch holds what is left, which may be fewer than `batch_size`
-    images.
+    masks. An augmentation may make training images of another height and width. The last batch of
+    an epoch holds what is left, which may be fewer than `batch_size` images.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class ClientData:
         store: ShardStore,
         batch_size: int,
         seed: int,
-        augmentation: Augmentation | None = None,
+        augmentation: ImageAugmentation | None = None,
         balance_classes: bool = False,
     ) -> None:
         """Reads shards; none is opened before a dataset is iterated.
@@ -73,13 +73,15 @@ class ClientData:
     @property
     def element_spec(self) -> dict[str, tf.TensorSpec]:
         """The specification of the elements of training datasets."""
-        size, findings = self.store.spec.image_size, len(self.store.spec.findings)
-        shape = [None, size, size, self.store.spec.channels]
-        spec = {"images": tf.TensorSpec(shape, tf.float32)}
+        return self._spec(*self.augmentation.output_shape(self.store.spec.image_size))
+
+    def _spec(self, height: int, width: int) -> dict[str, tf.TensorSpec]:
+        findings, channels = len(self.store.spec.findings), self.store.spec.channels
+        spec = {"images": tf.TensorSpec([None, height, width, channels], tf.float32)}
         if findings:
             spec["labels"] = tf.TensorSpec([None, findings], tf.float32)
         if self.store.spec.with_mask:
-            spec["masks"] = tf.TensorSpec([None, size, size, 1], tf.float32)
+            spec["masks"] = tf.TensorSpec([None, height, width, 1], tf.float32)
         return spec
 
     def train_dataset(
@@ -129,7 +131,8 @@ class ClientData:
         """
         files = [f for client in _as_ids(client_ids) for f in self.store.files(client, split)]
         variant = self._build_evaluation(tf.constant(files, tf.string, shape=[len(files)]))
-        spec = {**self.element_spec, "rows": tf.TensorSpec([None], tf.int64)}
+        size = self.store.spec.image_size
+        spec = {**self._spec(size, size), "rows": tf.TensorSpec([None], tf.int64)}
         return tf.data.experimental.from_variant(variant, spec)
 
     def _class_counts(self, client_ids: Sequence[str]) -> list[int]:
