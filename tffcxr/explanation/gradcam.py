@@ -1,14 +1,26 @@
-"""Grad-CAM: which parts of an image raised a model's score for one finding.
+"""Grad-CAM and Grad-CAM++: which parts of an image raised a model's score for one finding.
 
 R. R. Selvaraju, M. Cogswell, A. Das, R. Vedantam, D. Parikh, D. Batra, "Grad-CAM: Visual
 Explanations from Deep Networks via Gradient-based Localization", ICCV 2017, arXiv:1610.02391.
+A. Chattopadhyay, A. Sarkar, P. Howlader, V. N. Balasubramanian, "Grad-CAM++: Improved Visual
+Explanations for Deep Convolutional Networks", WACV 2018, arXiv:1710.11063.
+
+Both sum a layer's feature maps, each with a weight from the gradient of the score. In Grad-CAM a
+map's weight is the mean of its gradient, so a small region counts for less than a large one of the
+same evidence, and what speaks against the finding is taken off. In Grad-CAM++ the weight is a sum
+over the positions that speak for the finding alone, each divided by how much of the map there is.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import tensorflow as tf
 from tf_explain.core.grad_cam import GradCAM
+
+# From feature maps and the score's gradients, both [N, h, w, K], to heat [N, h, w].
+_Heat = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 
 def grad_cam(
@@ -42,6 +54,74 @@ def grad_cam(
       ValueError: the images or the layer have the wrong rank, there is no such output or layer, or
         the model gives values that are not finite.
     """
+    return _explain(model, layer_name, images, output_index, batch_size, _grad_cam_heat)
+
+
+def grad_cam_plus_plus(
+    model: tf.keras.Model,
+    layer_name: str,
+    images: np.ndarray,
+    output_index: int,
+    batch_size: int = 32,
+) -> np.ndarray:
+    """Explains one output of a model on every image, as `grad_cam` does, by Grad-CAM++.
+
+    With feature maps A_k, score S and g = dS/dA_k, the weight of a map is the sum over its
+    positions ij of alpha_ij * ReLU(g_ij) (eq. 5), where
+
+        alpha_ij = g_ij² / (2 g_ij² + sum_ab A_ab * g_ij³)                                (eq. 19)
+
+    and the heat is ReLU(sum_k weight_k * A_k). Equation 19 is the closed form of equation 10 for
+    Y = exp(S) where S is piecewise linear in A, as behind ReLU: then the second and third
+    derivatives of Y are powers of g times Y. The factor exp(S) that the weights of all maps then
+    share is left out, as the heat is divided by its maximum.
+
+    Args:
+      model: as in `grad_cam`. S is its output, which so must be the logit.
+      layer_name: a layer with feature maps [N, h, w, K] that are not negative, such as those
+        behind ReLU; the method assumes it.
+      images: as in `grad_cam`.
+      output_index: as in `grad_cam`.
+      batch_size: as in `grad_cam`.
+
+    Returns:
+      As `grad_cam`.
+
+    Raises:
+      ValueError: as `grad_cam`, or a feature map is negative somewhere.
+    """
+
+    def heat(maps: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
+        if tf.reduce_any(maps < 0):
+            raise ValueError(
+                f"layer {layer_name}: Grad-CAM++ needs feature maps that are not negative, "
+                f"found {float(tf.reduce_min(maps)):.3g}"
+            )
+        return _grad_cam_plus_plus_heat(maps, gradients)
+
+    return _explain(model, layer_name, images, output_index, batch_size, heat)
+
+
+def _grad_cam_heat(maps: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
+    return tf.nn.relu(tf.stack(GradCAM.generate_ponderated_output(maps, gradients)))
+
+
+def _grad_cam_plus_plus_heat(maps: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
+    total = tf.reduce_sum(maps, axis=(1, 2), keepdims=True)  # [N, 1, 1, K]
+    # Only where g is positive does alpha count; there eq. 19 is 1 / (2 + g * total).
+    positive = tf.nn.relu(gradients)
+    weights = tf.reduce_sum(positive / (2 + positive * total), axis=(1, 2), keepdims=True)
+    return tf.nn.relu(tf.reduce_sum(weights * maps, axis=3))
+
+
+def _explain(
+    model: tf.keras.Model,
+    layer_name: str,
+    images: np.ndarray,
+    output_index: int,
+    batch_size: int,
+    to_heat: _Heat,
+) -> np.ndarray:
     if images.ndim != 4:
         raise ValueError(f"images: expected [N, S, S, channels], found shape {images.shape}")
     if len(model.get_layer(layer_name).output_shape) != 4:
@@ -54,7 +134,8 @@ def grad_cam(
         maps, gradients = GradCAM.get_gradients_and_filters(
             model, batch, layer_name, output_index, use_guided_grads=False
         )
-        heat = tf.nn.relu(tf.stack(GradCAM.generate_ponderated_output(maps, gradients)))
+        # The layer may compute in half precision, too coarse for sums over positions.
+        heat = to_heat(tf.cast(maps, tf.float32), tf.cast(gradients, tf.float32))
         heat = tf.image.resize(heat[..., None], images.shape[1:3], method="bilinear")[..., 0]
         heats.append(_to_unit_maximum(heat.numpy()))
     return np.concatenate(heats)
