@@ -22,6 +22,7 @@ from absl import flags
 
 from experiments import command_line, study_flags, training_flags
 from tffcxr.errors import InputError
+from tffcxr.models import names
 
 if TYPE_CHECKING:
     from experiments import classification
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 FLAGS = flags.FLAGS
 
-flags.DEFINE_enum("model", "standard", ["standard", "densenet121", "resnet50"], "The network.")
+flags.DEFINE_enum("model", "standard", names.CLASSIFIERS, "The network.")
 flags.DEFINE_list(
     "baseline", ["site", "pooled"], "Models to compare with: site (each site's own), pooled; none."
 )

@@ -20,6 +20,7 @@ from absl import flags
 
 from experiments import command_line, study_flags, training_flags
 from tffcxr.errors import InputError
+from tffcxr.models import names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,10 +31,11 @@ if TYPE_CHECKING:
 
 FLAGS = flags.FLAGS
 
-_MODELS = ("resnet50", "densenet121", "standard")
 _IMAGES = ("full", "segmented")
 
-flags.DEFINE_list("model", ["resnet50", "densenet121"], f"Networks: some of {', '.join(_MODELS)}.")
+flags.DEFINE_list(
+    "model", ["resnet50", "densenet121"], f"Networks: some of {', '.join(names.CLASSIFIERS)}."
+)
 flags.DEFINE_list(
     "images",
     list(_IMAGES),
@@ -88,7 +90,7 @@ def check_flags() -> None:
     training_flags.check()
     study_flags.check()
     training_flags.check_at_least(0, "heatmaps")
-    study_flags.parse_names("model", FLAGS.model, _MODELS)
+    study_flags.parse_names("model", FLAGS.model, names.CLASSIFIERS)
     images = study_flags.parse_names("images", FLAGS.images, _IMAGES)
     training_flags.check_used(
         "segmented" in images, "segmentation_model", "--images=segmented", "images"
@@ -106,7 +108,7 @@ def _study(directory: pathlib.Path) -> classes.ClassStudy:
         from experiments import lungs
 
         lungs.load_model(FLAGS.segmentation_model)  # So that what is wrong is told first.
-    networks = study_flags.parse_names("model", FLAGS.model, _MODELS)
+    networks = study_flags.parse_names("model", FLAGS.model, names.CLASSIFIERS)
     plans = {
         name: training_flags.make_plan(
             classification.model_builder(

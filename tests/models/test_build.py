@@ -177,7 +177,7 @@ def test_a_model_without_batch_norm_says_that_the_policy_changes_nothing(caplog)
     [
         (
             {"name": "resnet"},
-            "model must be one of standard, densenet121, .*, covidnet, found 'resnet'",
+            "model must be one of standard, resnet18, .*, covidnet, found 'resnet'",
         ),
         ({"name": "densenet121", "image_size": 31}, "at least 32, found 31"),
         ({"image_size": 15}, "at least 16, found 15"),

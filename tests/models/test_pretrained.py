@@ -214,6 +214,34 @@ def test_imagenet_weights_are_those_of_keras_cv(monkeypatch, densenet):
         np.testing.assert_allclose(a, b, rtol=1e-6)
 
 
+def test_imagenet_weights_of_mobilenet_are_those_of_keras_applications(monkeypatch):
+    tf.keras.utils.set_random_seed(1)
+    published = tf.keras.applications.MobileNetV2((32, 32, 3), include_top=False, weights=None)
+
+    def download(shape, include_top, weights="imagenet"):
+        assert (include_top, weights) == (False, "imagenet")
+        return published
+
+    model = build.build("mobilenetv2", 32, 1, seed=2)
+    monkeypatch.setattr(tf.keras.applications, "MobileNetV2", download)
+    pretrained.load(model, "mobilenetv2", "imagenet")
+    for name in model.representation:
+        for a, b in zip(
+            model.keras.get_layer(name).get_weights(), published.get_layer(name).get_weights()
+        ):
+            np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("name", ["standard", "resnet18", "resnet34", "resnext50", "covidnet"])
+def test_models_without_imagenet_weights_say_which_have_them(densenet, name):
+    with pytest.raises(InputError) as raised:
+        pretrained.load(densenet, name, "imagenet")
+    assert str(raised.value) == (
+        f"there are no ImageNet weights for model {name}, only for densenet121, resnet50, "
+        "mobilenetv2, unetplusplus: use --weights=none or --weights=FILE"
+    )
+
+
 def test_imagenet_weights_without_a_network_name_the_way_out(monkeypatch, densenet):
     import keras_cv
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tffcxr.models import names
 from tffcxr.report import style
 
 NAN = float("nan")
@@ -41,6 +42,12 @@ def test_a_variant_is_named_by_its_model_and_images():
     assert style.training_name("densenet121 segmented") == "DenseNet121, segmented"
     assert style.training_name("federated") == "Federated"
     assert style.training_name("leave one out") == "leave one out"
+
+
+@pytest.mark.parametrize("model", sorted({*names.CLASSIFIERS} - {"standard"}))
+def test_models_have_the_names_that_papers_give_them(model):
+    assert style.model_name(model).replace("-", "").lower() == model
+    assert style.model_name(model) != model
 
 
 def test_trainings_keep_their_colours_and_others_differ():

@@ -21,8 +21,14 @@ _TRAINING_COLOURS = {"site": "#D55E00", "pooled": "#009E73", "federated": "#0072
 _OTHER_TRAINING_COLOUR = "#555555"
 # What papers call the models of `tffcxr/models/build.py`.
 _MODEL_NAMES = {
-    "densenet121": "DenseNet121",
+    "resnet18": "ResNet18",
+    "resnet34": "ResNet34",
     "resnet50": "ResNet50",
+    "densenet121": "DenseNet121",
+    "resnext18": "ResNeXt18",
+    "resnext50": "ResNeXt50",
+    "mobilenetv2": "MobileNetV2",
+    "covidnet": "COVID-Net",
     "unet": "U-Net",
     "unetplusplus": "U-Net++",
 }
