@@ -1,4 +1,4 @@
-"""BCE-Dice against values worked out by hand."""
+"""BCE-Dice and BCE against values worked out by hand."""
 
 import math
 
@@ -26,6 +26,15 @@ def test_by_hand():
     loss = segmentation_losses.bce_dice(masks, logits)
     assert loss.dtype == tf.float32
     np.testing.assert_allclose(loss, [expected], rtol=1e-6)
+
+
+def test_bce_by_hand():
+    masks, logits = _image(1, 1, 0, 0), _image(_UP, _DOWN, _DOWN, _UP)
+    expected = (math.log(4 / 3) + math.log(4)) / 2
+    np.testing.assert_allclose(segmentation_losses.bce(masks, logits), [expected], rtol=1e-6)
+    both = {"masks": tf.concat([masks, _image(NAN, 0, 0, 0)], 0)}
+    loss, count = segmentation_losses.bce_batch_loss(both, tf.concat([logits, logits], 0))
+    assert (float(loss), float(count)) == (pytest.approx(expected, rel=1e-6), 1)
 
 
 def test_an_empty_mask_by_hand():

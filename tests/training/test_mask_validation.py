@@ -63,6 +63,10 @@ def test_each_image_by_hand(data):
     np.testing.assert_allclose(scores.jaccard, [1 / 3, 0.0])
     np.testing.assert_allclose(scores.dice, [0.5, 0.0])
     np.testing.assert_array_equal(scores.truth_area, [0.5, 0.0])
+    np.testing.assert_array_equal(scores.predicted_area, [0.5, 0.5])
+    np.testing.assert_array_equal(scores.common_area, [0.25, 0.0])
+    # The mask is its own box.
+    np.testing.assert_array_equal(scores.boxed_area, [0.25, 0.0])
     # Half of the pixels are wrong by a logit of 10; soft Dice (2 * 64 + 1) / (128 + 128 + 1).
     p = 1 / (1 + np.exp(-10.0))
     entropy = 0.5 * 10 + np.log1p(np.exp(-10.0))

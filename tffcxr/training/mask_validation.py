@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tffcxr.evaluation import segmentation
+from tffcxr.evaluation import cases, segmentation
 from tffcxr.training.validation import join_arrays
 
 METRICS = ("loss", "jaccard", "dice")
@@ -28,6 +28,10 @@ class MaskScores:
       jaccard: float64 [N], 0..1.
       dice: float64 [N], 0..1.
       truth_area: float64 [N], the true mask's share of the image.
+      predicted_area: float64 [N], the same of the predicted mask.
+      common_area: float64 [N], the same of what both cover.
+      boxed_area: float64 [N], the same of the part of the true mask that is in the boxes around
+        the predicted one, see `tffcxr.evaluation.cases`.
     """
 
     rows: np.ndarray
@@ -36,6 +40,9 @@ class MaskScores:
     jaccard: np.ndarray
     dice: np.ndarray
     truth_area: np.ndarray
+    predicted_area: np.ndarray
+    common_area: np.ndarray
+    boxed_area: np.ndarray
 
     @classmethod
     def join(cls, parts: Sequence[MaskScores]) -> MaskScores:
@@ -71,23 +78,27 @@ class MaskEvaluator:
             logits = model(images, training=False)
             return loss(masks, logits), logits[..., 0] >= 0.0  # A probability of one half.
 
-        spec = tf.TensorSpec(model.input_shape, tf.float32)
-        self._measure = tf.function(measure, input_signature=[spec, spec], autograph=False)
+        signature = [
+            tf.TensorSpec(shape, tf.float32) for shape in (model.input_shape, model.output_shape)
+        ]
+        self._measure = tf.function(measure, input_signature=signature, autograph=False)
 
     def score(self, weights: Sequence[np.ndarray], client: str) -> MaskScores:
         """See `Evaluator`."""
         for variable, value in zip(self._model.weights, weights):
             variable.assign(value)
         rows: list[int] = []
-        measured: list[tuple[float, float, float, float]] = []
+        measured: list[tuple[float, ...]] = []
         for batch in self._data.evaluation_dataset(client, self._split):
             losses, predicted = self._measure(batch["images"], batch["masks"])
             rows.extend(batch["rows"].numpy())
             truth = batch["masks"].numpy()[..., 0] > 0.5
             for loss, one, true in zip(losses.numpy(), predicted.numpy(), truth):
                 overlap = segmentation.jaccard(one, true), segmentation.dice(one, true)
-                measured.append((float(loss), *overlap, float(true.mean())))
-        columns = np.array(measured, np.float64).reshape(-1, 4).T
+                boxed = cases.boxed_pixels(one, true) / true.size
+                areas = true.mean(), one.mean(), (one & true).mean(), boxed
+                measured.append((float(loss), *overlap, *map(float, areas)))
+        columns = np.array(measured, np.float64).reshape(-1, 7).T
         clients = np.full(len(rows), client, dtype=object)
         return MaskScores(np.array(rows, np.int64), clients, *columns)
 
