@@ -188,7 +188,7 @@ def test_covid_is_in_both_lungs_near_the_chest_wall_and_denser_where_severe(seed
     assert opacity[:, : half - 4].any() and opacity[:, half + 4 :].any()
     assert len(diseased.boxes) >= 2
     assert change[opacity].mean() > 4
-    # The outer half of each lung, by the borders that it has in each row, gains more than the inner.
+    # The outer half of each lung, by its borders in each row, gains more than the inner one.
     outer = np.zeros_like(opacity)
     for row in range(SIZE):
         columns = np.flatnonzero(healthy.lungs[row])
