@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tffcxr.training.case_validation import CaseEvaluator, score_cases
-from tffcxr.training.mask_validation import MaskScores
+from tffcxr.training.mask_validation import MaskEvaluator, MaskScores
 
 
 def _scores(client, loss, truth, predicted, common, boxed):
@@ -24,7 +24,10 @@ def _cases_of(scores):
     )
 
 
-class _Evaluator:
+class _Evaluator(MaskEvaluator):
+    def __init__(self):
+        pass
+
     def score(self, weights, client):
         return _scores(client, [weights[0]], [0.1], [0.1], [0.1], [0.1])
 
