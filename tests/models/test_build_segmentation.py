@@ -100,3 +100,14 @@ def test_bad_arguments_are_named(arguments, message):
 def test_a_segmentation_model_is_no_classifier():
     with pytest.raises(InputError, match="one of standard, resnet18, .*, covidnet, found 'unet'"):
         build.build("unet", 32, 1)
+
+
+def test_images_of_several_channels():
+    model = build.build_segmentation("unet", 32, seed=3, channels=3)
+    assert model.keras(np.zeros((1, 32, 32, 3), np.float32)).shape == (1, 32, 32, 1)
+
+
+@pytest.mark.parametrize(("name", "channels"), [("unetplusplus", 3), ("unet", 0)])
+def test_channels_that_a_model_does_not_take(name, channels):
+    with pytest.raises(InputError, match=f"{name} needs images of one channel, found {channels}"):
+        build.build_segmentation(name, 32, channels=channels)

@@ -63,6 +63,7 @@ class _Architecture:
     minimum_image_size: int
     gradcam_layer: str
     task_layer: Callable[[int], tf.keras.layers.Layer] = _findings
+    takes_channels: bool = False  # Whether `trunk` has an argument for more channels than one.
 
 
 def _backbone(trunk: Callable[[int], tf.keras.Model], gradcam_layer: str) -> _Architecture:
@@ -81,7 +82,7 @@ _CLASSIFIERS = {
     "covidnet": _Architecture(covidnet.trunk, covidnet.MINIMUM_IMAGE_SIZE, covidnet.GRADCAM_LAYER),
 }
 _SEGMENTERS = {
-    "unet": _Architecture(unet.trunk, unet.SIZE_MULTIPLE, unet.GRADCAM_LAYER, _pixels(1)),
+    "unet": _Architecture(unet.trunk, unet.SIZE_MULTIPLE, unet.GRADCAM_LAYER, _pixels(1), True),
     # The PyTorch implementation's last convolution is 3x3.
     "unetplusplus": _Architecture(
         unetplusplus.trunk, unetplusplus.SIZE_MULTIPLE, unetplusplus.GRADCAM_LAYER, _pixels(3)
@@ -159,6 +160,7 @@ def build_segmentation(
     batch_norm: normalization.Policy = "aggregate",
     seed: int = 0,
     precision: str = "float32",
+    channels: int = 1,
 ) -> CxrModel:
     """Builds a model that segments one kind of region, such as the lungs.
 
@@ -170,21 +172,25 @@ def build_segmentation(
       batch_norm: as in `build`.
       seed: as in `build`.
       precision: as in `build`.
+      channels: of the images; only U-Net takes more than one.
 
     Returns:
       The model, of float32 logits [B, S, S, 1]; the probability of a pixel is their sigmoid. With
       `weights="none"` it can also be built inside a `tf.Graph`.
 
     Raises:
-      InputError: an unknown name or precision, an image size that is not a multiple of 32, or
-        weights that cannot be had or do not fit.
+      InputError: an unknown name or precision, an image size that is not a multiple of 32, more
+        channels than the model takes, or weights that cannot be had or do not fit.
     """
-    multiple = _architecture(name, SEGMENTATION_NAMES).minimum_image_size
+    architecture = _architecture(name, SEGMENTATION_NAMES)
+    multiple = architecture.minimum_image_size
+    if channels < 1 or (channels > 1 and not architecture.takes_channels):
+        raise InputError(f"model {name} needs images of one channel, found {channels}")
     if image_size < multiple or image_size % multiple:
         raise InputError(
             f"model {name} needs an image size that is a multiple of {multiple}, found {image_size}"
         )
-    return _build(name, image_size, 1, weights, batch_norm, seed, None, precision)
+    return _build(name, image_size, 1, weights, batch_norm, seed, None, precision, channels)
 
 
 def build_nnunet(planned: Topology, seed: int = 0, precision: str = "float32") -> CxrModel:
@@ -217,10 +223,11 @@ def _build(
     seed: int,
     frozen: Literal[None, "representation"],
     precision: str,
+    channels: int = 1,
 ) -> CxrModel:
     normalization.check_policy(batch_norm)
     _check_precision(precision)
-    config = copy.deepcopy(_config(name, image_size, outputs, precision))
+    config = copy.deepcopy(_config(name, image_size, outputs, precision, channels))
     if not normalization.apply(config, batch_norm) and batch_norm in ("local", "frozen"):
         _warn_of_no_batch_norm(name, batch_norm)
     _set_seeds(config, seed)
@@ -248,12 +255,17 @@ def _check_precision(precision: str) -> None:
 
 
 @functools.cache
-def _config(name: str, image_size: int, outputs: int, precision: str) -> dict[str, Any]:
+def _config(
+    name: str, image_size: int, outputs: int, precision: str, channels: int
+) -> dict[str, Any]:
     """Describes the whole model; callers change a copy."""
+    architecture = _architecture(name)
+    make_trunk: Callable[..., tf.keras.Model] = architecture.trunk
+    further = {"channels": channels} if architecture.takes_channels else {}
 
     def make() -> tf.keras.Model:
         with _precision(precision):
-            trunk = _architecture(name).trunk(image_size)
+            trunk = make_trunk(image_size, **further)
         logits = _architecture(name).task_layer(outputs)(trunk.output)
         return tf.keras.Model(trunk.input, logits, name=name)
 
