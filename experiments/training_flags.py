@@ -22,6 +22,7 @@ BASELINES = ("site", "pooled")
 _RANGES = (
     ("momentum", 0.0, 0.9999),
     ("weight_decay", 0.0, 1e3),
+    ("clip_norm", 0.0, 1e6),
     ("server_learning_rate", 1e-12, 1e3),
     ("proximal", 0.0, 1e6),
     ("dp_noise_multiplier", 0.0, 1e6),
@@ -65,8 +66,12 @@ def define(
         "optimizer", optimizer, ["sgd", "adam", "adamw", "adagrad"], "Client optimizer."
     )
     flags.DEFINE_float("momentum", 0.0, "Momentum of --optimizer=sgd.")
+    flags.DEFINE_boolean("nesterov", False, "Whether --momentum is Nesterov's.")
     flags.DEFINE_float(
         "weight_decay", 0.0, "L2 penalty as PyTorch's weight_decay; with adamw decoupled."
+    )
+    flags.DEFINE_float(
+        "clip_norm", 0.0, "Largest norm of a step's gradients over all weights; 0 is any."
     )
     flags.DEFINE_enum(
         "server_optimizer",
@@ -204,7 +209,9 @@ def make_plan(
         local_epochs=FLAGS.local_epochs,
         optimizer=FLAGS.optimizer,
         momentum=FLAGS.momentum,
+        nesterov=FLAGS.nesterov,
         weight_decay=FLAGS.weight_decay,
+        clip_norm=FLAGS.clip_norm,
         server_optimizer=FLAGS.server_optimizer,
         server_learning_rate=server_learning_rate(
             FLAGS.server_learning_rate,
@@ -317,6 +324,8 @@ def _check_partners() -> None:
     check_used(plateau, "plateau_patience", "--schedule=plateau", "schedule")
     check_used(plateau, "plateau_factor", "--schedule=plateau", "schedule")
     check_used(FLAGS.optimizer == "sgd", "momentum", "--optimizer=sgd", "optimizer")
+    is_used = FLAGS.momentum > 0 or not FLAGS.nesterov
+    check_used(is_used, "nesterov", "a --momentum above 0", "momentum")
     dp = FLAGS.aggregator == "dp"
     check_used(dp, "dp_noise_multiplier", "--aggregator=dp", "aggregator")
     # With differential privacy every client counts the same.

@@ -90,6 +90,8 @@ def test_paths_are_taken_from_where_the_user_stands(tmp_path):
         ("--image_size=100000", "--image_size: expected at most 4096, found 100000"),
         ("--partition=dirichlet --alpha=0", "--alpha: expected above 0, found 0.0"),
         ("--momentum=0.9", "--momentum: expected --optimizer=sgd with it, found --optimizer=adam"),
+        ("--nesterov", "--nesterov: expected a --momentum above 0 with it, found --momentum=0.0"),
+        ("--clip_norm=-1", "--clip_norm: expected 0 to 1e+06, found -1.0"),
         ("--aggregator=dp", "--dp_noise_multiplier above 0, found 0.0"),
         (
             "--plateau_patience=3",
