@@ -7,20 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 import dataclasses
-import functools
 import pathlib
 from typing import Any, Literal
 
-import numpy as np
 import pandas as pd
 
-from experiments import pictures
+from experiments import mask_cases
 from experiments import study as study_lib
 from tffcxr.clients.client_data import ClientData
 from tffcxr.clients.shards import ShardSpec
 from tffcxr.evaluation import tables
 from tffcxr.evaluation.mean_interval import mean_interval
-from tffcxr.files import write_atomically, write_text
+from tffcxr.files import write_text
 from tffcxr.models import build as models
 from tffcxr.models import export_segmentation, segmentation_losses
 from tffcxr.models.blocks import CxrModel
@@ -31,8 +29,6 @@ from tffcxr.training.run_directory import RunDirectory
 
 LOSS = segmentation_losses.batch_loss
 REGION = "Lungs"
-_WORST, _BEST = 3, 1  # Of the cases that are shown; one in the middle comes between.
-CASE_COLUMNS = ("task", "case", "kind", "training", "jaccard", "dice", "file")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,18 +50,31 @@ class SegmentationStudy(study_lib.Study):
 
 
 @dataclasses.dataclass(frozen=True)
-class _Result:
-    """One trained model and what it does with the test images, in the best and the last round."""
+class _Result(mask_cases.Masks):
+    """One trained model and what it does with the test images after its best round.
 
-    training: str
-    weights: study_lib.Weights
+    Attributes:
+      round_number: the best round.
+      last: the scores after the last round.
+    """
+
     round_number: int
-    best: MaskScores
     last: MaskScores
+
+    @property
+    def model_weights(self) -> study_lib.Weights:
+        """The same for all clients, since everything is shared."""
+        return next(iter(self.weights.values()))
 
 
 def model_builder(
-    name: str, image_size: int, weights: str, batch_norm: Any, seed: int, precision: str
+    name: str,
+    image_size: int,
+    weights: str,
+    batch_norm: Any,
+    seed: int,
+    precision: str,
+    channels: int = 1,
 ) -> Callable[[Literal[None, "representation"]], CxrModel]:
     """`(frozen) -> CxrModel`, always with the same initial weights; nothing can be frozen.
 
@@ -74,13 +83,17 @@ def model_builder(
     Raises:
       InputError: see `tffcxr.models.build.build_segmentation`.
     """
-    initial = models.build_segmentation(name, image_size, weights, batch_norm, seed)
+    initial = models.build_segmentation(
+        name, image_size, weights, batch_norm, seed, channels=channels
+    )
     arrays = initial.keras.get_weights()
 
     def build(frozen: Literal[None, "representation"]) -> CxrModel:
         if frozen is not None:
             raise ValueError(f"expected a model that trains as a whole, found frozen={frozen!r}")
-        model = models.build_segmentation(name, image_size, "none", batch_norm, seed, precision)
+        model = models.build_segmentation(
+            name, image_size, "none", batch_norm, seed, precision, channels
+        )
         model.keras.set_weights(arrays)
         return model
 
@@ -124,7 +137,11 @@ def run(study: SegmentationStudy, directory: RunDirectory) -> list[dict[str, Any
     ).keras
     results = _measure(model, data, trained)
     _write_masks(directory.path, results)
-    _write_cases(directory.path, study, model, results)
+    shown = [
+        mask_cases.Chosen(place, REGION, kind)
+        for place, kind in mask_cases.choose(results[0].scores.jaccard)
+    ]
+    mask_cases.write(directory.path, study, model, results, shown)
     _save_models(directory.path, study, model, results)
     rows = [_row(study, result) for result in results]
     tables.write_metrics(directory.path, study.recipe, rows)
@@ -143,20 +160,14 @@ def _measure(
         )
 
     return [
-        _Result(
-            training,
-            next(iter(found.best.values())),
-            found.best_round,
-            scores(found.best),
-            scores(found.last),
-        )
+        _Result(training, found.best, scores(found.best), found.best_round, scores(found.last))
         for training, found in trained.items()
     ]
 
 
 def _row(study: SegmentationStudy, result: _Result) -> dict[str, Any]:
     """One row of `metrics.json`, on test images."""
-    scores = result.best
+    scores = result.scores
     patients = study.patients(scores)
     row: dict[str, Any] = {
         "task": REGION,
@@ -187,7 +198,7 @@ def _save_models(
     (directory / "models").mkdir(exist_ok=True)
     for result in reversed(results):  # The federated one last: its weights stay in the model.
         study_lib.save_weights(
-            model, result.weights, directory / "models" / f"{result.training}.h5"
+            model, result.model_weights, directory / "models" / f"{result.training}.h5"
         )
     export_segmentation.save(
         directory,
@@ -203,71 +214,15 @@ def _write_masks(directory: pathlib.Path, results: Sequence[_Result]) -> None:
             {
                 "task": REGION,
                 "training": result.training,
-                "client": result.best.clients,
-                "row": result.best.rows,
-                "loss": result.best.loss,
-                "jaccard": result.best.jaccard,
-                "dice": result.best.dice,
-                "truth_area": result.best.truth_area,
+                "client": result.scores.clients,
+                "row": result.scores.rows,
+                "loss": result.scores.loss,
+                "jaccard": result.scores.jaccard,
+                "dice": result.scores.dice,
+                "truth_area": result.scores.truth_area,
             }
         )
         for result in results
     ]
     text = pd.concat(parts, ignore_index=True).to_csv(index=False, lineterminator="\n")
     write_text(directory / "masks.csv", text)
-
-
-def _write_cases(
-    directory: pathlib.Path, study: SegmentationStudy, model: Any, results: Sequence[_Result]
-) -> None:
-    """Writes `segmentations.csv` and the arrays behind it: the worst images, a median, the best.
-
-    They are chosen by the federated model's Jaccard; all models are shown on the same images.
-    """
-    cases = _cases(results[0].best.jaccard)
-    shown = []
-    for place, _ in cases:
-        client, row = results[0].best.clients[place], results[0].best.rows[place]
-        record = study.records[client].iloc[int(row)]
-        size, fit = study.image_size, study.fit
-        shown.append(
-            {
-                "image": pictures.picture(record["image"], size, fit)[..., 0],
-                "truth": pictures.region(record["mask"], size, fit),
-            }
-        )
-    images = np.stack([arrays["image"] for arrays in shown])[..., None].astype(np.float32) / 255.0
-    for result in results:
-        model.set_weights(result.weights)
-        for arrays, image in zip(shown, images):
-            arrays[f"mask_{result.training}"] = model(image[None]).numpy()[0, ..., 0] >= 0.0
-    rows = []
-    for number, ((place, kind), arrays) in enumerate(zip(cases, shown), start=1):
-        file = f"segmentations/{number}.npz"
-        write_atomically(directory / file, functools.partial(np.savez_compressed, **arrays))
-        for result in results:
-            rows.append(
-                {
-                    "task": REGION,
-                    "case": number,
-                    "kind": kind,
-                    "training": result.training,
-                    "jaccard": result.best.jaccard[place],
-                    "dice": result.best.dice[place],
-                    "file": file,
-                }
-            )
-    text = pd.DataFrame(rows, columns=list(CASE_COLUMNS)).to_csv(index=False, lineterminator="\n")
-    write_text(directory / "segmentations.csv", text)
-
-
-def _cases(values: np.ndarray) -> list[tuple[int, str]]:
-    """Positions of the images to show, and why, the worst first."""
-    order = np.argsort(values, kind="stable").tolist()
-    worst, best = order[:_WORST], order[_WORST:][-_BEST:]
-    between = [order[len(order) // 2]] if len(order) > _WORST + _BEST else []
-    return [
-        *((place, "worst") for place in worst),
-        *((place, "median") for place in between if place not in worst),
-        *((place, "best") for place in best),
-    ]
