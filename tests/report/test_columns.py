@@ -30,6 +30,13 @@ def test_masks():
     }
 
 
+def test_masks_of_regions_that_may_be_absent():
+    cells = _cells({**_MASK, "sensitivity": 0.875, "specificity": None})
+    assert list(cells)[3:6] == ["Dice (90 % CI)", "Sensitivity, any pixel", "Specificity, no pixel"]
+    assert cells["Sensitivity, any pixel"] == "0.875"
+    assert cells["Specificity, no pixel"] == "–"
+
+
 def test_classes():
     assert _cells(_CLASSES) == {
         "Images": "–",

@@ -42,6 +42,16 @@ def test_summary_is_federated_minus_pooled(row):
     assert remarks.summary(table.in_order([{**row, "jaccard": NAN}])) == []
 
 
+def test_summary_tells_what_is_marked_where_nothing_is(row):
+    row = {**row, "sensitivity": 0.9, "specificity": 0.75}
+    (text,) = remarks.summary(table.in_order([row]))
+    assert text.endswith(
+        "; something is marked in 90 % of the images with it and in 25 % of those without."
+    )
+    (unknown,) = remarks.summary(table.in_order([{**row, "specificity": NAN}]))
+    assert "marked" not in unknown
+
+
 def test_a_good_row_needs_no_warning(run, row):
     assert _warnings(run, row) == []
 
@@ -82,3 +92,6 @@ def test_empty_truths_are_counted_once(run, row):
     (warning,) = _warnings(run, row, masks=masks)
     assert warning.startswith("In 1 of 80 images the true mask is empty.")
     assert _warnings(run, row, masks=masks.drop(columns="truth_area")) == []
+    apart = masks.assign(jaccard=masks["jaccard"].where(masks["truth_area"] > 0))
+    (warning,) = _warnings(run, row, masks=apart)
+    assert warning.endswith("what is marked in these counts in the specificity alone.")

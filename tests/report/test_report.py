@@ -198,6 +198,29 @@ def test_masks(tmp_path, monkeypatch):
     assert html.count("<img ") == 3
 
 
+def test_masks_of_a_region_that_may_be_absent(tmp_path, text_only):
+    run_dir = example_masks.write(tmp_path, 10, 3, 1)
+    plain = report.write_report(run_dir).read_text()
+    assert "specificity" not in plain
+    assert "binary cross-entropy plus one" in plain
+    metrics = json.loads((run_dir / "metrics.json").read_text())
+    for row in metrics["rows"]:
+        row.update(sensitivity=0.9, specificity=0.8)
+    (run_dir / "metrics.json").write_text(json.dumps(metrics))
+    config = json.loads((run_dir / "config.json").read_text())
+    config["derived"]["loss"] = "Cross-entropy minus Dice"
+    config["sites"] = [
+        {"client": f"hospital_{number}", "train: Lung Opacity": number, "train: none": 3}
+        for number in range(2)
+    ]
+    (run_dir / "config.json").write_text(json.dumps(config))
+    html = report.write_report(run_dir).read_text()
+    assert "Specificity, no pixel" in html
+    assert "<strong>specificity</strong> the share of the images without it" in html
+    assert "<strong>Loss</strong> is cross-entropy minus dice of the probabilities" in html
+    assert "Training images of each client by class" in html
+
+
 @pytest.mark.parametrize("missing", ["masks.csv", "segmentations.csv", "metrics.json"])
 def test_a_run_of_masks_may_be_partial(tmp_path, text_only, missing):
     run_dir = example_masks.write(tmp_path, 10, 3, 1)

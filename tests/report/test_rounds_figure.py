@@ -124,6 +124,14 @@ def test_masks_federated_beside_pooled(masks):
     assert figure.axes[0].get_ylabel() == "BCE-Dice loss"
 
 
+def test_a_run_may_have_another_loss(masks):
+    config = {**masks.config, "derived": {"loss": "Cross-entropy minus Dice"}}
+    figure = _draw(dataclasses.replace(masks, config=config))
+    assert {figure.axes[0].get_ylabel(), figure.axes[-1].get_ylabel()} == {
+        "Cross-entropy minus Dice"
+    }
+
+
 def test_the_images_that_rounds_are_measured_on_are_named(masks):
     unsaid = dataclasses.replace(masks, config={})
     assert _titles(_draw(unsaid))[1] == "Jaccard on validation images"

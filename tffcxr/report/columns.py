@@ -40,6 +40,7 @@ def of(rows: Sequence[Row]) -> list[Column]:
             loss,
             _with_interval("Jaccard", "jaccard", rows),
             _with_interval("Dice", "dice", rows),
+            *_detection(rows),
             _number("Round", "round", 5, "round", digits=0),
             _number("Jaccard, last round", "last J.", 7, "last_jaccard"),
         ]
@@ -68,6 +69,20 @@ def of(rows: Sequence[Row]) -> list[Column]:
         _with_interval("AUROC", "auroc", rows),
         Column("p, t-test", "p t-test", 9, lambda row: style.p_value(row.get("p_ttest"))),
         Column("p, DeLong", "p DeLong", 9, lambda row: style.p_value(row.get("p_delong"))),
+    ]
+
+
+def tells_detection(rows: Sequence[Row]) -> bool:
+    """Returns whether rows of masks are of images some of which are free of the region."""
+    return any("specificity" in row for row in rows)
+
+
+def _detection(rows: Sequence[Row]) -> list[Column]:
+    if not tells_detection(rows):
+        return []
+    return [
+        _number("Sensitivity, any pixel", "sens.", 6, "sensitivity"),
+        _number("Specificity, no pixel", "spec.", 6, "specificity"),
     ]
 
 

@@ -36,6 +36,12 @@ def summary(rows: Sequence[dict[str, Any]]) -> list[str]:
                 f"; all sites pooled {style.with_interval(pooled, 'jaccard')}; federated minus "
                 f"pooled {difference:+.3f}"
             )
+        if style.is_number(federated.get("specificity")):
+            sensitivity, false = federated.get("sensitivity"), 1 - federated["specificity"]
+            text += (
+                f"; something is marked in {style.percent(sensitivity)} of the images with it and "
+                f"in {style.percent(false)} of those without"
+            )
         sentences.append(f"{text}.")
     return sentences
 
@@ -120,6 +126,11 @@ def _empty_truths(run: run_directory.Run) -> list[str]:
     empty = int(np.count_nonzero(images["truth_area"] == 0))
     if not empty:
         return []
+    if images.loc[images["truth_area"] == 0, "jaccard"].isna().all():
+        return [
+            f"In {empty} of {len(images)} images the true mask is empty. Jaccard and Dice are of "
+            "the others; what is marked in these counts in the specificity alone."
+        ]
     return [
         f"In {empty} of {len(images)} images the true mask is empty. There Jaccard and Dice are 1 "
         "if the predicted mask is empty too and 0 if a single pixel is marked."

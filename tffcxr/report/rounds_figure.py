@@ -65,7 +65,7 @@ def draw(run: run_directory.Run) -> matplotlib_figure.Figure | None:
             _draw_metric(axes, run, kind, metric)
         if not clients.empty:
             axes = next(cells)
-            _draw_clients(axes, clients, kind)
+            _draw_clients(axes, clients, _loss_name(run))
         for axes in grid[0]:
             _finish(axes, rounds, run.rounds_pooled)
         entries = max(len(axes.get_legend_handles_labels()[1]) for axes in grid[0])
@@ -130,10 +130,15 @@ def _tables(run: run_directory.Run) -> tuple[tuple[str, pd.DataFrame], ...]:
     return ("federated", run.rounds), ("pooled", run.rounds_pooled)
 
 
+def _loss_name(run: run_directory.Run) -> str:
+    """Returns what the loss of a run is, that of its kind unless the run says another."""
+    return run.loss_name or _LOSS_NAMES[kinds.of_rounds(run.rounds)]
+
+
 def _draw_losses(axes: matplotlib_axes.Axes, run: run_directory.Run, kind: str) -> None:
     """Draws the training loss and each task's loss on the images that rounds are measured on."""
     split = run.measured_split
-    axes.set(title="Loss", ylabel=_LOSS_NAMES[kind])
+    axes.set(title="Loss", ylabel=_loss_name(run))
     if kind == kinds.FINDINGS:
         if "train_loss" in run.rounds:
             colour = style.training_colour("federated")
@@ -205,7 +210,7 @@ def _draw_series(axes: matplotlib_axes.Axes, run: run_directory.Run, metric: str
         axes.plot([], [], color="white", label="round of the table", **marker)
 
 
-def _draw_clients(axes: matplotlib_axes.Axes, clients: pd.DataFrame, kind: str) -> None:
+def _draw_clients(axes: matplotlib_axes.Axes, clients: pd.DataFrame, loss_name: str) -> None:
     """Draws each client's training loss, and a cross where it failed."""
     ordered = clients.sort_values("round", kind="stable")
     by_client = list(ordered.groupby("client"))
@@ -232,7 +237,7 @@ def _draw_clients(axes: matplotlib_axes.Axes, clients: pd.DataFrame, kind: str) 
             failed, np.full(failed.size, 0.03), color="#B00020", marker="x", linestyle="none",
             transform=axes.get_xaxis_transform(), label="a client failed",
         )  # fmt: skip
-    axes.set(title="Training loss by client", ylabel=_LOSS_NAMES[kind])
+    axes.set(title="Training loss by client", ylabel=loss_name)
 
 
 def _line(

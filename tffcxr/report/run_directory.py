@@ -59,6 +59,12 @@ class Run:
         return str(self.derived.get("measured_split") or "validation")
 
     @property
+    def loss_name(self) -> str | None:
+        """What the loss is, where a program says so."""
+        name = self.derived.get("loss")
+        return name if isinstance(name, str) else None
+
+    @property
     def lungs(self) -> dict[str, Any]:
         """How many lungs were cut out and how that went; empty if they were not."""
         return _object(self.derived.get("lungs"))
