@@ -63,6 +63,7 @@ def define(
     partition: str = "none",
     clients_per_site: int = 1,
     augmentation: str = "flip",
+    radiographs: bool = True,
 ) -> None:
     """Defines the flags with a recipe's defaults.
 
@@ -74,28 +75,20 @@ def define(
       partition: default of the flag.
       clients_per_site: default of the flag.
       augmentation: default of the flag.
+      radiographs: whether images are radiographs, of any shape, and a site may be cut into several
+        clients; else they are slices of volumes, and a site is a client.
     """
     flags.DEFINE_string("output_dir", f"runs/{recipe}", "The run's folder; it can be resumed.")
     flags.DEFINE_multi_string("site", [], site_help)
     flags.DEFINE_integer("phantom_patients", phantom_patients, "Patients of a phantom hospital.")
-    flags.DEFINE_string(
-        "phantom_dir", None, "Folder for phantom radiographs; default: in the run's folder."
-    )
+    flags.DEFINE_string("phantom_dir", None, "Folder for phantoms; default: in the run's folder.")
     flags.DEFINE_integer("image_size", image_size, "Height and width of the model's input, pixels.")
-    flags.DEFINE_enum(
-        "fit", "pad", ["pad", "stretch"], "What to do with images that are not square."
-    )
     flags.DEFINE_string("weights", "none", "Initial weights: none, imagenet, or a file of a run.")
-    flags.DEFINE_enum(
-        "partition",
-        partition,
-        ["none", "iid", "quantity", "dirichlet", "hybrid"],
-        "How each site's training images are cut into --clients_per_site clients.",
-    )
-    flags.DEFINE_integer(
-        "clients_per_site", clients_per_site, "Clients that each site is cut into."
-    )
-    flags.DEFINE_float("alpha", 0.5, "Concentration of the partitions quantity, dirichlet, hybrid.")
+    if radiographs:
+        flags.DEFINE_enum(
+            "fit", "pad", ["pad", "stretch"], "What to do with images that are not square."
+        )
+        _define_partition(partition, clients_per_site)
     flags.DEFINE_enum(
         "augmentation",
         augmentation,
@@ -110,6 +103,19 @@ def define(
     )
     flags.DEFINE_integer("bootstrap", 1000, "Bootstrap replicates of intervals and the t-test.")
     flags.DEFINE_boolean("tensorboard_histograms", False, "Also write the weights to TensorBoard.")
+
+
+def _define_partition(partition: str, clients_per_site: int) -> None:
+    flags.DEFINE_enum(
+        "partition",
+        partition,
+        ["none", "iid", "quantity", "dirichlet", "hybrid"],
+        "How each site's training images are cut into --clients_per_site clients.",
+    )
+    flags.DEFINE_integer(
+        "clients_per_site", clients_per_site, "Clients that each site is cut into."
+    )
+    flags.DEFINE_float("alpha", 0.5, "Concentration of the partitions quantity, dirichlet, hybrid.")
 
 
 def define_class_balance() -> None:
@@ -178,15 +184,11 @@ def check() -> None:
     Raises:
       InputError: a flag is out of range, or does nothing.
     """
-    training_flags.check_at_least(
-        1, "image_size", "phantom_patients", "clients_per_site", "bootstrap"
-    )
+    training_flags.check_at_least(1, "image_size", "phantom_patients", "bootstrap")
     if FLAGS.image_size > _LARGEST_IMAGE:
         raise InputError(
             f"--image_size: expected at most {_LARGEST_IMAGE}, found {FLAGS.image_size}"
         )
-    if not 0 < FLAGS.alpha < float("inf"):
-        raise InputError(f"--alpha: expected above 0, found {FLAGS.alpha}")
     if not 0 <= FLAGS.max_rejected_fraction <= 1:
         raise InputError(
             f"--max_rejected_fraction: expected 0 to 1, found {FLAGS.max_rejected_fraction}"
@@ -194,6 +196,15 @@ def check() -> None:
     check_used = training_flags.check_used
     check_used(not FLAGS.site, "phantom_patients", "no --site", "site")
     check_used(not FLAGS.site, "phantom_dir", "no --site", "site")
+    if "partition" in FLAGS:
+        _check_partition()
+
+
+def _check_partition() -> None:
+    check_used = training_flags.check_used
+    training_flags.check_at_least(1, "clients_per_site")
+    if not 0 < FLAGS.alpha < float("inf"):
+        raise InputError(f"--alpha: expected above 0, found {FLAGS.alpha}")
     is_uneven = FLAGS.partition in ("quantity", "dirichlet", "hybrid")
     check_used(is_uneven, "alpha", "--partition=quantity, dirichlet or hybrid", "partition")
     check_used(FLAGS.partition != "none", "clients_per_site", "a --partition", "partition")
@@ -234,17 +245,22 @@ def settings(
         "site_of": site_of,
         "source_of": source_of,
         "image_size": FLAGS.image_size,
-        "fit": FLAGS.fit,
+        "fit": FLAGS.fit if "fit" in FLAGS else "pad",
         "batch_size": FLAGS.batch_size,
         "augmentation": study.AUGMENTATIONS[FLAGS.augmentation],
         "clients_per_round": FLAGS.clients_per_round,
         "seed": FLAGS.seed,
         "executor": FLAGS.executor,
-        "cache_dir": pathlib.Path(FLAGS.cache_dir) if FLAGS.cache_dir else run_folder / "cache",
+        "cache_dir": cache_dir(run_folder),
         "max_rejected_fraction": FLAGS.max_rejected_fraction,
         "replicates": FLAGS.bootstrap,
         "histograms": FLAGS.tensorboard_histograms,
     }
+
+
+def cache_dir(run_folder: pathlib.Path) -> pathlib.Path:
+    """Where decoded images go."""
+    return pathlib.Path(FLAGS.cache_dir) if FLAGS.cache_dir else run_folder / "cache"
 
 
 def phantom_dir(run_folder: pathlib.Path) -> pathlib.Path:
