@@ -1,5 +1,9 @@
 """ResNeXt50 is torchvision's, and ResNeXt18 has its blocks where ResNet18 has its own."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -73,3 +77,21 @@ def test_a_saved_model_gives_its_weights(tmp_path):
         np.testing.assert_array_equal(a, b)
     copy = tf.keras.models.clone_model(source.keras)
     assert isinstance(copy.get_layer("stage1_block1_conv2"), grouped.GroupedConv2D)
+
+
+def test_another_program_loads_a_saved_model(tmp_path):
+    # It knows the grouped layer only by what it imports to load a model.
+    build.build("resnext18", 32, 3).keras.save(tmp_path / "model.keras")
+    code = (
+        "import pathlib, sys; from tffcxr.models import model_file; "
+        "print(model_file.load_model(pathlib.Path(sys.argv[1])).output_shape)"
+    )
+    path = os.pathsep.join(entry for entry in sys.path if entry)
+    ended = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "model.keras")],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.stdout.strip() == "(None, 3)", ended.stderr
