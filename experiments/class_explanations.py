@@ -1,4 +1,4 @@
-"""Heat maps of one class by all variants side by side, on the same test images."""
+"""Heat maps of classes by all models side by side, on the same test images."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import pandas as pd
 
 from experiments import pictures
 from experiments.explanations import COLUMNS, share_inside
-from tffcxr.datasets import findings
 from tffcxr.explanation import gradcam
 from tffcxr.files import write_atomically, write_text
 from tffcxr.report import style
@@ -20,11 +19,10 @@ from tffcxr.report import style
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from experiments.classes import ClassStudy, Result, Variant
+    from experiments.class_study import ClassStudy, Result, Variant
     from tffcxr.models.blocks import CxrModel
 
-_COLUMN = 0  # "Lung Opacity", the class that is outlined.
-EXPLAINED = findings.RSNA[_COLUMN]
+_METHODS = {"gradcam": gradcam.grad_cam, "gradcam++": gradcam.grad_cam_plus_plus}
 _Image = tuple[str, int]  # A client and the row of its table.
 
 
@@ -37,44 +35,65 @@ def write(
 ) -> None:
     """Writes `explanations.csv` and the arrays behind it.
 
-    The images are those with the class that the variants together are most confident of, outlined
-    ones first. Each variant gets the image as it was trained on: full, or the lungs alone.
+    The images of a class are those that the models together are most confident of, outlined ones
+    first. Each model gets the image as it was trained on: full, or the lungs alone.
 
     Args:
       directory: the run's folder.
       study: with the lungs of every image, as they were cut out, in its records.
       outlined: the records with the outlines that came with the data; where there is one, the heat
         in the lungs is measured by it.
-      results: one per variant.
+      results: the models, whose names in the table are of variant and training, or of the variant
+        alone where there is one training.
       build_model: makes the network of a variant, in which the weights of its result go.
     """
+    several = len({result.training for result in results}) > 1
     places = [_places(result) for result in results]
-    cases = _cases(study, results, places)
-    shown = [_arrays(study, study.records[client].iloc[row]) for client, row in cases]
+    of_class = {
+        name: _cases(study, results, places, study.classes.index(name)) for name in study.explained
+    }
+    shown = {
+        (name, image): _arrays(study, study.records[image[0]].iloc[image[1]])
+        for name, images in of_class.items()
+        for image in images
+    }
     for result in results:
-        _add_heat(result, build_model(result.variant), shown)
+        key = _key(result, several)
+        model = build_model(result.variant)
+        model.keras.set_weights(result.weights)
+        for (name, _), arrays in shown.items():
+            _add_heat(study, key, result.variant, model, study.classes.index(name), arrays)
     rows = []
-    for number, ((client, row), arrays) in enumerate(zip(cases, shown), start=1):
-        outline = outlined[client]["lungs"].iat[row]
-        if outline is not None:
-            arrays["lungs"] = pictures.region(outline, study.image_size, study.fit)
-        file = f"explanations/1-{style.slug(EXPLAINED)}_{number}.npz"
-        write_atomically(directory / file, functools.partial(np.savez_compressed, **arrays))
-        for result, place in zip(results, places):
-            heat = arrays[f"heat_{result.variant.name}"]
-            rows.append(
-                {
-                    "task": EXPLAINED,
-                    "case": number,
-                    "training": result.variant.name,
-                    "score": float(result.probabilities[place[client, row], _COLUMN]),
-                    "file": file,
-                    "heat_in_lungs": share_inside(heat, arrays.get("lungs")),
-                    "heat_in_annotation": share_inside(heat, arrays.get("annotation")),
-                }
-            )
+    for number, (name, images) in enumerate(of_class.items(), start=1):
+        column = study.classes.index(name)
+        for case, image in enumerate(images, start=1):
+            client, row = image
+            arrays = shown[name, image]
+            outline = outlined[client]["lungs"].iat[row]
+            if outline is not None:
+                arrays["lungs"] = pictures.region(outline, study.image_size, study.fit)
+            file = f"explanations/{number}-{style.slug(name)}_{case}.npz"
+            write_atomically(directory / file, functools.partial(np.savez_compressed, **arrays))
+            for result, place in zip(results, places):
+                heat = arrays[f"heat_{_key(result, several)}"]
+                rows.append(
+                    {
+                        "task": name,
+                        "case": case,
+                        "training": _key(result, several),
+                        "score": float(result.probabilities[place[image], column]),
+                        "file": file,
+                        "heat_in_lungs": share_inside(heat, arrays.get("lungs")),
+                        "heat_in_annotation": share_inside(heat, arrays.get("annotation")),
+                    }
+                )
     text = pd.DataFrame(rows, columns=list(COLUMNS)).to_csv(index=False, lineterminator="\n")
     write_text(directory / "explanations.csv", text)
+
+
+def _key(result: Result, several_trainings: bool) -> str:
+    """What a model is called in `explanations.csv`."""
+    return f"{result.variant.name} {result.training}" if several_trainings else result.variant.name
 
 
 def _places(result: Result) -> dict[_Image, int]:
@@ -84,17 +103,20 @@ def _places(result: Result) -> dict[_Image, int]:
 
 
 def _cases(
-    study: ClassStudy, results: Sequence[Result], places: Sequence[Mapping[_Image, int]]
+    study: ClassStudy,
+    results: Sequence[Result],
+    places: Sequence[Mapping[_Image, int]],
+    column: int,
 ) -> list[_Image]:
-    """The images to explain, which all variants have seen."""
-    labels = results[0].scores.labels[:, _COLUMN]
+    """The images of a class to explain, which all variants have seen."""
+    labels = results[0].scores.labels[:, column]
     common = set.intersection(*(set(place) for place in places))
     present = [image for image in common if labels[places[0][image]] == 1]
 
     def order(image: _Image) -> tuple[bool, float, _Image]:
         client, row = image
         scores = [
-            result.probabilities[place[image], _COLUMN] for result, place in zip(results, places)
+            result.probabilities[place[image], column] for result, place in zip(results, places)
         ]
         has_outline = study.records[client]["mask"].iat[row] is not None
         return not has_outline, -float(np.mean(scores)), image
@@ -113,15 +135,20 @@ def _arrays(study: ClassStudy, record: Mapping[str, Any]) -> dict[str, np.ndarra
     return arrays
 
 
-def _add_heat(result: Result, model: CxrModel, shown: Sequence[dict[str, np.ndarray]]) -> None:
-    model.keras.set_weights(result.weights)
-    for arrays in shown:
-        pixels = arrays["image"]
-        if result.variant.is_cut_out and "lungs" in arrays:
-            pixels = np.where(arrays["lungs"], pixels, 0)
-            arrays[f"seen_{result.variant.name}"] = pixels
-        image = pixels[None, ..., None].astype(np.float32) / 255.0
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)
-            heat = gradcam.grad_cam(model.keras, model.gradcam_layer, image, _COLUMN)[0]
-        arrays[f"heat_{result.variant.name}"] = heat
+def _add_heat(
+    study: ClassStudy,
+    key: str,
+    variant: Variant,
+    model: CxrModel,
+    column: int,
+    arrays: dict[str, np.ndarray],
+) -> None:
+    """Adds the heat map of a model, and what it was shown where that is not the image."""
+    pixels = arrays["image"]
+    if variant.is_cut_out and "lungs" in arrays:
+        pixels = arrays[f"seen_{key}"] = np.where(arrays["lungs"], pixels, 0)
+    image = pixels[None, ..., None].astype(np.float32) / 255.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        heat = _METHODS[study.explanation](model.keras, model.gradcam_layer, image, column)[0]
+    arrays[f"heat_{key}"] = heat

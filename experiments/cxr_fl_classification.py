@@ -25,7 +25,7 @@ from tffcxr.models import names
 if TYPE_CHECKING:
     import pandas as pd
 
-    from experiments import classes
+    from experiments.class_study import ClassStudy
     from experiments.sites import Site
     from tffcxr.training.run_directory import RunDirectory
 
@@ -102,41 +102,30 @@ def check_flags() -> None:
     study_flags.given_sites(with_finding=False)
 
 
-def _study(directory: pathlib.Path) -> classes.ClassStudy:
+def _study(directory: pathlib.Path) -> ClassStudy:
     sites = study_flags.given_sites(with_finding=False)
     records, site_of = _load_clients(sites) if sites else ({}, {})
-    from experiments import classes, classification
+    from experiments import class_flags
+    from experiments.class_study import ClassStudy, Variant
+    from tffcxr.datasets import findings
 
     if FLAGS.segmentation_model:
         from experiments import lungs
 
         lungs.load_model(FLAGS.segmentation_model)  # So that what is wrong is told first.
     networks = study_flags.parse_names("model", FLAGS.model, names.CLASSIFIERS)
-    plans = {
-        name: training_flags.make_plan(
-            classification.model_builder(
-                name,
-                FLAGS.image_size,
-                len(classes.CLASSES),
-                FLAGS.weights,
-                FLAGS.batch_norm,
-                FLAGS.seed,
-                FLAGS.precision,
-            ),
-            classes.LOSS,
-            findings=1,
-        )
-        for name in networks
-    }
+    plans = class_flags.make_plans(networks, len(findings.RSNA))
     if not sites:  # Which takes a while, so that what can be wrong with the models comes before.
         sites = _make_phantoms(study_flags.phantom_dir(directory))
         records, site_of = _load_clients(sites)
-    return classes.ClassStudy(
+    return ClassStudy(
         **study_flags.settings(
             _RECIPE, directory, records, site_of, {site.name: site.loader for site in sites}
         ),
+        task="RSNA classes",
+        classes=findings.RSNA,
         variants=tuple(
-            classes.Variant(name, images)
+            Variant(name, images)
             for name in networks
             for images in study_flags.parse_names("images", FLAGS.images, _IMAGES)
         ),
@@ -144,6 +133,9 @@ def _study(directory: pathlib.Path) -> classes.ClassStudy:
         segmentation_model=FLAGS.segmentation_model,
         with_pooled=FLAGS.baseline == "pooled",
         split=study_flags.measured_split(),
+        with_train_scores=False,
+        explained=(findings.RSNA[0],),  # "Lung Opacity", the class that is outlined.
+        explanation="gradcam",
         heatmaps=FLAGS.heatmaps,
         class_balance=FLAGS.class_balance,
     )

@@ -13,6 +13,7 @@ The model in DIR cuts the lungs out for //experiments:cxr_fl_classification.
 from __future__ import annotations
 
 from collections.abc import Sequence
+import functools
 import pathlib
 from typing import TYPE_CHECKING, Any
 
@@ -87,17 +88,14 @@ def _study(directory: pathlib.Path) -> segmentation.SegmentationStudy:
     records, site_of = _load_clients(sites) if sites else ({}, {})
     from experiments import segmentation
 
-    plan = training_flags.make_plan(
-        segmentation.model_builder(
-            FLAGS.model,
-            FLAGS.image_size,
-            FLAGS.weights,
-            FLAGS.batch_norm,
-            FLAGS.seed,
-            FLAGS.precision,
-        ),
-        segmentation.LOSS,
-        findings=1,
+    segmenter = segmentation.of_whole_images(
+        functools.partial(training_flags.make_plan, findings=1),
+        FLAGS.model,
+        FLAGS.image_size,
+        FLAGS.weights,
+        FLAGS.batch_norm,
+        FLAGS.seed,
+        FLAGS.precision,
     )
     if not sites:  # Which takes a while, so that what can be wrong with the model comes before.
         sites = _make_phantoms(study_flags.phantom_dir(directory))
@@ -106,8 +104,10 @@ def _study(directory: pathlib.Path) -> segmentation.SegmentationStudy:
         **study_flags.settings(
             _RECIPE, directory, records, site_of, {site.name: site.loader for site in sites}
         ),
+        region="Lungs",
+        may_be_absent=False,
         model=FLAGS.model,
-        plan=plan,
+        segmenter=lambda store: segmenter,
         with_pooled=FLAGS.baseline == "pooled",
         split=study_flags.measured_split(),
     )

@@ -138,6 +138,7 @@ def load_shared_task(
     partition_name: str,
     clients_per_site: int,
     alpha: float,
+    own_test: bool = False,
 ) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
     """Loads sites that all train for the same, and deals their images out to clients.
 
@@ -147,12 +148,14 @@ def load_shared_task(
     Args:
       sites: at least one, with different names and folders.
       keep: gives what the task needs of a site's table.
-      fractions: of the patients, by split. A source's own splits are not used.
+      fractions: of the patients, by split.
       seed: of splits and partitions.
       stratify: a finding, which is as common in all splits and by which uneven partitions go.
       partition_name: one of `PARTITIONS`.
       clients_per_site: how many clients a site is cut into, unless the partition is "none".
       alpha: concentration of the Dirichlet and quantity partitions.
+      own_test: whether the test images of a source that has some stay its test images; then
+        `fractions` say how the others are dealt out. A source's own splits are not used else.
 
     Returns:
       Client id to its records table with a "split" column, and client id to site.
@@ -177,7 +180,7 @@ def load_shared_task(
     for site in sites:
         table = keep(loaders.load_records(site.loader, site.path, site.name), site)
         try:
-            table = splits.split_patients(table, fractions, seed, stratify)
+            table = _split_shared(table, fractions, own_test, seed, stratify)
         except InputError as error:
             raise InputError(f"site {site.name}: {error}") from None
         parts = _cut(
@@ -210,6 +213,38 @@ def keep_lungs(table: pd.DataFrame, site: Site) -> pd.DataFrame:
         )
     table = table[known].drop(columns=records_lib.findings(table))
     return table.assign(mask=table["lungs"]).reset_index(drop=True)
+
+
+def keep_region(table: pd.DataFrame, site: Site, finding: str) -> pd.DataFrame:
+    """The images that are outlined where a finding is, or known to be free of it.
+
+    Returns:
+      The table with no other finding; the mask of an image without the finding is empty.
+
+    Raises:
+      InputError: the site does not label the finding, or no image with it is outlined.
+    """
+    known = records_lib.findings(table)
+    if finding not in known:
+        raise InputError(
+            f"site {site.name}: expected the finding {finding!r}, found "
+            f"{', '.join(known) or 'none'} from the loader {site.loader}"
+        )
+    is_known = table[finding].notna() & table["mask"].notna()
+    if not (table[finding][is_known] == 1).any():
+        raise InputError(
+            f"site {site.name}: expected images with {finding!r} outlined in {site.path}, found "
+            f"none among {len(table)}"
+        )
+    if not is_known.all():
+        logging.warning(
+            "site %s: %d of %d images are not outlined and are left out",
+            site.name,
+            int((~is_known).sum()),
+            len(table),
+        )
+    others = [name for name in known if name != finding]
+    return table[is_known].drop(columns=others).reset_index(drop=True)
 
 
 def keep_classes(table: pd.DataFrame, site: Site, classes: Sequence[str]) -> pd.DataFrame:
@@ -311,6 +346,24 @@ def _split(table: pd.DataFrame, finding: str, seed: int) -> pd.DataFrame:
     train = table[table["split"] == "train"].drop(columns="split")
     carved = splits.split_patients(train, {"train": 0.9, "validation": 0.1}, seed, finding)
     return pd.concat([carved, table[table["split"] == "test"]], ignore_index=True)
+
+
+def _split_shared(
+    table: pd.DataFrame,
+    fractions: Mapping[str, float],
+    own_test: bool,
+    seed: int,
+    stratify: str | None,
+) -> pd.DataFrame:
+    """Deals patients out to splits, those of the source's own test images perhaps excepted."""
+    if not own_test or "split" not in table or "test" not in set(table["split"]):
+        return splits.split_patients(table, fractions, seed, stratify)
+    is_test = table["split"] == "test"
+    others = table[~is_test].drop(columns="split")
+    validation = fractions.get("validation", 0.0)
+    shares = {"train": 1.0 - validation, "validation": validation}
+    others = splits.split_patients(others, shares, seed, stratify)
+    return pd.concat([others, table[is_test]], ignore_index=True)
 
 
 def _cut(

@@ -21,6 +21,7 @@ from tffcxr.errors import InputError
 # Name of a recipe -> its module, which has `check_flags()`.
 RECIPES = {
     "cheXviz": "experiments.cheXviz",
+    "covid": "experiments.covid",
     "cxr_fl_classification": "experiments.cxr_fl_classification",
     "cxr_fl_segmentation": "experiments.cxr_fl_segmentation",
 }

@@ -39,6 +39,7 @@ def define(
     local_epochs: int = 1,
     schedule: str = "constant",
     optimizer: str = "adam",
+    clients_per_round: str = "all",
     personal: bool = True,
 ) -> None:
     """Defines the flags with a recipe's defaults.
@@ -50,6 +51,7 @@ def define(
       local_epochs: per round.
       schedule: of the learning rate.
       optimizer: of the clients.
+      clients_per_round: default of the flag.
       personal: whether sites have tasks of their own, and so may keep a part of the model private
         or train it first. Else everything is shared.
     """
@@ -105,7 +107,9 @@ def define(
     flags.DEFINE_float(
         "dp_noise_multiplier", 0.0, "Noise of --aggregator=dp relative to the clipping norm."
     )
-    flags.DEFINE_string("clients_per_round", "all", "all, a count (5), or a fraction (0.4).")
+    flags.DEFINE_string(
+        "clients_per_round", clients_per_round, "all, a count (5), or a fraction (0.4)."
+    )
     _define_batch_norm(personal)
     if personal:
         _define_personal()

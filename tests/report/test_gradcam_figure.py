@@ -46,6 +46,26 @@ def test_baseline_stands_beside_the_federated_model(case):
     ]
 
 
+def test_federated_models_stand_above_pooled_ones(case):
+    names = [
+        f"{model} {way}" for model in ("resnet18", "covidnet") for way in ("pooled", "federated")
+    ]  # fmt: skip
+    both = dataclasses.replace(
+        case,
+        heat=dict.fromkeys(names, np.eye(20)),
+        scores={name: position / 10 for position, name in enumerate(names)},
+        in_lungs=dict.fromkeys(names, NAN),
+        in_annotation=dict.fromkeys(names, NAN),
+    )
+    figure = gradcam_figure.draw([both])
+    cells = [axes for axes in figure.axes if axes.images]
+    titles = [axes.get_title(loc="center") for axes in cells]
+    assert titles == ["Image", "COVID-Net", "ResNet18", "", "", ""]
+    assert [axes.get_ylabel() for axes in cells[::3]] == ["Federated", "All sites pooled"]
+    scores = [axes.get_xlabel()[-4:] for axes in cells]
+    assert [scores[i] for i in (1, 2, 4, 5)] == ["0.30", "0.10", "0.20", "0.00"]
+
+
 def test_heat_lies_over_what_the_model_was_shown(case):
     seen = np.zeros((20, 20), np.uint8)
     figure = gradcam_figure.draw([dataclasses.replace(case, seen={"federated": seen})])
@@ -70,7 +90,8 @@ def test_variants_stand_side_by_side(case):
     figure = gradcam_figure.draw([four])
     titles = [axes.get_title(loc="center") for axes in figure.axes if axes.images]
     assert titles == [
-        "Image", "DenseNet121, full", "DenseNet121, segmented", "ResNet50, full", "ResNet50, segmented",
+        "Image", "DenseNet121, full", "DenseNet121, segmented", "ResNet50, full",
+        "ResNet50, segmented",
     ]  # fmt: skip
     assert _captions(figure)[1:] == ["probability 0.50\n80 % of heat in lungs"] * 4
 

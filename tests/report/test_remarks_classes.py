@@ -31,7 +31,9 @@ def test_summary_names_the_best_model_and_what_guessing_gives():
     best, guessing, difference = remarks.summary(table.in_order([_ROW, lungs]))
     assert "most accurate model is ResNet50, full, 0.800 (0.750–0.850)" in best
     assert "right in 50 % of the images" in guessing
-    assert difference == "ResNet50, segmented against ResNet50, full: difference in accuracy -0.030."
+    assert difference == (
+        "ResNet50, segmented against ResNet50, full: difference in accuracy -0.030."
+    )
 
 
 def test_models_are_compared_within_their_training():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from matplotlib import axes as matplotlib_axes
 from matplotlib import cm, lines
@@ -20,18 +20,23 @@ _STRONGEST_OVERLAY = 0.65
 
 
 def draw(cases: Sequence[run_cases.Explanation]) -> matplotlib_figure.Figure:
-    """Draws one row per case: the image with its annotation, then each model's heat map."""
+    """Draws one row per case: the image with its annotation, then each model's heat map.
+
+    Where several models were trained in several ways, a case has a row per way.
+    """
     cases = cases[:MAXIMUM_CASES]
-    trainings = sorted({kind for case in cases for kind in case.heat}, key=style.training_order)
+    columns, ways = _layout({kind for case in cases for kind in case.heat})
+    rows = [(case, way) for case in cases for way in ways]
     with figures.style():
-        figure, grid = figures.panels(len(cases), 1 + len(trainings), 2.7, 3.05)
-        for row, (cells, case) in enumerate(zip(grid, cases)):
+        figure, grid = figures.panels(len(rows), 1 + len(columns), 2.7, 3.05)
+        for cells, (case, way) in zip(grid, rows):
             _draw_image(cells[0], case)
-            for axes, training in zip(cells[1:], trainings):
-                _draw_heat(axes, case, training)
-            if not row:
-                for axes, title in zip(cells, ["Image", *map(style.training_name, trainings)]):
-                    axes.set_title(title, loc="center")
+            if way:
+                cells[0].set_ylabel(style.training_name(way))
+            for axes, name in zip(cells[1:], columns):
+                _draw_heat(axes, case, f"{name} {way}".rstrip())
+        for axes, title in zip(grid[0], ["Image", *map(style.training_name, columns)]):
+            axes.set_title(title, loc="center")
         heat = figure.colorbar(
             cm.ScalarMappable(cmap=_COLOUR_MAP),
             ax=[axes for cells in grid for axes in cells],
@@ -44,6 +49,18 @@ def draw(cases: Sequence[run_cases.Explanation]) -> matplotlib_figure.Figure:
         heat.outline.set_visible(False)
         _legend(figure, cases)
     return figure
+
+
+def _layout(names: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Returns what the columns are, and what the rows of a case: ways of training, or one ""."""
+    ordered = sorted(names, key=style.training_order)
+    parts = [style.split_training(name) for name in ordered]
+    models = list(dict.fromkeys(model for model, _ in parts))
+    ways = list(dict.fromkeys(way for _, way in parts))
+    if len(models) == 1 or len(ways) == 1:
+        return ordered, [""]
+    # The federated model above those that it is compared with.
+    return models, sorted(ways, key=style.training_order, reverse=True)
 
 
 def _draw_image(axes: matplotlib_axes.Axes, case: run_cases.Explanation) -> None:

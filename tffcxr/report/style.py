@@ -41,22 +41,29 @@ UNDEFINED = "–"
 def training_name(training: str) -> str:
     """Returns what a reader calls a kind of training or a variant.
 
-    "Federated" for "federated", "ResNet50, segmented" for "resnet50 segmented".
+    "Federated" for "federated", "ResNet50, segmented" for "resnet50 segmented", "ResNet50, pooled"
+    for "resnet50 pooled".
     """
     if training in _TRAINING_NAMES:
         return _TRAINING_NAMES[training]
-    model, _, images = training.partition(" ")
-    return variant_name(model, images) if images in _IMAGES else training
+    model, *about = training.split(" ")
+    is_variant = all(word in (*_IMAGES, *_TRAINING_NAMES) for word in about)
+    if not is_variant or not (about or model in _MODEL_NAMES):
+        return training
+    return ", ".join([model_name(model), *about])
+
+
+def split_training(name: str) -> tuple[str, str]:
+    """Splits a model's name into its variant and its training, either of them perhaps empty."""
+    variant, _, training = name.rpartition(" ")
+    if training not in _TRAINING_NAMES:
+        return name, ""
+    return variant, training
 
 
 def model_name(model: str) -> str:
     """Returns what a reader calls a model: "U-Net++" for "unetplusplus"."""
     return _MODEL_NAMES.get(model, model)
-
-
-def variant_name(model: str, images: str) -> str:
-    """Returns what a reader calls a model and what it was shown: "ResNet50, segmented"."""
-    return f"{model_name(model)}, {images}"
 
 
 def training_colour(training: str) -> str:

@@ -274,8 +274,8 @@ def best_row(sweep: Sweep, rows: Sequence[Mapping[str, Any]]) -> Mapping[str, An
 def write(sweep: Sweep) -> None:
     """Writes `summary.csv`, `configurations.csv` and `sweep.json`."""
     rows = run_rows(sweep)
-    _write_csv(sweep.path / "summary.csv", rows)
-    _write_csv(sweep.path / "configurations.csv", configuration_rows(sweep, rows))
+    write_csv(sweep.path / "summary.csv", rows)
+    write_csv(sweep.path / "configurations.csv", configuration_rows(sweep, rows))
     chosen = best_row(sweep, rows)
     described = [
         {
@@ -337,7 +337,7 @@ def _json(value: Any) -> Any:
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
-def _write_csv(path: pathlib.Path, rows: Iterable[Mapping[str, Any]]) -> None:
+def write_csv(path: pathlib.Path, rows: Iterable[Mapping[str, Any]]) -> None:
     rows = list(rows)
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")

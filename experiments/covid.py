@@ -1,0 +1,148 @@
+r"""Trains classifiers of COVID-19, pneumonia and normal chests with and without federation.
+
+Liu, Yan, Zhou, Yang, Zhang: "Experiments of Federated Learning for COVID-19 Chest X-ray Images"
+(arXiv 2007.05592, 2020): COVID-Net, ResNet18, ResNeXt and MobileNetV2 on COVIDx, which five
+hospitals hold in equal parts and two of which take part in a round; beside each the same network
+trained on all images in one place. Without --site, phantom radiographs are made.
+
+  ./bazelw run //experiments:covid -- --output_dir=DIR --site=covidx=covidx:PATH
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+import pathlib
+from typing import TYPE_CHECKING, Any
+
+from absl import flags
+
+from experiments import command_line, study_flags, training_flags
+from tffcxr.models import names
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from experiments.class_study import ClassStudy
+    from experiments.sites import Site
+    from tffcxr.training.run_directory import RunDirectory
+
+FLAGS = flags.FLAGS
+
+_PAPERS_MODELS = ("covidnet", "resnet18", "resnext18", "mobilenetv2")
+
+flags.DEFINE_list(
+    "model", list(_PAPERS_MODELS), f"Networks: some of {', '.join(names.CLASSIFIERS)}."
+)
+flags.DEFINE_enum(
+    "baseline", "pooled", ["pooled", "none"], "Models to compare with: of all images in one place."
+)
+flags.DEFINE_integer("heatmaps", 1, "Test images of each class that Grad-CAM++ explains.")
+study_flags.define_fractions(test=0.2)
+study_flags.define_class_balance()
+study_flags.define(
+    recipe="covid",
+    site_help="A hospital as NAME=LOADER:PATH, with the loader covidx, or classes for a folder "
+    "that has the folders Normal, Pneumonia and COVID-19; may be given several times. The test "
+    "images of COVIDx stay its test images. Default: one hospital with phantom radiographs.",
+    phantom_patients=300,
+    image_size=64,
+    partition="iid",
+    clients_per_site=5,
+)
+training_flags.define(
+    rounds=10,
+    learning_rate=1e-3,
+    batch_size=10,
+    schedule="polynomial",
+    clients_per_round="0.4",  # The paper's: two of five.
+    personal=False,
+)
+flags.adopt_module_key_flags(study_flags)
+flags.adopt_module_key_flags(training_flags)
+
+_RECIPE = "covid"
+
+
+def main(unused_operands: list[str]) -> None:
+    """Runs the recipe."""
+    study_flags.run(_RECIPE, check_flags, _run)
+
+
+def _run(directory: RunDirectory) -> list[dict[str, Any]]:
+    study = _study(directory.path)
+    from experiments import classes
+
+    return classes.run(study, directory)
+
+
+def check_flags() -> None:
+    """Checks the flags by themselves; raises InputError for what cannot be."""
+    training_flags.check()
+    study_flags.check()
+    training_flags.check_at_least(0, "heatmaps")
+    study_flags.parse_names("model", FLAGS.model, names.CLASSIFIERS)
+    study_flags.check_fractions()
+    study_flags.given_sites(with_finding=False)
+
+
+def _study(directory: pathlib.Path) -> ClassStudy:
+    sites = study_flags.given_sites(with_finding=False)
+    records, site_of = _load_clients(sites) if sites else ({}, {})
+    from experiments import class_flags
+    from experiments.class_study import ClassStudy, Variant
+    from tffcxr.datasets import findings
+
+    networks = study_flags.parse_names("model", FLAGS.model, names.CLASSIFIERS)
+    plans = class_flags.make_plans(networks, len(findings.COVID))
+    if not sites:  # Which takes a while, so that what can be wrong with the models comes before.
+        sites = _make_phantoms(study_flags.phantom_dir(directory))
+        records, site_of = _load_clients(sites)
+    return ClassStudy(
+        **study_flags.settings(
+            _RECIPE, directory, records, site_of, {site.name: site.loader for site in sites}
+        ),
+        task="COVID-19 classes",
+        classes=findings.COVID,
+        variants=tuple(Variant(name) for name in networks),
+        plans=plans,
+        segmentation_model=None,
+        with_pooled=FLAGS.baseline == "pooled",
+        split=study_flags.measured_split(),
+        with_train_scores=True,
+        explained=findings.COVID,
+        explanation="gradcam++",
+        heatmaps=FLAGS.heatmaps,
+        class_balance=FLAGS.class_balance,
+    )
+
+
+def _load_clients(sites: Sequence[Site]) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
+    from experiments import sites as sites_lib
+    from tffcxr.datasets import findings
+
+    def keep(table: pd.DataFrame, site: Site) -> pd.DataFrame:
+        return sites_lib.keep_classes(table, site, findings.COVID)
+
+    return sites_lib.load_shared_task(
+        sites,
+        keep,
+        fractions=study_flags.fractions(),
+        seed=FLAGS.seed,
+        stratify=findings.COVID[-1],
+        partition_name=FLAGS.partition,
+        clients_per_site=FLAGS.clients_per_site,
+        alpha=FLAGS.alpha,
+        own_test=True,
+    )
+
+
+def _make_phantoms(root: pathlib.Path) -> list[Site]:
+    from experiments.sites import Site
+    from tffcxr.datasets import phantom
+
+    phantom.write_covidx(root / "covidx", FLAGS.phantom_patients, FLAGS.seed)
+    return [Site("phantoms", "covidx", root / "covidx")]
+
+
+if __name__ == "__main__":
+    command_line.run(main)
