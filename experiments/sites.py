@@ -33,8 +33,10 @@ class Site:
     finding: str = ""
 
     @classmethod
-    def parse(cls, text: str, with_finding: bool = True) -> Site:
-        """Reads NAME=LOADER:PATH:FINDING, or NAME=LOADER:PATH.
+    def parse(
+        cls, text: str, with_finding: bool = True, known: Sequence[str] = tuple(loaders.LOADERS)
+    ) -> Site:
+        """Reads NAME=LOADER:PATH:FINDING, or NAME=LOADER:PATH, with one of the known loaders.
 
         Raises:
           InputError: another form, or an unknown loader.
@@ -47,9 +49,9 @@ class Site:
         if not (name and loader and path and (finding or not with_finding)):
             form = "NAME=LOADER:PATH:FINDING" if with_finding else "NAME=LOADER:PATH"
             raise InputError(f"--site: expected {form}, found {text!r}")
-        if loader not in loaders.LOADERS:
+        if loader not in known:
             raise InputError(
-                f"--site: expected one of the loaders {', '.join(loaders.LOADERS)}, "
+                f"--site: expected one of the loaders {', '.join(known)}, "
                 f"found {loader!r} in {text!r}"
             )
         return cls(name, loader, pathlib.Path(path), finding.strip().strip('"'))
@@ -103,7 +105,7 @@ def load_clients(
     Raises:
       InputError: see `Site.parse` and the loaders; a site with one class only.
     """
-    _check_names(sites)
+    check_names(sites)
     tables, finding_of = {}, {}
     for site in sites:
         table = loaders.load_records(site.loader, site.path, site.name)
@@ -164,7 +166,7 @@ def load_shared_task(
       InputError: see `Site.parse` and the loaders; two sites of one folder; a partition by a
         finding without one.
     """
-    _check_names(sites)
+    check_names(sites)
     folders = [site.path.resolve() for site in sites]
     if len(set(folders)) != len(folders):
         raise InputError(
@@ -273,7 +275,8 @@ def keep_classes(table: pd.DataFrame, site: Site, classes: Sequence[str]) -> pd.
     return kept.reset_index(drop=True)
 
 
-def _check_names(sites: Sequence[Site]) -> None:
+def check_names(sites: Sequence[Site]) -> None:
+    """Raises InputError unless the names of sites differ in what file names keep of them."""
     names = [site.name for site in sites]
     if len({re.sub("[^a-z0-9]+", "-", name.lower()) for name in names}) != len(names):
         raise InputError(
