@@ -131,11 +131,12 @@ def define_class_balance() -> None:
     )
 
 
-def define_fractions(*, test: float) -> None:
+def define_fractions(*, test: float, chooses: bool = True) -> None:
     """Defines the flags of recipes that measure on the server's images after every round.
 
     Args:
       test: default of `--test_fraction`.
+      chooses: whether the best round is kept; else results are of the last one.
     """
     flags.DEFINE_float(
         "test_fraction", test, "Of the patients, who are not trained on: for the final table."
@@ -144,7 +145,10 @@ def define_fractions(*, test: float) -> None:
         "validation_fraction",
         0.0,
         "Of the patients, who are then not trained on: the best round is chosen on their images. 0 "
-        "chooses it on the test images, as the paper does, which is optimistic.",
+        "chooses it on the test images, as the paper does, which is optimistic."
+        if chooses
+        else "Of the patients, who are then not trained on: every round is measured on their "
+        "images, and --schedule=plateau goes by them. 0 measures on the test images.",
     )
 
 
@@ -210,15 +214,20 @@ def _check_partition() -> None:
     check_used(FLAGS.partition != "none", "clients_per_site", "a --partition", "partition")
 
 
-def given_sites(with_finding: bool) -> list[Site]:
+def given_sites(with_finding: bool, loaders: Sequence[str] | None = None) -> list[Site]:
     """The hospitals of `--site`.
+
+    Args:
+      with_finding: whether each names its finding.
+      loaders: those that the recipe takes; None for all of radiographs.
 
     Raises:
       InputError: one is not in the form that the recipe takes.
     """
     from experiments.sites import Site
 
-    return [Site.parse(text, with_finding) for text in FLAGS.site]
+    known = {} if loaders is None else {"known": loaders}
+    return [Site.parse(text, with_finding, **known) for text in FLAGS.site]
 
 
 def settings(
