@@ -14,7 +14,7 @@ import pandas as pd
 import tensorflow as tf
 
 from tffcxr import runtime
-from tffcxr.clients.augment import Augmentation
+from tffcxr.clients.augment import Augmentation, ImageAugmentation
 from tffcxr.clients.client_data import ClientData
 from tffcxr.clients.sampling import Sampler, parse_clients_per_round
 from tffcxr.clients.shard_store import SPLITS
@@ -88,7 +88,7 @@ class Study:
     image_size: int
     fit: str
     batch_size: int
-    augmentation: Augmentation | None
+    augmentation: ImageAugmentation | None
     clients_per_round: str
     seed: int
     executor: str

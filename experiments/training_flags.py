@@ -299,9 +299,9 @@ def parse_baselines(values: Sequence[str]) -> tuple[str, ...]:
 
 
 def check_at_least(minimum: int, *names: str) -> None:
-    """Raises InputError if one of the named flags is less than `minimum`."""
+    """Raises InputError if one of the named flags is less than `minimum`; None is not."""
     for name in names:
-        if FLAGS[name].value < minimum:
+        if FLAGS[name].value is not None and FLAGS[name].value < minimum:
             raise InputError(f"--{name}: expected at least {minimum}, found {FLAGS[name].value}")
 
 

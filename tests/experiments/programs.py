@@ -40,6 +40,7 @@ _MODULES = {
     "cheXviz": "experiments.cheXviz",
     "cxr_fl_classification": "experiments.cxr_fl_classification",
     "cxr_fl_segmentation": "experiments.cxr_fl_segmentation",
+    "pneumonia": "experiments.pneumonia",
     "predict": "experiments.predict",
     "sweep": "experiments.sweep",
     "tiny_sweep": "tests.experiments.tiny_sweep",

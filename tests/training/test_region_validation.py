@@ -1,6 +1,7 @@
 """Overlap where there is a region, detection where there may be none."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,7 +41,8 @@ class _Evaluator:
 
 @pytest.fixture(name="evaluator")
 def _evaluator():
-    return RegionEvaluator(_Evaluator(), "Lung Opacity")
+    masks: Any = _Evaluator()
+    return RegionEvaluator(masks, "Lung Opacity")
 
 
 def test_images_without_the_region_have_no_overlap(evaluator):

@@ -12,7 +12,7 @@ import zipfile
 import tensorflow as tf
 
 from tffcxr.errors import InputError
-from tffcxr.models import grouped  # noqa: F401  registers its layer for saved models that have it
+from tffcxr.models import grouped, nnunet_inference  # noqa: F401  register layers of saved models
 
 PIXELS = "float32 [B, S, S, 1] in 0..1, higher = denser"
 FITS = ("pad", "stretch")

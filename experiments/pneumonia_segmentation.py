@@ -1,0 +1,147 @@
+"""The segmentation of //experiments:pneumonia: nnU-Net finds lung opacities.
+
+Nagabhushanam & Yaswanth, "Federated Learning for Pneumonia Detection and Segmentation" (NITK 2025),
+its second part, with the nnU-Net of F. Isensee et al., Nature Methods 18, 2021. The boxes of the
+RSNA Pneumonia Detection Challenge are the masks; that of an image without a box is empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+import functools
+import pathlib
+from typing import TYPE_CHECKING, Any
+
+from absl import flags
+
+from experiments import study_flags, training_flags
+from tffcxr.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from experiments import segmentation
+    from experiments.sites import Site
+    from tffcxr.training.run_directory import RunDirectory
+
+FLAGS = flags.FLAGS
+
+REGION = "Lung Opacity"
+# The slides' settings, and sizes for phantoms.
+DEFAULTS = {
+    "optimizer": "sgd",
+    "learning_rate": 0.01,
+    "momentum": 0.9,
+    "nesterov": True,
+    "weight_decay": 3e-5,
+    "clip_norm": 12.0,
+    "schedule": "polynomial",
+    "batch_size": None,  # The plan's.
+    "rounds": 10,
+    "local_epochs": 2,
+    "image_size": 64,
+    "phantom_patients": 120,
+    "partition": "hybrid",
+    "clients_per_site": 5,
+    "clients_per_round": "all",
+    "augmentation": "none",  # nnU-Net has its own.
+}
+_SMALLEST_IMAGE = 16  # Pixels; nnU-Net's network is at least three stages deep.
+# What nnU-Net decides itself, or does not have.
+_NOT_FOR_IT = ("augmentation", "weights", "batch_norm")
+
+
+def define_flags() -> None:
+    """Defines the flags that only this task has."""
+    flags.DEFINE_float(
+        "gpu_memory_gb",
+        8.0,
+        "GPU memory that nnU-Net's plan is for; patch and batch follow from it.",
+    )
+    flags.DEFINE_boolean(
+        "nnunet_augmentation", True, "Whether nnU-Net changes its training patches at random."
+    )
+
+
+def apply_defaults() -> None:
+    """Gives flags that were not given the values of this task; a batch size of None is the plan's.
+
+    After it the recipe's flags hold what the run uses.
+    """
+    for name, value in DEFAULTS.items():
+        FLAGS.set_default(name, value)
+
+
+def check_flags() -> None:
+    """Checks the flags by themselves; raises InputError for what cannot be."""
+    for name in _NOT_FOR_IT:
+        training_flags.check_used(False, name, "--task=classification", "task")
+    training_flags.check()
+    study_flags.check()
+    if FLAGS.image_size < _SMALLEST_IMAGE:
+        raise InputError(
+            f"--image_size: expected at least {_SMALLEST_IMAGE}, found {FLAGS.image_size}"
+        )
+    if not FLAGS.gpu_memory_gb > 0:
+        raise InputError(f"--gpu_memory_gb: expected above 0, found {FLAGS.gpu_memory_gb}")
+    study_flags.check_fractions()
+    study_flags.given_sites(with_finding=False)
+
+
+def run(recipe: str, directory: RunDirectory) -> list[dict[str, Any]]:
+    """Makes the results and the report in the run's folder; returns the rows of `metrics.json`."""
+    study = _study(recipe, directory.path)
+    from experiments import segmentation
+
+    return segmentation.run(study, directory)
+
+
+def _study(recipe: str, directory: pathlib.Path) -> segmentation.SegmentationStudy:
+    sites = study_flags.given_sites(with_finding=False)
+    if not sites:
+        sites = _make_phantoms(study_flags.phantom_dir(directory))
+    records, site_of = _load_clients(sites)
+    from experiments import nnunet, segmentation
+
+    return segmentation.SegmentationStudy(
+        **study_flags.settings(
+            recipe, directory, records, site_of, {site.name: site.loader for site in sites}
+        ),
+        region=REGION,
+        model=nnunet.NAME,
+        segmenter=nnunet.NnUNet(
+            functools.partial(training_flags.make_plan, findings=1),
+            dataset="_".join(site.name for site in sites),
+            gpu_memory_gb=FLAGS.gpu_memory_gb,
+            batch_size=FLAGS.batch_size,
+            changes=FLAGS.nnunet_augmentation,
+            seed=FLAGS.seed,
+            precision=FLAGS.precision,
+        ),
+        may_be_absent=True,
+        with_pooled=FLAGS.baseline == "pooled",
+        split=study_flags.measured_split(),
+    )
+
+
+def _load_clients(sites: Sequence[Site]) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
+    from experiments import sites as sites_lib
+
+    return sites_lib.load_shared_task(
+        sites,
+        functools.partial(sites_lib.keep_region, finding=REGION),
+        fractions=study_flags.fractions(),
+        seed=FLAGS.seed,
+        stratify=REGION,
+        partition_name=FLAGS.partition,
+        clients_per_site=FLAGS.clients_per_site,
+        alpha=FLAGS.alpha,
+    )
+
+
+def _make_phantoms(root: pathlib.Path) -> list[Site]:
+    from experiments.sites import Site
+    from tffcxr.datasets import phantom
+
+    phantom.write_rsna(root / "rsna", FLAGS.phantom_patients, FLAGS.seed)
+    return [Site("phantoms", "rsna", root / "rsna")]
