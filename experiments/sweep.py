@@ -16,12 +16,14 @@ on from their last round, failed ones are tried again. A failed run does not sto
    "two hospitals": {"site": ["a=rsna:PATH:FINDING", "b=siim:PATH:FINDING"]}}
 
 DIR/report.html has the tables and the curves of all runs on one axis, DIR/summary.csv a row per
-run, DIR/configurations.csv a row per configuration; DIR/tensorboard is for TensorBoard's HParams.
+run, DIR/configurations.csv a row per configuration, DIR/results.csv the final metrics of every
+configuration with mean and standard deviation over its repeats; DIR/tensorboard is for
+TensorBoard's HParams.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import math
 import pathlib
 import sys
@@ -33,8 +35,8 @@ from experiments import command_line, sweep_flags, sweep_plan, training_flags
 from tffcxr.errors import InputError
 
 if TYPE_CHECKING:
-    from experiments.sweep_runs import Outcome
-    from tffcxr.report.sweep_results import Sweep
+    from experiments.sweep_runs import Outcome, Runner
+    from tffcxr.report.sweep_results import Run, Sweep
 
 FLAGS = flags.FLAGS
 
@@ -60,8 +62,11 @@ flags.DEFINE_string(
     "metric",
     None,
     "What runs are compared by: a column of rounds.csv, such as 'Lung Opacity/auroc', or auroc for "
-    "the first such column of each run. Default: the first Jaccard, accuracy or AUROC. Of a loss "
-    "the least is best, otherwise the highest.",
+    "every such column: where runs have several (findings; models on full and on segmented "
+    "images) there is a row and a curve for each. Default: Jaccard, accuracy or AUROC, whichever "
+    "rounds.csv has first. Of a loss the least is best, otherwise the highest. Columns are known "
+    "once a run is complete: a wrong name stops no run, and the same command with another one "
+    "makes the tables again.",
 )
 flags.DEFINE_float("target", None, "Also count the rounds until the metric is as good as this.")
 
@@ -88,19 +93,47 @@ def main(unused_operands: list[str]) -> None:
         plan.fixed,
         output,
         _shared_folders(output, plan, recipe),
-        lambda line: print(line, file=sys.stderr, flush=True),
+        _note,
     )
-    for outcomes in runner.run_all(plan.runs):
-        sweep = _results(output, plan, outcomes)
+    outcomes = _run_all(runner, output, plan)
+    sweep, finals = _results(output, plan, outcomes)
     _write_hparams(sweep)
-    report = sweep_report.write_report(sweep, [f"//experiments:{_NAME}", *sys.argv[1:]])
-    print(sweep_table.format_summary(sweep))
+    command = [f"//experiments:{_NAME}", *sys.argv[1:]]
+    report = sweep_report.write_report(sweep, command, finals)
+    print(sweep_table.format_summary(sweep, finals))
     print(f"\nreport: {report}")
     failed = sum(outcome.status == sweep_runs.FAILED for outcome in outcomes)
     if failed:
         command_line.fail(
             f"{failed} of {len(outcomes)} runs failed; the same command tries them again", 1
         )
+
+
+def _run_all(runner: Runner, output: pathlib.Path, plan: sweep_plan.Plan) -> Sequence[Outcome]:
+    """Runs what is not complete, and writes the tables after every run.
+
+    Where there can be no tables, as with a wrong --metric, the runs go on: what they cost is not
+    lost, and the tables can be made later.
+
+    Raises:
+      InputError: there can be no tables although all runs have ended.
+    """
+    from experiments import sweep_runs
+
+    outcomes: Sequence[Outcome] = ()
+    told = ""
+    for outcomes in runner.run_all(plan.runs):
+        try:
+            _results(output, plan, outcomes)
+        except InputError as error:
+            if not any(outcome.status == sweep_runs.PENDING for outcome in outcomes):
+                failed = sum(outcome.status == sweep_runs.FAILED for outcome in outcomes)
+                suffix = f"; {failed} of {len(outcomes)} runs failed" if failed else ""
+                raise InputError(f"{error}{suffix}") from error
+            if str(error) != told:
+                told = str(error)
+                _note(f"WARNING: no tables yet, the runs go on: {error}")
+    return outcomes
 
 
 def _plan() -> sweep_plan.Plan:
@@ -169,9 +202,20 @@ def _shared_folders(
     return folders
 
 
-def _results(output: pathlib.Path, plan: sweep_plan.Plan, outcomes: Sequence[Outcome]) -> Sweep:
-    """Reads what there is by now and writes the tables."""
-    from tffcxr.report import sweep_results
+def _note(line: str) -> None:
+    """Tells how far the sweep is."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def _results(
+    output: pathlib.Path, plan: sweep_plan.Plan, outcomes: Sequence[Outcome]
+) -> tuple[Sweep, list[dict[str, Any]]]:
+    """Reads what there is by now and writes the tables; the second is of the final results.
+
+    Raises:
+      InputError: no such --metric, though there are complete runs; or a run's file is damaged.
+    """
+    from tffcxr.report import sweep_finals, sweep_results
 
     runs = [
         sweep_results.Run(
@@ -185,9 +229,12 @@ def _results(output: pathlib.Path, plan: sweep_plan.Plan, outcomes: Sequence[Out
         )
         for outcome in outcomes
     ]
+    # First, as these do not depend on the metric.
+    finals = sweep_finals.rows(output, runs)
+    sweep_finals.write(output, finals)
     sweep = sweep_results.read(output, FLAGS.experiment, runs, FLAGS.metric, FLAGS.target)
     sweep_results.write(sweep)
-    return sweep
+    return sweep, finals
 
 
 def _write_hparams(sweep: Sweep) -> None:
@@ -197,12 +244,12 @@ def _write_hparams(sweep: Sweep) -> None:
     from tffcxr.report import sweep_results
     from tffcxr.training import hparams
 
-    trials = []
-    for run, row in zip(sweep.runs, sweep_results.run_rows(sweep)):
-        if run.status != sweep_results.COMPLETE:
-            continue
-        numbers = ("best", "best_round", "last", "best_loss", "rounds_to_target")
-        trials.append(
+    rows: dict[str, list[Mapping[str, Any]]] = {}
+    for row in sweep_results.run_rows(sweep):
+        rows.setdefault(row["folder"], []).append(row)
+    hparams.write(
+        sweep.path / "tensorboard",
+        [
             hparams.Trial(
                 name=run.folder.partition("/")[2],
                 hparams={
@@ -210,15 +257,35 @@ def _write_hparams(sweep: Sweep) -> None:
                     "configuration": run.configuration,
                     "seed": str(run.seed),
                 },
-                results={f"sweep/{name}": row[name] for name in numbers if name in row},
-                curves={
-                    column: dict(sweep.values(run, column))
-                    for column in dict.fromkeys((sweep.metric, sweep.loss))
-                    if column is not None
-                },
+                results=_hparams_results(rows[run.folder]),
+                curves=_hparams_curves(sweep, run),
             )
-        )
-    hparams.write(sweep.path / "tensorboard", trials)
+            for run in sweep.runs
+            if run.status == sweep_results.COMPLETE
+        ],
+    )
+
+
+def _hparams_results(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """The numbers of a run; with the column's name where it is compared by several."""
+    numbers = ("best", "best_round", "last", "best_loss", "rounds_to_target")
+    return {
+        f"sweep/{name}" + (f"/{row['metric']}" if len(rows) > 1 else ""): row[name]
+        for row in rows
+        for name in numbers
+        if name in row
+    }
+
+
+def _hparams_curves(sweep: Sweep, run: Run) -> dict[str, dict[int, float]]:
+    """The metric and the loss of a run by round."""
+    from tffcxr.report import sweep_results
+
+    curves = {}
+    for column in sweep.compared_of(run.configuration):
+        curves[column] = dict(sweep.values(run, column))
+        curves[sweep_results.loss_of(column)] = dict(sweep.losses(run, column))
+    return curves
 
 
 if __name__ == "__main__":

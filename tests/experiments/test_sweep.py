@@ -70,6 +70,14 @@ def test_rows_by_hand(whole):
     assert (one["reached"], one["rounds_to_target_mean"]) == ("0", "nan")
     assert (two["reached"], two["rounds_to_target_mean"]) == ("2", "1.5")
     assert "0.675 ± 0.106" in ended.output
+    one, two = _rows(folder / "results.csv")
+    assert (one["learning_rate"], one["task"], one["split"]) == ("0.1", "Lung, left", "test")
+    assert (one["complete"], one["loss_n"], one["dice_n"]) == ("2", "2", "1")
+    assert float(two["loss_mean"]) == pytest.approx((0.4 + 0.25) / 2)
+    assert float(two["loss_sd"]) == pytest.approx((0.4 - 0.25) / 2**0.5)
+    assert (two["dice_mean"], two["dice_sd"]) == ("0.5", "nan")  # Undefined in the second repeat.
+    assert "0.325 ± 0.106" in ended.output and "0.500 ± – (1 of 2)" in ended.output
+    assert "0.325 ± 0.106" in (folder / "report.html").read_text(encoding="utf-8")
     assert all(len(line) <= 100 for line in _lines(ended.output))
 
 
@@ -119,6 +127,40 @@ def test_again_runs_nothing_and_may_ask_for_another_metric(whole):
     _sweep(folder, *flags, "--target=0.5")
 
 
+def test_wrong_metric_stops_no_run(tmp_path):
+    folder = tmp_path / "s"
+    wrong = _sweep(folder, *GRID, "--metric=dise")
+    known = "train_loss, Lung, left/loss, Lung, left/auroc, loss, auroc of rounds.csv"
+    assert wrong.status == 2
+    assert wrong.errors.splitlines()[-1].endswith(
+        f"--metric: expected one of {known}, found 'dise'"
+    )
+    logs = sorted((folder / "runs").rglob("rounds.csv"))
+    before = {path: path.stat().st_mtime_ns for path in logs}
+    assert len(before) == 4
+    # What does not depend on the metric is there.
+    assert len(_rows(folder / "results.csv")) == 2
+    # The other tables are as they were before, here at the start.
+    assert {row["status"] for row in _rows(folder / "summary.csv")} == {"pending"}
+    right = _sweep(folder, *GRID, "--metric=auroc")
+    assert right.status == 0, right.errors
+    assert right.errors == "4 of 4 runs are complete already\n"
+    assert {row["status"] for row in _rows(folder / "summary.csv")} == {"complete"}
+    assert before == {path: path.stat().st_mtime_ns for path in logs}
+
+
+def test_wrong_metric_is_told_once_and_early_with_what_failed(tmp_path):
+    flags = ("--experiment=tiny", "--grid=learning_rate=0.1,1e30,0.5", "--metric=dise")
+    ended = _sweep(tmp_path / "s", *flags)
+    assert ended.status == 2
+    lines = ended.errors.splitlines()
+    warnings = [i for i, line in enumerate(lines) if line.startswith("WARNING:")]
+    assert len(warnings) == 1
+    assert "run 1/3: complete" in lines[warnings[0] - 1]
+    assert "the runs go on: --metric: expected one of train_loss" in lines[warnings[0]]
+    assert lines[-1].endswith("found 'dise'; 1 of 3 runs failed")
+
+
 def test_another_sweep_in_the_same_folder_is_refused(whole):
     folder, _ = whole
     before = (folder / "summary.csv").read_bytes()
@@ -154,7 +196,7 @@ def test_kills_leave_no_process_and_no_trace(tmp_path, whole):
     assert ended.status == 0, (kills, ended.errors)
     folder, expected = whole
     assert _lines(ended.output) == _lines(expected.output), kills
-    for name in ("summary.csv", "configurations.csv"):
+    for name in ("summary.csv", "configurations.csv", "results.csv"):
         assert _rows(tmp_path / "s" / name) == _rows(folder / name), kills
 
 
@@ -272,10 +314,16 @@ def test_killed_sweep_of_a_real_recipe_goes_on(tmp_path):
     assert ended.errors.startswith("1 of 2 runs are complete already\nrun 2/2: local_epochs=2")
     assert (first / "rounds.csv").stat().st_mtime_ns == before
     rows = _rows(tmp_path / "s" / "summary.csv")
-    assert [(row["local_epochs"], row["status"]) for row in rows] == [
-        ("1", "complete"),
-        ("2", "complete"),
+    assert [(row["local_epochs"], row["metric"], row["status"]) for row in rows] == [
+        ("1", "Lung Opacity/auroc", "complete"),
+        ("1", "Pneumothorax/auroc", "complete"),
+        ("2", "Lung Opacity/auroc", "complete"),
+        ("2", "Pneumothorax/auroc", "complete"),
     ]
-    assert "Lung Opacity/auroc" in ended.output
+    assert "auroc of" in ended.output and "Pneumothorax" in ended.output
+    final = _rows(tmp_path / "s" / "results.csv")
+    assert [(row["local_epochs"], row["task"], row["auroc_n"]) for row in final] == [
+        (row["local_epochs"], row["metric"].removesuffix("/auroc"), "1") for row in rows
+    ]
     # Decoded once for both.
     assert len(list((tmp_path / "s" / "cache").glob("*/manifest.json"))) == 1

@@ -47,12 +47,24 @@ def main(unused_operands):
         if FLAGS.learning_rate > 1e29:
             raise RunError(f"round {number}: every client failed")
         time.sleep(FLAGS.pause)
-        loss = 1.0 / (1.0 + number * FLAGS.learning_rate * (1 + FLAGS.seed))
+        loss = _loss(number)
         row = [number, 0.001 * time.monotonic(), loss, loss, 1.0 - loss, "all"]
         log.append([dict(zip(COLUMNS, row))])
         print(f"round {number}", file=sys.stderr)
     (path / "report.html").write_text("a run")
-    (path / "metrics.json").write_text(json.dumps({"rows": [], "complete": True}))
+    final = {
+        "task": "Lung, left",
+        "model": "tiny",
+        "training": "federated",
+        "split": "test",
+        "loss": _loss(FLAGS.rounds),
+        "dice": None if FLAGS.seed else 0.5,
+    }
+    (path / "metrics.json").write_text(json.dumps({"rows": [final], "complete": True}))
+
+
+def _loss(number):
+    return 1.0 / (1.0 + number * FLAGS.learning_rate * (1 + FLAGS.seed))
 
 
 if __name__ == "__main__":

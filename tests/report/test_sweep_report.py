@@ -1,15 +1,24 @@
 """The page, the figure and the text of a sweep, drawn from hand-made runs."""
 
 import dataclasses
+import json
 import re
 import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from tests.report import example_sweep
-from tffcxr.report import figures, sweep_figure, sweep_report, sweep_results, sweep_table
+from tffcxr.report import (
+    figures,
+    sweep_figure,
+    sweep_finals,
+    sweep_report,
+    sweep_results,
+    sweep_table,
+)
 
 FAILED = 11
 
@@ -143,6 +152,93 @@ def test_target_that_is_not_always_reached(sweep, target, expected):
     rows = sweep_results.run_rows(changed)
     cells = [line[-1] for line in sweep_table.of_configurations(changed, rows).cells]
     assert expected in cells
+
+
+@pytest.fixture(name="two_models")
+def _two_models(tmp_path):
+    """One run of each of two configurations, with two models."""
+    made = example_sweep.runs(epochs=(1,), clients=(1, 2), repeats=1)
+    example_sweep.write(tmp_path, made)
+    for run in made:
+        file = tmp_path / run.folder / "rounds.csv"
+        table = pd.read_csv(file).drop(columns=["train_loss"])
+        table["Heart/jaccard"] = 1 - table["Lungs/jaccard"]
+        table["Heart/loss"] = 0.125
+        table.to_csv(file, index=False)
+    return sweep_results.read(tmp_path, "recipe", made, target=0.5)
+
+
+def test_every_model_has_panels(two_models):
+    axes = _draw(two_models).axes
+    assert [each.get_title(loc="left") for each in axes] == [
+        "Lungs: Jaccard",
+        "Lungs: loss",
+        "Heart: Jaccard",
+        "Heart: loss",
+    ]
+    lungs, _, heart, loss = [each.get_lines()[0].get_ydata() for each in axes]
+    np.testing.assert_allclose(heart, 1 - lungs)
+    assert set(loss) == {0.125}
+
+
+def test_every_model_has_rows_and_a_best_run(two_models):
+    page = sweep_report.write_report(two_models, []).read_text(encoding="utf-8")
+    assert "The best run by Lungs/jaccard is" in page
+    assert "The best run by Heart/jaccard is" in page
+    assert page.count(">report</a>") == 4
+    text = sweep_table.format_summary(two_models).splitlines()
+    assert text[0].split()[2:5] == ["jaccard", "of", "seed"]
+    assert [line.split()[2] for line in text[2:6]] == ["Lungs", "Heart", "Lungs", "Heart"]
+
+
+def _with_finals(sweep):
+    """Results of the complete runs, two models each; the loss is undefined in second repeats."""
+    for run in sweep.runs:
+        if run.status != sweep_results.COMPLETE:
+            continue
+        row = {"task": "Lungs", "model": "unet", "split": "test", "auroc": 0.5 + 0.25 * run.seed}
+        rows = [
+            {**row, "training": training, "loss": None if run.seed else 0.5, "images": 7}
+            for training in ("federated", "pooled")
+        ]
+        metrics = {"recipe": "r", "rows": rows, "complete": True}
+        (sweep.path / run.folder / "metrics.json").write_text(json.dumps(metrics))
+    return sweep_finals.rows(sweep.path, sweep.runs)
+
+
+def test_final_results_on_the_page(sweep):
+    finals = _with_finals(sweep)
+    page = sweep_report.write_report(sweep, [], finals).read_text(encoding="utf-8")
+    _, _, section = page.partition("<h2>Final results</h2>")
+    section = section.partition("<h2>Curves</h2>")[0]
+    assert re.findall(r'<th scope="col">([^<]*)', section) == [
+        *("local_epochs", "clients_per_round", "task", "model", "training", "split", "runs"),
+        *("AUROC", "Loss"),
+    ]
+    rows = re.findall(r"<tr>(<th scope=.row.*?)</tr>", section, re.DOTALL)
+    cells = [re.findall(r">([^<]+)</t[hd]>", row) for row in rows]
+    assert len(cells) == 18
+    assert cells[1] == [
+        *("1", "1", "Lungs", "unet", "pooled", "test", "2"),
+        *("0.625 ± 0.177", "0.500 ± – (1 of 2)"),
+    ]
+    assert cells[4][-3:] == ["1", "0.500 ± –", "0.500 ± –"]  # Its second run has failed.
+    assert "sample standard deviation" in section
+    without = sweep_report.write_report(sweep, []).read_text(encoding="utf-8")
+    assert "Final results" not in without
+
+
+def test_final_results_in_the_terminal(sweep):
+    text = sweep_table.format_summary(sweep, _with_finals(sweep))
+    assert all(len(line) <= 100 for line in text.splitlines())
+    heading = next(line for line in text.splitlines() if "AUROC" in line)
+    assert heading.split() == [
+        *("local_epochs", "clients_per_round", "training", "runs", "AUROC", "Loss")
+    ]
+    assert "All rows: task Lungs, model unet, split test. All metrics: results.csv." in " ".join(
+        text.split()
+    )
+    assert len([line for line in text.splitlines() if "0.625 ± 0.177" in line]) == 16
 
 
 def test_needs_no_tensorflow():

@@ -85,7 +85,7 @@ def _by_hand(tmp_path):
 def test_rows(by_hand):
     path, runs = by_hand
     sweep = sweep_results.read(path, "recipe", runs, target=0.5)
-    assert (sweep.metric, sweep.loss) == ("A/jaccard", "A/loss")
+    assert (sweep.metric, sweep.compared) == ("A/jaccard", ["A/jaccard"])
     first, second, third, failed, pending = sweep_results.run_rows(sweep)
     assert (first["best"], first["best_round"], first["last"]) == (0.5, 2, 0.4)
     assert (first["best_loss"], first["rounds_to_target"], first["seconds"]) == (1.0, 2, 6.0)
@@ -124,7 +124,7 @@ def test_of_a_loss_the_least_is_best(by_hand):
     path, runs = by_hand
     sweep = sweep_results.read(path, "recipe", runs, "A/loss")
     rows = sweep_results.run_rows(sweep)
-    assert sweep.loss == "A/loss"
+    assert sweep.compared == ["A/loss"] == [sweep_results.loss_of("A/loss")]
     assert sweep_results.best_row(sweep, rows) is rows[2]
     assert "rounds_to_target" not in rows[0]
 
@@ -155,6 +155,7 @@ def test_files(by_hand):
     "columns,expected",
     [
         (["round", "A/loss", "A/auroc", "B/accuracy"], "A/auroc"),
+        (["round", "A/loss", "A/auroc", "B/auroc"], "auroc"),
         (["round", "A/dice", "A/jaccard", "A/auroc"], "A/jaccard"),
         (
             ["round", "No Lung Opacity / Not Normal/accuracy"],
@@ -166,7 +167,7 @@ def test_metric_without_a_wish(tmp_path, columns, expected):
     _write(tmp_path / "1", {name: [0.5] for name in columns})
     sweep = sweep_results.read(tmp_path, "recipe", [_run("1", "x")])
     assert sweep.metric == expected
-    assert sweep.loss == expected.rpartition("/")[0] + "/loss"
+    assert sweep.compared == [name for name in columns if f"/{name}".endswith(f"/{expected}")]
 
 
 def test_runs_whose_tasks_have_other_names_are_compared_by_the_end_of_the_column(tmp_path):
@@ -174,13 +175,83 @@ def test_runs_whose_tasks_have_other_names_are_compared_by_the_end_of_the_column
     _write(tmp_path / "2", {"round": [1], "vgg/loss": [2.0], "vgg/accuracy": [0.75]})
     runs = [_run("1", "x"), _run("2", "y")]
     sweep = sweep_results.read(tmp_path, "recipe", runs)
-    assert (sweep.metric, sweep.loss) == ("accuracy", "loss")
+    assert (sweep.metric, sweep.compared) == ("accuracy", ["accuracy"])
     rows = sweep_results.run_rows(sweep)
     assert [(row["best"], row["best_loss"]) for row in rows] == [(0.5, 3.0), (0.75, 2.0)]
     by_loss = sweep_results.read(tmp_path, "recipe", runs, "loss")
     assert [row["best"] for row in sweep_results.run_rows(by_loss)] == [3.0, 2.0]
     sweep_results.write(by_loss)
     assert sweep_results.best_run(tmp_path) == tmp_path / "2"
+
+
+@pytest.fixture(name="two_models")
+def _two_models(tmp_path):
+    """Runs with two models each; of the first configuration a second run has failed."""
+    full, cut = "net full/accuracy", "net segmented/accuracy"
+    losses = {"net full/loss": [3.0, 2.0], "net segmented/loss": [1.5, 1.0]}
+    _write(tmp_path / "1", {"round": [1, 2], full: [0.1, 0.4], cut: [0.6, 0.5], **losses})
+    _write(tmp_path / "3", {"round": [1, 2], full: [0.7, 0.2], cut: [0.3, NAN], **losses})
+    runs = [
+        _run("1", "x"),
+        _run("2", "x", 2, "failed"),
+        _run("3", "y"),
+        _run("4", "z", 1, "failed"),
+    ]
+    return tmp_path, runs, full, cut
+
+
+@pytest.mark.parametrize("wish", [None, "accuracy"])
+def test_every_model_has_a_row(two_models, wish):
+    path, runs, full, cut = two_models
+    sweep = sweep_results.read(path, "recipe", runs, wish, target=0.5)
+    assert (sweep.metric, sweep.compared) == ("accuracy", [full, cut])
+    rows = sweep_results.run_rows(sweep)
+    assert [(r["folder"], r["metric"]) for r in rows] == [
+        ("1", full),
+        ("1", cut),
+        ("2", full),
+        ("2", cut),
+        ("3", full),
+        ("3", cut),
+        ("4", "accuracy"),  # Nobody knows which models it would have had.
+    ]
+    best = [r["best"] for r in rows]
+    assert best[:2] == [0.4, 0.6] and best[4:6] == [0.7, 0.3]
+    assert all(math.isnan(best[i]) for i in (2, 3, 6))
+    assert [r["best_loss"] for r in rows[:2]] == [2.0, 1.0]
+    assert [r["rounds_to_target"] for r in rows[1:5:3]] == [1, 1]
+    table = sweep_results.configuration_rows(sweep, rows)
+    assert [(r["configuration"], r["metric"], r["complete"], r["failed"]) for r in table] == [
+        ("x", full, 1, 1),
+        ("x", cut, 1, 1),
+        ("y", full, 1, 0),
+        ("y", cut, 1, 0),
+        ("z", "accuracy", 0, 1),
+    ]
+    assert [r["best_mean"] for r in table[:4]] == [0.4, 0.6, 0.7, 0.3]
+    # Each has a best run of its own.
+    assert [r["folder"] for r in sweep_results.best_rows(sweep, rows)] == ["3", "1"]
+    sweep_results.write(sweep)
+    assert sweep_results.best_run(path) == path / "3"
+    assert len(json.loads((path / "sweep.json").read_text())["runs"]) == len(rows)
+
+
+def test_one_model_of_several_is_compared_alone_if_asked_for(two_models):
+    path, runs, _, cut = two_models
+    rows = sweep_results.run_rows(sweep_results.read(path, "recipe", runs, cut))
+    assert [(r["folder"], r["metric"]) for r in rows] == [(run.folder, cut) for run in runs]
+    assert [r["best"] for r in rows[::2]] == [0.6, 0.3]
+
+
+def test_a_metric_that_some_configurations_have(two_models):
+    """A configuration has rows of its own models alone."""
+    path, runs, full, cut = two_models
+    _write(path / "5", {"round": [1], "vgg full/accuracy": [0.9]})
+    sweep = sweep_results.read(path, "recipe", [*runs, _run("5", "v")])
+    assert sweep.compared == [full, cut, "vgg full/accuracy"]
+    assert sweep.compared_of("x") == [full, cut]
+    assert sweep.compared_of("v") == ["vgg full/accuracy"]
+    assert [r["metric"] for r in sweep_results.run_rows(sweep)][-1:] == ["vgg full/accuracy"]
 
 
 def test_unknown_metric(by_hand):

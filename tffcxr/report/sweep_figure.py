@@ -5,6 +5,7 @@ A line is the mean over a configuration's complete runs, the shade around it the
 
 from __future__ import annotations
 
+from collections.abc import Callable
 import dataclasses
 import math
 from typing import Any
@@ -26,6 +27,10 @@ _LONG_NAME = 28  # Characters; of shorter names, three stand side by side in the
 _NAMES = {"auroc": "AUROC", "aupr": "AUPR", "jaccard": "Jaccard", "dice": "Dice"}
 
 
+# (run, column) -> values by round.
+_Curves = Callable[[sweep_results.Run, str], pd.Series]
+
+
 @dataclasses.dataclass(frozen=True)
 class _Look:
     """How a line looks: its colour and its dashes."""
@@ -35,23 +40,28 @@ class _Look:
 
 
 def draw(sweep: sweep_results.Sweep) -> matplotlib_figure.Figure | None:
-    """Draws the panels that the sweep has data for; None without a complete run."""
-    if sweep.metric is None:
+    """Draws a row of panels per compared column; None without a complete run."""
+    compared = sweep.compared
+    if not compared:
         return None
-    columns = [sweep.metric]
-    if sweep.loss != sweep.metric and any(len(sweep.values(r, sweep.loss)) for r in sweep.runs):
-        columns.append(str(sweep.loss))
+    kinds: list[_Curves] = [sweep.values]
+    if _has_losses(sweep):
+        kinds.append(sweep.losses)
     looks, legend = _looks(sweep)
     with figures.style():
-        height = 3.2 + 0.18 * max(map(len, legend))  # Inches: the panel and the legend below it.
-        figure, (row,) = figures.panels(1, len(columns), 9.2 / len(columns), height)
-        for axes, column in zip(row, columns):
-            for configuration, look in looks.items():
-                _draw_configuration(axes, curves(sweep, configuration, column), look)
-            axes.set(title=_title(column), xlabel="Round")
-            axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True, nbins=8))
-        if sweep.target is not None:
-            _draw_target(row[0], sweep.target)
+        # Inches: the panels and their share of the legend below them.
+        height = 3.2 + 0.18 * max(map(len, legend)) / len(compared)
+        figure, grid = figures.panels(len(compared), len(kinds), 9.2 / len(kinds), height)
+        for row, column in zip(grid, compared):
+            for axes, curves_of in zip(row, kinds):
+                for configuration, look in looks.items():
+                    runs = _curves(sweep, configuration, column, curves_of)
+                    _draw_configuration(axes, runs, look)
+                name = column if curves_of == sweep.values else sweep_results.loss_of(column)
+                axes.set(title=_title(name), xlabel="Round")
+                axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True, nbins=8))
+            if sweep.target is not None:
+                _draw_target(row[0], sweep.target)
         longest = max(map(len, legend))
         blank = [matplotlib_lines.Line2D([], [], linestyle="none", label=" ")]
         figure.legend(
@@ -63,14 +73,23 @@ def draw(sweep: sweep_results.Sweep) -> matplotlib_figure.Figure | None:
     return figure
 
 
-def curves(sweep: sweep_results.Sweep, configuration: str, column: str) -> pd.DataFrame:
-    """A column of the complete runs of a configuration: a row per round, a column per run."""
+def _has_losses(sweep: sweep_results.Sweep) -> bool:
+    """Whether there are losses beside the metric, and it is none itself."""
+    if sweep.metric is None or sweep_results.is_loss(sweep.metric):
+        return False
+    return any(len(sweep.losses(run, name)) for run in sweep.runs for name in sweep.compared)
+
+
+def _curves(
+    sweep: sweep_results.Sweep, configuration: str, column: str, curves_of: _Curves
+) -> pd.DataFrame:
+    """The curves of a configuration's complete runs: a row per round, a column per run."""
     found = {
-        run.folder: sweep.values(run, column)
+        run.folder: curves_of(run, column)
         for run in sweep.runs
         if run.configuration == configuration and run.folder in sweep.rounds
     }
-    return pd.DataFrame(found, dtype=float)
+    return pd.DataFrame({folder: each for folder, each in found.items() if len(each)}, dtype=float)
 
 
 def _draw_configuration(axes: matplotlib_axes.Axes, runs: pd.DataFrame, look: _Look) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import json
 import pathlib
 from typing import Any
@@ -14,12 +14,15 @@ from tffcxr.report import page, remarks, sweep_figure, sweep_results, sweep_tabl
 _CURVES = "curves"
 
 
-def write_report(sweep: sweep_results.Sweep, command: Sequence[str]) -> pathlib.Path:
+def write_report(
+    sweep: sweep_results.Sweep, command: Sequence[str], finals: Sequence[Mapping[str, Any]] = ()
+) -> pathlib.Path:
     """Writes the page and the figure; those of an earlier report are replaced.
 
     Args:
       sweep: what came of the runs.
       command: the words of the command line.
+      finals: of `sweep_finals.rows`.
 
     Returns:
       The path of `report.html`.
@@ -28,23 +31,21 @@ def write_report(sweep: sweep_results.Sweep, command: Sequence[str]) -> pathlib.
       OSError: if it cannot be written.
     """
     rows = sweep_results.run_rows(sweep)
-    best = sweep_results.best_row(sweep, rows)
+    complete = {run.folder for run in sweep.runs if run.status == sweep_results.COMPLETE}
     html = page.template("sweep.html.jinja").render(
         title=f"Sweep of {sweep.experiment}",
         folder=sweep.path.resolve().name,
         command=page.command(list(command)),
         synthetic=any(remarks.is_synthetic(_config(sweep, run)) for run in sweep.runs),
         sweep=sweep,
-        complete=sum(run.status == sweep_results.COMPLETE for run in sweep.runs),
-        best=best,
-        best_link=None if best is None else _link(best["folder"]),
+        complete=len(complete),
+        best=[(row, _link(row["folder"])) for row in sweep_results.best_rows(sweep, rows)],
         legend=sweep_table.legend(sweep),
         configurations=sweep_table.of_configurations(sweep, rows),
         runs=sweep_table.of_runs(sweep, rows),
-        links=[
-            _link(run.folder) if run.status == sweep_results.COMPLETE else None
-            for run in sweep.runs
-        ],
+        links=[_link(row["folder"]) if row["folder"] in complete else None for row in rows],
+        finals=sweep_table.of_finals(sweep, finals) if finals else None,
+        legend_of_finals=sweep_table.legend_of_finals(finals) if finals else None,
         figure=page.write_figure(sweep.path, _CURVES, sweep_figure.draw(sweep)),
         failed=[run for run in sweep.runs if run.status == "failed"],
         pending=[run for run in sweep.runs if run.status == "pending"],

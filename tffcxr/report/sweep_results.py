@@ -1,5 +1,8 @@
 """What came of the runs of a sweep: a row per run, a row per configuration, and the best run.
 
+Where runs have the metric of several models or tasks there is a row for each of them: they are
+never averaged, and none stands for the others.
+
 Only complete runs have numbers; of any other run they are NaN, and a configuration's mean and
 standard deviation (n - 1 in the denominator, so NaN for one run) are over its complete runs.
 """
@@ -25,7 +28,7 @@ from tffcxr.report import run_files
 COMPLETE = "complete"
 FILE = "sweep.json"
 FORMAT_VERSION = 1
-# The metric that is looked at when none is asked for: the first column that ends in one of these.
+# What is looked at when no metric is asked for: what the first column ends in that ends so.
 _USUAL_METRICS = ("/jaccard", "/accuracy", "/auroc")
 _MEASURED = ("best", "last", "best_loss")
 
@@ -62,7 +65,7 @@ class Sweep:
       experiment: the recipe.
       runs: in order.
       metric: the column of `rounds.csv` by which runs are compared, or its end alone ("accuracy"),
-        for the first such column of each run; None if it is not known yet.
+        for every such column; None if it is not known yet.
       target: the value of the metric that is to be reached, or None.
       rounds: of complete runs, by folder, their `rounds.csv`.
     """
@@ -80,41 +83,59 @@ class Sweep:
         return list(dict.fromkeys(name for run in self.runs for name in run.flags))
 
     @property
-    def loss(self) -> str | None:
-        """The column with the loss of the metric's task."""
-        if self.metric is None or is_loss(self.metric):
-            return self.metric
-        return _loss_of(self.metric)
+    def compared(self) -> list[str]:
+        """What there are rows and curves of.
 
-    def values(self, run: Run, column: str | None) -> pd.Series:
-        """A column of a run's `rounds.csv` by round; without values where there is none.
-
-        Args:
-          run: which.
-          column: `metric` or `loss` of the sweep.
+        The metric alone where no run has more than one such column, as when each configuration has
+        another model; otherwise every such column.
         """
+        if self.metric is None:
+            return []
+        found = [_matching(rounds, self.metric) for rounds in self.rounds.values()]
+        if all(len(columns) <= 1 for columns in found):
+            return [self.metric]
+        return list(dict.fromkeys(column for columns in found for column in columns))
+
+    def compared_of(self, configuration: str) -> list[str]:
+        """Those of `compared` that a configuration has; the metric if no run of it is complete."""
+        members = [run for run in self.runs if run.configuration == configuration]
+        found = [c for c in self.compared if any(len(self.values(run, c)) for run in members)]
+        return found or [self.metric or ""]
+
+    def values(self, run: Run, column: str) -> pd.Series:
+        """What a run has of one of `compared`, by round; empty where it has nothing of it."""
+        return self._series(run, self._column(run, column))
+
+    def losses(self, run: Run, column: str) -> pd.Series:
+        """The loss of the same task or model as `values`, by round; empty where there is none."""
+        found = self._column(run, column)
+        return self._series(run, found if found is None else loss_of(found))
+
+    def _column(self, run: Run, column: str) -> str | None:
         rounds = self.rounds.get(run.folder)
-        if rounds is None or self.metric is None or column is None:
+        found = [] if rounds is None else _matching(rounds, column)
+        return found[0] if len(found) == 1 else None
+
+    def _series(self, run: Run, column: str | None) -> pd.Series:
+        if column is None or column not in self.rounds[run.folder]:
             return pd.Series(dtype=float)
-        found = _find(rounds, self.metric)
-        if found is not None and column != self.metric:
-            found = _loss_of(found)
-        if found is None or found not in rounds:
-            return pd.Series(dtype=float)
-        return pd.Series(rounds[found].to_numpy(float), index=rounds["round"].astype(int))
+        rounds = self.rounds[run.folder]
+        return pd.Series(rounds[column].to_numpy(float), index=rounds["round"].astype(int))
 
 
-def _loss_of(metric: str) -> str:
-    """The column with the loss of a metric's task."""
+def loss_of(metric: str) -> str:
+    """The column with the loss of a metric's task; a loss is its own."""
+    if is_loss(metric):
+        return metric
     task, separator, _ = metric.rpartition("/")
     return f"{task}{separator}loss"
 
 
-def _find(rounds: pd.DataFrame, metric: str) -> str | None:
-    """The column of a metric, which may be given by its end alone."""
+def _matching(rounds: pd.DataFrame, metric: str) -> list[str]:
+    """The columns of a metric, which may be given by its end alone."""
     if metric in rounds:
-        return metric
-    return next((name for name in rounds if name.endswith(f"/{metric}")), None)
+        return [metric]
+    return [name for name in rounds.columns if name.endswith(f"/{metric}")]
 
 
 def read(
@@ -130,7 +151,7 @@ def read(
       path: the sweep's folder.
       experiment: the recipe.
       runs: all of its runs.
-      metric: see `Sweep`; None for the first Jaccard, accuracy or AUROC there is.
+      metric: see `Sweep`; None for Jaccard, accuracy or AUROC, whichever comes first.
       target: see `Sweep`.
 
     Raises:
@@ -150,13 +171,17 @@ def read(
 
 
 def _choose_metric(wish: str | None, tables: Sequence[pd.DataFrame]) -> str:
-    """Checks the metric that is wished for, or chooses one that all runs have."""
+    """Checks the metric that is wished for, or chooses one.
+
+    That is a column if all runs have it, and no other that ends like it; otherwise the end.
+    """
     measured = [n for n in dict.fromkeys(n for t in tables for n in t.columns) if "/" in n]
     ends = dict.fromkeys(name.rpartition("/")[2] for name in measured)
-    if wish is None:
-        usual = next((name for name in measured if name.endswith(_USUAL_METRICS)), None)
-        is_everywhere = all(usual in table for table in tables)
-        wish = usual if usual is None or is_everywhere else usual.rpartition("/")[2]
+    usual = next((name for name in measured if name.endswith(_USUAL_METRICS)), None)
+    if wish is None and usual is not None:
+        end = usual.rpartition("/")[2]
+        is_alone = all(_matching(table, end) == [usual] for table in tables)
+        wish = usual if is_alone else end
     known = ["train_loss", *measured, *ends]
     if wish is None or wish not in known:
         raise errors.InputError(
@@ -195,19 +220,20 @@ def rounds_to_target(values: pd.Series, target: float, is_lower_better: bool) ->
 
 
 def run_rows(sweep: Sweep) -> list[dict[str, Any]]:
-    """A row per run: the flags, `repeat`, `seed`, `status`, and what was measured.
+    """A row per run and `metric`, one of `Sweep.compared_of` its configuration.
 
-    `best`, `best_round` and `last` are of the metric, `best_loss` is the least loss of the same
-    task, `seconds` is the sum over rounds, `rounds_to_target` is there where there is a target.
+    It has the flags, `repeat`, `seed`, `status`, and what was measured: `best`, `best_round` and
+    `last` are of the metric, `best_loss` is the least loss of the same task, `seconds` is the sum
+    over rounds, `rounds_to_target` is there where there is a target.
     """
-    return [_run_row(sweep, run) for run in sweep.runs]
+    compared = {run.configuration: sweep.compared_of(run.configuration) for run in sweep.runs}
+    return [_run_row(sweep, run, c) for run in sweep.runs for c in compared[run.configuration]]
 
 
-def _run_row(sweep: Sweep, run: Run) -> dict[str, Any]:
-    is_complete = run.status == COMPLETE and sweep.metric is not None
-    values, losses = sweep.values(run, sweep.metric), sweep.values(run, sweep.loss)
-    lower = sweep.metric is not None and is_loss(sweep.metric)
-    value, at = best(values, lower) if is_complete else (math.nan, math.nan)
+def _run_row(sweep: Sweep, run: Run, column: str) -> dict[str, Any]:
+    values, losses = sweep.values(run, column), sweep.losses(run, column)
+    lower = is_loss(column)
+    value, at = best(values, lower) if run.status == COMPLETE else (math.nan, math.nan)
     rounds = sweep.rounds.get(run.folder)
     row: dict[str, Any] = {
         "configuration": run.configuration,
@@ -216,6 +242,7 @@ def _run_row(sweep: Sweep, run: Run) -> dict[str, Any]:
         "seed": run.seed,
         "status": run.status,
         "rounds_trained": math.nan if rounds is None else len(rounds),
+        "metric": column,
         "best": value,
         "best_round": _whole(at),
         "last": float(values.iloc[-1]) if len(values) else math.nan,
@@ -228,7 +255,7 @@ def _run_row(sweep: Sweep, run: Run) -> dict[str, Any]:
 
 
 def configuration_rows(sweep: Sweep, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """A row per configuration: how many runs ended how, mean and standard deviation.
+    """A row per configuration and `metric`: how many runs ended how, mean, standard deviation.
 
     The rounds until the target have a mean only where every complete run reached it; the mean of
     those that did would be too good.
@@ -237,11 +264,11 @@ def configuration_rows(sweep: Sweep, rows: Sequence[Mapping[str, Any]]) -> list[
       sweep: the sweep.
       rows: of `run_rows`.
     """
-    grouped: dict[str, list[Mapping[str, Any]]] = {}
+    grouped: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for row in rows:
-        grouped.setdefault(row["configuration"], []).append(row)
+        grouped.setdefault((row["configuration"], row["metric"]), []).append(row)
     result = []
-    for name, members in grouped.items():
+    for (name, metric), members in grouped.items():
         done = [row for row in members if row["status"] == COMPLETE]
         made: dict[str, Any] = {
             "configuration": name,
@@ -249,6 +276,7 @@ def configuration_rows(sweep: Sweep, rows: Sequence[Mapping[str, Any]]) -> list[
             "runs": len(members),
             "complete": len(done),
             "failed": sum(row["status"] == "failed" for row in members),
+            "metric": metric,
         }
         columns = list(_MEASURED)
         if sweep.target is not None:
@@ -263,7 +291,12 @@ def configuration_rows(sweep: Sweep, rows: Sequence[Mapping[str, Any]]) -> list[
 
 
 def best_row(sweep: Sweep, rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """The row of the complete run with the best value of the metric, the first of equals."""
+    """The row with the best value of all, the first of equals; None if none is defined.
+
+    Args:
+      sweep: the sweep.
+      rows: of `run_rows`.
+    """
     defined = [row for row in rows if not math.isnan(row["best"])]
     if not defined or sweep.metric is None:
         return None
@@ -271,18 +304,30 @@ def best_row(sweep: Sweep, rows: Sequence[Mapping[str, Any]]) -> Mapping[str, An
     return choose(defined, key=lambda row: row["best"])
 
 
+def best_rows(sweep: Sweep, rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The best row of each of `Sweep.compared`: AUROCs of two findings have no common best."""
+    found = [
+        best_row(sweep, [row for row in rows if row["metric"] == name]) for name in sweep.compared
+    ]
+    return [row for row in found if row is not None]
+
+
 def write(sweep: Sweep) -> None:
-    """Writes `summary.csv`, `configurations.csv` and `sweep.json`."""
+    """Writes `summary.csv`, `configurations.csv` and `sweep.json`, whose runs are the summary's.
+
+    The best run of the latter is the one with the best value of all.
+    """
     rows = run_rows(sweep)
     write_csv(sweep.path / "summary.csv", rows)
     write_csv(sweep.path / "configurations.csv", configuration_rows(sweep, rows))
     chosen = best_row(sweep, rows)
+    flags = {run.folder: run.flags for run in sweep.runs}
     described = [
         {
-            "flags": dict(run.flags),
-            **{name: _json(row[name]) for name in row if name == "seed" or name not in run.flags},
+            "flags": dict(flags[row["folder"]]),
+            **{n: _json(row[n]) for n in row if n == "seed" or n not in flags[row["folder"]]},
         }
-        for run, row in zip(sweep.runs, rows)
+        for row in rows
     ]
     files.write_json(
         sweep.path / FILE,
@@ -338,6 +383,7 @@ def _json(value: Any) -> Any:
 
 
 def write_csv(path: pathlib.Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Writes a table; all rows have the columns of the first, and there is one at least."""
     rows = list(rows)
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")

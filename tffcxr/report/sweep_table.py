@@ -8,10 +8,12 @@ import math
 import textwrap
 from typing import Any
 
-from tffcxr.report import style, sweep_results
+from tffcxr.report import style, sweep_finals, sweep_results
 
 _WIDTH = 100
 _NARROWEST = 8
+# How the parts of `sweep_finals.IDENTITY` are headed.
+_PARTS = {name: name for name in sweep_finals.IDENTITY} | {"images_kind": "images"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,14 +32,14 @@ class Table:
 
 
 def of_configurations(sweep: sweep_results.Sweep, rows: Sequence[Mapping[str, Any]]) -> Table:
-    """A row per configuration, with means over its complete runs.
+    """A row per configuration and column that is compared, with means over its complete runs.
 
     Args:
       sweep: the sweep.
       rows: of `sweep_results.run_rows`.
     """
     names = names_of(sweep)
-    headings = [*names, "runs", "best", "last", "least loss"]
+    headings = [*names, *_heading_of_columns(sweep), "runs", "best", "last", "least loss"]
     if sweep.target is not None:
         headings.append(f"rounds to {sweep.target:g}")
     cells = []
@@ -45,6 +47,7 @@ def of_configurations(sweep: sweep_results.Sweep, rows: Sequence[Mapping[str, An
         cells.append(
             [
                 *_names(names, row),
+                *_column(sweep, row),
                 _counts(row),
                 _spread(row, "best"),
                 _spread(row, "last"),
@@ -52,24 +55,26 @@ def of_configurations(sweep: sweep_results.Sweep, rows: Sequence[Mapping[str, An
                 *([] if sweep.target is None else [_rounds_to_target(row)]),
             ]
         )
-    return Table(headings, cells, len(names))
+    return Table(headings, cells, len(names) + len(_heading_of_columns(sweep)))
 
 
 def of_runs(sweep: sweep_results.Sweep, rows: Sequence[Mapping[str, Any]]) -> Table:
-    """A row per run.
+    """A row per run and column that is compared.
 
     Args:
       sweep: the sweep.
       rows: of `sweep_results.run_rows`.
     """
     names = names_of(sweep)
-    headings = [*names, "seed", "status", "best", "at round", "last", "least loss"]
+    own = _heading_of_columns(sweep)
+    headings = [*names, *own, "seed", "status", "best", "at round", "last", "least loss"]
     if sweep.target is not None:
         headings.append(f"rounds to {sweep.target:g}")
     cells = []
     for row in rows:
         line = [
             *_names(names, row),
+            *_column(sweep, row),
             str(row["seed"]),
             row["status"],
             style.number(row["best"]),
@@ -82,7 +87,52 @@ def of_runs(sweep: sweep_results.Sweep, rows: Sequence[Mapping[str, Any]]) -> Ta
             missed = "not reached" if row["status"] == sweep_results.COMPLETE else style.UNDEFINED
             line.append(str(row["rounds_to_target"]) if is_reached else missed)
         cells.append(line)
-    return Table(headings, cells, len(names) + 2)
+    return Table(headings, cells, len(names) + len(own) + 2)
+
+
+def of_finals(
+    sweep: sweep_results.Sweep, finals: Sequence[Mapping[str, Any]], is_short: bool = False
+) -> Table:
+    """A row per configuration and row of its runs' final tables.
+
+    Args:
+      sweep: the sweep.
+      finals: of `sweep_finals.rows`.
+      is_short: whether to leave out names that all rows share, and all metrics but the loss and the
+        first two.
+    """
+    metrics = sweep_finals.metrics_of(finals)
+    names = [name for name in names_of(sweep) if name not in sweep_finals.IDENTITY]
+    parts = [name for name in sweep_finals.IDENTITY if finals and name in finals[0]]
+    if is_short:
+        metrics = [m for i, m in enumerate(metrics) if i < 2 or m == "loss"]
+        parts = [name for name in parts if len({row[name] for row in finals}) > 1]
+    headings = [*names, *(_PARTS[name] for name in parts), "runs"]
+    cells = [
+        [
+            *_names([*names, *parts], row),
+            str(row["complete"]),
+            *(_final(row, metric) for metric in metrics),
+        ]
+        for row in finals
+    ]
+    headings += [sweep_finals.heading(metric) for metric in metrics]
+    return Table(headings, cells, len(names) + len(parts))
+
+
+def legend_of_finals(finals: Sequence[Mapping[str, Any]]) -> str:
+    """What the numbers of `of_finals` are, and what all of its rows share."""
+    shared = [
+        f"{_PARTS[name]} {finals[0][name]}"
+        for name in sweep_finals.IDENTITY
+        if name in finals[0] and len({row[name] for row in finals}) == 1
+    ]
+    told = f" All rows: {', '.join(shared)}." if shared else ""
+    return (
+        "Final results: mean ± sample standard deviation over the complete runs of a "
+        "configuration, which differ in their seed (a dash for a single run); in brackets, in how "
+        f"many of these the number is defined, where not in all.{told}"
+    )
 
 
 def names_of(sweep: sweep_results.Sweep) -> list[str]:
@@ -99,7 +149,7 @@ def legend(sweep: sweep_results.Sweep) -> list[str]:
     if sweep.metric is None:
         return ["No run is complete yet."]
     is_lower_better = sweep_results.is_loss(sweep.metric)
-    loss = f" Least loss: {sweep.loss}." if sweep.loss != sweep.metric else ""
+    loss = "" if is_lower_better else f" Least loss: {sweep_results.loss_of(sweep.metric)}."
     sentences = [
         f"Best ({'least' if is_lower_better else 'highest'}) and last: {sweep.metric}.{loss}"
     ]
@@ -108,13 +158,21 @@ def legend(sweep: sweep_results.Sweep) -> list[str]:
     return sentences
 
 
-def format_summary(sweep: sweep_results.Sweep) -> str:
-    """The tables as text, at most 100 columns wide unless there are very many columns."""
+def format_summary(sweep: sweep_results.Sweep, finals: Sequence[Mapping[str, Any]] = ()) -> str:
+    """The tables as text of at most 100 columns, unless there are very many columns.
+
+    Args:
+      sweep: the sweep.
+      finals: of `sweep_finals.rows`.
+    """
     rows = sweep_results.run_rows(sweep)
     parts = [format_table(of_runs(sweep, rows))]
     if len(sweep.runs) > len({run.configuration for run in sweep.runs}):
         parts.append(format_table(of_configurations(sweep, rows)))
-    parts.append("\n".join(textwrap.wrap(" ".join(legend(sweep)), _WIDTH)))
+    parts.append(_wrapped(" ".join(legend(sweep))))
+    if finals:
+        parts.append(format_table(of_finals(sweep, finals, is_short=True)))
+        parts.append(_wrapped(f"{legend_of_finals(finals)} All metrics: {sweep_finals.FILE}."))
     failed = [run for run in sweep.runs if run.status == "failed"]
     if failed:
         parts.append("\n".join(f"failed: {run.folder}: {run.error}" for run in failed))
@@ -140,9 +198,25 @@ def format_table(table: Table) -> str:
     )
 
 
+def _wrapped(text: str) -> str:
+    return "\n".join(textwrap.wrap(text, _WIDTH))
+
+
 def _fitted(text: str, width: int) -> str:
     """A text in so many columns; its end is what tells values apart, such as paths."""
     return text if len(text) <= width else "…" + text[len(text) - width + 1 :]
+
+
+def _heading_of_columns(sweep: sweep_results.Sweep) -> list[str]:
+    """The heading over what tells columns apart, where several are compared."""
+    return [f"{sweep.metric} of"] if len(sweep.compared) > 1 else []
+
+
+def _column(sweep: sweep_results.Sweep, row: Mapping[str, Any]) -> list[str]:
+    """Whose metric a row has, such as "resnet50 full", where several are compared."""
+    if len(sweep.compared) < 2:
+        return []
+    return [row["metric"].rpartition("/")[0] or style.UNDEFINED]
 
 
 def _names(names: Sequence[str], row: Mapping[str, Any]) -> list[str]:
@@ -168,3 +242,13 @@ def _rounds_to_target(row: Mapping[str, Any]) -> str:
         count = f"{row['reached']} of {row['complete']} reached"
         return count if row["reached"] else "not reached"
     return _spread(row, "rounds_to_target", 1)
+
+
+def _final(row: Mapping[str, Any], metric: str) -> str:
+    """Mean and standard deviation, and over how many runs where not all have the metric."""
+    mean, deviation = row[f"{metric}_mean"], row[f"{metric}_sd"]
+    text = style.number(mean)
+    if style.is_number(mean):
+        text += f" ± {style.number(deviation)}"
+    count = row[f"{metric}_n"]
+    return text if count == row["complete"] else f"{text} ({count} of {row['complete']})"
