@@ -57,7 +57,8 @@ class NnUNet:
         Raises:
           InputError: there is no region to segment, or images are too small for a network.
         """
-        messages = {client: summarise(store, client) for client in store.client_ids}
+        data = ClientData(store, _READ_AT_ONCE, self.seed)
+        messages = {client: summarise(data, client) for client in store.client_ids}
         found = nnunet_fingerprint.fingerprint(nnunet_fingerprint.merge(messages.values()))
         plan = nnunet_plan.make_plan(found, self.dataset, self.gpu_memory_gb)
         configuration = plan["configurations"][nnunet_plan.CONFIGURATION]
@@ -105,11 +106,10 @@ class NnUNet:
         return nnunet_inference.inference_model(network, image_size, with_mask)
 
 
-def summarise(store: ShardStore, client: str) -> nnunet_fingerprint.Summary:
+def summarise(data: ClientData, client: str) -> nnunet_fingerprint.Summary:
     """What a client sends of its training images."""
 
     def images() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        data = ClientData(store, _READ_AT_ONCE, seed=0)
         for batch in data.evaluation_dataset(client, "train"):
             pixels = np.rint(batch["images"].numpy()[..., 0] * 255.0).astype(np.uint8)
             yield from zip(pixels, batch["masks"].numpy()[..., 0] > 0.5)
