@@ -58,6 +58,14 @@ def test_what_is_not_known_is_counted(tmp_path, unknown):
     assert math.isnan(none["dice_mean"]) and math.isnan(none["dice_sd"])
 
 
+def test_equal_numbers_have_no_spread(tmp_path):
+    """Summed in floating point, three of this number leave a deviation of 7e-17."""
+    for folder in "123":
+        _write(tmp_path / folder, _row(accuracy=0.3636363636363636))
+    (row,) = sweep_finals.rows(tmp_path, [_run(f, "x", int(f)) for f in "123"])
+    assert row["accuracy_sd"] == 0.0
+
+
 def test_only_complete_runs_and_no_row_without_one(tmp_path):
     _write(tmp_path / "1", _row(loss=1.0))
     _write(tmp_path / "2", _row(loss=9.0))

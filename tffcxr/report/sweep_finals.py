@@ -9,10 +9,10 @@ denominator, so NaN for one run.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+import math
 import pathlib
+import statistics
 from typing import Any
-
-import numpy as np
 
 from tffcxr import errors
 from tffcxr.report import run_files, style, sweep_results
@@ -140,9 +140,9 @@ def _statistics(
     """Mean, standard deviation and number of the repeats in which a metric is defined."""
     result: dict[str, float | int] = {}
     for metric in metrics:
-        numbers = [row[metric] for row in repeats if style.is_number(row.get(metric))]
-        values = np.array(numbers, float)
-        result[f"{metric}_mean"] = float(values.mean()) if len(values) else float("nan")
-        result[f"{metric}_sd"] = float(values.std(ddof=1)) if len(values) > 1 else float("nan")
+        values = [float(row[metric]) for row in repeats if style.is_number(row.get(metric))]
+        result[f"{metric}_mean"] = statistics.fmean(values) if values else math.nan
+        # Exact: of equal numbers it is 0, not what rounding leaves.
+        result[f"{metric}_sd"] = statistics.stdev(values) if len(values) > 1 else math.nan
         result[f"{metric}_n"] = len(values)
     return result

@@ -130,8 +130,8 @@ def legend_of_finals(finals: Sequence[Mapping[str, Any]]) -> str:
     told = f" All rows: {', '.join(shared)}." if shared else ""
     return (
         "Final results: mean ± sample standard deviation over the complete runs of a "
-        "configuration, which differ in their seed (a dash for a single run); in brackets, in how "
-        f"many of these the number is defined, where not in all.{told}"
+        "configuration, which differ in their seed, of splits too (a dash for a single run); in "
+        f"brackets, in how many of these the number is defined, where not in all.{told}"
     )
 
 
