@@ -42,5 +42,15 @@ def test_a_panel_per_task():
     ]  # fmt: skip
 
 
+def test_cases_by_another_metric():
+    table = _table(federated=[0.5, 0.2]).rename(columns={"jaccard": "dice"})
+    figure = jaccard_figure.draw(table, "dice", "case")
+    assert figure is not None
+    (axes,) = figure.axes
+    assert axes.get_title(loc="left") == "Lungs: Dice of each case"
+    assert (axes.get_ylabel(), axes.get_xlabel()) == ("Dice", "Cases, worst to best (%)")
+    np.testing.assert_array_equal(axes.get_lines()[0].get_ydata(), [0.2, 0.5])
+
+
 def test_nothing_known_no_figure():
     assert jaccard_figure.draw(_table(federated=[np.nan])) is None

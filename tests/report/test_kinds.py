@@ -12,6 +12,7 @@ from tffcxr.report import kinds
         ({"auroc": 0.9, "accuracy": 0.8}, kinds.FINDINGS),
         ({"jaccard": float("nan")}, kinds.MASKS),
         ({"classes": ["a", "b"], "accuracy": 0.8}, kinds.CLASSES),
+        ({"dice": 0.7, "missed": 0}, kinds.VOLUMES),
         ({}, kinds.FINDINGS),
     ],
 )
@@ -27,6 +28,7 @@ def test_of_rows(row, expected):
         (["round", "Lungs/loss", "Lungs/jaccard"], kinds.MASKS),
         (["round", "resnet50 full/accuracy"], kinds.CLASSES),
         (["round", "accuracy"], kinds.FINDINGS),
+        (["round", "Kidneys in CT/loss", "Kidneys in CT/dice"], kinds.VOLUMES),
         (["round", "No Lung Opacity / Not Normal/jaccard"], kinds.MASKS),
     ],
 )

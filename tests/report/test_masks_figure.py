@@ -38,6 +38,22 @@ def test_each_model_stands_beside_the_truth(case):
     ]  # fmt: skip
 
 
+def test_boxes_around_what_is_marked(case):
+    boxed = dataclasses.replace(case, boxes=case.masks, overlap={"federated": 0.5, "pooled": 1.0})
+    figure = masks_figure.draw([boxed])
+    assert [cell.get_title(loc="center") for cell in figure.axes[1:]] == [
+        "All sites pooled: overlap 1.00", "Federated: overlap 0.50",
+    ]  # fmt: skip
+    (legend,) = figure.legends
+    assert "boxes around the mask" in [text.get_text() for text in legend.get_texts()]
+    (plain,) = masks_figure.draw([case]).legends
+    assert "boxes around the mask" not in [text.get_text() for text in plain.get_texts()]
+    # An outline for the truth, and one more for the boxes.
+    assert len(figure.axes[2].get_lines()) + len(figure.axes[2].collections) > len(
+        figure.axes[0].get_lines()
+    ) + len(figure.axes[0].collections)
+
+
 def test_right_missed_and_too_much_have_the_colours_of_the_legend(case):
     figure = masks_figure.draw([case])
     _, overlay = figure.axes[2].images

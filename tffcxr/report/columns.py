@@ -44,6 +44,15 @@ def of(rows: Sequence[Row]) -> list[Column]:
             _number("Round", "round", 5, "round", digits=0),
             _number("Jaccard, last round", "last J.", 7, "last_jaccard"),
         ]
+    if kind == kinds.VOLUMES:
+        return [
+            _number("Cases", "cases", 5, "cases", digits=0),
+            loss,
+            _with_interval("Dice", "dice", rows),
+            _overlap(rows),
+            _number("Missed", "missed", 6, "missed", digits=0),
+            *_difference(),
+        ]
     if kind == kinds.CLASSES:
         return [
             images,
@@ -103,6 +112,29 @@ def _number(heading: str, short: str, width: int, key: str, digits: int = 3) -> 
 def _with_interval(name: str, metric: str, rows: Sequence[Row]) -> Column:
     heading = style.interval_heading(name, rows)
     return Column(heading, heading, 20, lambda row: style.with_interval(row, metric))
+
+
+def _overlap(rows: Sequence[Row]) -> Column:
+    heading = style.interval_heading("Overlap with boxes", rows)
+    return Column(heading, "overlap (CI)", 20, lambda row: style.with_interval(row, "overlap"))
+
+
+def _difference() -> list[Column]:
+    """How much better than the first federated model, and between what that may be."""
+
+    def signed(value: Any) -> str:
+        return f"{value:+.3f}" if style.is_number(value) else style.UNDEFINED
+
+    def interval(row: Row) -> str:
+        low, high = (row.get(f"dice_difference_{end}") for end in ("low", "high"))
+        if style.is_number(low) and style.is_number(high):
+            return f"{signed(low)} to {signed(high)}"
+        return style.UNDEFINED
+
+    return [
+        Column("Dice difference", "differ.", 7, lambda row: signed(row.get("dice_difference"))),
+        Column("Interval of the difference", "its CI", 16, interval),
+    ]
 
 
 def _of_round(heading: str, short: str, key: str) -> Column:

@@ -1,4 +1,4 @@
-"""How the overlap with the truth differs between images: a mean hides the failures."""
+"""How the overlap with the truth differs between images or cases: a mean hides the failures."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from matplotlib import figure as matplotlib_figure
 import numpy as np
 import pandas as pd
 
-from tffcxr.report import figures, style
+from tffcxr.report import figures, kinds, style
 
 # Below this less than half of what truth and mask cover together is covered by both.
 FAILURE = 0.5
@@ -15,16 +15,21 @@ _IMAGES_WITH_DOTS = 150
 _COLUMNS = 3
 
 
-def draw(masks: pd.DataFrame) -> matplotlib_figure.Figure | None:
+def draw(
+    masks: pd.DataFrame, metric: str = "jaccard", unit: str = "image"
+) -> matplotlib_figure.Figure | None:
     """Draws each image's Jaccard, sorted, a panel per task and a line per training.
 
     Args:
-      masks: `masks.csv`.
+      masks: `masks.csv`, or `cases.csv`.
+      metric: the column.
+      unit: what a row is of, "image" or "case".
 
     Returns:
-      None if no image has a Jaccard.
+      None if nothing has a value.
     """
-    known = masks[np.isfinite(masks["jaccard"])]
+    known = masks[np.isfinite(masks[metric])]
+    metric_name = kinds.METRIC_NAMES[metric]
     tasks = [str(task) for task in known["task"].drop_duplicates()]
     if not tasks:
         return None
@@ -35,7 +40,7 @@ def draw(masks: pd.DataFrame) -> matplotlib_figure.Figure | None:
         for axes, task in zip(cells, tasks):
             of_task = known[known["task"] == task]
             for training in sorted(of_task["training"].unique(), key=style.training_order):
-                values = np.sort(of_task.loc[of_task["training"] == training, "jaccard"])
+                values = np.sort(of_task.loc[of_task["training"] == training, metric])
                 axes.plot(
                     (np.arange(len(values)) + 0.5) / len(values) * 100,
                     values,
@@ -47,8 +52,9 @@ def draw(masks: pd.DataFrame) -> matplotlib_figure.Figure | None:
                 )
             axes.axhline(FAILURE, color="#999999", linewidth=1, linestyle=(0, (4, 4)))
             axes.set(
-                title=f"{task}: Jaccard of each image", ylabel="Jaccard",
-                xlabel="Images, worst to best (%)", xlim=(-2, 102), ylim=(-0.02, 1.02),
+                title=f"{task}: {metric_name} of each {unit}", ylabel=metric_name,
+                xlabel=f"{unit.capitalize()}s, worst to best (%)",
+                xlim=(-2, 102), ylim=(-0.02, 1.02),
             )  # fmt: skip
             axes.legend(loc="upper left", bbox_to_anchor=(0, -0.16))
         for axes in cells[len(tasks) :]:

@@ -10,10 +10,17 @@ import pandas as pd
 FINDINGS = "findings"  # is a finding there? AUROC
 MASKS = "masks"  # where is an organ? Jaccard
 CLASSES = "classes"  # which one of several classes? Accuracy
+VOLUMES = "volumes"  # where is it in a volume? Dice of each case
 
 # The metric by which models of a kind are compared.
-MAIN_METRIC = {FINDINGS: "auroc", MASKS: "jaccard", CLASSES: "accuracy"}
-METRIC_NAMES = {"auroc": "AUROC", "jaccard": "Jaccard", "dice": "Dice", "accuracy": "Accuracy"}
+MAIN_METRIC = {FINDINGS: "auroc", MASKS: "jaccard", CLASSES: "accuracy", VOLUMES: "dice"}
+METRIC_NAMES = {
+    "auroc": "AUROC",
+    "jaccard": "Jaccard",
+    "dice": "Dice",
+    "accuracy": "Accuracy",
+    "overlap": "Overlap with boxes",
+}
 
 
 def of_rows(rows: Iterable[Mapping[str, Any]]) -> str:
@@ -23,6 +30,8 @@ def of_rows(rows: Iterable[Mapping[str, Any]]) -> str:
             return MASKS
         if "classes" in row:
             return CLASSES
+        if "missed" in row:
+            return VOLUMES
     return FINDINGS
 
 

@@ -17,6 +17,7 @@ MAXIMUM_CASES = 8
 _RIGHT, _MISSED, _TOO_MUCH = "#56B4E9", "#F0E442", "#D55E00"
 _OPACITY = {_RIGHT: 0.45, _MISSED: 0.75, _TOO_MUCH: 0.75}
 _TRUTH_COLOUR = "#FFFFFF"
+_BOX_COLOUR = "#00E676"
 _PANEL_WIDTH, _PANEL_HEIGHT = 2.9, 3.1
 
 
@@ -41,7 +42,7 @@ def draw(cases: Sequence[run_cases.Segmentation]) -> matplotlib_figure.Figure:
             _draw_truth(cells[0], case)
             for axes, training in zip(cells[1:], trainings):
                 _draw_mask(axes, case, training)
-        _legend(figure)
+        _legend(figure, any(case.boxes for case in cases))
     return figure
 
 
@@ -69,8 +70,14 @@ def _draw_mask(axes: matplotlib_axes.Axes, case: run_cases.Segmentation, trainin
         overlay[region] = colors.to_rgba(colour, _OPACITY[colour])
     axes.imshow(overlay, interpolation="nearest")
     jaccard, dice = style.number(case.jaccard[training], 2), style.number(case.dice[training], 2)
-    axes.set_title(f"{name}: Jaccard {jaccard}", loc="center")
-    axes.set_xlabel(f"Dice {dice}{'' if mask.any() else ', the mask is empty'}")
+    empty = "" if mask.any() else ", the mask is empty"
+    if training in case.boxes:
+        figures.outline(axes, case.boxes[training], color=_BOX_COLOUR, linewidth=1.2)
+        overlap = style.number(case.overlap.get(training), 2)
+        axes.set_title(f"{name}: overlap {overlap}", loc="center")
+    else:
+        axes.set_title(f"{name}: Jaccard {jaccard}", loc="center")
+    axes.set_xlabel(f"Dice {dice}{empty}")
 
 
 def _draw_image(axes: matplotlib_axes.Axes, case: run_cases.Segmentation) -> None:
@@ -82,11 +89,13 @@ def _draw_image(axes: matplotlib_axes.Axes, case: run_cases.Segmentation) -> Non
     figures.outline(axes, case.truth, color=_TRUTH_COLOUR, linewidth=0.9)
 
 
-def _legend(figure: matplotlib_figure.Figure) -> None:
+def _legend(figure: matplotlib_figure.Figure, with_boxes: bool) -> None:
     """Says what the colours are."""
+    box = [lines.Line2D([], [], color=_BOX_COLOUR, label="boxes around the mask")]
     figure.legend(
         handles=[
             lines.Line2D([], [], color=_TRUTH_COLOUR, label="true outline"),
+            *(box if with_boxes else []),
             *(
                 patches.Patch(color=colour, alpha=_OPACITY[colour], label=label)
                 for colour, label in (

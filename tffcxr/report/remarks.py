@@ -10,6 +10,7 @@ from tffcxr.report import (
     remarks_classes,
     remarks_findings,
     remarks_masks,
+    remarks_volumes,
     roc_figure,
     rounds_figure,
     run_directory,
@@ -33,6 +34,8 @@ def summary(rows: Sequence[dict[str, Any]]) -> list[str]:
         return remarks_masks.summary(rows)
     if kind == kinds.CLASSES:
         return remarks_classes.summary(rows)
+    if kind == kinds.VOLUMES:
+        return remarks_volumes.summary(rows)
     return remarks_findings.summary(rows)
 
 
@@ -56,6 +59,8 @@ def warnings(run: run_directory.Run, curves: Sequence[roc_figure.Curve]) -> list
         return result + remarks_masks.warnings(rows, run)
     if kind == kinds.CLASSES:
         return result + remarks_classes.warnings(rows, run)
+    if kind == kinds.VOLUMES:
+        return result + remarks_volumes.warnings(rows)
     return result + remarks_findings.warnings(rows, curves)
 
 

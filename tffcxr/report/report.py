@@ -84,6 +84,7 @@ def write_report(
         rounds=rounds,
         confusion=page.write_figure(run.path, "confusion", confusion_figure.draw(rows)),
         jaccard=page.write_figure(run.path, "jaccard", jaccard_figure.draw(run.masks)),
+        dice=page.write_figure(run.path, "dice", jaccard_figure.draw(run.cases, "dice", "case")),
         segmentations=_segmentations(run),
         lungs=run.lungs,
         lung_reasons=reasons[:_LISTED_REASONS],

@@ -25,11 +25,13 @@ _METRICS = {
     kinds.FINDINGS: ("auroc",),
     kinds.MASKS: ("jaccard", "dice"),
     kinds.CLASSES: ("accuracy",),
+    kinds.VOLUMES: ("dice", "overlap"),
 }
 _LOSS_NAMES = {
     kinds.FINDINGS: "Cross-entropy",
     kinds.MASKS: "BCE-Dice loss",
     kinds.CLASSES: "Cross-entropy",
+    kinds.VOLUMES: "Binary cross-entropy",
 }
 # Of a pooled model whose federated counterpart is not there.
 _LEFT_OVER_COLOUR = "#999999"

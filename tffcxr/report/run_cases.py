@@ -58,6 +58,8 @@ class Segmentation:
       masks: by kind of training, bool [S, S].
       jaccard: by kind of training, 0..1, NaN if unknown.
       dice: the same.
+      boxes: by kind of training, where boxes around its mask are: bool [S, S]; empty without any.
+      overlap: by kind of training, the part of the truth that is in the boxes; empty without any.
     """
 
     task: str
@@ -68,6 +70,8 @@ class Segmentation:
     masks: Mapping[str, np.ndarray]
     jaccard: Mapping[str, float]
     dice: Mapping[str, float]
+    boxes: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    overlap: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
 
 def read_explanations(run_dir: pathlib.Path) -> list[Explanation]:
@@ -134,6 +138,12 @@ def read_segmentations(run_dir: pathlib.Path) -> list[Segmentation]:
                 },
                 jaccard=by_training["jaccard"].to_dict(),
                 dice=by_training["dice"].to_dict(),
+                boxes={
+                    training: arrays[f"boxes_{training}"].astype(bool)
+                    for training in by_training.index
+                    if f"boxes_{training}" in arrays
+                },
+                overlap=by_training["overlap"].to_dict() if "overlap" in by_training else {},
             )
         )
     return segmentations

@@ -34,6 +34,7 @@ class Run:
       clients: `clients.csv`, a row per round and client.
       predictions: `predictions.csv`, a row per model and image.
       masks: `masks.csv`, a row per model and segmented image.
+      cases: `cases.csv`, a row per model and segmented volume.
       explanations: of `explanations.csv`, in its order.
       segmentations: of `segmentations.csv`, in its order.
       models: the exported models, relative to `path`.
@@ -49,6 +50,7 @@ class Run:
     clients: pd.DataFrame
     predictions: pd.DataFrame
     masks: pd.DataFrame
+    cases: pd.DataFrame
     explanations: list[run_cases.Explanation]
     segmentations: list[run_cases.Segmentation]
     models: list[str]
@@ -110,6 +112,9 @@ def read(run_dir: PathLike) -> Run:
             path / "masks.csv",
             ["task", "training", "client", "jaccard"],
             text=["task", "training", "client", "row"],
+        ),
+        cases=run_files.read_csv(
+            path / "cases.csv", ["task", "training", "case", "dice"], text=["task", "training"]
         ),
         explanations=run_cases.read_explanations(path),
         segmentations=run_cases.read_segmentations(path),

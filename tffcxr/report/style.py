@@ -15,9 +15,19 @@ from typing import Any
 _TRAINING_NAMES = {
     "site": "Site alone",
     "pooled": "All sites pooled",
+    "federated_private_norm": "Federated, private batch norm",
+    "federated_private_output": "Federated, private output",
+    "federated_private_both": "Federated, private batch norm and output",
     "federated": "Federated",
 }
-_TRAINING_COLOURS = {"site": "#D55E00", "pooled": "#009E73", "federated": "#0072B2"}
+_TRAINING_COLOURS = {
+    "site": "#D55E00",
+    "pooled": "#009E73",
+    "federated_private_norm": "#CC79A7",
+    "federated_private_output": "#E69F00",
+    "federated_private_both": "#56B4E9",
+    "federated": "#0072B2",
+}
 _OTHER_TRAINING_COLOUR = "#555555"
 # What papers call the models of `tffcxr/models/build.py`.
 _MODEL_NAMES = {
