@@ -66,8 +66,8 @@ class TestPetCt:
 
     def test_pet_has_a_grid_of_its_own(self, petct):
         (ct,), (pet,) = (cases.load_cases(name, petct)[0].channels for name in ("ct", "pet"))
-        assert cases.read(ct).array.shape == (64, 64, 16)
-        assert cases.read(pet).array.shape == (51, 51, 13)
+        assert cases.read(ct).array.shape == (64, 64, 12)
+        assert cases.read(pet).array.shape == (51, 51, 10)
 
 
 def _point(x, y, z):
@@ -81,7 +81,7 @@ def test_lesions_enhance(mri, loader):
     for case in cases.load_cases(loader, mri / loader):
         pre, post, t2 = (cases.read(channel).array for channel in case.channels)
         region = cases.read_region(case.mask).array > 0
-        assert 100 * 8 < region.sum() * 80 < 0.1 * region.size * 80
+        assert 5 < region.sum() < 0.1 * region.size
         body = post > 0.2 * np.median(post[post > 0])
         brighter = (post / post[body].mean() - pre / pre[body].mean())[region]
         assert brighter.mean() > 0.15
@@ -105,7 +105,7 @@ def test_slices_show_the_region(petct, mri, tmp_path, loader, field):
         found, "s", SliceSpec(64, field), tmp_path, workers=1, progress=False
     )
     assert table["patient"].nunique() == len(found)
-    assert len(table) == 16 * len(found)
+    assert len(table) == 12 * len(found)
     shown = [mask.to_array().any() for mask in table["mask"]]
     assert 0.1 < np.mean(shown) < 0.9
 

@@ -1,7 +1,7 @@
 """Writes phantom PET/CT and MRI as hospitals have them: DICOM series and NIfTI files.
 
 The layouts are those of `petct`, `brats` and `breast_mri`. Volumes are small, so that a program
-without data ends soon: 16 slices of 64 x 64 pixels; PET has a coarser grid than CT, and MRI lies in
+without data ends soon: 12 slices of 64 x 64 pixels; PET has a coarser grid than CT, and MRI lies in
 the orientations that are usual for it, left to right in the brain's files, right to left in the
 breast's.
 """
@@ -27,10 +27,10 @@ from tffcxr.datasets import (
 from tffcxr.datasets import phantom_canvas as canvas
 from tffcxr.datasets.volume import Grid, Volume
 
-_SLICES = 16
-_TORSO = (400.0, 10.0)  # Side of a slice and distance of slices, mm.
+_SLICES = 12
+_TORSO = (400.0, 13.0)  # Side of a slice and distance of slices, mm.
 _PET_COARSER = 1.25
-_BRAIN, _BREAST = (200.0, 8.5), (200.0, 8.5)
+_BRAIN, _BREAST = (200.0, 11.0), (200.0, 11.0)
 
 
 def write_petct(

@@ -1,0 +1,249 @@
+r"""Trains one U-Net across nodes that have other images and other tasks.
+
+Parekh, Lai, Braverman, Leal, Rowe, Pillai, Jacobs: "Cross-Domain Federated Learning in Medical
+Imaging" (MIDL 2022, arXiv 2112.10001). --task=kidneys, its first experiment, finds the kidneys in
+PET at one node and in CT at the other; --task=lesions, its second, finds lesions in the MRI of
+brains and of breasts (T1 before and after contrast agent, T2). The server averages all weights to
+one global model, as in the paper; beside it are models whose batch norm, output block, or both
+stay at their node, and every node's own model. Without --site, phantom patients are made.
+
+  ./bazelw run //experiments:cross_domain -- --output_dir=DIR \
+      --site=pet=pet:PATH --site=ct=ct:PATH
+  ./bazelw run //experiments:cross_domain -- --output_dir=DIR --task=lesions \
+      --site=brain=brats:PATH --site=breast=breast_mri:PATH
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+import dataclasses
+import pathlib
+from typing import TYPE_CHECKING, Any
+
+from absl import flags
+
+from experiments import command_line, study_flags, training_flags
+from tffcxr.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from experiments import domains
+    from experiments.sites import Site
+    from tffcxr.clients.volume_slices import SliceSpec
+    from tffcxr.training.run_directory import RunDirectory
+
+FLAGS = flags.FLAGS
+
+
+@dataclasses.dataclass(frozen=True)
+class _Experiment:
+    """What the nodes of an experiment have in common.
+
+    Attributes:
+      tasks: loader to what its nodes find.
+      field_of_view: default of the flag, mm.
+      channels: of the images.
+      shown_channel: in pictures; of the MRI, that after contrast agent.
+      with_boxes: whether the region is localised by boxes.
+    """
+
+    tasks: dict[str, str]
+    field_of_view: float
+    channels: int
+    shown_channel: int
+    with_boxes: bool
+
+
+_EXPERIMENTS = {
+    "kidneys": _Experiment({"pet": "Kidneys in PET", "ct": "Kidneys in CT"}, 400.0, 1, 0, True),
+    "lesions": _Experiment(
+        {"brats": "Brain lesions", "breast_mri": "Breast lesions"}, 200.0, 3, 1, False
+    ),
+}
+_PRIVATE = ("none", "norm", "output", "both")
+
+flags.DEFINE_enum(
+    "task", "kidneys", list(_EXPERIMENTS), "The paper's experiment: kidneys in PET and CT, or "
+    "lesions in MRI of brain and breast."
+)  # fmt: skip
+flags.DEFINE_list(
+    "private",
+    ["none", "norm", "output"],
+    "What stays at each node, a federated model for each: none (the paper's single global model), "
+    "norm (batch norm), output (the last convolution), both.",
+)
+flags.DEFINE_list(
+    "baseline", ["site"], "Models to compare with: site (each node's own), pooled; none."
+)
+flags.DEFINE_float(
+    "field_of_view",
+    None,
+    "Side of a slice in mm; default: 400 for kidneys, 200 for lesions. All volumes are resampled "
+    "to it, with --image_size pixels and as many slices as the mask has.",
+)
+flags.DEFINE_list("ct_window", ["40", "400"], "Centre and width in Hounsfield units: grey in CT.")
+flags.DEFINE_float("suv_maximum", 10.0, "SUV by body weight (g/ml) that is white in PET.")
+study_flags.define_fractions(test=0.3, chooses=False)  # The paper's 35 and 15 patients.
+study_flags.define(
+    recipe="cross_domain",
+    site_help="A node as NAME=LOADER:PATH, with the loaders pet and ct (which may have one folder) "
+    "or brats and breast_mri; may be given several times. Default: a node of each with phantoms.",
+    phantom_patients=18,
+    image_size=64,
+    augmentation="none",
+    radiographs=False,
+)
+training_flags.define(
+    rounds=6, learning_rate=2e-3, batch_size=4, schedule="polynomial", personal=False
+)
+flags.adopt_module_key_flags(study_flags)
+flags.adopt_module_key_flags(training_flags)
+
+_RECIPE = "cross_domain"
+_MODEL = "unet"
+_MULTIPLE = 32  # Pixels; U-Net halves the image five times.
+
+
+def main(unused_operands: list[str]) -> None:
+    """Runs the recipe."""
+    study_flags.run(_RECIPE, check_flags, _run)
+
+
+def _run(directory: RunDirectory) -> list[dict[str, Any]]:
+    study = _study(directory.path)
+    from experiments import domains
+
+    return domains.run(study, directory)
+
+
+def check_flags() -> None:
+    """Checks the flags by themselves; raises InputError for what cannot be."""
+    training_flags.check()
+    study_flags.check()
+    study_flags.check_fractions()
+    training_flags.parse_baselines(FLAGS.baseline)
+    private = study_flags.parse_names("private", FLAGS.private, _PRIVATE)
+    if {"norm", "both"} & set(private) and FLAGS.batch_norm != "aggregate":
+        raise InputError(
+            f"--private={','.join(private)}: expected --batch_norm=aggregate with it, found "
+            f"{FLAGS.batch_norm}"
+        )
+    if FLAGS.image_size % _MULTIPLE:
+        raise InputError(
+            f"--image_size: expected a multiple of {_MULTIPLE}, found {FLAGS.image_size}"
+        )
+    is_kidneys = FLAGS.task == "kidneys"
+    training_flags.check_used(is_kidneys, "ct_window", "--task=kidneys", "task")
+    training_flags.check_used(is_kidneys, "suv_maximum", "--task=kidneys", "task")
+    _slice_spec()
+    _given_sites()
+
+
+def _slice_spec() -> SliceSpec:
+    """What a slice looks like.
+
+    Raises:
+      InputError: a flag is out of range.
+    """
+    from tffcxr.clients.volume_slices import SliceSpec
+    from tffcxr.datasets.cases import GreyScale
+
+    field = FLAGS.field_of_view
+    if field is None:
+        field = _EXPERIMENTS[FLAGS.task].field_of_view
+    if not 0 < field < float("inf"):
+        raise InputError(f"--field_of_view: expected above 0 mm, found {field}")
+    if not 0 < FLAGS.suv_maximum < float("inf"):
+        raise InputError(f"--suv_maximum: expected above 0, found {FLAGS.suv_maximum}")
+    try:
+        centre, width = map(float, FLAGS.ct_window)
+        grey_scale = GreyScale(centre, width, FLAGS.suv_maximum)
+    except ValueError:  # InputError is one.
+        raise InputError(
+            "--ct_window: expected a centre and a width above 0 such as 40,400, found "
+            f"{','.join(FLAGS.ct_window)!r}"
+        ) from None
+    return SliceSpec(FLAGS.image_size, field, grey_scale)
+
+
+def _given_sites() -> list[Site]:
+    """The nodes of `--site`.
+
+    Raises:
+      InputError: one is not in the form, or has a loader of the other experiment.
+    """
+    known = tuple(_EXPERIMENTS[FLAGS.task].tasks)
+    return study_flags.given_sites(with_finding=False, loaders=known)
+
+
+def _study(directory: pathlib.Path) -> domains.DomainStudy:
+    experiment = _EXPERIMENTS[FLAGS.task]
+    sites = _given_sites()
+    records = _load(sites, directory) if sites else {}
+    from experiments import domains, segmentation
+
+    plan = training_flags.make_plan(
+        segmentation.model_builder(
+            _MODEL,
+            FLAGS.image_size,
+            FLAGS.weights,
+            FLAGS.batch_norm,
+            FLAGS.seed,
+            FLAGS.precision,
+            experiment.channels,
+        ),
+        domains.LOSS,
+        findings=1,
+    )
+    if not sites:  # Which takes a while, so that what can be wrong with the model comes before.
+        sites = _make_phantoms(study_flags.phantom_dir(directory))
+        records = _load(sites, directory)
+    source_of = {site.name: site.loader for site in sites}
+    return domains.DomainStudy(
+        **study_flags.settings(
+            _RECIPE, directory, records, {name: name for name in records}, source_of
+        ),
+        task_of={name: experiment.tasks[loader] for name, loader in source_of.items()},
+        folder_of={site.name: str(site.path.resolve()) for site in sites},
+        model=_MODEL,
+        plan=plan,
+        private=study_flags.parse_names("private", FLAGS.private, _PRIVATE),
+        baselines=training_flags.parse_baselines(FLAGS.baseline),
+        split=study_flags.measured_split(),
+        channels=experiment.channels,
+        shown_channel=experiment.shown_channel,
+        with_boxes=experiment.with_boxes,
+    )
+
+
+def _load(sites: Sequence[Site], directory: pathlib.Path) -> dict[str, pd.DataFrame]:
+    from experiments import volume_sites
+
+    return volume_sites.load(
+        sites,
+        _slice_spec(),
+        study_flags.cache_dir(directory),
+        study_flags.fractions(),
+        FLAGS.seed,
+    )
+
+
+def _make_phantoms(root: pathlib.Path) -> list[Site]:
+    from experiments.sites import Site
+    from tffcxr.datasets import phantom_volumes
+
+    patients, seed = FLAGS.phantom_patients, FLAGS.seed
+    if FLAGS.task == "kidneys":
+        phantom_volumes.write_petct(root / "petct", patients, seed)
+        return [Site("pet", "pet", root / "petct"), Site("ct", "ct", root / "petct")]
+    phantom_volumes.write_brats(root / "brats", patients, seed)
+    phantom_volumes.write_breast_mri(root / "breast_mri", patients, seed)
+    return [
+        Site("brain", "brats", root / "brats"),
+        Site("breast", "breast_mri", root / "breast_mri"),
+    ]
+
+
+if __name__ == "__main__":
+    command_line.run(main)
