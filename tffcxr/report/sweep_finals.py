@@ -47,7 +47,8 @@ def rows(path: pathlib.Path, runs: Sequence[sweep_results.Run]) -> list[dict[str
       runs: all of its runs.
 
     Returns:
-      `configuration` and its flags; what of `IDENTITY` some row has, None where a row has it not;
+      `configuration` and its flags (one that is called as a part of `IDENTITY` gives way to it, as
+      --model does to the row's own); what of `IDENTITY` some row has, None where a row has it not;
       `complete`, the number of complete runs of the configuration; and of every metric that some
       row has `<metric>_mean` and `<metric>_sd` over the runs in which it is defined, and
       `<metric>_n`, the number of these. Mean and standard deviation of too few are NaN.

@@ -93,20 +93,19 @@ def of_runs(sweep: sweep_results.Sweep, rows: Sequence[Mapping[str, Any]]) -> Ta
 def of_finals(
     sweep: sweep_results.Sweep, finals: Sequence[Mapping[str, Any]], is_short: bool = False
 ) -> Table:
-    """A row per configuration and row of its runs' final tables.
+    """A row per configuration and row of its runs' final tables, named by what is not the same.
 
     Args:
       sweep: the sweep.
-      finals: of `sweep_finals.rows`.
-      is_short: whether to leave out names that all rows share, and all metrics but the loss and the
-        first two.
+      finals: of `sweep_finals.rows`, one at least.
+      is_short: whether to leave out all metrics but the loss and the first two.
     """
     metrics = sweep_finals.metrics_of(finals)
     names = [name for name in names_of(sweep) if name not in sweep_finals.IDENTITY]
-    parts = [name for name in sweep_finals.IDENTITY if finals and name in finals[0]]
+    shared = _shared(finals)
+    parts = [n for n in sweep_finals.IDENTITY if n in finals[0] and n not in shared]
     if is_short:
         metrics = [m for i, m in enumerate(metrics) if i < 2 or m == "loss"]
-        parts = [name for name in parts if len({row[name] for row in finals}) > 1]
     headings = [*names, *(_PARTS[name] for name in parts), "runs"]
     cells = [
         [
@@ -122,11 +121,7 @@ def of_finals(
 
 def legend_of_finals(finals: Sequence[Mapping[str, Any]]) -> str:
     """What the numbers of `of_finals` are, and what all of its rows share."""
-    shared = [
-        f"{_PARTS[name]} {finals[0][name]}"
-        for name in sweep_finals.IDENTITY
-        if name in finals[0] and len({row[name] for row in finals}) == 1
-    ]
+    shared = [f"{_PARTS[name]} {finals[0][name]}" for name in _shared(finals)]
     told = f" All rows: {', '.join(shared)}." if shared else ""
     return (
         "Final results: mean ± sample standard deviation over the complete runs of a "
@@ -242,6 +237,12 @@ def _rounds_to_target(row: Mapping[str, Any]) -> str:
         count = f"{row['reached']} of {row['complete']} reached"
         return count if row["reached"] else "not reached"
     return _spread(row, "rounds_to_target", 1)
+
+
+def _shared(finals: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What of a row's identity is the same in all rows."""
+    found = [name for name in sweep_finals.IDENTITY if name in finals[0]]
+    return [name for name in found if len({row[name] for row in finals}) == 1]
 
 
 def _final(row: Mapping[str, Any], metric: str) -> str:
