@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from experiments.class_study import FULL, ClassStudy, Result, Variant
+from experiments.class_study import FULL, POOLED, ClassStudy, Result, Variant
 from experiments.study import FEDERATED
 from tffcxr.evaluation import classes
 from tffcxr.evaluation.mean_interval import mean_interval
@@ -18,14 +18,16 @@ from tffcxr.training.class_validation import METRICS
 from tffcxr.training.validation import Scores
 
 
-def join_logs(directory: pathlib.Path, variants: Sequence[Variant]) -> None:
+def join_logs(directory: pathlib.Path, study: ClassStudy) -> None:
     """Writes `rounds.csv`, `rounds_pooled.csv` and `clients.csv` of all variants together."""
-    joined = {"rounds.csv": _join_rounds(directory, variants, "")}
-    if (directory / f"rounds_{variants[0].file_name}_pooled.csv").exists():
-        joined["rounds_pooled.csv"] = _join_rounds(directory, variants, "_pooled")
+    joined = {}
+    for training, suffix in ((FEDERATED, ""), (POOLED, f"_{POOLED}")):
+        variants = study.trained(training)
+        if variants:
+            joined[f"rounds{suffix}.csv"] = _join_rounds(directory, variants, suffix)
     clients = [
         _read_text(directory / f"clients_{variant.file_name}.csv").assign(variant=variant.name)
-        for variant in variants
+        for variant in study.trained(FEDERATED)
     ]
     joined["clients.csv"] = pd.concat(clients, ignore_index=True)
     for name, table in joined.items():
@@ -33,14 +35,21 @@ def join_logs(directory: pathlib.Path, variants: Sequence[Variant]) -> None:
 
 
 def _join_rounds(directory: pathlib.Path, variants: Sequence[Variant], suffix: str) -> pd.DataFrame:
+    """Puts logs side by side; variants whose learning rates differ have a column of it each."""
     logs = {v: _read_text(directory / f"rounds_{v.file_name}{suffix}.csv") for v in variants}
     first = next(iter(logs.values()))
-    rounds = first[["round", "learning_rate"]].copy()
+    rounds = first[["round"]].copy()
     seconds = sum(log["seconds"].astype(float) for log in logs.values())
     rounds.insert(1, "seconds", seconds.round(3))
     for column in ("images", "clients", "failed_clients"):  # Of all variants together.
         rounds[column] = sum(log[column].astype(int) for log in logs.values())
+    rates = [log["learning_rate"] for log in logs.values()]
+    has_common_rate = all(rate.equals(rates[0]) for rate in rates)
+    if has_common_rate:
+        rounds["learning_rate"] = rates[0]
     for variant, log in logs.items():
+        if not has_common_rate:
+            rounds[f"{variant.name}/learning_rate"] = log["learning_rate"]
         rounds[f"{variant.name}/train_loss"] = log["train_loss"]
         for metric in METRICS:
             rounds[f"{variant.name}/{metric}"] = log[f"{variant.name}/{metric}"]

@@ -15,6 +15,8 @@ from tffcxr.training.plan import Plan
 from tffcxr.training.validation import Scores
 
 FULL, SEGMENTED = "full", "segmented"
+POOLED = "pooled"
+TRAININGS = (study_lib.FEDERATED, POOLED)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,9 +55,11 @@ class ClassStudy(study_lib.Study):
       task: what is asked, for tables.
       classes: their names, in the order of the outputs.
       variants: what is compared, in order.
-      plans: how each network is trained, by its name; everything is shared.
+      plans: how each network is trained, by its name and one of `TRAININGS`: across the clients, or
+        on all images in one place. A pair that is not there is not trained, but each network of the
+        variants is in one way at least, and one of them across the clients. All plans of a training
+        have equally many rounds; everything is shared.
       segmentation_model: what `lungs.segment` takes, or None for outlines that come with the data.
-      with_pooled: whether each variant is also trained on all images in one place.
       split: "test", or "validation" if there are such images: what is measured after every round,
         and by which the best round is chosen.
       with_train_scores: whether the training images are measured, too, at the end.
@@ -69,15 +73,26 @@ class ClassStudy(study_lib.Study):
     task: str
     classes: tuple[str, ...]
     variants: tuple[Variant, ...]
-    plans: Mapping[str, Plan]
+    plans: Mapping[tuple[str, str], Plan]
     segmentation_model: str | None
-    with_pooled: bool
     split: str
     with_train_scores: bool
     explained: tuple[str, ...]
     explanation: str
     heatmaps: int
     class_balance: str
+
+    def plans_of(self, variant: Variant) -> dict[str, Plan]:
+        """How a variant is trained, by training."""
+        return {
+            training: self.plans[variant.model, training]
+            for training in TRAININGS
+            if (variant.model, training) in self.plans
+        }
+
+    def trained(self, training: str) -> list[Variant]:
+        """The variants that are trained in a way, in order."""
+        return [variant for variant in self.variants if training in self.plans_of(variant)]
 
 
 @dataclasses.dataclass(frozen=True)

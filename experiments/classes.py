@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from experiments import class_explanations, class_results, lungs
 from experiments import study as study_lib
-from experiments.class_study import SEGMENTED, ClassStudy, Result, Variant
+from experiments.class_study import POOLED, SEGMENTED, ClassStudy, Result, Variant
 from tffcxr.clients.sampling import Sampler
 from tffcxr.clients.shards import ShardSpec, ShardStore
 from tffcxr.errors import InputError
@@ -60,7 +60,7 @@ def run(study: ClassStudy, directory: RunDirectory) -> list[dict[str, Any]]:
     results = []
     for variant in study.variants:
         results += _train(study, variant, stores[variant.images], sampler, directory)
-    class_results.join_logs(directory.path, study.variants)
+    class_results.join_logs(directory.path, study)
     class_results.write_predictions(directory.path, study, results)
     rows = [row for result in results for row in class_results.rows(study, directory.path, result)]
     build = functools.partial(_float32_model, study)
@@ -143,30 +143,30 @@ def _train(
     sampler: Sampler,
     directory: RunDirectory,
 ) -> list[Result]:
-    """Trains one variant across the clients, and pooled if that is asked for."""
-    plan = study.plans[variant.model]
-    if study.class_balance == "weights":
-        loss = losses.weighted_class_batch_loss(_class_weights(study, store))
-        plan = dataclasses.replace(plan, loss_fn=loss)
+    """Trains one variant in each way that it has a plan for."""
     data = study.client_data(store, balance_classes=study.class_balance == "sampling")
-    setup = study_lib.Training(
-        directory,
-        plan,
-        data,
-        ClassEvaluator(plan.build_model(None).keras, data, variant.name, study.split),
-        study.split,
-        sampler,
-        best=f"{variant.name}/accuracy",
-        histograms=study.histograms,
-        variant=variant.file_name,
-    )
-    trained = {study_lib.FEDERATED: study_lib.train_federated(setup)}
-    if study.with_pooled:
-        trained["pooled"] = study_lib.train_centralised(setup, "pooled", store.client_ids)
     model = _float32_model(study, variant).keras
     scorer = Scorer(model, data, tf.nn.log_softmax)
     results = []
-    for training, found in trained.items():
+    for training, plan in study.plans_of(variant).items():
+        if study.class_balance == "weights":
+            loss = losses.weighted_class_batch_loss(_class_weights(study, store))
+            plan = dataclasses.replace(plan, loss_fn=loss)
+        setup = study_lib.Training(
+            directory,
+            plan,
+            data,
+            ClassEvaluator(plan.build_model(None).keras, data, variant.name, study.split),
+            study.split,
+            sampler,
+            best=f"{variant.name}/accuracy",
+            histograms=study.histograms,
+            variant=variant.file_name,
+        )
+        if training == POOLED:
+            found = study_lib.train_centralised(setup, POOLED, store.client_ids)
+        else:
+            found = study_lib.train_federated(setup)
         weights = next(iter(found.best.values()))
         path = directory.path / "models" / f"{training}_{variant.file_name}.h5"
         study_lib.save_weights(model, weights, path)
@@ -191,7 +191,7 @@ def _train(
 
 def _float32_model(study: ClassStudy, variant: Variant) -> CxrModel:
     """The model that is measured, in float32 whatever it was trained in."""
-    plan = study.plans[variant.model]
+    plan = next(iter(study.plans_of(variant).values()))
     return models.build(
         variant.model,
         study.image_size,

@@ -93,7 +93,8 @@ def _study(directory: pathlib.Path) -> ClassStudy:
     from tffcxr.datasets import findings
 
     networks = study_flags.parse_names("model", FLAGS.model, names.CLASSIFIERS)
-    plans = class_flags.make_plans(networks, len(findings.COVID))
+    with_pooled = FLAGS.baseline == "pooled"
+    plans = class_flags.make_plans(networks, len(findings.COVID), with_pooled)
     if not sites:  # Which takes a while, so that what can be wrong with the models comes before.
         sites = _make_phantoms(study_flags.phantom_dir(directory))
         records, site_of = _load_clients(sites)
@@ -106,7 +107,6 @@ def _study(directory: pathlib.Path) -> ClassStudy:
         variants=tuple(Variant(name) for name in networks),
         plans=plans,
         segmentation_model=None,
-        with_pooled=FLAGS.baseline == "pooled",
         split=study_flags.measured_split(),
         with_train_scores=True,
         explained=findings.COVID,

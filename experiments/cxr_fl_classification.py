@@ -114,7 +114,8 @@ def _study(directory: pathlib.Path) -> ClassStudy:
 
         lungs.load_model(FLAGS.segmentation_model)  # So that what is wrong is told first.
     networks = study_flags.parse_names("model", FLAGS.model, names.CLASSIFIERS)
-    plans = class_flags.make_plans(networks, len(findings.RSNA))
+    with_pooled = FLAGS.baseline == "pooled"
+    plans = class_flags.make_plans(networks, len(findings.RSNA), with_pooled)
     if not sites:  # Which takes a while, so that what can be wrong with the models comes before.
         sites = _make_phantoms(study_flags.phantom_dir(directory))
         records, site_of = _load_clients(sites)
@@ -131,7 +132,6 @@ def _study(directory: pathlib.Path) -> ClassStudy:
         ),
         plans=plans,
         segmentation_model=FLAGS.segmentation_model,
-        with_pooled=FLAGS.baseline == "pooled",
         split=study_flags.measured_split(),
         with_train_scores=False,
         explained=(findings.RSNA[0],),  # "Lung Opacity", the class that is outlined.

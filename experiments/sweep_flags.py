@@ -18,12 +18,14 @@ from absl import flags
 from experiments import child_process, sweep_plan, training_flags
 from tffcxr.errors import InputError
 
-# Name of a recipe -> its module, which has `check_flags()`.
+# Name of a recipe -> its module, which has `check_flags()`, and `apply_defaults()` if defaults of
+# its flags depend on others.
 RECIPES = {
     "cheXviz": "experiments.cheXviz",
     "covid": "experiments.covid",
     "cxr_fl_classification": "experiments.cxr_fl_classification",
     "cxr_fl_segmentation": "experiments.cxr_fl_segmentation",
+    "pneumonia": "experiments.pneumonia",
 }
 
 _START = "from experiments import sweep_flags; sweep_flags.main()"
@@ -75,7 +77,11 @@ def main() -> None:
     try:
         settings = []
         for command_line in question["command_lines"]:
-            settings.append(_parse(command_line, known))
+            _parse(command_line, known)
+            if hasattr(module, "apply_defaults"):
+                module.apply_defaults()
+            recorded = training_flags.recorded_settings()
+            settings.append({n: recorded[n] for n in recorded if n not in sweep_plan.RESERVED})
             module.check_flags()
     except InputError as error:
         print(json.dumps({"error": str(error)}))
@@ -84,8 +90,8 @@ def main() -> None:
     print(json.dumps({"own_flags": own, "settings": settings}, default=str))
 
 
-def _parse(settings: Sequence[sweep_plan.Setting], known: set[str]) -> dict[str, Any]:
-    """The values of the recipe's flags under one configuration."""
+def _parse(settings: Sequence[sweep_plan.Setting], known: set[str]) -> None:
+    """Gives the recipe's flags the values that they have under one configuration."""
     names = [name for name, _ in settings]
     for name in names:
         if name not in known | {"flagfile"}:
@@ -101,8 +107,6 @@ def _parse(settings: Sequence[sweep_plan.Setting], known: set[str]) -> dict[str,
         raise InputError(" ".join(str(error).split())) from None
     if len(remaining) > 1:
         raise InputError(f"expected flags only, found {remaining[1]!r}")
-    recorded = training_flags.recorded_settings()
-    return {name: recorded[name] for name in recorded if name not in sweep_plan.RESERVED}
 
 
 def arguments(settings: Sequence[sweep_plan.Setting]) -> list[str]:
