@@ -34,6 +34,7 @@ METRICS = {
     "specificity": "Specificity",
     "maximum_accuracy": "Maximum accuracy",
     "minimum_loss": "Minimum loss",
+    "missed": "Missed cases",
 }
 # An object of numbers by class; its metrics are called "sensitivity_by_class/CLASS" here.
 BY_CLASS = "sensitivity_by_class"
