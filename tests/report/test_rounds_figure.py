@@ -165,6 +165,41 @@ def test_pooled_variants_are_dashed(classes):
     assert _entries(axes)[4] == "DenseNet121, full, pooled"
 
 
+def test_variants_may_be_trained_in_one_way_alone(classes):
+    only = [name for name in classes.rounds if name.startswith("resnet50 full")]
+    alone = dataclasses.replace(
+        classes,
+        rounds=classes.rounds[["round", "stage", *only]],
+        rounds_pooled=classes.rounds.head(5),
+        rows=[],
+    )
+    axes = _draw(alone).axes[1]
+    assert _entries(axes) == [
+        "ResNet50, full", "DenseNet121, full, pooled", "DenseNet121, segmented, pooled",
+        "ResNet50, full, pooled", "ResNet50, segmented, pooled",
+    ]  # fmt: skip
+    federated, *pooled = axes.get_lines()[:5]
+    assert (len(federated.get_xdata()), len(pooled[0].get_xdata())) == (12, 5)
+    assert federated.get_color() == pooled[2].get_color()
+    # Each with the colour that it has where all are trained in both ways.
+    colours = [line.get_color() for line in _draw(classes).axes[1].get_lines()[:4]]
+    assert [line.get_color() for line in pooled] == colours
+
+
+def test_many_clients_of_a_variant_have_a_mean(classes):
+    clients = pd.DataFrame(
+        [(r, f"c{i}", "resnet50 full", float(i + r), "ok") for r in (1, 2) for i in range(4 * r)],
+        columns=["round", "client", "variant", "train_loss", "status"],
+    )
+    figure = _draw(dataclasses.replace(classes, clients=clients))
+    axes = figure.axes[-1]
+    assert _entries(axes) == ["ResNet50, full, mean of a round's clients"]
+    dots, mean = axes.get_lines()
+    assert (dots.get_linestyle(), len(dots.get_xdata())) == ("None", 12)
+    assert mean.get_ydata().tolist() == [2.5, 5.5]
+    assert mean.get_color() == dots.get_color() == figure.axes[0].get_lines()[2].get_color()
+
+
 def test_clients_of_variants_share_the_variants_colour(classes):
     clients = pd.DataFrame(
         [(1, c, v, 0.5, "ok") for v in ("resnet50 full", "densenet121 full") for c in "ab"],

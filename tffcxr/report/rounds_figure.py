@@ -33,8 +33,6 @@ _LOSS_NAMES = {
     kinds.CLASSES: "Cross-entropy",
     kinds.VOLUMES: "Binary cross-entropy",
 }
-# Of a pooled model whose federated counterpart is not there.
-_LEFT_OVER_COLOUR = "#999999"
 
 
 def failures(clients: pd.DataFrame) -> pd.DataFrame:
@@ -67,7 +65,7 @@ def draw(run: run_directory.Run) -> matplotlib_figure.Figure | None:
             _draw_metric(axes, run, kind, metric)
         if not clients.empty:
             axes = next(cells)
-            _draw_clients(axes, clients, _loss_name(run))
+            _draw_clients(axes, run)
         for axes in grid[0]:
             _finish(axes, rounds, run.rounds_pooled)
         entries = max(len(axes.get_legend_handles_labels()[1]) for axes in grid[0])
@@ -105,12 +103,9 @@ def _series(run: run_directory.Run, metric: str) -> list[_Series]:
     Several tasks or variants differ in colour, and the pooled model of each is dashed. The
     trainings of a single one have the colours that they have everywhere.
     """
-    kind = kinds.of_rounds(run.rounds)
-    # Of the loss too, so that a name has one colour in all panels.
-    names = list({**metric_columns(run.rounds, "loss"), **metric_columns(run.rounds, metric)})
-    by_training = kind != kinds.FINDINGS and len(names) == 1
-    # In the order of the table, so that a variant has one colour in all of the report.
-    colours = style.colours(sorted(names) if kind == kinds.CLASSES else names)
+    names = _names(run, metric)
+    by_training = kinds.of_rounds(run.rounds) != kinds.FINDINGS and len(names) == 1
+    colours = style.colours(names)
     result = []
     for training, measured in _tables(run):
         for name, column in metric_columns(measured, metric).items():
@@ -119,12 +114,27 @@ def _series(run: run_directory.Run, metric: str) -> list[_Series]:
             else:
                 label = style.training_name(name)
                 label += ", pooled" if training == "pooled" else ""
-                colour = colours.get(name, _LEFT_OVER_COLOUR)
+                colour = colours[name]
             dashed = training == "pooled" and not by_training
             result.append(
                 _Series(name, training, label, colour, dashed, measured["round"], measured[column])
             )
     return result
+
+
+def _names(run: run_directory.Run, metric: str) -> list[str]:
+    """Returns the tasks or variants in the order of their colours, the same in all panels.
+
+    A variant may be trained in one of the ways alone.
+    """
+    found = dict.fromkeys(
+        name
+        for measure in ("loss", metric)
+        for _, measured in _tables(run)
+        for name in metric_columns(measured, measure)
+    )
+    # In the order of the table, so that a variant has one colour in all of the report.
+    return sorted(found) if kinds.of_rounds(run.rounds) == kinds.CLASSES else list(found)
 
 
 def _tables(run: run_directory.Run) -> tuple[tuple[str, pd.DataFrame], ...]:
@@ -212,17 +222,16 @@ def _draw_series(axes: matplotlib_axes.Axes, run: run_directory.Run, metric: str
         axes.plot([], [], color="white", label="round of the table", **marker)
 
 
-def _draw_clients(axes: matplotlib_axes.Axes, clients: pd.DataFrame, loss_name: str) -> None:
+def _draw_clients(axes: matplotlib_axes.Axes, run: run_directory.Run) -> None:
     """Draws each client's training loss, and a cross where it failed."""
+    clients = run.clients
     ordered = clients.sort_values("round", kind="stable")
     by_client = list(ordered.groupby("client"))
     if "variant" in clients:
-        colours = style.colours(sorted(clients["variant"].unique()))
+        variants = sorted(str(name) for name in clients["variant"].unique())
+        colours = style.colours(dict.fromkeys([*_names(run, "loss"), *variants]))
         for variant, of_variant in ordered.groupby("variant"):
-            for position, (_, of_client) in enumerate(of_variant.groupby("client")):
-                label = None if position else style.training_name(str(variant))
-                colour = colours[str(variant)]
-                _line(axes, of_client["round"], of_client["train_loss"], colour, label)
+            _draw_clients_of_variant(axes, str(variant), of_variant, colours[str(variant)])
     elif len(by_client) <= _CLIENTS_BY_NAME:
         for (client, of_client), colour in _coloured(by_client):
             _line(axes, of_client["round"], of_client["train_loss"], colour, client)
@@ -239,7 +248,27 @@ def _draw_clients(axes: matplotlib_axes.Axes, clients: pd.DataFrame, loss_name: 
             failed, np.full(failed.size, 0.03), color="#B00020", marker="x", linestyle="none",
             transform=axes.get_xaxis_transform(), label="a client failed",
         )  # fmt: skip
-    axes.set(title="Training loss by client", ylabel=loss_name)
+    axes.set(title="Training loss by client", ylabel=_loss_name(run))
+
+
+def _draw_clients_of_variant(
+    axes: matplotlib_axes.Axes, variant: str, clients: pd.DataFrame, colour: str
+) -> None:
+    """Draws the clients' training losses of one variant; of many clients dots, and their mean."""
+    by_client = clients.groupby("client")
+    name = style.training_name(variant)
+    if len(by_client) <= _CLIENTS_BY_NAME:
+        for position, (_, of_client) in enumerate(by_client):
+            label = None if position else name
+            _line(axes, of_client["round"], of_client["train_loss"], colour, label)
+        return
+    # Of which few take part in a round, so that lines would leap.
+    axes.plot(
+        clients["round"], clients["train_loss"],
+        color=colour, alpha=0.35, marker="o", markersize=2.5, linestyle="none",
+    )  # fmt: skip
+    mean = clients.groupby("round")["train_loss"].mean()
+    _line(axes, mean.index, mean, colour, f"{name}, mean of a round's clients")
 
 
 def _line(
