@@ -136,35 +136,39 @@ def check_flags() -> None:
     is_kidneys = FLAGS.task == "kidneys"
     training_flags.check_used(is_kidneys, "ct_window", "--task=kidneys", "task")
     training_flags.check_used(is_kidneys, "suv_maximum", "--task=kidneys", "task")
-    _slice_spec()
+    for name in ("field_of_view", "suv_maximum"):
+        value = FLAGS[name].value
+        if value is not None and not 0 < value < float("inf"):
+            raise InputError(f"--{name}: expected above 0, found {value}")
+    _ct_window()
     _given_sites()
 
 
-def _slice_spec() -> SliceSpec:
-    """What a slice looks like.
+def _ct_window() -> tuple[float, float]:
+    """Centre and width in Hounsfield units.
 
     Raises:
-      InputError: a flag is out of range.
+      InputError: there is no such window.
     """
-    from tffcxr.clients.volume_slices import SliceSpec
-    from tffcxr.datasets.cases import GreyScale
-
-    field = FLAGS.field_of_view
-    if field is None:
-        field = _EXPERIMENTS[FLAGS.task].field_of_view
-    if not 0 < field < float("inf"):
-        raise InputError(f"--field_of_view: expected above 0 mm, found {field}")
-    if not 0 < FLAGS.suv_maximum < float("inf"):
-        raise InputError(f"--suv_maximum: expected above 0, found {FLAGS.suv_maximum}")
     try:
         centre, width = map(float, FLAGS.ct_window)
-        grey_scale = GreyScale(centre, width, FLAGS.suv_maximum)
-    except ValueError:  # InputError is one.
+    except ValueError:
+        centre = width = float("nan")
+    if not (abs(centre) < float("inf") and 0 < width < float("inf")):
         raise InputError(
             "--ct_window: expected a centre and a width above 0 such as 40,400, found "
             f"{','.join(FLAGS.ct_window)!r}"
-        ) from None
-    return SliceSpec(FLAGS.image_size, field, grey_scale)
+        )
+    return centre, width
+
+
+def _slice_spec() -> SliceSpec:
+    """What a slice looks like."""
+    from tffcxr.clients.volume_slices import SliceSpec
+    from tffcxr.datasets.cases import GreyScale
+
+    field = FLAGS.field_of_view or _EXPERIMENTS[FLAGS.task].field_of_view
+    return SliceSpec(FLAGS.image_size, field, GreyScale(*_ct_window(), FLAGS.suv_maximum))
 
 
 def _given_sites() -> list[Site]:

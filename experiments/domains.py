@@ -93,6 +93,11 @@ def training_name(private: str) -> str:
     return study_lib.FEDERATED if is_paper else f"{study_lib.FEDERATED}_private_{private}"
 
 
+def _file_name(private: str) -> str:
+    """What the names of a variant's logs have."""
+    return "global" if private == "none" else f"private_{private}"
+
+
 def run(study: DomainStudy, directory: RunDirectory) -> list[dict[str, Any]]:
     """Does all that is not done yet.
 
@@ -129,7 +134,8 @@ def run(study: DomainStudy, directory: RunDirectory) -> list[dict[str, Any]]:
     for private in study.private:
         found = study_lib.train_federated(_variant(study, setup, evaluator, private))
         trained[training_name(private)] = found.last
-    variant_logs.join(directory.path, {name: name for name in trained})
+    files = {_file_name(private): training_name(private) for private in study.private}
+    variant_logs.join(directory.path, files)
     for kind in study.baselines:
         trained[kind] = _train_baseline(study, setup, kind)
     results = _measure(study, data, trained)
@@ -157,7 +163,7 @@ def _variant(
         setup,
         plan=dataclasses.replace(study.plan, **changed),
         evaluator=CaseEvaluator(evaluator, task_of, study.patients),
-        variant=training_name(private),
+        variant=_file_name(private),
     )
 
 

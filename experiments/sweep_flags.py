@@ -23,6 +23,7 @@ from tffcxr.errors import InputError
 RECIPES = {
     "cheXviz": "experiments.cheXviz",
     "covid": "experiments.covid",
+    "cross_domain": "experiments.cross_domain",
     "cxr_fl_classification": "experiments.cxr_fl_classification",
     "cxr_fl_segmentation": "experiments.cxr_fl_segmentation",
     "pneumonia": "experiments.pneumonia",

@@ -39,6 +39,14 @@ def test_a_line_per_round_with_the_time_left(clock):
     ]
 
 
+def test_dice_is_shown_where_there_is_no_jaccard(clock):
+    stream = io.StringIO()
+    observer = progress.Progress("federated", 2, "test", stream)
+    clock[0] = 10.0
+    _observe(observer, 1, **{"CT/dice": 0.5, "Lungs/jaccard": 0.6, "Lungs/dice": 0.75})
+    assert "test Dice CT 0.500  test Jaccard Lungs 0.600  30 images/s" in stream.getvalue()
+
+
 def test_a_resumed_run_has_the_rounds_that_are_left(clock):
     stream = io.StringIO()
     observer = progress.Progress("federated", 10, "validation", stream)

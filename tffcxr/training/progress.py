@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 # The metrics that are shown, of those that an evaluator measures.
-_SHOWN = {"auroc": "AUROC", "jaccard": "Jaccard", "accuracy": "accuracy"}
+_SHOWN = {"auroc": "AUROC", "jaccard": "Jaccard", "dice": "Dice", "accuracy": "accuracy"}
 
 
 class Progress:
@@ -40,6 +40,8 @@ class Progress:
         shown: dict[str, list[str]] = {}
         for column, value in result.validation.items():
             task, metric = column.rsplit("/", 1)
+            if metric == "dice" and f"{task}/jaccard" in result.validation:
+                continue  # It says the same.
             if metric in _SHOWN and not math.isnan(value):
                 shown.setdefault(_SHOWN[metric], []).append(f"{task} {value:.3f}")
         seconds = self._times[-1] - self._times[-2]
