@@ -9,56 +9,23 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from experiments.class_study import FULL, POOLED, ClassStudy, Result, Variant
+from experiments import variant_logs
+from experiments.class_study import FULL, POOLED, ClassStudy, Result
 from experiments.study import FEDERATED
 from tffcxr.evaluation import classes
 from tffcxr.evaluation.mean_interval import mean_interval
 from tffcxr.files import write_text
-from tffcxr.training.class_validation import METRICS
 from tffcxr.training.validation import Scores
 
 
 def join_logs(directory: pathlib.Path, study: ClassStudy) -> None:
     """Writes `rounds.csv`, `rounds_pooled.csv` and `clients.csv` of all variants together."""
-    joined = {}
     for training, suffix in ((FEDERATED, ""), (POOLED, f"_{POOLED}")):
-        variants = study.trained(training)
-        if variants:
-            joined[f"rounds{suffix}.csv"] = _join_rounds(directory, variants, suffix)
-    clients = [
-        _read_text(directory / f"clients_{variant.file_name}.csv").assign(variant=variant.name)
-        for variant in study.trained(FEDERATED)
-    ]
-    joined["clients.csv"] = pd.concat(clients, ignore_index=True)
-    for name, table in joined.items():
-        write_text(directory / name, table.to_csv(index=False, lineterminator="\n"))
-
-
-def _join_rounds(directory: pathlib.Path, variants: Sequence[Variant], suffix: str) -> pd.DataFrame:
-    """Puts logs side by side; variants whose learning rates differ have a column of it each."""
-    logs = {v: _read_text(directory / f"rounds_{v.file_name}{suffix}.csv") for v in variants}
-    first = next(iter(logs.values()))
-    rounds = first[["round"]].copy()
-    seconds = sum(log["seconds"].astype(float) for log in logs.values())
-    rounds.insert(1, "seconds", seconds.round(3))
-    for column in ("images", "clients", "failed_clients"):  # Of all variants together.
-        rounds[column] = sum(log[column].astype(int) for log in logs.values())
-    rates = [log["learning_rate"] for log in logs.values()]
-    has_common_rate = all(rate.equals(rates[0]) for rate in rates)
-    if has_common_rate:
-        rounds["learning_rate"] = rates[0]
-    for variant, log in logs.items():
-        if not has_common_rate:
-            rounds[f"{variant.name}/learning_rate"] = log["learning_rate"]
-        rounds[f"{variant.name}/train_loss"] = log["train_loss"]
-        for metric in METRICS:
-            rounds[f"{variant.name}/{metric}"] = log[f"{variant.name}/{metric}"]
-    return rounds.assign(stage=first["stage"])
-
-
-def _read_text(path: pathlib.Path) -> pd.DataFrame:
-    """Reads a table as text: numbers keep every digit."""
-    return pd.read_csv(path, dtype=str, keep_default_na=False)
+        names = {variant.file_name: variant.name for variant in study.trained(training)}
+        if names:
+            variant_logs.write_rounds(directory, names, suffix)
+        if names and training == FEDERATED:
+            variant_logs.write_clients(directory, names)
 
 
 def write_predictions(

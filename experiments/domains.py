@@ -135,7 +135,8 @@ def run(study: DomainStudy, directory: RunDirectory) -> list[dict[str, Any]]:
         found = study_lib.train_federated(_variant(study, setup, evaluator, private))
         trained[training_name(private)] = found.last
     files = {_file_name(private): training_name(private) for private in study.private}
-    variant_logs.join(directory.path, files)
+    variant_logs.write_rounds(directory.path, files)
+    variant_logs.write_clients(directory.path, files)
     for kind in study.baselines:
         trained[kind] = _train_baseline(study, setup, kind)
     results = _measure(study, data, trained)

@@ -10,39 +10,51 @@ import pandas as pd
 from tffcxr.files import write_text
 
 
-def join(directory: pathlib.Path, names: Mapping[str, str]) -> None:
-    """Writes `rounds.csv` and `clients.csv` of all variants together.
+def write_rounds(directory: pathlib.Path, names: Mapping[str, str], suffix: str = "") -> None:
+    """Writes `rounds<suffix>.csv`: the metrics of all variants side by side.
+
+    Variants whose learning rates differ have a column of it each.
 
     Args:
-      directory: the run's, with `rounds_<variant>.csv` and `clients_<variant>.csv` of each.
+      directory: the run's, with `rounds_<variant><suffix>.csv` of each; the columns of their
+        metrics, `<task>/<metric>`, all differ.
       names: variant, as in the names of files, to what tables call it.
+      suffix: of a baseline, such as "_pooled".
     """
-    logs = {name: _read(directory / f"rounds_{file}.csv") for file, name in names.items()}
-    clients = [
-        _read(directory / f"clients_{file}.csv").assign(variant=name)
-        for file, name in names.items()
-    ]
-    for file, table in (
-        ("rounds.csv", _join_rounds(logs)),
-        ("clients.csv", pd.concat(clients, ignore_index=True)),
-    ):
-        write_text(directory / file, table.to_csv(index=False, lineterminator="\n"))
-
-
-def _join_rounds(logs: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Puts the metrics of all variants side by side, each with its own training loss."""
+    logs = {
+        name: _read(directory / f"rounds_{variant}{suffix}.csv") for variant, name in names.items()
+    }
     first = next(iter(logs.values()))
-    rounds = first[["round", "learning_rate"]].copy()
+    rounds = first[["round"]].copy()
     seconds = sum(log["seconds"].astype(float) for log in logs.values())
     rounds.insert(1, "seconds", seconds.round(3))
     for column in ("images", "clients", "failed_clients"):  # Of all variants together.
         rounds[column] = sum(log[column].astype(int) for log in logs.values())
+    rates = [log["learning_rate"] for log in logs.values()]
+    has_common_rate = all(rate.equals(rates[0]) for rate in rates)
+    if has_common_rate:
+        rounds["learning_rate"] = rates[0]
     for name, log in logs.items():
+        if not has_common_rate:
+            rounds[f"{name}/learning_rate"] = log["learning_rate"]
         rounds[f"{name}/train_loss"] = log["train_loss"]
         for column in log.columns:
             if "/" in column:
                 rounds[column] = log[column]
-    return rounds.assign(stage=first["stage"])
+    _write(directory / f"rounds{suffix}.csv", rounds.assign(stage=first["stage"]))
+
+
+def write_clients(directory: pathlib.Path, names: Mapping[str, str]) -> None:
+    """Writes `clients.csv` of all variants from `clients_<variant>.csv`; else as `write_rounds`."""
+    tables = [
+        _read(directory / f"clients_{variant}.csv").assign(variant=name)
+        for variant, name in names.items()
+    ]
+    _write(directory / "clients.csv", pd.concat(tables, ignore_index=True))
+
+
+def _write(path: pathlib.Path, table: pd.DataFrame) -> None:
+    write_text(path, table.to_csv(index=False, lineterminator="\n"))
 
 
 def _read(path: pathlib.Path) -> pd.DataFrame:
