@@ -76,6 +76,10 @@ def _run(directory: RunDirectory) -> list[dict[str, Any]]:
 def apply_defaults() -> None:
     """Gives flags that were not given the values of the task."""
     _TASKS[FLAGS.task].apply_defaults()
+    if FLAGS.optimizer != "sgd":
+        FLAGS.set_default("momentum", 0.0)
+    if not FLAGS.momentum:
+        FLAGS.set_default("nesterov", False)
 
 
 def check_flags() -> None:

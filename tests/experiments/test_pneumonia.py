@@ -1,0 +1,206 @@
+"""Pneumonia or normal: networks with settings of their own, and the flags of two tasks."""
+
+import csv
+import json
+import shutil
+
+import pytest
+
+from experiments import pneumonia_classification, pneumonia_segmentation, sweep_flags
+from tests.experiments import programs
+from tffcxr.errors import InputError
+
+TINY = ("--image_size=32", "--bootstrap=50", "--clients_per_site=4", "--clients_per_round=2")
+RSNA = programs.TESTDATA / "rsna"
+
+
+def _rows(path):
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def _json(path):
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+@pytest.fixture(name="run", scope="module")
+def _run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "pneumonia"
+    ended = programs.run(
+        "pneumonia",
+        f"--output_dir={folder}",
+        *TINY,
+        "--phantom_patients=60",
+        "--rounds=3",
+        "--learning_rate=0.05",
+        "--central=resnet18:adam:0.001,standard:sgd:0.01:0.9",
+        "--central_epochs=2",
+        "--heatmaps=1",
+    )
+    assert ended.status == 0, ended.errors
+    assert "standard federated: round 3/3" in ended.errors
+    assert "resnet18 pooled: round 2/2" in ended.errors
+    assert "resnet18 federated" not in ended.errors
+    return folder
+
+
+def test_the_run_directory(run):
+    files = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
+    assert {
+        "rounds.csv",
+        "rounds_pooled.csv",
+        "clients.csv",
+        "class_predictions.csv",
+        "report.html",
+        "figures/clients.png",
+        "figures/confusion.png",
+        "figures/gradcam_pneumonia.png",
+        "figures/rounds.png",
+        "models/federated_standard.h5",
+        "models/pooled_resnet18.h5",
+        "models/pooled_standard.h5",
+    } <= files
+    assert "models/federated_resnet18.h5" not in files
+
+
+def test_a_row_for_each_training(run):
+    rows = _json(run / "metrics.json")["rows"]
+    assert sorted((row["model"], row["training"]) for row in rows) == [
+        ("resnet18", "pooled"),
+        ("standard", "federated"),
+        ("standard", "pooled"),
+    ]
+    assert {tuple(row["classes"]) for row in rows} == {("Normal", "Pneumonia")}
+    # The phantoms' own test images: 15 % of each class, who are in no other folder.
+    assert {row["images"] for row in rows} == {9}
+    for row in rows:
+        suffix = "_pooled" if row["training"] == "pooled" else ""
+        log = _rows(run / f"rounds_{row['model']}{suffix}.csv")
+        accuracies = [float(entry[f"{row['model']}/accuracy"]) for entry in log]
+        assert row["maximum_accuracy"] == max(accuracies)
+        assert row["round"] == accuracies.index(max(accuracies)) + 1
+
+
+def test_each_network_has_its_own_rounds_and_learning_rate(run):
+    federated, pooled = _rows(run / "rounds.csv"), _rows(run / "rounds_pooled.csv")
+    assert (len(federated), len(pooled)) == (3, 2)
+    assert {row["learning_rate"] for row in federated} == {"0.05"}
+    assert {row["clients"] for row in federated} == {"2"}
+    assert "resnet18/loss" not in federated[0]
+    assert "learning_rate" not in pooled[0]
+    for row in pooled:
+        assert float(row["standard/learning_rate"]) == 0.01
+        assert float(row["resnet18/learning_rate"]) == 0.001
+        # Both networks together, an epoch each of all 51 images.
+        assert row["images"] == "102"
+
+
+def test_what_clients_report_beside_what_the_server_measures(run):
+    clients = _rows(run / "clients.csv")
+    assert len(clients) == 3 * 2
+    for entry in _rows(run / "rounds.csv"):
+        mine = [row for row in clients if row["round"] == entry["round"]]
+        images = sum(int(row["images"]) for row in mine)
+        mean = sum(int(row["images"]) * float(row["train_loss"]) for row in mine) / images
+        assert float(entry["standard/train_loss"]) == pytest.approx(mean, rel=1e-4)
+        assert float(entry["standard/loss"]) > 0
+
+
+def test_every_network_is_explained_as_it_was_trained(run):
+    explained = _rows(run / "explanations.csv")
+    assert {(row["task"], row["training"]) for row in explained} == {
+        ("Pneumonia", "standard federated"),
+        ("Pneumonia", "standard pooled"),
+        ("Pneumonia", "resnet18 pooled"),
+    }
+
+
+def test_the_classes_of_rsna_become_two(tmp_path):
+    folder = tmp_path / "run"
+    ended = programs.run(
+        "pneumonia",
+        f"--output_dir={folder}",
+        f"--site=a=rsna:{RSNA}",
+        "--partition=none",
+        "--clients_per_round=all",
+        "--image_size=32",
+        "--bootstrap=50",
+        "--rounds=1",
+        "--baseline=none",
+        "--test_fraction=0.5",
+    )
+    assert ended.status == 0, ended.errors
+    (row,) = _json(folder / "metrics.json")["rows"]
+    (site,) = _json(folder / "config.json")["sites"]
+    assert row["task"] == "Pneumonia or normal (of RSNA: Lung Opacity or any other class)"
+    with open(RSNA / "stage_2_train_labels.csv", encoding="utf-8") as file:
+        targets = {entry["patientId"]: int(entry["Target"]) for entry in csv.DictReader(file)}
+    tested = [sum(counts) for counts in row["confusion"]]
+    found = [site["train: Normal"] + tested[0], site["train: Pneumonia"] + tested[1]]
+    assert found == [len(targets) - sum(targets.values()), sum(targets.values())]
+
+
+def _refused(tmp_path, *flags):
+    ended = programs.run("pneumonia", f"--output_dir={tmp_path / 'run'}", *flags)
+    assert not (tmp_path / "run").exists()
+    return programs.refusal(ended)
+
+
+@pytest.mark.parametrize(
+    "flags,expected",
+    [
+        (["--central=vgg:adam:0.1"], "--central: expected one of standard, resnet18, "),
+        (["--central=standard:lion:0.1"], "--central: expected one of sgd, adam, "),
+        (["--central=standard:adam"], "--central: expected NETWORK:OPTIMIZER:RATE"),
+        (["--central=standard:adam:0.1:0.9"], "--central: expected NETWORK:OPTIMIZER:RATE"),
+        (["--central=standard:sgd:fast"], "found 'standard:sgd:fast'"),
+        (["--central=standard:sgd:nan"], "expected a rate above 0"),
+        (["--central=standard:sgd:0.1:1"], "a momentum of 0 to 0.9999, found"),
+        (["--central="], "--central: expected different networks, at least one, found ''"),
+        (
+            ["--central=standard:adam:0.1,standard:sgd:0.1"],
+            "--central: expected different networks",
+        ),
+        (["--central_epochs=0"], "--central_epochs: expected at least 1, found 0"),
+        (["--baseline=none", "--central_epochs=3"], "--central_epochs: expected --baseline=pooled"),
+        (["--model=unet"], "--model: expected some of standard, "),
+        (["--heatmaps=-1"], "--heatmaps: expected at least 0, found -1"),
+        (["--gpu_memory_gb=4"], "--gpu_memory_gb: expected --task=segmentation with it"),
+        (
+            ["--task=segmentation", "--central_epochs=3"],
+            "--central_epochs: expected --task=classification with it",
+        ),
+        (
+            ["--task=segmentation", "--class_balance=weights"],
+            "--class_balance: expected --task=classification with it",
+        ),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(tmp_path, flags, expected):
+    assert expected in _refused(tmp_path, *flags)
+
+
+def test_a_site_without_the_classes_is_refused(tmp_path):
+    site = shutil.copytree(programs.TESTDATA / "siim", tmp_path / "siim")
+    ended = programs.run("pneumonia", f"--output_dir={tmp_path / 'run'}", f"--site=a=siim:{site}")
+    assert "expected the classes Normal, Pneumonia, found Pneumothorax" in programs.refusal(ended)
+
+
+def test_a_task_leaves_no_default_of_the_other():
+    assert set(pneumonia_classification.DEFAULTS) == set(pneumonia_segmentation.DEFAULTS)
+    answer = sweep_flags.check(
+        "pneumonia",
+        [
+            [("task", "segmentation")],
+            [("rounds", "4"), ("optimizer", "sgd")],
+            [("task", "segmentation")],
+            [("task", "segmentation"), ("optimizer", "adam")],
+        ],
+    )
+    first, second, third, adam = answer.settings
+    assert first == third
+    assert (first["momentum"], first["batch_size"], first["clients_per_site"]) == (0.9, None, 5)
+    assert (second["momentum"], second["rounds"], second["clients_per_site"]) == (0.7, 4, 20)
+    assert (adam["momentum"], adam["nesterov"], adam["weight_decay"]) == (0, False, 3e-5)
+    with pytest.raises(InputError, match="pneumonia: --central: expected one of"):
+        sweep_flags.check("pneumonia", [[("central", "vgg:adam:1")]])
