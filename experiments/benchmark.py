@@ -37,7 +37,7 @@ FLAGS = flags.FLAGS
 _MEASURES = ("rounds", "memory", "startup", "pipeline", "prepare")
 _EXECUTORS = ("device", "native")
 # Models that are not here take images of 224 pixels, as those of ImageNet.
-_IMAGE_SIZES = {"standard": 128, "unet": 256, "unetplusplus": 256}
+_IMAGE_SIZES = {"standard": 128, "unet": 256, "unetplusplus": 256, "nnunet": 256}
 _SMALL_MODEL, _SMALL_SIZE = "standard", 16
 _FINDING = "Lung Opacity"
 
