@@ -29,7 +29,7 @@ COMPLETE = "complete"
 FILE = "sweep.json"
 FORMAT_VERSION = 1
 # What is looked at when no metric is asked for: what the first column ends in that ends so.
-_USUAL_METRICS = ("/jaccard", "/accuracy", "/auroc")
+_USUAL_METRICS = ("/jaccard", "/accuracy", "/auroc", "/dice")
 _MEASURED = ("best", "last", "best_loss")
 
 
