@@ -31,16 +31,16 @@ FLAGS = flags.FLAGS
 
 # For phantoms; the paper's are in presets/pneumonia_classification.flags.
 DEFAULTS = {
-    "optimizer": "sgd",
-    "learning_rate": 0.01,
-    "momentum": 0.7,
+    "optimizer": "adam",
+    "learning_rate": 2e-3,
+    "momentum": 0.0,
     "nesterov": False,
     "weight_decay": 0.0,
     "clip_norm": 0.0,
-    "schedule": "constant",
-    "batch_size": 16,
-    "rounds": 30,
-    "local_epochs": 1,
+    "schedule": "polynomial",
+    "batch_size": 8,
+    "rounds": 50,
+    "local_epochs": 3,
     "image_size": 64,
     "phantom_patients": 600,
     "partition": "hybrid",
@@ -108,13 +108,13 @@ def define_flags() -> None:
     )
     flags.DEFINE_list(
         "central",
-        ["resnet18:adam:0.001", "standard:sgd:0.01:0.9"],
+        ["resnet18:adam:0.001", "standard:adam:0.002"],
         "Networks of --baseline=pooled, each as NETWORK:OPTIMIZER:LEARNING_RATE, for sgd also with "
         ":MOMENTUM. --schedule, --weight_decay and --clip_norm are as in the federated training. "
         "The paper's are resnet34:adam:0.01,resnet50:sgd:0.003:0.9.",
     )
     flags.DEFINE_integer(
-        "central_epochs", 15, "Passes of --central over all images; each is a round in its tables."
+        "central_epochs", 10, "Passes of --central over all images; each is a round in its tables."
     )
     flags.DEFINE_integer("heatmaps", 2, "Test images with pneumonia that Grad-CAM explains.")
     study_flags.define_class_balance()

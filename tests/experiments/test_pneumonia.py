@@ -32,7 +32,12 @@ def _run(tmp_path_factory):
         *TINY,
         "--phantom_patients=60",
         "--rounds=3",
+        "--optimizer=sgd",
         "--learning_rate=0.05",
+        "--momentum=0.7",
+        "--schedule=constant",
+        "--local_epochs=1",
+        "--batch_size=16",
         "--central=resnet18:adam:0.001,standard:sgd:0.01:0.9",
         "--central_epochs=2",
         "--heatmaps=1",
@@ -200,7 +205,7 @@ def test_a_task_leaves_no_default_of_the_other():
     first, second, third, adam = answer.settings
     assert first == third
     assert (first["momentum"], first["batch_size"], first["clients_per_site"]) == (0.9, None, 5)
-    assert (second["momentum"], second["rounds"], second["clients_per_site"]) == (0.7, 4, 20)
+    assert (second["momentum"], second["rounds"], second["clients_per_site"]) == (0, 4, 20)
     assert (adam["momentum"], adam["nesterov"], adam["weight_decay"]) == (0, False, 3e-5)
     with pytest.raises(InputError, match="pneumonia: --central: expected one of"):
         sweep_flags.check("pneumonia", [[("central", "vgg:adam:1")]])
