@@ -157,6 +157,7 @@ def test_files(by_hand):
         (["round", "A/loss", "A/auroc", "B/accuracy"], "A/auroc"),
         (["round", "A/loss", "A/auroc", "B/auroc"], "auroc"),
         (["round", "A/dice", "A/jaccard", "A/auroc"], "A/jaccard"),
+        (["round", "A/loss", "A/dice", "B/loss", "B/dice"], "dice"),
         (
             ["round", "No Lung Opacity / Not Normal/accuracy"],
             "No Lung Opacity / Not Normal/accuracy",

@@ -28,8 +28,10 @@ from tffcxr.report import run_files
 COMPLETE = "complete"
 FILE = "sweep.json"
 FORMAT_VERSION = 1
-# What is looked at when no metric is asked for: what the first column ends in that ends so.
-_USUAL_METRICS = ("/jaccard", "/accuracy", "/auroc", "/dice")
+# What is looked at when no metric is asked for: what the first column ends in that ends so; Dice,
+# which stands beside other metrics, only where there is none of these.
+_USUAL_METRICS = ("/jaccard", "/accuracy", "/auroc")
+_ELSE = "/dice"
 _MEASURED = ("best", "last", "best_loss")
 
 
@@ -177,7 +179,8 @@ def _choose_metric(wish: str | None, tables: Sequence[pd.DataFrame]) -> str:
     """
     measured = [n for n in dict.fromkeys(n for t in tables for n in t.columns) if "/" in n]
     ends = dict.fromkeys(name.rpartition("/")[2] for name in measured)
-    usual = next((name for name in measured if name.endswith(_USUAL_METRICS)), None)
+    by_rank = sorted(measured, key=lambda name: name.endswith(_ELSE))
+    usual = next((n for n in by_rank if n.endswith((*_USUAL_METRICS, _ELSE))), None)
     if wish is None and usual is not None:
         end = usual.rpartition("/")[2]
         is_alone = all(_matching(table, end) == [usual] for table in tables)
