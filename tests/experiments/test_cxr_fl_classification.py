@@ -103,10 +103,22 @@ def test_the_table_agrees_with_the_predictions_and_the_rounds(run):
 
 def test_both_kinds_of_images_are_explained_on_the_same_samples(run):
     explained = _rows(run / "explanations.csv")
-    assert {entry["training"] for entry in explained} == {"standard full", "standard segmented"}
+    assert {entry["training"] for entry in explained} == {
+        f"standard {images} {training}"
+        for images in ("full", "segmented")
+        for training in ("federated", "pooled")
+    }
     assert {entry["case"] for entry in explained} == {"1", "2"}
     with np.load(run / explained[0]["file"]) as arrays:
-        assert {"image", "lungs", "heat_standard full", "heat_standard segmented"} <= set(arrays)
+        assert {"image", "lungs", "heat_standard full pooled"} <= set(arrays)
+        seen = arrays["seen_standard segmented federated"]
+        np.testing.assert_array_equal(seen, np.where(arrays["lungs"], arrays["image"], 0))
+        assert "seen_standard full federated" not in arrays
+
+
+def test_what_is_wrong_with_the_segmentation_model_is_told_before_phantoms_are_made(tmp_path):
+    assert "/nowhere" in _refused(tmp_path, "--segmentation_model=/nowhere")
+    assert not (tmp_path / "run" / "phantoms").exists()
 
 
 def test_where_the_data_have_outlines_no_model_is_needed(run):
@@ -185,7 +197,6 @@ def _refused(tmp_path, *flags):
             ["--images=full", "--segmentation_model=x"],
             "--segmentation_model: expected --images=segmented with it",
         ),
-        (["--segmentation_model=/nowhere"], "/nowhere"),
         (
             [f"--site=a=nih:{programs.TESTDATA / 'nih'}", "--images=full"],
             "expected the classes Lung Opacity",

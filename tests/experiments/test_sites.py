@@ -84,7 +84,15 @@ class TestSharedTask:
 
     FRACTIONS = {"train": 0.8, "test": 0.2}
 
-    def _load(self, *names, clients_per_site=3, stratify="Pneumonia", partition="iid", seed=0):
+    def _load(
+        self,
+        *names,
+        clients_per_site=3,
+        stratify="Pneumonia",
+        partition="iid",
+        seed=0,
+        own_test=False,
+    ):
         return sites.load_shared_task(
             [Site(name, "nih", pathlib.Path(name)) for name in names],
             lambda table, site: table.assign(image=site.name + "/" + table["image"]),
@@ -94,7 +102,23 @@ class TestSharedTask:
             partition_name=partition,
             clients_per_site=clients_per_site,
             alpha=0.5,
+            own_test=own_test,
         )
+
+    @pytest.mark.parametrize("own_test", [True, False])
+    def test_the_sources_own_test_images_stay_so_if_that_is_asked_for(self, monkeypatch, own_test):
+        table = _table("Pneumonia", [f"{number:02}" for number in range(PATIENTS)])
+        table["split"] = ["test" if number < 30 else "train" for number in range(PATIENTS)]
+        monkeypatch.setattr(sites.loaders, "load_records", lambda loader, root, site: table.copy())
+        records, _ = self._load("a", own_test=own_test)
+        found = pd.concat(records.values())
+        tests = set(found["patient"][found["split"] == "test"])
+        if own_test:
+            assert tests == {f"{number:02}" for number in range(30)}
+            assert set(found["split"]) == {"train", "test"}
+        else:
+            assert len(tests) == 0.2 * PATIENTS
+        assert len(found) == PATIENTS
 
     def test_every_image_is_at_one_client_and_in_one_split(self, load):
         del load  # Its table stands for the files.

@@ -13,6 +13,10 @@ from tffcxr.errors import InputError
 from tffcxr.models import blocks, build, names
 
 
+# The others are made by the same functions, with more layers.
+ONE_OF_EACH_KIND = ("standard", "densenet121", "resnet18", "resnext18", "mobilenetv2", "covidnet")
+
+
 def _arrays(model):
     return [weight.numpy() for weight in model.keras.weights]
 
@@ -41,7 +45,7 @@ def test_same_seed_same_weights_whatever_the_global_seed():
     assert not _same(first, build.build("standard", 32, 2, seed=6))
 
 
-@pytest.mark.parametrize("name", build.NAMES)
+@pytest.mark.parametrize("name", ONE_OF_EACH_KIND)
 def test_a_graph_holds_the_same_names_and_weights(name):
     build._config.cache_clear()  # so that the first build of all is the one inside the graph
     found, values = _in_graph(name, 32, 2, seed=3)
@@ -65,18 +69,15 @@ def _python_path():
     return {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
 
 
-@pytest.mark.parametrize("name", build.NAMES)
+@pytest.mark.parametrize("name", ONE_OF_EACH_KIND)
 def test_every_weight_learns(name):
     keras = build.build(name, 64, 3).keras
     images = np.random.default_rng(0).random((4, 64, 64, 1), np.float32)
-
-    @tf.function
-    def gradients():
-        with tf.GradientTape() as tape:
-            score = tf.reduce_sum(keras(images, training=True) * [1.0, -2.0, 3.0])
-        return tape.gradient(score, keras.trainable_weights)
-
-    for weight, gradient in zip(keras.trainable_weights, gradients()):
+    with tf.GradientTape() as tape:
+        score = tf.reduce_sum(keras(images, training=True) * [1.0, -2.0, 3.0])
+    for weight, gradient in zip(
+        keras.trainable_weights, tape.gradient(score, keras.trainable_weights)
+    ):
         assert np.all(np.isfinite(gradient)), weight.name
         assert np.any(gradient), weight.name
 
