@@ -38,11 +38,11 @@ DEFAULTS = {
     "schedule": "polynomial",
     "batch_size": None,  # The plan's.
     "rounds": 10,
-    "local_epochs": 2,
-    "image_size": 64,
+    "local_epochs": 3,
+    "image_size": 48,
     "phantom_patients": 120,
     "partition": "hybrid",
-    "clients_per_site": 5,
+    "clients_per_site": 4,
     "clients_per_round": "all",
     "augmentation": "none",  # nnU-Net has its own.
 }
