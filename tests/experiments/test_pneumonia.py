@@ -204,8 +204,14 @@ def test_a_task_leaves_no_default_of_the_other():
     )
     first, second, third, adam = answer.settings
     assert first == third
-    assert (first["momentum"], first["batch_size"], first["clients_per_site"]) == (0.9, None, 5)
-    assert (second["momentum"], second["rounds"], second["clients_per_site"]) == (0, 4, 20)
+    assert {name: first[name] for name in pneumonia_segmentation.DEFAULTS} == (
+        pneumonia_segmentation.DEFAULTS
+    )
+    given = {"rounds": 4, "optimizer": "sgd"}
+    assert {name: second[name] for name in pneumonia_classification.DEFAULTS} == {
+        **pneumonia_classification.DEFAULTS,
+        **given,
+    }
     assert (adam["momentum"], adam["nesterov"], adam["weight_decay"]) == (0, False, 3e-5)
     with pytest.raises(InputError, match="pneumonia: --central: expected one of"):
         sweep_flags.check("pneumonia", [[("central", "vgg:adam:1")]])
