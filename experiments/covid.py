@@ -117,23 +117,13 @@ def _study(directory: pathlib.Path) -> ClassStudy:
 
 
 def _load_clients(sites: Sequence[Site]) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
-    from experiments import sites as sites_lib
+    from experiments import site_tables
     from tffcxr.datasets import findings
 
     def keep(table: pd.DataFrame, site: Site) -> pd.DataFrame:
-        return sites_lib.keep_classes(table, site, findings.COVID)
+        return site_tables.keep_classes(table, site, findings.COVID)
 
-    return sites_lib.load_shared_task(
-        sites,
-        keep,
-        fractions=study_flags.fractions(),
-        seed=FLAGS.seed,
-        stratify=findings.COVID[-1],
-        partition_name=FLAGS.partition,
-        clients_per_site=FLAGS.clients_per_site,
-        alpha=FLAGS.alpha,
-        own_test=True,
-    )
+    return study_flags.load_shared_task(sites, keep, stratify=findings.COVID[-1], own_test=True)
 
 
 def _make_phantoms(root: pathlib.Path) -> list[Site]:

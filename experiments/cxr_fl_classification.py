@@ -142,7 +142,7 @@ def _study(directory: pathlib.Path) -> ClassStudy:
 
 
 def _load_clients(sites: Sequence[Site]) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
-    from experiments import sites as sites_lib
+    from experiments import site_tables
     from tffcxr.datasets import findings
 
     needs_outlines = "segmented" in FLAGS.images and not FLAGS.segmentation_model
@@ -153,18 +153,9 @@ def _load_clients(sites: Sequence[Site]) -> tuple[dict[str, pd.DataFrame], dict[
                 f"site {site.name}: --images=segmented: expected --segmentation_model, or masks of "
                 f"the lungs in {site.path}, found neither"
             )
-        return sites_lib.keep_classes(table, site, findings.RSNA)
+        return site_tables.keep_classes(table, site, findings.RSNA)
 
-    return sites_lib.load_shared_task(
-        sites,
-        keep,
-        fractions=study_flags.fractions(),
-        seed=FLAGS.seed,
-        stratify=findings.RSNA[0],
-        partition_name=FLAGS.partition,
-        clients_per_site=FLAGS.clients_per_site,
-        alpha=FLAGS.alpha,
-    )
+    return study_flags.load_shared_task(sites, keep, stratify=findings.RSNA[0])
 
 
 def _make_phantoms(root: pathlib.Path) -> list[Site]:

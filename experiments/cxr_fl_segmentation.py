@@ -114,18 +114,9 @@ def _study(directory: pathlib.Path) -> segmentation.SegmentationStudy:
 
 
 def _load_clients(sites: Sequence[Site]) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
-    from experiments import sites as sites_lib
+    from experiments import site_tables
 
-    return sites_lib.load_shared_task(
-        sites,
-        sites_lib.keep_lungs,
-        fractions=study_flags.fractions(),
-        seed=FLAGS.seed,
-        stratify=None,
-        partition_name=FLAGS.partition,
-        clients_per_site=FLAGS.clients_per_site,
-        alpha=FLAGS.alpha,
-    )
+    return study_flags.load_shared_task(sites, site_tables.keep_lungs, stratify=None)
 
 
 def _make_phantoms(root: pathlib.Path) -> list[Site]:

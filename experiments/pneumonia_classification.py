@@ -223,25 +223,15 @@ def _make_plans() -> dict[tuple[str, str], Plan]:
 
 
 def _load_clients(sites: Sequence[Site]) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
-    from experiments import sites as sites_lib
+    from experiments import site_tables
     from tffcxr.datasets import findings
 
     def keep(table: pd.DataFrame, site: Site) -> pd.DataFrame:
         if site.loader == "rsna":
             table = _two_classes(table)
-        return sites_lib.keep_classes(table, site, findings.KERMANY)
+        return site_tables.keep_classes(table, site, findings.KERMANY)
 
-    return sites_lib.load_shared_task(
-        sites,
-        keep,
-        fractions=study_flags.fractions(),
-        seed=FLAGS.seed,
-        stratify=findings.KERMANY[-1],
-        partition_name=FLAGS.partition,
-        clients_per_site=FLAGS.clients_per_site,
-        alpha=FLAGS.alpha,
-        own_test=True,
-    )
+    return study_flags.load_shared_task(sites, keep, stratify=findings.KERMANY[-1], own_test=True)
 
 
 def _two_classes(table: pd.DataFrame) -> pd.DataFrame:

@@ -125,17 +125,10 @@ def _study(recipe: str, directory: pathlib.Path) -> segmentation.SegmentationStu
 
 
 def _load_clients(sites: Sequence[Site]) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
-    from experiments import sites as sites_lib
+    from experiments import site_tables
 
-    return sites_lib.load_shared_task(
-        sites,
-        functools.partial(sites_lib.keep_region, finding=REGION),
-        fractions=study_flags.fractions(),
-        seed=FLAGS.seed,
-        stratify=REGION,
-        partition_name=FLAGS.partition,
-        clients_per_site=FLAGS.clients_per_site,
-        alpha=FLAGS.alpha,
+    return study_flags.load_shared_task(
+        sites, functools.partial(site_tables.keep_region, finding=REGION), stratify=REGION
     )
 
 

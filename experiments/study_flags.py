@@ -230,6 +230,29 @@ def given_sites(with_finding: bool, loaders: Sequence[str] | None = None) -> lis
     return [Site.parse(text, with_finding, **known) for text in FLAGS.site]
 
 
+def load_shared_task(
+    sites: Sequence[Site],
+    keep: Callable[[pd.DataFrame, Site], pd.DataFrame],
+    *,
+    stratify: str | None,
+    own_test: bool = False,
+) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
+    """As `sites.load_shared_task`, with splits and partition from the flags."""
+    from experiments import sites as sites_lib
+
+    return sites_lib.load_shared_task(
+        sites,
+        keep,
+        fractions=fractions(),
+        seed=FLAGS.seed,
+        stratify=stratify,
+        partition_name=FLAGS.partition,
+        clients_per_site=FLAGS.clients_per_site,
+        alpha=FLAGS.alpha,
+        own_test=own_test,
+    )
+
+
 def settings(
     recipe: str,
     run_folder: pathlib.Path,

@@ -38,6 +38,7 @@ _CONTEXT.set_forkserver_preload(["tests.experiments.preloaded"])
 _MODULES = {
     "benchmark": "experiments.benchmark",
     "cheXviz": "experiments.cheXviz",
+    "covid": "experiments.covid",
     "cross_domain": "experiments.cross_domain",
     "cxr_fl_classification": "experiments.cxr_fl_classification",
     "cxr_fl_segmentation": "experiments.cxr_fl_segmentation",

@@ -1,6 +1,7 @@
 """Which images are explained, and by which models."""
 
 import types
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,7 +24,7 @@ def _result(rows, ill):
 
 def _cases(results, heatmaps, masks):
     records = {"a": pd.DataFrame({"mask": masks}, dtype=object)}
-    study = types.SimpleNamespace(records=records, heatmaps=heatmaps)
+    study: Any = types.SimpleNamespace(records=records, heatmaps=heatmaps)
     places = [class_explanations._places(result) for result in results]
     return class_explanations._cases(study, results, places, CLASSES.index("Ill"))
 

@@ -12,7 +12,6 @@ import tensorflow as tf
 from tffcxr.errors import InputError
 from tffcxr.models import blocks, build, names
 
-
 # The others are made by the same functions, with more layers.
 ONE_OF_EACH_KIND = ("standard", "densenet121", "resnet18", "resnext18", "mobilenetv2", "covidnet")
 
