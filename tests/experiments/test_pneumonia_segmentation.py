@@ -76,9 +76,13 @@ def test_the_plan_follows_from_what_the_clients_sent(run):
 
 
 def _summary(message):
+    rows, columns = (
+        {(size, step): n for size, step, n in message[axis]} for axis in ("rows", "columns")
+    )
     return nnunet_fingerprint.Summary(
         message["cases"],
-        *({(size, step): n for size, step, n in message[axis]} for axis in ("rows", "columns")),
+        rows,
+        columns,
         dict(message["relative_sizes"]),
         message["foreground_cases"],
         np.array(message["foreground"]),
