@@ -200,6 +200,18 @@ def test_many_clients_of_a_variant_have_a_mean(classes):
     assert mean.get_color() == dots.get_color() == figure.axes[0].get_lines()[2].get_color()
 
 
+def test_clients_of_the_only_variant_have_the_colour_of_federated_training(classes):
+    clients = pd.DataFrame(
+        [(1, "a", "resnet50 full", 0.5, "ok")],
+        columns=["round", "client", "variant", "train_loss", "status"],
+    )
+    only = [name for name in classes.rounds if name.startswith("resnet50 full")]
+    rounds = classes.rounds[["round", "stage", *only]]
+    figure = _draw(dataclasses.replace(classes, rounds=rounds, clients=clients))
+    colours = {axes.get_lines()[0].get_color() for axes in figure.axes}
+    assert colours == {style.training_colour("federated")}
+
+
 def test_clients_of_variants_share_the_variants_colour(classes):
     clients = pd.DataFrame(
         [(1, c, v, 0.5, "ok") for v in ("resnet50 full", "densenet121 full") for c in "ab"],

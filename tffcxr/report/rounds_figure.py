@@ -229,7 +229,9 @@ def _draw_clients(axes: matplotlib_axes.Axes, run: run_directory.Run) -> None:
     by_client = list(ordered.groupby("client"))
     if "variant" in clients:
         variants = sorted(str(name) for name in clients["variant"].unique())
-        colours = style.colours(dict.fromkeys([*_names(run, "loss"), *variants]))
+        names = dict.fromkeys([*_names(run, "loss"), *variants])
+        only = {name: style.training_colour("federated") for name in names}
+        colours = only if len(names) == 1 else style.colours(names)
         for variant, of_variant in ordered.groupby("variant"):
             _draw_clients_of_variant(axes, str(variant), of_variant, colours[str(variant)])
     elif len(by_client) <= _CLIENTS_BY_NAME:
