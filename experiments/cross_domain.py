@@ -83,13 +83,13 @@ flags.DEFINE_float(
     "to it, with --image_size pixels and as many slices as the mask has.",
 )
 flags.DEFINE_list("ct_window", ["40", "400"], "Centre and width in Hounsfield units: grey in CT.")
-flags.DEFINE_float("suv_maximum", 10.0, "SUV by body weight (g/ml) that is white in PET.")
+flags.DEFINE_float("suv_maximum", 7.0, "SUV by body weight (g/ml) that is white in PET.")
 study_flags.define_fractions(test=0.3, chooses=False)  # The paper's 35 and 15 patients.
 study_flags.define(
     recipe="cross_domain",
     site_help="A node as NAME=LOADER:PATH, with the loaders pet and ct (which may have one folder) "
     "or brats and breast_mri; may be given several times. Default: a node of each with phantoms.",
-    phantom_patients=18,
+    phantom_patients=16,
     image_size=64,
     augmentation="none",
     radiographs=False,

@@ -46,8 +46,8 @@ def test_pet_and_ct_of_a_patient_lie_on_one_grid(tmp_path):
     ct, ct_mask = volume_slices.make_slices(cases.load_cases("ct", tmp_path)[0], SPEC)
     pet, pet_mask = volume_slices.make_slices(cases.load_cases("pet", tmp_path)[0], SPEC)
     np.testing.assert_array_equal(ct_mask, pet_mask)
-    assert (pet[pet_mask == 1] > 120).all()  # SUV 5 of 10.
-    assert (pet[pet_mask == 0] < 30).all()  # SUV 1.
+    assert (pet[pet_mask == 1] > 150).all()  # SUV 5 of 7.
+    assert (pet[pet_mask == 0] < 50).all()  # SUV 1.
 
 
 def test_a_mask_on_another_grid_moves_to_the_same_place(tmp_path):

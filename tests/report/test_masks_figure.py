@@ -38,6 +38,16 @@ def test_each_model_stands_beside_the_truth(case):
     ]  # fmt: skip
 
 
+def test_long_names_take_two_lines(case):
+    name = "federated_private_norm"
+    renamed = dataclasses.replace(
+        case, masks={name: case.truth}, jaccard={name: 1.0}, dice={name: 1.0}
+    )
+    title = masks_figure.draw([renamed]).axes[1].get_title(loc="center")
+    assert title.replace("\n", " ") == "Federated, private batch norm: Jaccard 1.00"
+    assert max(map(len, title.splitlines())) <= 34
+
+
 def test_boxes_around_what_is_marked(case):
     boxed = dataclasses.replace(case, boxes=case.masks, overlap={"federated": 0.5, "pooled": 1.0})
     figure = masks_figure.draw([boxed])

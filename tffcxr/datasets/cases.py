@@ -70,7 +70,7 @@ class GreyScale:
 
     ct_centre: float = 40.0
     ct_width: float = 400.0
-    suv_maximum: float = 10.0
+    suv_maximum: float = 7.0
 
     def __post_init__(self):
         for name in ("ct_width", "suv_maximum"):

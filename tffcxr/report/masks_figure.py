@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+import textwrap
 
 from matplotlib import axes as matplotlib_axes
 from matplotlib import colors, lines, patches
@@ -19,6 +20,7 @@ _OPACITY = {_RIGHT: 0.45, _MISSED: 0.75, _TOO_MUCH: 0.75}
 _TRUTH_COLOUR = "#FFFFFF"
 _BOX_COLOUR = "#00E676"
 _PANEL_WIDTH, _PANEL_HEIGHT = 2.9, 3.1
+_TITLE_WIDTH = 34  # Characters above a panel.
 
 
 def worst_first(cases: Sequence[run_cases.Segmentation]) -> list[run_cases.Segmentation]:
@@ -74,9 +76,10 @@ def _draw_mask(axes: matplotlib_axes.Axes, case: run_cases.Segmentation, trainin
     if training in case.boxes:
         figures.outline(axes, case.boxes[training], color=_BOX_COLOUR, linewidth=1.2)
         overlap = style.number(case.overlap.get(training), 2)
-        axes.set_title(f"{name}: overlap {overlap}", loc="center")
+        title = f"{name}: overlap {overlap}"
     else:
-        axes.set_title(f"{name}: Jaccard {jaccard}", loc="center")
+        title = f"{name}: Jaccard {jaccard}"
+    axes.set_title("\n".join(textwrap.wrap(title, _TITLE_WIDTH)), loc="center")
     axes.set_xlabel(f"Dice {dice}{empty}")
 
 
