@@ -1,0 +1,177 @@
+"""Cross-domain training from phantoms to the report, and what it refuses."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from tests.datasets import volume_files
+from tests.experiments import programs
+
+TINY = ("--image_size=32", "--rounds=1", "--batch_size=16", "--bootstrap=20")
+KIDNEYS = ("--phantom_patients=6", "--test_fraction=0.5", "--private=none,norm", "--baseline=none")
+TRAININGS = {"federated", "federated_private_norm"}
+
+
+def _rows(path):
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "kidneys"
+    return folder, programs.run("cross_domain", f"--output_dir={folder}", *KIDNEYS, *TINY)
+
+
+@pytest.fixture(scope="module")
+def run(ended):
+    folder, program = ended
+    assert program.status == 0, program.errors
+    return folder
+
+
+def test_the_terminal_shows_rounds_and_results(ended, run):
+    _, program = ended
+    assert "private norm federated: round 1/1" in program.errors
+    assert "test Dice Kidneys in PET 0." in program.errors
+    assert "missed" in program.output
+    assert program.output.rstrip().endswith(f"report: {run / 'report.html'}")
+
+
+def test_the_run_directory(run):
+    files = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
+    assert {
+        "rounds.csv",
+        "clients.csv",
+        "cases.csv",
+        "segmentations.csv",
+        "metrics.json",
+        "report.html",
+        "figures/dice.png",
+        "figures/masks_kidneys-in-ct.png",
+        "figures/masks_kidneys-in-pet.png",
+        "models/federated.h5",
+        "models/federated_private_norm_ct.h5",
+        "models/federated_private_norm_pet.h5",
+    } <= files
+    config = json.loads((run / "config.json").read_text())
+    assert [site["task"] for site in config["sites"]] == ["Kidneys in CT", "Kidneys in PET"]
+
+
+def test_a_row_per_model_and_domain_and_one_of_all(run):
+    rows = json.loads((run / "metrics.json").read_text())["rows"]
+    assert {(row["task"], row["training"]) for row in rows} == {
+        (task, training)
+        for task in ("Kidneys in CT", "Kidneys in PET", "All domains")
+        for training in TRAININGS
+    }
+    for row in rows:
+        both = row["task"] == "All domains"
+        assert (row["cases"], row["patients"]) == (6 if both else 3, 3)
+        assert row["images"] == 12 * row["cases"]
+        assert ("dice_difference" in row) == (row["training"] != "federated")
+
+
+def test_the_table_is_that_of_the_cases(run):
+    cases = _rows(run / "cases.csv")
+    for row in json.loads((run / "metrics.json").read_text())["rows"]:
+        mine = [
+            case
+            for case in cases
+            if case["training"] == row["training"] and row["task"] in (case["task"], "All domains")
+        ]
+        assert np.mean([float(case["dice"]) for case in mine]) == pytest.approx(row["dice"])
+        assert np.mean([float(case["overlap"]) for case in mine]) == pytest.approx(row["overlap"])
+        assert sum(int(case["missed"]) for case in mine) == row["missed"]
+
+
+def test_the_last_round_is_what_the_table_is_of(run):
+    (logged,) = _rows(run / "rounds.csv")
+    for row in json.loads((run / "metrics.json").read_text())["rows"]:
+        variant = {"federated": "", "federated_private_norm": ", private norm"}.get(row["training"])
+        if variant is not None and row["task"] != "All domains":
+            for metric in ("dice", "overlap", "loss"):
+                found = float(logged[f"{row['task']}{variant}/{metric}"])
+                assert found == pytest.approx(row[metric], abs=1e-6)
+
+
+def test_no_patient_is_named(run):
+    for path in [*run.glob("*.csv"), *run.glob("*.json"), run / "report.html"]:
+        assert "phantom_00" not in path.read_text(encoding="utf-8")
+
+
+def test_pictures_show_slices_with_the_region_and_boxes(run):
+    shown = _rows(run / "segmentations.csv")
+    assert {row["task"] for row in shown} == {"Kidneys in CT", "Kidneys in PET"}
+    arrays = np.load(run / shown[0]["file"])
+    assert arrays["truth"].any()
+    for training in TRAININGS:
+        mask, boxes = arrays[f"mask_{training}"], arrays[f"boxes_{training}"]
+        assert (boxes | ~mask).all()  # What is marked is in a box.
+
+
+def test_a_complete_run_is_not_run_again(run):
+    again = programs.run("cross_domain", f"--output_dir={run}", *KIDNEYS, *TINY)
+    assert again.status == 0
+    assert "is complete" in again.output
+
+
+def test_lesions_from_folders_with_all_models(tmp_path):
+    for number in range(4):
+        volume_files.write_mri(tmp_path / "a", f"p{number}", ("t1", "t1ce", "t2"), number)
+        volume_files.write_mri(tmp_path / "b", f"p{number}", ("pre", "post", "t2"), number)
+    ended = programs.run(
+        "cross_domain",
+        f"--output_dir={tmp_path / 'run'}",
+        "--task=lesions",
+        f"--site=brain=brats:{tmp_path / 'a'}",
+        f"--site=breast=breast_mri:{tmp_path / 'b'}",
+        "--field_of_view=40",
+        "--private=both",
+        "--baseline=site,pooled",
+        "--validation_fraction=0.25",
+        *TINY,
+    )
+    assert ended.status == 0, ended.errors
+    rows = json.loads((tmp_path / "run" / "metrics.json").read_text())["rows"]
+    assert {row["training"] for row in rows} == {"federated_private_both", "site", "pooled"}
+    assert {row["task"] for row in rows} == {"Brain lesions", "Breast lesions", "All domains"}
+    # Equal names in unrelated folders are different patients.
+    assert {row["patients"] for row in rows if row["task"] == "All domains"} == {2}
+    assert (tmp_path / "run" / "rounds_pooled.csv").exists()
+    assert (tmp_path / "run" / "models" / "site_brain.h5").exists()
+
+
+@pytest.mark.parametrize(
+    ("flag", "expected"),
+    [
+        ("--private=nothing", "--private: expected some of none, norm, output, both, found"),
+        ("--private=norm --batch_norm=group", "expected --batch_norm=aggregate with it"),
+        ("--image_size=40", "--image_size: expected a multiple of 32, found 40"),
+        ("--field_of_view=0", "--field_of_view: expected above 0, found 0.0"),
+        ("--suv_maximum=-1", "--suv_maximum: expected above 0, found -1.0"),
+        ("--ct_window=40", "--ct_window: expected a centre and a width above 0"),
+        ("--ct_window=40,-1", "--ct_window: expected a centre and a width above 0"),
+        ("--task=lesions --ct_window=0,100", "--ct_window: expected --task=kidneys with it"),
+        ("--task=lesions --suv_maximum=5", "--suv_maximum: expected --task=kidneys with it"),
+        ("--test_fraction=1", "--test_fraction: expected above 0 and below 1"),
+        ("--site=a=brats:x", "expected one of the loaders pet, ct, found 'brats'"),
+        ("--task=lesions --site=a=ct:x", "expected one of the loaders brats, breast_mri, found"),
+        ("--schedule=plateau", "--schedule=plateau: expected a --validation_fraction above 0"),
+        ("--fit=pad", "Unknown command line flag 'fit'"),
+    ],
+)
+def test_a_bad_flag_does_not_even_make_the_folder(tmp_path, flag, expected):
+    ended = programs.run("cross_domain", f"--output_dir={tmp_path / 'run'}", *flag.split())
+    assert expected in programs.refusal(ended)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_without_cases(tmp_path):
+    (tmp_path / "empty").mkdir()
+    ended = programs.run(
+        "cross_domain", f"--output_dir={tmp_path / 'run'}", f"--site=a=ct:{tmp_path / 'empty'}"
+    )
+    assert "expected <patient>/CT and <patient>/kidneys.nii.gz" in programs.refusal(ended)
