@@ -11,7 +11,7 @@ from experiments import sites as sites_lib
 from experiments.sites import Site
 from tffcxr.clients import volume_slices
 from tffcxr.clients.volume_slices import SliceSpec
-from tffcxr.datasets import cases, splits
+from tffcxr.datasets import case_loaders, splits
 from tffcxr.errors import InputError
 
 
@@ -38,7 +38,7 @@ def load(
       Site to its records table with a "split" column.
 
     Raises:
-      InputError: see `cases.load_cases` and `volume_slices.load_records`; two sites of one folder
+      InputError: see `case_loaders.load_cases` and `volume_slices.load_records`; two sites of one folder
         and loader; too few patients.
     """
     sites_lib.check_names(sites)
@@ -48,7 +48,7 @@ def load(
             "--site: expected a loader or a folder of its own for each site, whose patients would "
             f"be counted twice else, found {', '.join(str(site.path) for site in sites)}"
         )
-    found = {site.name: cases.load_cases(site.loader, site.path) for site in sites}
+    found = {site.name: case_loaders.load_cases(site.loader, site.path) for site in sites}
     tables = {
         name: volume_slices.load_records(of_site, name, spec, cache_dir)
         for name, of_site in found.items()

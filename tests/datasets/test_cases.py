@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.datasets import volume_files
-from tffcxr.datasets import cases, nifti
+from tffcxr.datasets import case_loaders, cases, nifti
 from tffcxr.datasets.cases import Channel, GreyScale
 from tffcxr.datasets.volume import Volume
 from tffcxr.errors import InputError
@@ -21,7 +21,7 @@ class TestBrats:
         volume_files.write_mri(tmp_path / "HGG", "Brats_b", BRATS)
         volume_files.write_mri(tmp_path / "LGG", "Brats_a", BRATS)
         (tmp_path / "survival_data.csv").touch()
-        first, second = cases.load_cases("brats", tmp_path)
+        first, second = case_loaders.load_cases("brats", tmp_path)
         assert (first.patient, second.patient) == ("Brats_a", "Brats_b")
         assert _names(first) == [f"Brats_a_{name}.nii.gz" for name in ("t1", "t1ce", "t2")]
         assert first.mask.name == "Brats_a_seg.nii.gz"
@@ -31,32 +31,32 @@ class TestBrats:
         volume_files.write_mri(tmp_path, "a", BRATS)
         volume_files.write_mri(tmp_path, "b", BRATS)
         (tmp_path / "b" / "b_seg.nii.gz").unlink()
-        assert [case.patient for case in cases.load_cases("brats", tmp_path)] == ["a"]
+        assert [case.patient for case in case_loaders.load_cases("brats", tmp_path)] == ["a"]
         assert "1 cases have no mask and are left out, such as b" in caplog.text
 
     def test_a_missing_image(self, tmp_path):
         volume_files.write_mri(tmp_path, "a", ("t1", "t1ce"))
         with pytest.raises(InputError, match=r"expected a_t2.nii.gz in .*, found none"):
-            cases.load_cases("brats", tmp_path)
+            case_loaders.load_cases("brats", tmp_path)
 
     def test_two_cases_of_one_name(self, tmp_path):
         volume_files.write_mri(tmp_path / "HGG", "a", BRATS)
         volume_files.write_mri(tmp_path / "LGG", "a", BRATS)
         with pytest.raises(InputError, match="one case a, found"):
-            cases.load_cases("brats", tmp_path)
+            case_loaders.load_cases("brats", tmp_path)
 
     def test_nothing(self, tmp_path):
         with pytest.raises(InputError, match=r"<case>/<case>_seg.nii.gz in .*, found 0"):
-            cases.load_cases("brats", tmp_path)
+            case_loaders.load_cases("brats", tmp_path)
         with pytest.raises(InputError, match=r"brats: expected a dataset at .*nowhere"):
-            cases.load_cases("brats", tmp_path / "nowhere")
+            case_loaders.load_cases("brats", tmp_path / "nowhere")
         with pytest.raises(InputError, match="a loader among .* found 'brat'"):
-            cases.load_cases("brat", tmp_path)
+            case_loaders.load_cases("brat", tmp_path)
 
 
 def test_breast(tmp_path):
     volume_files.write_mri(tmp_path, "B1", ("pre", "post", "t2"))
-    (case,) = cases.load_cases("breast_mri", tmp_path)
+    (case,) = case_loaders.load_cases("breast_mri", tmp_path)
     assert _names(case) == ["B1_pre.nii.gz", "B1_post.nii.gz", "B1_t2.nii.gz"]
 
 
@@ -65,7 +65,7 @@ class TestPetCt:
         for name in "ba":
             volume_files.write_petct(tmp_path, name)
         for loader, folder in (("ct", "CT"), ("pet", "PET")):
-            found = cases.load_cases(loader, tmp_path)
+            found = case_loaders.load_cases(loader, tmp_path)
             assert [case.patient for case in found] == ["a", "b"]
             assert found[0].channels == (Channel(tmp_path / "a" / folder, loader),)
 
@@ -74,13 +74,13 @@ class TestPetCt:
             volume_files.write_petct(tmp_path, name)
         (tmp_path / "b" / "kidneys.nii.gz").unlink()
         (tmp_path / "c" / "PET").rename(tmp_path / "c" / "other")
-        assert [case.patient for case in cases.load_cases("pet", tmp_path)] == ["a"]
+        assert [case.patient for case in case_loaders.load_cases("pet", tmp_path)] == ["a"]
         assert "1 patients have no mask" in caplog.text
-        assert [case.patient for case in cases.load_cases("ct", tmp_path)] == ["a", "c"]
+        assert [case.patient for case in case_loaders.load_cases("ct", tmp_path)] == ["a", "c"]
 
     def test_nothing(self, tmp_path):
         with pytest.raises(InputError, match=r"ct: expected <patient>/CT and .* found 0"):
-            cases.load_cases("ct", tmp_path)
+            case_loaders.load_cases("ct", tmp_path)
 
 
 class TestRead:

@@ -8,7 +8,7 @@ import pytest
 
 from tffcxr.clients import volume_slices
 from tffcxr.clients.volume_slices import SliceSpec
-from tffcxr.datasets import cases, phantom_volumes, volume
+from tffcxr.datasets import case_loaders, cases, phantom_volumes, volume
 from tffcxr.errors import InputError
 
 
@@ -33,7 +33,9 @@ def _on(grid, found, is_mask=False):
 
 class TestPetCt:
     def test_hounsfield_units_and_uptake_of_the_kidneys(self, petct):
-        for ct, pet in zip(cases.load_cases("ct", petct), cases.load_cases("pet", petct)):
+        for ct, pet in zip(
+            case_loaders.load_cases("ct", petct), case_loaders.load_cases("pet", petct)
+        ):
             hounsfield = cases.read(ct.channels[0])
             kidneys = cases.read_region(ct.mask)
             inside = hounsfield.array[kidneys.array > 0]
@@ -48,7 +50,7 @@ class TestPetCt:
             assert 200 < hounsfield.array.max() < 1500
 
     def test_two_kidneys_beside_the_spine_liver_on_the_right(self, petct):
-        (case, *_) = cases.load_cases("ct", petct)
+        (case, *_) = case_loaders.load_cases("ct", petct)
         kidneys = cases.read_region(case.mask)
         places = np.argwhere(kidneys.array > 0) @ kidneys.affine[:3, :3].T + kidneys.affine[:3, 3]
         right = places[places[:, 0] > 0]
@@ -65,7 +67,7 @@ class TestPetCt:
         assert 20 < liver < 100
 
     def test_pet_has_a_grid_of_its_own(self, petct):
-        (ct,), (pet,) = (cases.load_cases(name, petct)[0].channels for name in ("ct", "pet"))
+        (ct,), (pet,) = (case_loaders.load_cases(name, petct)[0].channels for name in ("ct", "pet"))
         assert cases.read(ct).array.shape == (64, 64, 12)
         assert cases.read(pet).array.shape == (51, 51, 10)
 
@@ -78,7 +80,7 @@ def _point(x, y, z):
 
 @pytest.mark.parametrize("loader", ["brats", "breast_mri"])
 def test_lesions_enhance(mri, loader):
-    for case in cases.load_cases(loader, mri / loader):
+    for case in case_loaders.load_cases(loader, mri / loader):
         pre, post, t2 = (cases.read(channel).array for channel in case.channels)
         region = cases.read_region(case.mask).array > 0
         assert 5 < region.sum() < 0.1 * region.size
@@ -90,7 +92,7 @@ def test_lesions_enhance(mri, loader):
 
 def test_a_brain_is_cut_out_and_a_breast_is_not(mri):
     for loader, zero in (("brats", True), ("breast_mri", False)):
-        (case, *_) = cases.load_cases(loader, mri / loader)
+        (case, *_) = case_loaders.load_cases(loader, mri / loader)
         array = cases.read(case.channels[0]).array
         assert ((array == 0).mean() > 0.3) == zero
 
@@ -100,7 +102,7 @@ def test_a_brain_is_cut_out_and_a_breast_is_not(mri):
 )
 def test_slices_show_the_region(petct, mri, tmp_path, loader, field):
     root = petct if loader in ("ct", "pet") else mri / loader
-    found = cases.load_cases(loader, root)
+    found = case_loaders.load_cases(loader, root)
     table = volume_slices.load_records(
         found, "s", SliceSpec(64, field), tmp_path, workers=1, progress=False
     )

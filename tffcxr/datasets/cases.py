@@ -1,11 +1,8 @@
-"""Patients with volumes: which images a case has, how each is read, and the loaders by name."""
+"""Patients with volumes: which images a case has, and how each is read."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 import dataclasses
-import importlib
-import os
 import pathlib
 
 import numpy as np
@@ -15,13 +12,6 @@ from tffcxr.datasets.image_error import ImageError
 from tffcxr.datasets.volume import Volume
 from tffcxr.errors import InputError
 
-# Name -> module and function from a folder to its cases.
-LOADERS = {
-    "brats": ("tffcxr.datasets.brats", "load_cases"),
-    "breast_mri": ("tffcxr.datasets.breast_mri", "load_cases"),
-    "ct": ("tffcxr.datasets.petct", "load_ct"),
-    "pet": ("tffcxr.datasets.petct", "load_pet"),
-}
 _FEWEST_COVERED = 0.99  # Of a region, that every image of the case must show.
 
 
@@ -90,28 +80,6 @@ class GreyScale:
         if kind == "pet":
             return intensity.from_suv(values, self.suv_maximum)
         return intensity.to_grey(intensity.z_scores(values, reference), *intensity.Z_RANGE)
-
-
-def load_cases(loader: str, root: str | os.PathLike[str]) -> list[Case]:
-    """Returns the cases of a dataset; no voxel is read yet.
-
-    Args:
-      loader: one of `LOADERS`.
-      root: the dataset's folder, in the layout that the loader's module describes.
-
-    Raises:
-      InputError: there is no such loader, or the folder holds no complete case.
-    """
-    if loader not in LOADERS:
-        raise InputError(f"expected a loader among {', '.join(LOADERS)}, found {loader!r}")
-    root = pathlib.Path(root)
-    if not root.exists():
-        raise InputError(f"{loader}: expected a dataset at {root}, found nothing")
-    module, function = LOADERS[loader]
-    load: Callable[[pathlib.Path], Sequence[Case]] = getattr(
-        importlib.import_module(module), function
-    )
-    return list(load(root))
 
 
 def outside(kind: str) -> float:

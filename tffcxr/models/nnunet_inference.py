@@ -22,6 +22,7 @@ import tensorflow as tf
 _STEP = 0.5  # Of a patch, at most, from one to the next.
 _SIGMA = 1 / 8  # Of a patch.
 _LEAST_DEVIATION = 1e-6
+_MIRRORS = ([], [2], [3], [2, 3])  # Axes of patches [T, B, h, w, 1].
 _OUTSIDE = -20.0  # A logit of hardly any region.
 
 
@@ -88,27 +89,34 @@ class SlidingWindow(tf.keras.layers.Wrapper):
         margins = [_margin(side, of_patch) for side, of_patch in zip(size, patch)]
         x = tf.pad(x, [[0, 0], *margins, [0, 0]])
         padded = x.shape[1:3]
+        rows, columns = (starts(side, of_patch) for side, of_patch in zip(padded, patch))
+        corners = [(top, left) for top in rows for left in columns]
+        patches = [x[:, top : top + patch[0], left : left + patch[1]] for top, left in corners]
+        found = tf.unstack(self._predict(tf.stack(patches)), len(corners))
         importance = gaussian(patch)
         total, weights = tf.zeros_like(x), np.zeros((*padded, 1), np.float32)
-        rows, columns = (starts(side, of_patch) for side, of_patch in zip(padded, patch))
-        for top in rows:
-            for left in columns:
-                place = [[top, padded[0] - top - patch[0]], [left, padded[1] - left - patch[1]]]
-                logits = self._mirrored(x[:, top : top + patch[0], left : left + patch[1]])
-                total += tf.pad(importance * logits, [[0, 0], *place, [0, 0]])
-                weights += np.pad(importance, [*place, [0, 0]])
+        for (top, left), logits in zip(corners, found):
+            place = [[top, padded[0] - top - patch[0]], [left, padded[1] - left - patch[1]]]
+            total += tf.pad(importance * logits, [[0, 0], *place, [0, 0]])
+            weights += np.pad(importance, [*place, [0, 0]])
         (above, _), (before, _) = margins
         logits = (total / weights)[:, above : above + size[0], before : before + size[1]]
         return tf.where(inside > 0.5, logits, _OUTSIDE)
 
-    def _mirrored(self, patches: tf.Tensor) -> tf.Tensor:
-        """The mean of the logits of a patch and its mirror images, turned back."""
-        found = []
-        for axes in ([], [1], [2], [1, 2]):
-            # Keras gives the output of a single head without a list.
-            logits = tf.nest.flatten(self.layer(tf.reverse(patches, axes), training=False))[0]
-            found.append(tf.reverse(logits[..., 1:] - logits[..., :1], axes))
-        return tf.add_n(found) / len(found)
+    def _predict(self, patches: tf.Tensor) -> tf.Tensor:
+        """The mean of the logits of patches [T, B, h, w, 1] and their mirror images, turned back.
+
+        One patch after the other, in a loop, so that the network is traced once.
+        """
+        mirrored = tf.concat([tf.reverse(patches, axes) for axes in _MIRRORS], 0)
+        logits = tf.map_fn(self._region, mirrored, parallel_iterations=1)
+        parts = zip(_MIRRORS, tf.split(logits, len(_MIRRORS)))
+        return tf.add_n([tf.reverse(part, axes) for axes, part in parts]) / len(_MIRRORS)
+
+    def _region(self, patch: tf.Tensor) -> tf.Tensor:
+        # Keras gives the output of a network's only head without a list.
+        logits = tf.nest.flatten(self.layer(patch, training=False))[0]
+        return logits[..., 1:] - logits[..., :1]
 
     def get_config(self) -> dict[str, Any]:
         """See `tf.keras.layers.Layer`."""
