@@ -38,8 +38,8 @@ def load(
       Site to its records table with a "split" column.
 
     Raises:
-      InputError: see `case_loaders.load_cases` and `volume_slices.load_records`; two sites of one folder
-        and loader; too few patients.
+      InputError: see `case_loaders.load_cases` and `volume_slices.load_records`; two sites of one
+        folder and loader; too few patients.
     """
     sites_lib.check_names(sites)
     sources = [(site.loader, site.path.resolve()) for site in sites]
