@@ -9,7 +9,7 @@ from tffcxr.clients import shards, volume_slices
 from tffcxr.clients.client_data import ClientData
 from tffcxr.clients.shards import ShardSpec
 from tffcxr.clients.volume_slices import SliceSpec
-from tffcxr.datasets import cases, images, nifti, splits
+from tffcxr.datasets import case_loaders, images, nifti, splits
 from tffcxr.datasets.volume import Volume
 from tffcxr.errors import InputError
 
@@ -24,13 +24,13 @@ def brats(tmp_path):
 
 
 def _load(root, cache, loader="brats", spec=SPEC):
-    found = cases.load_cases(loader, root)
+    found = case_loaders.load_cases(loader, root)
     return volume_slices.load_records(found, "north", spec, cache, workers=1, progress=False)
 
 
 def test_a_voxel_is_where_a_radiologist_looks_for_it(tmp_path):
     volume_files.write_petct(tmp_path, "a")
-    (case,) = cases.load_cases("ct", tmp_path)
+    (case,) = case_loaders.load_cases("ct", tmp_path)
     pictures, masks = volume_slices.make_slices(case, SPEC)
     assert pictures.shape == masks.shape == (6, 8, 8, 1)
     # The volume's rows run to the left and its columns to the back, like the picture's; so voxel
@@ -43,8 +43,8 @@ def test_a_voxel_is_where_a_radiologist_looks_for_it(tmp_path):
 
 def test_pet_and_ct_of_a_patient_lie_on_one_grid(tmp_path):
     volume_files.write_petct(tmp_path, "a")
-    ct, ct_mask = volume_slices.make_slices(cases.load_cases("ct", tmp_path)[0], SPEC)
-    pet, pet_mask = volume_slices.make_slices(cases.load_cases("pet", tmp_path)[0], SPEC)
+    ct, ct_mask = volume_slices.make_slices(case_loaders.load_cases("ct", tmp_path)[0], SPEC)
+    pet, pet_mask = volume_slices.make_slices(case_loaders.load_cases("pet", tmp_path)[0], SPEC)
     np.testing.assert_array_equal(ct_mask, pet_mask)
     assert (pet[pet_mask == 1] > 150).all()  # SUV 5 of 7.
     assert (pet[pet_mask == 0] < 50).all()  # SUV 1.
@@ -53,7 +53,7 @@ def test_pet_and_ct_of_a_patient_lie_on_one_grid(tmp_path):
 def test_a_mask_on_another_grid_moves_to_the_same_place(tmp_path):
     """The mask is stored turned and flipped; the slices do not change."""
     volume_files.write_petct(tmp_path, "a")
-    (case,) = cases.load_cases("ct", tmp_path)
+    (case,) = case_loaders.load_cases("ct", tmp_path)
     expected = volume_slices.make_slices(case, SPEC)
     flipped = volume_files.AFFINE @ np.array(
         [[0, -1, 0, 7], [0, 0, 1, 0], [1, 0, 0, 0], [0, 0, 0, 1.0]]
@@ -167,7 +167,7 @@ def test_an_empty_image(brats, tmp_path):
 def test_workers_give_the_same(tmp_path):
     for number in range(9):
         volume_files.write_mri(tmp_path / "data", f"p{number}", ("t1", "t1ce", "t2"), number)
-    found = cases.load_cases("brats", tmp_path / "data")
+    found = case_loaders.load_cases("brats", tmp_path / "data")
     alone, together = (
         volume_slices.load_records(found, "n", SPEC, tmp_path / str(n), workers=n, progress=False)
         for n in (1, 2)
