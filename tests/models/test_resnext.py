@@ -12,6 +12,7 @@ from tests.models import counts
 from tffcxr.models import blocks, build, grouped, resnext
 
 _CLASSES = 1000
+_LOADER = "tffcxr.models.model_file"  # In full, so that it is found as a dependency.
 
 
 def _parameters(repeats):
@@ -83,7 +84,7 @@ def test_another_program_loads_a_saved_model(tmp_path):
     # It knows the grouped layer only by what it imports to load a model.
     build.build("resnext18", 32, 3).keras.save(tmp_path / "model.keras")
     code = (
-        "import pathlib, sys; from tffcxr.models import model_file; "
+        f"import pathlib, sys; import {_LOADER} as model_file; "
         "print(model_file.load_model(pathlib.Path(sys.argv[1])).output_shape)"
     )
     path = os.pathsep.join(entry for entry in sys.path if entry)

@@ -22,7 +22,7 @@ import tensorflow as tf
 _STEP = 0.5  # Of a patch, at most, from one to the next.
 _SIGMA = 1 / 8  # Of a patch.
 _LEAST_DEVIATION = 1e-6
-_MIRRORS = ([], [2], [3], [2, 3])  # Axes of patches [T, B, h, w, 1].
+_MIRRORS: tuple[list[int], ...] = ([], [2], [3], [2, 3])  # Axes of patches [T, B, h, w, 1].
 _OUTSIDE = -20.0  # A logit of hardly any region.
 
 
