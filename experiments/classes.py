@@ -147,8 +147,12 @@ def _train(
     data = study.client_data(store, balance_classes=study.class_balance == "sampling")
     model = _float32_model(study, variant).keras
     scorer = Scorer(model, data, tf.nn.log_softmax)
+    plans = study.plans_of(variant)
+    # One for all ways of training: they differ in how the same network's weights come about.
+    network = next(iter(plans.values())).build_model(None).keras
+    evaluator = ClassEvaluator(network, data, variant.name, study.split)
     results = []
-    for training, plan in study.plans_of(variant).items():
+    for training, plan in plans.items():
         if study.class_balance == "weights":
             loss = losses.weighted_class_batch_loss(_class_weights(study, store))
             plan = dataclasses.replace(plan, loss_fn=loss)
@@ -156,7 +160,7 @@ def _train(
             directory,
             plan,
             data,
-            ClassEvaluator(plan.build_model(None).keras, data, variant.name, study.split),
+            evaluator,
             study.split,
             sampler,
             best=f"{variant.name}/accuracy",

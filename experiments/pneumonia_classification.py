@@ -48,7 +48,6 @@ DEFAULTS = {
     "clients_per_round": "6",
     "augmentation": "flip",
 }
-_OPTIMIZERS = ("sgd", "adam", "adamw", "adagrad")
 _LARGEST_MOMENTUM = 0.9999
 _OPACITY = "Lung Opacity"  # What RSNA's radiologists called possible pneumonia.
 
@@ -81,7 +80,7 @@ class Central:
         if len(parts) not in (3, 4) or (len(parts) == 4 and parts[1] != "sgd"):
             raise InputError(f"--central: expected {form}, found {text!r}")
         model, optimizer, *numbers = parts
-        for name, known in ((model, names.CLASSIFIERS), (optimizer, _OPTIMIZERS)):
+        for name, known in ((model, names.CLASSIFIERS), (optimizer, training_flags.OPTIMIZERS)):
             if name not in known:
                 raise InputError(
                     f"--central: expected one of {', '.join(known)}, found {name!r} in {text!r}"

@@ -169,7 +169,7 @@ class Training:
       data: the clients' images.
       evaluator: measures after every round.
       split: the images that it measures on, "validation" or "test"; for the progress.
-      sampler: which clients take part in a round; see `make_sampler`.
+      sampler: which clients take part in a round; see `Study.sampler`.
       best: the column of `rounds.csv` by which the best round is kept; None for the last one.
       histograms: whether TensorBoard gets the weights of the federated model.
       variant: a name for files, where one run trains several models; else empty.

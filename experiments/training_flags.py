@@ -18,6 +18,7 @@ from tffcxr.errors import InputError
 FLAGS = flags.FLAGS
 
 BASELINES = ("site", "pooled")
+OPTIMIZERS = ("sgd", "adam", "adamw", "adagrad")
 # Flag, least and greatest value; NaN is in no range.
 _RANGES = (
     ("momentum", 0.0, 0.9999),
@@ -64,9 +65,7 @@ def define(
     )
     flags.DEFINE_integer("plateau_patience", 10, "Rounds without progress that plateau tolerates.")
     flags.DEFINE_float("plateau_factor", 0.1, "What plateau multiplies the learning rate with.")
-    flags.DEFINE_enum(
-        "optimizer", optimizer, ["sgd", "adam", "adamw", "adagrad"], "Client optimizer."
-    )
+    flags.DEFINE_enum("optimizer", optimizer, OPTIMIZERS, "Client optimizer.")
     flags.DEFINE_float("momentum", 0.0, "Momentum of --optimizer=sgd.")
     flags.DEFINE_boolean("nesterov", False, "Whether --momentum is Nesterov's.")
     flags.DEFINE_float(
