@@ -26,7 +26,7 @@ def test_summary_of_each_task(run):
 
 def test_few_patients_and_undefined_dice_are_warned_of(run):
     warnings = remarks.warnings(run, [])
-    assert sum("only 6 patients" in warning for warning in warnings) == 2
+    assert sum("only 6 patients; another sample" in warning for warning in warnings) == 2
     run.rows[0]["dice"] = NAN
     try:
         assert any("the model diverged" in warning for warning in remarks.warnings(run, []))

@@ -8,10 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tffcxr.report import jaccard_figure, run_directory, style, table
+from tffcxr.report import jaccard_figure, remarks_common, run_directory, style, table
 
-# A percentile interval of fewer patients is known to be too narrow.
-_FEW_PATIENTS = 30
 # A larger difference than rounding makes between two computations of a mean.
 _TOLERANCE = 1e-3
 
@@ -23,10 +21,7 @@ def summary(rows: Sequence[dict[str, Any]]) -> list[str]:
       rows: of `table.in_order`.
     """
     sentences = []
-    for title, block in table.blocks(rows):
-        known = {row["training"]: row for row in block if style.is_number(row.get("jaccard"))}
-        if "federated" not in known:
-            continue
+    for title, known in remarks_common.compared(rows, "jaccard"):
         federated = known["federated"]
         text = f"{title}: federated Jaccard {style.with_interval(federated, 'jaccard')}"
         if "pooled" in known:
@@ -60,15 +55,7 @@ def warnings(rows: Sequence[dict[str, Any]], run: run_directory.Run) -> list[str
         name = f"{row['title']}, {row['name']}"
         of_row = _masks_of(row, run.masks)
         result += [f"{name}: {problem}" for problem in _problems(row, of_row)]
-    few = {
-        f"{row['title']}: only {row['patients']:.0f} patients ({row['images']:.0f} images); "
-        "another sample may give quite other numbers, and intervals of so few are too narrow."
-        for row in rows
-        if style.is_number(row.get("patients"))
-        and style.is_number(row.get("images"))
-        and row["patients"] < _FEW_PATIENTS
-    }
-    return result + sorted(few) + _empty_truths(run)
+    return result + remarks_common.few_patients(rows, with_images=True) + _empty_truths(run)
 
 
 def _chosen_on_the_same_images(title: str, block: Sequence[dict[str, Any]]) -> list[str]:

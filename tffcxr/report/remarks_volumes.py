@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tffcxr.report import style, table
-
-# An interval of fewer patients is too narrow.
-_FEW_PATIENTS = 30
+from tffcxr.report import remarks_common, style
 
 
 def summary(rows: Sequence[dict[str, Any]]) -> list[str]:
@@ -18,10 +15,7 @@ def summary(rows: Sequence[dict[str, Any]]) -> list[str]:
       rows: of `table.in_order`.
     """
     sentences = []
-    for title, block in table.blocks(rows):
-        known = {row["training"]: row for row in block if style.is_number(row.get("dice"))}
-        if "federated" not in known:
-            continue
+    for title, known in remarks_common.compared(rows, "dice"):
         federated = known["federated"]
         text = f"{title}: federated Dice {style.with_interval(federated, 'dice')}"
         if "site" in known:
@@ -44,10 +38,4 @@ def warnings(rows: Sequence[dict[str, Any]]) -> list[str]:
         for row in rows
         if not style.is_number(row.get("dice"))
     ]
-    few = {
-        f"{row['title']}: only {row['patients']:.0f} patients; another sample may give quite other "
-        "numbers, and intervals of so few are too narrow."
-        for row in rows
-        if style.is_number(row.get("patients")) and row["patients"] < _FEW_PATIENTS
-    }
-    return result + sorted(few)
+    return result + remarks_common.few_patients(rows)

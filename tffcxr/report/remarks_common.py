@@ -1,0 +1,51 @@
+"""What the remarks on masks and on volumes say alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from tffcxr.report import style, table
+
+# A percentile interval of fewer patients is known to be too narrow.
+_FEW_PATIENTS = 30
+
+
+def compared(
+    rows: Sequence[dict[str, Any]], metric: str
+) -> Iterator[tuple[str, dict[str, dict[str, Any]]]]:
+    """Yields each block's title, and its rows with a defined metric, by their training.
+
+    A block whose federated row has none is passed over: there is nothing to compare.
+
+    Args:
+      rows: of `table.in_order`.
+      metric: such as "dice".
+    """
+    for title, block in table.blocks(rows):
+        known = {row["training"]: row for row in block if style.is_number(row.get(metric))}
+        if "federated" in known:
+            yield title, known
+
+
+def few_patients(rows: Sequence[dict[str, Any]], with_images: bool = False) -> list[str]:
+    """Returns a warning per test set of few patients.
+
+    Args:
+      rows: of `table.in_order`; those that do not count their patients are passed over.
+      with_images: whether the warning counts the images, too; then rows must.
+    """
+    few = set()
+    for row in rows:
+        patients: Any = row.get("patients")
+        images: Any = row.get("images")
+        if not style.is_number(patients) or patients >= _FEW_PATIENTS:
+            continue
+        if with_images and not style.is_number(images):
+            continue
+        of_images = f" ({images:.0f} images)" if with_images else ""
+        few.add(
+            f"{row['title']}: only {patients:.0f} patients{of_images}; another sample may give "
+            "quite other numbers, and intervals of so few are too narrow."
+        )
+    return sorted(few)
