@@ -7,8 +7,10 @@ and TensorFlow's state are new each time, and a test may kill it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+import csv
 import dataclasses
 import importlib
+import json
 import multiprocessing
 import os
 import pathlib
@@ -16,6 +18,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from typing import Any
 
 import psutil
 
@@ -134,6 +137,22 @@ def refusal(ended: Ended) -> str:
     assert line.startswith("experiments."), ended.errors
     assert all(text.startswith("WARNING:") for text in before), ended.errors
     return line
+
+
+def files_in(folder: pathlib.Path) -> set[str]:
+    """The files that a program left in its folder, at any depth, relative to it."""
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def read_rows(path: pathlib.Path) -> list[dict[str, str]]:
+    """The rows of a CSV file, by the names of the columns, as they are written."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def read_json(path: pathlib.Path) -> Any:
+    """What a JSON file holds."""
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _read(path: pathlib.Path) -> str:

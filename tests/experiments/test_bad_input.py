@@ -178,8 +178,7 @@ class TestData:
 
 
 def _healthy():
-    with open(RSNA / "stage_2_train_labels.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = programs.read_rows(RSNA / "stage_2_train_labels.csv")
     return {row["patientId"] for row in rows if row["Target"] == "0"}
 
 

@@ -2,8 +2,6 @@
 
 # ruff: noqa: N999
 
-import csv
-import json
 import math
 import re
 
@@ -49,11 +47,6 @@ def run(ended):
     return folder
 
 
-def _rows(path):
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
 def test_the_terminal_shows_the_rounds_and_the_table(ended, run):
     _, program = ended
     assert re.search(r"federated: round 3/3  loss 0\.\d+ .* left", program.errors)
@@ -65,7 +58,7 @@ def test_the_terminal_shows_the_rounds_and_the_table(ended, run):
 
 
 def test_the_run_directory(run):
-    files = {str(p.relative_to(run)) for p in run.rglob("*") if p.is_file()}
+    files = programs.files_in(run)
     expected = {
         "config.json",
         "rounds.csv",
@@ -94,7 +87,7 @@ def test_the_run_directory(run):
 
 
 def test_metrics_json(run):
-    metrics = json.loads((run / "metrics.json").read_text())
+    metrics = programs.read_json(run / "metrics.json")
     assert metrics["recipe"] == "cheXviz"
     assert metrics["complete"] is True
     keys = {(row["task"], row["training"]) for row in metrics["rows"]}
@@ -110,7 +103,7 @@ def test_metrics_json(run):
 
 
 def test_rounds_csv_and_clients_csv(run):
-    rounds = _rows(run / "rounds.csv")
+    rounds = programs.read_rows(run / "rounds.csv")
     assert list(rounds[0])[:7] == [
         "round",
         "seconds",
@@ -124,7 +117,7 @@ def test_rounds_csv_and_clients_csv(run):
     assert [row["round"] for row in rounds] == ["1", "2", "3"]
     assert [row["stage"] for row in rounds] == ["head", "all", "all"]
     assert all(math.isfinite(float(row["train_loss"])) for row in rounds)
-    clients = _rows(run / "clients.csv")
+    clients = programs.read_rows(run / "clients.csv")
     assert list(clients[0]) == ["round", "client", "images", "train_loss", "status"]
     assert [(row["round"], row["client"]) for row in clients[:2]] == [
         ("1", "opacity"),
@@ -136,7 +129,7 @@ def test_rounds_csv_and_clients_csv(run):
 
 
 def test_config_json_tells_settings_versions_and_data(run):
-    config = json.loads((run / "config.json").read_text())
+    config = programs.read_json(run / "config.json")
     assert config["settings"]["rounds"] == 2
     assert config["settings"]["seed"] == 0
     assert "output_dir" not in config["settings"]
@@ -146,8 +139,8 @@ def test_config_json_tells_settings_versions_and_data(run):
 
 
 def test_explanations_are_true_positives_with_heat(run):
-    rows = _rows(run / "explanations.csv")
-    predictions = _rows(run / "predictions.csv")
+    rows = programs.read_rows(run / "explanations.csv")
+    predictions = programs.read_rows(run / "predictions.csv")
     assert rows
     for row in rows:
         assert any(
@@ -169,8 +162,7 @@ def test_explanations_are_true_positives_with_heat(run):
 def test_no_patient_or_file_is_named_anywhere(run):
     names = {path.stem for path in (run / "phantoms").rglob("*.dcm")}
     (labels,) = (run / "phantoms").rglob("stage_2_train_labels.csv")
-    with open(labels) as file:
-        names |= {row["patientId"] for row in csv.DictReader(file)}
+    names |= {row["patientId"] for row in programs.read_rows(labels)}
     assert len(names) > 100
     pattern = re.compile("|".join(map(re.escape, sorted(names))).encode())
     searched = 0
@@ -204,4 +196,4 @@ def test_other_settings_are_refused_and_the_flag_named(run):
         programs.run("cheXviz", f"--output_dir={run}", *FLAGS, "--learning_rate=0.01")
     )
     assert "learning_rate=0.002, found learning_rate=0.01" in line
-    assert json.loads((run / "config.json").read_text())["settings"]["learning_rate"] == 0.002
+    assert programs.read_json(run / "config.json")["settings"]["learning_rate"] == 0.002

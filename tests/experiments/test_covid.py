@@ -1,8 +1,5 @@
 """COVID-19, pneumonia or normal: models with and without federation, from phantoms to report."""
 
-import csv
-import json
-
 import numpy as np
 import pytest
 
@@ -10,11 +7,6 @@ from tests.experiments import programs
 from tffcxr.datasets import findings
 
 TINY = ("--image_size=32", "--rounds=2", "--bootstrap=50", "--model=standard")
-
-
-def _rows(path):
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 @pytest.fixture(name="run", scope="module")
@@ -28,7 +20,7 @@ def _run(tmp_path_factory):
 
 
 def test_every_model_is_measured_on_test_and_training_images(run):
-    rows = json.loads((run / "metrics.json").read_text())["rows"]
+    rows = programs.read_json(run / "metrics.json")["rows"]
     assert sorted((row["training"], row["split"]) for row in rows) == [
         (training, split) for training in ("federated", "pooled") for split in ("test", "train")
     ]
@@ -44,14 +36,14 @@ def test_every_model_is_measured_on_test_and_training_images(run):
 
 
 def test_two_of_five_agents_take_part(run):
-    rounds = _rows(run / "rounds_standard.csv")
+    rounds = programs.read_rows(run / "rounds_standard.csv")
     assert [row["clients"] for row in rounds] == ["2", "2"]
-    sites = json.loads((run / "config.json").read_text())["sites"]
+    sites = programs.read_json(run / "config.json")["sites"]
     assert len(sites) == 5
 
 
 def test_an_image_of_every_class_is_explained_for_every_model(run):
-    explained = _rows(run / "explanations.csv")
+    explained = programs.read_rows(run / "explanations.csv")
     assert {row["task"] for row in explained} == set(findings.COVID)
     names = {"standard federated", "standard pooled"}
     for name in findings.COVID:

@@ -1,8 +1,5 @@
 """Cross-domain training from phantoms to the report, and what it refuses."""
 
-import csv
-import json
-
 import numpy as np
 import pytest
 
@@ -12,11 +9,6 @@ from tests.experiments import programs
 TINY = ("--image_size=32", "--rounds=1", "--batch_size=16", "--bootstrap=20")
 KIDNEYS = ("--phantom_patients=6", "--test_fraction=0.5", "--private=none,norm", "--baseline=none")
 TRAININGS = {"federated", "federated_private_norm"}
-
-
-def _rows(path):
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +33,7 @@ def test_the_terminal_shows_rounds_and_results(ended, run):
 
 
 def test_the_run_directory(run):
-    files = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
+    files = programs.files_in(run)
     assert {
         "rounds.csv",
         "clients.csv",
@@ -56,12 +48,12 @@ def test_the_run_directory(run):
         "models/federated_private_norm_ct.h5",
         "models/federated_private_norm_pet.h5",
     } <= files
-    config = json.loads((run / "config.json").read_text())
+    config = programs.read_json(run / "config.json")
     assert [site["task"] for site in config["sites"]] == ["Kidneys in CT", "Kidneys in PET"]
 
 
 def test_a_row_per_model_and_domain_and_one_of_all(run):
-    rows = json.loads((run / "metrics.json").read_text())["rows"]
+    rows = programs.read_json(run / "metrics.json")["rows"]
     assert {(row["task"], row["training"]) for row in rows} == {
         (task, training)
         for task in ("Kidneys in CT", "Kidneys in PET", "All domains")
@@ -75,8 +67,8 @@ def test_a_row_per_model_and_domain_and_one_of_all(run):
 
 
 def test_the_table_is_that_of_the_cases(run):
-    cases = _rows(run / "cases.csv")
-    for row in json.loads((run / "metrics.json").read_text())["rows"]:
+    cases = programs.read_rows(run / "cases.csv")
+    for row in programs.read_json(run / "metrics.json")["rows"]:
         mine = [
             case
             for case in cases
@@ -88,8 +80,8 @@ def test_the_table_is_that_of_the_cases(run):
 
 
 def test_the_last_round_is_what_the_table_is_of(run):
-    (logged,) = _rows(run / "rounds.csv")
-    for row in json.loads((run / "metrics.json").read_text())["rows"]:
+    (logged,) = programs.read_rows(run / "rounds.csv")
+    for row in programs.read_json(run / "metrics.json")["rows"]:
         variant = {"federated": "", "federated_private_norm": ", private norm"}.get(row["training"])
         if variant is not None and row["task"] != "All domains":
             for metric in ("dice", "overlap", "loss"):
@@ -103,7 +95,7 @@ def test_no_patient_is_named(run):
 
 
 def test_pictures_show_slices_with_the_region_and_boxes(run):
-    shown = _rows(run / "segmentations.csv")
+    shown = programs.read_rows(run / "segmentations.csv")
     assert {row["task"] for row in shown} == {"Kidneys in CT", "Kidneys in PET"}
     arrays = np.load(run / shown[0]["file"])
     assert arrays["truth"].any()
@@ -135,7 +127,7 @@ def test_lesions_from_folders_with_all_models(tmp_path):
         *TINY,
     )
     assert ended.status == 0, ended.errors
-    rows = json.loads((tmp_path / "run" / "metrics.json").read_text())["rows"]
+    rows = programs.read_json(tmp_path / "run" / "metrics.json")["rows"]
     assert {row["training"] for row in rows} == {"federated_private_both", "site", "pooled"}
     assert {row["task"] for row in rows} == {"Brain lesions", "Breast lesions", "All domains"}
     # Equal names in unrelated folders are different patients.

@@ -1,7 +1,5 @@
 """Three classes on full and segmented images, from phantoms to the report, and the cascade."""
 
-import csv
-import json
 import shutil
 
 import numpy as np
@@ -13,11 +11,6 @@ from tffcxr.models import build, export_segmentation
 
 TINY = ("--image_size=32", "--rounds=2", "--bootstrap=50", "--heatmaps=2", "--model=standard")
 RSNA = programs.TESTDATA / "rsna"
-
-
-def _rows(path):
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +36,7 @@ def test_the_terminal_shows_rounds_and_results(ended, run):
 
 
 def test_the_run_directory(run):
-    files = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
+    files = programs.files_in(run)
     assert {
         "config.json",
         "rounds.csv",
@@ -63,9 +56,9 @@ def test_the_run_directory(run):
 
 
 def test_the_table_agrees_with_the_predictions_and_the_rounds(run):
-    rows = json.loads((run / "metrics.json").read_text())["rows"]
+    rows = programs.read_json(run / "metrics.json")["rows"]
     assert len(rows) == 4
-    predictions = _rows(run / "class_predictions.csv")
+    predictions = programs.read_rows(run / "class_predictions.csv")
     for row in rows:
         mine = [
             entry
@@ -85,24 +78,24 @@ def test_the_table_agrees_with_the_predictions_and_the_rounds(run):
             assert sensitivity == pytest.approx(matrix[place, place] / matrix[place].sum())
         variant = f"standard {row['images_kind']}"
         suffix = "_pooled" if row["training"] == "pooled" else ""
-        log = _rows(run / f"rounds_{variant.replace(' ', '_')}{suffix}.csv")
+        log = programs.read_rows(run / f"rounds_{variant.replace(' ', '_')}{suffix}.csv")
         accuracies = [float(entry[f"{variant}/accuracy"]) for entry in log]
         assert row["maximum_accuracy"] == max(accuracies) == pytest.approx(row["accuracy"])
         assert row["minimum_loss"] == min(float(entry[f"{variant}/loss"]) for entry in log)
-    joined = _rows(run / "rounds.csv")
-    log = _rows(run / "rounds_standard_segmented.csv")
+    joined = programs.read_rows(run / "rounds.csv")
+    log = programs.read_rows(run / "rounds_standard_segmented.csv")
     key = "standard segmented/loss"
     assert [entry[key] for entry in joined] == [entry[key] for entry in log]
-    pooled = _rows(run / "rounds_standard_full_pooled.csv")
-    found = [entry["standard full/loss"] for entry in _rows(run / "rounds_pooled.csv")]
+    pooled = programs.read_rows(run / "rounds_standard_full_pooled.csv")
+    found = [entry["standard full/loss"] for entry in programs.read_rows(run / "rounds_pooled.csv")]
     assert found == [entry["standard full/loss"] for entry in pooled]
-    clients = _rows(run / "clients.csv")
+    clients = programs.read_rows(run / "clients.csv")
     assert {entry["variant"] for entry in clients} == {"standard full", "standard segmented"}
     assert {entry["client"] for entry in clients} == {"phantoms-client_00", "phantoms-client_01"}
 
 
 def test_both_kinds_of_images_are_explained_on_the_same_samples(run):
-    explained = _rows(run / "explanations.csv")
+    explained = programs.read_rows(run / "explanations.csv")
     assert {entry["training"] for entry in explained} == {
         f"standard {images} {training}"
         for images in ("full", "segmented")
@@ -122,7 +115,7 @@ def test_what_is_wrong_with_the_segmentation_model_is_told_before_phantoms_are_m
 
 
 def test_where_the_data_have_outlines_no_model_is_needed(run):
-    about = json.loads((run / "config.json").read_text())["derived"]["lungs"]
+    about = programs.read_json(run / "config.json")["derived"]["lungs"]
     assert (about["images"], about["implausible"], about["model"]) == (80, 0, None)
 
 
@@ -154,12 +147,15 @@ def test_implausible_lungs_are_counted_and_the_full_image_is_used(tmp_path, run,
     ):
         ended = programs.run("cxr_fl_classification", f"--output_dir={folder}", *flags, *more)
         assert ended.status == 0, ended.errors
-    about = json.loads((cut / "config.json").read_text())["derived"]["lungs"]
+    about = programs.read_json(cut / "config.json")["derived"]["lungs"]
     assert (about["images"], about["implausible"]) == (80, 80)
     assert sum(about["reasons"].values()) == 80
     assert "80 of 80" in (cut / "report.html").read_text()
     # No image is black: the rounds are those of the full images.
-    (one,), (other,) = _rows(full / "rounds.csv"), _rows(cut / "rounds.csv")
+    (one,), (other,) = (
+        programs.read_rows(full / "rounds.csv"),
+        programs.read_rows(cut / "rounds.csv"),
+    )
     assert one["standard full/loss"] == other["standard segmented/loss"]
 
 
@@ -169,9 +165,9 @@ def test_class_balance(tmp_path, balance):
     flags = ("--phantom_patients=60", "--images=full", *TINY, f"--class_balance={balance}")
     ended = programs.run("cxr_fl_classification", f"--output_dir={folder}", *flags)
     assert ended.status == 0, ended.errors
-    config = json.loads((folder / "config.json").read_text())
+    config = programs.read_json(folder / "config.json")
     counts = [sum(client[f"train: {name}"] for client in config["sites"]) for name in findings.RSNA]
-    images = [int(row["images"]) for row in _rows(folder / "rounds.csv")]
+    images = [int(row["images"]) for row in programs.read_rows(folder / "rounds.csv")]
     if balance == "weights":
         # N / (3 * n), of all clients together.
         weights = {n: sum(counts) / (3 * count) for n, count in zip(findings.RSNA, counts)}

@@ -1,7 +1,5 @@
 """Lung segmentation from phantoms to the report, and what it refuses."""
 
-import csv
-import json
 import pathlib
 import shutil
 
@@ -14,11 +12,6 @@ from tffcxr.models import export_segmentation
 
 TINY = ("--image_size=32", "--rounds=2", "--bootstrap=50", "--clients_per_site=2")
 LUNGS = programs.TESTDATA / "lungs"
-
-
-def _rows(path):
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +37,7 @@ def test_the_terminal_shows_rounds_and_results(ended, run):
 
 
 def test_the_run_directory(run):
-    files = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
+    files = programs.files_in(run)
     assert {
         "config.json",
         "rounds.csv",
@@ -61,16 +54,16 @@ def test_the_run_directory(run):
         "models/federated.h5",
         "models/pooled.h5",
     } <= files
-    assert json.loads((run / "config.json").read_text())["derived"]["measured_split"] == "test"
+    assert programs.read_json(run / "config.json")["derived"]["measured_split"] == "test"
 
 
 def test_the_table_is_that_of_the_images_in_the_best_round(run):
-    rows = {row["training"]: row for row in json.loads((run / "metrics.json").read_text())["rows"]}
+    rows = {row["training"]: row for row in programs.read_json(run / "metrics.json")["rows"]}
     assert set(rows) == {"federated", "pooled"}
-    masks = _rows(run / "masks.csv")
+    masks = programs.read_rows(run / "masks.csv")
     for training, log in (("federated", "rounds.csv"), ("pooled", "rounds_pooled.csv")):
         row = rows[training]
-        by_round = [float(entry["Lungs/jaccard"]) for entry in _rows(run / log)]
+        by_round = [float(entry["Lungs/jaccard"]) for entry in programs.read_rows(run / log)]
         assert row["round"] == 1 + int(np.argmax(by_round))
         assert row["jaccard"] == pytest.approx(max(by_round), abs=1e-6)
         assert row["last_jaccard"] == pytest.approx(by_round[-1], abs=1e-6)
@@ -81,7 +74,7 @@ def test_the_table_is_that_of_the_images_in_the_best_round(run):
 
 
 def test_no_patient_is_in_training_and_test_alike(run):
-    sites = json.loads((run / "config.json").read_text())["sites"]
+    sites = programs.read_json(run / "config.json")["sites"]
     assert [site["client"] for site in sites] == ["phantoms-client_00", "phantoms-client_01"]
     assert sum(site["train_patients"] for site in sites) == 54
     assert sum(site["test_patients"] for site in sites) == 6
@@ -90,7 +83,7 @@ def test_no_patient_is_in_training_and_test_alike(run):
 def test_the_model_that_is_exported_is_the_best_federated_one(run):
     exported = export_segmentation.load(run)
     assert (exported.metadata.region, exported.metadata.image_size) == ("Lungs", 32)
-    (worst, *_) = _rows(run / "segmentations.csv")
+    (worst, *_) = programs.read_rows(run / "segmentations.csv")
     assert worst["kind"] == "worst"
     with np.load(run / worst["file"]) as arrays:
         found = exported.keras(arrays["image"][None, ..., None] / np.float32(255))
@@ -116,7 +109,7 @@ def test_real_layouts_and_validation_images(tmp_path):
     )
     assert ended.status == 0, ended.errors
     assert "validation Jaccard" in ended.errors
-    (row,) = json.loads((tmp_path / "run" / "metrics.json").read_text())["rows"]
+    (row,) = programs.read_json(tmp_path / "run" / "metrics.json")["rows"]
     assert row["chosen"] == "largest Jaccard on the validation images"
 
 

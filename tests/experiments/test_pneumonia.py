@@ -1,7 +1,5 @@
 """Pneumonia or normal: networks with settings of their own, and the flags of two tasks."""
 
-import csv
-import json
 import shutil
 
 import pytest
@@ -12,15 +10,6 @@ from tffcxr.errors import InputError
 
 TINY = ("--image_size=32", "--bootstrap=50", "--clients_per_site=4", "--clients_per_round=2")
 RSNA = programs.TESTDATA / "rsna"
-
-
-def _rows(path):
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-def _json(path):
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 @pytest.fixture(name="run", scope="module")
@@ -50,7 +39,7 @@ def _run(tmp_path_factory):
 
 
 def test_the_run_directory(run):
-    files = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
+    files = programs.files_in(run)
     assert {
         "rounds.csv",
         "rounds_pooled.csv",
@@ -69,7 +58,7 @@ def test_the_run_directory(run):
 
 
 def test_a_row_for_each_training(run):
-    rows = _json(run / "metrics.json")["rows"]
+    rows = programs.read_json(run / "metrics.json")["rows"]
     assert sorted((row["model"], row["training"]) for row in rows) == [
         ("resnet18", "pooled"),
         ("standard", "federated"),
@@ -80,14 +69,17 @@ def test_a_row_for_each_training(run):
     assert {row["images"] for row in rows} == {9}
     for row in rows:
         suffix = "_pooled" if row["training"] == "pooled" else ""
-        log = _rows(run / f"rounds_{row['model']}{suffix}.csv")
+        log = programs.read_rows(run / f"rounds_{row['model']}{suffix}.csv")
         accuracies = [float(entry[f"{row['model']}/accuracy"]) for entry in log]
         assert row["maximum_accuracy"] == max(accuracies)
         assert row["round"] == accuracies.index(max(accuracies)) + 1
 
 
 def test_each_network_has_its_own_rounds_and_learning_rate(run):
-    federated, pooled = _rows(run / "rounds.csv"), _rows(run / "rounds_pooled.csv")
+    federated, pooled = (
+        programs.read_rows(run / "rounds.csv"),
+        programs.read_rows(run / "rounds_pooled.csv"),
+    )
     assert (len(federated), len(pooled)) == (3, 2)
     assert {row["learning_rate"] for row in federated} == {"0.05"}
     assert {row["clients"] for row in federated} == {"2"}
@@ -101,9 +93,9 @@ def test_each_network_has_its_own_rounds_and_learning_rate(run):
 
 
 def test_what_clients_report_beside_what_the_server_measures(run):
-    clients = _rows(run / "clients.csv")
+    clients = programs.read_rows(run / "clients.csv")
     assert len(clients) == 3 * 2
-    for entry in _rows(run / "rounds.csv"):
+    for entry in programs.read_rows(run / "rounds.csv"):
         mine = [row for row in clients if row["round"] == entry["round"]]
         images = sum(int(row["images"]) for row in mine)
         mean = sum(int(row["images"]) * float(row["train_loss"]) for row in mine) / images
@@ -112,7 +104,7 @@ def test_what_clients_report_beside_what_the_server_measures(run):
 
 
 def test_every_network_is_explained_as_it_was_trained(run):
-    explained = _rows(run / "explanations.csv")
+    explained = programs.read_rows(run / "explanations.csv")
     assert {(row["task"], row["training"]) for row in explained} == {
         ("Pneumonia", "standard federated"),
         ("Pneumonia", "standard pooled"),
@@ -135,11 +127,11 @@ def test_the_classes_of_rsna_become_two(tmp_path):
         "--test_fraction=0.5",
     )
     assert ended.status == 0, ended.errors
-    (row,) = _json(folder / "metrics.json")["rows"]
-    (site,) = _json(folder / "config.json")["sites"]
+    (row,) = programs.read_json(folder / "metrics.json")["rows"]
+    (site,) = programs.read_json(folder / "config.json")["sites"]
     assert row["task"] == "Pneumonia or normal (of RSNA: Lung Opacity or any other class)"
-    with open(RSNA / "stage_2_train_labels.csv", encoding="utf-8") as file:
-        targets = {entry["patientId"]: int(entry["Target"]) for entry in csv.DictReader(file)}
+    labels = programs.read_rows(RSNA / "stage_2_train_labels.csv")
+    targets = {entry["patientId"]: int(entry["Target"]) for entry in labels}
     tested = [sum(counts) for counts in row["confusion"]]
     found = [site["train: Normal"] + tested[0], site["train: Pneumonia"] + tested[1]]
     assert found == [len(targets) - sum(targets.values()), sum(targets.values())]

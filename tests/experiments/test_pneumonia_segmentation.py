@@ -1,8 +1,5 @@
 """nnU-Net on lung opacities from phantoms to the report, and what it refuses."""
 
-import csv
-import json
-
 import numpy as np
 import pytest
 
@@ -22,15 +19,6 @@ TINY = (
 )
 
 
-def _rows(path):
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-def _json(path):
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
 @pytest.fixture(name="run", scope="module")
 def _run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "pneumonia"
@@ -42,7 +30,7 @@ def _run(tmp_path_factory):
 
 
 def test_the_run_directory(run):
-    files = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
+    files = programs.files_in(run)
     assert {
         "nnunet_plan.json",
         "nnunet_fingerprint.json",
@@ -60,15 +48,15 @@ def test_the_run_directory(run):
 
 
 def test_the_plan_follows_from_what_the_clients_sent(run):
-    messages = _json(run / "nnunet_fingerprint.json")
+    messages = programs.read_json(run / "nnunet_fingerprint.json")
     assert set(messages["clients"]) == {"phantoms-client_00", "phantoms-client_01"}
     summaries = [_summary(message) for message in messages["clients"].values()]
     found = nnunet_fingerprint.fingerprint(nnunet_fingerprint.merge(summaries))
     assert found.to_json() == messages["all"]
-    assert nnunet_plan.make_plan(found, "phantoms") == _json(run / "nnunet_plan.json")
-    config = _json(run / "config.json")
+    assert nnunet_plan.make_plan(found, "phantoms") == programs.read_json(run / "nnunet_plan.json")
+    config = programs.read_json(run / "config.json")
     assert sum(client["train_images"] for client in config["sites"]) == found.cases == 24
-    configuration = _json(run / "nnunet_plan.json")["configurations"]["2d"]
+    configuration = programs.read_json(run / "nnunet_plan.json")["configurations"]["2d"]
     assert config["derived"]["batch_size"] == configuration["batch_size"] == 2
     assert config["derived"]["patch_size"] == configuration["patch_size"] == [16, 16]
     assert config["settings"]["batch_size"] is None
@@ -90,8 +78,8 @@ def _summary(message):
 
 
 def test_overlap_is_of_the_images_with_opacities(run):
-    masks = _rows(run / "masks.csv")
-    for row in _json(run / "metrics.json")["rows"]:
+    masks = programs.read_rows(run / "masks.csv")
+    for row in programs.read_json(run / "metrics.json")["rows"]:
         mine = [entry for entry in masks if entry["training"] == row["training"]]
         assert len(mine) == row["images"] == 16
         has_region = [float(entry["truth_area"]) > 0 for entry in mine]
@@ -105,7 +93,7 @@ def test_overlap_is_of_the_images_with_opacities(run):
 
 
 def test_who_holds_what_is_told(run):
-    sites = _json(run / "config.json")["sites"]
+    sites = programs.read_json(run / "config.json")["sites"]
     for site in sites:
         held = site["train: Lung Opacity"] + site["train: no Lung Opacity"]
         assert held == site["train_images"] > 0
@@ -114,7 +102,7 @@ def test_who_holds_what_is_told(run):
 def test_the_exported_model_marks_what_the_figure_shows(run):
     exported = export_segmentation.load(run)
     assert (exported.metadata.region, exported.metadata.image_size) == ("Lung Opacity", 16)
-    (worst, *_) = _rows(run / "segmentations.csv")
+    (worst, *_) = programs.read_rows(run / "segmentations.csv")
     with np.load(run / worst["file"]) as arrays:
         found = exported.keras(arrays["image"][None, ..., None] / np.float32(255))
         mask = found.numpy()[0, ..., 0] >= exported.metadata.threshold
@@ -135,7 +123,7 @@ def test_other_settings_of_nnu_net(run, tmp_path):
         "--image_size=32",
     )
     assert ended.status == 0, ended.errors
-    derived = _json(tmp_path / "run" / "config.json")["derived"]
+    derived = programs.read_json(tmp_path / "run" / "config.json")["derived"]
     assert derived["batch_size"] == 4
     assert max(derived["patch_size"]) < 32
 

@@ -1,6 +1,5 @@
 """The multi-task model on files that a user names."""
 
-import csv
 import re
 import shutil
 
@@ -61,8 +60,7 @@ def test_the_table_has_every_finding_of_every_file(run, tmp_path):
     assert re.fullmatch(rf" +Pneumothorax +{first[1]:.3f}  none", lines[3])
     assert lines[-1] == predict.NOTICE
 
-    with open(table, newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = programs.read_rows(table)
     assert [(row["file"], row["finding"]) for row in rows] == [
         (str(path), finding) for path in IMAGES[:2] for finding in FINDINGS
     ]
