@@ -2,39 +2,111 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import dataclasses
+import pathlib
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from experiments import classes, classification, training_flags
-from experiments.class_study import POOLED
-from experiments.study import FEDERATED
-from tffcxr.training.plan import Plan
+from experiments import study_flags, training_flags
+from tffcxr.models import names
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from experiments.sites import ClientRecords, Site
+    from tffcxr.training.plan import Plan
 
 FLAGS = flags.FLAGS
 
 
-def make_plans(
-    networks: Sequence[str], outputs: int, with_pooled: bool
-) -> dict[tuple[str, str], Plan]:
-    """How each network is trained, by its name and training; all alike.
+def check() -> None:
+    """Checks the flags that all these recipes have.
+
+    Raises:
+      InputError: see `study_flags.check_shared_task`; an unknown network.
+    """
+    study_flags.check_shared_task()
+    training_flags.check_at_least(0, "heatmaps")
+    networks()
+
+
+def networks() -> tuple[str, ...]:
+    """The networks of `--model`, in the order of `names.CLASSIFIERS`; errors as of `check`."""
+    return study_flags.parse_names("model", FLAGS.model, names.CLASSIFIERS)
+
+
+def load_clients(
+    sites: Sequence[Site],
+    classes: Sequence[str],
+    *,
+    stratify: str,
+    prepare: Callable[[pd.DataFrame, Site], pd.DataFrame] = lambda table, site: table,
+    own_test: bool = False,
+) -> ClientRecords:
+    """The images of known class.
 
     Args:
-      networks: names of `tffcxr.models.names.CLASSIFIERS`.
+      sites: this and the others as of `sites.load_shared_task`.
+      classes: that exclude each other.
+      stratify: see there.
+      prepare: from a site's table to one whose columns are the classes.
+      own_test: see there.
+
+    Raises:
+      InputError: see there and `site_tables.keep_classes`.
+    """
+    from experiments import site_tables
+
+    def keep(table: pd.DataFrame, site: Site) -> pd.DataFrame:
+        return site_tables.keep_classes(prepare(table, site), site, classes)
+
+    return study_flags.load_shared_task(sites, keep, stratify=stratify, own_test=own_test)
+
+
+def settings(recipe: str, run_folder: pathlib.Path, clients: ClientRecords) -> dict[str, Any]:
+    """The arguments of `ClassStudy` that are alike in all recipes; see `study_flags.settings`."""
+    return {
+        **study_flags.settings(
+            recipe, run_folder, clients.records, clients.site_of, clients.source_of
+        ),
+        "split": study_flags.measured_split(),
+        "heatmaps": FLAGS.heatmaps,
+        "class_balance": FLAGS.class_balance,
+    }
+
+
+def make_plans(outputs: int, with_pooled: bool) -> dict[tuple[str, str], Plan]:
+    """How each network of `--model` is trained, by its name and training; all alike.
+
+    Args:
       outputs: number of classes.
       with_pooled: whether each is also trained on all images in one place.
 
     Raises:
       InputError: see `tffcxr.models.build.build`; a flag of the training is out of range.
     """
+    from experiments.class_study import POOLED
+    from experiments.study import FEDERATED
+
     trainings = (FEDERATED, POOLED)[: 1 + with_pooled]
-    plans = {name: make_plan(name, outputs) for name in networks}
-    return {(name, training): plans[name] for name in networks for training in trainings}
+    plans = {name: make_plan(name, outputs) for name in networks()}
+    return {(name, training): plan for name, plan in plans.items() for training in trainings}
 
 
 def make_plan(network: str, outputs: int) -> Plan:
-    """How a network is trained by the flags; arguments and errors as of `make_plans`."""
+    """How a network is trained by the flags.
+
+    Args:
+      network: a name of `tffcxr.models.names.CLASSIFIERS`.
+      outputs: number of classes.
+
+    Raises:
+      InputError: as of `make_plans`.
+    """
+    from experiments import classes, classification
+
     return training_flags.make_plan(
         classification.model_builder(
             network,

@@ -16,14 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from experiments import command_line, study_flags, training_flags
+from experiments import class_flags, command_line, study_flags, training_flags
 from tffcxr.models import names
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from experiments.class_study import ClassStudy
-    from experiments.sites import Site
+    from experiments.sites import ClientRecords, Site
     from tffcxr.training.run_directory import RunDirectory
 
 FLAGS = flags.FLAGS
@@ -77,61 +75,38 @@ def _run(directory: RunDirectory) -> list[dict[str, Any]]:
 
 def check_flags() -> None:
     """Checks the flags by themselves; raises InputError for what cannot be."""
-    training_flags.check()
-    study_flags.check()
-    training_flags.check_at_least(0, "heatmaps")
-    study_flags.parse_names("model", FLAGS.model, names.CLASSIFIERS)
-    study_flags.check_fractions()
-    study_flags.given_sites(with_finding=False)
+    class_flags.check()
 
 
 def _study(directory: pathlib.Path) -> ClassStudy:
-    sites = study_flags.given_sites(with_finding=False)
-    records, site_of = _load_clients(sites) if sites else ({}, {})
-    from experiments import class_flags
+    clients = _load_clients(study_flags.given_sites(with_finding=False)) if FLAGS.site else None
     from experiments.class_study import ClassStudy, Variant
-    from tffcxr.datasets import findings
+    from tffcxr.datasets import findings, phantom
 
-    networks = study_flags.parse_names("model", FLAGS.model, names.CLASSIFIERS)
-    with_pooled = FLAGS.baseline == "pooled"
-    plans = class_flags.make_plans(networks, len(findings.COVID), with_pooled)
-    if not sites:  # Which takes a while, so that what can be wrong with the models comes before.
-        sites = _make_phantoms(study_flags.phantom_dir(directory))
-        records, site_of = _load_clients(sites)
+    plans = class_flags.make_plans(len(findings.COVID), FLAGS.baseline == "pooled")
+    # Phantoms take a while, so that what can be wrong with the models comes before.
+    clients = clients or _load_clients(
+        study_flags.make_phantoms(directory, "covidx", phantom.write_covidx)
+    )
     return ClassStudy(
-        **study_flags.settings(
-            _RECIPE, directory, records, site_of, {site.name: site.loader for site in sites}
-        ),
+        **class_flags.settings(_RECIPE, directory, clients),
         task="COVID-19 classes",
         classes=findings.COVID,
-        variants=tuple(Variant(name) for name in networks),
+        variants=tuple(Variant(name) for name in class_flags.networks()),
         plans=plans,
         segmentation_model=None,
-        split=study_flags.measured_split(),
         with_train_scores=True,
         explained=findings.COVID,
         explanation="gradcam++",
-        heatmaps=FLAGS.heatmaps,
-        class_balance=FLAGS.class_balance,
     )
 
 
-def _load_clients(sites: Sequence[Site]) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
-    from experiments import site_tables
+def _load_clients(sites: Sequence[Site]) -> ClientRecords:
     from tffcxr.datasets import findings
 
-    def keep(table: pd.DataFrame, site: Site) -> pd.DataFrame:
-        return site_tables.keep_classes(table, site, findings.COVID)
-
-    return study_flags.load_shared_task(sites, keep, stratify=findings.COVID[-1], own_test=True)
-
-
-def _make_phantoms(root: pathlib.Path) -> list[Site]:
-    from experiments.sites import Site
-    from tffcxr.datasets import phantom
-
-    phantom.write_covidx(root / "covidx", FLAGS.phantom_patients, FLAGS.seed)
-    return [Site("phantoms", "covidx", root / "covidx")]
+    return class_flags.load_clients(
+        sites, findings.COVID, stratify=findings.COVID[-1], own_test=True
+    )
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from experiments import command_line, study_flags, training_flags
+from experiments import class_flags, command_line, study_flags, training_flags
 from tffcxr.errors import InputError
 from tffcxr.models import names
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from experiments.class_study import ClassStudy
-    from experiments.sites import Site
+    from experiments.sites import ClientRecords, Site
     from tffcxr.training.run_directory import RunDirectory
 
 FLAGS = flags.FLAGS
@@ -90,80 +90,63 @@ def _run(directory: RunDirectory) -> list[dict[str, Any]]:
 
 def check_flags() -> None:
     """Checks the flags by themselves; raises InputError for what cannot be."""
-    training_flags.check()
-    study_flags.check()
-    training_flags.check_at_least(0, "heatmaps")
-    study_flags.parse_names("model", FLAGS.model, names.CLASSIFIERS)
-    images = study_flags.parse_names("images", FLAGS.images, _IMAGES)
+    class_flags.check()
     training_flags.check_used(
-        "segmented" in images, "segmentation_model", "--images=segmented", "images"
+        "segmented" in _kinds(), "segmentation_model", "--images=segmented", "images"
     )
-    study_flags.check_fractions()
-    study_flags.given_sites(with_finding=False)
+
+
+def _kinds() -> tuple[str, ...]:
+    """The kinds of `--images`; raises InputError for others."""
+    return study_flags.parse_names("images", FLAGS.images, _IMAGES)
 
 
 def _study(directory: pathlib.Path) -> ClassStudy:
-    sites = study_flags.given_sites(with_finding=False)
-    records, site_of = _load_clients(sites) if sites else ({}, {})
-    from experiments import class_flags
+    clients = _load_clients(study_flags.given_sites(with_finding=False)) if FLAGS.site else None
     from experiments.class_study import ClassStudy, Variant
-    from tffcxr.datasets import findings
+    from tffcxr.datasets import findings, phantom
 
     if FLAGS.segmentation_model:
         from experiments import lungs
 
         lungs.load_model(FLAGS.segmentation_model)  # So that what is wrong is told first.
-    networks = study_flags.parse_names("model", FLAGS.model, names.CLASSIFIERS)
-    with_pooled = FLAGS.baseline == "pooled"
-    plans = class_flags.make_plans(networks, len(findings.RSNA), with_pooled)
-    if not sites:  # Which takes a while, so that what can be wrong with the models comes before.
-        sites = _make_phantoms(study_flags.phantom_dir(directory))
-        records, site_of = _load_clients(sites)
+    plans = class_flags.make_plans(len(findings.RSNA), FLAGS.baseline == "pooled")
+    # Phantoms take a while, so that what can be wrong with the models comes before.
+    clients = clients or _load_clients(
+        study_flags.make_phantoms(directory, "rsna", phantom.write_rsna)
+    )
     return ClassStudy(
-        **study_flags.settings(
-            _RECIPE, directory, records, site_of, {site.name: site.loader for site in sites}
-        ),
+        **class_flags.settings(_RECIPE, directory, clients),
         task="RSNA classes",
         classes=findings.RSNA,
         variants=tuple(
-            Variant(name, images)
-            for name in networks
-            for images in study_flags.parse_names("images", FLAGS.images, _IMAGES)
+            Variant(name, images) for name in class_flags.networks() for images in _kinds()
         ),
         plans=plans,
         segmentation_model=FLAGS.segmentation_model,
-        split=study_flags.measured_split(),
         with_train_scores=False,
         explained=(findings.RSNA[0],),  # "Lung Opacity", the class that is outlined.
         explanation="gradcam",
-        heatmaps=FLAGS.heatmaps,
-        class_balance=FLAGS.class_balance,
     )
 
 
-def _load_clients(sites: Sequence[Site]) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
-    from experiments import site_tables
+def _load_clients(sites: Sequence[Site]) -> ClientRecords:
     from tffcxr.datasets import findings
 
+    return class_flags.load_clients(
+        sites, findings.RSNA, stratify=findings.RSNA[0], prepare=_check_outlines
+    )
+
+
+def _check_outlines(table: pd.DataFrame, site: Site) -> pd.DataFrame:
+    """Refuses a site without the outlines that segmented images need; returns its table."""
     needs_outlines = "segmented" in FLAGS.images and not FLAGS.segmentation_model
-
-    def keep(table: pd.DataFrame, site: Site) -> pd.DataFrame:
-        if needs_outlines and table["lungs"].isna().all():
-            raise InputError(
-                f"site {site.name}: --images=segmented: expected --segmentation_model, or masks of "
-                f"the lungs in {site.path}, found neither"
-            )
-        return site_tables.keep_classes(table, site, findings.RSNA)
-
-    return study_flags.load_shared_task(sites, keep, stratify=findings.RSNA[0])
-
-
-def _make_phantoms(root: pathlib.Path) -> list[Site]:
-    from experiments.sites import Site
-    from tffcxr.datasets import phantom
-
-    phantom.write_rsna(root / "rsna", FLAGS.phantom_patients, FLAGS.seed)
-    return [Site("phantoms", "rsna", root / "rsna")]
+    if needs_outlines and table["lungs"].isna().all():
+        raise InputError(
+            f"site {site.name}: --images=segmented: expected --segmentation_model, or masks of "
+            f"the lungs in {site.path}, found neither"
+        )
+    return table
 
 
 if __name__ == "__main__":

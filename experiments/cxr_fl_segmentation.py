@@ -23,10 +23,8 @@ from experiments import command_line, study_flags, training_flags
 from tffcxr.errors import InputError
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from experiments import segmentation
-    from experiments.sites import Site
+    from experiments.sites import ClientRecords, Site
     from tffcxr.training.run_directory import RunDirectory
 
 FLAGS = flags.FLAGS
@@ -73,20 +71,17 @@ def _run(directory: RunDirectory) -> list[dict[str, Any]]:
 
 def check_flags() -> None:
     """Checks the flags by themselves; raises InputError for what cannot be."""
-    training_flags.check()
-    study_flags.check()
+    study_flags.check_shared_task()
     if FLAGS.image_size % _MULTIPLE:
         raise InputError(
             f"--image_size: expected a multiple of {_MULTIPLE}, found {FLAGS.image_size}"
         )
-    study_flags.check_fractions()
-    study_flags.given_sites(with_finding=False)
 
 
 def _study(directory: pathlib.Path) -> segmentation.SegmentationStudy:
-    sites = study_flags.given_sites(with_finding=False)
-    records, site_of = _load_clients(sites) if sites else ({}, {})
+    clients = _load_clients(study_flags.given_sites(with_finding=False)) if FLAGS.site else None
     from experiments import segmentation
+    from tffcxr.datasets import phantom
 
     segmenter = segmentation.of_whole_images(
         functools.partial(training_flags.make_plan, findings=1),
@@ -97,12 +92,13 @@ def _study(directory: pathlib.Path) -> segmentation.SegmentationStudy:
         FLAGS.seed,
         FLAGS.precision,
     )
-    if not sites:  # Which takes a while, so that what can be wrong with the model comes before.
-        sites = _make_phantoms(study_flags.phantom_dir(directory))
-        records, site_of = _load_clients(sites)
+    # Phantoms take a while, so that what can be wrong with the model comes before.
+    clients = clients or _load_clients(
+        study_flags.make_phantoms(directory, "lungs", phantom.write_lungs)
+    )
     return segmentation.SegmentationStudy(
         **study_flags.settings(
-            _RECIPE, directory, records, site_of, {site.name: site.loader for site in sites}
+            _RECIPE, directory, clients.records, clients.site_of, clients.source_of
         ),
         region="Lungs",
         may_be_absent=False,
@@ -113,18 +109,10 @@ def _study(directory: pathlib.Path) -> segmentation.SegmentationStudy:
     )
 
 
-def _load_clients(sites: Sequence[Site]) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
+def _load_clients(sites: Sequence[Site]) -> ClientRecords:
     from experiments import site_tables
 
     return study_flags.load_shared_task(sites, site_tables.keep_lungs, stratify=None)
-
-
-def _make_phantoms(root: pathlib.Path) -> list[Site]:
-    from experiments.sites import Site
-    from tffcxr.datasets import phantom
-
-    phantom.write_lungs(root / "lungs", FLAGS.phantom_patients, FLAGS.seed)
-    return [Site("phantoms", "lungs", root / "lungs")]
 
 
 if __name__ == "__main__":

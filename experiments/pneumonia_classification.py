@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from experiments import study_flags, training_flags
+from experiments import class_flags, study_flags, training_flags
 from tffcxr.errors import InputError
 from tffcxr.models import names
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from experiments.class_study import ClassStudy
-    from experiments.sites import Site
+    from experiments.sites import ClientRecords, Site
     from tffcxr.training.plan import Plan
     from tffcxr.training.run_directory import RunDirectory
 
@@ -128,17 +128,12 @@ def apply_defaults() -> None:
 
 def check_flags() -> None:
     """Checks the flags by themselves; raises InputError for what cannot be."""
-    training_flags.check()
-    study_flags.check()
-    training_flags.check_at_least(0, "heatmaps")
+    class_flags.check()
     training_flags.check_at_least(1, "central_epochs")
     is_pooled = FLAGS.baseline == "pooled"
     for name in ("central", "central_epochs"):
         training_flags.check_used(is_pooled, name, "--baseline=pooled", "baseline")
-    study_flags.parse_names("model", FLAGS.model, names.CLASSIFIERS)
     _parse_central()
-    study_flags.check_fractions()
-    study_flags.given_sites(with_finding=False)
 
 
 def _parse_central() -> list[Central]:
@@ -165,50 +160,39 @@ def run(recipe: str, directory: RunDirectory) -> list[dict[str, Any]]:
 
 
 def _study(recipe: str, directory: pathlib.Path) -> ClassStudy:
-    sites = study_flags.given_sites(with_finding=False)
-    records, site_of = _load_clients(sites) if sites else ({}, {})
+    clients = _load_clients(study_flags.given_sites(with_finding=False)) if FLAGS.site else None
     from experiments.class_study import ClassStudy, Variant
-    from tffcxr.datasets import findings
+    from tffcxr.datasets import findings, phantom_classes
 
     plans = _make_plans()
-    if not sites:  # Which takes a while, so that what can be wrong with the models comes before.
-        sites = _make_phantoms(study_flags.phantom_dir(directory))
-        records, site_of = _load_clients(sites)
+    # Phantoms take a while, so that what can be wrong with the models comes before.
+    clients = clients or _load_clients(
+        study_flags.make_phantoms(directory, "kermany", phantom_classes.write_kermany)
+    )
     trained = {network for network, _ in plans}
+    task = "Pneumonia or normal"
+    if "rsna" in clients.source_of.values():
+        task += f" (of RSNA: {_OPACITY} or any other class)"
     return ClassStudy(
-        **study_flags.settings(
-            recipe, directory, records, site_of, {site.name: site.loader for site in sites}
-        ),
-        task=_task(sites),
+        **class_flags.settings(recipe, directory, clients),
+        task=task,
         classes=findings.KERMANY,
         variants=tuple(Variant(name) for name in names.CLASSIFIERS if name in trained),
         plans=plans,
         segmentation_model=None,
-        split=study_flags.measured_split(),
         with_train_scores=False,
         explained=findings.KERMANY[-1:],  # "Pneumonia"
         explanation="gradcam",
-        heatmaps=FLAGS.heatmaps,
-        class_balance=FLAGS.class_balance,
     )
-
-
-def _task(sites: Sequence[Site]) -> str:
-    """What is asked, as tables and the report say it."""
-    if any(site.loader == "rsna" for site in sites):
-        return f"Pneumonia or normal (of RSNA: {_OPACITY} or any other class)"
-    return "Pneumonia or normal"
 
 
 def _make_plans() -> dict[tuple[str, str], Plan]:
     """How each network is trained, by its name and training."""
-    from experiments import class_flags
     from experiments.class_study import POOLED
     from tffcxr.datasets import findings
 
     outputs = len(findings.KERMANY)
-    networks = study_flags.parse_names("model", FLAGS.model, names.CLASSIFIERS)
-    plans = class_flags.make_plans(networks, outputs, with_pooled=False)
+    plans = class_flags.make_plans(outputs, with_pooled=False)
     if FLAGS.baseline == "pooled":
         for central in _parse_central():
             plans[central.model, POOLED] = class_flags.centralised(
@@ -221,26 +205,20 @@ def _make_plans() -> dict[tuple[str, str], Plan]:
     return plans
 
 
-def _load_clients(sites: Sequence[Site]) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
-    from experiments import site_tables
+def _load_clients(sites: Sequence[Site]) -> ClientRecords:
     from tffcxr.datasets import findings
 
-    def keep(table: pd.DataFrame, site: Site) -> pd.DataFrame:
-        if site.loader == "rsna":
-            table = _two_classes(table)
-        return site_tables.keep_classes(table, site, findings.KERMANY)
+    return class_flags.load_clients(
+        sites,
+        findings.KERMANY,
+        stratify=findings.KERMANY[-1],
+        prepare=_two_classes,
+        own_test=True,
+    )
 
-    return study_flags.load_shared_task(sites, keep, stratify=findings.KERMANY[-1], own_test=True)
 
-
-def _two_classes(table: pd.DataFrame) -> pd.DataFrame:
+def _two_classes(table: pd.DataFrame, site: Site) -> pd.DataFrame:
     """RSNA's classes as Kermany's: "Lung Opacity" is "Pneumonia", any other "Normal"."""
+    if site.loader != "rsna":
+        return table
     return table.assign(Pneumonia=table[_OPACITY], Normal=1.0 - table[_OPACITY])
-
-
-def _make_phantoms(root: pathlib.Path) -> list[Site]:
-    from experiments.sites import Site
-    from tffcxr.datasets import phantom_classes
-
-    phantom_classes.write_kermany(root / "kermany", FLAGS.phantom_patients, FLAGS.seed)
-    return [Site("phantoms", "kermany", root / "kermany")]

@@ -18,10 +18,8 @@ from experiments import study_flags, training_flags
 from tffcxr.errors import InputError
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from experiments import segmentation
-    from experiments.sites import Site
+    from experiments.sites import ClientRecords, Site
     from tffcxr.training.run_directory import RunDirectory
 
 FLAGS = flags.FLAGS
@@ -76,16 +74,13 @@ def check_flags() -> None:
     """Checks the flags by themselves; raises InputError for what cannot be."""
     for name in _NOT_FOR_IT:
         training_flags.check_used(False, name, "--task=classification", "task")
-    training_flags.check()
-    study_flags.check()
+    study_flags.check_shared_task()
     if FLAGS.image_size < _SMALLEST_IMAGE:
         raise InputError(
             f"--image_size: expected at least {_SMALLEST_IMAGE}, found {FLAGS.image_size}"
         )
     if not FLAGS.gpu_memory_gb > 0:
         raise InputError(f"--gpu_memory_gb: expected above 0, found {FLAGS.gpu_memory_gb}")
-    study_flags.check_fractions()
-    study_flags.given_sites(with_finding=False)
 
 
 def run(recipe: str, directory: RunDirectory) -> list[dict[str, Any]]:
@@ -97,21 +92,23 @@ def run(recipe: str, directory: RunDirectory) -> list[dict[str, Any]]:
 
 
 def _study(recipe: str, directory: pathlib.Path) -> segmentation.SegmentationStudy:
+    from tffcxr.datasets import phantom
+
     sites = study_flags.given_sites(with_finding=False)
-    if not sites:
-        sites = _make_phantoms(study_flags.phantom_dir(directory))
-    records, site_of = _load_clients(sites)
+    clients = _load_clients(
+        sites or study_flags.make_phantoms(directory, "rsna", phantom.write_rsna)
+    )
     from experiments import nnunet, segmentation
 
     return segmentation.SegmentationStudy(
         **study_flags.settings(
-            recipe, directory, records, site_of, {site.name: site.loader for site in sites}
+            recipe, directory, clients.records, clients.site_of, clients.source_of
         ),
         region=REGION,
         model=nnunet.NAME,
         segmenter=nnunet.NnUNet(
             functools.partial(training_flags.make_plan, findings=1),
-            dataset="_".join(site.name for site in sites),
+            dataset="_".join(clients.source_of),
             gpu_memory_gb=FLAGS.gpu_memory_gb,
             batch_size=FLAGS.batch_size,
             changes=FLAGS.nnunet_augmentation,
@@ -124,17 +121,9 @@ def _study(recipe: str, directory: pathlib.Path) -> segmentation.SegmentationStu
     )
 
 
-def _load_clients(sites: Sequence[Site]) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
+def _load_clients(sites: Sequence[Site]) -> ClientRecords:
     from experiments import site_tables
 
     return study_flags.load_shared_task(
         sites, functools.partial(site_tables.keep_region, finding=REGION), stratify=REGION
     )
-
-
-def _make_phantoms(root: pathlib.Path) -> list[Site]:
-    from experiments.sites import Site
-    from tffcxr.datasets import phantom
-
-    phantom.write_rsna(root / "rsna", FLAGS.phantom_patients, FLAGS.seed)
-    return [Site("phantoms", "rsna", root / "rsna")]

@@ -64,7 +64,7 @@ class ClientRecords:
     Attributes:
       records: client id to its records table with a "split" column, labels of other sites NaN.
       site_of: client id to the name of its site.
-      finding_of: site to its finding.
+      finding_of: site to its finding; empty where all sites train for the same.
       source_of: site to the loader that read it.
     """
 
@@ -141,7 +141,7 @@ def load_shared_task(
     clients_per_site: int,
     alpha: float,
     own_test: bool = False,
-) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
+) -> ClientRecords:
     """Loads sites that all train for the same, and deals their images out to clients.
 
     Patients never cross a split or a client. The test images are dealt out, too, whatever the
@@ -158,9 +158,6 @@ def load_shared_task(
       alpha: concentration of the Dirichlet and quantity partitions.
       own_test: whether the test images of a source that has some stay its test images; then
         `fractions` say how the others are dealt out. A source's own splits are not used else.
-
-    Returns:
-      Client id to its records table with a "split" column, and client id to site.
 
     Raises:
       InputError: see `Site.parse` and the loaders; two sites of one folder; a partition by a
@@ -191,7 +188,7 @@ def load_shared_task(
         for client, part in parts.items():
             clients[client] = part.reset_index(drop=True)
             site_of[client] = site.name
-    return clients, site_of
+    return ClientRecords(clients, site_of, {}, {site.name: site.loader for site in sites})
 
 
 def check_names(sites: Sequence[Site]) -> None:

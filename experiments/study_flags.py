@@ -14,7 +14,7 @@ from tffcxr.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from experiments.sites import Site
+    from experiments.sites import ClientRecords, Site
     from tffcxr.training.run_directory import RunDirectory
 
 FLAGS = flags.FLAGS
@@ -204,6 +204,18 @@ def check() -> None:
         _check_partition()
 
 
+def check_shared_task() -> None:
+    """Checks all flags of radiographs' recipes whose hospitals train for the same.
+
+    Raises:
+      InputError: see `check`, `training_flags.check`, `check_fractions` and `given_sites`.
+    """
+    training_flags.check()
+    check()
+    check_fractions()
+    given_sites(with_finding=False)
+
+
 def _check_partition() -> None:
     check_used = training_flags.check_used
     training_flags.check_at_least(1, "clients_per_site")
@@ -236,7 +248,7 @@ def load_shared_task(
     *,
     stratify: str | None,
     own_test: bool = False,
-) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
+) -> ClientRecords:
     """As `sites.load_shared_task`, with splits and partition from the flags."""
     from experiments import sites as sites_lib
 
@@ -251,6 +263,23 @@ def load_shared_task(
         alpha=FLAGS.alpha,
         own_test=own_test,
     )
+
+
+def make_phantoms(
+    run_folder: pathlib.Path, loader: str, write: Callable[[pathlib.Path, int, int], None]
+) -> list[Site]:
+    """Makes the one phantom hospital of a recipe, unless it is there.
+
+    Args:
+      run_folder: where it goes unless `--phantom_dir` says otherwise.
+      loader: what reads it.
+      write: from a folder, a number of patients and a seed to the files.
+    """
+    from experiments.sites import Site
+
+    folder = phantom_dir(run_folder) / loader
+    write(folder, FLAGS.phantom_patients, FLAGS.seed)
+    return [Site("phantoms", loader, folder)]
 
 
 def settings(

@@ -109,7 +109,7 @@ class TestSharedTask:
         table = _table("Pneumonia", [f"{number:02}" for number in range(PATIENTS)])
         table["split"] = ["test" if number < 30 else "train" for number in range(PATIENTS)]
         monkeypatch.setattr(sites.loaders, "load_records", lambda loader, root, site: table.copy())
-        records, _ = self._load("a", own_test=own_test)
+        records = self._load("a", own_test=own_test).records
         found = pd.concat(records.values())
         tests = set(found["patient"][found["split"] == "test"])
         if own_test:
@@ -121,7 +121,10 @@ class TestSharedTask:
 
     def test_every_image_is_at_one_client_and_in_one_split(self, load):
         del load  # Its table stands for the files.
-        records, site_of = self._load("a", "b")
+        loaded = self._load("a", "b")
+        records, site_of = loaded.records, loaded.site_of
+        assert loaded.source_of == {"a": "nih", "b": "nih"}
+        assert not loaded.findings
         assert sorted(records) == [f"{site}-client_0{n}" for site in "ab" for n in range(3)]
         assert {site_of[client] for client in records} == {"a", "b"}
         images = [image for table in records.values() for image in table["image"]]
@@ -135,7 +138,7 @@ class TestSharedTask:
         del load
 
         def tests(clients):
-            records, _ = self._load("a", clients_per_site=clients)
+            records = self._load("a", clients_per_site=clients).records
             return {
                 image
                 for table in records.values()
@@ -146,7 +149,7 @@ class TestSharedTask:
 
     def test_fewer_test_patients_than_clients(self, load):
         del load
-        records, _ = self._load("a", clients_per_site=15, partition="iid")
+        records = self._load("a", clients_per_site=15, partition="iid").records
         of_client = [int((table["split"] == "test").sum()) for table in records.values()]
         assert sorted(of_client) == [0] * 3 + [1] * 12  # A fifth of 60 patients.
 
