@@ -48,7 +48,6 @@ DEFAULTS = {
     "clients_per_round": "6",
     "augmentation": "flip",
 }
-_LARGEST_MOMENTUM = 0.9999
 _OPACITY = "Lung Opacity"  # What RSNA's radiologists called possible pneumonia.
 
 
@@ -89,9 +88,10 @@ class Central:
             rate, momentum = (*map(float, numbers), 0.0)[:2]
         except ValueError:
             raise InputError(f"--central: expected {form}, found {text!r}") from None
-        if not (0 < rate < math.inf and 0 <= momentum <= _LARGEST_MOMENTUM):
+        largest = training_flags.LARGEST_MOMENTUM
+        if not (0 < rate < math.inf and 0 <= momentum <= largest):
             raise InputError(
-                f"--central: expected a rate above 0 and a momentum of 0 to {_LARGEST_MOMENTUM}, "
+                f"--central: expected a rate above 0 and a momentum of 0 to {largest}, "
                 f"found {text!r}"
             )
         return cls(model, optimizer, rate, momentum)

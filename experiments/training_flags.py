@@ -19,16 +19,16 @@ FLAGS = flags.FLAGS
 
 BASELINES = ("site", "pooled")
 OPTIMIZERS = ("sgd", "adam", "adamw", "adagrad")
+LARGEST_MOMENTUM = 0.9999
 # Flag, least and greatest value; NaN is in no range.
 _RANGES = (
-    ("momentum", 0.0, 0.9999),
+    ("momentum", 0.0, LARGEST_MOMENTUM),
     ("weight_decay", 0.0, 1e3),
     ("clip_norm", 0.0, 1e6),
     ("server_learning_rate", 1e-12, 1e3),
     ("proximal", 0.0, 1e6),
     ("dp_noise_multiplier", 0.0, 1e6),
 )
-
 AGGREGATORS = ("mean", "robust", "compression", "secure", "dp")
 
 
