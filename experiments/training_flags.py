@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from absl import flags
 
+from experiments import aggregators
 from tffcxr.errors import InputError
 
 FLAGS = flags.FLAGS
@@ -29,7 +30,6 @@ _RANGES = (
     ("proximal", 0.0, 1e6),
     ("dp_noise_multiplier", 0.0, 1e6),
 )
-AGGREGATORS = ("mean", "robust", "compression", "secure", "dp")
 
 
 def define(
@@ -98,7 +98,7 @@ def define(
     flags.DEFINE_enum(
         "aggregator",
         "mean",
-        list(AGGREGATORS),
+        list(aggregators.NAMES),
         "How updates are combined: mean; robust (adaptive zeroing and clipping); compression "
         "(lossy, of large tensors); secure (secure summation); dp (adaptive clipping and Gaussian "
         "noise, needs --dp_noise_multiplier).",
@@ -227,7 +227,7 @@ def make_plan(
         batch_norm=FLAGS.batch_norm,
         proximal=FLAGS.proximal,
         weighting=FLAGS.weighting,
-        aggregator=_aggregator(),
+        aggregator=aggregators.make(),
         precision=FLAGS.precision,
     )
 
@@ -279,7 +279,7 @@ def check() -> None:
     _head_schedule()
     _schedule()
     _check_partners()
-    _check_aggregator()
+    aggregators.check()
 
 
 def parse_baselines(values: Sequence[str]) -> tuple[str, ...]:
@@ -355,50 +355,3 @@ def _schedule() -> Any:
         factor=FLAGS.plateau_factor,
         patience=FLAGS.plateau_patience,
     )
-
-
-def _check_aggregator() -> None:
-    if FLAGS.aggregator == "dp" and FLAGS.dp_noise_multiplier <= 0:
-        raise InputError(
-            "--aggregator=dp: expected --dp_noise_multiplier above 0, "
-            f"found {FLAGS.dp_noise_multiplier}"
-        )
-    if FLAGS.aggregator == "dp":
-        _dp_clients()
-
-
-def _aggregator() -> Any:
-    if FLAGS.aggregator == "mean":
-        return None
-    import tensorflow_federated as tff
-
-    if FLAGS.aggregator == "robust":
-        return tff.learning.robust_aggregator()
-    if FLAGS.aggregator == "compression":
-        return tff.learning.compression_aggregator()
-    if FLAGS.aggregator == "secure":
-        return tff.learning.secure_aggregator()
-    return _dp_aggregator(FLAGS.dp_noise_multiplier, _dp_clients())
-
-
-def _dp_aggregator(noise_multiplier: float, clients: float) -> Any:
-    """TFF's Gaussian noise with adaptive clipping (Andrew et al., NeurIPS 2021), for few clients.
-
-    The noise of the count of clipped updates, by which the clipping adapts, must be more than half
-    the noise multiplier; TFF's default of 0.05 per client is less where clients are few.
-    """
-    import tensorflow_federated as tff
-
-    return tff.aggregators.DifferentiallyPrivateFactory.gaussian_adaptive(
-        noise_multiplier, clients, clipped_count_stddev=max(0.05 * clients, noise_multiplier)
-    )
-
-
-def _dp_clients() -> float:
-    try:
-        return float(int(FLAGS.clients_per_round))
-    except ValueError:
-        raise InputError(
-            "--aggregator=dp: expected a count in --clients_per_round, "
-            f"found {FLAGS.clients_per_round!r}"
-        ) from None
