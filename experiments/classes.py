@@ -5,6 +5,7 @@ clients' records → lungs → shards → federated training of every variant �
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 import dataclasses
 import functools
 import pathlib
@@ -48,8 +49,10 @@ def run(study: ClassStudy, directory: RunDirectory) -> list[dict[str, Any]]:
     stores = {kind: _open_shards(study, kind) for kind in _kinds(study)}
     any_store = next(iter(stores.values()))
     derived = {"measured_split": study.split, "lungs": about_lungs}
+    weights: dict[str, tuple[float, ...]] = {}
     if study.class_balance == "weights":
-        derived["class_weights"] = dict(zip(study.classes, _class_weights(study, any_store)))
+        weights = {kind: _class_weights(study, store) for kind, store in stores.items()}
+        derived["class_weights"] = dict(zip(study.classes, next(iter(weights.values()))))
     fingerprint = "+".join(store.root.name for store in stores.values())
     directory.record_data(
         fingerprint,
@@ -59,7 +62,8 @@ def run(study: ClassStudy, directory: RunDirectory) -> list[dict[str, Any]]:
     study_lib.use_executor(study.executor, directory)
     results = []
     for variant in study.variants:
-        results += _train(study, variant, stores[variant.images], sampler, directory)
+        kind = variant.images
+        results += _train(study, variant, stores[kind], weights.get(kind), sampler, directory)
     class_results.join_logs(directory.path, study)
     class_results.write_predictions(directory.path, study, results)
     rows = [row for result in results for row in class_results.rows(study, directory.path, result)]
@@ -140,10 +144,11 @@ def _train(
     study: ClassStudy,
     variant: Variant,
     store: ShardStore,
+    class_weights: Sequence[float] | None,
     sampler: Sampler,
     directory: RunDirectory,
 ) -> list[Result]:
-    """Trains one variant in each way that it has a plan for."""
+    """Trains one variant in each way that it has a plan for; the weights are those of the loss."""
     data = study.client_data(store, balance_classes=study.class_balance == "sampling")
     model = _float32_model(study, variant).keras
     scorer = Scorer(model, data, tf.nn.log_softmax)
@@ -153,8 +158,8 @@ def _train(
     evaluator = ClassEvaluator(network, data, variant.name, study.split)
     results = []
     for training, plan in plans.items():
-        if study.class_balance == "weights":
-            loss = losses.weighted_class_batch_loss(_class_weights(study, store))
+        if class_weights is not None:
+            loss = losses.weighted_class_batch_loss(class_weights)
             plan = dataclasses.replace(plan, loss_fn=loss)
         setup = study_lib.Training(
             directory,

@@ -83,14 +83,16 @@ def _study(directory: pathlib.Path) -> segmentation.SegmentationStudy:
     from experiments import segmentation
     from tffcxr.datasets import phantom
 
-    segmenter = segmentation.of_whole_images(
-        functools.partial(training_flags.make_plan, findings=1),
+    build = segmentation.model_builder(
         FLAGS.model,
         FLAGS.image_size,
         FLAGS.weights,
         FLAGS.batch_norm,
         FLAGS.seed,
         FLAGS.precision,
+    )
+    segmenter = segmentation.of_whole_images(
+        functools.partial(training_flags.make_plan, findings=1), build
     )
     # Phantoms take a while, so that what can be wrong with the model comes before.
     clients = clients or _load_clients(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import pathlib
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import pandas as pd
@@ -94,6 +94,13 @@ class _Result(mask_cases.Masks):
         return next(iter(self.weights.values()))
 
 
+class ModelBuilder(Protocol):
+    """Makes a network, always with the same initial weights; nothing can be frozen."""
+
+    def __call__(self, frozen: Literal[None, "representation"], precision: str = ...) -> CxrModel:
+        """`precision` is a name of `models.build.PRECISIONS`, unless given that of training."""
+
+
 def model_builder(
     name: str,
     image_size: int,
@@ -102,8 +109,8 @@ def model_builder(
     seed: int,
     precision: str,
     channels: int = 1,
-) -> Callable[[Literal[None, "representation"]], CxrModel]:
-    """`(frozen) -> CxrModel`, always with the same initial weights; nothing can be frozen.
+) -> ModelBuilder:
+    """What makes a network of `tffcxr.models.build.build_segmentation`.
 
     A weights file is read once, before anything else is done.
 
@@ -115,7 +122,7 @@ def model_builder(
     )
     arrays = initial.keras.get_weights()
 
-    def build(frozen: Literal[None, "representation"]) -> CxrModel:
+    def build(frozen: Literal[None, "representation"], precision: str = precision) -> CxrModel:
         if frozen is not None:
             raise ValueError(f"expected a model that trains as a whole, found frozen={frozen!r}")
         model = models.build_segmentation(
@@ -127,36 +134,15 @@ def model_builder(
     return build
 
 
-def of_whole_images(
-    make_plan: Callable[[Any, Any], Plan],
-    name: str,
-    image_size: int,
-    weights: str,
-    batch_norm: Any,
-    seed: int,
-    precision: str,
-) -> Segmenter:
-    """A network of `tffcxr.models.build` for whole images, with the loss BCE-Dice.
+def of_whole_images(make_plan: Callable[[Any, Any], Plan], build: ModelBuilder) -> Segmenter:
+    """A network for whole images, with the loss BCE-Dice.
 
     Args:
       make_plan: from `build_model` and `loss_fn` of a `Plan` to the plan.
-      name: one of `tffcxr.models.build.SEGMENTATION_NAMES`.
-      image_size: this and the others as of `tffcxr.models.build.build_segmentation`.
-      weights: see there.
-      batch_norm: see there.
-      seed: see there.
-      precision: of training.
-
-    Raises:
-      InputError: see there.
+      build: of `model_builder`.
     """
-    build = model_builder(name, image_size, weights, batch_norm, seed, precision)
-
-    def inference() -> tf.keras.Model:
-        return models.build_segmentation(name, image_size, batch_norm=batch_norm, seed=seed).keras
-
     plan = make_plan(build, segmentation_losses.batch_loss)
-    return Segmenter(plan, inference, segmentation_losses.bce_dice)
+    return Segmenter(plan, lambda: build(None, "float32").keras, segmentation_losses.bce_dice)
 
 
 def run(study: SegmentationStudy, directory: RunDirectory) -> list[dict[str, Any]]:
@@ -275,8 +261,8 @@ def _row(study: SegmentationStudy, result: _Result) -> dict[str, Any]:
         "interval": (
             f"95 % percentile interval, {study.replicates} bootstrap replicates of patients"
         ),
-        "last_jaccard": _mean(result.last.jaccard),
-        "last_dice": _mean(result.last.dice),
+        "last_jaccard": region_validation.mean_of_known(result.last.jaccard),
+        "last_dice": region_validation.mean_of_known(result.last.dice),
     }
     if study.may_be_absent:
         found = region_validation.detection(scores.truth_area, scores.predicted_area)
@@ -286,12 +272,6 @@ def _row(study: SegmentationStudy, result: _Result) -> dict[str, Any]:
         mean = mean_interval(getattr(scores, name), patients, study.replicates, seed=study.seed)
         row.update({name: mean.mean, f"{name}_low": mean.low, f"{name}_high": mean.high})
     return row
-
-
-def _mean(values: np.ndarray) -> float:
-    """The mean of the values that are defined, NaN if none is."""
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else float("nan")
 
 
 def _save_models(

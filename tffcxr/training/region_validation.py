@@ -60,9 +60,14 @@ class RegionEvaluator:
     def metrics(self, parts: Sequence[MaskScores]) -> dict[str, float]:
         """See `Evaluator`; NaN without images that a metric is of."""
         scores = MaskScores.join(parts)
-        overlap = [_mean(values[~np.isnan(values)]) for values in (scores.jaccard, scores.dice)]
+        overlap = [mean_of_known(values) for values in (scores.jaccard, scores.dice)]
         found = detection(scores.truth_area, scores.predicted_area)
         return dict(zip(self.columns, (_mean(scores.loss), *overlap, *found)))
+
+
+def mean_of_known(values: np.ndarray) -> float:
+    """The mean of the values that are defined, NaN if none is."""
+    return _mean(values[~np.isnan(values)])
 
 
 def _mean(values: np.ndarray) -> float:
