@@ -189,7 +189,10 @@ def test_file_says_that_it_is_synthetic_and_is_valid(rsna_site):
     assert 0.3 < header.PixelSpacing[0] * SIZE / 100 < 6
 
 
-@pytest.mark.parametrize("write", [phantom.write_siim, phantom.write_lungs])
+@pytest.mark.parametrize(
+    "write",
+    [phantom.write_siim, phantom.write_lungs, phantom.write_covidx, phantom.write_kermany],
+)
 def test_files_do_not_depend_on_the_number_of_workers(tmp_path, write):
     for workers in (1, 2):
         write(tmp_path / str(workers), 34, seed=2, size=SIZE, workers=workers)

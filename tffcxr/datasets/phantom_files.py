@@ -50,10 +50,7 @@ def write_rsna(
       InputError: an argument is out of range, the folder holds something else, or it cannot be
         written.
     """
-    plan = functools.partial(_plan, "rsna", patients, seed, positive_fraction)
-    made_by = drawing.settings("rsna", patients, seed, size, positive_fraction=positive_fraction)
-    writers = (_write_rsna_image, _write_rsna_tables)
-    drawing.write(root, made_by, plan, *writers, workers, progress)
+    _write("rsna", root, patients, seed, size, positive_fraction, workers, progress)
 
 
 def write_siim(
@@ -69,10 +66,7 @@ def write_siim(
 
     About one patient in eight has two images. Arguments and errors as of `write_rsna`.
     """
-    plan = functools.partial(_plan, "siim", patients, seed, positive_fraction)
-    made_by = drawing.settings("siim", patients, seed, size, positive_fraction=positive_fraction)
-    writers = (_write_siim_image, _write_siim_table)
-    drawing.write(root, made_by, plan, *writers, workers, progress)
+    _write("siim", root, patients, seed, size, positive_fraction, workers, progress)
 
 
 def write_lungs(
@@ -89,10 +83,27 @@ def write_lungs(
     The mask covers both lung fields, consolidated and collapsed lung included. Arguments and errors
     as of `write_rsna`.
     """
-    plan = functools.partial(_plan, "lungs", patients, seed, positive_fraction)
-    made_by = drawing.settings("lungs", patients, seed, size, positive_fraction=positive_fraction)
-    writers = (_write_lungs_image, None)
-    drawing.write(root, made_by, plan, *writers, workers, progress)
+    _write("lungs", root, patients, seed, size, positive_fraction, workers, progress)
+
+
+def _write(
+    layout: str,
+    root: pathlib.Path,
+    patients: int,
+    seed: int,
+    size: int,
+    positive_fraction: float,
+    workers: int | None,
+    progress: drawing.Progress | None,
+) -> None:
+    plan = functools.partial(_plan, layout, patients, seed, positive_fraction)
+    made_by = drawing.settings(layout, patients, seed, size, positive_fraction=positive_fraction)
+    write_image, write_tables = {
+        "rsna": (_write_rsna_image, _write_rsna_tables),
+        "siim": (_write_siim_image, _write_siim_table),
+        "lungs": (_write_lungs_image, None),
+    }[layout]
+    drawing.write(root, made_by, plan, write_image, write_tables, workers, progress)
 
 
 def _plan(
