@@ -4,16 +4,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.models import counts
 from tffcxr.models import build
 
 
 @pytest.fixture(scope="module")
 def model():
     return build.build("densenet121", build.minimum_image_size("densenet121"), 2)
-
-
-def _count(weights):
-    return sum(int(np.prod(weight.shape)) for weight in weights)
 
 
 def test_parameters_are_those_of_keras_applications(model):
@@ -23,8 +20,9 @@ def test_parameters_are_those_of_keras_applications(model):
     task = 2 * 1024 + 2
     assert published.count_params() == 7_037_504
     assert model.keras.count_params() - task == published.count_params()
-    assert _count(model.keras.trainable_weights) - task == _count(published.trainable_weights)
-    assert _count(model.keras.non_trainable_weights) == 83_648
+    trainable = counts.parameters(published.trainable_weights)
+    assert counts.parameters(model.keras.trainable_weights) - task == trainable
+    assert counts.parameters(model.keras.non_trainable_weights) == 83_648
 
 
 def test_has_121_layers_with_the_task_block(model):
@@ -66,9 +64,10 @@ class TestResNet50:
         )
         biases = [w for w in published.trainable_weights if w.name.endswith("conv/bias:0")]
         task = 2 * 2048 + 2
-        assert _count(resnet.keras.trainable_weights) - task == 23_508_032
-        assert _count(published.trainable_weights) - _count(biases) == 23_508_032
-        assert _count(resnet.keras.non_trainable_weights) == 53_120
+        assert counts.parameters(resnet.keras.trainable_weights) - task == 23_508_032
+        trainable = counts.parameters(published.trainable_weights)
+        assert trainable - counts.parameters(biases) == 23_508_032
+        assert counts.parameters(resnet.keras.non_trainable_weights) == 53_120
 
     def test_has_50_layers_with_the_task_block(self, resnet):
         convolutions = [w for w in resnet.keras.weights if len(w.shape) == 4]
@@ -91,9 +90,9 @@ class TestResNet50:
 )
 def test_parameters_are_those_of_torchvision(name, published, features, moving):
     model = build.build(name, 32, 2)
-    task = 2 * (features + 1)
-    assert _count(model.keras.trainable_weights) - task == published - 1000 * (features + 1)
-    assert _count(model.keras.non_trainable_weights) == moving
+    base = published - 1000 * (features + 1)
+    assert counts.parameters(model.keras.trainable_weights) - 2 * (features + 1) == base
+    assert counts.parameters(model.keras.non_trainable_weights) == moving
     assert model.keras.get_layer(model.gradcam_layer).output_shape == (None, 1, 1, features)
     assert model.keras.get_layer("features").input.name.startswith(model.gradcam_layer)
     assert np.all(np.isfinite(model.keras(np.zeros((2, 32, 32, 1), np.float32))))

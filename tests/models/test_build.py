@@ -9,19 +9,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.models import weights
 from tffcxr.errors import InputError
 from tffcxr.models import blocks, build, names
 
 # The others are libraries' networks, or made by the same functions with more layers.
 OURS = ("standard", "resnext18", "covidnet")
-
-
-def _arrays(model):
-    return [weight.numpy() for weight in model.keras.weights]
-
-
-def _same(a, b):
-    return all(np.array_equal(x, y) for x, y in zip(_arrays(a), _arrays(b)))
 
 
 def _in_graph(*args, **kwargs):
@@ -40,8 +33,8 @@ def test_same_seed_same_weights_whatever_the_global_seed():
     tf.random.set_seed(1)
     first = build.build("standard", 32, 2, seed=5)
     tf.random.set_seed(2)
-    assert _same(first, build.build("standard", 32, 2, seed=5))
-    assert not _same(first, build.build("standard", 32, 2, seed=6))
+    assert weights.are_same(first, build.build("standard", 32, 2, seed=5))
+    assert not weights.are_same(first, build.build("standard", 32, 2, seed=6))
 
 
 @pytest.mark.parametrize("name", [*OURS, "densenet121"])
@@ -129,7 +122,7 @@ def test_the_base_computes_in_the_precision_and_the_rest_in_float32(name, precis
     assert model.keras(np.zeros((1, 32, 32, 1), np.float32)).dtype == tf.float32
     exact = build.build(name, 32, 1)
     assert {layer.compute_dtype for layer in exact.keras.layers} == {"float32"}
-    assert _same(model, exact)
+    assert weights.are_same(model, exact)
 
 
 def test_an_unknown_precision_is_refused():
@@ -142,10 +135,10 @@ def test_frozen_representation_trains_the_task_block_alone():
     assert [layer for layer, _ in blocks.named_weights(model.keras)][:2] == ["task", "task"]
     assert len(model.keras.trainable_weights) == 2
     images = np.random.default_rng(0).random((2, 32, 32, 1), np.float32)
-    before = _arrays(model)
+    before = model.keras.get_weights()
     training = model.keras(images, training=True).numpy()
     np.testing.assert_allclose(training, model.keras(images, training=False).numpy(), atol=1e-6)
-    for old, new in zip(before, _arrays(model)):
+    for old, new in zip(before, model.keras.get_weights()):
         np.testing.assert_array_equal(old, new)  # the moving statistics have not moved
 
 
@@ -167,8 +160,8 @@ def test_a_model_without_batch_norm_says_that_the_policy_changes_nothing(caplog)
         assert not caplog.records  # it has group norm already
         frozen = build.build("standard", 32, 1, batch_norm="frozen")
     assert "standard has no batch norm: frozen changes nothing" in caplog.text
-    assert _same(plain, grouped)
-    assert _same(plain, frozen)
+    assert weights.are_same(plain, grouped)
+    assert weights.are_same(plain, frozen)
     assert len(plain.keras.trainable_weights) == len(frozen.keras.trainable_weights)
 
 

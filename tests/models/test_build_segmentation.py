@@ -7,12 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.models import weights
 from tffcxr.errors import InputError
 from tffcxr.models import blocks, build
-
-
-def _arrays(model):
-    return [weight.numpy() for weight in model.keras.weights]
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +46,8 @@ def test_a_graph_holds_the_same_names_and_weights(model):
 def test_the_seed_decides_the_weights(model):
     tf.random.set_seed(9)
     again, other = (build.build_segmentation("unet", 32, seed=seed) for seed in (3, 4))
-    assert all(np.array_equal(a, b) for a, b in zip(_arrays(model), _arrays(again)))
-    assert not all(np.array_equal(a, b) for a, b in zip(_arrays(model), _arrays(other)))
+    assert weights.are_same(model, again)
+    assert not weights.are_same(model, other)
 
 
 def test_batch_norm_policies(model):
@@ -68,7 +65,7 @@ def test_lower_precision_keeps_weights_and_logits_in_float32(model):
     layers = [layer for layer in half.keras.layers if layer.name != build.TASK_LAYER]
     assert {layer.compute_dtype for layer in layers if layer.weights} == {"bfloat16"}
     assert half.keras(np.zeros((1, 32, 32, 1), np.float32)).dtype == tf.float32
-    assert all(np.array_equal(a, b) for a, b in zip(_arrays(model), _arrays(half)))
+    assert weights.are_same(model, half)
 
 
 def test_weights_of_a_file_fill_the_representation_block(model, tmp_path):

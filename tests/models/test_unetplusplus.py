@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.models import counts
 from tffcxr.errors import InputError
 from tffcxr.models import blocks, build, pretrained, unetplusplus
 
@@ -18,10 +19,6 @@ def built():
 @pytest.fixture(scope="module")
 def model(built):
     return built.keras
-
-
-def _count(weights):
-    return sum(int(np.prod(weight.shape)) for weight in weights)
 
 
 def _is_decoder(name):
@@ -63,8 +60,8 @@ def test_decoder_has_the_parameters_of_the_pytorch_implementation(model):
     }
     for name, expected in by_hand.items():
         block = [w for w in _of(model, True) if w.name.startswith(f"decoder_{name}_")]
-        assert _count(block) == expected, name
-    assert _count(_of(model, True)) == sum(by_hand.values()) == 3_264_352
+        assert counts.parameters(block) == expected, name
+    assert counts.parameters(_of(model, True)) == sum(by_hand.values()) == 3_264_352
 
 
 # Of EfficientNet-B4: all parameters without moving statistics, as torchvision publishes them; its
@@ -73,7 +70,7 @@ _B4, _CLASSIFIER, _LAST = 19_341_616, 1792 * 1000 + 1000, 448 * 1792 + 2 * 1792
 
 
 def test_encoder_has_the_parameters_of_efficientnet_b4(model):
-    assert _count(_of(model, False)) == _B4 - _CLASSIFIER - _LAST == 16_742_216
+    assert counts.parameters(_of(model, False)) == _B4 - _CLASSIFIER - _LAST == 16_742_216
 
 
 def test_whole_model_is_the_pytorch_one_without_the_convolution_it_never_uses(model):
@@ -82,7 +79,7 @@ def test_whole_model_is_the_pytorch_one_without_the_convolution_it_never_uses(mo
     # convolution of 16 channels.
     pytorch = (_B4 - _CLASSIFIER) + 3_264_352 + (9 * 16 + 1)
     assert pytorch == 20_813_113
-    assert _count(model.trainable_weights) == pytorch - _LAST == 20_006_713
+    assert counts.parameters(model.trainable_weights) == pytorch - _LAST == 20_006_713
 
 
 def test_resolutions_of_the_blocks(model):

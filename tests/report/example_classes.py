@@ -8,6 +8,7 @@ import pathlib
 import numpy as np
 import pandas as pd
 
+from tests.report import example_chest
 from tffcxr.report import contact_sheet
 
 CLASSES = ("Normal", "No Lung Opacity / Not Normal", "Lung Opacity")
@@ -117,31 +118,12 @@ def _write_lungs(run_dir):
 
 def _write_explanations(run_dir, cases, variants, generator):
     (run_dir / "explanations").mkdir()
-    x, y = np.meshgrid(np.linspace(0, 1, _SIZE), np.linspace(0, 1, _SIZE))
-    lungs = sum(((x - c) / 0.18) ** 2 + ((y - 0.5) / 0.33) ** 2 < 1 for c in (0.28, 0.72)) > 0
+    offsets = {f"{model} {images}": 0.04 * i for i, (model, images) in enumerate(variants)}
     rows = []
     for case in range(1, cases + 1):
-        cx, cy = generator.choice([0.28, 0.72]), generator.uniform(0.35, 0.65)
-        annotation = (abs(x - cx) < 0.09) & (abs(y - cy) < 0.11)
-        image = np.where(lungs, 70, 170) + 60 * annotation + generator.normal(0, 8, lungs.shape)
-        heat = {
-            f"{model} {images}": np.exp(
-                -((x - cx - 0.04 * i) ** 2 + (y - cy) ** 2) / 0.02
-            ).astype(np.float32)
-            for i, (model, images) in enumerate(variants)
-        }  # fmt: skip
         file = f"explanations/lung-opacity_{case}.npz"
-        np.savez_compressed(
-            run_dir / file, image=np.clip(image, 0, 255).astype(np.uint8), lungs=lungs,
-            annotation=annotation, **{f"heat_{name}": h for name, h in heat.items()},
-        )  # fmt: skip
-        for name, of_model in heat.items():
-            rows.append(
-                {
-                    "task": "Lung Opacity", "case": case, "training": name, "score": 0.7,
-                    "file": file,
-                    "heat_in_lungs": of_model[lungs].sum() / of_model.sum(),
-                    "heat_in_annotation": of_model[annotation].sum() / of_model.sum(),
-                }
-            )  # fmt: skip
+        heat = example_chest.write(run_dir / file, _SIZE, generator, offsets)
+        for name, shares in heat.items():
+            row = {"task": "Lung Opacity", "case": case, "training": name, "score": 0.7}
+            rows.append({**row, "file": file, **shares})
     pd.DataFrame(rows).to_csv(run_dir / "explanations.csv", index=False)

@@ -8,6 +8,7 @@ import pathlib
 import numpy as np
 import pandas as pd
 
+from tests.report import example_chest
 from tffcxr.evaluation import metrics, tables
 from tffcxr.report import style
 
@@ -124,30 +125,13 @@ def _write_results(run_dir, images, generator):
 
 def _write_explanations(run_dir, cases, generator):
     (run_dir / "explanations").mkdir()
-    x, y = np.meshgrid(np.linspace(0, 1, _SIZE), np.linspace(0, 1, _SIZE))
-    lungs = sum(((x - c) / 0.18) ** 2 + ((y - 0.5) / 0.33) ** 2 < 1 for c in (0.28, 0.72)) > 0
+    offsets = {"site": 0.15, "federated": 0.03}
     rows = []
     for task in TASKS:
         for case in range(cases):
-            cx, cy = generator.choice([0.28, 0.72]), generator.uniform(0.35, 0.65)
-            annotation = (abs(x - cx) < 0.09) & (abs(y - cy) < 0.11)
-            image = np.where(lungs, 70, 170) + 60 * annotation + generator.normal(0, 8, lungs.shape)
-            heat = {
-                training: np.exp(-((x - cx - off) ** 2 + (y - cy) ** 2) / 0.02).astype(np.float32)
-                for training, off in (("site", 0.15), ("federated", 0.03))
-            }
             file = f"explanations/{style.slug(task)}_{case}.npz"
-            np.savez_compressed(
-                run_dir / file, image=np.clip(image, 0, 255).astype(np.uint8), lungs=lungs,
-                annotation=annotation, **{f"heat_{name}": h for name, h in heat.items()},
-            )  # fmt: skip
-            for training, of_model in heat.items():
-                rows.append(
-                    {
-                        "task": task, "case": case, "training": training, "score": 0.9,
-                        "file": file,
-                        "heat_in_lungs": of_model[lungs].sum() / of_model.sum(),
-                        "heat_in_annotation": of_model[annotation].sum() / of_model.sum(),
-                    }
-                )  # fmt: skip
+            heat = example_chest.write(run_dir / file, _SIZE, generator, offsets)
+            for training, shares in heat.items():
+                row = {"task": task, "case": case, "training": training, "score": 0.9, "file": file}
+                rows.append({**row, **shares})
     pd.DataFrame(rows).to_csv(run_dir / "explanations.csv", index=False)
