@@ -12,6 +12,7 @@ import warnings
 
 from absl import app, flags
 
+from tffcxr import environment
 from tffcxr.errors import InputError, RunError
 
 _USAGE_STATUS = 2
@@ -28,11 +29,7 @@ def run(main: Callable[[list[str]], None], operands: str = "") -> None:
     """
     if "BUILD_WORKING_DIRECTORY" in os.environ:
         os.chdir(os.environ["BUILD_WORKING_DIRECTORY"])
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # TensorFlow's own allocator keeps the memory that it has. Without it every step of a large
-    # model on the CPU gives its memory back to the kernel and gets it anew, page by page: a quarter
-    # of U-Net++'s time with two clients at once (0.9 images/s instead of 1.2).
-    os.environ.setdefault("TF_CPU_ALLOCATOR_USE_BFC", "1")
+    environment.prepare()
     warnings.formatwarning = lambda message, *_: f"WARNING: {message}\n"
     # Readers of images say themselves, in one line, what they cannot read.
     warnings.filterwarnings("ignore", module="pydicom")

@@ -1,8 +1,8 @@
 """What the server process of `programs` imports before it forks: all that takes time."""
 
-import os
+from tffcxr import environment
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+environment.prepare()
 
 import tensorflow as tf  # noqa: F401
 import tensorflow_federated as tff  # noqa: F401

@@ -216,6 +216,17 @@ def test_files_that_are_missing_or_broken_are_named(tmp_path, exported, file, co
     assert "\n" not in str(raised.value)
 
 
+def test_a_model_with_a_weight_that_is_not_finite_is_not_loaded(tmp_path, exported):
+    # Its probabilities may look well: some implementations of ReLU make NaN a zero.
+    copy = tf.keras.models.clone_model(exported.keras)
+    values = exported.keras.get_weights()
+    values[0].flat[0] = np.inf
+    copy.set_weights(values)
+    export.save(tmp_path / "m.keras", export.Exported(copy, exported.metadata))
+    with pytest.raises(InputError, match="expected finite weights, found"):
+        export.load_exported(tmp_path / "m.keras")
+
+
 def test_save_refuses_what_could_not_be_loaded(tmp_path, exported):
     with pytest.raises(ValueError, match=r"ends in \.keras"):
         export.save(tmp_path / "m.h5", exported)

@@ -126,6 +126,16 @@ def test_files_that_are_no_weights(tmp_path, name, content, message):
     assert "\n" not in str(raised.value)
 
 
+def test_weights_that_are_not_finite_are_named(tmp_path):
+    source = build.build("standard", 32, 1)
+    kernel, bias = source.keras.get_layer("conv2").get_weights()
+    kernel[0, 0, 0, 0] = np.nan
+    source.keras.get_layer("conv2").set_weights([kernel, bias])
+    source.keras.save(tmp_path / "diverged.keras")
+    with pytest.raises(InputError, match="expected finite values of conv2/kernel"):
+        build.build("standard", 32, 1, weights=str(tmp_path / "diverged.keras"))
+
+
 def test_truncated_file_is_refused(tmp_path):
     path = tmp_path / "half.keras"
     build.build("standard", 32, 1).keras.save(path)

@@ -1,6 +1,7 @@
 """Federated training over clients on disk: stages, failures, and what is shared."""
 
 import collections
+import re
 
 import numpy as np
 import pytest
@@ -132,7 +133,9 @@ def test_a_client_with_nan_pixels_is_left_out_and_named(tmp_path, data):
     plan = example.plan(ALL)
     training = _training(plan, _Spoilt(data, "south"))
     _run(tmp_path, training, plan)
-    assert "\n1,south,8,nan,layer conv1 is not finite\n" in (tmp_path / "clients.csv").read_text()
+    # Its loss need not be NaN: some implementations of ReLU make NaN a zero.
+    (spoilt,) = re.findall("\n1,south,8,.*,(.*)\n", (tmp_path / "clients.csv").read_text())
+    assert spoilt == "layer conv1 is not finite"
     row = (tmp_path / "rounds.csv").read_text().splitlines()[1].split(",")
     assert row[2:5] == ["12", "1", "1"]
     assert np.isfinite(float(row[6]))

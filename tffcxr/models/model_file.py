@@ -9,6 +9,7 @@ import pathlib
 from typing import Any
 import zipfile
 
+import numpy as np
 import tensorflow as tf
 
 from tffcxr.errors import InputError
@@ -81,15 +82,20 @@ def load_model(path: pathlib.Path) -> tf.keras.Model:
     """Reads the model, not compiled.
 
     Raises:
-      InputError: the file is missing or holds no Keras model.
+      InputError: the file is missing or holds no Keras model, or a weight is not finite.
     """
     if not path.is_file():
         raise InputError(f"expected an exported model, found no file {path}")
     try:
-        return tf.keras.models.load_model(path, compile=False)
+        model = tf.keras.models.load_model(path, compile=False)
     except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
         reason = (str(error).strip() or type(error).__name__).split("\n")[0]
         raise InputError(f"expected an exported Keras model in {path}: {reason}") from error
+    for weight in model.weights:
+        # Its predictions need not tell: some implementations of ReLU make NaN a zero.
+        if not np.isfinite(weight.numpy()).all():
+            raise InputError(f"{path}: expected finite weights, found {weight.name} with others")
+    return model
 
 
 def check_input(model: tf.keras.Model, image_size: int, fit: str) -> None:

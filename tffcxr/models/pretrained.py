@@ -60,7 +60,8 @@ def load(model: CxrModel, name: str, weights: str) -> None:
         DenseNet121 in the layout of `tf.keras.applications` is recognised by its layer names.
 
     Raises:
-      InputError: the weights cannot be had or do not fit; the model is unchanged then.
+      InputError: the weights cannot be had, do not fit or are not finite; the model is unchanged
+        then.
     """
     if weights == "imagenet":
         stored = _imagenet(name)
@@ -188,6 +189,10 @@ def _assign(
                 raise InputError(
                     f"weights {source}: expected shape {tuple(weight.shape)} for {layer}/{short}, "
                     f"found {values.shape}"
+                )
+            if not np.isfinite(values).all():
+                raise InputError(
+                    f"weights {source}: expected finite values of {layer}/{short}, found others"
                 )
             pairs.append((weight, values))
     for weight, values in pairs:
