@@ -13,7 +13,7 @@ import pandas as pd
 from experiments import pictures
 from experiments.explanations import COLUMNS, share_inside
 from tffcxr.explanation import gradcam
-from tffcxr.files import write_atomically, write_text
+from tffcxr.files import write_atomically, write_table
 from tffcxr.report import style
 
 if TYPE_CHECKING:
@@ -87,8 +87,7 @@ def write(
                         "heat_in_annotation": share_inside(heat, arrays.get("annotation")),
                     }
                 )
-    text = pd.DataFrame(rows, columns=list(COLUMNS)).to_csv(index=False, lineterminator="\n")
-    write_text(directory / "explanations.csv", text)
+    write_table(directory / "explanations.csv", pd.DataFrame(rows, columns=list(COLUMNS)))
 
 
 def _key(result: Result, several_trainings: bool) -> str:

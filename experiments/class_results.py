@@ -14,7 +14,7 @@ from experiments.class_study import FULL, POOLED, ClassStudy, Result
 from experiments.study import FEDERATED
 from tffcxr.evaluation import classes
 from tffcxr.evaluation.mean_interval import mean_interval
-from tffcxr.files import write_text
+from tffcxr.files import write_table
 from tffcxr.training.validation import Scores
 
 
@@ -48,8 +48,7 @@ def write_predictions(
         for place, name in enumerate(study.classes):
             part[f"probability: {name}"] = result.probabilities[:, place]
         parts.append(part)
-    text = pd.concat(parts, ignore_index=True).to_csv(index=False, lineterminator="\n")
-    write_text(directory / "class_predictions.csv", text)
+    write_table(directory / "class_predictions.csv", pd.concat(parts, ignore_index=True))
 
 
 def rows(study: ClassStudy, directory: pathlib.Path, result: Result) -> list[dict[str, Any]]:
@@ -88,9 +87,7 @@ def _measured(study: ClassStudy, result: Result, split: str, scores: Scores) -> 
         "accuracy": found.mean,
         "accuracy_low": found.low,
         "accuracy_high": found.high,
-        "interval": (
-            f"95 % percentile interval, {study.replicates} bootstrap replicates of patients"
-        ),
+        "interval": study.interval,
         "classes": list(study.classes),
         "confusion": matrix.tolist(),
         "sensitivity_by_class": {

@@ -24,7 +24,7 @@ from tffcxr.clients.shards import ShardSpec
 from tffcxr.evaluation import tables
 from tffcxr.evaluation.cases import CaseScores
 from tffcxr.evaluation.mean_interval import mean_interval
-from tffcxr.files import write_text
+from tffcxr.files import write_table
 from tffcxr.models import build as models
 from tffcxr.models import segmentation_losses
 from tffcxr.report import report
@@ -245,9 +245,7 @@ def _row(
         "patients": len(set(people)),
         "loss": float(scores.loss.mean()),
         "missed": int(found.missed.sum()),
-        "interval": (
-            f"95 % percentile interval, {study.replicates} bootstrap replicates of patients"
-        ),
+        "interval": study.interval,
     }
     values = {"overlap": found.overlap, "dice": found.dice}
     if reference is not None:
@@ -285,8 +283,7 @@ def _write_cases(directory: pathlib.Path, study: DomainStudy, results: Sequence[
                     }
                 )
             )
-    text = pd.concat(parts, ignore_index=True).to_csv(index=False, lineterminator="\n")
-    write_text(directory / "cases.csv", text)
+    write_table(directory / "cases.csv", pd.concat(parts, ignore_index=True))
 
 
 def _write_pictures(directory: pathlib.Path, study: DomainStudy, results: Sequence[Masks]) -> None:

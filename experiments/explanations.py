@@ -13,7 +13,7 @@ import pandas as pd
 from experiments import pictures
 from experiments.results import TaskScores, Trained
 from tffcxr.explanation import gradcam, localisation
-from tffcxr.files import write_atomically, write_text
+from tffcxr.files import write_atomically, write_table
 from tffcxr.report import style
 
 if TYPE_CHECKING:
@@ -52,8 +52,7 @@ def write(
         others = [other for other in scores if other.task == task.task]
         name = f"{number + 1}-{style.slug(task.task)}"  # names may differ in punctuation alone
         rows.extend(_explain(directory, name, study, model, trained, task, others, cases))
-    text = pd.DataFrame(rows, columns=list(COLUMNS)).to_csv(index=False, lineterminator="\n")
-    write_text(directory / "explanations.csv", text)
+    write_table(directory / "explanations.csv", pd.DataFrame(rows, columns=list(COLUMNS)))
 
 
 def _true_positives(study: FindingsStudy, task: TaskScores) -> list[int]:

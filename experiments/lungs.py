@@ -193,8 +193,7 @@ def write(directory: pathlib.Path, segmented: Segmented, examples: int = 24) -> 
     files.write_atomically(
         directory / contact_sheet.EXAMPLES, lambda file: np.savez_compressed(file, **arrays)
     )
-    text = summary.drop(columns="mask").to_csv(index=False, lineterminator="\n")
-    files.write_text(directory / contact_sheet.TABLE, text)
+    files.write_table(directory / contact_sheet.TABLE, summary.drop(columns="mask"))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,7 +14,7 @@ import pandas as pd
 from experiments import pictures
 from experiments import study as study_lib
 from tffcxr.evaluation import cases
-from tffcxr.files import write_atomically, write_text
+from tffcxr.files import write_atomically, write_table
 from tffcxr.training.mask_validation import MaskScores
 
 _WORST, _BEST = 3, 1  # Of the images that are shown; one in the middle comes between.
@@ -111,8 +111,7 @@ def write(
         path = directory / f"segmentations/{number}.npz"
         write_atomically(path, functools.partial(np.savez_compressed, **arrays))
     rows.sort(key=lambda row: row["case"])
-    text = pd.DataFrame(rows, columns=list(COLUMNS)).to_csv(index=False, lineterminator="\n")
-    write_text(directory / "segmentations.csv", text)
+    write_table(directory / "segmentations.csv", pd.DataFrame(rows, columns=list(COLUMNS)))
 
 
 def _read(

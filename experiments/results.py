@@ -15,7 +15,7 @@ from experiments.sites import ClientRecords
 from tffcxr.clients.client_data import ClientData
 from tffcxr.clients.shards import ShardStore
 from tffcxr.evaluation import metrics, tables
-from tffcxr.files import write_text
+from tffcxr.files import write_table
 from tffcxr.training.validation import Scorer, Scores
 
 if TYPE_CHECKING:
@@ -106,8 +106,7 @@ def write_predictions(directory: pathlib.Path, scores: Sequence[TaskScores]) -> 
                 }
             )
             parts.append(part)
-    text = pd.concat(parts, ignore_index=True).to_csv(index=False, lineterminator="\n")
-    write_text(directory / "predictions.csv", text)
+    write_table(directory / "predictions.csv", pd.concat(parts, ignore_index=True))
 
 
 def metric_rows(study: FindingsStudy, scores: Sequence[TaskScores]) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ from tffcxr.clients.client_data import ClientData
 from tffcxr.clients.shards import ShardSpec, ShardStore
 from tffcxr.evaluation import tables
 from tffcxr.evaluation.mean_interval import mean_interval
-from tffcxr.files import write_json, write_text
+from tffcxr.files import write_json, write_table
 from tffcxr.models import build as models
 from tffcxr.models import export_segmentation, segmentation_losses
 from tffcxr.models.blocks import CxrModel
@@ -258,9 +258,7 @@ def _row(study: SegmentationStudy, result: _Result) -> dict[str, Any]:
         "loss": float(scores.loss.mean()),
         "round": result.round_number,
         "chosen": f"largest Jaccard on the {study.split} images",
-        "interval": (
-            f"95 % percentile interval, {study.replicates} bootstrap replicates of patients"
-        ),
+        "interval": study.interval,
         "last_jaccard": region_validation.mean_of_known(result.last.jaccard),
         "last_dice": region_validation.mean_of_known(result.last.dice),
     }
@@ -316,5 +314,4 @@ def _write_masks(
         )
         for result in results
     ]
-    text = pd.concat(parts, ignore_index=True).to_csv(index=False, lineterminator="\n")
-    write_text(directory / "masks.csv", text)
+    write_table(directory / "masks.csv", pd.concat(parts, ignore_index=True))

@@ -97,6 +97,11 @@ class Study:
     replicates: int
     histograms: bool
 
+    @property
+    def interval(self) -> str:
+        """What the intervals of `metrics.json` are."""
+        return f"95 % percentile interval, {self.replicates} bootstrap replicates of patients"
+
     def patients(self, images: Scored) -> np.ndarray:
         """The patient of each image, told apart from those of other sites: object [N]."""
         return np.array(

@@ -7,7 +7,7 @@ import pathlib
 
 import pandas as pd
 
-from tffcxr.files import write_text
+from tffcxr.files import write_table
 
 
 def write_rounds(directory: pathlib.Path, names: Mapping[str, str], suffix: str = "") -> None:
@@ -41,7 +41,7 @@ def write_rounds(directory: pathlib.Path, names: Mapping[str, str], suffix: str 
         for column in log.columns:
             if "/" in column:
                 rounds[column] = log[column]
-    _write(directory / f"rounds{suffix}.csv", rounds.assign(stage=first["stage"]))
+    write_table(directory / f"rounds{suffix}.csv", rounds.assign(stage=first["stage"]))
 
 
 def write_clients(directory: pathlib.Path, names: Mapping[str, str]) -> None:
@@ -50,11 +50,7 @@ def write_clients(directory: pathlib.Path, names: Mapping[str, str]) -> None:
         _read(directory / f"clients_{variant}.csv").assign(variant=name)
         for variant, name in names.items()
     ]
-    _write(directory / "clients.csv", pd.concat(tables, ignore_index=True))
-
-
-def _write(path: pathlib.Path, table: pd.DataFrame) -> None:
-    write_text(path, table.to_csv(index=False, lineterminator="\n"))
+    write_table(directory / "clients.csv", pd.concat(tables, ignore_index=True))
 
 
 def _read(path: pathlib.Path) -> pd.DataFrame:

@@ -4,6 +4,7 @@ import errno
 import json
 import threading
 
+import pandas as pd
 import pytest
 
 from tffcxr import files
@@ -60,6 +61,12 @@ def test_text_is_utf8_and_json_refuses_nan(tmp_path):
     with pytest.raises(ValueError, match="JSON compliant"):
         files.write_json(tmp_path / "b.json", float("nan"))
     assert not (tmp_path / "b.json").exists()
+
+
+def test_a_table_has_its_columns_alone_and_its_unknowns_empty(tmp_path):
+    table = pd.DataFrame({"a": [1.5, float("nan")], "b": ["x,y", None]}, index=[7, 8])
+    files.write_table(tmp_path / "new" / "t.csv", table)
+    assert (tmp_path / "new" / "t.csv").read_bytes() == b'a,b\n1.5,"x,y"\n,\n'
 
 
 def test_a_lock_keeps_others_waiting_and_ends_with_its_block(tmp_path):

@@ -9,7 +9,10 @@ import json
 import logging
 import os
 import pathlib
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def write_atomically(path: pathlib.Path, write: Callable[[BinaryIO], object]) -> None:
@@ -68,6 +71,11 @@ def locked(path: pathlib.Path) -> Iterator[None]:
 def write_text(path: pathlib.Path, text: str) -> None:
     """Writes a text file atomically, in UTF-8."""
     write_atomically(path, lambda file: file.write(text.encode()))
+
+
+def write_table(path: pathlib.Path, table: pd.DataFrame) -> None:
+    """Writes a table without its index atomically, as CSV with the same bytes on all systems."""
+    write_text(path, table.to_csv(index=False, lineterminator="\n"))
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:
