@@ -11,7 +11,6 @@ trained on all images in one place. Without --site, phantom radiographs are made
 from __future__ import annotations
 
 from collections.abc import Sequence
-import pathlib
 from typing import TYPE_CHECKING, Any
 
 from absl import flags
@@ -20,7 +19,6 @@ from experiments import class_flags, command_line, study_flags, training_flags
 from tffcxr.models import names
 
 if TYPE_CHECKING:
-    from experiments.class_study import ClassStudy
     from experiments.sites import ClientRecords, Site
     from tffcxr.training.run_directory import RunDirectory
 
@@ -66,30 +64,24 @@ def main(unused_operands: list[str]) -> None:
     study_flags.run(_RECIPE, check_flags, _run)
 
 
-def _run(directory: RunDirectory) -> list[dict[str, Any]]:
-    study = _study(directory.path)
-    from experiments import classes
-
-    return classes.run(study, directory)
-
-
 def check_flags() -> None:
     """Checks the flags by themselves; raises InputError for what cannot be."""
     class_flags.check()
 
 
-def _study(directory: pathlib.Path) -> ClassStudy:
+def _run(directory: RunDirectory) -> list[dict[str, Any]]:
     clients = _load_clients(study_flags.given_sites(with_finding=False)) if FLAGS.site else None
+    from experiments import classes
     from experiments.class_study import ClassStudy, Variant
     from tffcxr.datasets import findings, phantom
 
     plans = class_flags.make_plans(len(findings.COVID), FLAGS.baseline == "pooled")
     # Phantoms take a while, so that what can be wrong with the models comes before.
     clients = clients or _load_clients(
-        study_flags.make_phantoms(directory, "covidx", phantom.write_covidx)
+        study_flags.make_phantoms(directory.path, "covidx", phantom.write_covidx)
     )
-    return ClassStudy(
-        **class_flags.settings(_RECIPE, directory, clients),
+    study = ClassStudy(
+        **class_flags.settings(_RECIPE, directory.path, clients),
         task="COVID-19 classes",
         classes=findings.COVID,
         variants=tuple(Variant(name) for name in class_flags.networks()),
@@ -99,6 +91,7 @@ def _study(directory: pathlib.Path) -> ClassStudy:
         explained=findings.COVID,
         explanation="gradcam++",
     )
+    return classes.run(study, directory)
 
 
 def _load_clients(sites: Sequence[Site]) -> ClientRecords:

@@ -129,10 +129,7 @@ def check_flags() -> None:
             f"--private={','.join(private)}: expected --batch_norm=aggregate with it, found "
             f"{FLAGS.batch_norm}"
         )
-    if FLAGS.image_size % _MULTIPLE:
-        raise InputError(
-            f"--image_size: expected a multiple of {_MULTIPLE}, found {FLAGS.image_size}"
-        )
+    study_flags.check_image_multiple(_MULTIPLE)
     is_kidneys = FLAGS.task == "kidneys"
     training_flags.check_used(is_kidneys, "ct_window", "--task=kidneys", "task")
     training_flags.check_used(is_kidneys, "suv_maximum", "--task=kidneys", "task")

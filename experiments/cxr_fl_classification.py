@@ -13,7 +13,6 @@ phantom radiographs are made, whose lungs are known.
 from __future__ import annotations
 
 from collections.abc import Sequence
-import pathlib
 from typing import TYPE_CHECKING, Any
 
 from absl import flags
@@ -25,7 +24,6 @@ from tffcxr.models import names
 if TYPE_CHECKING:
     import pandas as pd
 
-    from experiments.class_study import ClassStudy
     from experiments.sites import ClientRecords, Site
     from tffcxr.training.run_directory import RunDirectory
 
@@ -81,13 +79,6 @@ def main(unused_operands: list[str]) -> None:
     study_flags.run(_RECIPE, check_flags, _run)
 
 
-def _run(directory: RunDirectory) -> list[dict[str, Any]]:
-    study = _study(directory.path)
-    from experiments import classes
-
-    return classes.run(study, directory)
-
-
 def check_flags() -> None:
     """Checks the flags by themselves; raises InputError for what cannot be."""
     class_flags.check()
@@ -101,8 +92,9 @@ def _kinds() -> tuple[str, ...]:
     return study_flags.parse_names("images", FLAGS.images, _IMAGES)
 
 
-def _study(directory: pathlib.Path) -> ClassStudy:
+def _run(directory: RunDirectory) -> list[dict[str, Any]]:
     clients = _load_clients(study_flags.given_sites(with_finding=False)) if FLAGS.site else None
+    from experiments import classes
     from experiments.class_study import ClassStudy, Variant
     from tffcxr.datasets import findings, phantom
 
@@ -113,10 +105,10 @@ def _study(directory: pathlib.Path) -> ClassStudy:
     plans = class_flags.make_plans(len(findings.RSNA), FLAGS.baseline == "pooled")
     # Phantoms take a while, so that what can be wrong with the models comes before.
     clients = clients or _load_clients(
-        study_flags.make_phantoms(directory, "rsna", phantom.write_rsna)
+        study_flags.make_phantoms(directory.path, "rsna", phantom.write_rsna)
     )
-    return ClassStudy(
-        **class_flags.settings(_RECIPE, directory, clients),
+    study = ClassStudy(
+        **class_flags.settings(_RECIPE, directory.path, clients),
         task="RSNA classes",
         classes=findings.RSNA,
         variants=tuple(
@@ -128,6 +120,7 @@ def _study(directory: pathlib.Path) -> ClassStudy:
         explained=(findings.RSNA[0],),  # "Lung Opacity", the class that is outlined.
         explanation="gradcam",
     )
+    return classes.run(study, directory)
 
 
 def _load_clients(sites: Sequence[Site]) -> ClientRecords:

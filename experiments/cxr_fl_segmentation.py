@@ -14,16 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 import functools
-import pathlib
 from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
 from experiments import command_line, study_flags, training_flags
-from tffcxr.errors import InputError
 
 if TYPE_CHECKING:
-    from experiments import segmentation
     from experiments.sites import ClientRecords, Site
     from tffcxr.training.run_directory import RunDirectory
 
@@ -62,23 +59,13 @@ def main(unused_operands: list[str]) -> None:
     study_flags.run(_RECIPE, check_flags, _run)
 
 
-def _run(directory: RunDirectory) -> list[dict[str, Any]]:
-    study = _study(directory.path)
-    from experiments import segmentation
-
-    return segmentation.run(study, directory)
-
-
 def check_flags() -> None:
     """Checks the flags by themselves; raises InputError for what cannot be."""
     study_flags.check_shared_task()
-    if FLAGS.image_size % _MULTIPLE:
-        raise InputError(
-            f"--image_size: expected a multiple of {_MULTIPLE}, found {FLAGS.image_size}"
-        )
+    study_flags.check_image_multiple(_MULTIPLE)
 
 
-def _study(directory: pathlib.Path) -> segmentation.SegmentationStudy:
+def _run(directory: RunDirectory) -> list[dict[str, Any]]:
     clients = _load_clients(study_flags.given_sites(with_finding=False)) if FLAGS.site else None
     from experiments import segmentation
     from tffcxr.datasets import phantom
@@ -96,11 +83,11 @@ def _study(directory: pathlib.Path) -> segmentation.SegmentationStudy:
     )
     # Phantoms take a while, so that what can be wrong with the model comes before.
     clients = clients or _load_clients(
-        study_flags.make_phantoms(directory, "lungs", phantom.write_lungs)
+        study_flags.make_phantoms(directory.path, "lungs", phantom.write_lungs)
     )
-    return segmentation.SegmentationStudy(
+    study = segmentation.SegmentationStudy(
         **study_flags.settings(
-            _RECIPE, directory, clients.records, clients.site_of, clients.source_of
+            _RECIPE, directory.path, clients.records, clients.site_of, clients.source_of
         ),
         region="Lungs",
         may_be_absent=False,
@@ -109,6 +96,7 @@ def _study(directory: pathlib.Path) -> segmentation.SegmentationStudy:
         with_pooled=FLAGS.baseline == "pooled",
         split=study_flags.measured_split(),
     )
+    return segmentation.run(study, directory)
 
 
 def _load_clients(sites: Sequence[Site]) -> ClientRecords:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 FLAGS = flags.FLAGS
 
-# Each has `define_flags`, `apply_defaults`, `check_flags` and `run`.
+# Each has `DEFAULTS`, `define_flags`, `check_flags` and `run`.
 _TASKS: dict[str, Any] = {
     "classification": pneumonia_classification,
     "segmentation": pneumonia_segmentation,
@@ -58,9 +58,17 @@ for module in _TASKS.values():
     module.define_flags()
 for module in (study_flags, training_flags, *_TASKS.values()):
     flags.adopt_module_key_flags(module)
-pneumonia_classification.apply_defaults()  # So that --help shows them.
 
 _RECIPE = "pneumonia"
+
+
+def _set_defaults(task: str) -> None:
+    """Gives flags that were not given the values of a task; a batch size of None is the plan's."""
+    for name, value in _TASKS[task].DEFAULTS.items():
+        FLAGS.set_default(name, value)
+
+
+_set_defaults("classification")  # So that --help shows them.
 
 
 def main(unused_operands: list[str]) -> None:
@@ -74,8 +82,8 @@ def _run(directory: RunDirectory) -> list[dict[str, Any]]:
 
 
 def apply_defaults() -> None:
-    """Gives flags that were not given the values of the task."""
-    _TASKS[FLAGS.task].apply_defaults()
+    """Gives flags that were not given the values of the task, so that they hold what is used."""
+    _set_defaults(FLAGS.task)
     if FLAGS.optimizer != "sgd":
         FLAGS.set_default("momentum", 0.0)
     if not FLAGS.momentum:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 import dataclasses
 import math
-import pathlib
 from typing import TYPE_CHECKING, Any
 
 from absl import flags
@@ -22,7 +21,6 @@ from tffcxr.models import names
 if TYPE_CHECKING:
     import pandas as pd
 
-    from experiments.class_study import ClassStudy
     from experiments.sites import ClientRecords, Site
     from tffcxr.training.plan import Plan
     from tffcxr.training.run_directory import RunDirectory
@@ -120,12 +118,6 @@ def define_flags() -> None:
     flags.declare_key_flag("class_balance")
 
 
-def apply_defaults() -> None:
-    """Gives flags that were not given the values of this task."""
-    for name, value in DEFAULTS.items():
-        FLAGS.set_default(name, value)
-
-
 def check_flags() -> None:
     """Checks the flags by themselves; raises InputError for what cannot be."""
     class_flags.check()
@@ -153,28 +145,22 @@ def _parse_central() -> list[Central]:
 
 def run(recipe: str, directory: RunDirectory) -> list[dict[str, Any]]:
     """Makes the results and the report in the run's folder; returns the rows of `metrics.json`."""
-    study = _study(recipe, directory.path)
-    from experiments import classes
-
-    return classes.run(study, directory)
-
-
-def _study(recipe: str, directory: pathlib.Path) -> ClassStudy:
     clients = _load_clients(study_flags.given_sites(with_finding=False)) if FLAGS.site else None
+    from experiments import classes
     from experiments.class_study import ClassStudy, Variant
     from tffcxr.datasets import findings, phantom_classes
 
     plans = _make_plans()
     # Phantoms take a while, so that what can be wrong with the models comes before.
     clients = clients or _load_clients(
-        study_flags.make_phantoms(directory, "kermany", phantom_classes.write_kermany)
+        study_flags.make_phantoms(directory.path, "kermany", phantom_classes.write_kermany)
     )
     trained = {network for network, _ in plans}
     task = "Pneumonia or normal"
     if "rsna" in clients.source_of.values():
         task += f" (of RSNA: {_OPACITY} or any other class)"
-    return ClassStudy(
-        **class_flags.settings(recipe, directory, clients),
+    study = ClassStudy(
+        **class_flags.settings(recipe, directory.path, clients),
         task=task,
         classes=findings.KERMANY,
         variants=tuple(Variant(name) for name in names.CLASSIFIERS if name in trained),
@@ -184,6 +170,7 @@ def _study(recipe: str, directory: pathlib.Path) -> ClassStudy:
         explained=findings.KERMANY[-1:],  # "Pneumonia"
         explanation="gradcam",
     )
+    return classes.run(study, directory)
 
 
 def _make_plans() -> dict[tuple[str, str], Plan]:

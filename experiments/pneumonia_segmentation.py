@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 import functools
-import pathlib
 from typing import TYPE_CHECKING, Any
 
 from absl import flags
@@ -18,7 +17,6 @@ from experiments import study_flags, training_flags
 from tffcxr.errors import InputError
 
 if TYPE_CHECKING:
-    from experiments import segmentation
     from experiments.sites import ClientRecords, Site
     from tffcxr.training.run_directory import RunDirectory
 
@@ -61,15 +59,6 @@ def define_flags() -> None:
     )
 
 
-def apply_defaults() -> None:
-    """Gives flags that were not given the values of this task; a batch size of None is the plan's.
-
-    After it the recipe's flags hold what the run uses.
-    """
-    for name, value in DEFAULTS.items():
-        FLAGS.set_default(name, value)
-
-
 def check_flags() -> None:
     """Checks the flags by themselves; raises InputError for what cannot be."""
     for name in _NOT_FOR_IT:
@@ -85,24 +74,17 @@ def check_flags() -> None:
 
 def run(recipe: str, directory: RunDirectory) -> list[dict[str, Any]]:
     """Makes the results and the report in the run's folder; returns the rows of `metrics.json`."""
-    study = _study(recipe, directory.path)
-    from experiments import segmentation
-
-    return segmentation.run(study, directory)
-
-
-def _study(recipe: str, directory: pathlib.Path) -> segmentation.SegmentationStudy:
     from tffcxr.datasets import phantom
 
     sites = study_flags.given_sites(with_finding=False)
     clients = _load_clients(
-        sites or study_flags.make_phantoms(directory, "rsna", phantom.write_rsna)
+        sites or study_flags.make_phantoms(directory.path, "rsna", phantom.write_rsna)
     )
     from experiments import nnunet, segmentation
 
-    return segmentation.SegmentationStudy(
+    study = segmentation.SegmentationStudy(
         **study_flags.settings(
-            recipe, directory, clients.records, clients.site_of, clients.source_of
+            recipe, directory.path, clients.records, clients.site_of, clients.source_of
         ),
         region=REGION,
         model=nnunet.NAME,
@@ -119,6 +101,7 @@ def _study(recipe: str, directory: pathlib.Path) -> segmentation.SegmentationStu
         with_pooled=FLAGS.baseline == "pooled",
         split=study_flags.measured_split(),
     )
+    return segmentation.run(study, directory)
 
 
 def _load_clients(sites: Sequence[Site]) -> ClientRecords:

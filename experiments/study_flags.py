@@ -204,6 +204,14 @@ def check() -> None:
         _check_partition()
 
 
+def check_image_multiple(multiple: int) -> None:
+    """Raises InputError unless the images have the size that a network can halve so often."""
+    if FLAGS.image_size % multiple:
+        raise InputError(
+            f"--image_size: expected a multiple of {multiple}, found {FLAGS.image_size}"
+        )
+
+
 def check_shared_task() -> None:
     """Checks all flags of radiographs' recipes whose hospitals train for the same.
 
