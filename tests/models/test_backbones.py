@@ -130,11 +130,11 @@ class TestMobileNetV2:
         features = tf.keras.Model(keras.input, keras.get_layer("features").output)
         np.testing.assert_allclose(features(images), published(rgb), atol=1e-4)
 
-    def test_moving_statistics_follow_within_a_few_steps(self, mobilenet):
-        norms = [
-            layer
-            for layer in mobilenet.keras.layers
-            if isinstance(layer, tf.keras.layers.BatchNormalization)
-        ]
-        assert len(norms) == 52
-        assert {layer.momentum for layer in norms} == {0.9}
+
+@pytest.mark.parametrize("name", ["densenet121", "resnet18", "mobilenetv2"])
+def test_moving_statistics_follow_within_a_few_steps(name, model):
+    """With 0.99 a network that has learnt for 200 steps names one class outside of training."""
+    keras = (model if name == "densenet121" else build.build(name, 32, 2)).keras
+    kind = tf.keras.layers.BatchNormalization
+    momenta = [layer.momentum for layer in keras.layers if isinstance(layer, kind)]
+    assert momenta == [0.9] * {"densenet121": 121, "resnet18": 20, "mobilenetv2": 52}[name]

@@ -35,9 +35,10 @@ RESNET34_GRADCAM_LAYER = RESNET50_GRADCAM_LAYER = "v2_stack_3_block3_out"
 RESNET34_BLOCKS = RESNET50_BLOCKS = (3, 4, 6, 3)
 
 MOBILENETV2_GRADCAM_LAYER = "out_relu"
-# With Keras' 0.999 the moving statistics would stay near their start for a thousand steps, more
-# than many federations take; 0.9 is PyTorch's default and that of the other models here.
-_MOBILENETV2_MOMENTUM = 0.9
+# PyTorch's default. With keras-cv's 0.99 and Keras' 0.999 the moving statistics would stay near
+# their start for hundreds of steps, more than many federations take, and the network would name one
+# class outside of training, whatever it has learnt.
+_MOMENTUM = 0.9
 
 
 def densenet121(image_size: int) -> tf.keras.Model:
@@ -94,11 +95,7 @@ def mobilenetv2(image_size: int) -> tf.keras.Model:
     """
 
     def backbone(shape: tuple[int, int, int]) -> tf.keras.Model:
-        colour = tf.keras.applications.MobileNetV2(shape, include_top=False, weights=None)
-        for layer in colour.layers:
-            if isinstance(layer, tf.keras.layers.BatchNormalization):
-                layer.momentum = _MOBILENETV2_MOMENTUM
-        return colour
+        return tf.keras.applications.MobileNetV2(shape, include_top=False, weights=None)
 
     normalise = tf.keras.layers.Rescaling(2.0, -1.0, name="normalise")  # 0..1 to -1..1
     return _grey_trunk(backbone, image_size, "mobilenetv2", normalise)
@@ -138,6 +135,9 @@ def _grey_trunk(
     it.
     """
     colour = backbone((image_size, image_size, 3))
+    for layer in colour.layers:
+        if isinstance(layer, tf.keras.layers.BatchNormalization):
+            layer.momentum = _MOMENTUM
     images, rgb = grey_input(image_size)
     maps = replay(colour, normalise(rgb) if normalise else rgb)  # [B, S / 32, S / 32, channels]
     features = tf.keras.layers.GlobalAveragePooling2D(name="features")(maps)
