@@ -4,8 +4,8 @@ from tffcxr import environment
 
 environment.prepare()
 
-import tensorflow as tf  # noqa: F401
-import tensorflow_federated as tff  # noqa: F401
+import tensorflow as tf  # noqa: E402, F401
+import tensorflow_federated as tff  # noqa: E402, F401
 
-from experiments import classification  # noqa: F401
-from tffcxr.report import report  # noqa: F401
+from experiments import classification  # noqa: E402, F401
+from tffcxr.report import report  # noqa: E402, F401
