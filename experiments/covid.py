@@ -27,7 +27,10 @@ FLAGS = flags.FLAGS
 _PAPERS_MODELS = ("covidnet", "resnet18", "resnext18", "mobilenetv2")
 
 flags.DEFINE_list(
-    "model", list(_PAPERS_MODELS), f"Networks: some of {', '.join(names.CLASSIFIERS)}."
+    "model",
+    ["standard", *_PAPERS_MODELS],
+    f"Networks: some of {', '.join(names.CLASSIFIERS)}. The default has the paper's four, and "
+    "standard, a small one that learns from few images.",
 )
 flags.DEFINE_enum(
     "baseline", "pooled", ["pooled", "none"], "Models to compare with: of all images in one place."
@@ -41,14 +44,15 @@ study_flags.define(
     "that has the folders Normal, Pneumonia and COVID-19; may be given several times. The test "
     "images of COVIDx stay its test images. Default: one hospital with phantom radiographs.",
     phantom_patients=300,
-    image_size=64,
+    image_size=48,
     partition="iid",
     clients_per_site=5,
 )
 training_flags.define(
-    rounds=10,
+    rounds=6,
     learning_rate=1e-3,
     batch_size=10,
+    local_epochs=2,
     schedule="polynomial",
     clients_per_round="0.4",  # The paper's: two of five.
     personal=False,

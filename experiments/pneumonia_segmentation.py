@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 FLAGS = flags.FLAGS
 
 REGION = "Lung Opacity"
-# The slides' settings, and sizes for phantoms.
+# The slides' settings, but for sizes and the rate: with ten rounds their 0.01 never gets off an
+# empty mask, and nnU-Net's own momentum of 0.99 makes it as large as 0.1 is with theirs of 0.9.
 DEFAULTS = {
     "optimizer": "sgd",
-    "learning_rate": 0.01,
+    "learning_rate": 0.1,
     "momentum": 0.9,
     "nesterov": True,
     "weight_decay": 3e-5,
@@ -34,7 +35,7 @@ DEFAULTS = {
     "schedule": "polynomial",
     "batch_size": None,  # The plan's.
     "rounds": 10,
-    "local_epochs": 3,
+    "local_epochs": 2,
     "image_size": 48,
     "phantom_patients": 120,
     "partition": "hybrid",
