@@ -1,5 +1,8 @@
 """A plan checks itself, and knows which stage a round belongs to."""
 
+import dataclasses
+
+import numpy as np
 import pytest
 
 from tests.training import example
@@ -13,6 +16,21 @@ RATE = Schedule("constant", 0.1, 5)
 
 def _plan(*stages, **options):
     return Plan(example.model, stages, losses.batch_loss, **options)
+
+
+def test_all_trainings_start_from_the_weights_of_one_build():
+    built = []
+
+    def build_model(frozen):
+        built.append(frozen)
+        return example.model(frozen)
+
+    plan = Plan(build_model, (Stage("all", 1, RATE),), losses.batch_loss)
+    first, again = (p.initial_weights() for p in (plan, dataclasses.replace(plan, share="all")))
+    assert built == [None]
+    for ours, other, model in zip(first, again, example.model().keras.weights):
+        assert ours is other
+        np.testing.assert_array_equal(ours, model)
 
 
 def test_rounds_are_counted_through_the_stages():

@@ -42,7 +42,7 @@ class CentralisedTraining:
         self._data = client_data
         self._client_ids = tuple(sorted(client_ids))
         self._evaluator = evaluator
-        self._initial_weights = [w.numpy() for w in plan.build_model(None).keras.weights]
+        self._initial_weights = plan.initial_weights()
         self._stages: dict[str, _StageTrainer] = {}
 
     def initial_state(self, round_number: int) -> Any:

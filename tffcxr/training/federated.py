@@ -36,8 +36,7 @@ class FederatedTraining:
         self._evaluator = evaluator
         self._client_ids = tuple(sorted(sampler.client_ids))
         self._processes: dict[str, process.FederatedProcess] = {}
-        model = plan.build_model(None).keras
-        self._initial_weights = [weight.numpy() for weight in model.weights]
+        self._initial_weights = plan.initial_weights()
 
     def initial_state(self, round_number: int) -> Any:
         """See `loop.Training`."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 import dataclasses
+import functools
 from typing import Any, Literal, Protocol
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
@@ -123,6 +125,10 @@ class Plan:
         """Rounds of all stages."""
         return sum(stage.rounds for stage in self.stages)
 
+    def initial_weights(self) -> list[np.ndarray]:
+        """What every training starts from, in the order of `model.weights`; not to be changed."""
+        return list(_initial_weights(self.build_model))
+
     def client_optimizer(self, learning_rate: float) -> tff.learning.optimizers.Optimizer:
         """The optimizer of local training."""
         return optimizers.client_optimizer(
@@ -143,3 +149,11 @@ class Plan:
                 return before, stage
             before += stage.rounds
         raise ValueError(f"round {round_number} is after the last, {before}")
+
+
+@functools.lru_cache(maxsize=1)
+def _initial_weights(
+    build_model: Callable[[Literal[None, "representation"]], BlockedModel],
+) -> tuple[np.ndarray, ...]:
+    """Built once for all trainings of a study: a large network takes seconds."""
+    return tuple(weight.numpy() for weight in build_model(None).keras.weights)
