@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import tensorflow as tf
 
 from experiments import mask_cases, variant_logs
 from experiments import study as study_lib
@@ -139,10 +140,11 @@ def run(study: DomainStudy, directory: RunDirectory) -> list[dict[str, Any]]:
     variant_logs.write_clients(directory.path, files)
     for kind in study.baselines:
         trained[kind] = _train_baseline(study, setup, kind)
-    results = _measure(study, data, trained)
-    _save_models(directory.path, study, results)
+    model = _float32_model(study)
+    results = _measure(study, model, data, trained)
+    _save_models(directory.path, study, model, results)
     _write_cases(directory.path, study, results)
-    _write_pictures(directory.path, study, results)
+    _write_pictures(directory.path, study, model, results)
     rows = _rows(study, results)
     tables.write_metrics(directory.path, study.recipe, rows)
     report.write_report(directory.path)
@@ -182,7 +184,7 @@ def _train_baseline(
     return weights
 
 
-def _float32_model(study: DomainStudy) -> Any:
+def _float32_model(study: DomainStudy) -> tf.keras.Model:
     """The model that is measured, in float32 whatever it was trained in."""
     return models.build_segmentation(
         study.model,
@@ -194,10 +196,12 @@ def _float32_model(study: DomainStudy) -> Any:
 
 
 def _measure(
-    study: DomainStudy, data: ClientData, trained: Mapping[str, Mapping[str, study_lib.Weights]]
+    study: DomainStudy,
+    model: tf.keras.Model,
+    data: ClientData,
+    trained: Mapping[str, Mapping[str, study_lib.Weights]],
 ) -> list[Masks]:
     """Scores the test images of every client with its model of every training."""
-    model = _float32_model(study)
     evaluator = MaskEvaluator(model, data, "", segmentation_losses.bce, "test")
     return [
         Masks(
@@ -286,7 +290,9 @@ def _write_cases(directory: pathlib.Path, study: DomainStudy, results: Sequence[
     write_table(directory / "cases.csv", pd.concat(parts, ignore_index=True))
 
 
-def _write_pictures(directory: pathlib.Path, study: DomainStudy, results: Sequence[Masks]) -> None:
+def _write_pictures(
+    directory: pathlib.Path, study: DomainStudy, model: tf.keras.Model, results: Sequence[Masks]
+) -> None:
     """Writes a few cases of each task, each by the slice with most of the region.
 
     They are chosen by the Dice of the first model; all models are shown on the same slices.
@@ -306,16 +312,16 @@ def _write_pictures(directory: pathlib.Path, study: DomainStudy, results: Sequen
             mask_cases.Chosen(int(shown[position]), task, kind)
             for position, kind in mask_cases.choose(scores.dice[shown])
         ]
-    model = _float32_model(study)
     mask_cases.write(
         directory, study, model, results, chosen, study.shown_channel, study.with_boxes
     )
 
 
-def _save_models(directory: pathlib.Path, study: DomainStudy, results: Sequence[Masks]) -> None:
+def _save_models(
+    directory: pathlib.Path, study: DomainStudy, model: tf.keras.Model, results: Sequence[Masks]
+) -> None:
     """Writes the weights of every training: one file, or one per client if they differ."""
     (directory / "models").mkdir(exist_ok=True)
-    model = _float32_model(study)
     for result in results:
         is_shared = result.training in (study_lib.FEDERATED, "pooled")
         for client in sorted(result.weights):

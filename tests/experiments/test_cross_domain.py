@@ -6,8 +6,8 @@ import pytest
 from tests.datasets import volume_files
 from tests.experiments import programs
 
-TINY = ("--image_size=32", "--rounds=1", "--batch_size=16", "--bootstrap=20")
-KIDNEYS = ("--phantom_patients=6", "--test_fraction=0.5", "--private=none,norm", "--baseline=none")
+TINY = ("--image_size=32", "--rounds=1", "--batch_size=32", "--bootstrap=20")
+KIDNEYS = ("--phantom_patients=4", "--test_fraction=0.5", "--private=none,norm", "--baseline=none")
 TRAININGS = {"federated", "federated_private_norm"}
 
 
@@ -61,7 +61,7 @@ def test_a_row_per_model_and_domain_and_one_of_all(run):
     }
     for row in rows:
         both = row["task"] == "All domains"
-        assert (row["cases"], row["patients"]) == (6 if both else 3, 3)
+        assert (row["cases"], row["patients"]) == (4 if both else 2, 2)
         assert row["images"] == 12 * row["cases"]
         assert ("dice_difference" in row) == (row["training"] != "federated")
 
