@@ -44,15 +44,14 @@ study_flags.define(
     "that has the folders Normal, Pneumonia and COVID-19; may be given several times. The test "
     "images of COVIDx stay its test images. Default: one hospital with phantom radiographs.",
     phantom_patients=300,
-    image_size=48,
+    image_size=64,
     partition="iid",
     clients_per_site=5,
 )
 training_flags.define(
-    rounds=6,
+    rounds=10,
     learning_rate=1e-3,
     batch_size=10,
-    local_epochs=2,
     schedule="polynomial",
     clients_per_round="0.4",  # The paper's: two of five.
     personal=False,
