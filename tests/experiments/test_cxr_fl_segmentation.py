@@ -10,14 +10,21 @@ import pytest
 from tests.experiments import programs
 from tffcxr.models import export_segmentation
 
-TINY = ("--image_size=32", "--rounds=2", "--bootstrap=50", "--clients_per_site=2")
+# A step costs as much as its 7.9 million weights, so that each client has one a round.
+TINY = (
+    "--image_size=32",
+    "--rounds=2",
+    "--batch_size=16",
+    "--bootstrap=50",
+    "--clients_per_site=2",
+)
 LUNGS = programs.TESTDATA / "lungs"
 
 
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "lungs"
-    flags = ("--phantom_patients=60", *TINY)
+    flags = ("--phantom_patients=24", "--test_fraction=0.25", *TINY)
     return folder, programs.run("cxr_fl_segmentation", f"--output_dir={folder}", *flags)
 
 
@@ -68,7 +75,7 @@ def test_the_table_is_that_of_the_images_in_the_best_round(run):
         assert row["jaccard"] == pytest.approx(max(by_round), abs=1e-6)
         assert row["last_jaccard"] == pytest.approx(by_round[-1], abs=1e-6)
         mine = [float(entry["jaccard"]) for entry in masks if entry["training"] == training]
-        assert len(mine) == row["images"] == row["patients"] == 6  # A tenth of 60.
+        assert len(mine) == row["images"] == row["patients"] == 6  # A quarter of 24.
         assert np.mean(mine) == pytest.approx(row["jaccard"])
         assert row["jaccard_low"] <= row["jaccard"] <= row["jaccard_high"]
 
@@ -76,7 +83,7 @@ def test_the_table_is_that_of_the_images_in_the_best_round(run):
 def test_no_patient_is_in_training_and_test_alike(run):
     sites = programs.read_json(run / "config.json")["sites"]
     assert [site["client"] for site in sites] == ["phantoms-client_00", "phantoms-client_01"]
-    assert sum(site["train_patients"] for site in sites) == 54
+    assert sum(site["train_patients"] for site in sites) == 18
     assert sum(site["test_patients"] for site in sites) == 6
 
 
@@ -103,7 +110,7 @@ def test_real_layouts_and_validation_images(tmp_path):
         "--partition=none",
         "--validation_fraction=0.3",
         "--baseline=none",
-        "--batch_size=2",
+        "--batch_size=16",
         "--image_size=32",
         "--rounds=1",
     )
@@ -131,7 +138,10 @@ def _refused(tmp_path, *flags):
             "expected a folder of its own for each site",
         ),
         ([f"--site=a=nih:{programs.TESTDATA / 'nih'}"], "expected images with masks of the lungs"),
-        (["--partition=dirichlet"], "expected none, iid or quantity where there are no classes"),
+        (
+            [f"--site=a=lungs:{LUNGS}", "--partition=dirichlet"],
+            "expected none, iid or quantity where there are no classes",
+        ),
         ([f"--site=a=lungs:{LUNGS}", "--clients_per_site=90"], "found 90 clients for"),
     ],
 )
