@@ -1,5 +1,7 @@
 """DenseNet121, ResNets and MobileNetV2 are the published networks, with and without batch norm."""
 
+import functools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -8,9 +10,15 @@ from tests.models import counts
 from tffcxr.models import build
 
 
+@functools.cache
+def _built(name):
+    """No test changes it."""
+    return build.build(name, build.minimum_image_size(name), 2)
+
+
 @pytest.fixture(scope="module")
 def model():
-    return build.build("densenet121", build.minimum_image_size("densenet121"), 2)
+    return _built("densenet121")
 
 
 def test_parameters_are_those_of_keras_applications(model):
@@ -89,7 +97,7 @@ class TestResNet50:
     ],
 )
 def test_parameters_are_those_of_torchvision(name, published, features, moving):
-    model = build.build(name, 32, 2)
+    model = _built(name)
     base = published - 1000 * (features + 1)
     assert counts.parameters(model.keras.trainable_weights) - 2 * (features + 1) == base
     assert counts.parameters(model.keras.non_trainable_weights) == moving
@@ -100,14 +108,14 @@ def test_parameters_are_those_of_torchvision(name, published, features, moving):
 
 @pytest.mark.parametrize(("name", "layers"), [("resnet18", 18), ("resnet34", 34)])
 def test_basic_resnets_have_their_layers(name, layers):
-    convolutions = [w for w in build.build(name, 32, 2).keras.weights if len(w.shape) == 4]
+    convolutions = [w for w in _built(name).keras.weights if len(w.shape) == 4]
     assert len(convolutions) - 3 + 1 == layers  # three shortcuts, which the paper does not count
 
 
 class TestMobileNetV2:
     @pytest.fixture(scope="class")
     def mobilenet(self):
-        return build.build("mobilenetv2", 32, 2)
+        return _built("mobilenetv2")
 
     def test_grey_values_become_minus_one_to_one(self, mobilenet):
         images = np.array([0.0, 0.5, 1.0], np.float32)[:, None, None, None] * np.ones(
@@ -132,9 +140,9 @@ class TestMobileNetV2:
 
 
 @pytest.mark.parametrize("name", ["densenet121", "resnet18", "mobilenetv2"])
-def test_moving_statistics_follow_within_a_few_steps(name, model):
+def test_moving_statistics_follow_within_a_few_steps(name):
     """With 0.99 a network that has learnt for 200 steps names one class outside of training."""
-    keras = (model if name == "densenet121" else build.build(name, 32, 2)).keras
+    keras = _built(name).keras
     kind = tf.keras.layers.BatchNormalization
     momenta = [layer.momentum for layer in keras.layers if isinstance(layer, kind)]
     assert momenta == [0.9] * {"densenet121": 121, "resnet18": 20, "mobilenetv2": 52}[name]

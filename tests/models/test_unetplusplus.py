@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tests.models import counts
 from tffcxr.errors import InputError
-from tffcxr.models import blocks, build, pretrained, unetplusplus
+from tffcxr.models import blocks, build, export_segmentation, pretrained, unetplusplus
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +127,16 @@ def test_maps_images_to_one_logit_a_pixel(built):
     assert (built.outputs, built.image_size, built.task) == (1, 32, ("task",))
     assert built.keras.get_layer(built.gradcam_layer).output_shape == (None, 32, 32, 16)
     assert not any(isinstance(layer, tf.keras.Model) for layer in built.keras.layers)
+
+
+def test_the_exported_model_gives_the_same_probabilities(tmp_path, model):
+    metadata = export_segmentation.SegmentationMetadata("Lungs", 32, "pad")
+    export_segmentation.save(tmp_path / "model.keras", model, metadata)
+    found = export_segmentation.load(tmp_path / "model.keras").keras
+    images = np.random.default_rng(0).random((2, 32, 32, 1), np.float32)
+    probabilities = found(images)
+    np.testing.assert_allclose(probabilities, tf.sigmoid(model(images)), atol=1e-6)
+    assert np.ptp(probabilities) > 1e-4
 
 
 def test_every_random_weight_has_its_own_seed(model):
