@@ -182,7 +182,7 @@ def _study(directory: pathlib.Path) -> domains.DomainStudy:
     experiment = _EXPERIMENTS[FLAGS.task]
     sites = _given_sites()
     records = _load(sites, directory) if sites else {}
-    from experiments import domains, segmentation
+    from experiments import domains, segmentation, volume_sites
 
     plan = training_flags.make_plan(
         segmentation.model_builder(
@@ -206,7 +206,7 @@ def _study(directory: pathlib.Path) -> domains.DomainStudy:
             _RECIPE, directory, records, {name: name for name in records}, source_of
         ),
         task_of={name: experiment.tasks[loader] for name, loader in source_of.items()},
-        folder_of={site.name: str(site.path.resolve()) for site in sites},
+        group_of=volume_sites.group_by_patients(records),
         model=_MODEL,
         plan=plan,
         private=study_flags.parse_names("private", FLAGS.private, _PRIVATE),

@@ -51,7 +51,7 @@ class DomainStudy(study_lib.Study):
 
     Attributes:
       task_of: client id to its task, such as "Kidneys in CT".
-      folder_of: site to the folder that it was read from; sites of one folder share its patients.
+      group_of: site to what it has in common with the sites that share its patients.
       model: a name of `tffcxr.models.build.SEGMENTATION_NAMES`.
       plan: how it is trained where nothing is private.
       private: some of `PRIVATE`, a federated model for each.
@@ -63,7 +63,7 @@ class DomainStudy(study_lib.Study):
     """
 
     task_of: Mapping[str, str]
-    folder_of: Mapping[str, str]
+    group_of: Mapping[str, str]
     model: str
     plan: Plan
     private: tuple[str, ...]
@@ -79,13 +79,13 @@ class DomainStudy(study_lib.Study):
         return tuple(dict.fromkeys(self.task_of[client] for client in sorted(self.task_of)))
 
     def people(self, cases: Sequence[str]) -> np.ndarray:
-        """The patient of each case, the same for the sites of one folder: object [M].
+        """The patient of each case, the same for the sites that share patients: object [M].
 
         Args:
           cases: of `patients`, "site/patient".
         """
         parts = [str(case).partition("/") for case in cases]
-        return np.array([f"{self.folder_of[site]}/{patient}" for site, _, patient in parts], object)
+        return np.array([f"{self.group_of[site]}/{patient}" for site, _, patient in parts], object)
 
 
 def training_name(private: str) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+import itertools
+import logging
 import pathlib
 
 import pandas as pd
@@ -24,8 +26,9 @@ def load(
 ) -> dict[str, pd.DataFrame]:
     """Loads the slices of all sites, and deals the patients out to splits.
 
-    Sites may have one folder, such as the PET and the CT of the same patients: then a patient is in
-    the same split at all of them, so that nobody's CT is trained on who is in the test of the PET.
+    Sites may have patients in common, such as the PET and the CT of one folder: then a patient is
+    in the same split at all of them, so that nobody's CT is trained on who is in the test of the
+    PET. Patients of one name are taken for the same, also in different folders, and said so.
 
     Args:
       sites: at least one, with different names, each a node.
@@ -53,9 +56,11 @@ def load(
         name: volume_slices.load_records(of_site, name, spec, cache_dir)
         for name, of_site in found.items()
     }
+    _warn_of_shared_names(sites, tables)
     divided: dict[str, pd.DataFrame] = {}
-    for folder in dict.fromkeys(path for _, path in sources):
-        members = [site.name for site in sites if site.path.resolve() == folder]
+    groups = group_by_patients(tables)
+    for group in dict.fromkeys(groups.values()):
+        members = [name for name in tables if groups[name] == group]
         together = pd.concat([tables[name] for name in members], ignore_index=True)
         try:
             together = splits.split_patients(together, fractions, seed, None)
@@ -71,3 +76,36 @@ def load(
                 f"{', '.join(missing)} among {table['patient'].nunique()}"
             )
     return divided
+
+
+def group_by_patients(tables: Mapping[str, pd.DataFrame]) -> dict[str, str]:
+    """The first of the sites that a site shares patients with, directly or through others.
+
+    Args:
+      tables: site to its records.
+
+    Returns:
+      Site to site, its own name where it shares none.
+    """
+    groups = {name: name for name in tables}
+    order = list(tables)
+    patients = {name: set(table["patient"]) for name, table in tables.items()}
+    for one, other in itertools.combinations(tables, 2):
+        if patients[one] & patients[other]:
+            kept, joined = sorted((groups[one], groups[other]), key=order.index)
+            groups = {name: kept if group == joined else group for name, group in groups.items()}
+    return groups
+
+
+def _warn_of_shared_names(sites: Sequence[Site], tables: Mapping[str, pd.DataFrame]) -> None:
+    """Tells of patients who are taken for the same although their folders differ."""
+    for one, other in itertools.combinations(sites, 2):
+        if one.path.resolve() == other.path.resolve():
+            continue
+        shared = sorted(set(tables[one.name]["patient"]) & set(tables[other.name]["patient"]))
+        if shared:
+            logging.warning(
+                "sites %s and %s: %d patients have the same name, such as %s, and are taken for "
+                "the same people: they are on one side of every split",
+                *(one.name, other.name, len(shared), shared[0]),
+            )

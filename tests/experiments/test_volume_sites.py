@@ -1,7 +1,9 @@
 """Nodes of volumes: the splits of patients, and what is refused."""
 
 import pathlib
+import shutil
 
+import pandas as pd
 import pytest
 
 from experiments import volume_sites
@@ -45,9 +47,28 @@ def test_a_patient_is_in_one_split_at_all_nodes_of_a_folder(petct, tmp_path):
     assert (found["two"]["site"] == "two").all()
 
 
+def test_a_patient_of_two_folders_is_in_one_split(petct, tmp_path, caplog):
+    # p0 is in one folder alone: splits that know nothing of each other would differ.
+    shutil.copytree(petct, tmp_path / "copy", ignore=shutil.ignore_patterns("p0"))
+    sites = [Site("one", "pet", petct), Site("two", "ct", tmp_path / "copy")]
+    found = _load(sites, tmp_path / "cache")
+    one, two = (found[name].groupby("patient")["split"].first() for name in ("one", "two"))
+    assert list(two.index) == ["p1", "p2", "p3", "p4"]
+    assert (one[two.index] == two).all()
+    assert "sites one and two: 4 patients have the same name, such as p1" in caplog.text
+
+
+def test_sites_that_share_patients_through_another_are_one_group():
+    tables = {
+        name: pd.DataFrame({"patient": patients})
+        for name, patients in {"a": ["1"], "b": ["2"], "c": ["1", "2"], "d": ["3"]}.items()
+    }
+    assert volume_sites.group_by_patients(tables) == {"a": "a", "b": "a", "c": "a", "d": "d"}
+
+
 def test_folders_are_split_by_themselves(petct, tmp_path):
     for number in range(4):
-        volume_files.write_mri(tmp_path / "brats", f"p{number}", ("t1", "t1ce", "t2"), number)
+        volume_files.write_mri(tmp_path / "brats", f"b{number}", ("t1", "t1ce", "t2"), number)
     found = _load([Site("ct", "ct", petct), Site("brain", "brats", tmp_path / "brats")], tmp_path)
     assert found["brain"].groupby("split")["patient"].nunique().to_dict() == {"train": 2, "test": 2}
 
