@@ -3,9 +3,11 @@ r"""Trains classifiers of COVID-19, pneumonia and normal chests with and without
 Liu, Yan, Zhou, Yang, Zhang: "Experiments of Federated Learning for COVID-19 Chest X-ray Images"
 (arXiv 2007.05592, 2020): COVID-Net, ResNet18, ResNeXt and MobileNetV2 on COVIDx, which five
 hospitals hold in equal parts and two of which take part in a round; beside each the same network
-trained on all images in one place. Without --site, phantom radiographs are made.
+trained on all images in one place. Without --site, phantom radiographs are made. Defaults are for
+these; the paper's settings are in a file:
 
-  ./bazelw run //experiments:covid -- --output_dir=DIR --site=covidx=covidx:PATH
+  ./bazelw run //experiments:covid -- --output_dir=DIR --site=covidx=covidx:PATH \
+      --flagfile=experiments/presets/covid.flags
 """
 
 from __future__ import annotations

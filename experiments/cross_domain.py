@@ -5,11 +5,14 @@ Imaging" (MIDL 2022, arXiv 2112.10001). --task=kidneys, its first experiment, fi
 PET at one node and in CT at the other; --task=lesions, its second, finds lesions in the MRI of
 brains and of breasts (T1 before and after contrast agent, T2). The server averages all weights to
 one global model, as in the paper; beside it are models whose batch norm, output block, or both
-stay at their node, and every node's own model. Without --site, phantom patients are made.
+stay at their node, and every node's own model. Without --site, phantom patients are made. Defaults
+are for these; the paper's settings are in files:
 
   ./bazelw run //experiments:cross_domain -- --output_dir=DIR \
+      --flagfile=experiments/presets/cross_domain_kidneys.flags \
       --site=pet=pet:PATH --site=ct=ct:PATH
-  ./bazelw run //experiments:cross_domain -- --output_dir=DIR --task=lesions \
+  ./bazelw run //experiments:cross_domain -- --output_dir=DIR \
+      --flagfile=experiments/presets/cross_domain_lesions.flags \
       --site=brain=brats:PATH --site=breast=breast_mri:PATH
 """
 

@@ -7,10 +7,13 @@ nnU-Net (Isensee et al., "nnU-Net: a self-configuring method for deep learning-b
 image segmentation", Nature Methods 18, 2021), which plans itself from statistics that the clients
 send. Without --site, phantom radiographs are made.
 
-Defaults that --help shows are those of the classification; config.json tells those of a run.
+Defaults are for phantoms, and those that --help shows are of the classification (--task tells the
+others). The paper's settings are in files:
 
-  ./bazelw run //experiments:pneumonia -- --output_dir=DIR --site=kermany=kermany:PATH
-  ./bazelw run //experiments:pneumonia -- --task=segmentation --output_dir=DIR --site=rsna=rsna:PATH
+  ./bazelw run //experiments:pneumonia -- --output_dir=DIR --site=kermany=kermany:PATH \
+      --flagfile=experiments/presets/pneumonia_classification.flags
+  ./bazelw run //experiments:pneumonia -- --output_dir=DIR --site=rsna=rsna:PATH \
+      --flagfile=experiments/presets/pneumonia_segmentation.flags
 """
 
 from __future__ import annotations
@@ -38,7 +41,19 @@ _TASKS: dict[str, Any] = {
     "segmentation": pneumonia_segmentation,
 }
 
-flags.DEFINE_enum("task", "classification", list(_TASKS), "What is learnt.")
+_OTHERS = " ".join(
+    f"--{name}={value}"
+    for name, value in pneumonia_segmentation.DEFAULTS.items()
+    if value != pneumonia_classification.DEFAULTS[name] and value is not None
+)
+
+flags.DEFINE_enum(
+    "task",
+    "classification",
+    list(_TASKS),
+    f"What is learnt. Defaults of segmentation, where they are others: {_OTHERS}, and the batch "
+    "size of nnU-Net's plan.",
+)
 flags.DEFINE_enum(
     "baseline", "pooled", ["pooled", "none"], "Models to compare with: of all images in one place."
 )

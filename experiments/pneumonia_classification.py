@@ -73,7 +73,7 @@ class Central:
           InputError: another form, an unknown name, or a number out of range.
         """
         parts = text.split(":")
-        form = "NETWORK:OPTIMIZER:RATE, for sgd also with :MOMENTUM"
+        form = "NETWORK:OPTIMIZER:RATE, or NETWORK:sgd:RATE:MOMENTUM"
         if len(parts) not in (3, 4) or (len(parts) == 4 and parts[1] != "sgd"):
             raise InputError(f"--central: expected {form}, found {text!r}")
         model, optimizer, *numbers = parts
@@ -111,7 +111,7 @@ def define_flags() -> None:
         "The paper's are resnet34:adam:0.01,resnet50:sgd:0.003:0.9.",
     )
     flags.DEFINE_integer(
-        "central_epochs", 10, "Passes of --central over all images; each is a round in its tables."
+        "central_epochs", 8, "Passes of --central over all images; each is a round in its tables."
     )
     flags.DEFINE_integer("heatmaps", 2, "Test images with pneumonia that Grad-CAM explains.")
     study_flags.define_class_balance()

@@ -90,4 +90,9 @@ def keep_classes(table: pd.DataFrame, site: Site, classes: Sequence[str]) -> pd.
     kept = table[found == 1].drop(columns=others)
     if kept.empty:
         raise InputError(f"site {site.name}: expected images of known class, found none")
+    if len(kept) < len(table):
+        logging.warning(
+            "site %s: %d of %d images are in none of the classes %s and are left out",
+            *(site.name, len(table) - len(kept), len(table), ", ".join(classes)),
+        )
     return kept.reset_index(drop=True)

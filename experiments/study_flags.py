@@ -89,6 +89,11 @@ def define(
             "fit", "pad", ["pad", "stretch"], "What to do with images that are not square."
         )
         _define_partition(partition, clients_per_site)
+        flags.DEFINE_float(
+            "max_rejected_fraction",
+            0.01,
+            "Of a client's files, that may be unreadable and are skipped.",
+        )
     flags.DEFINE_enum(
         "augmentation",
         augmentation,
@@ -96,11 +101,6 @@ def define(
         "Of training images: mirror every other one; affine also turns, shifts and scales them.",
     )
     flags.DEFINE_string("cache_dir", None, "Folder for decoded images; default: in the run's.")
-    flags.DEFINE_float(
-        "max_rejected_fraction",
-        0.01,
-        "Of a client's files, that may be unreadable and are skipped.",
-    )
     flags.DEFINE_integer("bootstrap", 1000, "Bootstrap replicates of intervals and the t-test.")
     flags.DEFINE_boolean("tensorboard_histograms", False, "Also write the weights to TensorBoard.")
 
@@ -193,15 +193,13 @@ def check() -> None:
         raise InputError(
             f"--image_size: expected at most {_LARGEST_IMAGE}, found {FLAGS.image_size}"
         )
-    if not 0 <= FLAGS.max_rejected_fraction <= 1:
-        raise InputError(
-            f"--max_rejected_fraction: expected 0 to 1, found {FLAGS.max_rejected_fraction}"
-        )
+    if FLAGS.weights not in ("none", "imagenet") and not pathlib.Path(FLAGS.weights).exists():
+        raise InputError(f"--weights: expected none, imagenet or a file, found {FLAGS.weights!r}")
     check_used = training_flags.check_used
     check_used(not FLAGS.site, "phantom_patients", "no --site", "site")
     check_used(not FLAGS.site, "phantom_dir", "no --site", "site")
     if "partition" in FLAGS:
-        _check_partition()
+        _check_radiographs()
 
 
 def check_image_multiple(multiple: int) -> None:
@@ -224,7 +222,11 @@ def check_shared_task() -> None:
     given_sites(with_finding=False)
 
 
-def _check_partition() -> None:
+def _check_radiographs() -> None:
+    if not 0 <= FLAGS.max_rejected_fraction <= 1:
+        raise InputError(
+            f"--max_rejected_fraction: expected 0 to 1, found {FLAGS.max_rejected_fraction}"
+        )
     check_used = training_flags.check_used
     training_flags.check_at_least(1, "clients_per_site")
     if not 0 < FLAGS.alpha < float("inf"):
@@ -321,7 +323,10 @@ def settings(
         "seed": FLAGS.seed,
         "executor": FLAGS.executor,
         "cache_dir": cache_dir(run_folder),
-        "max_rejected_fraction": FLAGS.max_rejected_fraction,
+        # Slices are files that we wrote ourselves.
+        "max_rejected_fraction": (
+            FLAGS.max_rejected_fraction if "max_rejected_fraction" in FLAGS else 0.0
+        ),
         "replicates": FLAGS.bootstrap,
         "histograms": FLAGS.tensorboard_histograms,
     }
@@ -350,6 +355,6 @@ def parse_names(name: str, values: Sequence[str], known: Sequence[str]) -> tuple
     """
     if not values or not set(values) <= set(known) or len(set(values)) != len(values):
         raise InputError(
-            f"--{name}: expected some of {', '.join(known)}, found {','.join(values)!r}"
+            f"--{name}: expected some of {', '.join(known)}, each once, found {','.join(values)!r}"
         )
     return tuple(value for value in known if value in values)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 
-# All can be overridden from outside.
 _DEFAULTS = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
     # TensorFlow's own allocator keeps the memory that it has. Without it every step of a large

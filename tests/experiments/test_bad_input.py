@@ -190,6 +190,7 @@ class TestModel:
 
     def test_a_weights_file_that_is_not_there(self, tmp_path):
         line = _refused(tmp_path, f"--weights={tmp_path / 'best.h5'}")
+        assert "--weights: expected none, imagenet or a file, found" in line
         assert "best.h5" in line
         assert not (tmp_path / "run" / "phantoms").exists()
 

@@ -18,11 +18,12 @@ def _with_classes(*rows):
     return about.join(pd.DataFrame(np.array(rows, float), columns=["A", "B", "Other"]))
 
 
-def test_images_of_no_class_are_left_out():
+def test_images_of_no_class_are_left_out(caplog):
     table = _with_classes([1, 0, 0], [0, 0, 1], [np.nan, np.nan, 1], [0, 1, 1])
     kept = site_tables.keep_classes(table, Site("a", "nih", pathlib.Path("a")), ("A", "B"))
     assert kept["patient"].tolist() == ["0", "3"]
     assert "Other" not in kept
+    assert "2 of 4 images are in none of the classes A, B and are left out" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import pytest
 from tffcxr.report import confusion_figure, figures
 
 _ROW = {
+    "split": "test",
     "name": "ResNet50, full", "classes": ["Normal", "Ill", "Rare"], "accuracy": 0.7,
     "confusion": [[6, 2, 0], [1, 1, 0], [0, 0, 0]],
 }  # fmt: skip
@@ -26,7 +27,7 @@ def test_counts_and_their_share_of_the_true_class():
     assert [tick.get_text() for tick in axes.get_yticklabels()] == [
         "Normal\n(n = 8)", "Ill\n(n = 2)", "Rare\n(n = 0)",
     ]  # fmt: skip
-    assert axes.get_title(loc="left") == "ResNet50, full\naccuracy 0.700"
+    assert axes.get_title(loc="left") == "ResNet50, full\ntest images, accuracy 0.700"
 
 
 @pytest.mark.parametrize(("models", "visible"), [(1, 1), (3, 3), (4, 4)])

@@ -24,18 +24,18 @@ def test_blocks_without_a_federated_number_are_passed_over():
 
 def test_few_patients_of_a_test_set_are_told_once():
     rows = [
-        _row("b", "site", patients=29, images=58),
-        _row("b", "federated", patients=29, images=58),
-        _row("a", "federated", patients=1),
+        _row("b", "site", patients=29, images=58, dice_low=0.3),
+        _row("b", "federated", patients=29, images=58, dice_low=0.4),
+        _row("a", "federated", patients=1, dice_low=NAN),
         _row("c", "federated", patients=30, images=58),
         _row("d", "federated", patients=NAN, images=58),
         _row("e", "federated"),
     ]
-    told = "another sample may give quite other numbers, and intervals of so few are too narrow."
+    told = "another sample may give quite other numbers, and"
     assert remarks_common.few_patients(rows) == [
-        f"a: only 1 patients; {told}",
-        f"b: only 29 patients; {told}",
+        f"a: only 1 patients; {told} no interval can be given.",
+        f"b: only 29 patients; {told} intervals of so few are too narrow.",
     ]
     assert remarks_common.few_patients(rows, with_images=True) == [
-        f"b: only 29 patients (58 images); {told}"
+        f"b: only 29 patients (58 images); {told} intervals of so few are too narrow."
     ]

@@ -66,4 +66,6 @@ def _draw_matrix(axes: matplotlib_axes.Axes, row: Mapping[str, Any]) -> None:
     for spine in axes.spines.values():
         spine.set_visible(False)
     accuracy = f"accuracy {style.number(row.get('accuracy'))}"
-    axes.set(xlabel="Predicted", ylabel="True", title=f"{row['name']}\n{accuracy}")
+    axes.set(
+        xlabel="Predicted", ylabel="True", title=f"{row['name']}\n{row['split']} images, {accuracy}"
+    )
