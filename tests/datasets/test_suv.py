@@ -50,7 +50,60 @@ def test_injection_before_midnight():
 def test_the_full_time_of_injection_goes_before_the_time_of_day():
     drug = _drug(RadiopharmaceuticalStartDateTime="20240131100000.000000+0100")
     drug.RadiopharmaceuticalStartTime = "110000"
-    assert suv.factor([_header(drug)]) == pytest.approx(80_000 / 2e8)
+    header = _header(drug, TimezoneOffsetFromUTC="+0100")
+    assert suv.factor([header]) == pytest.approx(80_000 / 2e8)
+
+
+def test_offsets_from_utc_are_taken_into_account():
+    # 10:00 in UTC+1 is 09:00 in UTC, and 11:40 - 01:00 is 10:40 in UTC: a half-life of 6000 s.
+    drug = _drug(RadiopharmaceuticalStartDateTime="20240131090000+0000")
+    header = _header(drug, TimezoneOffsetFromUTC="+0100")
+    assert suv.factor([header]) == pytest.approx(80_000 / 2e8)
+
+
+def test_an_injection_before_midnight_in_another_time_zone():
+    """GE's scan at 23:50 UTC is 00:50 of the next day where the injection was at 23:10."""
+    drug = _drug(RadiopharmaceuticalStartTime="231000")
+    header = _header(
+        drug,
+        TimezoneOffsetFromUTC="+0100",
+        AcquisitionDate="20240201",
+        AcquisitionTime="010000",
+        SeriesDate="20240201",
+        SeriesTime="020000",
+    )
+    block = header.private_block(0x0009, "GEMS_PETD_01", create=True)
+    block.add_new(0x0D, "DT", "20240131235000.00+0000")
+    assert suv.factor([header]) == pytest.approx(80_000 / 2e8)
+
+
+def test_an_offset_from_utc_in_only_one_of_two_times():
+    """Scanner and dose calibrator are then hours apart, and no one knows how many."""
+    drug = _drug(RadiopharmaceuticalStartDateTime="20240131100000+0100")
+    with pytest.raises(ImageError, match="in all times of the PET header or in none, found"):
+        suv.factor([_header(drug)])
+    headers = [_header(), _header(TimezoneOffsetFromUTC="+0100")]
+    with pytest.raises(ImageError, match="in all times of the PET header or in none, found"):
+        suv.factor(headers)
+
+
+@pytest.mark.parametrize("offset", ["0100", "+1", "+9900", "+01x0"])
+def test_no_offset_from_utc(offset):
+    with pytest.raises(ImageError, match="expected an offset from UTC"):
+        suv.factor([_header(TimezoneOffsetFromUTC=offset)])
+
+
+def test_an_injection_after_the_scan_is_not_one_of_the_day_before():
+    drug = _drug(RadiopharmaceuticalStartTime="114001")  # A second after the scan: 14.4 half-lives.
+    with pytest.raises(ImageError, match=r"at most 8 half-lives before .*, found 14\.4"):
+        suv.factor([_header(drug)])
+
+
+def test_eight_half_lives_are_the_most():
+    drug = _drug(RadionuclideHalfLife="750")  # 6000 s are 8 of them: 1 / 256 of the dose is left.
+    assert suv.factor([_header(drug)]) == pytest.approx(80_000 / 4e8 * 256)
+    with pytest.raises(ImageError, match="found 8.1"):
+        suv.factor([_header(_drug(RadionuclideHalfLife="740"))])
 
 
 def test_later_bed_positions_are_corrected_to_the_start_of_the_series():
@@ -78,8 +131,9 @@ def test_ge_says_itself_when_it_scanned():
         ({"CorrectedImage": ["ATTN"]}, "decay .* found ATTN"),
         ({"CorrectedImage": "DECAY"}, "found DECAY"),
         ({"DecayCorrection": "NONE"}, "START or ADMIN, found NONE"),
-        ({"PatientWeight": None}, "PatientWeight in kg above 0 .* found None"),
-        ({"PatientWeight": "0"}, "PatientWeight in kg above 0"),
+        ({"PatientWeight": None}, "PatientWeight from 0.5 to 400 kg .* found None"),
+        ({"PatientWeight": "0"}, "PatientWeight from 0.5 to 400 kg"),
+        ({"PatientWeight": "80000"}, "PatientWeight from 0.5 to 400 kg .* found 80000"),
         ({"RadiopharmaceuticalInformationSequence": None}, "radiopharmaceutical, found none"),
         ({"AcquisitionTime": None}, "1 of 1 slices without"),
         ({"SeriesTime": "half past", "AcquisitionTime": "1140"}, "date and time such as"),
@@ -93,9 +147,12 @@ def test_missing_in_the_header(elements, message):
 @pytest.mark.parametrize(
     ("elements", "message"),
     [
-        ({"RadionuclideTotalDose": None}, "RadionuclideTotalDose in Bq"),
-        ({"RadionuclideTotalDose": "0"}, "RadionuclideTotalDose in Bq"),
-        ({"RadionuclideHalfLife": None}, "RadionuclideHalfLife in s"),
+        ({"RadionuclideTotalDose": None}, r"RadionuclideTotalDose from 1e\+06 to 1e\+10 Bq"),
+        ({"RadionuclideTotalDose": "0"}, "RadionuclideTotalDose from"),
+        ({"RadionuclideTotalDose": "400"}, "RadionuclideTotalDose from .* found 400"),
+        ({"RadionuclideTotalDose": "4e11"}, "RadionuclideTotalDose from"),
+        ({"RadionuclideHalfLife": None}, "RadionuclideHalfLife above 0 s"),
+        ({"RadionuclideHalfLife": "0"}, "RadionuclideHalfLife above 0 s"),
         ({"RadiopharmaceuticalStartTime": None}, "time of the injection"),
         ({"RadiopharmaceuticalStartDateTime": "20240128100000"}, "within a day before"),
         ({"RadiopharmaceuticalStartDateTime": "20240131120000"}, "within a day before"),

@@ -23,6 +23,14 @@ from tffcxr.datasets.image_error import ImageError
 # GE's own scan date and time, where the series was made later than it was acquired.
 _GE_GROUP, _GE_CREATOR, _GE_SCAN = 0x0009, "GEMS_PETD_01", 0x0D
 _DAY = datetime.timedelta(days=1)
+# What is left after 8 half-lives, 0.4 % of the dose, gives no image: a time is wrong, such as one
+# of the day before that was an injection after the scan.
+_MOST_HALF_LIVES = 8.0
+# From the smallest doses of children, some 10 MBq, to water with 15-O, some GBq; doses that
+# are written in kBq, MBq or mCi lie below.
+_DOSES_BQ = (1e6, 1e10)
+# From the smallest preterm infants to beyond what a scanner's table carries; grams lie above.
+_WEIGHTS_KG = (0.5, 400.0)
 
 
 def factor(headers: Sequence[Dataset]) -> float:
@@ -36,7 +44,7 @@ def factor(headers: Sequence[Dataset]) -> float:
     Raises:
       ImageError: the units are not BQML, the images are not corrected for attenuation and decay,
         decay is corrected to another time than START or ADMIN, or weight, dose, half-life or a
-        time is missing or 0.
+        time is missing or cannot be right.
     """
     header = headers[0]
     units = _text(header, "Units")
@@ -51,17 +59,16 @@ def factor(headers: Sequence[Dataset]) -> float:
             "expected a PET series corrected for attenuation (ATTN) and decay (DECAY), found "
             f"{', '.join(corrections) or 'no correction'}"
         )
-    weight = _positive(header, "PatientWeight", "kg")
+    weight = _number(header, "PatientWeight", "kg", *_WEIGHTS_KG)
     sequence = header.get("RadiopharmaceuticalInformationSequence")
     if not sequence:
         raise ImageError("expected a PET series with its radiopharmaceutical, found none")
-    dose = _positive(sequence[0], "RadionuclideTotalDose", "Bq")
+    dose = _number(sequence[0], "RadionuclideTotalDose", "Bq", *_DOSES_BQ)
     correction = _text(header, "DecayCorrection")
     if correction == "ADMIN":
         left = dose
     elif correction == "START":
-        half_life = _positive(sequence[0], "RadionuclideHalfLife", "s")
-        left = dose * 2.0 ** (-_seconds_to_scan(headers, sequence[0]) / half_life)
+        left = dose * 2.0 ** -_half_lives_to_scan(headers, sequence[0])
     else:
         raise ImageError(
             f"expected decay correction to START or ADMIN, found {correction or 'none'}"
@@ -69,24 +76,50 @@ def factor(headers: Sequence[Dataset]) -> float:
     return weight * 1000.0 / left
 
 
-def _seconds_to_scan(headers: Sequence[Dataset], drug: Dataset) -> float:
-    """Seconds from the injection to the start of the scan."""
+def _half_lives_to_scan(headers: Sequence[Dataset], drug: Dataset) -> float:
+    """Half-lives from the injection to the start of the scan."""
+    half_life = _number(drug, "RadionuclideHalfLife", "s", math.ulp(0.0), math.inf)
     scan = _scan_start(headers)
-    injection = _date_time(drug.get("RadiopharmaceuticalStartDateTime"))
-    if injection is None:
-        time = _text(drug, "RadiopharmaceuticalStartTime")
-        # The day is not given: the scan's, or the one before if midnight came between.
-        injection = _date_time(scan.strftime("%Y%m%d") + time) if time else None
-        if injection is None:
-            raise ImageError("expected the time of the injection in the PET header, found none")
-        if injection > scan:
-            injection -= _DAY
+    injection = _injection(drug, scan, _zone(headers[0]))
     seconds = (scan - injection).total_seconds()
     if not 0 <= seconds < _DAY.total_seconds():
         raise ImageError(
             f"expected the injection within a day before the scan at {scan}, found {injection}"
         )
-    return seconds
+    if seconds > _MOST_HALF_LIVES * half_life:
+        raise ImageError(
+            f"expected the injection at most {_MOST_HALF_LIVES:g} half-lives before the scan at "
+            f"{scan}, found {seconds / half_life:.1f} ({injection})"
+        )
+    return seconds / half_life
+
+
+def _injection(
+    drug: Dataset, scan: datetime.datetime, zone: datetime.timezone | None
+) -> datetime.datetime:
+    """The time of the injection, on the day of the scan or the one before if no day is given."""
+    full = _date_time(drug.get("RadiopharmaceuticalStartDateTime"), zone)
+    if full is not None:
+        _check_zones(full, scan)
+        return full
+    time = _text(drug, "RadiopharmaceuticalStartTime")
+    if not time:
+        raise ImageError("expected the time of the injection in the PET header, found none")
+    day = scan if scan.tzinfo is None or zone is None else scan.astimezone(zone)
+    injection = _date_time(day.strftime("%Y%m%d") + time, zone)
+    assert injection is not None
+    _check_zones(injection, scan)
+    # Midnight may have come between the two.
+    return injection - _DAY if injection > scan else injection
+
+
+def _check_zones(*times: datetime.datetime) -> None:
+    """Refuses times of which only some have an offset from UTC: they are hours apart."""
+    if len({time.tzinfo is None for time in times}) > 1:
+        raise ImageError(
+            "expected offsets from UTC in all times of the PET header or in none, found "
+            f"{' and '.join(str(time) for time in times)}"
+        )
 
 
 def _scan_start(headers: Sequence[Dataset]) -> datetime.datetime:
@@ -99,6 +132,7 @@ def _scan_start(headers: Sequence[Dataset]) -> datetime.datetime:
             f"{len(headers) - len(known)} of {len(headers)} slices without"
         )
     series = _pair(headers[0], "SeriesDate", "SeriesTime")
+    _check_zones(*known)
     if series is not None and series <= min(known):
         return series
     return _ge_scan(headers[0]) or min(known)
@@ -110,28 +144,53 @@ def _ge_scan(header: Dataset) -> datetime.datetime | None:
     except KeyError:
         return None
     value = element.value
-    return _date_time(value.decode("latin-1") if isinstance(value, bytes) else value)
+    text = value.decode("latin-1") if isinstance(value, bytes) else value
+    return _date_time(text, _zone(header))
 
 
 def _pair(header: Dataset, date: str, time: str) -> datetime.datetime | None:
     day, clock = _text(header, date), _text(header, time)
-    return _date_time(day + clock) if day and clock else None
+    return _date_time(day + clock, _zone(header)) if day and clock else None
 
 
-def _date_time(value: object) -> datetime.datetime | None:
-    """Reads DICOM's YYYYMMDDHHMMSS.FFFFFF, of which minutes and seconds may be missing.
+def _zone(header: Dataset) -> datetime.timezone | None:
+    """The offset from UTC of all dates and times without one of their own (PS3.3, C.12.1)."""
+    text = _text(header, "TimezoneOffsetFromUTC")
+    return _offset(text) if text else None
+
+
+def _offset(text: str) -> datetime.timezone:
+    """Reads DICOM's offset from UTC, such as +0100."""
+    sign, hours, minutes = text[:1], text[1:3], text[3:]
+    if sign not in "+-" or len(text) != 5 or not text[1:].isdecimal():
+        raise ImageError(f"expected an offset from UTC such as +0100, found {text!r}")
+    offset = datetime.timedelta(hours=int(hours), minutes=int(minutes))
+    if offset >= _DAY:
+        raise ImageError(f"expected an offset from UTC within a day, found {text!r}")
+    return datetime.timezone(-offset if sign == "-" else offset)
+
+
+def _date_time(value: object, zone: datetime.timezone | None) -> datetime.datetime | None:
+    """Reads DICOM's YYYYMMDDHHMMSS.FFFFFF&ZZXX; minutes, seconds and offset may be missing.
+
+    Args:
+      value: the text; None or empty for no time.
+      zone: the offset from UTC of times that have none; None if it is not known.
 
     Raises:
-      ImageError: the text is no time. An offset from UTC is not taken into account.
+      ImageError: the text is no time.
     """
     text = str(value or "").strip(" \0")
     if not text:
         return None
-    digits, _, fraction = text.partition("+")[0].partition("-")[0].partition(".")
+    clock = text.partition("+")[0].partition("-")[0]
+    if len(clock) < len(text):
+        zone = _offset(text[len(clock) :])
+    digits, _, fraction = clock.partition(".")
     for form in ("%Y%m%d%H%M%S", "%Y%m%d%H%M", "%Y%m%d%H"):
         if len(digits) == len(datetime.datetime(2000, 1, 1).strftime(form)):
             try:
-                time = datetime.datetime.strptime(digits, form)
+                time = datetime.datetime.strptime(digits, form).replace(tzinfo=zone)
                 return time + datetime.timedelta(seconds=float(f"0.{fraction or 0}"))
             except ValueError:
                 break
@@ -145,12 +204,14 @@ def _text(header: Dataset, keyword: str) -> str:
     return str(value if value is not None else "").strip(" \0")
 
 
-def _positive(header: Dataset, keyword: str, unit: str) -> float:
+def _number(header: Dataset, keyword: str, unit: str, low: float, high: float) -> float:
+    """Returns a number of the header from `low` to `high`, finite."""
     value = header.get(keyword)
     try:
         number = float(value) if value is not None else math.nan
     except (TypeError, ValueError):
         number = math.nan
-    if not (math.isfinite(number) and number > 0):
-        raise ImageError(f"expected {keyword} in {unit} above 0 in the PET header, found {value}")
+    if not (math.isfinite(number) and low <= number <= high):
+        wanted = f"from {low:g} to {high:g} {unit}" if high < math.inf else f"above 0 {unit}"
+        raise ImageError(f"expected {keyword} {wanted} in the PET header, found {value}")
     return number
