@@ -1,5 +1,6 @@
 """NIfTI files become volumes in millimetres, or are refused by name."""
 
+import gzip
 import pathlib
 
 import nibabel
@@ -96,6 +97,52 @@ def test_nothing_and_another_format(tmp_path):
         nifti.read(tmp_path / "a.nii")
     with pytest.raises(ImageError, match="found Minc1Image"):
         nifti.read(REAL / "minc1_1_scale.mnc")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "found"),
+    [
+        (np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")]), "RGB"),
+        (np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1"), ("A", "u1")]), "RGBA"),
+        (np.dtype(np.complex64), "complex64"),
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_voxels_that_are_no_real_numbers(tmp_path, dtype, found):
+    path = _save(tmp_path / "a.nii", np.zeros((2, 3, 4), dtype))
+    with pytest.raises(
+        ImageError, match=f"a.nii: expected voxels of integers or real numbers, found {found}$"
+    ):
+        nifti.read(path)
+
+
+@pytest.mark.parametrize("suffix", nifti.SUFFIXES)
+@pytest.mark.parametrize(
+    ("offset", "damage", "found"),
+    [
+        (123, b"\x07", "the unknown code 7"),  # Units of length and time.
+        (42, b"\xff\x7f" * 3, ""),  # 32767 voxels along each axis: 70 TB.
+        (42, b"\xff\xff" * 3, ""),  # -1 voxels.
+        (70, b"\x99\x09", "data code 2457 not recognized"),  # The type of the voxels.
+        (40, b"\x63\x00", ""),  # The number of axes.
+    ],
+)
+def test_a_damaged_header(tmp_path, capfd, suffix, offset, damage, found):
+    original = _save(tmp_path / "whole.nii", np.ones((4, 4, 4), np.int16)).read_bytes()
+    damaged = original[:offset] + damage + original[offset + len(damage) :]
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(gzip.compress(damaged) if suffix.endswith("gz") else damaged)
+    with pytest.raises(ImageError, match=f"a{suffix}: expected .*found: {found}") as error:
+        nifti.read(path)
+    assert "\n" not in str(error.value)
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.filterwarnings("error")
+def test_values_beyond_any_number(tmp_path):
+    path = _save(tmp_path / "a.nii", np.full((2, 2, 2), 1e300))
+    with pytest.raises(ImageError, match="a.nii: expected finite voxels, found 8"):
+        nifti.read(path)
 
 
 def test_find(tmp_path):

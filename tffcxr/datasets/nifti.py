@@ -5,6 +5,7 @@ NIfTI-1 and -2: https://nifti.nimh.nih.gov. Scale factors of the header are appl
 
 from __future__ import annotations
 
+import logging
 import os
 import pathlib
 import zlib
@@ -19,15 +20,22 @@ from tffcxr.errors import InputError
 SUFFIXES = (".nii.gz", ".nii")
 # Of the header's units of length; most programs write none and mean millimetres.
 _MILLIMETRES = {"mm": 1.0, "unknown": 1.0, "meter": 1000.0, "micron": 0.001}
-# What nibabel raises on damaged files.
+# What nibabel raises on damaged files; a damaged size can be one of terabytes.
 _PARSING_ERRORS = (
     EOFError,
+    KeyError,
+    MemoryError,
     OSError,
+    OverflowError,
+    TypeError,
     ValueError,
     zlib.error,
     nibabel.filebasedimages.ImageFileError,
     nibabel.spatialimages.HeaderDataError,
 )
+# nibabel prints what it is about to raise, which is said here once and with the path; all that it
+# calls an error it raises.
+logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)
 
 
 def read(path: str | os.PathLike[str]) -> Volume:
@@ -42,38 +50,56 @@ def read(path: str | os.PathLike[str]) -> Volume:
       The volume as it lies in the file, in millimetres; see `volume.canonical`.
 
     Raises:
-      ImageError: there is no such file, it is damaged, holds more than one volume, or does not say
-        how it lies in the patient. The message is one line that starts with the path.
+      ImageError: there is no such file, it is damaged, holds more than one volume or voxels that
+        are not real numbers, or does not say how it lies in the patient. The message is one line
+        that starts with the path.
     """
     try:
         image = nibabel.load(path)
-        if not isinstance(image, nibabel.Nifti1Image):  # Nifti2Image is one, too.
-            raise ImageError(f"{path}: expected a NIfTI file, found {type(image).__name__}")
-        shape = image.shape
-        while len(shape) > 3 and shape[-1] == 1:
-            shape = shape[:-1]
-        if len(shape) != 3:
-            raise ImageError(f"{path}: expected one volume [I, J, K], found shape {image.shape}")
-        if not image.header["sform_code"] and not image.header["qform_code"]:
-            raise ImageError(
-                f"{path}: expected a volume whose header says how it lies in the patient, found "
-                "neither sform nor qform"
-            )
-        array = np.asarray(image.dataobj, dtype=np.float32).reshape(shape)
+        shape = _check_header(image, path)
+        unit = image.header.get_xyzt_units()[0]
+        with np.errstate(over="ignore"):  # `Volume` refuses what is not finite.
+            array = np.asarray(image.dataobj, dtype=np.float32).reshape(shape)
     except ImageError:
         raise
     except FileNotFoundError:
         raise ImageError(f"{path}: expected a NIfTI file, found nothing") from None
     except _PARSING_ERRORS as error:
         reason = " ".join(str(error).split()) or type(error).__name__
+        if isinstance(error, KeyError):  # Of nibabel's tables of codes.
+            reason = f"the unknown code {reason}"
+        elif isinstance(error, MemoryError):
+            reason = "a header of more voxels than fit in memory"
         raise ImageError(f"{path}: expected a NIfTI file, found: {reason:.200}") from None
-    unit = image.header.get_xyzt_units()[0]
     affine = np.asarray(image.affine, np.float64).copy()
     affine[:3] *= _MILLIMETRES[unit]
     try:
         return Volume(array, affine)
     except InputError as error:
         raise ImageError(f"{path}: {error}") from None
+
+
+def _check_header(
+    image: nibabel.filebasedimages.FileBasedImage, path: object
+) -> tuple[int, int, int]:
+    """Returns the shape of the one volume of real numbers that a file holds; else ImageError."""
+    if not isinstance(image, nibabel.Nifti1Image):  # Nifti2Image is one, too.
+        raise ImageError(f"{path}: expected a NIfTI file, found {type(image).__name__}")
+    shape = image.shape
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    if len(shape) != 3:
+        raise ImageError(f"{path}: expected one volume [I, J, K], found shape {image.shape}")
+    dtype = image.get_data_dtype()
+    if dtype.kind not in "iuf":
+        code = image.header.get_value_label("datatype")
+        raise ImageError(f"{path}: expected voxels of integers or real numbers, found {code}")
+    if not image.header["sform_code"] and not image.header["qform_code"]:
+        raise ImageError(
+            f"{path}: expected a volume whose header says how it lies in the patient, found "
+            "neither sform nor qform"
+        )
+    return shape
 
 
 def write(path: pathlib.Path, volume: Volume, dtype: type[np.generic]) -> None:
