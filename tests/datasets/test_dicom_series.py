@@ -166,3 +166,85 @@ class TestRefused:
         path.write_bytes(path.read_bytes()[:-20])
         with pytest.raises(ImageError, match="0004.dcm: expected"):
             dicom_series.read(folder)
+
+    @pytest.mark.parametrize("length", [0, 100, 131])
+    @pytest.mark.parametrize("name", ["0001", "0003", "0005"])
+    def test_an_emptied_slice_is_not_passed_over(self, folder, name, length):
+        path = folder / f"{name}.dcm"
+        path.write_bytes(path.read_bytes()[:length])
+        found = "an empty file" if length == 0 else ".*truncated|another or a damaged one"
+        with pytest.raises(ImageError, match=f"{name}.dcm: expected a DICOM file, found ({found})"):
+            dicom_series.read(folder)
+
+    def test_an_empty_file_without_ending(self, folder):
+        for path in sorted(folder.iterdir()):
+            path.rename(path.with_suffix(""))
+        (folder / "0005").write_bytes(b"")
+        with pytest.raises(ImageError, match="0005: expected a DICOM file, found an empty file"):
+            dicom_series.read(folder)
+
+    @pytest.mark.parametrize("name", ["0005.dcm", "more.DCM"])
+    def test_another_format_of_the_name_of_a_slice(self, folder, name):
+        (folder / name).write_text("no slice")
+        with pytest.raises(ImageError, match=f"{name}: expected a DICOM file, found another"):
+            dicom_series.read(folder)
+
+    def test_a_file_cut_anywhere_is_called_truncated(self, folder):
+        path = folder / "0005.dcm"
+        data = path.read_bytes()
+        for length in range(132, len(data)):
+            path.write_bytes(data[:length])
+            with pytest.raises(ImageError, match="0005.dcm: expected .*truncated") as found:
+                dicom_series.read(folder)
+            assert "\n" not in str(found.value)
+
+    @pytest.mark.parametrize("slope", ["1e300", "-1e300", "1e308"])
+    @pytest.mark.filterwarnings("error::RuntimeWarning")
+    def test_values_beyond_any_number(self, folder, slope):
+        _change(folder / "0003.dcm", RescaleSlope=slope)
+        with pytest.raises(ImageError, match=r"ct/0003.dcm: expected voxels up to 3.4e\+38, found"):
+            dicom_series.read(folder)
+
+    @pytest.mark.filterwarnings("error::RuntimeWarning")
+    def test_a_place_that_is_none(self, folder):
+        for path in folder.iterdir():
+            _change(path, PixelSpacing=["1e-320", "1"])
+        with pytest.raises(ImageError, match="ct: expected three axes that span a space"):
+            dicom_series.read(folder)
+
+
+class TestUnits:
+    """Stored numbers are Hounsfield units or Bq/ml only where the header says how."""
+
+    @pytest.mark.parametrize("missing", ["RescaleSlope", "RescaleIntercept"])
+    @pytest.mark.parametrize("modality", ["CT", "PT"])
+    def test_no_rescale(self, folder, modality, missing):
+        for path in folder.iterdir():
+            _change(path, Modality=modality)
+        _change(folder / "0002.dcm", **{missing: None})
+        with pytest.raises(
+            ImageError, match=f"0002.dcm: expected .* of modality {modality}, found no {missing}$"
+        ):
+            dicom_series.read(folder)
+
+    def test_neither(self, folder):
+        file = pydicom.dcmread(folder / "0001.dcm")
+        del file.RescaleSlope, file.RescaleIntercept
+        phantom_dicom.save(file, folder / "0001.dcm")
+        with pytest.raises(ImageError, match="found no RescaleSlope and no RescaleIntercept"):
+            dicom_series.read(folder)
+
+    def test_mri_has_no_unit(self, folder):
+        for path in folder.iterdir():
+            _change(path, Modality="MR", RescaleSlope=None, RescaleIntercept=None)
+        assert dicom_series.read(folder).modality == "MR"
+
+    def test_a_lookup_table_will_do(self, folder, original):
+        for path in folder.iterdir():
+            file = pydicom.dcmread(path)
+            table = pydicom.dataset.Dataset()
+            table.LUTDescriptor, table.LUTData = [2, 0, 16], bytes([7, 0, 7, 0])
+            file["ModalityLUTSequence"] = pydicom.DataElement("ModalityLUTSequence", "SQ", [table])
+            del file.RescaleSlope, file.RescaleIntercept
+            phantom_dicom.save(file, path)
+        assert (dicom_series.read(folder).volume.array == 7).all()

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import contextlib
 import io
 import struct
+from typing import NoReturn
 import zlib
 
 import numpy as np
@@ -68,6 +69,9 @@ PARSING_ERRORS = (
     zlib.error,
 )
 
+# Those of a file that ends within an element.
+_ENDED_EARLY = (EOFError, pydicom.errors.BytesLengthException, struct.error)
+
 
 def is_dicom(data: bytes) -> bool:
     """Whether the bytes are a DICOM file, or a data set of group 8 written without a preamble."""
@@ -120,6 +124,10 @@ def _as_image_error() -> Iterator[None]:
         yield
     except ImageError:
         raise
+    except _ENDED_EARLY as error:
+        raise ImageError(
+            f"expected a complete DICOM file, found it truncated or damaged: {error}"
+        ) from None
     except PARSING_ERRORS as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ImageError(
@@ -146,13 +154,7 @@ def _check_kind(dataset: Dataset, data: bytes) -> None:
     if "FloatPixelData" in dataset or "DoubleFloatPixelData" in dataset:
         raise ImageError("expected pixels of whole numbers, found floating-point pixel data")
     if not dataset.get("PixelData"):
-        # pydicom drops a last element that has no end.
-        cut = b"\xe0\x7f\x10\x00" in data or b"\x7f\xe0\x00\x10" in data
-        raise ImageError(
-            "expected complete pixel data, found a truncated file"
-            if cut
-            else "expected an image, found DICOM without pixel data"
-        )
+        _refuse_without_pixels(dataset, data)
     frames = dataset.get("NumberOfFrames") or 1
     if int(frames) != 1:
         raise ImageError(f"expected one frame, found a multi-frame image of {frames} frames")
@@ -184,6 +186,22 @@ def _check_kind(dataset: Dataset, data: bytes) -> None:
             "expected rows and columns, found "
             f"{dataset.get('Rows')} rows and {dataset.get('Columns')} columns"
         )
+
+
+def _refuse_without_pixels(dataset: Dataset, data: bytes) -> NoReturn:
+    """Tells a file that was cut from one that is not an image."""
+    # pydicom drops a last element that has no end.
+    if b"\xe0\x7f\x10\x00" in data or b"\x7f\xe0\x00\x10" in data:
+        raise ImageError("expected complete pixel data, found a truncated file")
+    if data[128:132] == b"DICM" and "TransferSyntaxUID" not in dataset.file_meta:
+        raise ImageError("expected a DICOM file with its transfer syntax, found it truncated")
+    kind = dataset.file_meta.get("MediaStorageSOPClassUID")
+    if kind is not None and kind.name.endswith("Image Storage"):
+        raise ImageError(
+            f"expected the pixel data of a {kind.name.replace(' Storage', '')}, found none: "
+            "truncated, or its pixels were removed"
+        )
+    raise ImageError("expected an image, found DICOM without pixel data")
 
 
 def _stored_values(dataset: Dataset, syntax: uid.UID) -> tuple[np.ndarray, int]:

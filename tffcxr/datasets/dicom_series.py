@@ -2,7 +2,8 @@
 
 Slices are put in the order of their positions along their common normal, and lie as far apart as
 the positions say (DICOM PS3.3, C.7.6.2.1.1); Instance Number, Slice Thickness and Spacing Between
-Slices are not trusted. Whatever is not a complete stack of parallel slices is refused.
+Slices are not trusted. Whatever is not a complete stack of parallel slices is refused; that slices
+are missing at an end cannot be seen.
 """
 
 from __future__ import annotations
@@ -17,10 +18,13 @@ from pydicom.dataset import Dataset
 from tffcxr.datasets import dicom
 from tffcxr.datasets.image_error import ImageError
 from tffcxr.datasets.volume import Volume
+from tffcxr.errors import InputError
 
 # Of the distance between slices: how far a slice may be from its place in the stack.
 _UNEVEN = 0.1
 _SAME_DIRECTION = 1e-3
+# Of files that must be DICOM; many series have names without any ending.
+_SUFFIXES = (".dcm", ".dicom")
 # DICOM's x grows towards the patient's left, its y towards the back.
 _TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _NEEDED = ("SeriesInstanceUID", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
@@ -47,7 +51,7 @@ class Series:
 @dataclasses.dataclass(frozen=True)
 class _Slice:
     path: str
-    values: np.ndarray  # float64 [rows, columns]
+    values: np.ndarray  # float32 [rows, columns]
     header: Dataset
     position: np.ndarray  # of the first pixel's centre, mm, float64 [3]
     orientation: np.ndarray  # directions of a row and of a column, float64 [2, 3]
@@ -57,15 +61,16 @@ class _Slice:
 def read(folder: str | os.PathLike[str]) -> Series:
     """Reads the series that a folder holds, at any depth.
 
-    Files that are not DICOM, such as a licence, are passed over.
+    Files that are not DICOM and not named so, such as a licence, are passed over.
 
     Args:
       folder: with the files of one series.
 
     Raises:
-      ImageError: there is no such folder, no series or several, a file is damaged or lacks its
-        place, or the slices are not a stack: of several sizes or directions, doubled, missing, or
-        fewer than two. The message is one line that starts with a path.
+      ImageError: there is no such folder, no series or several, a file is empty, damaged or lacks
+        its place or its unit (see `grey.to_modality`), or the slices are not a stack: of several
+        sizes or directions, doubled, missing, or fewer than two. The message is one line that
+        starts with a path.
     """
     paths = [
         os.path.join(parent, name)
@@ -85,9 +90,24 @@ def read(folder: str | os.PathLike[str]) -> Series:
 def _read_slice(path: str) -> _Slice | None:
     data = pathlib.Path(path).read_bytes()
     if not dicom.is_dicom(data):
+        if not data.strip(b"\0"):
+            # Passed over, a first or last slice would be missing without a word.
+            raise ImageError(
+                f"{path}: expected a DICOM file, found "
+                f"{f'{len(data)} bytes of zeros: truncated' if data else 'an empty file'}"
+            )
+        if path.lower().endswith(_SUFFIXES):
+            raise ImageError(f"{path}: expected a DICOM file, found another or a damaged one")
         return None
     try:
-        values, header = dicom.decode_values(data)
+        modality_values, header = dicom.decode_values(data)
+        with np.errstate(over="ignore"):
+            values = modality_values.astype(np.float32)
+        if not np.isfinite(values).all():
+            raise ImageError(
+                f"expected voxels up to {np.finfo(np.float32).max:.1e}, found "
+                f"{np.abs(modality_values).max():.1e} with the slope {header.get('RescaleSlope')}"
+            )
         missing = [name for name in _NEEDED if not header.get(name)]
         if missing:
             raise ImageError(f"expected a slice with {', '.join(missing)}, found none")
@@ -184,5 +204,9 @@ def _stack(slices: list[_Slice], folder: object) -> Series:
     affine[:3, 1] = column * slices[0].spacing[0]
     affine[:3, 2] = step
     affine[:3, 3] = slices[0].position
-    array = np.stack([one.values.T for one in slices], axis=-1).astype(np.float32)
-    return Series(Volume(array, _TO_RAS @ affine), tuple(one.header for one in slices))
+    array = np.stack([one.values.T for one in slices], axis=-1)
+    try:
+        volume = Volume(array, _TO_RAS @ affine)
+    except InputError as error:
+        raise ImageError(f"{folder}: {error}") from None
+    return Series(volume, tuple(one.header for one in slices))

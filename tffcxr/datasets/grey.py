@@ -31,6 +31,11 @@ KEYWORDS = (
 )
 
 
+# Modalities whose values have a unit, which the stored numbers alone do not give: Hounsfield units
+# and activity. PS3.3, C.8.2.1 and C.8.9.4, require the rescale of them.
+_RESCALED = ("CT", "PT")
+
+
 def to_grey(
     stored: np.ndarray, bits: int, dataset: Dataset, big_endian: bool = False
 ) -> np.ndarray:
@@ -88,10 +93,22 @@ def to_modality(stored: np.ndarray, dataset: Dataset, big_endian: bool = False) 
       float64 [H, W], such as Hounsfield units; pixel padding is rescaled like all else.
 
     Raises:
-      ImageError: the header contradicts itself.
+      ImageError: the header contradicts itself, or is one of CT or PET and says neither how to
+        rescale nor what to look up.
     """
     order = ">" if big_endian else "<"
-    return _modality(stored, stored.dtype.kind == "i", dataset, order)[0]
+    modality = dataset.get("Modality")
+    if modality in _RESCALED and not dataset.get("ModalityLUTSequence"):
+        missing = [
+            name for name in ("RescaleSlope", "RescaleIntercept") if _number(dataset, name) is None
+        ]
+        if missing:
+            raise ImageError(
+                f"expected RescaleSlope and RescaleIntercept in an image of modality {modality}, "
+                f"found no {' and no '.join(missing)}"
+            )
+    with np.errstate(over="ignore"):  # Whoever takes the values looks whether they are finite.
+        return _modality(stored, stored.dtype.kind == "i", dataset, order)[0]
 
 
 def _padding(stored: np.ndarray, dataset: Dataset) -> np.ndarray | None:
