@@ -1,5 +1,7 @@
 """Slices of volumes: where a voxel ends up, the records that name them, and what is refused."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -141,6 +143,37 @@ def test_images_of_another_number_of_channels_are_rejected(brats, tmp_path):
 def test_a_region_beyond_the_slices(brats, tmp_path):
     with pytest.raises(InputError, match="a_seg.nii.gz: expected the region within slices of 8 mm"):
         _load(brats, tmp_path / "cache", spec=SliceSpec(8, 8.0))
+
+
+def _mark(path, array):
+    nifti.write(path, Volume(array, volume_files.AFFINE), np.uint8)
+
+
+def test_a_region_between_the_pixels_is_not_nothing(brats, tmp_path):
+    """One voxel of 4 mm lies beside the nearest ones of pixels of 32 / 3 mm."""
+    lesion = np.zeros(volume_files.SHAPE, np.float32)
+    lesion[0, 0, 2] = 1.0
+    _mark(brats / "b" / "b_seg.nii.gz", lesion)
+    message = (
+        r"b_seg.nii.gz: expected the region in at least one pixel of 3x3 over 32 mm, found it too "
+        r"small \(1 voxels\): use a larger --image_size or a smaller --field_of_view"
+    )
+    with pytest.raises(InputError, match=message):
+        _load(brats, tmp_path / "cache", spec=SliceSpec(3, 32.0))
+    table = _load(brats, tmp_path / "cache")  # With pixels of 4 mm it is one pixel.
+    assert sum(mask.to_array().sum() for mask in table["mask"][6:12]) == 1
+
+
+def test_a_mask_without_region_is_said_once_per_case_and_run(brats, tmp_path):
+    for name in "bc":
+        _mark(brats / name / f"{name}_seg.nii.gz", np.zeros(volume_files.SHAPE, np.float32))
+    for _ in ("made", "found in the cache"):
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            table = _load(brats, tmp_path / "cache")
+        messages = [str(one.message) for one in said]
+        assert messages == [f"{brats / n / n}_seg.nii.gz has nothing marked" for n in "bc"]
+    assert len(table) == 18
 
 
 def test_an_image_that_lies_elsewhere(brats, tmp_path):

@@ -19,6 +19,7 @@ import hashlib
 import os
 import pathlib
 import sys
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -100,7 +101,8 @@ def load_records(
 ) -> pd.DataFrame:
     """Returns the records table of all slices of some cases, with "mask" and without findings.
 
-    Slices that are not in the cache are made now; a run that is killed leaves whole cases only.
+    Slices that are not in the cache are made now; a run that is killed leaves whole cases only. A
+    case whose mask is empty is kept, with a warning: the patient may be well, or not yet outlined.
 
     Args:
       found: the cases, with different patients and the same number of channels.
@@ -111,8 +113,8 @@ def load_records(
       progress: whether to draw a progress bar, if stderr is a terminal.
 
     Raises:
-      InputError: a case cannot be read, its images do not show the region, or the cache cannot be
-        written.
+      InputError: a case cannot be read, its images or its slices do not show the region, or the
+        cache cannot be written.
     """
     folder = cache_dir / "slices"
     jobs = [_Job(case, spec, str(folder / _fingerprint(case, spec))) for case in found]
@@ -133,6 +135,9 @@ def load_records(
         raise InputError(f"cannot write slices to {folder}: {error}") from None
     rows = []
     for job in jobs:
+        # Here and not where slices are made: the cache must not silence it, nor a worker process.
+        if not any(part.any() for part in np.load(_mask_file(job.stem), mmap_mode="r")):
+            warnings.warn(f"{job.case.mask} has nothing marked", stacklevel=2)
         for number in range(len(np.load(_image_file(job.stem), mmap_mode="r"))):
             rows.append(
                 {
@@ -153,7 +158,8 @@ def make_slices(case: Case, spec: SliceSpec) -> tuple[np.ndarray, np.ndarray]:
       hang axial slices, from foot to head.
 
     Raises:
-      ImageError: a file cannot be read, or the region is not within the slices and all images.
+      ImageError: a file cannot be read, or the region is not within the slices and all images, or
+        so small that no pixel of the slices shows it.
     """
     region = cases.read_region(case.mask)
     grid = volume.axial_grid(region.grid, spec.image_size, spec.field_of_view)
@@ -180,6 +186,14 @@ def make_slices(case: Case, spec: SliceSpec) -> tuple[np.ndarray, np.ndarray]:
         channels.append(volume.axial_pictures(dataclasses.replace(seen, array=shades)))
     mask = volume.resample(region, grid, 0.0, is_mask=True)
     masks = volume.axial_pictures(mask).astype(np.uint8)
+    if region.array.any() and not masks.any():
+        # Who finds nothing would be right, and the lesion is there.
+        raise ImageError(
+            f"{case.mask}: expected the region in at least one pixel of {spec.image_size}x"
+            f"{spec.image_size} over {spec.field_of_view:g} mm, found it too small "
+            f"({np.count_nonzero(region.array)} voxels): use a larger --image_size or a smaller "
+            "--field_of_view"
+        )
     return np.stack(channels, axis=-1), masks[..., np.newaxis]
 
 
