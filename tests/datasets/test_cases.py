@@ -1,11 +1,13 @@
 """Folders of volumes become cases, and each kind of image is read in its own units."""
 
 import numpy as np
+import pydicom
 import pytest
 
 from tests.datasets import volume_files
-from tffcxr.datasets import case_loaders, cases, nifti
+from tffcxr.datasets import case_loaders, cases, nifti, phantom_dicom
 from tffcxr.datasets.cases import Channel, GreyScale
+from tffcxr.datasets.image_error import ImageError
 from tffcxr.datasets.volume import Volume
 from tffcxr.errors import InputError
 
@@ -93,6 +95,31 @@ class TestRead:
         volume_files.write_petct(tmp_path, "a")
         found = cases.read(Channel(tmp_path / "a" / "PET", "pet"))
         np.testing.assert_allclose(found.array, 1 + 4 * volume_files.region(), rtol=1e-3)
+
+    @pytest.mark.filterwarnings("error::RuntimeWarning")
+    def test_an_uptake_beyond_any_number(self, tmp_path):
+        volume_files.write_petct(tmp_path, "a")
+        for path in (tmp_path / "a" / "PET").iterdir():
+            file = pydicom.dcmread(path)
+            # 3.3e38 Bq/ml times 70 000 g over the 1 / 64 that is left of 1e6 Bq: a factor of 4.5.
+            file.RescaleSlope = "1e34"
+            drug = file.RadiopharmaceuticalInformationSequence[0]
+            drug.RadionuclideTotalDose, drug.RadionuclideHalfLife = "1e6", "600"
+            phantom_dicom.save(file, path)
+        with pytest.raises(ImageError, match="PET: expected finite voxels, found"):
+            cases.read(Channel(tmp_path / "a" / "PET", "pet"))
+
+    @pytest.mark.parametrize(
+        ("keyword", "value"), [("PatientWeight", "70000"), ("RescaleIntercept", None)]
+    )
+    def test_a_header_that_gives_no_suv(self, tmp_path, keyword, value):
+        volume_files.write_petct(tmp_path, "a")
+        for path in (tmp_path / "a" / "PET").iterdir():
+            file = pydicom.dcmread(path)
+            setattr(file, keyword, value)
+            phantom_dicom.save(file, path)
+        with pytest.raises(ImageError, match=f"a/PET.*: expected .*{keyword}"):
+            cases.read(Channel(tmp_path / "a" / "PET", "pet"))
 
     def test_the_wrong_modality(self, tmp_path):
         volume_files.write_petct(tmp_path, "a")

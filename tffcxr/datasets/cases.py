@@ -105,10 +105,11 @@ def read(channel: Channel) -> Volume:
     if channel.kind == "ct":
         return series.volume
     try:
-        factor = suv.factor(series.headers)
-    except ImageError as error:
+        with np.errstate(over="ignore"):  # `Volume` refuses what is not finite.
+            values = series.volume.array * np.float32(suv.factor(series.headers))
+        return Volume(values, series.volume.affine)
+    except InputError as error:
         raise ImageError(f"{channel.path}: {error}") from None
-    return Volume(series.volume.array * np.float32(factor), series.volume.affine)
 
 
 def read_region(path: pathlib.Path) -> Volume:
