@@ -209,7 +209,7 @@ def _study(directory: pathlib.Path) -> domains.DomainStudy:
             _RECIPE, directory, records, {name: name for name in records}, source_of
         ),
         task_of={name: experiment.tasks[loader] for name, loader in source_of.items()},
-        group_of=volume_sites.group_by_patients(records),
+        group_of=volume_sites.group_by_patients(sites, records),
         model=_MODEL,
         plan=plan,
         private=study_flags.parse_names("private", FLAGS.private, _PRIVATE),

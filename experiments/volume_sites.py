@@ -16,6 +16,8 @@ from tffcxr.clients.volume_slices import SliceSpec
 from tffcxr.datasets import case_loaders, splits
 from tffcxr.errors import InputError
 
+_OF_ONE_BODY = frozenset({"pet", "ct"})  # Loaders whose patients may well be the same people.
+
 
 def load(
     sites: Sequence[Site],
@@ -28,7 +30,8 @@ def load(
 
     Sites may have patients in common, such as the PET and the CT of one folder: then a patient is
     in the same split at all of them, so that nobody's CT is trained on who is in the test of the
-    PET. Patients of one name are taken for the same, also in different folders, and said so.
+    PET. Patients of one name in PET and CT are taken for the same, also in different folders, and
+    said so; those in MRI of brain and of breast only in one folder.
 
     Args:
       sites: at least one, with different names, each a node.
@@ -58,7 +61,7 @@ def load(
     }
     _warn_of_shared_names(sites, tables)
     divided: dict[str, pd.DataFrame] = {}
-    groups = group_by_patients(tables)
+    groups = group_by_patients(sites, tables)
     for group in dict.fromkeys(groups.values()):
         members = [name for name in tables if groups[name] == group]
         together = pd.concat([tables[name] for name in members], ignore_index=True)
@@ -78,32 +81,39 @@ def load(
     return divided
 
 
-def group_by_patients(tables: Mapping[str, pd.DataFrame]) -> dict[str, str]:
+def group_by_patients(sites: Sequence[Site], tables: Mapping[str, pd.DataFrame]) -> dict[str, str]:
     """The first of the sites that a site shares patients with, directly or through others.
 
     Args:
+      sites: see `load`.
       tables: site to its records.
 
     Returns:
       Site to site, its own name where it shares none.
     """
-    groups = {name: name for name in tables}
-    order = list(tables)
-    patients = {name: set(table["patient"]) for name, table in tables.items()}
-    for one, other in itertools.combinations(tables, 2):
-        if patients[one] & patients[other]:
-            kept, joined = sorted((groups[one], groups[other]), key=order.index)
+    groups = {site.name: site.name for site in sites}
+    order = list(groups)
+    for one, other in itertools.combinations(sites, 2):
+        if _shared_patients(one, other, tables):
+            kept, joined = sorted((groups[one.name], groups[other.name]), key=order.index)
             groups = {name: kept if group == joined else group for name, group in groups.items()}
     return groups
+
+
+def _shared_patients(one: Site, other: Site, tables: Mapping[str, pd.DataFrame]) -> list[str]:
+    """Those of one name whom two sites may have in common, sorted."""
+    is_possible = one.path.resolve() == other.path.resolve() or (
+        {one.loader, other.loader} <= _OF_ONE_BODY
+    )
+    names = set(tables[one.name]["patient"]) & set(tables[other.name]["patient"])
+    return sorted(names) if is_possible else []
 
 
 def _warn_of_shared_names(sites: Sequence[Site], tables: Mapping[str, pd.DataFrame]) -> None:
     """Tells of patients who are taken for the same although their folders differ."""
     for one, other in itertools.combinations(sites, 2):
-        if one.path.resolve() == other.path.resolve():
-            continue
-        shared = sorted(set(tables[one.name]["patient"]) & set(tables[other.name]["patient"]))
-        if shared:
+        shared = _shared_patients(one, other, tables)
+        if shared and one.path.resolve() != other.path.resolve():
             logging.warning(
                 "sites %s and %s: %d patients have the same name, such as %s, and are taken for "
                 "the same people: they are on one side of every split",

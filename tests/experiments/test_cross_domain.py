@@ -139,7 +139,7 @@ def test_lesions_from_folders_with_all_models(tmp_path):
 @pytest.mark.parametrize(
     ("flag", "expected"),
     [
-        ("--private=nothing", "--private: expected some of none, norm, output, both, found"),
+        ("--private=nothing", "--private: expected some of none, norm, output, both, each"),
         ("--private=norm --batch_norm=group", "expected --batch_norm=aggregate with it"),
         ("--image_size=40", "--image_size: expected a multiple of 32, found 40"),
         ("--field_of_view=0", "--field_of_view: expected above 0, found 0.0"),

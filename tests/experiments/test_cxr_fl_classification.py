@@ -188,7 +188,7 @@ def _refused(tmp_path, *flags):
     "flags,expected",
     [
         (["--model=vgg"], "--model: expected some of standard, resnet18, "),
-        (["--images="], "--images: expected some of full, segmented, found ''"),
+        (["--images="], "--images: expected some of full, segmented, each once, found ''"),
         (
             ["--images=full", "--segmentation_model=x"],
             "--segmentation_model: expected --images=segmented with it",

@@ -59,16 +59,19 @@ def test_a_patient_of_two_folders_is_in_one_split(petct, tmp_path, caplog):
 
 
 def test_sites_that_share_patients_through_another_are_one_group():
-    tables = {
-        name: pd.DataFrame({"patient": patients})
-        for name, patients in {"a": ["1"], "b": ["2"], "c": ["1", "2"], "d": ["3"]}.items()
-    }
-    assert volume_sites.group_by_patients(tables) == {"a": "a", "b": "a", "c": "a", "d": "d"}
+    patients = {"a": ["1"], "b": ["2"], "c": ["1", "2"], "d": ["3"]}
+    tables = {name: pd.DataFrame({"patient": names}) for name, names in patients.items()}
+    sites = [Site(name, "ct", pathlib.Path(name)) for name in patients]
+    found = volume_sites.group_by_patients(sites, tables)
+    assert found == {"a": "a", "b": "a", "c": "a", "d": "d"}
+    # Equal names in unrelated folders are different patients.
+    organs = [Site("a", "brats", pathlib.Path("a")), Site("c", "breast_mri", pathlib.Path("c"))]
+    assert volume_sites.group_by_patients(organs, tables) == {"a": "a", "c": "c"}
 
 
 def test_folders_are_split_by_themselves(petct, tmp_path):
     for number in range(4):
-        volume_files.write_mri(tmp_path / "brats", f"b{number}", ("t1", "t1ce", "t2"), number)
+        volume_files.write_mri(tmp_path / "brats", f"p{number}", ("t1", "t1ce", "t2"), number)
     found = _load([Site("ct", "ct", petct), Site("brain", "brats", tmp_path / "brats")], tmp_path)
     assert found["brain"].groupby("split")["patient"].nunique().to_dict() == {"train": 2, "test": 2}
 
