@@ -31,7 +31,7 @@ def write(
     study: ClassStudy,
     outlined: Mapping[str, pd.DataFrame],
     results: Sequence[Result],
-    build_model: Callable[[Variant], CxrModel],
+    build_model: Callable[[str], CxrModel],
 ) -> None:
     """Writes `explanations.csv` and the arrays behind it.
 
@@ -45,7 +45,7 @@ def write(
         in the lungs is measured by it.
       results: the models, whose names in the table are of variant and training, or of the variant
         alone where there is one training.
-      build_model: makes the network of a variant, in which the weights of its result go.
+      build_model: gives the network of a name, in which the weights of a result go.
     """
     several = len({result.training for result in results}) > 1
     places = [_places(result) for result in results]
@@ -59,7 +59,7 @@ def write(
     }
     for result in results:
         key = _key(result, several)
-        model = build_model(result.variant)
+        model = build_model(result.variant.model)
         model.keras.set_weights(result.weights)
         for (name, _), arrays in shown.items():
             _add_heat(study, key, result.variant, model, study.classes.index(name), arrays)

@@ -60,14 +60,18 @@ def run(study: ClassStudy, directory: RunDirectory) -> list[dict[str, Any]]:
         derived,
     )
     study_lib.use_executor(study.executor, directory)
+    # Of each network one model measures it and explains it.
+    build = functools.cache(functools.partial(_float32_model, study))
     results = []
     for variant in study.variants:
         kind = variant.images
-        results += _train(study, variant, stores[kind], weights.get(kind), sampler, directory)
+        model = build(variant.model).keras
+        results += _train(
+            study, variant, model, stores[kind], weights.get(kind), sampler, directory
+        )
     class_results.join_logs(directory.path, study)
     class_results.write_predictions(directory.path, study, results)
     rows = [row for result in results for row in class_results.rows(study, directory.path, result)]
-    build = functools.partial(_float32_model, study)
     class_explanations.write(directory.path, study, outlined, results, build)
     tables.write_metrics(directory.path, study.recipe, rows)
     report.write_report(directory.path)
@@ -143,19 +147,18 @@ def _class_weights(study: ClassStudy, store: ShardStore) -> tuple[float, ...]:
 def _train(
     study: ClassStudy,
     variant: Variant,
+    model: tf.keras.Model,
     store: ShardStore,
     class_weights: Sequence[float] | None,
     sampler: Sampler,
     directory: RunDirectory,
 ) -> list[Result]:
-    """Trains one variant in each way that it has a plan for; the weights are those of the loss."""
+    """Trains one variant in each way that it has a plan for; see `_float32_model` of the model."""
     data = study.client_data(store, balance_classes=study.class_balance == "sampling")
-    model = _float32_model(study, variant).keras
-    scorer = Scorer(model, data, tf.nn.log_softmax)
     plans = study.plans_of(variant)
     # One for all ways of training: they differ in how the same network's weights come about.
-    network = next(iter(plans.values())).build_model(None).keras
-    evaluator = ClassEvaluator(network, data, variant.name, study.split)
+    scorer = Scorer(model, data, tf.nn.log_softmax)
+    evaluator = ClassEvaluator(scorer, variant.name, study.split)
     results = []
     for training, plan in plans.items():
         if class_weights is not None:
@@ -198,11 +201,11 @@ def _train(
     return results
 
 
-def _float32_model(study: ClassStudy, variant: Variant) -> CxrModel:
-    """The model that is measured, in float32 whatever it was trained in."""
-    plan = next(iter(study.plans_of(variant).values()))
+def _float32_model(study: ClassStudy, name: str) -> CxrModel:
+    """The network that is measured, in float32 whatever it is trained in; its weights change."""
+    plan = next(plan for (network, _), plan in study.plans.items() if network == name)
     return models.build(
-        variant.model,
+        name,
         study.image_size,
         len(study.classes),
         batch_norm=plan.batch_norm,

@@ -17,6 +17,7 @@ def test_tensors_lie_behind_each_other_by_dtype():
     floats, integers = packing.pack(tensors)
     np.testing.assert_array_equal(floats, [1.0, 2.0, 3.0, 4.0, 5.0])
     np.testing.assert_array_equal(integers, [7])
+    assert packing.specs == (tf.TensorSpec([5]), tf.TensorSpec([1], tf.int64))
 
     again = packing.unpack((floats, integers))
     assert len(again) == len(tensors)

@@ -9,6 +9,7 @@ import tensorflow as tf
 from tffcxr.clients.client_data import ClientData
 from tffcxr.clients.shards import ShardSpec, prepare
 from tffcxr.training.class_validation import ClassEvaluator
+from tffcxr.training.validation import Scorer
 
 CLASSES = ("bright", "grey", "dark")
 SIZE = 8
@@ -37,7 +38,7 @@ def test_loss_and_accuracy_by_hand(data):
     model = tf.keras.Model(images, logits)
     # Logits 2 x, 0 and 1 - 2 x for the brightness x: 1, 128 / 255, 0 and 1.
     weights = [np.array([[2.0, 0.0, -2.0]]), np.array([0.0, 0.0, 1.0])]
-    evaluator = ClassEvaluator(model, data, "tiny", "test")
+    evaluator = ClassEvaluator(Scorer(model, data, tf.nn.log_softmax), "tiny", "test")
     scores = evaluator.score(weights, "north")
     np.testing.assert_allclose(np.exp(scores.scores).sum(axis=1), 1.0, rtol=1e-6)
     values = evaluator.metrics([scores])

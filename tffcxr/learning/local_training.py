@@ -78,9 +78,11 @@ class LocalTraining:
             Group.PRIVATE_OTHER: client["other"],
         }
         packed = {group: self._packings[group].pack(values) for group, values in packed.items()}
-        trainable = packed[Group.SHARED_TRAINABLE], packed[Group.PRIVATE_TRAINABLE]
-        specs = tf.nest.map_structure(lambda w: tf.TensorSpec(w.shape, w.dtype), trainable)
-        optimizer_state = self._optimizer.initialize(specs)
+        groups = Group.SHARED_TRAINABLE, Group.PRIVATE_TRAINABLE
+        trainable = tuple(packed[group] for group in groups)
+        optimizer_state = self._optimizer.initialize(
+            tuple(self._packings[group].specs for group in groups)
+        )
         optimizer_state = self._optimizer.set_hparams(
             optimizer_state,
             collections.OrderedDict(

@@ -23,6 +23,9 @@ class Packing:
 
     Args:
       specs: shape and dtype of each tensor, in order; the shapes are static.
+
+    Attributes:
+      specs: of the vectors.
     """
 
     def __init__(self, specs: Sequence[tf.TensorSpec]) -> None:
@@ -40,6 +43,13 @@ class Packing:
                 self._vectors.append(growing[dtype])
             growing[dtype].append(position)
             sizes[dtype] += size
+        self.specs = tuple(
+            tf.TensorSpec(
+                [sum(math.prod(self._shapes[position]) for position in positions)],
+                specs[positions[0]].dtype,
+            )
+            for positions in self._vectors
+        )
 
     def pack(self, tensors: Sequence[tf.Tensor]) -> tuple[tf.Tensor, ...]:
         """The vectors, each of one dtype."""

@@ -12,6 +12,7 @@ import tensorflow_federated as tff
 
 from tffcxr.clients.client_data import ClientData
 from tffcxr.learning.loss_scale import loss_scale
+from tffcxr.learning.packing import Packing
 from tffcxr.training.loop import ClientResult, RoundResult, TrainingFailed
 from tffcxr.training.plan import Plan, Stage
 from tffcxr.training.validation import Evaluator
@@ -96,17 +97,22 @@ class CentralisedTraining:
 
 
 class _StageTrainer:
-    """Trains the layers of one stage, a TensorFlow function call per batch."""
+    """Trains the layers of one stage, a TensorFlow function call per batch.
+
+    The optimizer sees the weights as a client's does, packed; see `packing`.
+    """
 
     def __init__(self, plan: Plan, stage: Stage):
         self._model = plan.build_model(stage.frozen).keras
+        self._packing = Packing(
+            [tf.TensorSpec(w.shape, w.dtype) for w in self._model.trainable_weights]
+        )
         self._optimizer = plan.client_optimizer(stage.schedule.learning_rate)
         self._loss_fn = plan.loss_fn
         self._step = tf.function(self._run_step, reduce_retracing=True, autograph=False)
 
     def initial_optimizer_state(self) -> Any:
-        specs = tuple(tf.TensorSpec(w.shape, w.dtype) for w in self._model.trainable_weights)
-        state = self._optimizer.initialize(specs)
+        state = self._optimizer.initialize(self._packing.specs)
         return tf.nest.map_structure(lambda v: tf.convert_to_tensor(v).numpy(), state)
 
     def train(
@@ -136,8 +142,8 @@ class _StageTrainer:
         gradients = tape.gradient(
             objective, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
         )
-        values = tuple(tf.convert_to_tensor(variable) for variable in variables)
-        state, values = self._optimizer.next(state, values, tuple(gradients))
-        for variable, value in zip(variables, values):
+        values = self._packing.pack([tf.convert_to_tensor(variable) for variable in variables])
+        state, values = self._optimizer.next(state, values, self._packing.pack(gradients))
+        for variable, value in zip(variables, self._packing.unpack(values)):
             variable.assign(value)
         return state, loss, labels

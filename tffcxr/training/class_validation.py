@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 import warnings
 
 import numpy as np
-import tensorflow as tf
 
 from tffcxr.evaluation import classes
 from tffcxr.training.validation import Scorer, Scores
@@ -19,15 +17,14 @@ class ClassEvaluator:
     """An `Evaluator` of cross-entropy and accuracy, as `<task>/<metric>`.
 
     Args:
-      model: a Keras model of logits [B, C]; its weights are overwritten at every call.
-      client_data: a `tffcxr.clients.client_data.ClientData` whose labels are the classes.
+      scorer: of images whose labels are the classes, to logarithms of their probabilities.
       task: what the columns are called by.
       split: the images to measure on.
     """
 
-    def __init__(self, model: tf.keras.Model, client_data: Any, task: str, split: str):
+    def __init__(self, scorer: Scorer, task: str, split: str):
         self.columns = tuple(f"{task}/{name}" for name in METRICS)
-        self._scorer = Scorer(model, client_data, tf.nn.log_softmax)
+        self._scorer = scorer
         self._split = split
 
     def score(self, weights: Sequence[np.ndarray], client: str) -> Scores:
