@@ -77,12 +77,13 @@ def settings(recipe: str, run_folder: pathlib.Path, clients: ClientRecords) -> d
     }
 
 
-def make_plans(outputs: int, with_pooled: bool) -> dict[tuple[str, str], Plan]:
-    """How each network of `--model` is trained, by its name and training; all alike.
+def make_plans(outputs: int, pooled_epochs: int = 0) -> dict[tuple[str, str], Plan]:
+    """How each network of `--model` is trained, by its name and training.
 
     Args:
       outputs: number of classes.
-      with_pooled: whether each is also trained on all images in one place.
+      pooled_epochs: passes over all images in one place that take the place of a round's local
+        epochs when each network is also trained there; 0 for no such training.
 
     Raises:
       InputError: see `tffcxr.models.build.build`; a flag of the training is out of range.
@@ -90,9 +91,12 @@ def make_plans(outputs: int, with_pooled: bool) -> dict[tuple[str, str], Plan]:
     from experiments.class_study import POOLED
     from experiments.study import FEDERATED
 
-    trainings = (FEDERATED, POOLED)[: 1 + with_pooled]
-    plans = {name: make_plan(name, outputs) for name in networks()}
-    return {(name, training): plan for name, plan in plans.items() for training in trainings}
+    plans = {}
+    for name in networks():
+        plans[name, FEDERATED] = plan = make_plan(name, outputs)
+        if pooled_epochs:
+            plans[name, POOLED] = dataclasses.replace(plan, local_epochs=pooled_epochs)
+    return plans
 
 
 def make_plan(network: str, outputs: int) -> Plan:

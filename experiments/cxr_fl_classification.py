@@ -102,7 +102,9 @@ def _run(directory: RunDirectory) -> list[dict[str, Any]]:
         from experiments import lungs
 
         lungs.load_model(FLAGS.segmentation_model)  # So that what is wrong is told first.
-    plans = class_flags.make_plans(len(findings.RSNA), FLAGS.baseline == "pooled")
+    plans = class_flags.make_plans(
+        len(findings.RSNA), FLAGS.local_epochs if FLAGS.baseline == "pooled" else 0
+    )
     # Phantoms take a while, so that what can be wrong with the models comes before.
     clients = clients or _load_clients(
         study_flags.make_phantoms(directory.path, "rsna", phantom.write_rsna)

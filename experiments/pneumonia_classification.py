@@ -179,7 +179,7 @@ def _make_plans() -> dict[tuple[str, str], Plan]:
     from tffcxr.datasets import findings
 
     outputs = len(findings.KERMANY)
-    plans = class_flags.make_plans(outputs, with_pooled=False)
+    plans = class_flags.make_plans(outputs)
     if FLAGS.baseline == "pooled":
         for central in _parse_central():
             plans[central.model, POOLED] = class_flags.centralised(

@@ -35,6 +35,13 @@ def test_covidx_comes_back_through_its_loader(site):
         assert drawn.opacity.any() == (record["Normal"] == 0)
 
 
+def test_the_sick_of_covidx_are_plainly_so():
+    plans = phantom_classes._covidx_plan(200, 5)
+    severities = [plan.covid or plan.pneumonia for plan in plans if plan.covid or plan.pneumonia]
+    assert 0.6 <= min(severities) < max(severities) <= 1.0
+    assert len(set(severities)) > 50
+
+
 def test_shares_of_patients_by_class_and_split(site):
     table = covidx.load_records(site).drop_duplicates("patient")
     # 0.45, 0.35 and 0.2 of 40; of each class a rounded 0.15 for the test.

@@ -6,7 +6,7 @@ import pytest
 from tests.experiments import programs
 from tffcxr.datasets import findings
 
-TINY = ("--image_size=32", "--rounds=2", "--bootstrap=50", "--model=standard")
+TINY = ("--image_size=32", "--rounds=2", "--bootstrap=50", "--model=standard", "--pooled_epochs=3")
 
 
 @pytest.fixture(name="run", scope="module")
@@ -57,6 +57,28 @@ def test_an_image_of_every_class_is_explained_for_every_model(run):
         "gradcam_pneumonia.png",
         "gradcam_covid-19.png",
     } <= figures
+
+
+def test_a_round_of_the_pooled_model_has_its_own_passes(run):
+    (pooled, again) = programs.read_rows(run / "rounds_standard_pooled.csv")
+    train = next(
+        row["images"]
+        for row in programs.read_json(run / "metrics.json")["rows"]
+        if row["split"] == "train"
+    )
+    assert int(pooled["images"]) == int(again["images"]) == 3 * train
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--pooled_epochs=0"], "--pooled_epochs: expected at least 1, found 0"),
+        (["--baseline=none", "--pooled_epochs=2"], "--pooled_epochs: expected --baseline=pooled"),
+    ],
+)
+def test_passes_of_the_pooled_model_that_cannot_be(tmp_path, flags, message):
+    ended = programs.run("covid", f"--output_dir={tmp_path / 'run'}", *flags)
+    assert message in programs.refusal(ended)
 
 
 def test_a_loader_without_the_classes_is_refused(tmp_path):

@@ -1,8 +1,9 @@
 """Writes phantom radiographs of classes that exclude each other, like COVIDx and Kermany's.
 
 Healthy chests, pneumonia (consolidated in one to three foci of a lobe) and COVID-19 (haze in both
-lungs near the chest wall and the diaphragm). A fifth of the sick are hardly so. Nothing else is
-wrong with anybody, since the classes have no place for it. Both layouts get `lung_masks/`, which
+lungs near the chest wall and the diaphragm). In COVIDx's layout all of the sick are in a bad way; in
+Kermany's a fifth are hardly ill. Nothing else is wrong with anybody, since the classes have no
+place for it. Both layouts get `lung_masks/`, which
 the originals do not have.
 """
 
@@ -19,6 +20,7 @@ from tffcxr.errors import InputError
 
 # Of the patients. In COVIDx the classes are as uneven, and more so in some versions.
 _SHARES = {"normal": 0.45, "pneumonia": 0.35, "COVID-19": 0.2}
+_SEVERE = (0.6, 1.0)  # Plain enough for a few hundred images to teach a network of millions.
 _TEST = 0.15  # of the patients of each class
 _SECOND_IMAGE = 0.3  # of the patients with COVID-19, who were X-rayed again and again
 _VIRAL = 1 / 3  # of the children with pneumonia
@@ -103,7 +105,7 @@ def _covidx_plan(patients: int, seed: int) -> Iterator[drawing.Plan]:
     tested = dict.fromkeys(counts, 0)
     for number, kind in enumerate(map(str, kinds)):
         person = int(rng.integers(2**62))
-        severity = drawing.severity(rng)
+        severity = float(rng.uniform(*_SEVERE))
         again = rng.random() < _SECOND_IMAGE
         split = "test" if tested[kind] < max(1, round(_TEST * counts[kind])) else "train"
         tested[kind] += 1
