@@ -1,10 +1,9 @@
 """Writes phantom radiographs of classes that exclude each other, like COVIDx and Kermany's.
 
 Healthy chests, pneumonia (consolidated in one to three foci of a lobe) and COVID-19 (haze in both
-lungs near the chest wall and the diaphragm). In COVIDx's layout all of the sick are in a bad way; in
-Kermany's a fifth are hardly ill. Nothing else is wrong with anybody, since the classes have no
-place for it. Both layouts get `lung_masks/`, which
-the originals do not have.
+lungs near the chest wall and the diaphragm). In COVIDx's layout all of the sick are plainly so, in
+Kermany's a fifth hardly. Nothing else is wrong with anybody, since the classes have no place for
+it. Both layouts get `lung_masks/`, which the originals do not have.
 """
 
 from __future__ import annotations
