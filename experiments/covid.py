@@ -51,7 +51,7 @@ study_flags.define(
     clients_per_site=5,
 )
 training_flags.define(
-    rounds=8,
+    rounds=6,
     local_epochs=2,
     learning_rate=1e-3,
     batch_size=10,
