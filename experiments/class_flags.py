@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 
 from experiments import study_flags, training_flags
+from tffcxr.errors import InputError
 from tffcxr.models import names
 
 if TYPE_CHECKING:
@@ -21,13 +22,28 @@ if TYPE_CHECKING:
 FLAGS = flags.FLAGS
 
 
+def define_width(width: float = 1.0) -> None:
+    """Defines the flag `--width` with a default."""
+    flags.DEFINE_float(
+        "width",
+        width,
+        "Part of its published channels that every layer of the networks gets; 0.5 is about a "
+        "quarter of the work and of the weights.",
+    )
+
+
 def check() -> None:
     """Checks the flags that all these recipes have.
 
     Raises:
-      InputError: see `study_flags.check_shared_task`; an unknown network.
+      InputError: see `study_flags.check_shared_task`; an unknown network; a width out of range, or
+        with ImageNet's weights.
     """
     study_flags.check_shared_task()
+    if not 0 < FLAGS.width <= 1:
+        raise InputError(f"--width: expected above 0 and at most 1, found {FLAGS.width}")
+    if FLAGS.width != 1 and FLAGS.weights == "imagenet":
+        raise InputError(f"--weights=imagenet: expected --width=1 with it, found {FLAGS.width}")
     training_flags.check_at_least(0, "heatmaps")
     networks()
 
@@ -74,6 +90,7 @@ def settings(recipe: str, run_folder: pathlib.Path, clients: ClientRecords) -> d
         "split": study_flags.measured_split(),
         "heatmaps": FLAGS.heatmaps,
         "class_balance": FLAGS.class_balance,
+        "width": FLAGS.width,
     }
 
 
@@ -120,6 +137,7 @@ def make_plan(network: str, outputs: int) -> Plan:
             FLAGS.batch_norm,
             FLAGS.seed,
             FLAGS.precision,
+            FLAGS.width,
         ),
         classes.LOSS,
         findings=1,

@@ -68,6 +68,7 @@ class ClassStudy(study_lib.Study):
       heatmaps: test images to explain, of each of these classes.
       class_balance: "none", "weights" (of the loss, from the images of all clients) or "sampling"
         (of the images of each client).
+      width: of all networks, see `tffcxr.models.build.build`.
     """
 
     task: str
@@ -81,6 +82,7 @@ class ClassStudy(study_lib.Study):
     explanation: str
     heatmaps: int
     class_balance: str
+    width: float
 
     def plans_of(self, variant: Variant) -> dict[str, Plan]:
         """How a variant is trained, by training."""

@@ -48,7 +48,7 @@ def run(study: ClassStudy, directory: RunDirectory) -> list[dict[str, Any]]:
     study, about_lungs = _with_lungs(study, directory.path)
     stores = {kind: _open_shards(study, kind) for kind in _kinds(study)}
     any_store = next(iter(stores.values()))
-    derived = {"measured_split": study.split, "lungs": about_lungs}
+    derived = {"measured_split": study.split, "lungs": about_lungs, "width": study.width}
     weights: dict[str, tuple[float, ...]] = {}
     if study.class_balance == "weights":
         weights = {kind: _class_weights(study, store) for kind, store in stores.items()}
@@ -210,4 +210,5 @@ def _float32_model(study: ClassStudy, name: str) -> CxrModel:
         len(study.classes),
         batch_norm=plan.batch_norm,
         seed=study.seed,
+        width=study.width,
     )

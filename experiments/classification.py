@@ -134,6 +134,7 @@ def model_builder(
     batch_norm: Literal["aggregate", "local", "frozen", "group"],
     seed: int,
     precision: str = "float32",
+    width: float = 1.0,
 ) -> Callable[[Literal[None, "representation"]], CxrModel]:
     """`(frozen) -> CxrModel`, always with the same initial weights.
 
@@ -142,10 +143,14 @@ def model_builder(
     Raises:
       InputError: see `tffcxr.models.build.build`.
     """
-    initial = models.build(name, image_size, outputs, weights, batch_norm, seed).keras.get_weights()
+    initial = models.build(
+        name, image_size, outputs, weights, batch_norm, seed, width=width
+    ).keras.get_weights()
 
     def build(frozen: Literal[None, "representation"]) -> CxrModel:
-        model = models.build(name, image_size, outputs, "none", batch_norm, seed, frozen, precision)
+        model = models.build(
+            name, image_size, outputs, "none", batch_norm, seed, frozen, precision, width
+        )
         model.keras.set_weights(initial)
         return model
 

@@ -31,6 +31,7 @@ flags.DEFINE_list(
     ["covidnet", "resnet18", "resnext18", "mobilenetv2"],
     f"Networks: some of {', '.join(names.CLASSIFIERS)}. The default are the paper's.",
 )
+class_flags.define_width(width=0.25)
 flags.DEFINE_enum(
     "baseline", "pooled", ["pooled", "none"], "Models to compare with: of all images in one place."
 )
@@ -46,12 +47,12 @@ study_flags.define(
     "that has the folders Normal, Pneumonia and COVID-19; may be given several times. The test "
     "images of COVIDx stay its test images. Default: one hospital with phantom radiographs.",
     phantom_patients=300,
-    image_size=48,
+    image_size=96,
     partition="iid",
     clients_per_site=5,
 )
 training_flags.define(
-    rounds=6,
+    rounds=8,
     local_epochs=2,
     learning_rate=1e-3,
     batch_size=10,
@@ -59,6 +60,7 @@ training_flags.define(
     clients_per_round="0.4",  # The paper's: two of five.
     personal=False,
 )
+flags.adopt_module_key_flags(class_flags)
 flags.adopt_module_key_flags(study_flags)
 flags.adopt_module_key_flags(training_flags)
 

@@ -49,6 +49,7 @@ flags.DEFINE_string(
     "sweep of it (whose best run is taken), or a .keras file. Default: outlines that come with the "
     "images. Where the lungs found are implausible, the full image is used and counted.",
 )
+class_flags.define_width()
 flags.DEFINE_enum(
     "baseline", "none", ["pooled", "none"], "Models to compare with: of all images in one place."
 )
@@ -68,6 +69,7 @@ study_flags.define(
 training_flags.define(
     rounds=25, learning_rate=2e-3, batch_size=16, schedule="polynomial", personal=False
 )
+flags.adopt_module_key_flags(class_flags)
 flags.adopt_module_key_flags(study_flags)
 flags.adopt_module_key_flags(training_flags)
 

@@ -115,7 +115,9 @@ def define_flags() -> None:
     )
     flags.DEFINE_integer("heatmaps", 2, "Test images with pneumonia that Grad-CAM explains.")
     study_flags.define_class_balance()
-    flags.declare_key_flag("class_balance")
+    class_flags.define_width()
+    for name in ("class_balance", "width"):
+        flags.declare_key_flag(name)
 
 
 def check_flags() -> None:

@@ -72,11 +72,13 @@ def test_a_round_of_the_pooled_model_has_its_own_passes(run):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
+        (["--width=0"], "--width: expected above 0 and at most 1, found 0.0"),
+        (["--weights=imagenet"], "--weights=imagenet: expected --width=1 with it, found 0.25"),
         (["--pooled_epochs=0"], "--pooled_epochs: expected at least 1, found 0"),
         (["--baseline=none", "--pooled_epochs=2"], "--pooled_epochs: expected --baseline=pooled"),
     ],
 )
-def test_passes_of_the_pooled_model_that_cannot_be(tmp_path, flags, message):
+def test_flags_that_cannot_be(tmp_path, flags, message):
     ended = programs.run("covid", f"--output_dir={tmp_path / 'run'}", *flags)
     assert message in programs.refusal(ended)
 

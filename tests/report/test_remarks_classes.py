@@ -111,3 +111,10 @@ def test_what_is_wrong_with_several_models_is_said_once(run):
     lungs = {**_ROW, "images_kind": "segmented", "accuracy_low": 0.4}
     (warning,) = _warnings(run, {**_ROW, "accuracy_low": 0.3}, lungs)
     assert "ResNet50, full; ResNet50, segmented: the accuracy is not shown" in warning
+
+
+@pytest.mark.parametrize(("width", "count"), [(0.25, 1), (1.0, 0), (None, 0)])
+def test_narrow_networks_are_not_those_of_the_literature(run, width, count):
+    found = _warnings(run, _ROW, config={"derived": {"width": width}})
+    narrow = [text for text in found if "have 25 % of their published channels" in text]
+    assert len(narrow) == count

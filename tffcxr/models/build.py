@@ -33,6 +33,7 @@ from tffcxr.models import (
     unet,
     unetplusplus,
 )
+from tffcxr.models import width as width_multiplier
 from tffcxr.models.blocks import CxrModel
 from tffcxr.models.nnunet_topology import Topology
 
@@ -115,6 +116,7 @@ def build(
     seed: int = 0,
     frozen: Literal[None, "representation"] = None,
     precision: str = "float32",
+    width: float = 1.0,
 ) -> CxrModel:
     """Builds a model of chest X-rays.
 
@@ -133,13 +135,14 @@ def build(
       frozen: "representation" trains the task block alone: the base's weights stay, and its batch
         norm runs in inference mode.
       precision: one of `PRECISIONS`.
+      width: of every layer's published channels, the part that it gets; see `width.scale`.
 
     Returns:
       The model. With `weights="none"` it can also be built inside a `tf.Graph`.
 
     Raises:
       InputError: an unknown name or precision, an image size below `minimum_image_size(name)`,
-        no outputs, or weights that cannot be had or do not fit.
+        no outputs, a width that is not in (0, 1], or weights that cannot be had or do not fit.
     """
     minimum = minimum_image_size(name)
     if image_size < minimum:
@@ -150,7 +153,13 @@ def build(
         raise InputError(f"a model needs at least one output, found {outputs}")
     if frozen not in (None, "representation"):
         raise InputError(f"frozen must be None or 'representation', found {frozen!r}")
-    return _build(name, image_size, outputs, weights, batch_norm, seed, frozen, precision)
+    if not 0.0 < width <= 1.0:
+        raise InputError(f"width must be above 0 and at most 1, found {width}")
+    if width != 1.0 and weights == "imagenet":
+        raise InputError(f"the ImageNet weights are of the whole {name}, found a width of {width}")
+    return _build(
+        name, image_size, outputs, weights, batch_norm, seed, frozen, precision, width=width
+    )
 
 
 def build_segmentation(
@@ -224,10 +233,11 @@ def _build(
     frozen: Literal[None, "representation"],
     precision: str,
     channels: int = 1,
+    width: float = 1.0,
 ) -> CxrModel:
     normalization.check_policy(batch_norm)
     _check_precision(precision)
-    config = copy.deepcopy(_config(name, image_size, outputs, precision, channels))
+    config = copy.deepcopy(_config(name, image_size, outputs, precision, channels, width))
     if not normalization.apply(config, batch_norm) and batch_norm in ("local", "frozen"):
         _warn_of_no_batch_norm(name, batch_norm)
     _set_seeds(config, seed)
@@ -256,7 +266,7 @@ def _check_precision(precision: str) -> None:
 
 @functools.cache
 def _config(
-    name: str, image_size: int, outputs: int, precision: str, channels: int
+    name: str, image_size: int, outputs: int, precision: str, channels: int, width: float
 ) -> dict[str, Any]:
     """Describes the whole model; callers change a copy."""
     architecture = _architecture(name)
@@ -267,7 +277,12 @@ def _config(
         with _precision(precision):
             trunk = make_trunk(image_size, **further)
         logits = _architecture(name).task_layer(outputs)(trunk.output)
-        return tf.keras.Model(trunk.input, logits, name=name)
+        model = tf.keras.Model(trunk.input, logits, name=name)
+        if width == 1.0:
+            return model
+        config = model.get_config()
+        width_multiplier.scale(config, width, kept=TASK_LAYER)
+        return tf.keras.Model.from_config(config)
 
     return _describe(make)
 

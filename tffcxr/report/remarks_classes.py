@@ -45,6 +45,12 @@ def warnings(rows: Sequence[dict[str, Any]], run: run_directory.Run) -> list[str
       run: that they are of.
     """
     result = []
+    width = run.derived.get("width")
+    if style.is_number(width) and width != 1:
+        result.append(
+            f"The networks have {style.percent(width)} of their published channels, so these are "
+            "not the networks of the literature."
+        )
     if any(row.get("images_kind") == "segmented" for row in rows):
         result += _of_the_lungs(run)
     for title, block in table.blocks(rows):
