@@ -52,9 +52,9 @@ study_flags.define(
     clients_per_site=5,
 )
 training_flags.define(
-    rounds=8,
+    rounds=10,
     local_epochs=2,
-    learning_rate=1e-3,
+    learning_rate=2e-3,
     batch_size=10,
     schedule="polynomial",
     clients_per_round="0.4",  # The paper's: two of five.
