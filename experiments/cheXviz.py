@@ -49,6 +49,10 @@ flags.adopt_module_key_flags(study_flags)
 flags.adopt_module_key_flags(training_flags)
 
 _RECIPE = "cheXviz"
+_PAPER = (
+    "Kulkarni et al., “From Competition to Collaboration: Making Toy Datasets on Kaggle "
+    "Clinically Useful for Chest X-Ray Diagnosis Using Federated Learning”, 2022, arXiv:2211.06212"
+)
 # Name, loader and finding of the hospitals that are made when none is given.
 _PHANTOM_SITES = (
     ("opacity", "rsna", "Lung Opacity"),
@@ -58,7 +62,7 @@ _PHANTOM_SITES = (
 
 def main(unused_operands: list[str]) -> None:
     """Runs the recipe."""
-    study_flags.run(_RECIPE, check_flags, _run)
+    study_flags.run(_RECIPE, _PAPER, check_flags, _run)
 
 
 def _run(directory: RunDirectory) -> list[dict[str, Any]]:

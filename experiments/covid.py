@@ -65,11 +65,15 @@ flags.adopt_module_key_flags(study_flags)
 flags.adopt_module_key_flags(training_flags)
 
 _RECIPE = "covid"
+_PAPER = (
+    "Liu et al., “Experiments of Federated Learning for COVID-19 Chest X-ray Images”, 2020, "
+    "arXiv:2007.05592"
+)
 
 
 def main(unused_operands: list[str]) -> None:
     """Runs the recipe."""
-    study_flags.run(_RECIPE, check_flags, _run)
+    study_flags.run(_RECIPE, _PAPER, check_flags, _run)
 
 
 def check_flags() -> None:

@@ -104,13 +104,17 @@ flags.adopt_module_key_flags(study_flags)
 flags.adopt_module_key_flags(training_flags)
 
 _RECIPE = "cross_domain"
+_PAPER = (
+    "Parekh et al., “Cross-Domain Federated Learning in Medical Imaging”, MIDL 2022, "
+    "arXiv:2112.10001"
+)
 _MODEL = "unet"
 _MULTIPLE = 32  # Pixels; U-Net halves the image five times.
 
 
 def main(unused_operands: list[str]) -> None:
     """Runs the recipe."""
-    study_flags.run(_RECIPE, check_flags, _run)
+    study_flags.run(_RECIPE, _PAPER, check_flags, _run)
 
 
 def _run(directory: RunDirectory) -> list[dict[str, Any]]:

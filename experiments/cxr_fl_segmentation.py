@@ -51,12 +51,16 @@ flags.adopt_module_key_flags(study_flags)
 flags.adopt_module_key_flags(training_flags)
 
 _RECIPE = "cxr_fl_segmentation"
+_PAPER = (
+    "Ślazyk et al., “CXR-FL: Deep Learning-based Chest X-ray Image Analysis Using Federated "
+    "Learning”, ICCS 2022, arXiv:2204.05203"
+)
 _MULTIPLE = 32  # Pixels; both networks halve the image five times.
 
 
 def main(unused_operands: list[str]) -> None:
     """Runs the recipe."""
-    study_flags.run(_RECIPE, check_flags, _run)
+    study_flags.run(_RECIPE, _PAPER, check_flags, _run)
 
 
 def check_flags() -> None:

@@ -75,6 +75,10 @@ for module in (study_flags, training_flags, *_TASKS.values()):
     flags.adopt_module_key_flags(module)
 
 _RECIPE = "pneumonia"
+_PAPER = (
+    "Nagabhushanam & Yaswanth, “Federated Learning for Pneumonia Detection and Segmentation”, "
+    "NITK 2025"
+)
 
 
 def _set_defaults(task: str) -> None:
@@ -89,7 +93,7 @@ _set_defaults("classification")  # So that --help shows them.
 def main(unused_operands: list[str]) -> None:
     """Runs the recipe."""
     apply_defaults()
-    study_flags.run(_RECIPE, check_flags, _run)
+    study_flags.run(_RECIPE, _PAPER, check_flags, _run)
 
 
 def _run(directory: RunDirectory) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 
 from experiments import training_flags
+from tffcxr import environment
 from tffcxr.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ _LARGEST_IMAGE = 4096  # Pixels; as large as detectors are.
 
 def run(
     recipe: str,
+    paper: str,
     check_flags: Callable[[], None],
     make: Callable[[RunDirectory], list[dict[str, Any]]],
 ) -> None:
@@ -33,17 +35,18 @@ def run(
 
     Args:
       recipe: the program's name.
+      paper: whose method it is, for the report.
       check_flags: checks the flags by themselves.
       make: makes the results and the report in the run's folder; returns the rows of
         `metrics.json`.
     """
     check_flags()
+    environment.prepare_for_precision(FLAGS.precision)
     from tffcxr.training.run_directory import RunDirectory
 
     output = pathlib.Path(FLAGS.output_dir)
-    directory = RunDirectory.open(
-        output, recipe, training_flags.recorded_settings(), training_flags.facts()
-    )
+    facts = {"paper": paper, **training_flags.facts()}
+    directory = RunDirectory.open(output, recipe, training_flags.recorded_settings(), facts)
     if directory.is_complete:
         print(f"{output} is complete; its report is {output / 'report.html'}")
         return

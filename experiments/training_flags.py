@@ -14,7 +14,6 @@ from typing import Any, Literal
 from absl import flags
 
 from experiments import aggregators
-from tffcxr import environment
 from tffcxr.errors import InputError
 
 FLAGS = flags.FLAGS
@@ -277,7 +276,6 @@ def check() -> None:
         if value is not None and not low <= value <= high:
             raise InputError(f"--{name}: expected {low:g} to {high:g}, found {value}")
     sampling.parse_clients_per_round(FLAGS.clients_per_round)
-    environment.prepare_for_precision(FLAGS.precision)
     _head_schedule()
     _schedule()
     _check_partners()

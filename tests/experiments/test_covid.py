@@ -35,6 +35,10 @@ def test_every_model_is_measured_on_test_and_training_images(run):
         assert row["accuracy"] == pytest.approx(np.trace(row["confusion"]) / row["images"])
 
 
+def test_the_report_names_the_paper(run):
+    assert "The method is that of Liu et al." in (run / "report.html").read_text()
+
+
 def test_two_of_five_agents_take_part(run):
     rounds = programs.read_rows(run / "rounds_standard.csv")
     assert [row["clients"] for row in rounds] == ["2", "2"]

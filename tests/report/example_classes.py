@@ -43,6 +43,7 @@ def write(
             },
         },
         "command": ["//experiments:cxr_fl_classification"],
+        "paper": "Somebody et al., “Federated R&D”, 2022",
         "sites": [
             {"client": f"hospital_{client}", "site": "hospital", "train_images": sum(counts),
              **{f"train: {name}": count for name, count in zip(CLASSES, counts)}}

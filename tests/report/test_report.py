@@ -83,6 +83,12 @@ def test_names_cannot_become_markup(run_dir, text_only):
     assert "&lt;img src=x onerror=alert(1)&gt;" in html
 
 
+def test_the_paper_is_named_where_the_program_says_it(run_dir, tmp_path):
+    html = report.write_report(example_classes.write(tmp_path, 2, 1)).read_text()
+    assert "The method is that of Somebody et al., “Federated R&amp;D”, 2022." in html
+    assert "The method is that of" not in report.write_report(run_dir).read_text()
+
+
 def test_mathtext_in_a_name_does_not_break_a_figure(run_dir):
     text = (run_dir / "metrics.json").read_text()
     (run_dir / "metrics.json").write_text(text.replace('"Pneumothorax"', '"$Pneumo^{"'))

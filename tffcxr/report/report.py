@@ -33,7 +33,7 @@ format_table = table.format_table
 _Case = TypeVar("_Case", run_cases.Explanation, run_cases.Segmentation)
 
 # Not repeated in the table of settings.
-_SHOWN_ELSEWHERE = ("command", "sites", "recipe")
+_SHOWN_ELSEWHERE = ("command", "paper", "sites", "recipe")
 _LISTED_FAILURES = 50
 _LISTED_REASONS = 12
 
@@ -65,6 +65,7 @@ def write_report(
         run=run,
         title=_title(run),
         command=page.command(run.config.get("command")),
+        paper=run.config.get("paper"),
         synthetic=remarks.is_synthetic(run.config),
         summary=remarks.summary(rows),
         warnings=remarks.warnings(run, curves),
