@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tffcxr.models.blocks import CxrModel
 
 _METHODS = {"gradcam": gradcam.grad_cam, "gradcam++": gradcam.grad_cam_plus_plus}
+NAMES = {"gradcam": "Grad-CAM", "gradcam++": "Grad-CAM++"}  # What reports call them.
 _Image = tuple[str, int]  # A client and the row of its table.
 
 

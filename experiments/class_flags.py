@@ -22,14 +22,20 @@ if TYPE_CHECKING:
 FLAGS = flags.FLAGS
 
 
-def define_width(width: float = 1.0) -> None:
-    """Defines the flag `--width` with a default."""
+def define_width(of_phantoms: float = 1.0) -> None:
+    """Defines the flag `--width`; `of_phantoms` is what `apply_width` gives it without sites."""
+    without = "" if of_phantoms == 1 else f" Without --site the default is {of_phantoms:g}."
     flags.DEFINE_float(
         "width",
-        width,
-        "Part of its published channels that every layer of the networks gets; 0.5 is about a "
-        "quarter of the work and of the weights.",
+        1.0,
+        "About the part of its published channels that every layer of a classifier gets; 0.5 is a "
+        f"quarter of the work and of the weights. Not with --weights=imagenet.{without}",
     )
+
+
+def apply_width(of_phantoms: float) -> None:
+    """Gives `--width`, if it was not given, the value for phantoms where there is no `--site`."""
+    FLAGS.set_default("width", 1.0 if FLAGS.site else of_phantoms)
 
 
 def check() -> None:

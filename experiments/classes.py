@@ -49,6 +49,7 @@ def run(study: ClassStudy, directory: RunDirectory) -> list[dict[str, Any]]:
     stores = {kind: _open_shards(study, kind) for kind in _kinds(study)}
     any_store = next(iter(stores.values()))
     derived = {"measured_split": study.split, "lungs": about_lungs, "width": study.width}
+    derived["explanation"] = class_explanations.NAMES[study.explanation]
     weights: dict[str, tuple[float, ...]] = {}
     if study.class_balance == "weights":
         weights = {kind: _class_weights(study, store) for kind, store in stores.items()}

@@ -26,12 +26,15 @@ if TYPE_CHECKING:
 
 FLAGS = flags.FLAGS
 
+# Whole networks would learn nothing in five minutes on two cores.
+_WIDTH_OF_PHANTOMS = 0.25
+
 flags.DEFINE_list(
     "model",
     ["covidnet", "resnet18", "resnext18", "mobilenetv2"],
-    f"Networks: some of {', '.join(names.CLASSIFIERS)}. The default are the paper's.",
+    f"Networks: some of {', '.join(names.CLASSIFIERS)}. The default are the paper's; see --width.",
 )
-class_flags.define_width(width=0.25)
+class_flags.define_width(of_phantoms=_WIDTH_OF_PHANTOMS)
 flags.DEFINE_enum(
     "baseline", "pooled", ["pooled", "none"], "Models to compare with: of all images in one place."
 )
@@ -73,7 +76,13 @@ _PAPER = (
 
 def main(unused_operands: list[str]) -> None:
     """Runs the recipe."""
+    apply_defaults()
     study_flags.run(_RECIPE, _PAPER, check_flags, _run)
+
+
+def apply_defaults() -> None:
+    """Gives flags that were not given the values for the data, so that they hold what is used."""
+    class_flags.apply_width(_WIDTH_OF_PHANTOMS)
 
 
 def check_flags() -> None:

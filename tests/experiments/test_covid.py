@@ -1,5 +1,6 @@
 """COVID-19, pneumonia or normal: models with and without federation, from phantoms to report."""
 
+import h5py
 import numpy as np
 import pytest
 
@@ -37,6 +38,23 @@ def test_every_model_is_measured_on_test_and_training_images(run):
 
 def test_the_report_names_the_paper(run):
     assert "The method is that of Liu et al." in (run / "report.html").read_text()
+
+
+def test_phantoms_get_narrow_networks_and_sites_whole_ones(run, tmp_path):
+    with h5py.File(run / "models" / "federated_standard.h5") as file:
+        kernels = []
+        file.visititems(lambda name, item: kernels.append(item) if "kernel" in name else None)
+        (first,) = (item.shape for item in kernels if "conv1" in item.name)
+    assert first == (3, 3, 1, 4)  # A quarter of 16 filters.
+    assert programs.read_json(run / "config.json")["settings"]["width"] == 0.25
+    ended = programs.run(
+        "covid",
+        f"--output_dir={tmp_path / 'run'}",
+        f"--site=a=classes:{tmp_path}",
+        "--weights=imagenet",
+    )
+    # ImageNet's weights, which only whole networks take, are no reason to refuse it.
+    assert "classes" in programs.refusal(ended) and "--width" not in programs.refusal(ended)
 
 
 def test_two_of_five_agents_take_part(run):

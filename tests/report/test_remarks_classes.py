@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import pandas as pd
 import pytest
 
 from tests.report import example_classes
@@ -44,8 +45,11 @@ def test_models_are_compared_within_their_training():
             ("pooled", "full", 0.9), ("pooled", "segmented", 0.88),
         )
     ]  # fmt: skip
-    differences = [text for text in remarks.summary(table.in_order(rows)) if " against Res" in text]
-    assert [text[-7:] for text in differences] == ["-0.020.", "+0.010."]
+    differences = [text for text in remarks.summary(table.in_order(rows)) if "difference" in text]
+    # Federated against pooled on full images, then on the lungs; the lungs against full images.
+    assert sorted(text[-7:] for text in differences) == ["+0.010.", "-0.020.", "-0.070.", "-0.100."]
+    lungs = [text for text in differences if "segmented" in text and "full" in text]
+    assert sorted(text[-7:] for text in lungs) == ["+0.010.", "-0.020."]
 
 
 def test_a_good_row_needs_no_warning(run):
@@ -116,5 +120,34 @@ def test_what_is_wrong_with_several_models_is_said_once(run):
 @pytest.mark.parametrize(("width", "count"), [(0.25, 1), (1.0, 0), (None, 0)])
 def test_narrow_networks_are_not_those_of_the_literature(run, width, count):
     found = _warnings(run, _ROW, config={"derived": {"width": width}})
-    narrow = [text for text in found if "have 25 % of their published channels" in text]
+    narrow = [text for text in found if "have about 0.25 of their published channels" in text]
     assert len(narrow) == count
+
+
+def test_federation_is_set_against_one_place_network_by_network():
+    rows = [
+        {**_ROW, "model": model, "training": training, "accuracy": accuracy}
+        for model, training, accuracy in (
+            ("resnet50", "federated", 0.8), ("resnet50", "pooled", 0.85),
+            ("densenet121", "federated", 0.7), ("densenet121", "pooled", 0.69),
+        )
+    ]  # fmt: skip
+    differences = [text for text in remarks.summary(table.in_order(rows)) if "difference" in text]
+    assert sorted(text[-7:] for text in differences if "pooled" in text) == ["+0.010.", "-0.050."]
+    train = [{**row, "split": "train"} for row in rows]
+    assert remarks.summary(table.in_order(train)) == []
+
+
+@pytest.mark.parametrize(("epochs", "count"), [(2, 1), (1, 0)])
+def test_who_saw_more_images_in_training(run, epochs, count):
+    def rounds(images):
+        return pd.DataFrame({"round": [1, 2], "images": [images, images]})
+
+    found = _warnings(
+        run,
+        _ROW,
+        {**_ROW, "training": "pooled"},
+        rounds=rounds(100),
+        rounds_pooled=rounds(100 * epochs),
+    )
+    assert len([text for text in found if "saw 200 images" in text and "400" in text]) == count

@@ -3,7 +3,8 @@
 A. Howard et al., "MobileNets: Efficient Convolutional Neural Networks for Mobile Vision
 Applications", arXiv:1704.04861, 2017, section 3.3, call the factor the width multiplier. Work and
 parameters of a convolution go with its square. Unlike theirs, channels are not rounded to
-multiples of 8, only to the number of groups of a network's grouped convolutions.
+multiples of 8; where a network has grouped convolutions, all of its layers get multiples of their
+number of groups, 32 in ResNeXt, so that its narrow layers keep more than their part.
 """
 
 from __future__ import annotations
@@ -22,7 +23,13 @@ def scale(config: dict[str, Any], width: float, kept: str) -> None:
         shapes that layers were built for go.
       width: the factor, above 0.
       kept: name of the layer whose channels stay.
+
+    Raises:
+      ValueError: a layer is a model of its own.
     """
+    nested = [layer["config"]["name"] for layer in config["layers"] if "layers" in layer["config"]]
+    if nested:
+        raise ValueError(f"expected a flat model, found the models {nested} in it")
     multiple = max(layer["config"].get("groups", 1) for layer in _convolutions(config))
 
     def scaled(channels: int) -> int:

@@ -9,10 +9,12 @@ from tffcxr.report import run_directory, style, table
 
 # Below this many images of a class, one image moves its sensitivity by over 3 %.
 _FEW_IMAGES = 30
+# One training that saw so many times the images of another is told from it.
+_MORE_IMAGES = 1.2
 
 
 def summary(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """Returns what guessing gives, the best model, and what cutting out the lungs changed.
+    """Returns the best model, what guessing gives, and what federation and lungs alone changed.
 
     Args:
       rows: of `table.in_order`.
@@ -20,7 +22,7 @@ def summary(rows: Sequence[dict[str, Any]]) -> list[str]:
     sentences = []
     for title, block in table.blocks(rows):
         known = [row for row in block if style.is_number(row.get("accuracy"))]
-        if not known:
+        if not known or known[0]["split"] == "train":
             continue
         best = max(known, key=lambda row: row["accuracy"])
         sentences.append(
@@ -33,7 +35,7 @@ def summary(rows: Sequence[dict[str, Any]]) -> list[str]:
                 f"Naming the commonest class always would be right in {style.percent(share)} of "
                 "the images; accuracy has to be read against that."
             )
-        sentences += _differences(known)
+        sentences += _by_federation(known) + _by_lungs(known)
     return sentences
 
 
@@ -48,9 +50,10 @@ def warnings(rows: Sequence[dict[str, Any]], run: run_directory.Run) -> list[str
     width = run.derived.get("width")
     if style.is_number(width) and width != 1:
         result.append(
-            f"The networks have {style.percent(width)} of their published channels, so these are "
-            "not the networks of the literature."
+            f"The networks have about {width:g} of their published channels (--width), so these "
+            "are not the networks of the literature."
         )
+    result += _of_the_images_seen(rows, run)
     if any(row.get("images_kind") == "segmented" for row in rows):
         result += _of_the_lungs(run)
     for title, block in table.blocks(rows):
@@ -65,7 +68,19 @@ def warnings(rows: Sequence[dict[str, Any]], run: run_directory.Run) -> list[str
     ]
 
 
-def _differences(known: Sequence[dict[str, Any]]) -> list[str]:
+def _by_federation(known: Sequence[dict[str, Any]]) -> list[str]:
+    """Returns a sentence per network that was trained with and without federation."""
+    return [
+        f"{row['name']} against {other['name']}: difference in accuracy "
+        f"{row['accuracy'] - other['accuracy']:+.3f}."
+        for row in known
+        for other in known
+        if (row["training"], other["training"]) == ("federated", "pooled")
+        and all(other.get(key) == row.get(key) for key in ("model", "images_kind"))
+    ]
+
+
+def _by_lungs(known: Sequence[dict[str, Any]]) -> list[str]:
     """Returns a sentence per model that was trained on full images and on the lungs."""
     sentences = []
     for row in known:
@@ -83,6 +98,27 @@ def _differences(known: Sequence[dict[str, Any]]) -> list[str]:
                 f"{row['name']} against {full['name']}: difference in accuracy {difference:+.3f}."
             )
     return sentences
+
+
+def _of_the_images_seen(rows: Sequence[dict[str, Any]], run: run_directory.Run) -> list[str]:
+    """Returns a warning if models of one training saw more images, in all rounds, than others."""
+    seen = {}
+    for training, rounds in (("federated", run.rounds), ("pooled", run.rounds_pooled)):
+        models = {
+            (row.get("model"), row.get("images_kind"))
+            for row in rows
+            if row.get("training") == training
+        }
+        if models and "images" in rounds and rounds["images"].sum() > 0:
+            # The tables of rounds count the images of all models together.
+            seen[training] = float(rounds["images"].sum()) / len(models)
+    if len(seen) < 2 or max(seen.values()) < _MORE_IMAGES * min(seen.values()):
+        return []
+    return [
+        f"In its training a federated model saw {seen['federated']:.0f} images, each counted as "
+        f"often as it was seen, a pooled one {seen['pooled']:.0f}: some of their difference may "
+        "come from that."
+    ]
 
 
 def _of_the_lungs(run: run_directory.Run) -> list[str]:

@@ -95,6 +95,7 @@ def write_report(
         failures=rounds_figure.failures(run.clients).head(_LISTED_FAILURES).to_dict("records"),
         unlisted_failures=max(0, len(rounds_figure.failures(run.clients)) - _LISTED_FAILURES),
         explanations=_explanations(run),
+        explanation_method=run.derived.get("explanation", "Grad-CAM"),
         predict_command=predict_command,
         settings=_settings(run.config),
     )

@@ -21,7 +21,7 @@ from tffcxr.training.validation import Evaluator
 class CentralisedTraining:
     """A `loop.Training` on the images of some clients put together.
 
-    A "round" is `local_epochs` passes over all images, so that it equals a federated round. The
+    A "round" is the plan's `local_epochs` passes over all images. The
     optimizer is the clients' own; unlike theirs, its state lasts for the whole stage. The state is
     `<weights, optimizer>` with the weights in the order of `model.weights`.
 
@@ -118,7 +118,7 @@ class _StageTrainer:
     def train(
         self, weights: Sequence[np.ndarray], optimizer: Any, dataset: tf.data.Dataset, rate: float
     ) -> tuple[tuple[np.ndarray, ...], Any, float, int]:
-        """Returns `(weights, optimizer state, mean loss, images)` after one pass."""
+        """Returns `(weights, optimizer state, mean loss, images)` after the batches of a round."""
         for variable, value in zip(self._model.weights, weights):
             variable.assign(value)
         hyperparameters = self._optimizer.get_hparams(optimizer)
