@@ -17,7 +17,8 @@ def test_summary_of_each_task(run):
     first, second = remarks.summary(table.in_order(run.rows))
     assert first == (
         "Kidneys in CT (unet model, test images): federated Dice 0.800 (0.750–0.850); each node "
-        "alone 0.450 (0.400–0.500); missed entirely in 0 of 6 cases."
+        "alone 0.450 (0.400–0.500); Federated, private batch norm -0.100; missed entirely in 0 of "
+        "6 cases."
     )
     assert second.startswith("Kidneys in PET")
     alone = [row for row in run.rows if row["training"] == "federated"]
@@ -27,6 +28,8 @@ def test_summary_of_each_task(run):
 def test_few_patients_and_undefined_dice_are_warned_of(run):
     warnings = remarks.warnings(run, [])
     assert sum("only 6 patients; another sample" in warning for warning in warnings) == 2
+    weak = [warning for warning in warnings if "more than twice what it finds" in warning]
+    assert len(weak) == 2 and all("Site alone: Dice 0.450" in warning for warning in weak)
     run.rows[0]["dice"] = NAN
     try:
         assert any("the model diverged" in warning for warning in remarks.warnings(run, []))

@@ -7,9 +7,11 @@ from typing import Any
 
 from tffcxr.report import remarks_common, style
 
+_LITTLE_DICE = 0.5  # Below it false positives and negatives outnumber true positives by 2 : 1.
+
 
 def summary(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """Returns a sentence per task: the federated Dice, that of each node alone, what was missed.
+    """Returns a sentence per task: the federated Dice, that of other models, what was missed.
 
     Args:
       rows: of `table.in_order`.
@@ -20,6 +22,9 @@ def summary(rows: Sequence[dict[str, Any]]) -> list[str]:
         text = f"{title}: federated Dice {style.with_interval(federated, 'dice')}"
         if "site" in known:
             text += f"; each node alone {style.with_interval(known['site'], 'dice')}"
+        for training, row in known.items():
+            if training.startswith("federated_") and style.is_number(row.get("dice_difference")):
+                text += f"; {row['name']} {row['dice_difference']:+.3f}"
         missed, cases = federated.get("missed"), federated.get("cases")
         if style.is_number(missed) and style.is_number(cases):
             text += f"; missed entirely in {missed:.0f} of {cases:.0f} cases"
@@ -37,5 +42,11 @@ def warnings(rows: Sequence[dict[str, Any]]) -> list[str]:
         f"{row['title']}, {row['name']}: Dice is undefined; the model diverged."
         for row in rows
         if not style.is_number(row.get("dice"))
+    ]
+    result += [
+        f"{row['title']}, {row['name']}: Dice {row['dice']:.3f}; what it marks in error and misses "
+        "is more than twice what it finds."
+        for row in rows
+        if style.is_number(row.get("dice")) and row["dice"] < _LITTLE_DICE
     ]
     return result + remarks_common.few_patients(rows)
