@@ -7,7 +7,7 @@ import tensorflow as tf
 from tffcxr.errors import InputError
 from tffcxr.models import build
 
-HALVED = ("standard", "resnet18", "covidnet")  # Of a library one; MobileNetV2 is alike.
+HALVED = ("standard", "resnet18", "mobilenetv2", "covidnet")
 
 
 def _shapes(name, **options):

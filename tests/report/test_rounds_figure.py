@@ -200,6 +200,19 @@ def test_many_clients_of_a_variant_have_a_mean(classes):
     assert mean.get_color() == dots.get_color() == figure.axes[0].get_lines()[2].get_color()
 
 
+def test_few_clients_that_come_and_go_are_dots_too(classes):
+    rows = [
+        (1, "a", "resnet50 full", 0.6, "ok"),
+        (1, "b", "resnet50 full", 0.4, "ok"),
+        (2, "c", "resnet50 full", 0.3, "ok"),
+        (3, "a", "resnet50 full", 0.2, "ok"),
+    ]
+    clients = pd.DataFrame(rows, columns=["round", "client", "variant", "train_loss", "status"])
+    dots, mean = _draw(dataclasses.replace(classes, clients=clients)).axes[-1].get_lines()
+    assert dots.get_linestyle() == "None"
+    assert mean.get_ydata().tolist() == [0.5, 0.3, 0.2]
+
+
 def test_clients_of_the_only_variant_have_the_colour_of_federated_training(classes):
     clients = pd.DataFrame(
         [(1, "a", "resnet50 full", 0.5, "ok")],

@@ -256,15 +256,16 @@ def _draw_clients(axes: matplotlib_axes.Axes, run: run_directory.Run) -> None:
 def _draw_clients_of_variant(
     axes: matplotlib_axes.Axes, variant: str, clients: pd.DataFrame, colour: str
 ) -> None:
-    """Draws the clients' training losses of one variant; of many clients dots, and their mean."""
+    """Draws the clients' training losses of one variant, as dots if these are many or come and go."""
     by_client = clients.groupby("client")
     name = style.training_name(variant)
-    if len(by_client) <= _CLIENTS_BY_NAME:
+    takes_part_always = len(clients) == len(by_client) * clients["round"].nunique()
+    if len(by_client) <= _CLIENTS_BY_NAME and takes_part_always:
         for position, (_, of_client) in enumerate(by_client):
             label = None if position else name
             _line(axes, of_client["round"], of_client["train_loss"], colour, label)
         return
-    # Of which few take part in a round, so that lines would leap.
+    # Lines would leap over rounds in which a client takes no part.
     axes.plot(
         clients["round"], clients["train_loss"],
         color=colour, alpha=0.35, marker="o", markersize=2.5, linestyle="none",
