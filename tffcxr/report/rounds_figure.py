@@ -256,7 +256,7 @@ def _draw_clients(axes: matplotlib_axes.Axes, run: run_directory.Run) -> None:
 def _draw_clients_of_variant(
     axes: matplotlib_axes.Axes, variant: str, clients: pd.DataFrame, colour: str
 ) -> None:
-    """Draws the clients' training losses of one variant, as dots if these are many or come and go."""
+    """Draws the clients' training losses of one variant: dots if they are many or come and go."""
     by_client = clients.groupby("client")
     name = style.training_name(variant)
     takes_part_always = len(clients) == len(by_client) * clients["round"].nunique()
