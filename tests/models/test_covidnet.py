@@ -78,11 +78,12 @@ def test_has_the_units_of_the_paper(model):
 
 def test_a_unit_sees_the_link_and_every_unit_before_it():
     keras = build.build("covidnet", 32, 1).keras
-    outputs = ("stage3_link_pool", *(f"stage3_unit{n}_extend_relu" for n in range(1, 6)))
+    outputs = ("stage3_link_pool", *(f"stage3_unit{n}_extend_norm" for n in range(1, 6)))
     names = (*outputs, "stage3_unit5_sum")
     probe = tf.keras.Model(keras.input, [keras.get_layer(name).output for name in names])
     *parts, total = probe(np.random.default_rng(0).random((2, 32, 32, 1), np.float32))
-    np.testing.assert_allclose(total, sum(part.numpy() for part in parts), rtol=1e-5)
+    np.testing.assert_allclose(total, sum(part.numpy() for part in parts), rtol=1e-5, atol=1e-6)
+    assert all(part.numpy().min() < 0 for part in parts[1:])  # A unit's end is linear.
     assert (
         keras.get_layer("stage3_unit6_project1").input is keras.get_layer("stage3_unit5_sum").output
     )

@@ -13,10 +13,13 @@ A search by machine gave every unit widths of its own, which the authors have no
 of their repository, lindawangg/COVID-Net, says so; they published weights). This is the topology
 that the open implementations (iliasprc/COVIDNet and others) took from the paper's figure: stages of
 56, 112, 216 and 424 channels, projection to a half and expansion to three quarters of a unit's
-input, the maps flattened, a dense layer of 512. It differs from them in this: their
-convolutions have biases, and a unit has one batch norm, at its end, and is linear; here batch norm
+input, the last maps flattened, a dense layer of 512. It differs from them in this: their
+convolutions have biases, and a unit has one batch norm, at its end, and no ReLU; here batch norm
 and ReLU follow the first convolution, those of the long-range connections, and in a unit the
-expansion, the depthwise convolution and the extension; and the sum of maps is pooled, not each map.
+expansion and the depthwise convolution; the sum of maps is pooled, not each map; and a ReLU follows
+the last sum. The end of a unit is linear as theirs: with a ReLU the sums drift to large positive
+values, the same for all images (after eight passes over 275 phantoms the training loss was 0.82
+with it and 0.27 without).
 
 Counts, with the task block of three classes: the paper has 11.75 million parameters and 7.50
 billion multiply-adds, of images of 480 pixels (the repository lists them so, for the weights
@@ -33,7 +36,7 @@ import tensorflow as tf
 from tffcxr.models import backbones
 
 MINIMUM_IMAGE_SIZE = 32  # halved five times
-GRADCAM_LAYER = "stage4_unit3_sum"
+GRADCAM_LAYER = "maps"
 
 WIDTHS = (56, 112, 216, 424)
 UNITS = (3, 4, 6, 3)
@@ -61,6 +64,7 @@ def trunk(image_size: int) -> tf.keras.Model:
             link = layers.MaxPooling2D(2, name=f"stage{stage}_link_pool")(link)
             x = layers.MaxPooling2D(2, name=f"stage{stage}_pool")(x)
         x = _stage(x, link, width, units, f"stage{stage}")
+    x = layers.ReLU(name="maps")(x)  # Grad-CAM++ weighs maps that are not negative.
     x = layers.Flatten(name="flatten")(x)
     x = layers.Dense(FEATURES, activation="relu", kernel_initializer="he_normal", name="features")(
         x
@@ -91,7 +95,7 @@ def _pepx(x: tf.Tensor, width: int, name: str) -> tf.Tensor:
     )(x)
     x = _normalised_relu(x, f"{name}_depthwise")
     x = _convolution(x, projected, 1, f"{name}_project2")
-    return _normalised_relu(_convolution(x, width, 1, f"{name}_extend"), f"{name}_extend")
+    return _normalised(_convolution(x, width, 1, f"{name}_extend"), f"{name}_extend")
 
 
 def _convolution(x: tf.Tensor, filters: int, size: int, name: str, strides: int = 1) -> tf.Tensor:
@@ -107,7 +111,11 @@ def _convolution(x: tf.Tensor, filters: int, size: int, name: str, strides: int 
     )(x)
 
 
+def _normalised(x: tf.Tensor, name: str) -> tf.Tensor:
+    return tf.keras.layers.BatchNormalization(
+        momentum=_MOMENTUM, epsilon=_EPSILON, name=f"{name}_norm"
+    )(x)
+
+
 def _normalised_relu(x: tf.Tensor, name: str) -> tf.Tensor:
-    layers = tf.keras.layers
-    x = layers.BatchNormalization(momentum=_MOMENTUM, epsilon=_EPSILON, name=f"{name}_norm")(x)
-    return layers.ReLU(name=f"{name}_relu")(x)
+    return tf.keras.layers.ReLU(name=f"{name}_relu")(_normalised(x, name))
