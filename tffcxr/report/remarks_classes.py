@@ -35,7 +35,8 @@ def summary(rows: Sequence[dict[str, Any]]) -> list[str]:
                 f"Naming the commonest class always would be right in {style.percent(share)} of "
                 "the images; accuracy has to be read against that."
             )
-        sentences += _by_federation(known) + _by_lungs(known)
+        sentences += _differences(known, "training", "federated", "pooled")
+        sentences += _differences(known, "images_kind", "segmented", "full")
     return sentences
 
 
@@ -68,36 +69,17 @@ def warnings(rows: Sequence[dict[str, Any]], run: run_directory.Run) -> list[str
     ]
 
 
-def _by_federation(known: Sequence[dict[str, Any]]) -> list[str]:
-    """Returns a sentence per network that was trained with and without federation."""
+def _differences(known: Sequence[dict[str, Any]], key: str, one: str, reference: str) -> list[str]:
+    """Returns a sentence per pair of models that differ in `key` alone, in these two values."""
+    alike = {"model", "images_kind", "training"} - {key}
     return [
         f"{row['name']} against {other['name']}: difference in accuracy "
         f"{row['accuracy'] - other['accuracy']:+.3f}."
         for row in known
         for other in known
-        if (row["training"], other["training"]) == ("federated", "pooled")
-        and all(other.get(key) == row.get(key) for key in ("model", "images_kind"))
+        if (row.get(key), other.get(key)) == (one, reference)
+        and all(row.get(name) == other.get(name) for name in alike)
     ]
-
-
-def _by_lungs(known: Sequence[dict[str, Any]]) -> list[str]:
-    """Returns a sentence per model that was trained on full images and on the lungs."""
-    sentences = []
-    for row in known:
-        if row.get("images_kind") != "segmented":
-            continue
-        alike = [
-            other
-            for other in known
-            if other.get("images_kind") == "full"
-            and all(other.get(key) == row.get(key) for key in ("model", "training"))
-        ]
-        for full in alike:
-            difference = row["accuracy"] - full["accuracy"]
-            sentences.append(
-                f"{row['name']} against {full['name']}: difference in accuracy {difference:+.3f}."
-            )
-    return sentences
 
 
 def _of_the_images_seen(rows: Sequence[dict[str, Any]], run: run_directory.Run) -> list[str]:

@@ -21,9 +21,9 @@ from tffcxr.training.validation import Evaluator
 class CentralisedTraining:
     """A `loop.Training` on the images of some clients put together.
 
-    A "round" is the plan's `local_epochs` passes over all images. The
-    optimizer is the clients' own; unlike theirs, its state lasts for the whole stage. The state is
-    `<weights, optimizer>` with the weights in the order of `model.weights`.
+    A "round" is the plan's `local_epochs` passes over all images. The optimizer is the clients'
+    own; unlike theirs, its state lasts for the whole stage. The state is `<weights, optimizer>`,
+    the weights in the order of `model.weights`, and packed what the optimizer keeps of them.
 
     Args:
       plan: what to train.
