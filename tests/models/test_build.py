@@ -66,6 +66,9 @@ def _python_path():
 @pytest.mark.parametrize("name", OURS)
 def test_every_weight_learns(name):
     keras = build.build(name, 64, 3).keras
+    for weight in keras.weights:
+        if "gamma" in weight.name:  # Behind a scale of 0 a branch learns from the second step on.
+            weight.assign(tf.ones_like(weight))
     images = np.random.default_rng(0).random((4, 64, 64, 1), np.float32)
     with tf.GradientTape() as tape:
         score = tf.reduce_sum(keras(images, training=True) * [1.0, -2.0, 3.0])

@@ -28,6 +28,7 @@ from tffcxr.models import (
     nnunet,
     normalization,
     pretrained,
+    residual,
     resnext,
     standard,
     unet,
@@ -243,6 +244,7 @@ def _build(
     _set_seeds(config, seed)
     if frozen:
         _freeze(config)
+    residual.start_as_shortcuts(config)
     model = _with_blocks(
         tf.keras.Model.from_config(config), _architecture(name).gradcam_layer, (TASK_LAYER,)
     )

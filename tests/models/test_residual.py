@@ -1,0 +1,94 @@
+"""Sums of a network that begin as their shortcuts."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tffcxr.models import build, residual
+
+# The published numbers of residual blocks: 2 + 2 + 2 + 2; those of MobileNetV2's 17 bottlenecks
+# (Sandler et al., table 2) that are the second or later of their kind, 1 + 2 + 3 + 2 + 2.
+BRANCHES = {"resnet18": 8, "mobilenetv2": 10}
+
+
+def _sums_and_branches(model):
+    """Every sum's deeper input and its shortcut, found by what reaches them."""
+    for layer in model.layers:
+        if isinstance(layer, tf.keras.layers.Add):
+            first, second = layer.input
+            yield layer.output, first, second
+
+
+@pytest.mark.parametrize("name", BRANCHES)
+def test_every_sum_begins_as_one_of_its_inputs(name):
+    model = build.build(name, 32, 3, width=0.25).keras
+    sums = list(_sums_and_branches(model))
+    assert len(sums) == BRANCHES[name]
+    probe = tf.keras.Model(model.input, sums)
+    images = tf.random.stateless_uniform([2, 32, 32, 1], [1, 2])
+    for total, shortcut, branch in probe(images, training=True):
+        np.testing.assert_array_equal(branch.numpy(), 0.0)
+        np.testing.assert_array_equal(total.numpy(), shortcut.numpy())
+        assert np.abs(shortcut.numpy()).max() > 0
+
+
+def _model(ends_with_norm):
+    layers = tf.keras.layers
+    images = tf.keras.Input((1, 1, 2))
+    shortcut = layers.BatchNormalization(name="shortcut")(images)
+    x = layers.ReLU(name="relu")(layers.BatchNormalization(name="within")(images))
+    if ends_with_norm:
+        x = layers.BatchNormalization(name="end")(x)
+    return tf.keras.Model(images, layers.Add(name="sum")([x, shortcut]))
+
+
+@pytest.mark.parametrize(("ends_with_norm", "changed"), [(True, ["end"]), (False, [])])
+def test_only_a_norm_at_the_end_of_the_deeper_input_is_scaled(ends_with_norm, changed):
+    config = _model(ends_with_norm).get_config()
+    assert residual.start_as_shortcuts(config) == changed
+    model = tf.keras.Model.from_config(config)
+    for layer in model.layers:
+        if isinstance(layer, tf.keras.layers.BatchNormalization):
+            expected = 0.0 if layer.name in changed else 1.0
+            np.testing.assert_array_equal(layer.gamma.numpy(), expected)
+
+
+def test_the_first_step_moves_the_scale_and_the_second_the_branch():
+    config = _model(ends_with_norm=True).get_config()
+    residual.start_as_shortcuts(config)
+    model = tf.keras.Model.from_config(config)
+    end, within = model.get_layer("end").gamma, model.get_layer("within").gamma
+    images = tf.constant([[0.5, -1.0], [2.0, 1.0], [-1.0, 0.5]])[:, None, None]
+    for step in (0, 1):
+        before = within.numpy()
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(model(images, training=True) ** 3)
+        for weight, slope in zip(
+            model.trainable_weights, tape.gradient(loss, model.trainable_weights)
+        ):
+            weight.assign_sub(0.01 * slope)
+        assert np.abs(end.numpy()).min() > 0
+        assert np.array_equal(within.numpy(), before) == (step == 0)
+
+
+@pytest.mark.parametrize("options", [{"batch_norm": "frozen"}, {"frozen": "representation"}])
+def test_a_scale_that_is_never_trained_is_not_zero(options):
+    model = build.build("covidnet", 32, 3, width=0.25, **options).keras
+    scales = [w for w in model.weights if "gamma" in w.name]
+    assert scales
+    for scale in scales:
+        np.testing.assert_array_equal(scale.numpy(), 1.0)
+
+
+def test_group_norm_begins_so_too():
+    model = build.build("covidnet", 32, 3, width=0.25, batch_norm="group").keras
+    zeros = [
+        layer.name
+        for layer in model.layers
+        if isinstance(layer, tf.keras.layers.GroupNormalization) and not layer.gamma.numpy().any()
+    ]
+    assert zeros == [
+        f"stage{stage}_unit{unit}_extend_norm"
+        for stage, units in enumerate((3, 4, 6, 3), start=1)
+        for unit in range(1, units + 1)
+    ]
