@@ -131,7 +131,7 @@ def model_builder(
     image_size: int,
     outputs: int,
     weights: str,
-    batch_norm: Literal["aggregate", "local", "frozen", "group"],
+    batch_norm: Literal["aggregate", "recompute", "local", "frozen", "group"],
     seed: int,
     precision: str = "float32",
     width: float = 1.0,

@@ -61,6 +61,7 @@ training_flags.define(
     batch_size=10,
     schedule="polynomial",
     clients_per_round="0.4",  # The paper's: two of five.
+    batch_norm="recompute",
     personal=False,
 )
 flags.adopt_module_key_flags(class_flags)

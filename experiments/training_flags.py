@@ -41,6 +41,7 @@ def define(
     schedule: str = "constant",
     optimizer: str = "adam",
     clients_per_round: str = "all",
+    batch_norm: str = "aggregate",
     personal: bool = True,
 ) -> None:
     """Defines the flags with a recipe's defaults.
@@ -53,6 +54,7 @@ def define(
       schedule: of the learning rate.
       optimizer: of the clients.
       clients_per_round: default of the flag.
+      batch_norm: default of the flag.
       personal: whether sites have tasks of their own, and so may keep a part of the model private
         or train it first. Else everything is shared.
     """
@@ -109,7 +111,7 @@ def define(
     flags.DEFINE_string(
         "clients_per_round", clients_per_round, "all, a count (5), or a fraction (0.4)."
     )
-    _define_batch_norm(personal)
+    _define_batch_norm(batch_norm, personal)
     if personal:
         _define_personal()
     flags.DEFINE_enum(
@@ -128,9 +130,10 @@ def define(
     )
 
 
-def _define_batch_norm(personal: bool) -> None:
+def _define_batch_norm(default: str, personal: bool) -> None:
     policies = {
         "aggregate": "averaged with the weights",
+        "recompute": "computed anew for the averaged weights by another pass over the images",
         "local": "kept at the client with the layer",
         "frozen": "frozen",
         "group": "avoided by group norm",
@@ -138,7 +141,7 @@ def _define_batch_norm(personal: bool) -> None:
     if not personal:
         del policies["local"]
     told = ", ".join(f"{what} ({name})" for name, what in policies.items())
-    flags.DEFINE_enum("batch_norm", "aggregate", list(policies), f"Batch-norm statistics: {told}.")
+    flags.DEFINE_enum("batch_norm", default, list(policies), f"Batch-norm statistics: {told}.")
 
 
 def _define_personal() -> None:
@@ -280,6 +283,11 @@ def check() -> None:
     _schedule()
     _check_partners()
     aggregators.check()
+    if FLAGS.batch_norm == "recompute" and FLAGS.aggregator != "mean":
+        raise InputError(
+            "--batch_norm=recompute: expected --aggregator=mean, since the statistics are plain "
+            f"sums over clients, found --aggregator={FLAGS.aggregator}"
+        )
 
 
 def parse_baselines(values: Sequence[str]) -> tuple[str, ...]:

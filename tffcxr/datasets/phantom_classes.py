@@ -19,7 +19,7 @@ from tffcxr.errors import InputError
 
 # Of the patients. In COVIDx the classes are as uneven, and more so in some versions.
 _SHARES = {"normal": 0.45, "pneumonia": 0.35, "COVID-19": 0.2}
-_SEVERE = (0.6, 1.0)  # Plain enough for a few hundred images to teach a network of millions.
+_SEVERE = (0.9, 1.0)  # Plain enough for a few hundred images to teach a network of millions.
 _TEST = 0.15  # of the patients of each class
 _SECOND_IMAGE = 0.3  # of the patients with COVID-19, who were X-rayed again and again
 _VIRAL = 1 / 3  # of the children with pneumonia

@@ -26,6 +26,7 @@ from tffcxr.learning import transplant
 from tffcxr.learning.local_training import LocalTraining, LossFn
 from tffcxr.learning.partition import Group, WeightPartition
 from tffcxr.learning.server import AggregationFactory, build_averaging, build_server_step
+from tffcxr.learning.statistics import build_recomputation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,12 +43,15 @@ class FederatedProcess:
         succeeded) and `aggregator` (the factory's measurements); M holds `loss` (a sum), `labels`,
         `images` and `failed` (see `LocalTraining.finish`).
       partition: the model's weights and their groups.
+      recompute: the statistics of the server's weights by a pass over the clients' images, see
+        `tffcxr.learning.statistics`; None if that was not asked for, or has nothing to do.
     """
 
     initialize: tff.Computation
     initialize_client: tff.Computation
     next: tff.Computation
     partition: WeightPartition
+    recompute: tff.Computation | None = None
 
     def model_weights(self, server_state: Any, client_state: Any) -> list[np.ndarray]:
         """One client's model, in the order of `model.weights`."""
@@ -94,6 +98,19 @@ class FederatedProcess:
         )
         return collections.OrderedDict(server_state, weights=weights)
 
+    def with_recomputed_statistics(self, server_state: Any, clients: Sequence[Any]) -> Any:
+        """The same state with the statistics that its weights give on the clients' images.
+
+        Args:
+          server_state: after a round.
+          clients: `<state=C, data=B*>` of each client that takes part.
+        """
+        if self.recompute is None:
+            return server_state
+        statistics = self.recompute(server_state["weights"], clients)
+        weights = collections.OrderedDict(server_state["weights"], statistics=tuple(statistics))
+        return collections.OrderedDict(server_state, weights=weights)
+
 
 def build_process(
     model: tf.keras.Model,
@@ -108,6 +125,7 @@ def build_process(
     aggregator: AggregationFactory | None = None,
     weighting: str = "examples",
     proximal: float = 0.0,
+    recompute_statistics: bool = False,
 ) -> FederatedProcess:
     """Builds the process.
 
@@ -126,6 +144,7 @@ def build_process(
         unweighted factory counts a failed client as a zero update.
       weighting: "examples" (by images trained on) or "uniform".
       proximal: mu of FedProx.
+      recompute_statistics: whether the process has `recompute`.
 
     Raises:
       ValueError: weights or layers that are not the model's, or an unknown weighting.
@@ -194,7 +213,11 @@ def build_process(
         )
         return new_state, result["client"], aggregated["metrics"], result["metrics"]
 
-    return FederatedProcess(initialize, initialize_client, next_round, partition)
+    recompute = None
+    if recompute_statistics:
+        client_type = train.type_signature.parameter[1]
+        recompute = build_recomputation(model, partition, weights_type, client_type, batch_spec)
+    return FederatedProcess(initialize, initialize_client, next_round, partition, recompute)
 
 
 def as_learning_process(process: FederatedProcess) -> tff.learning.templates.LearningProcess:

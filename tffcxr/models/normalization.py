@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 
 from tffcxr.errors import InputError
 
-Policy = Literal["aggregate", "local", "frozen", "group"]
+Policy = Literal["aggregate", "recompute", "local", "frozen", "group"]
 
 _MOST_GROUPS = 32  # Wu & He, section 3.1
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -64,13 +65,7 @@ class FederatedTraining:
         sampled = self._sampler.sample(round_number)
         server, private, metrics, per_client = stage_process.next(
             stage_process.with_learning_rate(state["server"], learning_rate),
-            [
-                collections.OrderedDict(
-                    state=state["clients"][client],
-                    data=self._data.train_dataset(client, round_number, self._plan.local_epochs),
-                )
-                for client in sampled
-            ],
+            self._client_values(state["clients"], sampled, round_number, self._plan.local_epochs),
         )
         results = tuple(
             self._client_result(client, measured, stage_process)
@@ -83,8 +78,23 @@ class FederatedTraining:
                 "may help"
             )
         clients = {**state["clients"], **dict(zip(sampled, private))}
+        if stage_process.recompute is not None:
+            server = stage_process.with_recomputed_statistics(
+                server, self._client_values(clients, sampled, round_number, passes=1)
+            )
         state = collections.OrderedDict(server=server, clients=clients)
         return state, self._result(state, stage_process, results, metrics)
+
+    def _client_values(
+        self, private: Mapping[str, Any], sampled: Sequence[str], round_number: int, passes: int
+    ) -> list[Any]:
+        """What the clients of a round bring: their private weights and their images."""
+        return [
+            collections.OrderedDict(
+                state=private[client], data=self._data.train_dataset(client, round_number, passes)
+            )
+            for client in sampled
+        ]
 
     def client_weights(self, state: Any, round_number: int) -> dict[str, list[np.ndarray]]:
         """Every client's model after a round, each in the order of `model.weights`."""
@@ -164,4 +174,5 @@ class FederatedTraining:
             aggregator=plan.aggregator,
             weighting=plan.weighting,
             proximal=plan.proximal,
+            recompute_statistics=plan.batch_norm == "recompute",
         )

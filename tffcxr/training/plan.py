@@ -16,7 +16,7 @@ from tffcxr.learning import optimizers
 from tffcxr.learning.local_training import LossFn
 from tffcxr.learning.schedules import Schedule
 
-BATCH_NORM_POLICIES = ("aggregate", "local", "frozen", "group")
+BATCH_NORM_POLICIES = ("aggregate", "recompute", "local", "frozen", "group")
 
 
 class BlockedModel(Protocol):
@@ -74,7 +74,8 @@ class Plan:
       server_optimizer: a name of `optimizers.SERVER_OPTIMIZERS`.
       server_learning_rate: None for the usual rate of the optimizer.
       share: "representation" keeps the task block of every client private, "all" shares it too.
-      batch_norm: "aggregate", "local" (private), "frozen" or "group" (both built into the model).
+      batch_norm: "aggregate", "recompute" (see `tffcxr.learning.statistics`), "local" (private),
+        "frozen" or "group" (both built into the model).
       proximal: mu of FedProx.
       weighting: "examples" or "uniform".
       aggregator: a `tff.aggregators` factory, or None for the mean.
@@ -94,7 +95,7 @@ class Plan:
     server_optimizer: str = "average"
     server_learning_rate: float | None = None
     share: Literal["representation", "all"] = "representation"
-    batch_norm: Literal["aggregate", "local", "frozen", "group"] = "aggregate"
+    batch_norm: Literal["aggregate", "recompute", "local", "frozen", "group"] = "aggregate"
     proximal: float = 0.0
     weighting: str = "examples"
     aggregator: Any = None

@@ -1,0 +1,175 @@
+"""Batch norm's statistics of the averaged network, computed anew by the clients after a round.
+
+The mean of the clients' moving statistics is not what the mean of their weights gives: weights that
+have moved apart cancel in part, and the averaged network's activations vary less than any client's.
+In few or long rounds it then names one class outside of training, whatever it has learnt. P.
+Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization", UAI 2018,
+arXiv:1803.05407, section 3.2, recompute the statistics by another pass over the data. Here each
+client of the round makes it over its own images, and the server gets sums: of images, of means, and
+of means of squares. The statistics are those of all the clients' images together, with what lies
+between the clients.
+"""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from tffcxr.learning import transplant
+from tffcxr.learning.packing import Packing
+from tffcxr.learning.partition import Group, WeightPartition
+
+
+def build_recomputation(
+    model: tf.keras.Model,
+    partition: WeightPartition,
+    weights_type: tff.Type,
+    client_type: tff.Type,
+    batch_spec: Any,
+) -> tff.Computation | None:
+    """`(<W@SERVER, {<state=C, data=B*>}@CLIENTS> -> statistics@SERVER)`.
+
+    A client whose sums are not finite, or that has no images, does not count; if none does, the
+    statistics stay.
+
+    Args:
+      model: only its structure counts.
+      partition: of its weights.
+      weights_type: of what the server broadcasts, see `process.FederatedProcess`.
+      client_type: of a client's state and data.
+      batch_spec: `tf.TensorSpec` structure of one batch.
+
+    Returns:
+      The computation; its result follows the partition's shared statistics. None if no batch norm
+      is shared and trained.
+    """
+    client = _ClientPass(model, partition)
+    if not client.has_statistics:
+        return None
+    start = tff.tensorflow.computation(client.start, [weights_type, client_type["state"]])
+    progress_type = start.type_signature.result
+    step_function = tf.function(client.step, autograph=False)
+    traced = step_function.get_concrete_function(client.progress_spec(), batch_spec)
+    step = tff.tensorflow.computation(
+        lambda progress, batch: transplant.call_in_graph(traced, progress, batch),
+        [progress_type, tff.types.tensorflow_to_type(batch_spec)],
+    )
+    finish = tff.tensorflow.computation(client.finish, progress_type)
+
+    @tff.federated_computation(weights_type, client_type)
+    def sums_of_client(weights, values):
+        return finish(tff.sequence_reduce(values["data"], start(weights, values["state"]), step))
+
+    @tff.tensorflow.computation(weights_type, finish.type_signature.result)
+    def new_statistics(weights, totals):
+        return client.statistics(weights["statistics"], totals)
+
+    @tff.federated_computation(
+        tff.FederatedType(weights_type, tff.SERVER), tff.FederatedType(client_type, tff.CLIENTS)
+    )
+    def recompute(weights, clients):
+        sums = tff.federated_map(sums_of_client, (tff.federated_broadcast(weights), clients))
+        return tff.federated_map(new_statistics, (weights, tff.federated_sum(sums)))
+
+    return recompute
+
+
+class _ClientPass:
+    """A pass over one client's images without training; `start`, `step` per batch, `finish`."""
+
+    def __init__(self, model: tf.keras.Model, partition: WeightPartition):
+        self._model = model
+        self._partition = partition
+        self._packing = Packing(
+            [tf.TensorSpec(weight.shape, weight.dtype) for weight in partition.weights]
+        )
+        statistics = partition.select(model.weights, Group.SHARED_STATISTICS)
+        places = {id(weight): place for place, weight in enumerate(statistics)}
+        self._layers = [
+            layer
+            for layer in model.layers
+            if isinstance(layer, tf.keras.layers.BatchNormalization)
+            and id(layer.moving_mean) in places
+        ]
+        self._sizes = [layer.moving_mean.shape[0] for layer in self._layers]
+        self._places = [
+            (places[id(layer.moving_mean)], places[id(layer.moving_variance)])
+            for layer in self._layers
+        ]
+
+    @property
+    def has_statistics(self) -> bool:
+        """Whether there is anything to be recomputed."""
+        return bool(self._layers)
+
+    def progress_spec(self) -> Any:
+        """The `tf.TensorSpec`s of what `start` returns."""
+        statistics = tf.TensorSpec([sum(self._sizes)])
+        return collections.OrderedDict(
+            weights=self._packing.specs,
+            sums=statistics,
+            squares=statistics,
+            images=tf.TensorSpec([]),
+        )
+
+    def start(self, broadcast: Any, state: Any) -> Any:
+        weights = self._partition.merge(
+            {
+                Group.SHARED_TRAINABLE: broadcast["trainable"],
+                Group.SHARED_STATISTICS: broadcast["statistics"],
+                Group.SHARED_CONSTANTS: broadcast["constants"],
+                Group.PRIVATE_TRAINABLE: state["trainable"],
+                Group.PRIVATE_OTHER: state["other"],
+            }
+        )
+        nothing = tf.zeros([sum(self._sizes)])
+        return collections.OrderedDict(
+            weights=self._packing.pack(weights), sums=nothing, squares=nothing, images=0.0
+        )
+
+    def step(self, progress: Any, batch: Any) -> Any:
+        for variable, value in zip(self._model.weights, self._packing.unpack(progress["weights"])):
+            variable.assign(value)
+        for layer in self._layers:
+            layer.moving_mean.assign(tf.zeros_like(layer.moving_mean))
+            layer.moving_variance.assign(tf.zeros_like(layer.moving_variance))
+        self._model(batch["images"], training=True)
+        # From 0 a moving statistic goes (1 - momentum) of the way to that of the batch.
+        means, variances = (
+            tf.concat([tf.convert_to_tensor(w) / (1 - layer.momentum) for layer, w in moved], 0)
+            for moved in (
+                [(layer, layer.moving_mean) for layer in self._layers],
+                [(layer, layer.moving_variance) for layer in self._layers],
+            )
+        )
+        images = tf.cast(tf.shape(batch["images"])[0], tf.float32)
+        return collections.OrderedDict(
+            weights=progress["weights"],
+            sums=progress["sums"] + images * means,
+            squares=progress["squares"] + images * (variances + means**2),
+            images=progress["images"] + images,
+        )
+
+    def finish(self, progress: Any) -> Any:
+        values = [progress[name] for name in ("sums", "squares", "images")]
+        is_finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(value)) for value in values])
+        sums, squares, images = (
+            tf.where(is_finite, value, tf.zeros_like(value)) for value in values
+        )
+        return collections.OrderedDict(sums=sums, squares=squares, images=images)
+
+    def statistics(self, before: Sequence[tf.Tensor], totals: Any) -> tuple[tf.Tensor, ...]:
+        means = tf.math.divide_no_nan(totals["sums"], totals["images"])
+        squares = tf.math.divide_no_nan(totals["squares"], totals["images"])
+        variances = tf.maximum(squares - means**2, 0.0)
+        known = totals["images"] > 0
+        after = list(before)
+        parts = zip(tf.split(means, self._sizes), tf.split(variances, self._sizes))
+        for places, values in zip(self._places, parts):
+            for place, value in zip(places, values):
+                after[place] = tf.where(known, value, after[place])
+        return tuple(after)
