@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import pathlib
 import sys
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import tensorflow as tf
@@ -205,6 +205,8 @@ def _train(
 def _float32_model(study: ClassStudy, name: str) -> CxrModel:
     """The network that is measured, in float32 whatever it is trained in; its weights change."""
     plan = next(plan for (network, _), plan in study.plans.items() if network == name)
+    if plan.precision == "float32":
+        return cast(CxrModel, plan.build_model(None))  # Made by `classification`.
     return models.build(
         name,
         study.image_size,

@@ -138,20 +138,23 @@ def model_builder(
 ) -> Callable[[Literal[None, "representation"]], CxrModel]:
     """`(frozen) -> CxrModel`, always with the same initial weights.
 
-    A weights file is read once, before anything else is done.
+    A weights file is read once, before anything else is done. A model that takes seconds to be
+    made is made once: further calls give the same one, with its initial weights again. So callers
+    that share it give it the weights that they need before they use it.
 
     Raises:
       InputError: see `tffcxr.models.build.build`.
     """
-    initial = models.build(
-        name, image_size, outputs, weights, batch_norm, seed, width=width
-    ).keras.get_weights()
+    first = models.build(name, image_size, outputs, weights, batch_norm, seed, width=width)
+    initial = first.keras.get_weights()
+    made: dict[str | None, CxrModel] = {None: first} if precision == "float32" else {}
 
     def build(frozen: Literal[None, "representation"]) -> CxrModel:
-        model = models.build(
-            name, image_size, outputs, "none", batch_norm, seed, frozen, precision, width
-        )
-        model.keras.set_weights(initial)
-        return model
+        if frozen not in made:
+            made[frozen] = models.build(
+                name, image_size, outputs, "none", batch_norm, seed, frozen, precision, width
+            )
+        made[frozen].keras.set_weights(initial)
+        return made[frozen]
 
     return build

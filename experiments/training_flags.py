@@ -285,8 +285,9 @@ def check() -> None:
     aggregators.check()
     if FLAGS.batch_norm == "recompute" and FLAGS.aggregator != "mean":
         raise InputError(
-            "--batch_norm=recompute: expected --aggregator=mean, since the statistics are plain "
-            f"sums over clients, found --aggregator={FLAGS.aggregator}"
+            "--batch_norm=recompute: expected --aggregator=mean with it, since the statistics are "
+            f"plain sums over clients, found --aggregator={FLAGS.aggregator} "
+            "(--batch_norm=aggregate goes with all)"
         )
 
 

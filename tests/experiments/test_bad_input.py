@@ -81,6 +81,10 @@ def test_paths_are_taken_from_where_the_user_stands(tmp_path):
             "--batch_norm=local --partition=iid --clients_per_site=2",
             "expected one client per site",
         ),
+        (
+            "--batch_norm=recompute --aggregator=secure",
+            "expected --aggregator=mean with it, since the statistics are plain sums",
+        ),
         ("--learning_rate=nan", "learning rate: expected above 0, found nan"),
         ("--learning_rate=inf", "learning rate: expected above 0, found inf"),
         ("--max_rejected_fraction=2", "--max_rejected_fraction: expected 0 to 1, found 2.0"),

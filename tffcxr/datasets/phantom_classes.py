@@ -18,7 +18,7 @@ from tffcxr.datasets import phantom_drawing as drawing
 from tffcxr.errors import InputError
 
 # Of the patients. In COVIDx the classes are as uneven, and more so in some versions.
-_SHARES = {"normal": 0.45, "pneumonia": 0.35, "COVID-19": 0.2}
+_SHARES = {"normal": 0.4, "pneumonia": 0.35, "COVID-19": 0.25}
 _SEVERE = (0.9, 1.0)  # Plain enough for a few hundred images to teach a network of millions.
 _TEST = 0.15  # of the patients of each class
 _SECOND_IMAGE = 0.3  # of the patients with COVID-19, who were X-rayed again and again

@@ -20,7 +20,7 @@ from tffcxr.datasets import phantom_tissue as tissue
 from tffcxr.datasets import phantom_vessels as pv
 from tffcxr.errors import InputError
 
-VERSION = "3"  # Changes whenever the same seed would give other images.
+VERSION = "4"  # Changes whenever the same seed would give other images.
 MIN_SIZE = 64
 Box = tuple[float, float, float, float]
 INCIDENTAL = disease.INCIDENTAL

@@ -130,8 +130,8 @@ def build(
         task block is always new.
       batch_norm: "aggregate", "recompute" and "local" leave batch norm as it is (which of its
         weights travel is for the federated process to say), "frozen" keeps it in inference mode,
-        "group" puts group norm in its place. The standard model has group norm and no batch norm, so it is the
-        same under all five; asking it for another than the first and the last is logged.
+        "group" puts group norm in its place. The standard model has group norm and no batch norm,
+        so it is the same under all five; asking it for "local" or "frozen" is logged.
       seed: the initial weights are a function of it, of the layer's name and of the architecture.
       frozen: "representation" trains the task block alone: the base's weights stay, and its batch
         norm runs in inference mode.
@@ -239,11 +239,7 @@ def _build(
     normalization.check_policy(batch_norm)
     _check_precision(precision)
     config = copy.deepcopy(_config(name, image_size, outputs, precision, channels, width))
-    if not normalization.apply(config, batch_norm) and batch_norm in (
-        "recompute",
-        "local",
-        "frozen",
-    ):
+    if not normalization.apply(config, batch_norm) and batch_norm in ("local", "frozen"):
         _warn_of_no_batch_norm(name, batch_norm)
     _set_seeds(config, seed)
     if frozen:

@@ -30,20 +30,25 @@ _logger = logging.getLogger(__name__)
 
 def compile_for_native(comp: Any) -> Any:
     """The computation as the native worker takes it, a computation of the same type."""
-    return native_compiler.desugar_and_transform_to_native(_without_secure_intrinsics(comp))
+    if _has_secure_intrinsics(comp.to_building_block()):
+        comp = _without_secure_intrinsics(comp)
+    return native_compiler.desugar_and_transform_to_native(comp)
 
 
 def compile_for_device(comp: Any) -> building_blocks.ComputationBuildingBlock:
     """The computation as `interpreter.py` takes it."""
-    block, _ = tensorflow_tree_transformations.replace_intrinsics_with_bodies(
-        _without_secure_intrinsics(comp).to_building_block()
-    )
+    block = comp.to_building_block()  # It takes a second for a deep network.
+    if _has_secure_intrinsics(block):
+        block = _without_secure_intrinsics(comp).to_building_block()
+    block, _ = tensorflow_tree_transformations.replace_intrinsics_with_bodies(block)
     return transformations.to_call_dominant(block)
 
 
+def _has_secure_intrinsics(block: building_blocks.ComputationBuildingBlock) -> bool:
+    return tree_analysis.contains(block, _is_secure)
+
+
 def _without_secure_intrinsics(comp: Any) -> Any:
-    if not tree_analysis.contains(comp.to_building_block(), _is_secure):
-        return comp
     _logger.warning("simulation: secure sums and selections are computed in the clear")
     return test_compiler.replace_secure_intrinsics_with_bodies(comp)
 

@@ -62,7 +62,8 @@ class Plan:
     """Everything about a training except its data and its seed.
 
     Attributes:
-      build_model: `(frozen) -> BlockedModel`, the same initial weights at every call.
+      build_model: `(frozen) -> BlockedModel`, the same initial weights at every call; it may be the
+        same model.
       stages: in order.
       loss_fn: see `LossFn`.
       local_epochs: passes over its own images that a client makes in a round.
