@@ -49,15 +49,15 @@ study_flags.define(
     site_help="A hospital as NAME=LOADER:PATH, with the loader covidx, or classes for a folder "
     "that has the folders Normal, Pneumonia and COVID-19; may be given several times. The test "
     "images of COVIDx stay its test images. Default: one hospital with phantom radiographs.",
-    phantom_patients=300,
-    image_size=96,
+    phantom_patients=400,
+    image_size=64,
     partition="iid",
     clients_per_site=5,
 )
 training_flags.define(
-    rounds=10,
-    local_epochs=2,
-    learning_rate=2e-3,
+    rounds=8,
+    local_epochs=3,  # The paper's.
+    learning_rate=2.5e-3,
     batch_size=10,
     schedule="polynomial",
     clients_per_round="0.4",  # The paper's: two of five.
