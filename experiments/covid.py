@@ -84,6 +84,8 @@ def main(unused_operands: list[str]) -> None:
 def apply_defaults() -> None:
     """Gives flags that were not given the values for the data, so that they hold what is used."""
     class_flags.apply_width(_WIDTH_OF_PHANTOMS)
+    if FLAGS.aggregator != "mean":
+        FLAGS.set_default("batch_norm", "aggregate")
 
 
 def check_flags() -> None:

@@ -133,7 +133,8 @@ def define(
 def _define_batch_norm(default: str, personal: bool) -> None:
     policies = {
         "aggregate": "averaged with the weights",
-        "recompute": "computed anew for the averaged weights by another pass over the images",
+        "recompute": "computed anew for the averaged weights by another pass over the images, with "
+        "--aggregator=mean",
         "local": "kept at the client with the layer",
         "frozen": "frozen",
         "group": "avoided by group norm",

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tests.learning import tiny
 from tffcxr import runtime
-from tffcxr.learning import optimizers, process
+from tffcxr.learning import optimizers, process, statistics
 
 SPEC = collections.OrderedDict(images=tf.TensorSpec([None, 1]), labels=tf.TensorSpec([None, 1]))
 
@@ -18,20 +18,27 @@ def _executor():
     runtime.use("device")
 
 
-def _process(private_layers=(), recompute=True, trainable=True):
-    """w * image, then batch norm, whose statistics start at mean 7 and variance 7."""
+def _model(trainable=True):
+    """w * image, then batch norm."""
     images = tf.keras.Input([1])
     scaled = tf.keras.layers.Dense(1, use_bias=False, name="dense")(images)
     norm = tf.keras.layers.BatchNormalization(name="norm", trainable=trainable)
-    model = tf.keras.Model(images, norm(scaled))
+    return tf.keras.Model(images, norm(scaled))
+
+
+def _initial_weights(model, statistic):
     initial = {"kernel": [[3.0]], "gamma": [1.0], "beta": [0.0]}
-    weights = [
-        np.array(next((v for k, v in initial.items() if k in w.name), [7.0]), np.float32)
+    return [
+        np.array(next((v for k, v in initial.items() if k in w.name), [statistic]), np.float32)
         for w in model.weights
     ]
+
+
+def _process(private_layers=(), recompute=True, trainable=True, statistic=7.0):
+    model = _model(trainable)
     return process.build_process(
         model,
-        weights,
+        _initial_weights(model, statistic),
         private_layers=list(private_layers),
         batch_spec=SPEC,
         loss_fn=tiny.squared_error,
@@ -62,6 +69,17 @@ def _statistics(*data):
 def test_are_those_of_all_images_together():
     # Three times the images: 3, 9 and 6, 0, 12, 0. Mean 30 / 6 = 5; mean square 270 / 6 = 45.
     assert _statistics(_images(1, 3), _images(2, 0, 4, 0)) == pytest.approx([5.0, 45.0 - 25.0])
+
+
+def test_keep_a_small_variance_of_large_values():
+    # 3 * 1000 with a spread of 3 * 0.5: variance 2.25. float32 knows 9e6 to 1 at best, so that the
+    # difference of mean square and squared mean would lose it.
+    federated = _process(statistic=3000.0)
+    client = tiny.client(federated.initialize_client(), _images(999.5, 1000.5, 999.5, 1000.5))
+    state = federated.with_recomputed_statistics(federated.initialize(), [client])
+    mean, variance = (float(value[0]) for value in state["weights"]["statistics"])
+    assert mean == pytest.approx(3000.0)
+    assert variance == pytest.approx(2.25, rel=1e-3)
 
 
 def test_do_not_depend_on_who_holds_what():
@@ -104,3 +122,18 @@ def test_a_network_then_gives_in_use_what_it_gives_in_training():
 
     assert gap(state) > 0.05
     assert gap(federated.with_recomputed_statistics(state, [client])) < 2e-3
+
+
+def test_in_one_place_they_are_the_same():
+    model = _model()
+    weights = _initial_weights(model, 7.0)
+    found = statistics.Recomputation(model)(weights, _images(1, 3, 2, 0, 4, 0))
+    named = dict(zip((weight.name.split("/")[-1] for weight in model.weights), found))
+    assert named["moving_mean:0"] == pytest.approx([5.0])
+    assert named["moving_variance:0"] == pytest.approx([20.0])
+    assert (named["kernel:0"], named["gamma:0"], named["beta:0"]) == (3.0, 1.0, 0.0)
+
+
+def test_tff_s_learning_process_has_no_place_for_them():
+    with pytest.raises(ValueError, match="recompute"):
+        process.as_learning_process(_process())

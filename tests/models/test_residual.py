@@ -12,7 +12,7 @@ BRANCHES = {"resnet18": 8, "mobilenetv2": 10}
 
 
 def _sums_and_branches(model):
-    """Every sum's deeper input and its shortcut, found by what reaches them."""
+    """`(sum, shortcut, branch)` of every sum; all of these networks name the shortcut first."""
     for layer in model.layers:
         if isinstance(layer, tf.keras.layers.Add):
             first, second = layer.input

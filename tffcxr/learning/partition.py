@@ -5,7 +5,7 @@ Every weight of a model belongs to exactly one group:
     group               moves by                          leaves the client
     ------------------  --------------------------------  -------------------------
     shared_trainable    gradient steps                    yes, averaged every round
-    shared_statistics   batch-norm moving averages        yes, averaged every round
+    shared_statistics   batch-norm moving averages        yes, averaged or recomputed
     shared_constants    nothing (layers that are frozen)  no, it came from the server
     private_trainable   gradient steps                    never
     private_other       batch-norm moving averages        never

@@ -138,7 +138,7 @@ def build_process(
       loss_fn: see `tffcxr.learning.local_training.LossFn`.
       client_optimizer: local optimizer; its state starts anew in each round.
       server_optimizer: moves the shared trainable weights along the mean update. Batch-norm
-        statistics are averages, not parameters, and always take the plain mean.
+        statistics are averages, not parameters, and take the plain mean.
       learning_rate: the client learning rate of the first round.
       aggregator: any TFF aggregation factory; by default the mean over clients that succeeded. An
         unweighted factory counts a failed client as a zero update.
@@ -225,8 +225,10 @@ def as_learning_process(process: FederatedProcess) -> tff.learning.templates.Lea
 
     Raises:
       ValueError: some weights are private; then a client's state must be kept between rounds,
-        which TFF's interface has no place for.
+        which TFF's interface has no place for. Or statistics are recomputed after the round.
     """
+    if process.recompute is not None:
+        raise ValueError("expected a process that averages statistics, found one with `recompute`")
     private = [
         w.name
         for w in process.partition.weights

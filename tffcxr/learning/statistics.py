@@ -5,9 +5,11 @@ have moved apart cancel in part, and the averaged network's activations vary les
 In few or long rounds it then names one class outside of training, whatever it has learnt. P.
 Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization", UAI 2018,
 arXiv:1803.05407, section 3.2, recompute the statistics by another pass over the data. Here each
-client of the round makes it over its own images, and the server gets sums: of images, of means, and
-of means of squares. The statistics are those of all the clients' images together, with what lies
-between the clients.
+client of the round makes it over its own images, as training shows them, and the server gets sums:
+of images, of the deviations of their means from the last statistics, and of squares. The statistics
+are those of the round's clients' images together, with what lies between the clients; each image
+counts the same, whatever clients count in the averaging of weights. Pooled training makes the same
+pass, so that the two are measured alike.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import collections
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
@@ -47,7 +50,7 @@ def build_recomputation(
       The computation; its result follows the partition's shared statistics. None if no batch norm
       is shared and trained.
     """
-    client = _ClientPass(model, partition)
+    client = _Pass(model, partition)
     if not client.has_statistics:
         return None
     start = tff.tensorflow.computation(client.start, [weights_type, client_type["state"]])
@@ -78,8 +81,42 @@ def build_recomputation(
     return recompute
 
 
-class _ClientPass:
-    """A pass over one client's images without training; `start`, `step` per batch, `finish`."""
+class Recomputation:
+    """The statistics of a model's weights on images that lie in one place.
+
+    Args:
+      model: only its structure counts; its weights are overwritten at every call.
+    """
+
+    def __init__(self, model: tf.keras.Model):
+        self._partition = WeightPartition.of(model, ())
+        self._pass = _Pass(model, self._partition)
+        self._step = tf.function(self._pass.step, reduce_retracing=True, autograph=False)
+
+    def __call__(
+        self, weights: Sequence[np.ndarray], dataset: tf.data.Dataset
+    ) -> tuple[np.ndarray, ...]:
+        """The weights, in the order of `model.weights`, with the statistics of a dataset."""
+        if not self._pass.has_statistics:
+            return tuple(weights)
+        progress = self._pass.begin([tf.convert_to_tensor(weight) for weight in weights])
+        for batch in dataset:
+            progress = self._step(progress, batch)
+        before = self._partition.select(weights, Group.SHARED_STATISTICS)
+        after = list(weights)
+        places = self._partition.indices(Group.SHARED_STATISTICS)
+        values = self._pass.statistics(before, self._pass.finish(progress))
+        for place, value in zip(places, values):
+            after[place] = np.asarray(value)
+        return tuple(after)
+
+
+class _Pass:
+    """A pass over images without training: `begin` or `start`, `step` per batch, `finish`.
+
+    Deviations from the last means are summed, since in float32 the variance of large values is lost
+    in the difference of their mean square and squared mean.
+    """
 
     def __init__(self, model: tf.keras.Model, partition: WeightPartition):
         self._model = model
@@ -126,6 +163,9 @@ class _ClientPass:
                 Group.PRIVATE_OTHER: state["other"],
             }
         )
+        return self.begin(weights)
+
+    def begin(self, weights: Sequence[tf.Tensor]) -> Any:
         nothing = tf.zeros([sum(self._sizes)])
         return collections.OrderedDict(
             weights=self._packing.pack(weights), sums=nothing, squares=nothing, images=0.0
@@ -134,6 +174,7 @@ class _ClientPass:
     def step(self, progress: Any, batch: Any) -> Any:
         for variable, value in zip(self._model.weights, self._packing.unpack(progress["weights"])):
             variable.assign(value)
+        last = tf.concat([tf.convert_to_tensor(layer.moving_mean) for layer in self._layers], 0)
         for layer in self._layers:
             layer.moving_mean.assign(tf.zeros_like(layer.moving_mean))
             layer.moving_variance.assign(tf.zeros_like(layer.moving_variance))
@@ -146,11 +187,12 @@ class _ClientPass:
                 [(layer, layer.moving_variance) for layer in self._layers],
             )
         )
+        deviations = means - last
         images = tf.cast(tf.shape(batch["images"])[0], tf.float32)
         return collections.OrderedDict(
             weights=progress["weights"],
-            sums=progress["sums"] + images * means,
-            squares=progress["squares"] + images * (variances + means**2),
+            sums=progress["sums"] + images * deviations,
+            squares=progress["squares"] + images * (variances + deviations**2),
             images=progress["images"] + images,
         )
 
@@ -163,13 +205,13 @@ class _ClientPass:
         return collections.OrderedDict(sums=sums, squares=squares, images=images)
 
     def statistics(self, before: Sequence[tf.Tensor], totals: Any) -> tuple[tf.Tensor, ...]:
-        means = tf.math.divide_no_nan(totals["sums"], totals["images"])
+        deviations = tf.math.divide_no_nan(totals["sums"], totals["images"])
         squares = tf.math.divide_no_nan(totals["squares"], totals["images"])
-        variances = tf.maximum(squares - means**2, 0.0)
+        variances = tf.maximum(squares - deviations**2, 0.0)
         known = totals["images"] > 0
         after = list(before)
-        parts = zip(tf.split(means, self._sizes), tf.split(variances, self._sizes))
-        for places, values in zip(self._places, parts):
-            for place, value in zip(places, values):
-                after[place] = tf.where(known, value, after[place])
+        parts = zip(tf.split(deviations, self._sizes), tf.split(variances, self._sizes))
+        for (mean, variance), (deviation, new_variance) in zip(self._places, parts):
+            after[mean] = before[mean] + deviation
+            after[variance] = tf.where(known, new_variance, before[variance])
         return tuple(after)

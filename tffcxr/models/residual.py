@@ -4,9 +4,9 @@ P. Goyal et al., "Accurate, Large Minibatch SGD: Training ImageNet in 1 Hour", a
 2017, section 5.1: the last batch norm of each residual branch is scaled by 0 at first, so that the
 sum is its shortcut. torchvision calls it `zero_init_residual`. A federation takes few steps, and at
 first a deep network of random weights hardly tells images apart: after eight passes over 275
-phantoms of three classes (64 pixels, a quarter of the channels, Adam 2e-3) COVID-Net's training
-loss was 0.96 without it and 0.22 with it, MobileNetV2's 0.98 and 0.63, ResNeXt18's 0.51 and 0.24,
-ResNet18's 0.44 and 0.25.
+phantoms of three classes and severity 1 (64 pixels, a quarter of the channels, Adam 2e-3)
+COVID-Net's training loss was 0.96 without it and 0.22 with it, MobileNetV2's 0.98 and 0.63,
+ResNeXt18's 0.51 and 0.24, ResNet18's 0.44 and 0.25.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _ZEROS: dict[str, Any] = {
 def start_as_shortcuts(config: dict[str, Any]) -> list[str]:
     """Scales by 0 the norms that end residual branches, in a functional model's configuration.
 
-    Where a sum has two inputs, the deeper one is the branch. One that does not end with a norm
+    The deepest input of a sum is the branch. One that does not end with a norm
     stays, as does a norm that is not trained: its scale would be 0 for ever.
 
     Args:
