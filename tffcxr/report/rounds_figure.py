@@ -321,7 +321,7 @@ def _finish(axes: matplotlib_axes.Axes, rounds: pd.DataFrame, pooled: pd.DataFra
                 color="#444444",
             )
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(loc="upper left", bbox_to_anchor=(0, -0.18), ncols=1)
+        axes.legend(loc="upper left", bbox_to_anchor=(0, -0.18), ncols=1, handlelength=3.2)
 
 
 def _coloured(items: Iterable) -> list[tuple]:
