@@ -49,9 +49,7 @@ def _statistics(weights):
 
 
 def _of_images(data, *clients):
-    pixels = [
-        batch["images"].numpy() for c in clients for batch in data.train_dataset(c, 1, 1)
-    ]
+    pixels = [batch["images"].numpy() for c in clients for batch in data.train_dataset(c, 1, 1)]
     pixels = np.concatenate(pixels)
     # Batches of 4 images: Keras' n / (n - 1) is of 4096 pixels.
     return pytest.approx((pixels.mean(), pixels.var()), rel=1e-3)
