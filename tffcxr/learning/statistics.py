@@ -89,9 +89,10 @@ class Recomputation:
     """
 
     def __init__(self, model: tf.keras.Model):
+        self._model = model
         self._partition = WeightPartition.of(model, ())
         self._pass = _Pass(model, self._partition)
-        self._step = tf.function(self._pass.step, reduce_retracing=True, autograph=False)
+        self._sums = tf.function(self._pass.sums, reduce_retracing=True, autograph=False)
 
     def __call__(
         self, weights: Sequence[np.ndarray], dataset: tf.data.Dataset
@@ -99,20 +100,22 @@ class Recomputation:
         """The weights, in the order of `model.weights`, with the statistics of a dataset."""
         if not self._pass.has_statistics:
             return tuple(weights)
-        progress = self._pass.begin([tf.convert_to_tensor(weight) for weight in weights])
+        for variable, value in zip(self._model.weights, weights):
+            variable.assign(value)
+        last, totals = self._pass.means(), self._pass.nothing()
         for batch in dataset:
-            progress = self._step(progress, batch)
+            totals = tf.nest.map_structure(tf.add, totals, self._sums(last, batch))
         before = self._partition.select(weights, Group.SHARED_STATISTICS)
         after = list(weights)
         places = self._partition.indices(Group.SHARED_STATISTICS)
-        values = self._pass.statistics(before, self._pass.finish(progress))
+        values = self._pass.statistics(before, self._pass.finish(totals))
         for place, value in zip(places, values):
             after[place] = np.asarray(value)
         return tuple(after)
 
 
 class _Pass:
-    """A pass over images without training: `begin` or `start`, `step` per batch, `finish`.
+    """A pass over images without training: `start`, `step` per batch, `finish`.
 
     Deviations from the last means are summed, since in float32 the variance of large values is lost
     in the difference of their mean square and squared mean.
@@ -163,18 +166,26 @@ class _Pass:
                 Group.PRIVATE_OTHER: state["other"],
             }
         )
-        return self.begin(weights)
+        return collections.OrderedDict(weights=self._packing.pack(weights), **self.nothing())
 
-    def begin(self, weights: Sequence[tf.Tensor]) -> Any:
-        nothing = tf.zeros([sum(self._sizes)])
-        return collections.OrderedDict(
-            weights=self._packing.pack(weights), sums=nothing, squares=nothing, images=0.0
-        )
+    def nothing(self) -> Any:
+        """The sums of no images."""
+        zeros = tf.zeros([sum(self._sizes)])
+        return collections.OrderedDict(sums=zeros, squares=zeros, images=tf.constant(0.0))
+
+    def means(self) -> tf.Tensor:
+        """The moving means that the model's own variables have by now."""
+        return tf.concat([tf.convert_to_tensor(layer.moving_mean) for layer in self._layers], 0)
 
     def step(self, progress: Any, batch: Any) -> Any:
         for variable, value in zip(self._model.weights, self._packing.unpack(progress["weights"])):
             variable.assign(value)
-        last = tf.concat([tf.convert_to_tensor(layer.moving_mean) for layer in self._layers], 0)
+        more = self.sums(self.means(), batch)
+        sums = ((name, progress[name] + value) for name, value in more.items())
+        return collections.OrderedDict(weights=progress["weights"], **dict(sums))
+
+    def sums(self, last: tf.Tensor, batch: Any) -> Any:
+        """One batch's, of the weights that the model's own variables have but for statistics."""
         for layer in self._layers:
             layer.moving_mean.assign(tf.zeros_like(layer.moving_mean))
             layer.moving_variance.assign(tf.zeros_like(layer.moving_variance))
@@ -190,10 +201,9 @@ class _Pass:
         deviations = means - last
         images = tf.cast(tf.shape(batch["images"])[0], tf.float32)
         return collections.OrderedDict(
-            weights=progress["weights"],
-            sums=progress["sums"] + images * deviations,
-            squares=progress["squares"] + images * (variances + deviations**2),
-            images=progress["images"] + images,
+            sums=images * deviations,
+            squares=images * (variances + deviations**2),
+            images=images,
         )
 
     def finish(self, progress: Any) -> Any:
