@@ -25,8 +25,8 @@ _ZEROS: dict[str, Any] = {
 def start_as_shortcuts(config: dict[str, Any]) -> list[str]:
     """Scales by 0 the norms that end residual branches, in a functional model's configuration.
 
-    The deepest input of a sum is the branch. One that does not end with a norm
-    stays, as does a norm that is not trained: its scale would be 0 for ever.
+    The deepest input of a sum is the branch. One that does not end with a norm stays, as does a
+    norm that is not trained: its scale would be 0 for ever.
 
     Args:
       config: `model.get_config()` of a flat functional model; changed in place.

@@ -82,7 +82,7 @@ class CentralisedTraining:
             )
         if self._plan.batch_norm == "recompute":
             once = self._data.train_dataset(list(self._client_ids), round_number, 1)
-            weights = trainer.with_recomputed_statistics(weights, once)
+            weights = trainer.recompute(weights, once)
         state = collections.OrderedDict(weights=weights, optimizer=optimizer)
         by_client = {client: self._evaluator.score(weights, client) for client in self._client_ids}
         return state, RoundResult(
@@ -114,7 +114,7 @@ class _StageTrainer:
         self._optimizer = plan.client_optimizer(stage.schedule.learning_rate)
         self._loss_fn = plan.loss_fn
         self._step = tf.function(self._run_step, reduce_retracing=True, autograph=False)
-        self._recompute = statistics.Recomputation(self._model)
+        self.recompute = statistics.Recomputation(self._model)
 
     def initial_optimizer_state(self) -> Any:
         state = self._optimizer.initialize(self._packing.specs)
@@ -138,12 +138,6 @@ class _StageTrainer:
         moved = tuple(variable.numpy() for variable in self._model.weights)
         mean = float(total) / float(labels) if float(labels) else float("nan")
         return moved, tf.nest.map_structure(lambda v: v.numpy(), state), mean, images
-
-    def with_recomputed_statistics(
-        self, weights: Sequence[np.ndarray], dataset: tf.data.Dataset
-    ) -> tuple[np.ndarray, ...]:
-        """See `tffcxr.learning.statistics`."""
-        return self._recompute(weights, dataset)
 
     def _run_step(self, state: Any, batch: Any) -> tuple[Any, tf.Tensor, tf.Tensor]:
         variables = self._model.trainable_weights
