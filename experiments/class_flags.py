@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 
 from experiments import study_flags, training_flags
+from tffcxr import environment
 from tffcxr.errors import InputError
 from tffcxr.models import names
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from tffcxr.training.plan import Plan
 
 FLAGS = flags.FLAGS
+
+# At most these make steps that `environment.prepare_for_small_steps` speeds up.
+_SMALL_IMAGE, _SMALL_WIDTH = 64, 0.25  # Pixels, and a value of --width.
 
 
 def define_width(of_phantoms: float = 1.0) -> None:
@@ -34,8 +38,12 @@ def define_width(of_phantoms: float = 1.0) -> None:
 
 
 def apply_width(of_phantoms: float) -> None:
-    """Gives `--width`, if it was not given, the value for phantoms where there is no `--site`."""
-    FLAGS.set_default("width", 1.0 if FLAGS.site else of_phantoms)
+    """Gives `--width`, if it was not given, the value for phantoms where there is no `--site`.
+
+    ImageNet's weights are of whole networks, so that with them it stays 1.
+    """
+    is_whole = FLAGS.site or FLAGS.weights == "imagenet"
+    FLAGS.set_default("width", 1.0 if is_whole else of_phantoms)
 
 
 def check() -> None:
@@ -114,6 +122,8 @@ def make_plans(outputs: int, pooled_epochs: int = 0) -> dict[tuple[str, str], Pl
     from experiments.class_study import POOLED
     from experiments.study import FEDERATED
 
+    if FLAGS.width <= _SMALL_WIDTH and FLAGS.image_size <= _SMALL_IMAGE:
+        environment.prepare_for_small_steps()
     plans = {}
     for name in networks():
         plans[name, FEDERATED] = plan = make_plan(name, outputs)

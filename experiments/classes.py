@@ -50,6 +50,13 @@ def run(study: ClassStudy, directory: RunDirectory) -> list[dict[str, Any]]:
     any_store = next(iter(stores.values()))
     derived = {"measured_split": study.split, "lungs": about_lungs, "width": study.width}
     derived["explanation"] = class_explanations.NAMES[study.explanation]
+    # Of each network one model measures it and explains it.
+    build = functools.cache(functools.partial(_float32_model, study))
+    if study.heatmaps:
+        derived["heat_map_places"] = {
+            variant.model: class_explanations.places_of_map(build(variant.model))
+            for variant in study.variants
+        }
     weights: dict[str, tuple[float, ...]] = {}
     if study.class_balance == "weights":
         weights = {kind: _class_weights(study, store) for kind, store in stores.items()}
@@ -61,8 +68,6 @@ def run(study: ClassStudy, directory: RunDirectory) -> list[dict[str, Any]]:
         derived,
     )
     study_lib.use_executor(study.executor, directory)
-    # Of each network one model measures it and explains it.
-    build = functools.cache(functools.partial(_float32_model, study))
     results = []
     for variant in study.variants:
         kind = variant.images

@@ -217,12 +217,19 @@ def check_shared_task() -> None:
     """Checks all flags of radiographs' recipes whose hospitals train for the same.
 
     Raises:
-      InputError: see `check`, `training_flags.check`, `check_fractions` and `given_sites`.
+      InputError: see `check`, `training_flags.check`, `check_fractions` and `given_sites`; more
+        clients per round than there are.
     """
+    from tffcxr.clients import sampling
+
     training_flags.check()
     check()
     check_fractions()
-    given_sites(with_finding=False)
+    sites = given_sites(with_finding=False)
+    clients_of_site = 1 if FLAGS.partition == "none" else FLAGS.clients_per_site
+    # The recipes' phantoms are of one hospital.
+    clients = [str(number) for number in range(clients_of_site * max(1, len(sites)))]
+    sampling.Sampler(clients, sampling.parse_clients_per_round(FLAGS.clients_per_round))
 
 
 def _check_radiographs() -> None:

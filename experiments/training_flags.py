@@ -317,6 +317,9 @@ def check_at_least(minimum: int, *names: str) -> None:
 def check_used(is_used: bool, name: str, expected: str, partner: str) -> None:
     """Refuses a flag that was given and does nothing, for want of its partner.
 
+    A preset gives flags for each other; where the command line takes back the partner of one, that
+    one is no mistake.
+
     Args:
       is_used: whether the flag does something.
       name: of the flag.
@@ -326,10 +329,17 @@ def check_used(is_used: bool, name: str, expected: str, partner: str) -> None:
     Raises:
       InputError: the flag was given and is not used.
     """
-    if FLAGS[name].present and not is_used:
+    is_mistake = FLAGS[name].present and (_is_typed(name) or not _is_typed(partner))
+    if is_mistake and not is_used:
         raise InputError(
             f"--{name}: expected {expected} with it, found --{partner}={FLAGS[partner].value}"
         )
+
+
+def _is_typed(name: str) -> bool:
+    """Whether a flag stands in the command line itself, not in a file of flags."""
+    typed = (argument.partition("=")[0].lstrip("-") for argument in sys.argv[1:])
+    return any(found in (name, f"no{name}") for found in typed)
 
 
 def _check_partners() -> None:

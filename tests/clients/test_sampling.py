@@ -56,7 +56,7 @@ def test_parse_refuses_what_cannot_be_meant(text):
 
 @pytest.mark.parametrize("request_", [0, 11, -1, 0.0, 1.5, float("nan")])
 def test_impossible_requests(request_):
-    with pytest.raises(InputError, match="clients per round"):
+    with pytest.raises(InputError, match="clients_per_round"):
         sampling.Sampler(IDS, request_)
 
 

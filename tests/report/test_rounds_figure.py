@@ -165,6 +165,25 @@ def test_pooled_variants_are_dashed(classes):
     assert _entries(axes)[4] == "DenseNet121, full, pooled"
 
 
+def test_variants_have_one_order_in_all_panels(classes):
+    names = ["resnet50 full", "densenet121 full"]
+    turned = [f"{name}/{metric}" for metric in ("loss", "accuracy") for name in names]
+    turned = turned[:2] + turned[:1:-1]  # Losses one way round, accuracies the other.
+    both = dataclasses.replace(classes, rounds=classes.rounds[["round", "stage", *turned]], rows=[])
+    losses, accuracies = _draw(both).axes[:2]
+    expected = ["DenseNet121, full", "ResNet50, full"]
+    assert _entries(losses)[:2] == _entries(accuracies)[:2] == expected
+
+
+@pytest.mark.parametrize(("largest", "scale"), [(2.0, "linear"), (50.0, "log")])
+def test_a_loss_that_dwarfs_all_others_makes_the_axis_logarithmic(classes, largest, scale):
+    rounds = classes.rounds.copy()
+    rounds[[name for name in rounds if name.endswith("loss")]] = 1.0
+    rounds.loc[0, "resnet50 full/loss"] = largest
+    axes = _draw(dataclasses.replace(classes, rounds=rounds)).axes[0]
+    assert axes.get_yscale() == scale
+
+
 def test_variants_may_be_trained_in_one_way_alone(classes):
     only = [name for name in classes.rounds if name.startswith("resnet50 full")]
     alone = dataclasses.replace(
@@ -175,7 +194,7 @@ def test_variants_may_be_trained_in_one_way_alone(classes):
     )
     axes = _draw(alone).axes[1]
     assert _entries(axes) == [
-        "ResNet50, full", "DenseNet121, full, pooled", "DenseNet121, segmented, pooled",
+        "ResNet50, full, federated", "DenseNet121, full, pooled", "DenseNet121, segmented, pooled",
         "ResNet50, full, pooled", "ResNet50, segmented, pooled",
     ]  # fmt: skip
     federated, *pooled = axes.get_lines()[:5]

@@ -19,7 +19,7 @@ def parse_clients_per_round(text: str) -> int | float | None:
     """
     if text == "all":
         return None
-    expected = "clients per round: expected 'all', a count of at least 1 or a fraction in (0, 1]"
+    expected = "clients_per_round: expected 'all', a count of at least 1 or a fraction in (0, 1]"
     try:
         is_count = text.strip().isdecimal()
         number = int(text) if is_count else float(text)
@@ -57,11 +57,11 @@ class Sampler:
         if isinstance(request, float):
             if not 0 < request <= 1:
                 raise InputError(
-                    f"clients per round: expected a fraction in (0, 1], found {request}"
+                    f"clients_per_round: expected a fraction in (0, 1], found {request}"
                 )
         elif request is not None and not 1 <= request <= clients:
             raise InputError(
-                f"clients per round: expected a count from 1 to {clients}, found {request}"
+                f"clients_per_round: expected a count from 1 to {clients}, found {request}"
             )
 
     @property

@@ -12,7 +12,8 @@ import numpy as np
 
 from tffcxr.report import figures, style
 
-_COLUMNS = 2
+_COLUMNS, _COLUMNS_OF_MANY = 2, 4
+_MANY = 8  # Matrices that a page still shows in two columns.
 _NAME_WIDTH = 14
 _COLOUR_MAP = "Blues"
 _EDGE_COLOUR = "#D9DDE2"
@@ -29,7 +30,7 @@ def draw(rows: Sequence[Mapping[str, Any]]) -> matplotlib_figure.Figure | None:
     rows = [row for row in rows if "confusion" in row]
     if not rows:
         return None
-    columns = min(_COLUMNS, len(rows))
+    columns = min(_COLUMNS_OF_MANY if len(rows) > _MANY else _COLUMNS, len(rows))
     side = 1.6 + 0.95 * max(2, *(len(row["classes"]) for row in rows))
     with figures.style():
         figure, grid = figures.panels(-(-len(rows) // columns), columns, side, side)

@@ -21,6 +21,8 @@ SUCCESS = ("ok", "")
 # Of a panel with its legend, in inches, and how many entries of which height the legend may have.
 _WIDTH, _HEIGHT = 3.5, 3.5
 _ENTRIES, _ENTRY_HEIGHT = 4, 0.18
+# Losses that are so many times the median have a logarithmic axis.
+_SPREAD = 4.0
 _METRICS = {
     kinds.FINDINGS: ("auroc",),
     kinds.MASKS: ("jaccard", "dice"),
@@ -105,20 +107,25 @@ def _series(run: run_directory.Run, metric: str) -> list[_Series]:
     """
     names = _names(run, metric)
     by_training = kinds.of_rounds(run.rounds) != kinds.FINDINGS and len(names) == 1
+    in_two_ways = not run.rounds_pooled.empty
     colours = style.colours(names)
     result = []
     for training, measured in _tables(run):
-        for name, column in metric_columns(measured, metric).items():
+        columns = metric_columns(measured, metric)
+        for name in (name for name in names if name in columns):
             if by_training:
                 label, colour = style.training_name(training), style.training_colour(training)
             else:
                 label = style.training_name(name)
-                label += ", pooled" if training == "pooled" else ""
+                label += f", {training}" if in_two_ways else ""
                 colour = colours[name]
             dashed = training == "pooled" and not by_training
             result.append(
-                _Series(name, training, label, colour, dashed, measured["round"], measured[column])
-            )
+                _Series(
+                    name, training, label, colour, dashed,
+                    measured["round"], measured[columns[name]],
+                )
+            )  # fmt: skip
     return result
 
 
@@ -163,7 +170,18 @@ def _draw_losses(axes: matplotlib_axes.Axes, run: run_directory.Run, kind: str) 
         return
     _draw_training_losses(axes, run)
     _draw_series(axes, run, "loss")
+    _use_decades(axes)
     axes.set_title(f"Loss on {split} images")
+
+
+def _use_decades(axes: matplotlib_axes.Axes) -> None:
+    """Makes the axis logarithmic where a few large losses would press all others together."""
+    values = np.concatenate([np.asarray(line.get_ydata(), float) for line in axes.get_lines()])
+    known = values[np.isfinite(values)]
+    if known.size and known.min() > 0 and known.max() > _SPREAD * np.median(known):
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(ticker.LogFormatter(labelOnlyBase=False))
+        axes.yaxis.set_minor_formatter(ticker.LogFormatter(minor_thresholds=(2, 0.7)))
 
 
 def _draw_training_losses(axes: matplotlib_axes.Axes, run: run_directory.Run) -> None:
