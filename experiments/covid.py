@@ -55,9 +55,9 @@ study_flags.define(
     clients_per_site=5,
 )
 training_flags.define(
-    rounds=6,
+    rounds=7,
     local_epochs=3,  # The paper's.
-    learning_rate=5e-3,
+    learning_rate=3e-3,
     batch_size=10,
     schedule="polynomial",
     clients_per_round="0.4",  # The paper's: two of five.

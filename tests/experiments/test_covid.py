@@ -95,7 +95,11 @@ def test_a_round_of_the_pooled_model_has_its_own_passes(run):
     ("flags", "message"),
     [
         (["--width=0"], "--width: expected above 0 and at most 1, found 0.0"),
-        (["--weights=imagenet"], "--weights=imagenet: expected --width=1 with it, found 0.25"),
+        (
+            ["--weights=imagenet", "--width=0.25"],
+            "--weights=imagenet: expected --width=1 with it, found 0.25",
+        ),
+        (["--clients_per_round=7"], "clients_per_round: expected a count from 1 to 5, found 7"),
         (["--pooled_epochs=0"], "--pooled_epochs: expected at least 1, found 0"),
         (["--baseline=none", "--pooled_epochs=2"], "--pooled_epochs: expected --baseline=pooled"),
     ],

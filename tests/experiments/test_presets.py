@@ -76,3 +76,27 @@ def test_values_of_the_papers(name):
             flag, _, value = line[2:].partition("=")
             given[flag] = value
     assert {flag: given.get(flag) for flag in PAPERS[name]} == PAPERS[name]
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        (
+            ("--bootstrap=-3",),
+            "--bootstrap",
+        ),  # The preset's --pooled_epochs is no mistake of the user's.
+        (("--pooled_epochs=2",), "--pooled_epochs: expected --baseline=pooled with it"),
+    ],
+)
+def test_the_command_line_may_take_back_what_a_flag_of_a_preset_goes_with(tmp_path, more, expected):
+    preset = f"--flagfile={FOLDER / 'covid.flags'}"
+    flags = (preset, "--baseline=none", *more, f"--output_dir={tmp_path / 'run'}")
+    ended = programs.run("covid", *flags)
+    assert expected in programs.refusal(ended)
+
+
+def test_a_file_of_flags_may_not_hold_one_that_does_nothing(tmp_path):
+    own = tmp_path / "own.flags"
+    own.write_text("--baseline=none\n--pooled_epochs=2\n", encoding="utf-8")
+    ended = programs.run("covid", f"--flagfile={own}", f"--output_dir={tmp_path / 'run'}")
+    assert "--pooled_epochs: expected --baseline=pooled with it" in programs.refusal(ended)

@@ -40,7 +40,9 @@ def test_counts_and_shares_by_hand():
 def test_a_class_has_one_colour_and_a_name():
     figure = _draw([_client("a", 6, 2, 0), _client("b", 1, 1, 2)])
     (legend,) = figure.legends
-    assert [text.get_text() for text in legend.get_texts()] == ["Normal", "Ill", "Rare"]
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "Normal", "Ill", "Rare", "all clients together",
+    ]  # fmt: skip
     left, right = figure.axes
     for place, handle in enumerate(legend.get_patches()):
         of_class = [
@@ -48,6 +50,15 @@ def test_a_class_has_one_colour_and_a_name():
             *right.patches[2 * place : 2 * place + 2],
         ]
         assert {bar.get_facecolor() for bar in of_class} == {handle.get_facecolor()}
+
+
+def test_classes_come_in_the_order_of_the_results():
+    clients = [_client("a", 6, 2, 0), _client("b", 1, 1, 2)]
+    figure = clients_figure.draw(clients, ["Rare", "Normal"])
+    assert figure is not None
+    (legend,) = figure.legends
+    names = [text.get_text() for text in legend.get_texts()]
+    assert names[:3] == ["Rare", "Normal", "Ill"]
 
 
 def test_a_client_without_images_of_any_class_has_an_empty_bar():

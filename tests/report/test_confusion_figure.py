@@ -37,5 +37,11 @@ def test_a_matrix_per_model(models, visible):
     assert figures.png(figure).startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize(("models", "columns"), [(1, 1), (8, 2), (16, 4)])
+def test_many_matrices_do_not_make_a_strip(models, columns):
+    axes = _draw([_ROW] * models).axes
+    assert len({round(cell.get_subplotspec().colspan.start) for cell in axes}) == columns
+
+
 def test_no_matrix_no_figure():
     assert confusion_figure.draw([{"name": "Federated"}]) is None

@@ -20,15 +20,20 @@ _ROOM = 1.5  # Inches, for title, axis and legend.
 _NAME_WIDTH = 28
 
 
-def draw(clients: Sequence[Mapping[str, Any]]) -> matplotlib_figure.Figure | None:
+def draw(
+    clients: Sequence[Mapping[str, Any]], classes: Sequence[str] = ()
+) -> matplotlib_figure.Figure | None:
     """Draws a bar per client in two panels, or returns None for one client or one class.
 
     Args:
       clients: rows of `config.json`'s `sites` with a "client" and a count for each "train: CLASS",
         in the order of the figure. A count that is missing is not drawn, nor are rows without any.
+      classes: in their order; any others come after them.
     """
     clients = [row for row in clients if any(key.startswith(PREFIX) for key in row)]
-    names = list(dict.fromkeys(key for row in clients for key in row if key.startswith(PREFIX)))
+    found = dict.fromkeys(key for row in clients for key in row if key.startswith(PREFIX))
+    named = [PREFIX + name for name in classes if PREFIX + name in found]
+    names = [*named, *(name for name in found if name not in named)]
     if len(clients) < 2 or len(names) < 2:
         return None
     counts = np.array(
@@ -52,7 +57,9 @@ def draw(clients: Sequence[Mapping[str, Any]]) -> matplotlib_figure.Figure | Non
         right.set(xlabel="Share of the client's training images", xlim=(0, 1))
         right.xaxis.set_major_formatter(lambda share, _: style.percent(share))
         handles, texts = left.get_legend_handles_labels()
-        figure.legend(handles, texts, loc="outside upper center", ncols=len(names))
+        if right.lines:
+            handles, texts = [*handles, right.lines[0]], [*texts, "all clients together"]
+        figure.legend(handles, texts, loc="outside upper center", ncols=len(handles))
     return figure
 
 

@@ -139,7 +139,8 @@ def _clients(run: run_directory.Run) -> str | None:
     """Draws who holds what, if the configuration tells it of several clients."""
     sites = run.config.get("sites")
     clients = [row for row in sites if isinstance(row, Mapping)] if isinstance(sites, list) else []
-    return page.write_figure(run.path, "clients", clients_figure.draw(clients))
+    classes = next((row["classes"] for row in run.rows if "classes" in row), ())
+    return page.write_figure(run.path, "clients", clients_figure.draw(clients, classes))
 
 
 def _heading(name: str) -> str:
