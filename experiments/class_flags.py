@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 FLAGS = flags.FLAGS
 
-# At most these make steps that `environment.prepare_for_small_steps` speeds up.
-_SMALL_IMAGE, _SMALL_WIDTH = 64, 0.25  # Pixels, and a value of --width.
+# Flags at most so large make steps that `environment.prepare_for_small_steps` speeds up.
+_SMALL_STEPS = {"image_size": 64, "width": 0.25, "batch_size": 16}
 
 
 def define_width(of_phantoms: float = 1.0) -> None:
     """Defines the flag `--width`; `of_phantoms` is what `apply_width` gives it without sites."""
-    without = "" if of_phantoms == 1 else f" Without --site the default is {of_phantoms:g}."
+    without = "" if of_phantoms == 1 else f" Without --site the default else is {of_phantoms:g}."
     flags.DEFINE_float(
         "width",
         1.0,
@@ -122,7 +122,7 @@ def make_plans(outputs: int, pooled_epochs: int = 0) -> dict[tuple[str, str], Pl
     from experiments.class_study import POOLED
     from experiments.study import FEDERATED
 
-    if FLAGS.width <= _SMALL_WIDTH and FLAGS.image_size <= _SMALL_IMAGE:
+    if all(FLAGS[name].value <= most for name, most in _SMALL_STEPS.items()):
         environment.prepare_for_small_steps()
     plans = {}
     for name in networks():

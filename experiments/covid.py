@@ -93,7 +93,9 @@ def check_flags() -> None:
     class_flags.check()
     training_flags.check_at_least(1, "pooled_epochs")
     is_pooled = FLAGS.baseline == "pooled"
-    training_flags.check_used(is_pooled, "pooled_epochs", "--baseline=pooled", "baseline")
+    training_flags.check_used(
+        is_pooled, "pooled_epochs", "--baseline=pooled", "baseline", may_be_taken_back=True
+    )
 
 
 def _run(directory: RunDirectory) -> list[dict[str, Any]]:

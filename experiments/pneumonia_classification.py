@@ -126,7 +126,9 @@ def check_flags() -> None:
     training_flags.check_at_least(1, "central_epochs")
     is_pooled = FLAGS.baseline == "pooled"
     for name in ("central", "central_epochs"):
-        training_flags.check_used(is_pooled, name, "--baseline=pooled", "baseline")
+        training_flags.check_used(
+            is_pooled, name, "--baseline=pooled", "baseline", may_be_taken_back=True
+        )
     _parse_central()
 
 

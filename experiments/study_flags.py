@@ -242,8 +242,10 @@ def _check_radiographs() -> None:
     if not 0 < FLAGS.alpha < float("inf"):
         raise InputError(f"--alpha: expected above 0, found {FLAGS.alpha}")
     is_uneven = FLAGS.partition in ("quantity", "dirichlet", "hybrid")
-    check_used(is_uneven, "alpha", "--partition=quantity, dirichlet or hybrid", "partition")
-    check_used(FLAGS.partition != "none", "clients_per_site", "a --partition", "partition")
+    uneven = "--partition=quantity, dirichlet or hybrid"
+    check_used(is_uneven, "alpha", uneven, "partition", may_be_taken_back=True)
+    is_cut = FLAGS.partition != "none"
+    check_used(is_cut, "clients_per_site", "a --partition", "partition", may_be_taken_back=True)
 
 
 def given_sites(with_finding: bool, loaders: Sequence[str] | None = None) -> list[Site]:

@@ -314,23 +314,24 @@ def check_at_least(minimum: int, *names: str) -> None:
             raise InputError(f"--{name}: expected at least {minimum}, found {FLAGS[name].value}")
 
 
-def check_used(is_used: bool, name: str, expected: str, partner: str) -> None:
+def check_used(
+    is_used: bool, name: str, expected: str, partner: str, may_be_taken_back: bool = False
+) -> None:
     """Refuses a flag that was given and does nothing, for want of its partner.
-
-    A preset gives flags for each other; where the command line takes back the partner of one, that
-    one is no mistake.
 
     Args:
       is_used: whether the flag does something.
       name: of the flag.
       expected: what the flag goes with.
       partner: name of the flag that has another value than expected.
+      may_be_taken_back: whether the flag may stand in a preset and the partner in the command line,
+        which takes back by it what the flag of the preset is for.
 
     Raises:
       InputError: the flag was given and is not used.
     """
-    is_mistake = FLAGS[name].present and (_is_typed(name) or not _is_typed(partner))
-    if is_mistake and not is_used:
+    is_taken_back = may_be_taken_back and _is_typed(partner) and not _is_typed(name)
+    if FLAGS[name].present and not is_used and not is_taken_back:
         raise InputError(
             f"--{name}: expected {expected} with it, found --{partner}={FLAGS[partner].value}"
         )
@@ -338,8 +339,8 @@ def check_used(is_used: bool, name: str, expected: str, partner: str) -> None:
 
 def _is_typed(name: str) -> bool:
     """Whether a flag stands in the command line itself, not in a file of flags."""
-    typed = (argument.partition("=")[0].lstrip("-") for argument in sys.argv[1:])
-    return any(found in (name, f"no{name}") for found in typed)
+    typed = (argument.partition("=")[0] for argument in sys.argv[1:])
+    return any(found in (f"-{name}", f"--{name}", f"--no{name}") for found in typed)
 
 
 def _check_partners() -> None:

@@ -52,5 +52,5 @@ def prepare_for_small_steps() -> None:
     try:
         tf.config.threading.set_intra_op_parallelism_threads(1)
     except RuntimeError:
-        return  # It has started: nothing of this changes any result.
+        return  # It has started. Results are the same to rounding either way.
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})

@@ -78,21 +78,22 @@ def test_values_of_the_papers(name):
     assert {flag: given.get(flag) for flag in PAPERS[name]} == PAPERS[name]
 
 
-@pytest.mark.parametrize(
-    ("more", "expected"),
-    [
-        (
-            ("--bootstrap=-3",),
-            "--bootstrap",
-        ),  # The preset's --pooled_epochs is no mistake of the user's.
-        (("--pooled_epochs=2",), "--pooled_epochs: expected --baseline=pooled with it"),
-    ],
-)
-def test_the_command_line_may_take_back_what_a_flag_of_a_preset_goes_with(tmp_path, more, expected):
-    preset = f"--flagfile={FOLDER / 'covid.flags'}"
-    flags = (preset, "--baseline=none", *more, f"--output_dir={tmp_path / 'run'}")
-    ended = programs.run("covid", *flags)
-    assert expected in programs.refusal(ended)
+def _refusal(tmp_path, program, preset, *flags):
+    given = (f"--flagfile={FOLDER / preset}", f"--output_dir={tmp_path / 'run'}", *flags)
+    return programs.refusal(programs.run(program, *given))
+
+
+def test_the_command_line_takes_back_what_a_flag_of_a_preset_goes_with(tmp_path):
+    nowhere = f"--site=a=classes:{tmp_path / 'nowhere'}"  # Looked at after the flags.
+    line = _refusal(tmp_path, "covid", "covid.flags", "--baseline=none", nowhere)
+    assert "--pooled_epochs" not in line and "nowhere" in line
+    line = _refusal(tmp_path, "covid", "covid.flags", "--baseline=none", "--pooled_epochs=2")
+    assert "--pooled_epochs: expected --baseline=pooled with it" in line
+
+
+def test_a_preset_of_one_task_does_not_serve_the_other(tmp_path):
+    line = _refusal(tmp_path, "pneumonia", "pneumonia_classification.flags", "--task=segmentation")
+    assert "expected --task=classification with it" in line
 
 
 def test_a_file_of_flags_may_not_hold_one_that_does_nothing(tmp_path):

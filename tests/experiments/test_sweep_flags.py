@@ -50,6 +50,15 @@ def test_what_it_does_not_take(settings, expected):
     assert "\n" not in str(caught.value)
 
 
+def test_a_setting_takes_back_what_a_flag_of_a_preset_goes_with(tmp_path):
+    preset = tmp_path / "preset.flags"
+    preset.write_text("--pooled_epochs=2\n--baseline=pooled\n")
+    (settings,) = sweep_flags.check(
+        "covid", [[("flagfile", str(preset)), ("baseline", "none")]]
+    ).settings
+    assert settings["baseline"] == "none"
+
+
 def test_unknown_recipe():
     with pytest.raises(
         InputError, match="--experiment: expected one of cheXviz, .*found 'chexviz'"

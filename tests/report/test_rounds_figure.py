@@ -279,4 +279,4 @@ def test_training_losses_of_variants_are_dotted(classes):
     dotted, key, *_ = axes.get_lines()
     assert dotted.get_linestyle() == ":" and set(dotted.get_ydata()) == {0.5}
     assert dotted.get_color() == axes.get_lines()[4].get_color()  # of ResNet50, full
-    assert key.get_label() == "dotted: training images"
+    assert key.get_label() == "training images"

@@ -88,7 +88,7 @@ def _settings(
     layout: str, patients: int, seed: int, size: int, minimum: int, **others: float
 ) -> dict[str, object]:
     if patients < minimum:
-        raise InputError(f"phantom patients: expected at least {minimum}, found {patients}")
+        raise InputError(f"--phantom_patients: expected at least {minimum}, found {patients}")
     return drawing.settings(layout, patients, seed, size, **others)
 
 

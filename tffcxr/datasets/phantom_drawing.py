@@ -64,7 +64,7 @@ def settings(layout: str, patients: int, seed: int, size: int, **others: float) 
       InputError: an argument is out of range.
     """
     if patients < 1:
-        raise InputError(f"phantom patients: expected at least 1, found {patients}")
+        raise InputError(f"--phantom_patients: expected at least 1, found {patients}")
     for name, value in others.items():
         if not 0 <= value <= 1:
             raise InputError(f"phantom {name}: expected 0..1, found {value}")

@@ -97,8 +97,6 @@ NAMES: tuple[str, ...] = names.CLASSIFIERS
 SEGMENTATION_NAMES: tuple[str, ...] = names.SEGMENTERS
 # What is computed with; weights, the task block and the loss are float32 always.
 PRECISIONS = ("float32", "bfloat16", "float16")
-# Asked for by somebody who takes the model to have batch norm.
-_OF_BATCH_NORM = ("recompute", "local", "frozen")
 
 
 def minimum_image_size(name: str) -> int:
@@ -133,7 +131,7 @@ def build(
       batch_norm: "aggregate", "recompute" and "local" leave batch norm as it is (which of its
         weights travel is for the federated process to say), "frozen" keeps it in inference mode,
         "group" puts group norm in its place. The standard model has group norm and no batch norm,
-        so it is the same under all five; asking it for "recompute", "local" or "frozen" is logged.
+        so it is the same under all five; asking it for "local" or "frozen" is logged.
       seed: the initial weights are a function of it, of the layer's name and of the architecture.
       frozen: "representation" trains the task block alone: the base's weights stay, and its batch
         norm runs in inference mode.
@@ -241,7 +239,7 @@ def _build(
     normalization.check_policy(batch_norm)
     _check_precision(precision)
     config = copy.deepcopy(_config(name, image_size, outputs, precision, channels, width))
-    if not normalization.apply(config, batch_norm) and batch_norm in _OF_BATCH_NORM:
+    if not normalization.apply(config, batch_norm) and batch_norm in ("local", "frozen"):
         _warn_of_no_batch_norm(name, batch_norm)
     _set_seeds(config, seed)
     if frozen:

@@ -14,6 +14,7 @@ from tffcxr.report import figures, style
 
 _COLUMNS, _COLUMNS_OF_MANY = 2, 4
 _MANY = 8  # Matrices that a page still shows in two columns.
+_CELL, _CELL_OF_MANY = 0.95, 0.62  # Inches; in four columns the page shrinks the figure.
 _NAME_WIDTH = 14
 _COLOUR_MAP = "Blues"
 _EDGE_COLOUR = "#D9DDE2"
@@ -30,8 +31,11 @@ def draw(rows: Sequence[Mapping[str, Any]]) -> matplotlib_figure.Figure | None:
     rows = [row for row in rows if "confusion" in row]
     if not rows:
         return None
-    columns = min(_COLUMNS_OF_MANY if len(rows) > _MANY else _COLUMNS, len(rows))
-    side = 1.6 + 0.95 * max(2, *(len(row["classes"]) for row in rows))
+    is_many = len(rows) > _MANY
+    columns = min(_COLUMNS_OF_MANY if is_many else _COLUMNS, len(rows))
+    side = 1.6 + (_CELL_OF_MANY if is_many else _CELL) * max(
+        2, *(len(row["classes"]) for row in rows)
+    )
     with figures.style():
         figure, grid = figures.panels(-(-len(rows) // columns), columns, side, side)
         cells = [axes for line in grid for axes in line]

@@ -21,7 +21,7 @@ SUCCESS = ("ok", "")
 # Of a panel with its legend, in inches, and how many entries of which height the legend may have.
 _WIDTH, _HEIGHT = 3.5, 3.5
 _ENTRIES, _ENTRY_HEIGHT = 4, 0.18
-# Losses that are so many times the median have a logarithmic axis.
+# Losses whose largest is so many times their median have a logarithmic axis.
 _SPREAD = 4.0
 _METRICS = {
     kinds.FINDINGS: ("auroc",),
@@ -112,7 +112,9 @@ def _series(run: run_directory.Run, metric: str) -> list[_Series]:
     result = []
     for training, measured in _tables(run):
         columns = metric_columns(measured, metric)
-        for name in (name for name in names if name in columns):
+        for name in names:
+            if name not in columns:
+                continue
             if by_training:
                 label, colour = style.training_name(training), style.training_colour(training)
             else:
@@ -175,8 +177,9 @@ def _draw_losses(axes: matplotlib_axes.Axes, run: run_directory.Run, kind: str) 
 
 
 def _use_decades(axes: matplotlib_axes.Axes) -> None:
-    """Makes the axis logarithmic where a few large losses would press all others together."""
-    values = np.concatenate([np.asarray(line.get_ydata(), float) for line in axes.get_lines()])
+    """Makes the axis logarithmic where the largest losses leave the others little room."""
+    lines = [np.asarray(line.get_ydata(), float) for line in axes.get_lines()]
+    values = np.concatenate([np.zeros(0), *lines])
     known = values[np.isfinite(values)]
     if known.size and known.min() > 0 and known.max() > _SPREAD * np.median(known):
         axes.set_yscale("log")
@@ -185,12 +188,18 @@ def _use_decades(axes: matplotlib_axes.Axes) -> None:
 
 
 def _draw_training_losses(axes: matplotlib_axes.Axes, run: run_directory.Run) -> None:
-    """Draws the loss on the training images, dotted: of every variant, or of the only model."""
-    of_variants = _series(run, "train_loss")
-    for series in of_variants:
-        _line(axes, series.rounds, series.values, series.colour, None, ":")
-    if of_variants:
-        axes.plot([], [], color="#444444", linestyle=":", label="dotted: training images")
+    """Draws the loss on the training images, dotted: of every variant, or of the only model.
+
+    Beside a federated variant the pooled one is dash-dotted.
+    """
+    styles = {}
+    for series in _series(run, "train_loss"):
+        line_style = "-." if series.dashed else ":"
+        _line(axes, series.rounds, series.values, series.colour, None, line_style)
+        styles[series.training] = line_style
+    for training, line_style in styles.items():
+        label = "training images" + (f", {training}" if len(styles) > 1 else "")
+        axes.plot([], [], color="#444444", linestyle=line_style, label=label)
     for training, measured in _tables(run):
         if "train_loss" in measured and measured["train_loss"].notna().any():
             colour, name = style.training_colour(training), style.training_name(training)
