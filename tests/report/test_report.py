@@ -154,6 +154,15 @@ def test_sites_of_the_configuration_are_shown(run_dir, text_only):
     assert "<td>A</td><td>10</td><td></td>" in html
 
 
+@pytest.mark.parametrize("has_fingerprint", [False, True])
+def test_what_travels_is_told(run_dir, text_only, has_fingerprint):
+    if has_fingerprint:
+        (run_dir / "nnunet_fingerprint.json").write_text("{}", encoding="utf-8")
+    html = report.write_report(run_dir).read_text(encoding="utf-8")
+    assert "the images stay at their site" in html
+    assert ("histograms of" in html) == has_fingerprint
+
+
 def test_tasks_with_the_same_file_name_keep_their_figures(run_dir, text_only):
     text = (run_dir / "explanations.csv").read_text()
     (run_dir / "explanations.csv").write_text(text.replace("Pneumothorax", "lung opacity"))
