@@ -191,12 +191,11 @@ class _Pass:
             layer.moving_variance.assign(tf.zeros_like(layer.moving_variance))
         self._model(batch["images"], training=True)
         # From 0 a moving statistic goes (1 - momentum) of the way to that of the batch.
-        means, variances = (
-            tf.concat([tf.convert_to_tensor(w) / (1 - layer.momentum) for layer, w in moved], 0)
-            for moved in (
-                [(layer, layer.moving_mean) for layer in self._layers],
-                [(layer, layer.moving_variance) for layer in self._layers],
-            )
+        means = tf.concat(
+            [tf.convert_to_tensor(n.moving_mean) / (1 - n.momentum) for n in self._layers], 0
+        )
+        variances = tf.concat(
+            [tf.convert_to_tensor(n.moving_variance) / (1 - n.momentum) for n in self._layers], 0
         )
         deviations = means - last
         images = tf.cast(tf.shape(batch["images"])[0], tf.float32)
