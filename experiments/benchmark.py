@@ -22,15 +22,15 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from experiments import command_line
+from experiments.flags import command_line
 from tffcxr.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from experiments.benchmark_engines import Job
-    from experiments.benchmark_process import Outcome
-    from experiments.benchmark_results import Row
+    from tffcxr.benchmarks.benchmark_engines import Job
+    from tffcxr.benchmarks.benchmark_process import Outcome
+    from tffcxr.benchmarks.benchmark_results import Row
 
 FLAGS = flags.FLAGS
 
@@ -167,7 +167,7 @@ def _plan(executors: tuple[str, ...], clients: tuple[int, ...]) -> _Plan:
 
 def _run(plan: _Plan, measures: Sequence[str], output: pathlib.Path, scratch: pathlib.Path) -> bool:
     """Measures, and writes after every step what is known by then. Tells whether some failed."""
-    from experiments import benchmark_results
+    from tffcxr.benchmarks import benchmark_results
 
     settings = {**dataclasses.asdict(plan), "measures": list(measures), "quick": FLAGS.quick}
     bench = _Bench(plan, _records(plan, scratch), output / "benchmark.log", scratch)
@@ -185,7 +185,8 @@ def _run(plan: _Plan, measures: Sequence[str], output: pathlib.Path, scratch: pa
 
 def _records(plan: _Plan, scratch: pathlib.Path) -> pd.DataFrame:
     """The images that everything is made from, one row each."""
-    from tffcxr.datasets import loaders, phantom
+    from tffcxr.datasets import loaders
+    from tffcxr.datasets.phantoms import phantom
 
     root = pathlib.Path(FLAGS.dicom_dir) if FLAGS.dicom_dir else scratch / "phantoms"
     if not FLAGS.dicom_dir:
@@ -212,7 +213,7 @@ class _Bench:
 
     def rounds(self) -> Iterator[Row]:
         """Images per second of two clients, against Keras."""
-        from experiments.benchmark_results import row
+        from tffcxr.benchmarks.benchmark_results import row
 
         for model in self._plan.models:
             size = self._plan.image_sizes[model]
@@ -226,7 +227,7 @@ class _Bench:
 
     def memory(self) -> Iterator[Row]:
         """Peak memory and seconds per client by number of clients, and memory over rounds."""
-        from experiments import benchmark_results
+        from tffcxr.benchmarks import benchmark_results
 
         for model in self._plan.models:
             size = self._plan.image_sizes[model]
@@ -245,7 +246,7 @@ class _Bench:
 
     def startup(self) -> Iterator[Row]:
         """Time from the start of a program to its first finished round."""
-        from experiments.benchmark_results import startup_row
+        from tffcxr.benchmarks.benchmark_results import startup_row
 
         for model in self._plan.models:
             size = self._plan.image_sizes[model]
@@ -259,7 +260,7 @@ class _Bench:
 
     def pipeline(self) -> Iterator[Row]:
         """Images per second of the input pipeline alone, plain and with augmentation."""
-        from experiments.benchmark_results import row
+        from tffcxr.benchmarks.benchmark_results import row
 
         for size in sorted(set(self._plan.image_sizes.values())):
             store = self._store(size, 2, 512 if not FLAGS.quick else 128)
@@ -271,7 +272,7 @@ class _Bench:
 
     def prepare(self) -> Iterator[Row]:
         """Images per second from DICOM files to shards, against a plain loop."""
-        from experiments.benchmark_results import row
+        from tffcxr.benchmarks.benchmark_results import row
 
         images = tuple(self._records["image"])
         jobs = [
@@ -295,7 +296,7 @@ class _Bench:
         return looks
 
     def _race(self, jobs: list[Job], rounds: Sequence[int]) -> list[Outcome]:
-        from experiments import benchmark_process
+        from tffcxr.benchmarks import benchmark_process
 
         described = {(j.model, j.image_size, j.clients) for j in jobs}
         for model, size, clients in sorted(described, key=str):
@@ -305,7 +306,7 @@ class _Bench:
     def _job(
         self, engine: str, store: str | None, size: int, clients: int, model: str | None
     ) -> Job:
-        from experiments.benchmark_engines import Job
+        from tffcxr.benchmarks.benchmark_engines import Job
 
         return Job(
             engine=engine,
@@ -323,7 +324,7 @@ class _Bench:
         There are fewer images than that, so clients have the same ones. A model that segments gets
         the annotated opacities as masks.
         """
-        from tffcxr.clients.shards import ShardSpec, prepare
+        from tffcxr.clients.shards.preparation import ShardSpec, prepare
         from tffcxr.models import build
 
         records = {}

@@ -20,18 +20,18 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from experiments import command_line, study_flags, training_flags
+from experiments.flags import command_line, study_flags, training_flags
+from tffcxr import options
 from tffcxr.errors import InputError
-from tffcxr.models import names
 
 if TYPE_CHECKING:
-    from experiments import classification
-    from experiments.sites import ClientRecords, Site
+    from tffcxr.clients.sites import ClientRecords, Site
+    from tffcxr.studies.findings import findings_study
     from tffcxr.training.run_directory import RunDirectory
 
 FLAGS = flags.FLAGS
 
-flags.DEFINE_enum("model", "standard", names.CLASSIFIERS, "The network.")
+flags.DEFINE_enum("model", "standard", options.CLASSIFIERS, "The network.")
 flags.DEFINE_list(
     "baseline", ["site", "pooled"], "Models to compare with: site (each site's own), pooled; none."
 )
@@ -67,9 +67,9 @@ def main(unused_operands: list[str]) -> None:
 
 def _run(directory: RunDirectory) -> list[dict[str, Any]]:
     study = _study(directory.path)
-    from experiments import classification
+    from tffcxr.studies.findings import findings_study
 
-    return classification.run(study, directory)
+    return findings_study.run(study, directory)
 
 
 def check_flags() -> None:
@@ -86,12 +86,12 @@ def check_flags() -> None:
     study_flags.given_sites(with_finding=True)
 
 
-def _study(directory: pathlib.Path) -> classification.FindingsStudy:
+def _study(directory: pathlib.Path) -> findings_study.FindingsStudy:
     clients = _load_clients(study_flags.given_sites(with_finding=True)) if FLAGS.site else None
-    from experiments import classification
+    from tffcxr.studies.findings import findings_study
 
     findings = len(clients.findings) if clients else len(_PHANTOM_SITES)
-    build_model = classification.model_builder(
+    build_model = findings_study.model_builder(
         FLAGS.model,
         FLAGS.image_size,
         findings,
@@ -100,9 +100,9 @@ def _study(directory: pathlib.Path) -> classification.FindingsStudy:
         FLAGS.seed,
         FLAGS.precision,
     )
-    plan = training_flags.make_plan(build_model, classification.LOSS, findings)
+    plan = training_flags.make_plan(build_model, findings_study.LOSS, findings)
     clients = clients or _load_clients(_make_phantoms(study_flags.phantom_dir(directory)))
-    return classification.FindingsStudy(
+    return findings_study.FindingsStudy(
         **study_flags.settings(
             _RECIPE, directory, clients.records, clients.site_of, clients.source_of
         ),
@@ -115,7 +115,7 @@ def _study(directory: pathlib.Path) -> classification.FindingsStudy:
 
 
 def _load_clients(sites: Sequence[Site]) -> ClientRecords:
-    from experiments import sites as sites_lib
+    from tffcxr.clients import sites as sites_lib
 
     return sites_lib.load_clients(
         sites,
@@ -127,8 +127,8 @@ def _load_clients(sites: Sequence[Site]) -> ClientRecords:
 
 
 def _make_phantoms(root: pathlib.Path) -> list[Site]:
-    from experiments.sites import Site
-    from tffcxr.datasets import phantom
+    from tffcxr.clients.sites import Site
+    from tffcxr.datasets.phantoms import phantom
 
     phantom.write_rsna(root / "rsna", FLAGS.phantom_patients, FLAGS.seed)
     phantom.write_siim(root / "siim", FLAGS.phantom_patients, FLAGS.seed + 1)

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from experiments import class_flags, command_line, study_flags, training_flags
-from tffcxr.models import names
+from experiments.flags import class_flags, command_line, study_flags, training_flags
+from tffcxr import options
 
 if TYPE_CHECKING:
-    from experiments.sites import ClientRecords, Site
+    from tffcxr.clients.sites import ClientRecords, Site
     from tffcxr.training.run_directory import RunDirectory
 
 FLAGS = flags.FLAGS
@@ -32,7 +32,7 @@ _WIDTH_OF_PHANTOMS = 0.25
 flags.DEFINE_list(
     "model",
     ["covidnet", "resnet18", "resnext18", "mobilenetv2"],
-    f"Networks: some of {', '.join(names.CLASSIFIERS)}. The default are the paper's; see --width.",
+    f"Some of {', '.join(options.CLASSIFIERS)}. The default is the paper's; see --width.",
 )
 class_flags.define_width(of_phantoms=_WIDTH_OF_PHANTOMS)
 flags.DEFINE_enum(
@@ -100,9 +100,10 @@ def check_flags() -> None:
 
 def _run(directory: RunDirectory) -> list[dict[str, Any]]:
     clients = _load_clients(study_flags.given_sites(with_finding=False)) if FLAGS.site else None
-    from experiments import classes
-    from experiments.class_study import ClassStudy, Variant
-    from tffcxr.datasets import findings, phantom
+    from tffcxr.datasets import findings
+    from tffcxr.datasets.phantoms import phantom
+    from tffcxr.studies.classes import class_study
+    from tffcxr.studies.classes.variants import ClassStudy, Variant
 
     plans = class_flags.make_plans(
         len(findings.COVID), FLAGS.pooled_epochs if FLAGS.baseline == "pooled" else 0
@@ -122,7 +123,7 @@ def _run(directory: RunDirectory) -> list[dict[str, Any]]:
         explained=findings.COVID,
         explanation="gradcam++",
     )
-    return classes.run(study, directory)
+    return class_study.run(study, directory)
 
 
 def _load_clients(sites: Sequence[Site]) -> ClientRecords:

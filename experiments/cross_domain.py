@@ -25,15 +25,15 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from experiments import command_line, study_flags, training_flags
+from experiments.flags import command_line, study_flags, training_flags
 from tffcxr.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from experiments import domains
-    from experiments.sites import Site
-    from tffcxr.clients.volume_slices import SliceSpec
+    from tffcxr.clients.shards.volume_slices import SliceSpec
+    from tffcxr.clients.sites import Site
+    from tffcxr.studies.volumes import volume_study
     from tffcxr.training.run_directory import RunDirectory
 
 FLAGS = flags.FLAGS
@@ -119,9 +119,9 @@ def main(unused_operands: list[str]) -> None:
 
 def _run(directory: RunDirectory) -> list[dict[str, Any]]:
     study = _study(directory.path)
-    from experiments import domains
+    from tffcxr.studies.volumes import volume_study
 
-    return domains.run(study, directory)
+    return volume_study.run(study, directory)
 
 
 def check_flags() -> None:
@@ -168,8 +168,8 @@ def _ct_window() -> tuple[float, float]:
 
 def _slice_spec() -> SliceSpec:
     """What a slice looks like."""
-    from tffcxr.clients.volume_slices import SliceSpec
-    from tffcxr.datasets.cases import GreyScale
+    from tffcxr.clients.shards.volume_slices import SliceSpec
+    from tffcxr.datasets.volumes.cases import GreyScale
 
     field = FLAGS.field_of_view or _EXPERIMENTS[FLAGS.task].field_of_view
     return SliceSpec(FLAGS.image_size, field, GreyScale(*_ct_window(), FLAGS.suv_maximum))
@@ -185,14 +185,16 @@ def _given_sites() -> list[Site]:
     return study_flags.given_sites(with_finding=False, loaders=known)
 
 
-def _study(directory: pathlib.Path) -> domains.DomainStudy:
+def _study(directory: pathlib.Path) -> volume_study.DomainStudy:
     experiment = _EXPERIMENTS[FLAGS.task]
     sites = _given_sites()
     records = _load(sites, directory) if sites else {}
-    from experiments import domains, segmentation, volume_sites
+    from tffcxr.clients import volume_sites
+    from tffcxr.studies.masks import mask_study
+    from tffcxr.studies.volumes import volume_study
 
     plan = training_flags.make_plan(
-        segmentation.model_builder(
+        mask_study.model_builder(
             _MODEL,
             FLAGS.image_size,
             FLAGS.weights,
@@ -201,14 +203,14 @@ def _study(directory: pathlib.Path) -> domains.DomainStudy:
             FLAGS.precision,
             experiment.channels,
         ),
-        domains.LOSS,
+        volume_study.LOSS,
         findings=1,
     )
     if not sites:  # Which takes a while, so that what can be wrong with the model comes before.
         sites = _make_phantoms(study_flags.phantom_dir(directory))
         records = _load(sites, directory)
     source_of = {site.name: site.loader for site in sites}
-    return domains.DomainStudy(
+    return volume_study.DomainStudy(
         **study_flags.settings(
             _RECIPE, directory, records, {name: name for name in records}, source_of
         ),
@@ -226,7 +228,7 @@ def _study(directory: pathlib.Path) -> domains.DomainStudy:
 
 
 def _load(sites: Sequence[Site], directory: pathlib.Path) -> dict[str, pd.DataFrame]:
-    from experiments import volume_sites
+    from tffcxr.clients import volume_sites
 
     return volume_sites.load(
         sites,
@@ -238,8 +240,8 @@ def _load(sites: Sequence[Site], directory: pathlib.Path) -> dict[str, pd.DataFr
 
 
 def _make_phantoms(root: pathlib.Path) -> list[Site]:
-    from experiments.sites import Site
-    from tffcxr.datasets import phantom_volumes
+    from tffcxr.clients.sites import Site
+    from tffcxr.datasets.phantoms import phantom_volumes
 
     patients, seed = FLAGS.phantom_patients, FLAGS.seed
     if FLAGS.task == "kidneys":

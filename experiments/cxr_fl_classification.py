@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from experiments import class_flags, command_line, study_flags, training_flags
+from experiments.flags import class_flags, command_line, study_flags, training_flags
+from tffcxr import options
 from tffcxr.errors import InputError
-from tffcxr.models import names
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from experiments.sites import ClientRecords, Site
+    from tffcxr.clients.sites import ClientRecords, Site
     from tffcxr.training.run_directory import RunDirectory
 
 FLAGS = flags.FLAGS
@@ -34,7 +34,7 @@ _IMAGES = ("full", "segmented")
 flags.DEFINE_list(
     "model",
     ["standard"],
-    f"Networks: some of {', '.join(names.CLASSIFIERS)}. The paper's are resnet50,densenet121; the "
+    f"Some of {', '.join(options.CLASSIFIERS)}. The paper's are resnet50,densenet121; the "
     "default learns from few phantoms in minutes.",
 )
 flags.DEFINE_list(
@@ -100,14 +100,15 @@ def _kinds() -> tuple[str, ...]:
 
 def _run(directory: RunDirectory) -> list[dict[str, Any]]:
     clients = _load_clients(study_flags.given_sites(with_finding=False)) if FLAGS.site else None
-    from experiments import classes
-    from experiments.class_study import ClassStudy, Variant
-    from tffcxr.datasets import findings, phantom
+    from tffcxr.datasets import findings
+    from tffcxr.datasets.phantoms import phantom
+    from tffcxr.studies.classes import class_study
+    from tffcxr.studies.classes.variants import ClassStudy, Variant
 
     if FLAGS.segmentation_model:
-        from experiments import lungs
+        from tffcxr.studies.classes import lung_cut_out
 
-        lungs.load_model(FLAGS.segmentation_model)  # So that what is wrong is told first.
+        lung_cut_out.load_model(FLAGS.segmentation_model)  # So that what is wrong is told first.
     plans = class_flags.make_plans(
         len(findings.RSNA), FLAGS.local_epochs if FLAGS.baseline == "pooled" else 0
     )
@@ -128,7 +129,7 @@ def _run(directory: RunDirectory) -> list[dict[str, Any]]:
         explained=(findings.RSNA[0],),  # "Lung Opacity", the class that is outlined.
         explanation="gradcam",
     )
-    return classes.run(study, directory)
+    return class_study.run(study, directory)
 
 
 def _load_clients(sites: Sequence[Site]) -> ClientRecords:

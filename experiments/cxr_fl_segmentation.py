@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from experiments import command_line, study_flags, training_flags
+from experiments.flags import command_line, study_flags, training_flags
 
 if TYPE_CHECKING:
-    from experiments.sites import ClientRecords, Site
+    from tffcxr.clients.sites import ClientRecords, Site
     from tffcxr.training.run_directory import RunDirectory
 
 FLAGS = flags.FLAGS
@@ -71,10 +71,10 @@ def check_flags() -> None:
 
 def _run(directory: RunDirectory) -> list[dict[str, Any]]:
     clients = _load_clients(study_flags.given_sites(with_finding=False)) if FLAGS.site else None
-    from experiments import segmentation
-    from tffcxr.datasets import phantom
+    from tffcxr.datasets.phantoms import phantom
+    from tffcxr.studies.masks import mask_study
 
-    build = segmentation.model_builder(
+    build = mask_study.model_builder(
         FLAGS.model,
         FLAGS.image_size,
         FLAGS.weights,
@@ -82,14 +82,14 @@ def _run(directory: RunDirectory) -> list[dict[str, Any]]:
         FLAGS.seed,
         FLAGS.precision,
     )
-    segmenter = segmentation.of_whole_images(
+    segmenter = mask_study.of_whole_images(
         functools.partial(training_flags.make_plan, findings=1), build
     )
     # Phantoms take a while, so that what can be wrong with the model comes before.
     clients = clients or _load_clients(
         study_flags.make_phantoms(directory.path, "lungs", phantom.write_lungs)
     )
-    study = segmentation.SegmentationStudy(
+    study = mask_study.SegmentationStudy(
         **study_flags.settings(
             _RECIPE, directory.path, clients.records, clients.site_of, clients.source_of
         ),
@@ -100,11 +100,11 @@ def _run(directory: RunDirectory) -> list[dict[str, Any]]:
         with_pooled=FLAGS.baseline == "pooled",
         split=study_flags.measured_split(),
     )
-    return segmentation.run(study, directory)
+    return mask_study.run(study, directory)
 
 
 def _load_clients(sites: Sequence[Site]) -> ClientRecords:
-    from experiments import site_tables
+    from tffcxr.clients import site_tables
 
     return study_flags.load_shared_task(sites, site_tables.keep_lungs, stratify=None)
 

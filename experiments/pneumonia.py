@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from experiments import (
+from experiments.flags import (
     command_line,
     pneumonia_classification,
     pneumonia_segmentation,

@@ -23,14 +23,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from absl import flags
 
-from experiments import command_line
+from experiments.flags import command_line
 from tffcxr.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
     import tensorflow as tf
 
-    from tffcxr.models.export import Exported, Metadata
+    from tffcxr.models.files.export import Exported, Metadata
 
 FLAGS = flags.FLAGS
 
@@ -79,7 +79,7 @@ def main(operands: list[str]) -> None:
         raise InputError(f"expected {OPERANDS} after the flags, found none")
     model_path = _model_path(pathlib.Path(FLAGS.model))
     files = list(_files(operands))
-    from tffcxr.models import export
+    from tffcxr.models.files import export
 
     exported = export.load_exported(model_path)
     found: list[Finding] = []
@@ -172,7 +172,7 @@ def _files(operands: Iterable[str]) -> Iterator[pathlib.Path]:
 
 def _read(file: pathlib.Path, metadata: Metadata) -> np.ndarray:
     """Returns float32 [S, S, 1] in 0..1."""
-    from tffcxr.datasets import images
+    from tffcxr.datasets.imaging import images
 
     pixels = images.fit_to_square(images.read_image(file), metadata.image_size, metadata.fit)
     return pixels.astype("float32") / 255.0

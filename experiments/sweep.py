@@ -31,12 +31,13 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from experiments import command_line, sweep_flags, sweep_plan, training_flags
+from experiments.flags import command_line, sweep_flags, training_flags
 from tffcxr.errors import InputError
+from tffcxr.sweeps import sweep_plan
 
 if TYPE_CHECKING:
-    from experiments.sweep_runs import Outcome, Runner
-    from tffcxr.report.sweep_results import Run, Sweep
+    from tffcxr.sweeps.sweep_results import Run, Sweep
+    from tffcxr.sweeps.sweep_runs import Outcome, Runner
 
 FLAGS = flags.FLAGS
 
@@ -81,8 +82,7 @@ def main(unused_operands: list[str]) -> None:
     command_lines = [[*plan.fixed, *each.settings] for each in plan.configurations]
     recipe = sweep_flags.check(FLAGS.experiment, command_lines)
     _check_distinct(plan, recipe)
-    from experiments import sweep_runs
-    from tffcxr.report import sweep_report, sweep_table
+    from tffcxr.sweeps import sweep_report, sweep_runs, sweep_table
     from tffcxr.training.run_directory import RunDirectory
 
     output = pathlib.Path(FLAGS.output_dir)
@@ -118,7 +118,7 @@ def _run_all(runner: Runner, output: pathlib.Path, plan: sweep_plan.Plan) -> Seq
     Raises:
       InputError: there can be no tables although all runs have ended.
     """
-    from experiments import sweep_runs
+    from tffcxr.sweeps import sweep_runs
 
     outcomes: Sequence[Outcome] = ()
     told = ""
@@ -215,7 +215,7 @@ def _results(
     Raises:
       InputError: no such --metric, though there are complete runs; or a run's file is damaged.
     """
-    from tffcxr.report import sweep_finals, sweep_results
+    from tffcxr.sweeps import sweep_finals, sweep_results
 
     runs = [
         sweep_results.Run(
@@ -241,7 +241,7 @@ def _write_hparams(sweep: Sweep) -> None:
     """Writes the complete runs for TensorBoard; this is what imports TensorFlow."""
     if not sweep.rounds:
         return
-    from tffcxr.report import sweep_results
+    from tffcxr.sweeps import sweep_results
     from tffcxr.training import hparams
 
     rows: dict[str, list[Mapping[str, Any]]] = {}
@@ -279,7 +279,7 @@ def _hparams_results(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 
 def _hparams_curves(sweep: Sweep, run: Run) -> dict[str, dict[int, float]]:
     """The metric and the loss of a run by round."""
-    from tffcxr.report import sweep_results
+    from tffcxr.sweeps import sweep_results
 
     curves = {}
     for column in sweep.compared_of(run.configuration):

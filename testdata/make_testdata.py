@@ -20,7 +20,7 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 import pydicom.encaps
 import simplejpeg
 
-from tffcxr.datasets import annotations as areas
+from tffcxr.datasets.imaging import annotations as areas
 
 SIDE = 64
 _ROOT = "1.2.826.0.1.3680043.10.9999"  # Below pydicom's own root; no real study has it.

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from tffcxr.datasets import annotations
+from tffcxr.datasets.imaging import annotations
 
 FINDINGS = ("Pneumonia", "Effusion")
 

@@ -11,8 +11,9 @@ import pytest
 import tensorflow as tf
 
 from tests.clients.fixtures import picture
-from tffcxr.clients import balancing, client_data, shards
-from tffcxr.datasets import annotations as areas
+from tffcxr.clients import balancing, client_data
+from tffcxr.clients.shards import preparation
+from tffcxr.datasets.imaging import annotations as areas
 from tffcxr.errors import InputError
 
 CLASSES = ("a", "b", "c")
@@ -39,7 +40,7 @@ def _store(tmp_path_factory):
         "north": _client(folder / "north", (8, 2, 0), 0),
         "south": _client(folder / "south", (0, 5, 0), 20),
     }
-    return shards.prepare(records, shards.ShardSpec(16, CLASSES), folder / "cache")
+    return preparation.prepare(records, preparation.ShardSpec(16, CLASSES), folder / "cache")
 
 
 def _epoch(data, clients, round_number):
@@ -136,7 +137,7 @@ def test_an_image_of_unknown_class_comes_once():
 def test_shards_without_classes_are_refused(tmp_path):
     records = _client(tmp_path / "east", (1, 1, 0), 0).drop(columns=list(CLASSES))
     records["mask"] = [areas.Boxes((), 16, 16)] * 2
-    spec = shards.ShardSpec(16, (), with_mask=True)
-    store = shards.prepare({"east": records}, spec, tmp_path / "cache")
+    spec = preparation.ShardSpec(16, (), with_mask=True)
+    store = preparation.prepare({"east": records}, spec, tmp_path / "cache")
     with pytest.raises(InputError, match="expected shards with classes to balance"):
         client_data.ClientData(store, 4, 0, balance_classes=True)

@@ -8,8 +8,9 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from tests.clients.fixtures import FINDINGS, client_records, picture
-from tffcxr.clients import client_data, shards
+from tffcxr.clients import client_data
 from tffcxr.clients.augment import Augmentation
+from tffcxr.clients.shards import preparation
 from tffcxr.errors import InputError
 
 MOVING = Augmentation(flip=True, rotation_degrees=10, translation=0.1, scale=0.1, shear=5)
@@ -22,7 +23,7 @@ def _store(tmp_path_factory):
         "north": client_records(folder / "north", 10),
         "south": client_records(folder / "south", 7, validation=0, first=100),
     }
-    return shards.prepare(records, shards.ShardSpec(16, FINDINGS), folder / "cache")
+    return preparation.prepare(records, preparation.ShardSpec(16, FINDINGS), folder / "cache")
 
 
 def _read(dataset: tf.data.Dataset) -> list[dict[str, np.ndarray]]:
@@ -118,8 +119,10 @@ def test_pooled_clients_are_mixed_by_a_small_buffer(store, monkeypatch):
 
 
 def test_masks_come_with_images(tmp_path):
-    spec = shards.ShardSpec(16, FINDINGS, with_mask=True)
-    store = shards.prepare({"north": client_records(tmp_path / "north")}, spec, tmp_path / "cache")
+    spec = preparation.ShardSpec(16, FINDINGS, with_mask=True)
+    store = preparation.prepare(
+        {"north": client_records(tmp_path / "north")}, spec, tmp_path / "cache"
+    )
     mask = np.zeros((16, 16, 1), np.float32)
     mask[8:16, 4:8] = 1
     flip = client_data.ClientData(store, 8, 0, Augmentation(flip=True))

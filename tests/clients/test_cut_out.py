@@ -9,14 +9,14 @@ import pytest
 import tensorflow as tf
 
 from tests.clients.fixtures import FINDINGS, client_records, picture
-from tffcxr.clients import decoding, fingerprint, shards
 from tffcxr.clients.client_data import ClientData
-from tffcxr.datasets import annotations as regions
-from tffcxr.datasets import images
+from tffcxr.clients.shards import decoding, fingerprint, preparation
+from tffcxr.datasets.imaging import annotations as regions
+from tffcxr.datasets.imaging import images
 from tffcxr.errors import InputError
 
-WHOLE = shards.ShardSpec(16, FINDINGS)
-CUT = shards.ShardSpec(16, FINDINGS, cut_out=True)
+WHOLE = preparation.ShardSpec(16, FINDINGS)
+CUT = preparation.ShardSpec(16, FINDINGS, cut_out=True)
 LUNGS = regions.Boxes(((2, 3, 10, 9),), 16, 16)  # x 2..11, y 3..11
 
 
@@ -48,26 +48,26 @@ def _stored(store, split="train"):
 
 
 def test_outside_of_the_lungs_is_black_and_inside_is_as_before(tmp_path):
-    store = shards.prepare({"north": _records(tmp_path / "n")}, CUT, tmp_path / "cache")
+    store = preparation.prepare({"north": _records(tmp_path / "n")}, CUT, tmp_path / "cache")
     for split in ("train", "validation"):
         for row, (image, mask) in _stored(store, split).items():
             np.testing.assert_array_equal(image, np.where(_inside(), picture(row), 0))
             assert mask is None
-    assert shards.ShardStore.open(store.root).spec == CUT
+    assert preparation.ShardStore.open(store.root).spec == CUT
 
 
 def test_an_image_without_lungs_stays_whole(tmp_path):
     records = _records(tmp_path / "n")
     records["lungs"] = [None if row % 2 else LUNGS for row in range(len(records))]
-    store = shards.prepare({"north": records}, CUT, tmp_path / "cache")
+    store = preparation.prepare({"north": records}, CUT, tmp_path / "cache")
     for row, (image, _) in _stored(store).items():
         kept = np.ones((16, 16), bool) if row % 2 else _inside()
         np.testing.assert_array_equal(image, np.where(kept, picture(row), 0))
 
 
 def test_the_annotation_is_not_cut(tmp_path):
-    spec = shards.ShardSpec(16, FINDINGS, with_mask=True, cut_out=True)
-    store = shards.prepare({"north": _records(tmp_path / "n")}, spec, tmp_path / "cache")
+    spec = preparation.ShardSpec(16, FINDINGS, with_mask=True, cut_out=True)
+    store = preparation.prepare({"north": _records(tmp_path / "n")}, spec, tmp_path / "cache")
     box = regions.Boxes(((4, 8, 4, 8),), 16, 16).to_array()  # as of `client_records`
     assert (box & ~_inside()).any()
     for row, (image, mask) in _stored(store).items():
@@ -107,12 +107,12 @@ def test_lungs_that_cannot_be_used_are_rejected_and_never_leave_black(tmp_path):
         assert re.search(reason, found.reason)
     records = _records(tmp_path / "n", regions.Boxes((), 16, 16))
     with pytest.raises(InputError, match="client north: more than 1.0% of 10 images"):
-        shards.prepare({"north": records}, CUT, tmp_path / "cache")
+        preparation.prepare({"north": records}, CUT, tmp_path / "cache")
 
 
 def test_a_table_without_lungs_is_refused(tmp_path):
     with pytest.raises(InputError, match="client north: expected columns .'lungs'."):
-        shards.prepare({"north": client_records(tmp_path / "n")}, CUT, tmp_path / "cache")
+        preparation.prepare({"north": client_records(tmp_path / "n")}, CUT, tmp_path / "cache")
 
 
 def test_lungs_count_in_the_fingerprint_where_they_are_cut_out(tmp_path):

@@ -7,14 +7,15 @@ import sys
 
 import pytest
 
-from tests.datasets import sources
-from tffcxr.datasets import images, loaders, records
+from tests.datasets import source_folders
+from tffcxr.datasets import loaders, records
+from tffcxr.datasets.imaging import images
 from tffcxr.errors import InputError
 
 
 @pytest.mark.parametrize("loader", sorted(loaders.LOADERS))
 def test_every_loader_gives_valid_records_whose_images_can_be_read(loader):
-    table = loaders.load_records(loader, sources.TESTDATA / loader, "north")
+    table = loaders.load_records(loader, source_folders.TESTDATA / loader, "north")
     assert (table["site"] == "north").all()
     records.validate(table)
     for path in table["image"]:
@@ -26,7 +27,9 @@ def test_every_loader_gives_valid_records_whose_images_can_be_read(loader):
 
 @pytest.mark.parametrize("loader", ["covid_radiography", "lungs", "montgomery", "shenzhen"])
 def test_lung_masks_lie_where_the_lungs_are(loader):
-    for row in loaders.load_records(loader, sources.TESTDATA / loader, "north").to_dict("records"):
+    for row in loaders.load_records(loader, source_folders.TESTDATA / loader, "north").to_dict(
+        "records"
+    ):
         image = images.read_image(row["image"])[:, :, 0]
         lungs = row["mask"].to_array()
         assert row["lungs"] == row["mask"]
@@ -40,7 +43,7 @@ def test_lung_masks_lie_where_the_lungs_are(loader):
 
 
 def test_path_may_be_text():
-    assert len(loaders.load_records("nih", str(sources.TESTDATA / "nih"), "s")) == 12
+    assert len(loaders.load_records("nih", str(source_folders.TESTDATA / "nih"), "s")) == 12
 
 
 def test_unknown_loader_and_missing_folder(tmp_path):
@@ -52,16 +55,16 @@ def test_unknown_loader_and_missing_folder(tmp_path):
 
 def test_site_must_have_a_name():
     with pytest.raises(InputError, match="to have a site"):
-        loaders.load_records("nih", sources.TESTDATA / "nih", "")
+        loaders.load_records("nih", source_folders.TESTDATA / "nih", "")
 
 
 def test_no_module_imports_tensorflow():
     code = "import sys, tffcxr.datasets.loaders as l, importlib\n"
     code += "[importlib.import_module(name) for name in l.LOADERS.values()]\n"
-    code += "import tffcxr.datasets.images, tffcxr.datasets.splits\n"
+    code += "import tffcxr.datasets.imaging.images, tffcxr.datasets.splits\n"
     code += "assert not any(name.startswith('tensorflow') for name in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=sources.TESTDATA.parent)
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=source_folders.TESTDATA.parent)
 
 
 def test_testdata_is_small():
-    assert sum(path.stat().st_size for path in sources.TESTDATA.rglob("*.*")) < 500_000
+    assert sum(path.stat().st_size for path in source_folders.TESTDATA.rglob("*.*")) < 500_000

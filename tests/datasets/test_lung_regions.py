@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from tests.datasets import sources
+from tests.datasets import source_folders
 from tests.real_data import real_data
-from tffcxr.datasets import images, loaders, lung_regions
+from tffcxr.datasets import loaders, lung_regions
+from tffcxr.datasets.imaging import images
 
 SIZE = 64
 
@@ -174,7 +175,7 @@ def test_no_true_mask_is_implausible(size):
 
 @pytest.mark.parametrize("name", ["montgomery", "shenzhen", "rsna", "siim"])
 def test_no_mask_of_the_test_data_is_implausible(name):
-    records = loaders.load_records(name, sources.TESTDATA / name, name)
+    records = loaders.load_records(name, source_folders.TESTDATA / name, name)
     assert records["lungs"].notna().any()
     _check_all_plausible(records, 64)
 

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tffcxr.datasets import annotations as areas
 from tffcxr.datasets import records
+from tffcxr.datasets.imaging import annotations as areas
 from tffcxr.errors import InputError
 
 

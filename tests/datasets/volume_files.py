@@ -6,8 +6,9 @@ import pathlib
 
 import numpy as np
 
-from tffcxr.datasets import nifti, phantom_series
-from tffcxr.datasets.volume import Volume
+from tffcxr.datasets.phantoms import phantom_series
+from tffcxr.datasets.volumes import nifti
+from tffcxr.datasets.volumes.volume import Volume
 
 # 8 x 8 pixels of 4 mm, 6 slices of 5 mm; rows to the left, columns to the back.
 SHAPE = (8, 8, 6)

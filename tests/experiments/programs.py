@@ -166,7 +166,7 @@ def _run(name: str, arguments: list[str], folder: str) -> None:
     sys.stdout = os.fdopen(1, "w", closefd=False)
     sys.stderr = os.fdopen(2, "w", closefd=False)
     module = importlib.import_module(_MODULES[name])
-    from experiments import command_line
+    from experiments.flags import command_line
 
     # The name under which absl knows the flags of a module that is not the main program.
     sys.argv = [module.__name__, *arguments]

@@ -10,9 +10,9 @@ import time
 import psutil
 import pytest
 
-from experiments import benchmark_process, benchmark_results
-from experiments.benchmark_engines import Job
-from experiments.benchmark_process import Outcome, Repetition
+from tffcxr.benchmarks import benchmark_process, benchmark_results
+from tffcxr.benchmarks.benchmark_engines import Job
+from tffcxr.benchmarks.benchmark_process import Outcome, Repetition
 
 MEGABYTE = 1_000_000
 DICOM_DIR = pathlib.Path(__file__).parents[2] / "testdata" / "rsna"
@@ -239,8 +239,8 @@ def test_preparing_real_layout_end_to_end(tmp_path):
 def test_training_engines_count_the_images_they_train_on(engine, tmp_path):
     """Both see every image of both clients once in a round."""
     pd = pytest.importorskip("pandas")
-    from experiments import benchmark_engines
-    from tffcxr.clients.shards import ShardSpec, prepare
+    from tffcxr.benchmarks import benchmark_engines
+    from tffcxr.clients.shards.preparation import ShardSpec, prepare
 
     table = pd.DataFrame({"image": dicom_files()[:3], "split": "train", "finding": [1.0, 0.0, 1.0]})
     store = prepare({"a": table, "b": table}, ShardSpec(16, ("finding",)), tmp_path, workers=1)

@@ -7,7 +7,8 @@ import pytest
 
 from tests.experiments import programs
 from tffcxr.datasets import findings
-from tffcxr.models import build, export_segmentation
+from tffcxr.models import build
+from tffcxr.models.files import export_segmentation
 
 TINY = ("--image_size=32", "--rounds=2", "--bootstrap=50", "--heatmaps=2", "--model=standard")
 RSNA = programs.TESTDATA / "rsna"

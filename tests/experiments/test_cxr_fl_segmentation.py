@@ -8,7 +8,7 @@ from PIL import Image
 import pytest
 
 from tests.experiments import programs
-from tffcxr.models import export_segmentation
+from tffcxr.models.files import export_segmentation
 
 # A step costs as much as its 7.9 million weights, so that each client has one a round.
 TINY = (

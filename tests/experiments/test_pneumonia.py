@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from experiments import pneumonia_classification, pneumonia_segmentation, sweep_flags
+from experiments.flags import pneumonia_classification, pneumonia_segmentation, sweep_flags
 from tests.experiments import programs
 from tffcxr.errors import InputError
 

@@ -17,7 +17,8 @@ IMAGES = sorted((programs.TESTDATA / "rsna" / "stage_2_train_images").glob("*.dc
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """A folder as a run leaves it; the model's task blocks are random."""
-    from tffcxr.models import blocks, build, export
+    from tffcxr.models import blocks, build
+    from tffcxr.models.files import export
 
     folder = tmp_path_factory.mktemp("run")
     model = build.build("standard", 32, 2, seed=3)
@@ -41,8 +42,8 @@ def run(tmp_path_factory):
 
 
 def _expected(run, path):
-    from tffcxr.datasets import images
-    from tffcxr.models import export
+    from tffcxr.datasets.imaging import images
+    from tffcxr.models.files import export
 
     model = export.load_exported(run / "models" / "multi_task.keras").keras
     pixels = images.fit_to_square(images.read_image(path), 32, "pad").astype(np.float32) / 255
@@ -108,7 +109,7 @@ def test_heat_maps_of_the_logit(run, tmp_path):
 def test_the_gradient_of_a_sure_model_does_not_vanish(run, tmp_path):
     """Where the probability is 1.0 in float32 its gradient is 0; the logit's is not."""
     from tffcxr.explanation import gradcam
-    from tffcxr.models import export
+    from tffcxr.models.files import export
 
     exported = export.load_exported(run / "models" / "multi_task.keras")
     kernel = next(w for w in exported.keras.weights if "Lung_Opacity/kernel" in w.name)

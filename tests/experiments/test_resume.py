@@ -18,7 +18,7 @@ KILLS = int(os.environ.get("TFFCXR_KILLS", "2"))
 
 @pytest.fixture(scope="module")
 def sites(tmp_path_factory):
-    from tffcxr.datasets import phantom
+    from tffcxr.datasets.phantoms import phantom
 
     root = tmp_path_factory.mktemp("phantoms")
     phantom.write_rsna(root / "rsna", 24, seed=1, size=64, workers=1)

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from tests.experiments import programs
-from tffcxr.report import sweep_results
+from tffcxr.sweeps import sweep_results
 
 GRID = ("--experiment=tiny", "--grid=learning_rate=0.1,0.5", "--repeats=2")
 KILLS = 4
@@ -282,7 +282,7 @@ def test_folder_with_something_else_in_it_is_refused(tmp_path):
 
 
 def test_killed_sweep_of_a_real_recipe_goes_on(tmp_path):
-    from tffcxr.datasets import phantom
+    from tffcxr.datasets.phantoms import phantom
 
     phantom.write_rsna(tmp_path / "rsna", 24, seed=1, size=64, workers=1)
     phantom.write_siim(tmp_path / "siim", 24, seed=2, size=64, workers=1)

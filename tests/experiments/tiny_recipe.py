@@ -10,7 +10,7 @@ import time
 
 from absl import flags
 
-from experiments import command_line, training_flags
+from experiments.flags import command_line, training_flags
 from tffcxr.errors import RunError
 
 FLAGS = flags.FLAGS

@@ -10,7 +10,7 @@ import tensorflow_federated as tff
 from tests.learning import tiny
 from tffcxr import runtime
 from tffcxr.learning import optimizers, process
-from tffcxr.learning.partition import Group, batch_norm_layers
+from tffcxr.learning.weight_groups import Group, batch_norm_layers
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -10,8 +10,9 @@ import pytest
 import tensorflow as tf
 
 from tests.models import weights
+from tffcxr import options
 from tffcxr.errors import InputError
-from tffcxr.models import blocks, build, names
+from tffcxr.models import blocks, build
 
 # The others are libraries' networks, or made by the same functions with more layers.
 OURS = ("standard", "resnext18", "covidnet")
@@ -53,9 +54,9 @@ def test_a_graph_holds_the_same_names_and_weights(name):
 
 
 def test_the_lists_that_need_no_tensorflow_name_every_model():
-    assert tuple(build._CLASSIFIERS) == names.CLASSIFIERS == build.NAMES
-    assert tuple(build._SEGMENTERS) == names.SEGMENTERS == build.SEGMENTATION_NAMES
-    code = "import sys; from tffcxr.models import names; sys.exit('tensorflow' in sys.modules)"
+    assert tuple(build._CLASSIFIERS) == options.CLASSIFIERS == build.NAMES
+    assert tuple(build._SEGMENTERS) == options.SEGMENTERS == build.SEGMENTATION_NAMES
+    code = "import sys; from tffcxr import options; sys.exit('tensorflow' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, **_python_path()})
 
 

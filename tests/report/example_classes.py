@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from tests.report import example_chest
-from tffcxr.report import contact_sheet
+from tffcxr.report.figures import contact_sheet
 
 CLASSES = ("Normal", "No Lung Opacity / Not Normal", "Lung Opacity")
 VARIANTS = (

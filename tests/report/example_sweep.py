@@ -8,7 +8,7 @@ import pathlib
 import numpy as np
 import pandas as pd
 
-from tffcxr.report import sweep_results
+from tffcxr.sweeps import sweep_results
 
 METRIC = "Lungs/jaccard"
 

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from tests.report import example_run
-from tffcxr.report import remarks, roc_figure, run_directory, table
+from tffcxr.report import remarks, run_reader, table
+from tffcxr.report.figures import roc_figure
 
 NAN = float("nan")
 _ROW = {
@@ -20,7 +21,7 @@ _SITE = {**_ROW, "training": "site", "auroc": 0.9, "baseline": NAN, "p_delong": 
 
 @pytest.fixture(name="run", scope="module")
 def _run(tmp_path_factory):
-    return run_directory.read(example_run.write(tmp_path_factory.mktemp("run"), 400, 3))
+    return run_reader.read(example_run.write(tmp_path_factory.mktemp("run"), 400, 3))
 
 
 def _summary(*rows):

@@ -12,7 +12,8 @@ import pytest
 
 from tests.report import example_classes, example_masks, example_run
 from tffcxr import errors
-from tffcxr.report import figures, report
+from tffcxr.report import report
+from tffcxr.report.figures import panels
 
 
 @pytest.fixture(name="example", scope="module")
@@ -23,13 +24,13 @@ def _example(tmp_path_factory):
 @pytest.fixture(name="run_dir")
 def _run_dir(example, tmp_path, monkeypatch):
     # The pages are not looked at; small figures are drawn faster.
-    monkeypatch.setattr(figures, "_DOTS_PER_INCH", 40)
+    monkeypatch.setattr(panels, "_DOTS_PER_INCH", 40)
     return shutil.copytree(example, tmp_path / "run")
 
 
 @pytest.fixture(name="text_only")
 def _text_only(monkeypatch):
-    monkeypatch.setattr(figures, "png", lambda figure: b"\x89PNG")
+    monkeypatch.setattr(panels, "png", lambda figure: b"\x89PNG")
 
 
 def test_whole_run(run_dir):
@@ -196,7 +197,7 @@ def _headings(html):
 
 
 def test_masks(tmp_path, monkeypatch):
-    monkeypatch.setattr(figures, "_DOTS_PER_INCH", 40)
+    monkeypatch.setattr(panels, "_DOTS_PER_INCH", 40)
     run_dir = example_masks.write(tmp_path, 10, 3, 2)
     html = report.write_report(run_dir).read_text()
     assert _headings(html) == [
@@ -256,7 +257,7 @@ def test_masks_of_two_organs_have_a_figure_each(tmp_path, text_only):
 
 
 def test_classes(tmp_path, monkeypatch):
-    monkeypatch.setattr(figures, "_DOTS_PER_INCH", 40)
+    monkeypatch.setattr(panels, "_DOTS_PER_INCH", 40)
     run_dir = example_classes.write(tmp_path, 3, 1)
     html = report.write_report(run_dir).read_text()
     assert _headings(html) == [

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tffcxr.models import names
+from tffcxr import options
 from tffcxr.report import style
 
 NAN = float("nan")
@@ -44,7 +44,7 @@ def test_a_variant_is_named_by_its_model_and_images():
     assert style.training_name("leave one out") == "leave one out"
 
 
-@pytest.mark.parametrize("model", sorted({*names.CLASSIFIERS} - {"standard"}))
+@pytest.mark.parametrize("model", sorted({*options.CLASSIFIERS} - {"standard"}))
 def test_models_have_the_names_that_papers_give_them(model):
     assert style.model_name(model).replace("-", "").lower() == model
     assert style.model_name(model) != model

@@ -12,12 +12,12 @@ from PIL import Image
 import tensorflow as tf
 
 from tffcxr.clients.client_data import ClientData
-from tffcxr.clients.shards import ShardSpec, prepare
+from tffcxr.clients.shards.preparation import ShardSpec, prepare
 from tffcxr.learning.schedules import Schedule
 from tffcxr.models import build, losses
+from tffcxr.training.evaluators.validation import FindingsEvaluator
 from tffcxr.training.loop import ClientResult, RoundResult
 from tffcxr.training.plan import Plan, Stage
-from tffcxr.training.validation import FindingsEvaluator
 
 FINDINGS = ("Opacity", "Effusion")
 SIZE = 32

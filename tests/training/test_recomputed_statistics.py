@@ -11,9 +11,9 @@ from tffcxr.learning.schedules import Schedule
 from tffcxr.models import losses
 from tffcxr.models.blocks import CxrModel
 from tffcxr.training.centralised import CentralisedTraining
+from tffcxr.training.evaluators.validation import FindingsEvaluator
 from tffcxr.training.federated import FederatedTraining
 from tffcxr.training.plan import Plan, Stage
-from tffcxr.training.validation import FindingsEvaluator
 
 RATE = Schedule("constant", 1e-3, 1)
 ALL = Stage("all", 1, RATE)

@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from tffcxr.clients import balancing, seeds
 from tffcxr.clients.augment import Augmentation, ImageAugmentation
-from tffcxr.clients.shard_store import ShardStore
+from tffcxr.clients.shards.shard_store import ShardStore
 from tffcxr.errors import InputError
 
 # A client's training images are shuffled within a buffer of serialized examples this large.

@@ -12,17 +12,17 @@ from tffcxr.datasets import records
 from tffcxr.errors import InputError
 
 LOADERS = {
-    "classes": "tffcxr.datasets.classes",
-    "covid_radiography": "tffcxr.datasets.covid_radiography",
-    "covidx": "tffcxr.datasets.covidx",
-    "kermany": "tffcxr.datasets.kermany",
-    "lungs": "tffcxr.datasets.lungs",
-    "medmnist": "tffcxr.datasets.medmnist",
-    "montgomery": "tffcxr.datasets.montgomery",
-    "nih": "tffcxr.datasets.nih",
-    "rsna": "tffcxr.datasets.rsna",
-    "shenzhen": "tffcxr.datasets.shenzhen",
-    "siim": "tffcxr.datasets.siim",
+    "classes": "tffcxr.datasets.sources.classes",
+    "covid_radiography": "tffcxr.datasets.sources.covid_radiography",
+    "covidx": "tffcxr.datasets.sources.covidx",
+    "kermany": "tffcxr.datasets.sources.kermany",
+    "lungs": "tffcxr.datasets.sources.lungs",
+    "medmnist": "tffcxr.datasets.sources.medmnist",
+    "montgomery": "tffcxr.datasets.sources.montgomery",
+    "nih": "tffcxr.datasets.sources.nih",
+    "rsna": "tffcxr.datasets.sources.rsna",
+    "shenzhen": "tffcxr.datasets.sources.shenzhen",
+    "siim": "tffcxr.datasets.sources.siim",
 }
 
 

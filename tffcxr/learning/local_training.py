@@ -22,7 +22,7 @@ import tensorflow_federated as tff
 
 from tffcxr.learning.loss_scale import loss_scale
 from tffcxr.learning.packing import Packing
-from tffcxr.learning.partition import Group, WeightPartition
+from tffcxr.learning.weight_groups import Group, WeightPartition
 
 # (batch, model outputs) -> (sum of losses, number of labels that the sum is over), both float32
 # scalars. The objective of a step is their ratio; a batch without known labels has 0 and 0.

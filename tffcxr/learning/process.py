@@ -24,9 +24,9 @@ import tensorflow_federated as tff
 
 from tffcxr.learning import transplant
 from tffcxr.learning.local_training import LocalTraining, LossFn
-from tffcxr.learning.partition import Group, WeightPartition
 from tffcxr.learning.server import AggregationFactory, build_averaging, build_server_step
 from tffcxr.learning.statistics import build_recomputation
+from tffcxr.learning.weight_groups import Group, WeightPartition
 
 
 @dataclasses.dataclass(frozen=True)

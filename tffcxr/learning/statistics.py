@@ -24,7 +24,7 @@ import tensorflow_federated as tff
 
 from tffcxr.learning import transplant
 from tffcxr.learning.packing import Packing
-from tffcxr.learning.partition import Group, WeightPartition
+from tffcxr.learning.weight_groups import Group, WeightPartition
 
 
 def build_recomputation(

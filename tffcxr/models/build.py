@@ -20,23 +20,15 @@ import zlib
 import numpy as np
 import tensorflow as tf
 
+from tffcxr import options
 from tffcxr.errors import InputError
-from tffcxr.models import (
-    backbones,
-    covidnet,
-    names,
-    nnunet,
-    normalization,
-    pretrained,
-    residual,
-    resnext,
-    standard,
-    unet,
-    unetplusplus,
-)
+from tffcxr.models import normalization, residual
 from tffcxr.models import width as width_multiplier
 from tffcxr.models.blocks import CxrModel
-from tffcxr.models.nnunet_topology import Topology
+from tffcxr.models.files import pretrained
+from tffcxr.models.networks import backbones, covidnet, resnext, standard, unet, unetplusplus
+from tffcxr.nnunet import plain_unet
+from tffcxr.nnunet.topology import Topology
 
 TASK_LAYER = "task"
 
@@ -90,11 +82,13 @@ _SEGMENTERS = {
         unetplusplus.trunk, unetplusplus.SIZE_MULTIPLE, unetplusplus.GRADCAM_LAYER, _pixels(3)
     ),
     # For whole images, without deep supervision; `build_nnunet` is that of a plan.
-    "nnunet": _Architecture(nnunet.trunk, nnunet.SIZE_MULTIPLE, nnunet.GRADCAM_LAYER, _pixels(1)),
+    "nnunet": _Architecture(
+        plain_unet.trunk, plain_unet.SIZE_MULTIPLE, plain_unet.GRADCAM_LAYER, _pixels(1)
+    ),
 }
 
-NAMES: tuple[str, ...] = names.CLASSIFIERS
-SEGMENTATION_NAMES: tuple[str, ...] = names.SEGMENTERS
+NAMES: tuple[str, ...] = options.CLASSIFIERS
+SEGMENTATION_NAMES: tuple[str, ...] = options.SEGMENTERS
 # What is computed with; weights, the task block and the loss are float32 always.
 PRECISIONS = ("float32", "bfloat16", "float16")
 
@@ -207,7 +201,7 @@ def build_nnunet(planned: Topology, seed: int = 0, precision: str = "float32") -
     """Builds nnU-Net's network of a plan, with the heads of deep supervision as its task block.
 
     Args:
-      planned: the network, see `nnunet.network`.
+      planned: the network, see `plain_unet.network`.
       seed: as in `build`.
       precision: as in `build`.
 
@@ -221,7 +215,7 @@ def build_nnunet(planned: Topology, seed: int = 0, precision: str = "float32") -
     config = copy.deepcopy(_nnunet_config(planned, precision))
     _set_seeds(config, seed)
     model = tf.keras.Model.from_config(config)
-    return _with_blocks(model, nnunet.GRADCAM_LAYER, nnunet.head_names(planned))
+    return _with_blocks(model, plain_unet.GRADCAM_LAYER, plain_unet.head_names(planned))
 
 
 def _build(
@@ -293,7 +287,7 @@ def _config(
 def _nnunet_config(planned: Topology, precision: str) -> dict[str, Any]:
     def make() -> tf.keras.Model:
         with _precision(precision):
-            return nnunet.network(planned)
+            return plain_unet.network(planned)
 
     return _describe(make)
 

@@ -7,7 +7,8 @@ import dataclasses
 import functools
 from typing import Any
 
-from tffcxr.report import kinds, style
+from tffcxr.report import style
+from tffcxr.report.kinds import kinds
 
 Row = Mapping[str, Any]
 

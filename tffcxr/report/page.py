@@ -11,9 +11,10 @@ import jinja2
 from matplotlib import figure as matplotlib_figure
 
 from tffcxr import files
-from tffcxr.report import figures, style
+from tffcxr.report import style
+from tffcxr.report.figures import panels
 
-_TEMPLATES = pathlib.Path(__file__).parent
+_TEMPLATES = pathlib.Path(__file__).parent / "templates"
 
 
 def template(name: str) -> jinja2.Template:
@@ -54,7 +55,7 @@ def write_figure(
     """
     if figure is None:
         return None
-    content = figures.png(figure)
+    content = panels.png(figure)
     path = folder / "figures" / f"{name}.png"
     files.write_atomically(path, lambda file: file.write(content))
     return "data:image/png;base64," + base64.b64encode(content).decode("ascii")

@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tffcxr.report import (
+from tffcxr.report import run_reader, style, table
+from tffcxr.report.figures import roc_figure, rounds_figure
+from tffcxr.report.kinds import (
     kinds,
     remarks_classes,
     remarks_findings,
     remarks_masks,
     remarks_volumes,
-    roc_figure,
-    rounds_figure,
-    run_directory,
-    style,
-    table,
 )
 
 _FEW_REPLICATES = 200
@@ -39,7 +36,7 @@ def summary(rows: Sequence[dict[str, Any]]) -> list[str]:
     return remarks_findings.summary(rows)
 
 
-def warnings(run: run_directory.Run, curves: Sequence[roc_figure.Curve]) -> list[str]:
+def warnings(run: run_reader.Run, curves: Sequence[roc_figure.Curve]) -> list[str]:
     """Returns what a reader must know before trusting the results, most general first."""
     result = []
     if not run.complete:

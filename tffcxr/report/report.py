@@ -9,24 +9,18 @@ from typing import Any, TypeVar
 import zipfile
 
 from tffcxr import errors, files
-from tffcxr.report import (
+from tffcxr.report import columns, page, remarks, run_cases, run_reader, style, table
+from tffcxr.report.figures import (
     clients_figure,
-    columns,
     confusion_figure,
     contact_sheet,
     gradcam_figure,
     jaccard_figure,
-    kinds,
     masks_figure,
-    page,
-    remarks,
     roc_figure,
     rounds_figure,
-    run_cases,
-    run_directory,
-    style,
-    table,
 )
+from tffcxr.report.kinds import kinds
 
 format_table = table.format_table
 
@@ -38,9 +32,7 @@ _LISTED_FAILURES = 50
 _LISTED_REASONS = 12
 
 
-def write_report(
-    run_dir: run_directory.PathLike, predict_command: str | None = None
-) -> pathlib.Path:
+def write_report(run_dir: run_reader.PathLike, predict_command: str | None = None) -> pathlib.Path:
     """Writes `report.html` and the figures of a run; files of an earlier report are replaced.
 
     Args:
@@ -54,7 +46,7 @@ def write_report(
       errors.InputError: if this is no run directory or a file in it is damaged.
       OSError: if the report cannot be written.
     """
-    run = run_directory.read(run_dir)
+    run = run_reader.read(run_dir)
     kind = kinds.of_rows(run.rows) if run.rows else kinds.of_rounds(run.rounds)
     curves = roc_figure.curves(run) if kind == kinds.FINDINGS else []
     roc = page.write_figure(run.path, "roc", roc_figure.draw(curves))
@@ -104,13 +96,13 @@ def write_report(
     return path
 
 
-def _title(run: run_directory.Run) -> str:
+def _title(run: run_reader.Run) -> str:
     """Returns the heading: the recipe and what it looked for."""
     tasks = list(dict.fromkeys(str(row["task"]) for row in table.in_order(run.rows)))
     return f"{run.recipe}: {', '.join(tasks)}" if tasks else run.recipe
 
 
-def _sites(run: run_directory.Run) -> dict[str, list[Any]] | None:
+def _sites(run: run_reader.Run) -> dict[str, list[Any]] | None:
     """Returns headings and cells of the table of sites, or None if nothing is known of them.
 
     The configuration's `sites` ({name: {property: value}} or a list of such properties) go before
@@ -135,7 +127,7 @@ def _sites(run: run_directory.Run) -> dict[str, list[Any]] | None:
     }
 
 
-def _clients(run: run_directory.Run) -> str | None:
+def _clients(run: run_reader.Run) -> str | None:
     """Draws who holds what, if the configuration tells it of several clients."""
     sites = run.config.get("sites")
     clients = [row for row in sites if isinstance(row, Mapping)] if isinstance(sites, list) else []
@@ -149,7 +141,7 @@ def _heading(name: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _sites_of_results(run: run_directory.Run) -> list[dict[str, Any]]:
+def _sites_of_results(run: run_reader.Run) -> list[dict[str, Any]]:
     """Returns what the results tell of each test set."""
     described: dict[str, dict[str, Any]] = {}
     for row in table.in_order(run.rows):
@@ -173,7 +165,7 @@ def _distinct(rows: list[dict[str, Any]], key: str) -> list[str]:
     return sorted({row[key] for row in rows if isinstance(row.get(key), str)})
 
 
-def _last_round(run: run_directory.Run) -> dict[str, Any] | None:
+def _last_round(run: run_reader.Run) -> dict[str, Any] | None:
     """Returns the number of rounds and their total time."""
     if run.rounds.empty:
         return None
@@ -185,7 +177,7 @@ def _last_round(run: run_directory.Run) -> dict[str, Any] | None:
     }
 
 
-def _segmentations(run: run_directory.Run) -> list[dict[str, Any]]:
+def _segmentations(run: run_reader.Run) -> list[dict[str, Any]]:
     """Draws a figure per task with segmented images, `masks.png` if there is one task."""
     tasks = _by_task("masks", run.segmentations)
     return [
@@ -217,7 +209,7 @@ def _by_task(prefix: str, cases: Sequence[_Case]) -> list[tuple[str, str, list[_
     return result
 
 
-def _lung_reasons(run: run_directory.Run) -> list[tuple[str, Any]]:
+def _lung_reasons(run: run_reader.Run) -> list[tuple[str, Any]]:
     """Returns why predicted lungs were implausible and how often, the commonest first."""
     reasons = run.lungs.get("reasons")
     if not isinstance(reasons, Mapping):
@@ -225,7 +217,7 @@ def _lung_reasons(run: run_directory.Run) -> list[tuple[str, Any]]:
     return sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
 
 
-def _lungs(run: run_directory.Run) -> str | None:
+def _lungs(run: run_reader.Run) -> str | None:
     """Draws the contact sheet of the lungs that were cut out, if they were predicted."""
     if not (run.path / contact_sheet.TABLE).exists():
         return None
@@ -239,7 +231,7 @@ def _lungs(run: run_directory.Run) -> str | None:
     return page.write_figure(run.path, "lungs", contact_sheet.draw(examples) if examples else None)
 
 
-def _explanations(run: run_directory.Run) -> list[dict[str, Any]]:
+def _explanations(run: run_reader.Run) -> list[dict[str, Any]]:
     """Draws a figure per task with explained images, and averages its numbers."""
     result = []
     for task, name, cases in _by_task("gradcam", run.explanations):

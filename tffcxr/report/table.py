@@ -7,7 +7,8 @@ import itertools
 import textwrap
 from typing import Any
 
-from tffcxr.report import columns, kinds, style
+from tffcxr.report import columns, style
+from tffcxr.report.kinds import kinds
 
 _WIDTH = 100
 _NAME_WIDTH = 23

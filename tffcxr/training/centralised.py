@@ -14,9 +14,9 @@ from tffcxr.clients.client_data import ClientData
 from tffcxr.learning import statistics
 from tffcxr.learning.loss_scale import loss_scale
 from tffcxr.learning.packing import Packing
+from tffcxr.training.evaluators.validation import Evaluator
 from tffcxr.training.loop import ClientResult, RoundResult, TrainingFailed
 from tffcxr.training.plan import Plan, Stage
-from tffcxr.training.validation import Evaluator
 
 
 class CentralisedTraining:

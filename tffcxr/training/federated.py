@@ -11,10 +11,10 @@ import numpy as np
 from tffcxr.clients.client_data import ClientData
 from tffcxr.clients.sampling import Sampler
 from tffcxr.learning import optimizers, process
-from tffcxr.learning.partition import batch_norm_layers
+from tffcxr.learning.weight_groups import batch_norm_layers
+from tffcxr.training.evaluators.validation import Evaluator
 from tffcxr.training.loop import ClientResult, RoundResult, TrainingFailed
 from tffcxr.training.plan import Plan, Stage
-from tffcxr.training.validation import Evaluator
 
 
 class FederatedTraining:

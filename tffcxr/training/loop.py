@@ -19,9 +19,9 @@ import tensorflow as tf
 
 from tffcxr.errors import InputError, RunError
 from tffcxr.training.checkpoints import Checkpoints
+from tffcxr.training.evaluators.validation import mean_loss
 from tffcxr.training.plan import Plan, Stage
 from tffcxr.training.round_log import RoundLog
-from tffcxr.training.validation import mean_loss
 
 _ROUND_COLUMNS = (
     "round",

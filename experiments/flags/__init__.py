@@ -1,0 +1,1 @@
+"""The absl flags that programs share, and what they mean."""

@@ -1,0 +1,378 @@
+"""The flags of a federated training that every recipe has, and the plan that they make."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+import hashlib
+import importlib.metadata
+import math
+import pathlib
+import platform
+import sys
+from typing import Any, Literal
+
+from absl import flags
+
+from experiments.flags import aggregators
+from tffcxr.errors import InputError
+
+FLAGS = flags.FLAGS
+
+BASELINES = ("site", "pooled")
+OPTIMIZERS = ("sgd", "adam", "adamw", "adagrad")
+LARGEST_MOMENTUM = 0.9999
+# Flag, least and greatest value; NaN is in no range.
+_RANGES = (
+    ("momentum", 0.0, LARGEST_MOMENTUM),
+    ("weight_decay", 0.0, 1e3),
+    ("clip_norm", 0.0, 1e6),
+    ("server_learning_rate", 1e-12, 1e3),
+    ("proximal", 0.0, 1e6),
+    ("dp_noise_multiplier", 0.0, 1e6),
+)
+
+
+def define(
+    *,
+    rounds: int,
+    learning_rate: float,
+    batch_size: int,
+    local_epochs: int = 1,
+    schedule: str = "constant",
+    optimizer: str = "adam",
+    clients_per_round: str = "all",
+    batch_norm: str = "aggregate",
+    personal: bool = True,
+) -> None:
+    """Defines the flags with a recipe's defaults.
+
+    Args:
+      rounds: default of the flag, like the others that are not mentioned.
+      learning_rate: of the clients.
+      batch_size: in images.
+      local_epochs: per round.
+      schedule: of the learning rate.
+      optimizer: of the clients.
+      clients_per_round: default of the flag.
+      batch_norm: default of the flag.
+      personal: whether sites have tasks of their own, and so may keep a part of the model private
+        or train it first. Else everything is shared.
+    """
+    flags.DEFINE_integer("rounds", rounds, "Rounds of federated training.")
+    flags.DEFINE_integer("local_epochs", local_epochs, "Passes over its images per client, round.")
+    flags.DEFINE_integer("batch_size", batch_size, "Images per optimizer step.")
+    flags.DEFINE_float("learning_rate", learning_rate, "Client learning rate of the first round.")
+    flags.DEFINE_enum(
+        "schedule", schedule, ["constant", "plateau", "polynomial"], "Learning rate by round."
+    )
+    flags.DEFINE_integer("plateau_patience", 10, "Rounds without progress that plateau tolerates.")
+    flags.DEFINE_float("plateau_factor", 0.1, "What plateau multiplies the learning rate with.")
+    flags.DEFINE_enum("optimizer", optimizer, OPTIMIZERS, "Client optimizer.")
+    flags.DEFINE_float("momentum", 0.0, "Momentum of --optimizer=sgd.")
+    flags.DEFINE_boolean("nesterov", False, "Whether --momentum is Nesterov's.")
+    flags.DEFINE_float(
+        "weight_decay", 0.0, "L2 penalty as PyTorch's weight_decay; with adamw decoupled."
+    )
+    flags.DEFINE_float(
+        "clip_norm", 0.0, "Largest norm of a step's gradients over all weights; 0 is any."
+    )
+    flags.DEFINE_enum(
+        "server_optimizer",
+        "average",
+        ["average", "momentum", "adam", "yogi", "adagrad"],
+        "How the server moves along the clients' mean update; average is FedAvg.",
+    )
+    flags.DEFINE_float(
+        "server_learning_rate",
+        None,
+        "Learning rate of --server_optimizer; default: 1 for average and momentum, else 0.01."
+        + (
+            " Where sites that label F findings all take part and keep their task blocks, average "
+            "takes the root of F."
+            if personal
+            else ""
+        ),
+    )
+    flags.DEFINE_float("proximal", 0.0, "mu of FedProx; 0 is FedAvg.")
+    flags.DEFINE_enum(
+        "weighting", "examples", ["examples", "uniform"], "How clients count in the mean."
+    )
+    flags.DEFINE_enum(
+        "aggregator",
+        "mean",
+        list(aggregators.NAMES),
+        "How updates are combined: mean; robust (adaptive zeroing and clipping); compression "
+        "(lossy, of large tensors); secure (secure summation); dp (adaptive clipping and Gaussian "
+        "noise, needs --dp_noise_multiplier).",
+    )
+    flags.DEFINE_float(
+        "dp_noise_multiplier", 0.0, "Noise of --aggregator=dp relative to the clipping norm."
+    )
+    flags.DEFINE_string(
+        "clients_per_round", clients_per_round, "all, a count (5), or a fraction (0.4)."
+    )
+    _define_batch_norm(batch_norm, personal)
+    if personal:
+        _define_personal()
+    flags.DEFINE_enum(
+        "precision",
+        "float32",
+        ["float32", "bfloat16", "float16"],
+        "What the base computes in while it trains; weights, task block and loss are float32. "
+        "float16 scales the loss. Both pay on GPUs, not on most CPUs.",
+    )
+    flags.DEFINE_integer("seed", 0, "Of everything random.")
+    flags.DEFINE_enum(
+        "executor",
+        "device",
+        ["device", "native"],
+        "Where rounds run: in this process on its CPU or GPUs, or in TFF's C++ worker.",
+    )
+
+
+def _define_batch_norm(default: str, personal: bool) -> None:
+    policies = {
+        "aggregate": "averaged with the weights",
+        "recompute": "computed anew for the averaged weights by another pass over the images, with "
+        "--aggregator=mean",
+        "local": "kept at the client with the layer",
+        "frozen": "frozen",
+        "group": "avoided by group norm",
+    }
+    if not personal:
+        del policies["local"]
+    told = ", ".join(f"{what} ({name})" for name, what in policies.items())
+    flags.DEFINE_enum("batch_norm", default, list(policies), f"Batch-norm statistics: {told}.")
+
+
+def _define_personal() -> None:
+    flags.DEFINE_integer(
+        "head_rounds", 0, "Rounds before --rounds that train the task block alone, base frozen."
+    )
+    flags.DEFINE_float("head_learning_rate", 1e-3, "Client learning rate of the --head_rounds.")
+    flags.DEFINE_enum(
+        "share",
+        "representation",
+        ["representation", "all"],
+        "What is averaged: the representation block (every client keeps its task block) or all.",
+    )
+
+
+# Flags that change nothing about the results.
+_UNRECORDED = frozenset(
+    {"executor", "output_dir", "cache_dir", "phantom_dir", "flagfile", "tensorboard_histograms"}
+)
+
+_PACKAGES = ("tensorflow", "tensorflow-federated", "keras-cv", "numpy", "scikit-learn")
+
+
+def recorded_settings() -> dict[str, Any]:
+    """The values of the program's flags, apart from those that change no result."""
+    own = FLAGS.get_key_flags_for_module(sys.argv[0])
+    settings = {flag.name: flag.value for flag in own if flag.name not in _UNRECORDED}
+    weights = pathlib.Path(settings.get("weights") or "none")
+    if weights.is_file():  # Another file of the same name makes another run.
+        settings["weights_sha256"] = hashlib.sha256(weights.read_bytes()).hexdigest()
+    return settings
+
+
+def facts() -> dict[str, Any]:
+    """What `config.json` tells beside the settings: the command and the versions."""
+    program = pathlib.Path(sys.argv[0]).stem
+    return {
+        "command": [f"//experiments:{program}", *sys.argv[1:]],
+        "versions": {
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in _PACKAGES},
+        },
+    }
+
+
+def make_plan(
+    build_model: Callable[[Literal[None, "representation"]], Any], loss_fn: Any, findings: int
+) -> Any:
+    """The `tffcxr.training.plan.Plan` that the flags describe.
+
+    Args:
+      build_model: see `Plan`.
+      loss_fn: see `Plan`.
+      findings: how many different findings the sites label.
+
+    Raises:
+      InputError: a flag is out of range.
+    """
+    from tffcxr.training.plan import Plan, Stage
+
+    head = _head_schedule()
+    share: Any = FLAGS.share if "share" in FLAGS else "all"
+    stages = []
+    if head:
+        stages.append(Stage("head", FLAGS.head_rounds, head, "representation"))
+    stages.append(Stage("all", FLAGS.rounds, _schedule()))
+    return Plan(
+        build_model=build_model,
+        stages=tuple(stages),
+        loss_fn=loss_fn,
+        local_epochs=FLAGS.local_epochs,
+        optimizer=FLAGS.optimizer,
+        momentum=FLAGS.momentum,
+        nesterov=FLAGS.nesterov,
+        weight_decay=FLAGS.weight_decay,
+        clip_norm=FLAGS.clip_norm,
+        server_optimizer=FLAGS.server_optimizer,
+        server_learning_rate=server_learning_rate(
+            FLAGS.server_learning_rate,
+            FLAGS.server_optimizer,
+            share,
+            FLAGS.clients_per_round,
+            findings,
+        ),
+        share=share,
+        batch_norm=FLAGS.batch_norm,
+        proximal=FLAGS.proximal,
+        weighting=FLAGS.weighting,
+        aggregator=aggregators.make(),
+        precision=FLAGS.precision,
+    )
+
+
+def server_learning_rate(
+    given: float | None, optimizer: str, share: str, clients_per_round: str, findings: int
+) -> float:
+    """The server's rate where --server_learning_rate may leave it open.
+
+    The mean of F unrelated updates, as sites make them that train for different findings, is the
+    root of F shorter than each, so that the shared block learns all of them more slowly than each
+    site alone would. The default gives the mean their length; with one finding that is FedAvg.
+
+    Args:
+      given: --server_learning_rate.
+      optimizer: --server_optimizer.
+      share: --share.
+      clients_per_round: --clients_per_round; a round of some clients has fewer findings.
+      findings: F, how many different findings the sites label.
+    """
+    from tffcxr.learning import optimizers
+
+    is_mean_of_all = optimizer == "average" and clients_per_round == "all"
+    if given is not None:
+        return given
+    if not is_mean_of_all or share == "all":
+        return optimizers.default_server_rate(optimizer)
+    return math.sqrt(findings)
+
+
+def check() -> None:
+    """Checks what can be checked before TensorFlow is imported, which takes seconds.
+
+    Raises:
+      InputError: a flag is out of range.
+    """
+    from tffcxr.clients import sampling
+
+    check_at_least(1, "rounds", "local_epochs", "batch_size")
+    check_at_least(0, "seed", "dp_noise_multiplier")
+    if "head_rounds" in FLAGS:
+        check_at_least(0, "head_rounds")
+        check_used(FLAGS.head_rounds > 0, "head_learning_rate", "--head_rounds", "head_rounds")
+    for name, low, high in _RANGES:
+        value = FLAGS[name].value
+        if value is not None and not low <= value <= high:
+            raise InputError(f"--{name}: expected {low:g} to {high:g}, found {value}")
+    sampling.parse_clients_per_round(FLAGS.clients_per_round)
+    _head_schedule()
+    _schedule()
+    _check_partners()
+    aggregators.check()
+    if FLAGS.batch_norm == "recompute" and FLAGS.aggregator != "mean":
+        raise InputError(
+            "--batch_norm=recompute: expected --aggregator=mean with it, since the statistics are "
+            f"plain sums over clients, found --aggregator={FLAGS.aggregator} "
+            "(--batch_norm=aggregate goes with all)"
+        )
+
+
+def parse_baselines(values: Sequence[str]) -> tuple[str, ...]:
+    """Reads `--baseline`.
+
+    Raises:
+      InputError: anything but site, pooled, both, or none alone.
+    """
+    if list(values) == ["none"]:
+        return ()
+    if not values or not set(values) <= set(BASELINES):
+        raise InputError(
+            f"--baseline: expected site, pooled, both or none, found {','.join(values)!r}"
+        )
+    return tuple(name for name in BASELINES if name in values)
+
+
+def check_at_least(minimum: int, *names: str) -> None:
+    """Raises InputError if one of the named flags is less than `minimum`; None is not."""
+    for name in names:
+        if FLAGS[name].value is not None and FLAGS[name].value < minimum:
+            raise InputError(f"--{name}: expected at least {minimum}, found {FLAGS[name].value}")
+
+
+def check_used(
+    is_used: bool, name: str, expected: str, partner: str, may_be_taken_back: bool = False
+) -> None:
+    """Refuses a flag that was given and does nothing, for want of its partner.
+
+    Args:
+      is_used: whether the flag does something.
+      name: of the flag.
+      expected: what the flag goes with.
+      partner: name of the flag that has another value than expected.
+      may_be_taken_back: whether the flag may stand in a preset and the partner in the command line,
+        which takes back by it what the flag of the preset is for.
+
+    Raises:
+      InputError: the flag was given and is not used.
+    """
+    is_taken_back = may_be_taken_back and _is_typed(partner) and not _is_typed(name)
+    if FLAGS[name].present and not is_used and not is_taken_back:
+        raise InputError(
+            f"--{name}: expected {expected} with it, found --{partner}={FLAGS[partner].value}"
+        )
+
+
+def _is_typed(name: str) -> bool:
+    """Whether a flag stands in the command line itself, not in a file of flags."""
+    typed = (argument.partition("=")[0] for argument in sys.argv[1:])
+    return any(found in (f"-{name}", f"--{name}", f"--no{name}") for found in typed)
+
+
+def _check_partners() -> None:
+    plateau = FLAGS.schedule == "plateau"
+    check_used(plateau, "plateau_patience", "--schedule=plateau", "schedule")
+    check_used(plateau, "plateau_factor", "--schedule=plateau", "schedule")
+    check_used(FLAGS.optimizer == "sgd", "momentum", "--optimizer=sgd", "optimizer")
+    is_used = FLAGS.momentum > 0 or not FLAGS.nesterov
+    check_used(is_used, "nesterov", "a --momentum above 0", "momentum")
+    dp = FLAGS.aggregator == "dp"
+    check_used(dp, "dp_noise_multiplier", "--aggregator=dp", "aggregator")
+    # With differential privacy every client counts the same.
+    check_used(not dp, "weighting", "another --aggregator", "aggregator")
+
+
+def _head_schedule() -> Any:
+    """The learning rates of the head's rounds; None without any."""
+    from tffcxr.learning.schedules import Schedule
+
+    if "head_rounds" not in FLAGS or not FLAGS.head_rounds:
+        return None
+    return Schedule("constant", FLAGS.head_learning_rate, FLAGS.head_rounds)
+
+
+def _schedule() -> Any:
+    """The learning rates of all other rounds."""
+    from tffcxr.learning.schedules import Schedule
+
+    return Schedule(
+        FLAGS.schedule,
+        FLAGS.learning_rate,
+        FLAGS.rounds,
+        factor=FLAGS.plateau_factor,
+        patience=FLAGS.plateau_patience,
+    )

@@ -1,0 +1,173 @@
+"""Who holds what: patients that several sites have are dealt out to one each."""
+
+import pathlib
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tffcxr.clients import sites
+from tffcxr.clients.sites import Site
+from tffcxr.errors import InputError
+
+PATIENTS = 60
+
+
+def _table(finding, patients):
+    return pd.DataFrame(
+        {
+            "image": [f"{patient}.png" for patient in patients],
+            "patient": list(patients),
+            "site": "x",
+            "view": None,
+            "age": np.nan,
+            "sex": None,
+            "mask": None,
+            "lungs": None,
+            finding: [float(number % 2) for number in range(len(patients))],
+        }
+    )
+
+
+@pytest.fixture(name="load")
+def _load(monkeypatch):
+    ids = {"rsna": [f"{n:08d}" for n in range(PATIENTS)], "medmnist": map(str, range(PATIENTS))}
+    ids["nih"] = ids["rsna"]
+
+    def load_records(loader, root, site):
+        del root, site
+        return _table("Pneumonia", list(ids[loader]))
+
+    monkeypatch.setattr(sites.loaders, "load_records", load_records)
+    return lambda *pairs: sites.load_clients(
+        [Site(name, loader, pathlib.Path(loader), "Pneumonia") for name, loader in pairs], seed=0
+    )
+
+
+@pytest.mark.parametrize("loaders", [("nih", "nih"), ("rsna", "nih")])
+def test_sites_with_the_nihs_patients_share_none(load, loaders):
+    clients = load(*zip("ab", loaders)).records
+    ours, theirs = (set(clients[name]["patient"]) for name in "ab")
+    assert ours and theirs
+    assert ours.isdisjoint(theirs)
+    assert len(ours | theirs) == PATIENTS
+
+
+def test_names_must_differ_in_more_than_punctuation(load):
+    with pytest.raises(InputError, match="differ in letters or digits"):
+        load(("a_b", "nih"), ("A-b", "nih"))
+
+
+def test_a_finding_that_another_site_labels_is_unknown_and_not_absent(monkeypatch):
+    monkeypatch.setattr(
+        sites.loaders,
+        "load_records",
+        lambda loader, root, site: _table(
+            {"a": "Edema", "b": "Mass"}[site], [f"{site}{n}" for n in range(PATIENTS)]
+        ),
+    )
+    clients = sites.load_clients(
+        [
+            Site("a", "nih", pathlib.Path("a"), "Edema"),
+            Site("b", "nih", pathlib.Path("b"), "Mass"),
+        ],
+        seed=0,
+    )
+    assert clients.findings == ("Edema", "Mass")
+    assert clients.records["a"]["Mass"].isna().all()
+    assert clients.records["a"]["Edema"].notna().all()
+
+
+class TestSharedTask:
+    """Sites that all train for the same."""
+
+    FRACTIONS = {"train": 0.8, "test": 0.2}
+
+    def _load(
+        self,
+        *names,
+        clients_per_site=3,
+        stratify="Pneumonia",
+        partition="iid",
+        seed=0,
+        own_test=False,
+    ):
+        return sites.load_shared_task(
+            [Site(name, "nih", pathlib.Path(name)) for name in names],
+            lambda table, site: table.assign(image=site.name + "/" + table["image"]),
+            fractions=self.FRACTIONS,
+            seed=seed,
+            stratify=stratify,
+            partition_name=partition,
+            clients_per_site=clients_per_site,
+            alpha=0.5,
+            own_test=own_test,
+        )
+
+    @pytest.mark.parametrize("own_test", [True, False])
+    def test_the_sources_own_test_images_stay_so_if_that_is_asked_for(self, monkeypatch, own_test):
+        table = _table("Pneumonia", [f"{number:02}" for number in range(PATIENTS)])
+        table["split"] = ["test" if number < 30 else "train" for number in range(PATIENTS)]
+        monkeypatch.setattr(sites.loaders, "load_records", lambda loader, root, site: table.copy())
+        records = self._load("a", own_test=own_test).records
+        found = pd.concat(records.values())
+        tests = set(found["patient"][found["split"] == "test"])
+        if own_test:
+            assert tests == {f"{number:02}" for number in range(30)}
+            assert set(found["split"]) == {"train", "test"}
+        else:
+            assert len(tests) == 0.2 * PATIENTS
+        assert len(found) == PATIENTS
+
+    def test_every_image_is_at_one_client_and_in_one_split(self, load):
+        del load  # Its table stands for the files.
+        loaded = self._load("a", "b")
+        records, site_of = loaded.records, loaded.site_of
+        assert loaded.source_of == {"a": "nih", "b": "nih"}
+        assert not loaded.findings
+        assert sorted(records) == [f"{site}-client_0{n}" for site in "ab" for n in range(3)]
+        assert {site_of[client] for client in records} == {"a", "b"}
+        images = [image for table in records.values() for image in table["image"]]
+        assert len(images) == len(set(images)) == 2 * PATIENTS
+        for site in "ab":
+            of_site = [table for client, table in records.items() if site_of[client] == site]
+            test = sum(int((table["split"] == "test").sum()) for table in of_site)
+            assert test == 0.2 * PATIENTS
+
+    def test_the_test_images_do_not_depend_on_the_number_of_clients(self, load):
+        del load
+
+        def tests(clients):
+            records = self._load("a", clients_per_site=clients).records
+            return {
+                image
+                for table in records.values()
+                for image in table["image"][table["split"] == "test"]
+            }
+
+        assert tests(1) == tests(2) == tests(3)
+
+    def test_fewer_test_patients_than_clients(self, load):
+        del load
+        records = self._load("a", clients_per_site=15, partition="iid").records
+        of_client = [int((table["split"] == "test").sum()) for table in records.values()]
+        assert sorted(of_client) == [0] * 3 + [1] * 12  # A fifth of 60 patients.
+
+    def test_more_clients_than_patients_to_train(self, load):
+        del load
+        with pytest.raises(InputError, match="site a, train images: .*--clients_per_site"):
+            self._load("a", clients_per_site=50)
+
+    def test_one_folder_twice_is_refused(self, load):
+        del load
+        with pytest.raises(InputError, match="a folder of its own for each site"):
+            sites.load_shared_task(
+                [Site(name, "nih", pathlib.Path("same")) for name in "ab"],
+                lambda table, site: table,
+                fractions=self.FRACTIONS,
+                seed=0,
+                stratify=None,
+                partition_name="none",
+                clients_per_site=1,
+                alpha=0.5,
+            )

@@ -1,0 +1,82 @@
+"""Every weight of a model has exactly one role."""
+
+import pytest
+
+from tests.learning import tiny
+from tffcxr.learning.weight_groups import Group, WeightPartition, batch_norm_layers
+
+
+def _groups(model, private):
+    return {w.name: w.group for w in WeightPartition.of(model, private).weights}
+
+
+def test_the_task_block_is_private_and_statistics_are_no_parameters():
+    assert _groups(tiny.image_model(), ["head"]) == {
+        "conv/kernel:0": Group.SHARED_TRAINABLE,
+        "bn/gamma:0": Group.SHARED_TRAINABLE,
+        "bn/beta:0": Group.SHARED_TRAINABLE,
+        "bn/moving_mean:0": Group.SHARED_STATISTICS,
+        "bn/moving_variance:0": Group.SHARED_STATISTICS,
+        "head/kernel:0": Group.PRIVATE_TRAINABLE,
+        "head/bias:0": Group.PRIVATE_TRAINABLE,
+    }
+
+
+def test_private_batch_norm_keeps_its_statistics_too():
+    groups = _groups(tiny.image_model(), ["head", "bn"])
+    assert groups["bn/gamma:0"] is Group.PRIVATE_TRAINABLE
+    assert groups["bn/moving_mean:0"] is Group.PRIVATE_OTHER
+
+
+def test_frozen_layers_are_constants_and_frozen_private_ones_stay_private():
+    model = tiny.image_model()
+    for name in ("conv", "bn", "head"):
+        model.get_layer(name).trainable = False
+    groups = _groups(model, ["head"])
+    assert {groups[name] for name in groups if not name.startswith("head")} == {
+        Group.SHARED_CONSTANTS
+    }
+    assert groups["head/kernel:0"] is Group.PRIVATE_OTHER
+
+
+def test_the_order_is_the_models():
+    model = tiny.image_model()
+    partition = WeightPartition.of(model, [])
+    assert [w.name for w in partition.weights] == [w.name for w in model.weights]
+    assert [w.shape for w in partition.weights] == [tuple(w.shape) for w in model.weights]
+
+
+def test_merging_undoes_selecting():
+    partition = WeightPartition.of(tiny.image_model(), ["head", "bn"])
+    values = [f"weight {i}" for i in range(len(partition.weights))]
+    parts = {group: partition.select(values, group) for group in Group}
+    assert sorted(sum(parts.values(), ())) == sorted(values)
+    assert partition.merge(parts) == values
+
+
+def test_merging_the_wrong_number_is_refused():
+    partition = WeightPartition.of(tiny.image_model(), ["head"])
+    parts = {group: partition.select(range(7), group) for group in Group}
+    parts[Group.PRIVATE_TRAINABLE] = parts[Group.PRIVATE_TRAINABLE][:1]
+    with pytest.raises(ValueError, match="private_trainable: expected 2 weights, found 1"):
+        partition.merge(parts)
+
+
+def test_values_that_are_not_the_models_are_refused():
+    model = tiny.image_model()
+    partition = WeightPartition.of(model, [])
+    weights = model.get_weights()
+    partition.check_values(weights)
+    with pytest.raises(ValueError, match="expected 7 weights, found 6"):
+        partition.check_values(weights[:-1])
+    with pytest.raises(ValueError, match=r"head/bias:0: expected shape \(2,\), found \(3,\)"):
+        partition.check_values([*weights[:-1], [0.0, 0.0, 0.0]])
+
+
+def test_unknown_layers_are_refused():
+    with pytest.raises(ValueError, match=r"private layers \['haed'\] are not layers"):
+        WeightPartition.of(tiny.image_model(), ["haed"])
+
+
+def test_batch_norm_layers_are_found():
+    assert batch_norm_layers(tiny.image_model()) == ("bn",)

@@ -1,0 +1,261 @@
+"""Weights from files: what fits is loaded by name, what does not is named and changes nothing."""
+
+import types
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tffcxr.errors import InputError
+from tffcxr.models import blocks, build
+from tffcxr.models.files import pretrained
+
+SIZE = 33  # odd, so that "same" padding is symmetric and equals keras.applications' own
+
+
+@pytest.fixture(scope="module")
+def densenet():
+    return build.build("densenet121", SIZE, 1)
+
+
+@pytest.fixture(scope="module")
+def published():
+    """keras.applications' DenseNet121 with random weights and random moving statistics."""
+    tf.keras.utils.set_random_seed(0)
+    model = tf.keras.applications.DenseNet121(
+        include_top=False, weights=None, input_shape=(SIZE, SIZE, 3), pooling="avg"
+    )
+    rng = np.random.default_rng(0)
+    for layer in model.layers:
+        if isinstance(layer, tf.keras.layers.BatchNormalization):
+            channels = layer.gamma.shape[0]
+            layer.set_weights(
+                [
+                    rng.uniform(0.5, 1.5, channels),
+                    rng.normal(0, 0.2, channels),
+                    rng.normal(0, 0.2, channels),
+                    rng.uniform(0.5, 1.5, channels),
+                ]
+            )
+    return model
+
+
+def _images(count=2):
+    return np.random.default_rng(1).random((count, SIZE, SIZE, 1), np.float32)
+
+
+def _normalised_rgb(images):
+    """The preprocessing that keras.applications asks for, from its own function."""
+    rgb = np.repeat(images * 255.0, 3, axis=-1)
+    return tf.keras.applications.densenet.preprocess_input(rgb)
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5", ".weights.h5"])
+def test_every_format_gives_the_representation_back_and_a_new_task_block(tmp_path, suffix):
+    path = tmp_path / f"model{suffix}"
+    source = build.build("standard", 32, 2, seed=1)
+    if suffix == ".weights.h5":
+        source.keras.save_weights(path)
+    else:
+        source.keras.save(path)
+    model = build.build("standard", 32, 2, seed=2, weights=str(path))
+    fresh = build.build("standard", 32, 2, seed=2)
+    for block, expected in (("representation", source), ("task", fresh)):
+        names = getattr(model, block)
+        for a, b in zip(
+            blocks.get_weights(model.keras, names), blocks.get_weights(expected.keras, names)
+        ):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_legacy_weights_file_without_a_model(tmp_path):
+    source = build.build("standard", 32, 1, seed=1)
+    source.keras.save_weights(tmp_path / "legacy.h5", save_format="h5")
+    model = build.build("standard", 32, 1, seed=2, weights=str(tmp_path / "legacy.h5"))
+    np.testing.assert_array_equal(
+        model.keras.get_layer("conv2").kernel, source.keras.get_layer("conv2").kernel
+    )
+
+
+def test_a_model_of_other_findings_serves(tmp_path):
+    source = build.build("standard", 32, 5, seed=1)
+    source.keras.save(tmp_path / "five.keras")
+    model = build.build("standard", 32, 1, seed=2, weights=str(tmp_path / "five.keras"))
+    np.testing.assert_array_equal(
+        model.keras.get_layer("features").kernel, source.keras.get_layer("features").kernel
+    )
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".weights.h5"])
+def test_other_shapes_are_named_and_change_nothing(tmp_path, suffix):
+    path = tmp_path / f"model{suffix}"
+    other = build.build("standard", 64, 1).keras
+    other.save(path) if suffix == ".keras" else other.save_weights(path)
+    model = build.build("standard", 32, 1, seed=2)
+    before = model.keras.get_weights()
+    with pytest.raises(InputError, match=r"model.*shape.*(1024|4096).*(1024|4096)") as raised:
+        pretrained.load(model, "standard", str(path))
+    assert "\n" not in str(raised.value)
+    for a, b in zip(before, model.keras.get_weights()):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_another_architecture_is_refused_by_layer(tmp_path):
+    images = tf.keras.Input((32, 32, 1))
+    x = tf.keras.layers.Conv2D(16, 3, name="conv1")(images)
+    tf.keras.Model(images, x).save(tmp_path / "other.keras")
+    with pytest.raises(InputError, match="expected layer norm1 with gamma, not found"):
+        build.build("standard", 32, 1, weights=str(tmp_path / "other.keras"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("absent.keras", None, "found no file"),
+        ("text.keras", b"not a model", "cannot be read into the model"),
+        ("text.h5", b"not a model", "cannot be read into the model"),
+        ("text.weights.h5", b"", "cannot be read into the model"),
+        ("model.pth", b"torch", "expected .keras, .weights.h5 or .h5"),
+    ],
+)
+def test_files_that_are_no_weights(tmp_path, name, content, message):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=message) as raised:
+        build.build("standard", 32, 1, weights=str(tmp_path / name))
+    assert name in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_weights_that_are_not_finite_are_named(tmp_path):
+    source = build.build("standard", 32, 1)
+    kernel, bias = source.keras.get_layer("conv2").get_weights()
+    kernel[0, 0, 0, 0] = np.nan
+    source.keras.get_layer("conv2").set_weights([kernel, bias])
+    source.keras.save(tmp_path / "diverged.keras")
+    with pytest.raises(InputError, match="expected finite values of conv2/kernel"):
+        build.build("standard", 32, 1, weights=str(tmp_path / "diverged.keras"))
+
+
+def test_truncated_file_is_refused(tmp_path):
+    path = tmp_path / "half.keras"
+    build.build("standard", 32, 1).keras.save(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(InputError, match="cannot be read into the model"):
+        build.build("standard", 32, 1, weights=str(path))
+
+
+def test_group_norm_takes_scale_and_offset_of_batch_norm(tmp_path):
+    def tiny(norm):
+        images = tf.keras.Input((4, 4, 1))
+        x = tf.keras.layers.Conv2D(2, 1, name="conv")(images)
+        x = tf.keras.layers.GlobalAveragePooling2D()(norm(name="norm")(x))
+        model = tf.keras.Model(images, tf.keras.layers.Dense(1, name="task")(x))
+        return blocks.CxrModel(model, ("conv", "norm"), ("task",), "norm")
+
+    source = tiny(tf.keras.layers.BatchNormalization)
+    source.keras.get_layer("norm").gamma.assign([2.0, 3.0])
+    source.keras.get_layer("norm").beta.assign([4.0, 5.0])
+    source.keras.save(tmp_path / "batch.h5")
+    model = tiny(lambda name: tf.keras.layers.GroupNormalization(2, name=name))
+    pretrained.load(model, "tiny", str(tmp_path / "batch.h5"))
+    np.testing.assert_array_equal(model.keras.get_layer("norm").gamma, [2.0, 3.0])
+    np.testing.assert_array_equal(model.keras.get_layer("norm").beta, [4.0, 5.0])
+
+
+def test_keras_applications_file_gives_the_published_activations(tmp_path, densenet, published):
+    path = tmp_path / "densenet121_notop.h5"
+    published.save_weights(path)
+    pretrained.load(densenet, "densenet121", str(path))
+    images = _images()
+    ours = tf.keras.Model(densenet.keras.input, densenet.keras.get_layer("conv1_bn").output)
+    theirs = tf.keras.Model(published.input, published.get_layer("conv1/bn").output)
+    ours, theirs = ours(images).numpy(), theirs(_normalised_rgb(images)).numpy()
+    # Beyond the 7x7 kernel's reach of the border, where the padding means another grey.
+    np.testing.assert_allclose(ours[:, 2:-2, 2:-2], theirs[:, 2:-2, 2:-2], atol=2e-5)
+
+
+def test_keras_applications_file_gives_the_published_features(tmp_path, densenet, published):
+    first = published.get_layer("conv1/conv")
+    kernel = first.kernel.numpy()
+    centre = np.zeros_like(kernel)
+    centre[3, 3] = 10 * kernel[3, 3]
+    first.set_weights([centre])  # sees no padding, so the networks agree everywhere
+    path = tmp_path / "densenet121_notop.h5"
+    published.save_weights(path)
+    images = _images()
+    theirs = published(_normalised_rgb(images)).numpy()
+    first.set_weights([kernel])
+    pretrained.load(densenet, "densenet121", str(path))
+    features = tf.keras.Model(densenet.keras.input, densenet.keras.get_layer("features").output)
+    assert theirs.std() > 0.1
+    np.testing.assert_allclose(features(images).numpy(), theirs, atol=1e-4)
+
+
+class _Weight:
+    """Stands for a variable of a downloaded backbone."""
+
+    def __init__(self, weight):
+        self.name = weight.name
+        self.values = np.random.default_rng(weight.shape.num_elements()).random(weight.shape)
+
+    def numpy(self):
+        return self.values
+
+
+def test_imagenet_weights_are_those_of_keras_cv(monkeypatch, densenet):
+    import keras_cv
+
+    names = densenet.representation
+    preset = types.SimpleNamespace(
+        layers=[
+            types.SimpleNamespace(name=name, weights=[_Weight(w) for w in layer.weights])
+            for name, layer in ((name, densenet.keras.get_layer(name)) for name in names)
+        ]
+    )
+    presets = {"densenet121_imagenet": preset}
+    monkeypatch.setattr(keras_cv.models.DenseNetBackbone, "from_preset", presets.__getitem__)
+    pretrained.load(densenet, "densenet121", "imagenet")
+    expected = [weight.numpy() for layer in preset.layers for weight in layer.weights]
+    for a, b in zip(blocks.get_weights(densenet.keras, names), expected):
+        np.testing.assert_allclose(a, b, rtol=1e-6)
+
+
+def test_imagenet_weights_of_mobilenet_are_those_of_keras_applications(monkeypatch):
+    tf.keras.utils.set_random_seed(1)
+    published = tf.keras.applications.MobileNetV2((32, 32, 3), include_top=False, weights=None)
+
+    def download(shape, include_top, weights="imagenet"):
+        assert (include_top, weights) == (False, "imagenet")
+        return published
+
+    model = build.build("mobilenetv2", 32, 1, seed=2)
+    monkeypatch.setattr(tf.keras.applications, "MobileNetV2", download)
+    pretrained.load(model, "mobilenetv2", "imagenet")
+    for name in model.representation:
+        for a, b in zip(
+            model.keras.get_layer(name).get_weights(), published.get_layer(name).get_weights()
+        ):
+            np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("name", ["standard", "resnet18", "resnet34", "resnext50", "covidnet"])
+def test_models_without_imagenet_weights_say_which_have_them(densenet, name):
+    with pytest.raises(InputError) as raised:
+        pretrained.load(densenet, name, "imagenet")
+    assert str(raised.value) == (
+        f"there are no ImageNet weights for model {name}, only for densenet121, resnet50, "
+        "mobilenetv2, unetplusplus: use --weights=none or --weights=FILE"
+    )
+
+
+def test_imagenet_weights_without_a_network_name_the_way_out(monkeypatch, densenet):
+    import keras_cv
+
+    def from_preset(name):
+        raise OSError("no route to host\nsecond line")
+
+    monkeypatch.setattr(keras_cv.models.DenseNetBackbone, "from_preset", from_preset)
+    with pytest.raises(InputError, match=r"no route to host\): use --weights=FILE") as raised:
+        pretrained.load(densenet, "densenet121", "imagenet")
+    assert "\n" not in str(raised.value)

@@ -1,0 +1,63 @@
+"""Reports of models across domains: sentences, columns, figures, and the page."""
+
+import pytest
+
+from tests.report import example_volumes
+from tffcxr.report import remarks, report, run_reader, table
+
+NAN = float("nan")
+
+
+@pytest.fixture(name="run", scope="module")
+def _run(tmp_path_factory):
+    return run_reader.read(example_volumes.write(tmp_path_factory.mktemp("run")))
+
+
+def test_summary_of_each_task(run):
+    first, second = remarks.summary(table.in_order(run.rows))
+    assert first == (
+        "Kidneys in CT (unet model, test images): federated Dice 0.800 (0.750–0.850); each node "
+        "alone 0.450 (0.400–0.500); Federated, private batch norm -0.100; missed entirely in 0 of "
+        "6 cases."
+    )
+    assert second.startswith("Kidneys in PET")
+    alone = [row for row in run.rows if row["training"] == "federated"]
+    assert "alone" not in remarks.summary(table.in_order(alone))[0]
+
+
+def test_few_patients_and_undefined_dice_are_warned_of(run):
+    warnings = remarks.warnings(run, [])
+    assert sum("only 6 patients; another sample" in warning for warning in warnings) == 2
+    weak = [warning for warning in warnings if "more than twice what it finds" in warning]
+    assert len(weak) == 2 and all("Site alone: Dice 0.450" in warning for warning in weak)
+    run.rows[0]["dice"] = NAN
+    try:
+        assert any("the model diverged" in warning for warning in remarks.warnings(run, []))
+    finally:
+        run.rows[0]["dice"] = 0.8
+
+
+def test_the_table_tells_the_difference(run):
+    text = report.format_table(run.rows)
+    lines = {line.strip().split("  ")[0]: line for line in text.splitlines()[3:7]}
+    assert "0.450 (0.400–0.500)" in lines["Site alone"]
+    assert "-0.100" in lines["Site alone"]
+    assert "0.800 (0.750–0.850)" in lines["Federated"]
+    assert "missed" in text.splitlines()[0]
+    assert all(len(line) <= 100 for line in text.splitlines())
+    assert "Federated, private" in text
+
+
+def test_the_page_has_its_figures(tmp_path):
+    run_dir = example_volumes.write(tmp_path)
+    html = report.write_report(run_dir).read_text(encoding="utf-8")
+    names = {path.name for path in (run_dir / "figures").iterdir()}
+    assert names == {
+        "rounds.png", "dice.png", "masks_kidneys-in-ct.png", "masks_kidneys-in-pet.png",
+    }  # fmt: skip
+    assert "Interval of the difference" in html
+    assert "-0.200 to +0.050" in html
+    assert "Overlap with boxes" in html
+    assert "volumes drawn by a program" in " ".join(html.split())
+    assert "Dice and overlap at a picture are of this slice alone" in " ".join(html.split())
+    assert "Federated, private batch norm" in html

@@ -1,0 +1,1 @@
+"""Speed and memory of rounds against plain Keras and stock TFF."""

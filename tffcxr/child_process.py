@@ -1,0 +1,84 @@
+"""Starts programs as processes of their own that end with the process that starts them.
+
+A child is started with the parent's `sys.path`, which under Bazel lies in the runfiles. However the
+parent ends, the kernel kills the child (`PR_SET_PDEATHSIG` of prctl(2)).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+import contextlib
+import ctypes
+import os
+import runpy
+import signal
+import subprocess
+import sys
+from typing import BinaryIO
+
+_PR_SET_PDEATHSIG = 1
+_START = "from tffcxr import child_process; child_process.main()"
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """The environment in which a child finds the same modules, with changes."""
+    path = os.pathsep.join(filter(None, sys.path))
+    return {**os.environ, "PYTHONPATH": path, **changes}
+
+
+def start(module: str, arguments: Sequence[str], log: BinaryIO) -> subprocess.Popen[bytes]:
+    """Starts a program in a session of its own, out of reach of Ctrl-C in the terminal.
+
+    To be called in the main thread: the kernel takes the end of the thread for that of the parent.
+
+    Args:
+      module: the program, in full ("experiments.cheXviz").
+      arguments: of its command line.
+      log: gets all that it prints, in the order in which it is printed.
+    """
+    return subprocess.Popen(
+        [sys.executable, "-c", _START, str(os.getpid()), module, *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        env=environment(PYTHONUNBUFFERED="1"),
+        start_new_session=True,
+    )
+
+
+def ask(code: str, question: bytes) -> subprocess.CompletedProcess[bytes]:
+    """Runs a few lines of Python to their end, with `question` as their standard input."""
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        input=question,
+        capture_output=True,
+        env=environment(),
+        check=False,
+    )
+
+
+def stop(process: subprocess.Popen[bytes], patience: float) -> None:
+    """Ends a child as Ctrl-C would, and kills what is left of its session after `patience` s."""
+    try:
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(patience)
+    finally:
+        kill_session(process)
+
+
+def kill_session(process: subprocess.Popen[bytes]) -> None:
+    """Kills a child that leads a session, and all that it started in it."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def main() -> None:
+    """The child's side: `sys.argv` has the parent's id, the module to run, and its arguments."""
+    parent, module, *arguments = sys.argv[1:]
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != int(parent):  # It died before the line above.
+        sys.exit(1)
+    sys.argv = [module, *arguments]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)

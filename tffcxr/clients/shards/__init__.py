@@ -1,0 +1,1 @@
+"""Images decoded once into shards that clients read fast."""

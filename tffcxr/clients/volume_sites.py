@@ -1,0 +1,122 @@
+"""From `--site` flags of volumes to every node's records: cases, slices, splits by patient."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+import itertools
+import logging
+import pathlib
+
+import pandas as pd
+
+from tffcxr.clients import sites as sites_lib
+from tffcxr.clients.shards import volume_slices
+from tffcxr.clients.shards.volume_slices import SliceSpec
+from tffcxr.clients.sites import Site
+from tffcxr.datasets import splits
+from tffcxr.datasets.volumes import case_loaders
+from tffcxr.errors import InputError
+
+_OF_ONE_BODY = frozenset({"pet", "ct"})  # Loaders whose patients may well be the same people.
+
+
+def load(
+    sites: Sequence[Site],
+    spec: SliceSpec,
+    cache_dir: pathlib.Path,
+    fractions: Mapping[str, float],
+    seed: int,
+) -> dict[str, pd.DataFrame]:
+    """Loads the slices of all sites, and deals the patients out to splits.
+
+    Sites may have patients in common, such as the PET and the CT of one folder: then a patient is
+    in the same split at all of them, so that nobody's CT is trained on who is in the test of the
+    PET. Patients of one name in PET and CT are taken for the same, also in different folders, and
+    said so; those in MRI of brain and of breast only in one folder.
+
+    Args:
+      sites: at least one, with different names, each a node.
+      spec: what a slice looks like.
+      cache_dir: where slices are kept.
+      fractions: of the patients, by split.
+      seed: of the splits.
+
+    Returns:
+      Site to its records table with a "split" column.
+
+    Raises:
+      InputError: see `case_loaders.load_cases` and `volume_slices.load_records`; two sites of one
+        folder and loader; too few patients.
+    """
+    sites_lib.check_names(sites)
+    sources = [(site.loader, site.path.resolve()) for site in sites]
+    if len(set(sources)) != len(sources):
+        raise InputError(
+            "--site: expected a loader or a folder of its own for each site, whose patients would "
+            f"be counted twice else, found {', '.join(str(site.path) for site in sites)}"
+        )
+    found = {site.name: case_loaders.load_cases(site.loader, site.path) for site in sites}
+    tables = {
+        name: volume_slices.load_records(of_site, name, spec, cache_dir)
+        for name, of_site in found.items()
+    }
+    _warn_of_shared_names(sites, tables)
+    divided: dict[str, pd.DataFrame] = {}
+    groups = group_by_patients(sites, tables)
+    for group in dict.fromkeys(groups.values()):
+        members = [name for name in tables if groups[name] == group]
+        together = pd.concat([tables[name] for name in members], ignore_index=True)
+        try:
+            together = splits.split_patients(together, fractions, seed, None)
+        except InputError as error:
+            raise InputError(f"site {', '.join(members)}: {error}") from None
+        for name in members:
+            divided[name] = together[together["site"] == name].reset_index(drop=True)
+    for name, table in divided.items():
+        missing = [split for split in fractions if not (table["split"] == split).any()]
+        if missing:
+            raise InputError(
+                f"site {name}: expected patients for {', '.join(fractions)}, found none for "
+                f"{', '.join(missing)} among {table['patient'].nunique()}"
+            )
+    return divided
+
+
+def group_by_patients(sites: Sequence[Site], tables: Mapping[str, pd.DataFrame]) -> dict[str, str]:
+    """The first of the sites that a site shares patients with, directly or through others.
+
+    Args:
+      sites: see `load`.
+      tables: site to its records.
+
+    Returns:
+      Site to site, its own name where it shares none.
+    """
+    groups = {site.name: site.name for site in sites}
+    order = list(groups)
+    for one, other in itertools.combinations(sites, 2):
+        if _shared_patients(one, other, tables):
+            kept, joined = sorted((groups[one.name], groups[other.name]), key=order.index)
+            groups = {name: kept if group == joined else group for name, group in groups.items()}
+    return groups
+
+
+def _shared_patients(one: Site, other: Site, tables: Mapping[str, pd.DataFrame]) -> list[str]:
+    """Those of one name whom two sites may have in common, sorted."""
+    is_possible = one.path.resolve() == other.path.resolve() or (
+        {one.loader, other.loader} <= _OF_ONE_BODY
+    )
+    names = set(tables[one.name]["patient"]) & set(tables[other.name]["patient"])
+    return sorted(names) if is_possible else []
+
+
+def _warn_of_shared_names(sites: Sequence[Site], tables: Mapping[str, pd.DataFrame]) -> None:
+    """Tells of patients who are taken for the same although their folders differ."""
+    for one, other in itertools.combinations(sites, 2):
+        shared = _shared_patients(one, other, tables)
+        if shared and one.path.resolve() != other.path.resolve():
+            logging.warning(
+                "sites %s and %s: %d patients have the same name, such as %s, and are taken for "
+                "the same people: they are on one side of every split",
+                *(one.name, other.name, len(shared), shared[0]),
+            )

@@ -1,0 +1,112 @@
+"""Reads PNG and JPEG files as grey images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import io
+import struct
+import zlib
+
+import numpy as np
+import PIL.Image
+import simplejpeg
+
+from tffcxr.datasets.imaging.image_error import ImageError
+
+_ORIENTATION = 0x0112  # The EXIF tag.
+# How to turn an image, [H, W], for each EXIF orientation.
+_TURN: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    2: np.fliplr,
+    3: lambda image: np.rot90(image, 2),
+    4: np.flipud,
+    5: np.transpose,
+    6: lambda image: np.rot90(image, -1),
+    7: lambda image: np.rot90(image, 2).T,
+    8: np.rot90,
+}
+_DECODING_ERRORS = (
+    ArithmeticError,
+    LookupError,
+    OSError,
+    PIL.Image.DecompressionBombError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zlib.error,
+)
+
+
+def is_png(data: bytes) -> bool:
+    """Whether the bytes are a PNG file."""
+    return data.startswith(b"\x89PNG\r\n\x1a\n")
+
+
+def is_jpeg(data: bytes) -> bool:
+    """Whether the bytes are a JPEG file."""
+    return data.startswith(b"\xff\xd8\xff")
+
+
+def decode(data: bytes) -> np.ndarray:
+    """Decodes a PNG or JPEG file, turned upright as its EXIF orientation says.
+
+    Colours become their luma (ITU-R 601), transparency becomes black. Grey of 16 bits is stretched
+    from its minimum to its maximum, like a DICOM image without a window.
+
+    Args:
+      data: the whole file, for which `is_png` or `is_jpeg` holds.
+
+    Returns:
+      uint8 [H, W], 0 to 255.
+
+    Raises:
+      ImageError: the file is damaged or of an unusual kind. The message lacks the path.
+    """
+    kind = "PNG" if is_png(data) else "JPEG"
+    try:
+        image = _decode_png(data) if kind == "PNG" else _decode_jpeg(data)
+        turn = _TURN.get(_orientation(data))
+        return np.ascontiguousarray(image if turn is None else turn(image))
+    except ImageError:
+        raise
+    except _DECODING_ERRORS as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ImageError(f"expected an intact {kind} file, found: {reason}") from None
+
+
+def _orientation(data: bytes) -> int:
+    if b"Exif" not in data[: 1 << 17] and b"eXIf" not in data:
+        return 1
+    with PIL.Image.open(io.BytesIO(data)) as image:
+        return int(image.getexif().get(_ORIENTATION, 1))
+
+
+def _decode_jpeg(data: bytes) -> np.ndarray:
+    _, _, colourspace, _ = simplejpeg.decode_jpeg_header(data)
+    if colourspace not in ("Gray", "YCbCr", "RGB"):
+        raise ImageError(f"expected a grey or colour JPEG file, found {colourspace}")
+    # Strict: libjpeg fills what is missing with grey and only warns.
+    return simplejpeg.decode_jpeg(data, "GRAY")[:, :, 0]
+
+
+def _decode_png(data: bytes) -> np.ndarray:
+    with PIL.Image.open(io.BytesIO(data)) as image:
+        image.verify()  # The checksum of every chunk, which loading does not look at.
+    with PIL.Image.open(io.BytesIO(data)) as image:
+        if getattr(image, "n_frames", 1) != 1:
+            raise ImageError(f"expected one image, found an animation of {image.n_frames} frames")
+        image.load()
+        if image.mode.startswith("I"):
+            return _stretch(np.asarray(image))
+        if image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:
+            upright = image.convert("RGBA")
+            opaque = PIL.Image.new("RGBA", image.size, (0, 0, 0, 255))
+            return np.asarray(PIL.Image.alpha_composite(opaque, upright).convert("L"))
+        return np.asarray(image.convert("L"))
+
+
+def _stretch(values: np.ndarray) -> np.ndarray:
+    low, high = int(values.min()), int(values.max())
+    if low == high:
+        raise ImageError(f"expected an image of several values, found {low} in every pixel")
+    return np.rint((values.astype(np.float64) - low) * (255.0 / (high - low))).astype(np.uint8)

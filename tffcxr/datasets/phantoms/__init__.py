@@ -1,0 +1,1 @@
+"""Phantom data sets, in the layout of the sources whose loaders read them."""

@@ -1,0 +1,1 @@
+"""Phantom bodies with kidneys, and phantom lesions of brain and breast."""

@@ -1,0 +1,1 @@
+"""A simulated chest radiograph: anatomy, tissue, disease, devices and detector."""

@@ -1,0 +1,29 @@
+"""Phantom chest radiographs: simulated attenuation through a varying thorax.
+
+The program's data when it is given none. Everything is a function of the seed, the truth (lungs,
+consolidation, pleural air) is known exactly, and no patient is behind any image.
+
+    radiograph = draw(seed=1, size=256, pneumonia=0.6)
+    radiograph.image    # uint8 [256, 256]
+    radiograph.opacity  # bool [256, 256]
+    write_rsna(pathlib.Path("phantoms/rsna"), patients=600, seed=1)
+    write_siim(pathlib.Path("phantoms/siim"), patients=600, seed=2)
+    write_lungs(pathlib.Path("phantoms/lungs"), patients=600, seed=3)
+    write_covidx(pathlib.Path("phantoms/covidx"), patients=600, seed=4)
+    write_kermany(pathlib.Path("phantoms/kermany"), patients=600, seed=5)
+"""
+
+from tffcxr.datasets.phantoms.chest.radiograph import VERSION, Phantom, draw
+from tffcxr.datasets.phantoms.phantom_classes import write_covidx, write_kermany
+from tffcxr.datasets.phantoms.phantom_files import write_lungs, write_rsna, write_siim
+
+__all__ = [
+    "VERSION",
+    "Phantom",
+    "draw",
+    "write_covidx",
+    "write_kermany",
+    "write_lungs",
+    "write_rsna",
+    "write_siim",
+]

@@ -1,0 +1,186 @@
+"""Writes phantom radiographs in the layouts of the RSNA and SIIM-ACR challenges, and of `lungs`.
+
+RSNA Pneumonia Detection Challenge 2018 (Shih et al. 2019): DICOM files, boxes, three classes.
+SIIM-ACR Pneumothorax Segmentation 2019: nested DICOM files, relative run lengths down the columns.
+Both get `lung_masks/` beside the images. Sites are as in life: the pneumonia site also has
+pneumothoraces that nobody labelled, and the other way round. A site with masks of the lungs alone
+has PNG files, and patients with either disease.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+import functools
+import pathlib
+import uuid
+
+import numpy as np
+
+from tffcxr.datasets.imaging import annotations as areas
+from tffcxr.datasets.phantoms import phantom_dicom
+from tffcxr.datasets.phantoms import phantom_drawing as drawing
+from tffcxr.datasets.phantoms.chest import radiograph as radiograph
+
+_OTHER_FINDING = 0.15  # chance of the other site's finding, labelled by nobody
+_INCIDENTAL = 0.35
+_SECOND_IMAGE = 0.12  # of SIIM's patients
+
+
+def write_rsna(
+    root: pathlib.Path,
+    patients: int,
+    seed: int,
+    size: int = 256,
+    positive_fraction: float = 0.5,
+    workers: int | None = None,
+    progress: drawing.Progress | None = None,
+) -> None:
+    """Writes a pneumonia site as the RSNA challenge ships it, one image per patient.
+
+    Args:
+      root: new folder; reused when it already holds exactly this.
+      patients: how many.
+      seed: of everything.
+      size: pixels per side.
+      positive_fraction: part of the patients with pneumonia ("Lung Opacity").
+      workers: processes; None takes one per usable core. The files do not depend on it.
+      progress: called with (images written, images in all).
+
+    Raises:
+      InputError: an argument is out of range, the folder holds something else, or it cannot be
+        written.
+    """
+    _write("rsna", root, patients, seed, size, positive_fraction, workers, progress)
+
+
+def write_siim(
+    root: pathlib.Path,
+    patients: int,
+    seed: int,
+    size: int = 256,
+    positive_fraction: float = 0.5,
+    workers: int | None = None,
+    progress: drawing.Progress | None = None,
+) -> None:
+    """Writes a pneumothorax site as the SIIM-ACR challenge ships it.
+
+    About one patient in eight has two images. Arguments and errors as of `write_rsna`.
+    """
+    _write("siim", root, patients, seed, size, positive_fraction, workers, progress)
+
+
+def write_lungs(
+    root: pathlib.Path,
+    patients: int,
+    seed: int,
+    size: int = 256,
+    positive_fraction: float = 0.5,
+    workers: int | None = None,
+    progress: drawing.Progress | None = None,
+) -> None:
+    """Writes a site with masks of the lungs in the layout of `lungs`, one image per patient.
+
+    The mask covers both lung fields, consolidated and collapsed lung included. Arguments and errors
+    as of `write_rsna`.
+    """
+    _write("lungs", root, patients, seed, size, positive_fraction, workers, progress)
+
+
+def _write(
+    layout: str,
+    root: pathlib.Path,
+    patients: int,
+    seed: int,
+    size: int,
+    positive_fraction: float,
+    workers: int | None,
+    progress: drawing.Progress | None,
+) -> None:
+    plan = functools.partial(_plan, layout, patients, seed, positive_fraction)
+    made_by = drawing.settings(layout, patients, seed, size, positive_fraction=positive_fraction)
+    write_image, write_tables = {
+        "rsna": (_write_rsna_image, _write_rsna_tables),
+        "siim": (_write_siim_image, _write_siim_table),
+        "lungs": (_write_lungs_image, None),
+    }[layout]
+    drawing.write(root, made_by, plan, write_image, write_tables, workers, progress)
+
+
+def _plan(
+    layout: str, patients: int, seed: int, positive_fraction: float
+) -> Iterator[drawing.Plan]:
+    """Decides for every image what it shows; label and everything else are independent."""
+    tag = {"rsna": 1, "siim": 2, "lungs": 3}[layout]
+    rng = np.random.Generator(np.random.SFC64([seed, tag]))
+    positives = round(patients * positive_fraction)
+    positive = rng.permutation(np.arange(patients) < positives)
+    for number in range(patients):
+        person = int(rng.integers(2**62))
+        patient = str(uuid.UUID(bytes=rng.bytes(16), version=4))
+        severity = drawing.severity(rng)
+        other = drawing.severity(rng) if rng.random() < _OTHER_FINDING else None
+        incidental = str(rng.choice(radiograph.INCIDENTAL)) if rng.random() < _INCIDENTAL else None
+        images = 1 + (layout == "siim" and rng.random() < _SECOND_IMAGE)
+        own = severity if positive[number] else None
+        for acquisition in range(images):
+            yield drawing.Plan(
+                patient=patient,
+                seed=person,
+                acquisition=acquisition,
+                uids=phantom_dicom.make_uids(person, acquisition),
+                pneumonia=other if layout == "siim" else own,
+                pneumothorax=own if layout == "siim" else other,
+                incidental=incidental,
+            )
+
+
+def _write_rsna_tables(folder: pathlib.Path, rows: list[tuple]) -> None:
+    header = ["patientId", "x", "y", "width", "height", "Target"]
+    boxes = [row for label_rows, _ in rows for row in label_rows]
+    drawing.write_csv(folder / "stage_2_train_labels.csv", header, boxes)
+    classes = [(patient, name) for labels, name in rows for patient, *_ in labels]
+    drawing.write_csv(folder / "stage_2_detailed_class_info.csv", ["patientId", "class"], classes)
+
+
+def _write_siim_table(folder: pathlib.Path, rows: list[tuple]) -> None:
+    drawing.write_csv(folder / "train-rle.csv", ["ImageId", " EncodedPixels"], rows)
+
+
+def _write_rsna_image(
+    folder: pathlib.Path, size: int, plan: drawing.Plan
+) -> tuple[list[tuple], str]:
+    """Writes one image; returns its rows of the labels file and its class."""
+    phantom = drawing.draw(plan, size)
+    path = folder / "stage_2_train_images" / f"{plan.patient}.dcm"
+    _write_image(path, folder / "lung_masks" / f"{plan.patient}.png", phantom, plan)
+    if phantom.boxes:
+        return [(plan.patient, *box, 1) for box in phantom.boxes], "Lung Opacity"
+    healthy = plan.incidental is None and plan.pneumothorax is None
+    name = "Normal" if healthy else "No Lung Opacity / Not Normal"
+    return [(plan.patient, "", "", "", "", 0)], name
+
+
+def _write_siim_image(folder: pathlib.Path, size: int, plan: drawing.Plan) -> tuple[str, str]:
+    """Writes one image; returns its row of the annotations file."""
+    phantom = drawing.draw(plan, size)
+    study, series, instance = plan.uids
+    path = folder / "dicom-images-train" / study / series / f"{instance}.dcm"
+    _write_image(path, folder / "lung_masks" / f"{instance}.png", phantom, plan)
+    return instance, areas.encode_runs(phantom.pneumothorax)
+
+
+def _write_lungs_image(folder: pathlib.Path, size: int, plan: drawing.Plan) -> tuple[str]:
+    """Writes one image and its mask; returns its name."""
+    phantom = drawing.draw(plan, size)
+    drawing.write_picture(folder / "images" / f"{plan.patient}.png", phantom.image)
+    drawing.write_mask(folder / "masks" / f"{plan.patient}.png", phantom.lungs)
+    return (plan.patient,)
+
+
+def _write_image(
+    path: pathlib.Path, lungs: pathlib.Path, phantom: radiograph.Phantom, plan: drawing.Plan
+) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rng = np.random.Generator(np.random.SFC64([plan.seed, plan.acquisition, 8]))
+    phantom_dicom.write(path, phantom, plan.patient, plan.uids, rng)
+    drawing.write_mask(lungs, phantom.lungs)

@@ -1,0 +1,1 @@
+"""One module per source of radiographs; each reads a folder into the records table."""

@@ -1,0 +1,102 @@
+"""Reads who and how from the headers of many DICOM files, without their pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+import dataclasses
+import logging
+import time
+
+import pydicom
+from pydicom.dataset import Dataset
+import pydicom.tag
+
+from tffcxr.datasets import records
+from tffcxr.datasets.imaging import dicom
+
+_TAGS = tuple(
+    pydicom.tag.Tag(keyword)
+    for keyword in ("PatientID", "PatientSex", "PatientAge", "ViewPosition", "Rows", "Columns")
+)
+_PROGRESS_SECONDS = 5.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Header:
+    """What a DICOM header says of a radiograph.
+
+    Attributes:
+      patient: Patient ID, or None.
+      age: years, NaN unknown.
+      sex: "F", "M" or None.
+      view: View Position such as "PA", or None.
+      height: rows of the image, or None.
+      width: columns of the image, or None.
+    """
+
+    patient: str | None = None
+    age: float = float("nan")
+    sex: str | None = None
+    view: str | None = None
+    height: int | None = None
+    width: int | None = None
+
+
+def read_headers(paths: Sequence[str], source: str) -> list[Header]:
+    """Reads the headers of many files.
+
+    A file whose header cannot be read gives an empty `Header`: decoding its pixels will name it.
+    Takes about 0.4 ms a file once the disk has it.
+    """
+    logger = logging.getLogger(__name__)
+    headers: list[Header] = []
+    unreadable = 0
+    reported = time.monotonic()
+    for path in paths:
+        header = _read(path)
+        unreadable += header is None
+        headers.append(header or Header())
+        if time.monotonic() - reported > _PROGRESS_SECONDS:
+            reported = time.monotonic()
+            logger.info("%s: read %d of %d DICOM headers", source, len(headers), len(paths))
+    if unreadable:
+        logger.warning("%s: %d of %d DICOM headers cannot be read", source, unreadable, len(paths))
+    return headers
+
+
+def _read(path: str) -> Header | None:
+    try:
+        with open(path, "rb") as file:
+            dataset = pydicom.dcmread(file, specific_tags=list(_TAGS), stop_before_pixels=True)
+            return Header(
+                patient=_text(dataset, "PatientID"),
+                age=_age(dataset),
+                sex=_sex(dataset),
+                view=_text(dataset, "ViewPosition"),
+                height=int(dataset.get("Rows") or 0) or None,
+                width=int(dataset.get("Columns") or 0) or None,
+            )
+    except dicom.PARSING_ERRORS:
+        return None
+
+
+def _text(dataset: Dataset, keyword: str) -> str | None:
+    """Returns an element's text as it stands in the file: pydicom warns of ages such as "62"."""
+    tag = pydicom.tag.Tag(keyword)
+    if tag not in dataset:
+        return None
+    value = dataset.get_item(tag).value
+    text = value.decode("latin-1") if isinstance(value, bytes) else str(value or "")
+    return text.strip(" \0") or None
+
+
+def _age(dataset: Dataset) -> float:
+    try:
+        return records.parse_age(_text(dataset, "PatientAge") or "")
+    except ValueError:
+        return float("nan")
+
+
+def _sex(dataset: Dataset) -> str | None:
+    sex = _text(dataset, "PatientSex")
+    return sex if sex in ("F", "M") else None

@@ -1,0 +1,131 @@
+"""Reads volumes from NIfTI files.
+
+NIfTI-1 and -2: https://nifti.nimh.nih.gov. Scale factors of the header are applied.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pathlib
+import zlib
+
+import nibabel
+import numpy as np
+
+from tffcxr.datasets.imaging.image_error import ImageError
+from tffcxr.datasets.volumes.volume import Volume
+from tffcxr.errors import InputError
+
+SUFFIXES = (".nii.gz", ".nii")
+# Of the header's units of length; most programs write none and mean millimetres.
+_MILLIMETRES = {"mm": 1.0, "unknown": 1.0, "meter": 1000.0, "micron": 0.001}
+# What nibabel raises on damaged files; a damaged size can be one of terabytes.
+_PARSING_ERRORS = (
+    EOFError,
+    KeyError,
+    MemoryError,
+    OSError,
+    OverflowError,
+    TypeError,
+    ValueError,
+    zlib.error,
+    nibabel.filebasedimages.ImageFileError,
+    nibabel.spatialimages.HeaderDataError,
+)
+# nibabel prints what it is about to raise, which is said here once and with the path; all that it
+# calls an error it raises.
+logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)
+
+
+def read(path: str | os.PathLike[str]) -> Volume:
+    """Reads one volume.
+
+    Where the header has both of its transformations, sform is taken, as nibabel does.
+
+    Args:
+      path: a `.nii` or `.nii.gz` file.
+
+    Returns:
+      The volume as it lies in the file, in millimetres; see `volume.canonical`.
+
+    Raises:
+      ImageError: there is no such file, it is damaged, holds more than one volume or voxels that
+        are not real numbers, or does not say how it lies in the patient. The message is one line
+        that starts with the path.
+    """
+    try:
+        image = nibabel.load(path)
+        shape = _check_header(image, path)
+        unit = image.header.get_xyzt_units()[0]
+        with np.errstate(over="ignore"):  # `Volume` refuses what is not finite.
+            array = np.asarray(image.dataobj, dtype=np.float32).reshape(shape)
+    except ImageError:
+        raise
+    except FileNotFoundError:
+        raise ImageError(f"{path}: expected a NIfTI file, found nothing") from None
+    except _PARSING_ERRORS as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        if isinstance(error, KeyError):  # Of nibabel's tables of codes.
+            reason = f"the unknown code {reason}"
+        elif isinstance(error, MemoryError):
+            reason = "a header of more voxels than fit in memory"
+        raise ImageError(f"{path}: expected a NIfTI file, found: {reason:.200}") from None
+    affine = np.asarray(image.affine, np.float64).copy()
+    affine[:3] *= _MILLIMETRES[unit]
+    try:
+        return Volume(array, affine)
+    except InputError as error:
+        raise ImageError(f"{path}: {error}") from None
+
+
+def _check_header(
+    image: nibabel.filebasedimages.FileBasedImage, path: object
+) -> tuple[int, int, int]:
+    """Returns the shape of the one volume of real numbers that a file holds; else ImageError."""
+    if not isinstance(image, nibabel.Nifti1Image):  # Nifti2Image is one, too.
+        raise ImageError(f"{path}: expected a NIfTI file, found {type(image).__name__}")
+    shape = image.shape
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    if len(shape) != 3:
+        raise ImageError(f"{path}: expected one volume [I, J, K], found shape {image.shape}")
+    dtype = image.get_data_dtype()
+    if dtype.kind not in "iuf":
+        code = image.header.get_value_label("datatype")
+        raise ImageError(f"{path}: expected voxels of integers or real numbers, found {code}")
+    if not image.header["sform_code"] and not image.header["qform_code"]:
+        raise ImageError(
+            f"{path}: expected a volume whose header says how it lies in the patient, found "
+            "neither sform nor qform"
+        )
+    return shape
+
+
+def write(path: pathlib.Path, volume: Volume, dtype: type[np.generic]) -> None:
+    """Writes a volume, with the affine as sform and qform.
+
+    Args:
+      path: ends in one of `SUFFIXES`.
+      volume: finite voxels in the range of the type.
+      dtype: of the voxels in the file; integers are rounded.
+    """
+    array = np.rint(volume.array) if np.issubdtype(dtype, np.integer) else volume.array
+    image = nibabel.Nifti1Image(array.astype(dtype), volume.affine)
+    image.header.set_xyzt_units("mm")
+    image.set_sform(volume.affine, 1)
+    image.set_qform(volume.affine, 1)
+    nibabel.save(image, path)
+
+
+def find(folder: pathlib.Path, stem: str) -> pathlib.Path | None:
+    """Returns the file `<stem>.nii.gz` or `<stem>.nii` of a folder, None if there is none.
+
+    Raises:
+      InputError: there are both.
+    """
+    found = [folder / f"{stem}{suffix}" for suffix in SUFFIXES]
+    found = [path for path in found if path.is_file()]
+    if len(found) > 1:
+        raise InputError(f"expected one file {stem} in {folder}, found {found[0]} and {found[1]}")
+    return found[0] if found else None

@@ -1,0 +1,1 @@
+"""Weights in and models out: published weights, weight files, exported models."""

@@ -1,0 +1,196 @@
+"""Fills a model's representation block from ImageNet weights or from a file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+import logging
+import pathlib
+import re
+import zipfile
+
+import h5py
+import numpy as np
+import tensorflow as tf
+
+from tffcxr.errors import InputError
+from tffcxr.models.blocks import CxrModel
+from tffcxr.models.networks import backbones, unetplusplus
+
+# Layer name -> weight name within the layer ("kernel", "gamma", …) -> values.
+StoredWeights = dict[str, dict[str, np.ndarray]]
+
+# Class of keras-cv and name of its preset.
+_PRESETS = {
+    "densenet121": ("DenseNetBackbone", "densenet121_imagenet"),
+    "resnet50": ("ResNetBackbone", "resnet50_imagenet"),
+}
+_WITH_IMAGENET = (*_PRESETS, "mobilenetv2", "unetplusplus")
+
+# What Keras, h5py and the download raise for a file or a network that is not as it should be.
+_LOADING_ERRORS = (
+    AttributeError,
+    ImportError,
+    KeyError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    zipfile.BadZipFile,
+)
+
+
+def load(model: CxrModel, name: str, weights: str) -> None:
+    """Fills the representation block; the task block is left as it is.
+
+    Layers are matched by name, and weights within a layer by theirs, so a model saved with other
+    findings serves as well. Where group norm stands in for batch norm, it takes the batch norm's
+    scale and offset.
+
+    Args:
+      model: the model to fill, built eagerly.
+      name: the name of its architecture.
+      weights: "imagenet" (as the package that the architecture is from publishes them: DenseNet121,
+        ResNet50, MobileNetV2, and the encoder of U-Net++), or the path of a Keras model (`.keras`),
+        a legacy HDF5 model or weights file (`.h5`), or Keras weights (`.weights.h5`,
+        which carry no layer names and so must come from the same model, task block included). A
+        DenseNet121 in the layout of `tf.keras.applications` is recognised by its layer names.
+
+    Raises:
+      InputError: the weights cannot be had, do not fit or are not finite; the model is unchanged
+        then.
+    """
+    if weights == "imagenet":
+        stored = _imagenet(name)
+    else:
+        stored = _read(pathlib.Path(weights), model)
+    if "conv2_block1_0_bn" in stored:
+        stored = _from_keras_applications(stored)
+    layers = model.representation
+    if weights == "imagenet":
+        layers = tuple(n for n in layers if not n.startswith(unetplusplus.DECODER_PREFIX))
+    _assign(model, layers, stored, weights)
+
+
+def _imagenet(name: str) -> StoredWeights:
+    if name not in _WITH_IMAGENET:
+        known = ", ".join(_WITH_IMAGENET)
+        raise InputError(
+            f"there are no ImageNet weights for model {name}, only for {known}: "
+            "use --weights=none or --weights=FILE"
+        )
+    try:
+        backbone = _imagenet_backbone(name)
+    except Exception as error:  # Keras' own download raises no narrower class.
+        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        raise InputError(
+            f"ImageNet weights for {name} could not be downloaded ({reason}): "
+            "use --weights=FILE with a file that is on this machine"
+        ) from error
+    return _of_layers(backbone)
+
+
+def _imagenet_backbone(name: str) -> tf.keras.Model:
+    if name == "unetplusplus":
+        return unetplusplus.efficientnet_b4(unetplusplus.SIZE_MULTIPLE, "imagenet")
+    if name == "mobilenetv2":
+        return tf.keras.applications.MobileNetV2((224, 224, 3), include_top=False)
+    import keras_cv  # Slow to import, and only these weights need it.
+
+    backbone_class, preset = _PRESETS[name]
+    return getattr(keras_cv.models, backbone_class).from_preset(preset)
+
+
+def _read(path: pathlib.Path, model: CxrModel) -> StoredWeights:
+    if not path.is_file():
+        raise InputError(f"--weights: expected none, imagenet or a file, found no file {path}")
+    try:
+        if path.suffix == ".keras":
+            return _of_layers(tf.keras.models.load_model(path, compile=False))
+        if path.suffix in (".h5", ".hdf5"):
+            return _read_hdf5(path, model)
+    except _LOADING_ERRORS as error:
+        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        raise InputError(f"weights file {path} cannot be read into the model: {reason}") from error
+    raise InputError(f"weights file {path}: expected .keras, .weights.h5 or .h5")
+
+
+def _read_hdf5(path: pathlib.Path, model: CxrModel) -> StoredWeights:
+    """Reads HDF5 by content: Keras 3's layout has no layer names, the legacy one does."""
+    with h5py.File(path, "r") as file:
+        if "_layer_checkpoint_dependencies" not in file:
+            group = file.get("model_weights", file)
+            return {_text(layer): _of_group(group[layer]) for layer in group.attrs["layer_names"]}
+    twin = tf.keras.models.clone_model(model.keras)
+    twin.load_weights(path)
+    return _of_layers(twin)
+
+
+def _of_group(group: h5py.Group) -> dict[str, np.ndarray]:
+    return {_short(_text(name)): group[name][()] for name in group.attrs["weight_names"]}
+
+
+def _of_layers(model: tf.keras.Model) -> StoredWeights:
+    return {
+        layer.name: {_short(weight.name): weight.numpy() for weight in layer.weights}
+        for layer in model.layers
+        if layer.weights
+    }
+
+
+def _text(name: str | bytes) -> str:
+    return name.decode() if isinstance(name, bytes) else name
+
+
+def _short(weight_name: str) -> str:
+    return weight_name.rsplit("/", 1)[-1].split(":")[0]
+
+
+def _from_keras_applications(stored: StoredWeights) -> StoredWeights:
+    """Renames layers, and moves the normalisation of the input into the first convolution.
+
+    Those weights expect `(x - mean) / deviation`. Dividing the kernel by the deviation and adding
+    the response to the mean to the batch norm's moving mean gives the same activations for x in
+    0..1. The zero padding around the image then stands for black and no longer for the mean grey.
+    """
+    renamed = {}
+    for layer, values in stored.items():
+        block = re.fullmatch(r"(conv\d)_block(\d+)_(.+)", layer)
+        name = f"{block[1]}_block_{int(block[2]) - 1}_{block[3]}" if block else layer
+        renamed[name.replace("conv1/", "conv1_")] = values
+    mean, deviation = np.float32(backbones.IMAGENET_MEAN), np.float32(backbones.IMAGENET_DEVIATION)
+    kernel = renamed["conv1_conv"]["kernel"] / deviation[:, None]
+    response_to_mean = np.einsum("hwco,c->o", kernel, mean)
+    norm = renamed["conv1_bn"]
+    renamed["conv1_conv"] = {"kernel": kernel}
+    renamed["conv1_bn"] = {**norm, "moving_mean": norm["moving_mean"] + response_to_mean}
+    return renamed
+
+
+def _assign(
+    model: CxrModel,
+    layers: Sequence[str],
+    stored: Mapping[str, Mapping[str, np.ndarray]],
+    source: str,
+) -> None:
+    pairs = []
+    for layer in layers:
+        for weight in model.keras.get_layer(layer).weights:
+            short = _short(weight.name)
+            values = stored.get(layer, {}).get(short)
+            if values is None:
+                raise InputError(
+                    f"weights {source}: expected layer {layer} with {short}, not found"
+                )
+            if values.shape != tuple(weight.shape):
+                raise InputError(
+                    f"weights {source}: expected shape {tuple(weight.shape)} for {layer}/{short}, "
+                    f"found {values.shape}"
+                )
+            if not np.isfinite(values).all():
+                raise InputError(
+                    f"weights {source}: expected finite values of {layer}/{short}, found others"
+                )
+            pairs.append((weight, values))
+    for weight, values in pairs:
+        weight.assign(values)
+    logging.info("representation block: %d arrays from %s", len(pairs), source)

@@ -1,0 +1,1 @@
+"""One architecture per module, as trunks without a task block."""

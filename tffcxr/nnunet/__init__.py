@@ -1,0 +1,1 @@
+"""nnU-Net: fingerprint, plan, network, loss, patches and inference, as one package."""

@@ -1,0 +1,154 @@
+"""The ROC curves of all models, one panel per task."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from matplotlib import axes as matplotlib_axes
+from matplotlib import figure as matplotlib_figure
+import numpy as np
+import pandas as pd
+from sklearn import metrics as sklearn_metrics
+
+from tffcxr.report import run_reader, style, table
+from tffcxr.report.figures import panels
+
+_COLUMNS = 3
+_LINE_STYLES = ("-", "--", ":", "-.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Curve:
+    """The ROC curve of one model on one test set.
+
+    Attributes:
+      title: what the curve shares with those that it is compared with.
+      row: the model's row of `metrics.json`.
+      false_positive_rate: [points], 0..1, rising.
+      sensitivity: [points], 0..1, rising.
+      auroc: the area under these points, to compare with the row's.
+    """
+
+    title: str
+    row: dict[str, Any]
+    false_positive_rate: np.ndarray
+    sensitivity: np.ndarray
+    auroc: float
+
+
+def curves(run: run_reader.Run) -> list[Curve]:
+    """Computes a curve for every row that has predictions of both classes.
+
+    A run without results yet gets a curve per task, training, client and split.
+    """
+    result = []
+    for title, rows in table.blocks(table.in_order(run.rows or _rows_of(run.predictions))):
+        for row in rows:
+            alike = [other for other in rows if other["training"] == row["training"]]
+            chosen = _predictions_of(row, run.predictions, by_client=len(alike) > 1)
+            if chosen["label"].nunique() != 2:
+                continue
+            false_positive_rate, sensitivity, _ = sklearn_metrics.roc_curve(
+                chosen["label"], chosen["score"]
+            )
+            area = float(sklearn_metrics.auc(false_positive_rate, sensitivity))
+            result.append(Curve(title, row, false_positive_rate, sensitivity, area))
+    return result
+
+
+def draw(all_curves: list[Curve]) -> matplotlib_figure.Figure | None:
+    """Draws the curves on each task's first split (the test set), or returns None without any."""
+    tasks: dict[str, list[Curve]] = {}
+    for curve in all_curves:
+        of_task = tasks.setdefault(curve.row["task"], [])
+        if not of_task or of_task[0].row["split"] == curve.row["split"]:
+            of_task.append(curve)
+    if not tasks:
+        return None
+    columns = min(_COLUMNS, len(tasks))
+    longest = max(len(of_task) for of_task in tasks.values())
+    with panels.style():
+        figure, grid = panels.panels(-(-len(tasks) // columns), columns, 3.6, 4.4 + 0.18 * longest)
+        cells = [axes for row in grid for axes in row]
+        for axes, (task, of_task) in zip(cells, tasks.items()):
+            _draw_panel(axes, task, of_task)
+        for axes in cells[len(tasks) :]:
+            axes.set_visible(False)
+    return figure
+
+
+def _draw_panel(axes: matplotlib_axes.Axes, task: str, of_task: list[Curve]) -> None:
+    """Draws one task."""
+    axes.plot([0, 1], [0, 1], color="#999999", linewidth=1, linestyle=(0, (4, 4)), label="Chance")
+    seen: dict[str, int] = {}
+    for curve in of_task:
+        row = curve.row
+        colour = style.training_colour(row["training"])
+        # Clients of one kind of training share its colour and differ in their dashes.
+        position = seen.setdefault(row["training"], 0)
+        seen[row["training"]] += 1
+        axes.plot(
+            curve.false_positive_rate,
+            curve.sensitivity,
+            color=colour,
+            linestyle=_LINE_STYLES[position % len(_LINE_STYLES)],
+            label=f"{row['name']}: {style.with_interval({'auroc': curve.auroc, **row}, 'auroc')}",
+        )
+        if style.is_number(row.get("sensitivity")) and style.is_number(row.get("specificity")):
+            axes.plot(
+                1 - row["specificity"],
+                row["sensitivity"],
+                marker="o",
+                markersize=7,
+                color=colour,
+                markeredgecolor="white",
+                markeredgewidth=1.2,
+                linestyle="none",
+                zorder=5,
+            )
+    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
+    axes.set(xlabel="1 − specificity", ylabel="Sensitivity", title=_title(task, of_task[0].row))
+    handles, labels = axes.get_legend_handles_labels()
+    heading = style.interval_heading("AUROC", [curve.row for curve in of_task])
+    # The chance line comes last.
+    handles, labels = [*handles[1:], handles[0]], [*labels[1:], labels[0]]
+    axes.legend(
+        handles, labels, title=heading, loc="upper left", bbox_to_anchor=(-0.04, -0.15),
+        alignment="left", title_fontsize=8,
+    )  # fmt: skip
+
+
+def _title(task: str, row: dict[str, Any]) -> str:
+    """Returns the panel's title: task, split and number of images."""
+    title = f"{task}\n"
+    if style.is_number(row.get("images")):
+        title += f"{row['images']:.0f} {row['split']} images"
+        if style.is_number(row.get("positives")):
+            title += f", {row['positives']:.0f} positive"
+        return title
+    return f"{title}{row['split']} images"
+
+
+def _predictions_of(
+    row: dict[str, Any], predictions: pd.DataFrame, by_client: bool
+) -> pd.DataFrame:
+    """Returns the predictions that a row was computed from.
+
+    Args:
+      row: of `metrics.json`.
+      predictions: of all models.
+      by_client: whether other rows differ from this one in their client alone. Otherwise the row
+        is about all clients of its site, whatever they are called.
+    """
+    keys = ["task", "training", "split"] + ["client"] * by_client
+    is_mine = np.isfinite(predictions["label"]) & np.isfinite(predictions["score"])
+    for key in keys:
+        is_mine &= predictions[key] == row[key]
+    return predictions[is_mine]
+
+
+def _rows_of(predictions: pd.DataFrame) -> list[dict[str, Any]]:
+    """Returns a row without metrics for each model and client of the predictions."""
+    keys = ["task", "training", "client", "split"]
+    return predictions[keys].drop_duplicates().to_dict("records")

@@ -1,0 +1,359 @@
+"""Losses and AUROC, Jaccard and Dice, or accuracy by round."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+import dataclasses
+
+from matplotlib import axes as matplotlib_axes
+from matplotlib import figure as matplotlib_figure
+from matplotlib import ticker
+import numpy as np
+import pandas as pd
+
+from tffcxr.report import run_reader, style, table
+from tffcxr.report.figures import panels
+from tffcxr.report.kinds import kinds
+
+# With more clients than this, single lines are grey and their median is drawn.
+_CLIENTS_BY_NAME = 7
+# With fewer rounds than this each one gets a marker, so that a single round is seen.
+_ROUNDS_WITH_MARKERS = 25
+SUCCESS = ("ok", "")
+# Of a panel with its legend, in inches, and how many entries of which height the legend may have.
+_WIDTH, _HEIGHT = 3.5, 3.5
+_ENTRIES, _ENTRY_HEIGHT = 4, 0.18
+# Losses whose largest is so many times their median have a logarithmic axis.
+_SPREAD = 4.0
+_METRICS = {
+    kinds.FINDINGS: ("auroc",),
+    kinds.MASKS: ("jaccard", "dice"),
+    kinds.CLASSES: ("accuracy",),
+    kinds.VOLUMES: ("dice", "overlap"),
+}
+_LOSS_NAMES = {
+    kinds.FINDINGS: "Cross-entropy",
+    kinds.MASKS: "BCE-Dice loss",
+    kinds.CLASSES: "Cross-entropy",
+    kinds.VOLUMES: "Binary cross-entropy",
+}
+
+
+def failures(clients: pd.DataFrame) -> pd.DataFrame:
+    """Returns the rows of `clients.csv` whose client did not take part as it should."""
+    status = clients["status"].astype(str).str.strip().str.lower()
+    return clients[~status.isin(SUCCESS)]
+
+
+def metric_columns(rounds: pd.DataFrame, metric: str) -> dict[str, str]:
+    """Returns {task: column} of the columns `<task>/<metric>`; a task may contain a slash."""
+    suffix = f"/{metric}"
+    return {column[: -len(suffix)]: column for column in rounds.columns if column.endswith(suffix)}
+
+
+def draw(run: run_reader.Run) -> matplotlib_figure.Figure | None:
+    """Draws the panels that the run has data for, or returns None without a round."""
+    rounds, clients = run.rounds, run.clients
+    if rounds.empty:
+        return None
+    kind = kinds.of_rounds(rounds)
+    metrics = [metric for metric in _METRICS[kind] if metric_columns(rounds, metric)]
+    count = 1 + len(metrics) + (not clients.empty)
+    with panels.style():
+        figure, grid = panels.panels(1, count, _WIDTH, _HEIGHT)
+        cells = iter(grid[0])
+        axes = next(cells)
+        _draw_losses(axes, run, kind)
+        for metric in metrics:
+            axes = next(cells)
+            _draw_metric(axes, run, kind, metric)
+        if not clients.empty:
+            axes = next(cells)
+            _draw_clients(axes, run)
+        for axes in grid[0]:
+            _finish(axes, rounds, run.rounds_pooled)
+        entries = max(len(axes.get_legend_handles_labels()[1]) for axes in grid[0])
+        # A longer legend makes the figure higher, not the panels lower.
+        figure.set_figheight(_HEIGHT + _ENTRY_HEIGHT * max(0, entries - _ENTRIES))
+    return figure
+
+
+@dataclasses.dataclass(frozen=True)
+class _Series:
+    """A column of `rounds.csv` or `rounds_pooled.csv`.
+
+    Attributes:
+      name: of the task or variant.
+      training: "federated" or "pooled".
+      label: in the legend.
+      colour: of the line.
+      dashed: whether it stands beside a line of the same colour.
+      rounds: [points].
+      values: [points].
+    """
+
+    name: str
+    training: str
+    label: str
+    colour: str
+    dashed: bool
+    rounds: pd.Series
+    values: pd.Series
+
+
+def _series(run: run_reader.Run, metric: str) -> list[_Series]:
+    """Returns the lines of a metric.
+
+    Several tasks or variants differ in colour, and the pooled model of each is dashed. The
+    trainings of a single one have the colours that they have everywhere.
+    """
+    names = _names(run, metric)
+    by_training = kinds.of_rounds(run.rounds) != kinds.FINDINGS and len(names) == 1
+    in_two_ways = not run.rounds_pooled.empty
+    colours = style.colours(names)
+    result = []
+    for training, measured in _tables(run):
+        columns = metric_columns(measured, metric)
+        for name in names:
+            if name not in columns:
+                continue
+            if by_training:
+                label, colour = style.training_name(training), style.training_colour(training)
+            else:
+                label = style.training_name(name)
+                label += f", {training}" if in_two_ways else ""
+                colour = colours[name]
+            dashed = training == "pooled" and not by_training
+            result.append(
+                _Series(
+                    name, training, label, colour, dashed,
+                    measured["round"], measured[columns[name]],
+                )
+            )  # fmt: skip
+    return result
+
+
+def _names(run: run_reader.Run, metric: str) -> list[str]:
+    """Returns the tasks or variants in the order of their colours, the same in all panels.
+
+    A variant may be trained in one of the ways alone.
+    """
+    found = dict.fromkeys(
+        name
+        for measure in ("loss", metric)
+        for _, measured in _tables(run)
+        for name in metric_columns(measured, measure)
+    )
+    # In the order of the table, so that a variant has one colour in all of the report.
+    return sorted(found) if kinds.of_rounds(run.rounds) == kinds.CLASSES else list(found)
+
+
+def _tables(run: run_reader.Run) -> tuple[tuple[str, pd.DataFrame], ...]:
+    """Returns the trainings that are measured after every round."""
+    return ("federated", run.rounds), ("pooled", run.rounds_pooled)
+
+
+def _loss_name(run: run_reader.Run) -> str:
+    """Returns what the loss of a run is, that of its kind unless the run says another."""
+    return run.loss_name or _LOSS_NAMES[kinds.of_rounds(run.rounds)]
+
+
+def _draw_losses(axes: matplotlib_axes.Axes, run: run_reader.Run, kind: str) -> None:
+    """Draws the training loss and each task's loss on the images that rounds are measured on."""
+    split = run.measured_split
+    axes.set(title="Loss", ylabel=_loss_name(run))
+    if kind == kinds.FINDINGS:
+        if "train_loss" in run.rounds:
+            colour = style.training_colour("federated")
+            _line(
+                axes, run.rounds["round"], run.rounds["train_loss"], colour, "training, all sites"
+            )
+        for series in _series(run, "loss"):
+            label = f"{split}, {series.label}"
+            _line(axes, series.rounds, series.values, series.colour, label, "--")
+        return
+    _draw_training_losses(axes, run)
+    _draw_series(axes, run, "loss")
+    _use_decades(axes)
+    axes.set_title(f"Loss on {split} images")
+
+
+def _use_decades(axes: matplotlib_axes.Axes) -> None:
+    """Makes the axis logarithmic where the largest losses leave the others little room."""
+    lines = [np.asarray(line.get_ydata(), float) for line in axes.get_lines()]
+    values = np.concatenate([np.zeros(0), *lines])
+    known = values[np.isfinite(values)]
+    if known.size and known.min() > 0 and known.max() > _SPREAD * np.median(known):
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(ticker.LogFormatter(labelOnlyBase=False))
+        axes.yaxis.set_minor_formatter(ticker.LogFormatter(minor_thresholds=(2, 0.7)))
+
+
+def _draw_training_losses(axes: matplotlib_axes.Axes, run: run_reader.Run) -> None:
+    """Draws the loss on the training images, dotted: of every variant, or of the only model.
+
+    Beside a federated variant the pooled one is dash-dotted.
+    """
+    styles = {}
+    for series in _series(run, "train_loss"):
+        line_style = "-." if series.dashed else ":"
+        _line(axes, series.rounds, series.values, series.colour, None, line_style)
+        styles[series.training] = line_style
+    for training, line_style in styles.items():
+        label = "training images" + (f", {training}" if len(styles) > 1 else "")
+        axes.plot([], [], color="#444444", linestyle=line_style, label=label)
+    for training, measured in _tables(run):
+        if "train_loss" in measured and measured["train_loss"].notna().any():
+            colour, name = style.training_colour(training), style.training_name(training)
+            label = f"{name}, training images"
+            _line(axes, measured["round"], measured["train_loss"], colour, label, ":")
+
+
+def _draw_metric(axes: matplotlib_axes.Axes, run: run_reader.Run, kind: str, metric: str) -> None:
+    """Draws what the models of a kind are compared by, and what guessing gives."""
+    _draw_series(axes, run, metric)
+    guessing = {kinds.FINDINGS: 0.5, kinds.CLASSES: table.commonest_share(run.rows)}.get(kind)
+    if guessing is not None:
+        label = "always the commonest class" if kind == kinds.CLASSES else None
+        axes.axhline(guessing, color="#999999", linewidth=1, linestyle=(0, (4, 4)), label=label)
+    values = [value for series in _series(run, metric) for value in series.values]
+    known = [value for value in [*values, guessing] if style.is_number(value)]
+    axes.set(
+        title=f"{kinds.METRIC_NAMES[metric]} on {run.measured_split} images",
+        ylim=(
+            max(0.0, min(known, default=0.0) - 0.03),
+            1.01 if kind == kinds.FINDINGS else min(1.01, max(known, default=1.0) + 0.03),
+        ),
+    )
+
+
+def _draw_series(axes: matplotlib_axes.Axes, run: run_reader.Run, metric: str) -> None:
+    """Draws the lines of a metric, and a dot at the round that the table is about."""
+    dots = []
+    for series in _series(run, metric):
+        line_style = "--" if series.dashed else "-"
+        _line(axes, series.rounds, series.values, series.colour, series.label, line_style)
+        for row in run.rows:
+            if row["training"] == series.training and series.name in (
+                row["task"], table.variant(row),
+            ):  # fmt: skip
+                at = (series.rounds == row.get("round")).to_numpy()
+                dots += [(row["round"], value, series.colour) for value in series.values[at]]
+    marker = {
+        "marker": "o", "markersize": 7, "markeredgecolor": "black", "markeredgewidth": 1,
+        "linestyle": "none",
+    }  # fmt: skip
+    for after, value, colour in dots:
+        axes.plot(after, value, color=colour, zorder=5, **marker)
+    if dots:
+        axes.plot([], [], color="white", label="round of the table", **marker)
+
+
+def _draw_clients(axes: matplotlib_axes.Axes, run: run_reader.Run) -> None:
+    """Draws each client's training loss, and a cross where it failed."""
+    clients = run.clients
+    ordered = clients.sort_values("round", kind="stable")
+    by_client = list(ordered.groupby("client"))
+    if "variant" in clients:
+        variants = sorted(str(name) for name in clients["variant"].unique())
+        names = dict.fromkeys([*_names(run, "loss"), *variants])
+        only = {name: style.training_colour("federated") for name in names}
+        colours = only if len(names) == 1 else style.colours(names)
+        for variant, of_variant in ordered.groupby("variant"):
+            _draw_clients_of_variant(axes, str(variant), of_variant, colours[str(variant)])
+    elif len(by_client) <= _CLIENTS_BY_NAME:
+        for (client, of_client), colour in _coloured(by_client):
+            _line(axes, of_client["round"], of_client["train_loss"], colour, client)
+    else:
+        for _, of_client in by_client:
+            axes.plot(of_client["round"], of_client["train_loss"], color="#BBBBBB", linewidth=0.7)
+        median = clients.groupby("round")["train_loss"].median()
+        label = f"median of {len(by_client)} clients"
+        _line(axes, median.index, median, style.training_colour("federated"), label)
+    failed = failures(clients)["round"].unique()
+    if failed.size:
+        # At the bottom of the panel whatever the losses are.
+        axes.plot(
+            failed, np.full(failed.size, 0.03), color="#B00020", marker="x", linestyle="none",
+            transform=axes.get_xaxis_transform(), label="a client failed",
+        )  # fmt: skip
+    axes.set(title="Training loss by client", ylabel=_loss_name(run))
+
+
+def _draw_clients_of_variant(
+    axes: matplotlib_axes.Axes, variant: str, clients: pd.DataFrame, colour: str
+) -> None:
+    """Draws the clients' training losses of one variant: dots if they are many or come and go."""
+    by_client = clients.groupby("client")
+    name = style.training_name(variant)
+    takes_part_always = len(clients) == len(by_client) * clients["round"].nunique()
+    if len(by_client) <= _CLIENTS_BY_NAME and takes_part_always:
+        for position, (_, of_client) in enumerate(by_client):
+            label = None if position else name
+            _line(axes, of_client["round"], of_client["train_loss"], colour, label)
+        return
+    # Lines would leap over rounds in which a client takes no part.
+    axes.plot(
+        clients["round"], clients["train_loss"],
+        color=colour, alpha=0.35, marker="o", markersize=2.5, linestyle="none",
+    )  # fmt: skip
+    mean = clients.groupby("round")["train_loss"].mean()
+    _line(axes, mean.index, mean, colour, f"{name}, mean of a round's clients")
+
+
+def _line(
+    axes: matplotlib_axes.Axes,
+    rounds: pd.Series | pd.Index,
+    values: pd.Series,
+    colour: str,
+    label: str | None,
+    line_style: str = "-",
+) -> None:
+    """Draws one quantity by round."""
+    axes.plot(
+        rounds,
+        values,
+        color=colour,
+        label=label,
+        linestyle=line_style,
+        marker="o" if len(values) < _ROUNDS_WITH_MARKERS else None,
+        markersize=3,
+    )
+
+
+def _finish(axes: matplotlib_axes.Axes, rounds: pd.DataFrame, pooled: pd.DataFrame) -> None:
+    """Adds what all panels have: the round axis, the stages, the legend."""
+    axes.set_xlabel("Round")
+    numbers = [*rounds["round"], *pooled["round"]]
+    first, last = min(numbers), max(numbers)
+    margin = max(0.5, 0.03 * (last - first))
+    # Also where every value is undefined.
+    axes.set_xlim(first - margin, last + margin)
+    axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True, nbins=8, min_n_ticks=1))
+    stages = rounds["stage"].astype(str)
+    changes = np.flatnonzero((stages != stages.shift()).to_numpy())
+    if changes.size > 1:
+        for position in changes:
+            start = rounds["round"].iloc[position]
+            if position:
+                axes.axvline(start - 0.5, color="#444444", linewidth=0.9, linestyle=":")
+            axes.annotate(
+                stages.iloc[position],
+                (start - (0.5 if position else 0), 1),
+                xycoords=axes.get_xaxis_transform(),
+                xytext=(3, -2),
+                textcoords="offset points",
+                va="top",
+                fontsize=7,
+                color="#444444",
+            )
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc="upper left", bbox_to_anchor=(0, -0.18), ncols=1, handlelength=3.2)
+
+
+def _coloured(items: Iterable) -> list[tuple]:
+    """Pairs each item with a colour."""
+    return [
+        (item, style.SERIES_COLOURS[position % len(style.SERIES_COLOURS)])
+        for position, item in enumerate(items)
+    ]

@@ -1,0 +1,1 @@
+"""What reports of one kind of study say, a module per kind."""

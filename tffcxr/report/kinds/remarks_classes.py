@@ -1,0 +1,189 @@
+"""What the accuracies of a run say and what they cannot say, in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tffcxr.report import run_reader, style, table
+
+# Below this many images of a class, one image moves its sensitivity by over 3 %.
+_FEW_IMAGES = 30
+# One training that saw so many times the images of another is told from it.
+_MORE_IMAGES = 1.2
+# A heat map with fewer places on a side tells no lung from the other's upper or lower half.
+_FEW_PLACES = 4
+
+
+def summary(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Returns the best model, what guessing gives, and what federation and lungs alone changed.
+
+    Args:
+      rows: of `table.in_order`.
+    """
+    sentences = []
+    for title, block in table.blocks(rows):
+        known = [row for row in block if style.is_number(row.get("accuracy"))]
+        if not known or known[0]["split"] == "train":
+            continue
+        best = max(known, key=lambda row: row["accuracy"])
+        sentences.append(
+            f"{title}: the most accurate model is {best['name']}, "
+            f"{style.with_interval(best, 'accuracy')}."
+        )
+        share = table.commonest_share(known)
+        if share is not None:
+            sentences.append(
+                f"Naming the commonest class always would be right in {style.percent(share)} of "
+                "the images; accuracy has to be read against that."
+            )
+        sentences += _differences(known, "training", "federated", "pooled")
+        sentences += _differences(known, "images_kind", "segmented", "full")
+    return sentences
+
+
+def warnings(rows: Sequence[dict[str, Any]], run: run_reader.Run) -> list[str]:
+    """Returns what makes the numbers doubtful.
+
+    Args:
+      rows: of `table.in_order`.
+      run: that they are of.
+    """
+    result = []
+    width = run.derived.get("width")
+    if style.is_number(width) and width != 1:
+        result.append(
+            f"The networks have about {width:g} of their published channels (--width), so these "
+            "are not the networks of the literature."
+        )
+    result += _of_the_images_seen(rows, run)
+    result += _of_the_heat(run)
+    if any(row.get("images_kind") == "segmented" for row in rows):
+        result += _of_the_lungs(run)
+    for title, block in table.blocks(rows):
+        result += _of_the_block(title, block, run.measured_split)
+    # What is wrong with several models is said once.
+    names: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        for problem in _problems(row):
+            names.setdefault((row["title"], problem), []).append(row["name"])
+    return result + [
+        f"{title}, {'; '.join(models)}: {problem}" for (title, problem), models in names.items()
+    ]
+
+
+def _differences(known: Sequence[dict[str, Any]], key: str, one: str, reference: str) -> list[str]:
+    """Returns a sentence per pair of models that differ in `key` alone, in these two values."""
+    alike = {"model", "images_kind", "training"} - {key}
+    return [
+        f"{row['name']} against {other['name']}: difference in accuracy "
+        f"{row['accuracy'] - other['accuracy']:+.3f}."
+        for row in known
+        for other in known
+        if (row.get(key), other.get(key)) == (one, reference)
+        and all(row.get(name) == other.get(name) for name in alike)
+    ]
+
+
+def _of_the_images_seen(rows: Sequence[dict[str, Any]], run: run_reader.Run) -> list[str]:
+    """Returns a warning if models of one training saw more images, in all rounds, than others."""
+    seen = {}
+    for training, rounds in (("federated", run.rounds), ("pooled", run.rounds_pooled)):
+        models = {
+            (row.get("model"), row.get("images_kind"))
+            for row in rows
+            if row.get("training") == training
+        }
+        if models and "images" in rounds and rounds["images"].sum() > 0:
+            # The tables of rounds count the images of all models together.
+            seen[training] = float(rounds["images"].sum()) / len(models)
+    if len(seen) < 2 or max(seen.values()) < _MORE_IMAGES * min(seen.values()):
+        return []
+    return [
+        f"In its training a federated model saw {seen['federated']:.0f} images, each counted as "
+        f"often as it was seen, a pooled one {seen['pooled']:.0f}: some of their difference may "
+        "come from that."
+    ]
+
+
+def _of_the_heat(run: run_reader.Run) -> list[str]:
+    """Returns a warning if heat maps have so few places that they cannot say where."""
+    coarse: dict[int, list[str]] = {}
+    for model, places in run.derived.get("heat_map_places", {}).items():
+        if places < _FEW_PLACES:
+            coarse.setdefault(places, []).append(style.model_name(model))
+    return [
+        f"The heat maps of {', '.join(models)} have {places} × {places} places, as many as the "
+        "last convolution at this --image_size: they are too coarse to say where a model looks."
+        for places, models in sorted(coarse.items())
+    ]
+
+
+def _of_the_lungs(run: run_reader.Run) -> list[str]:
+    """Returns a warning if lungs could not be cut out of every image."""
+    lungs = run.lungs
+    images, implausible = lungs.get("images"), lungs.get("implausible")
+    result = []
+    if style.is_number(images) and style.is_number(implausible) and images and implausible:
+        what = (
+            "the predicted lungs were implausible" if lungs.get("model") else "no lungs are known"
+        )
+        result.append(
+            f"In {implausible} of {images} images {what}. The full image was used there, so models "
+            "of the lungs were partly trained and tested on full images."
+        )
+    if style.is_number(lungs.get("unreadable")) and lungs["unreadable"]:
+        result.append(
+            f"{lungs['unreadable']} images could not be read, so there are no lungs to cut out."
+        )
+    return result
+
+
+def _of_the_block(title: str, block: Sequence[dict[str, Any]], measured: str) -> list[str]:
+    """Returns what is doubtful about all models on one test set."""
+    result = []
+    chosen = [row for row in block if f"{row['split']} images" in str(row.get("chosen", ""))]
+    if chosen:
+        result.append(
+            f"{title}: the round of a model was chosen on the same images that its numbers are of "
+            f"({chosen[0]['chosen']}), so they are optimistic."
+        )
+    elif measured == block[0]["split"] and any("maximum_accuracy" in row for row in block):
+        result.append(
+            f"{title}: maximum accuracy and minimum loss are the best of all rounds on these very "
+            "images, as the paper reports them, so they are optimistic."
+        )
+    if len({row["images"] for row in block if style.is_number(row.get("images"))}) > 1:
+        result.append(f"{title}: the models were not measured on the same images.")
+    # Models that saw the same images have the same counts.
+    few: dict[str, int] = {}
+    for row in block:
+        for name, counts in zip(row.get("classes", ()), row.get("confusion", ())):
+            if sum(counts) < _FEW_IMAGES:
+                few.setdefault(name, sum(counts))
+    return result + [
+        f"{title}: images of class “{name}”: only {count}; its sensitivity is uncertain."
+        for name, count in few.items()
+    ]
+
+
+def _problems(row: dict[str, Any]) -> list[str]:
+    """Returns what is wrong with one row, without its name."""
+    accuracy: Any = row.get("accuracy")
+    if not style.is_number(accuracy):
+        return ["accuracy is undefined: there is no labelled image, or the model diverged."]
+    problems = []
+    low: Any = row.get("accuracy_low")
+    if not (style.is_number(low) and style.is_number(row.get("accuracy_high"))):
+        problems.append("too few patients for a confidence interval.")
+    share = table.commonest_share([row])
+    if share is not None and (low if style.is_number(low) else accuracy) <= share:
+        problems.append(
+            f"the accuracy is not shown to be better than naming the commonest class always "
+            f"({share:.3f})."
+        )
+    confusion = row.get("confusion", [])
+    for position, name in enumerate(row.get("classes", ())):
+        if confusion and not any(counts[position] for counts in confusion):
+            problems.append(f"no image was called “{name}”.")
+    return problems

@@ -1,0 +1,150 @@
+"""What the AUROCs of a run say and what they cannot say, in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tffcxr.report import style, table
+from tffcxr.report.figures import roc_figure
+
+# Below this many images of a class, one image moves sensitivity or specificity by over 3 %.
+_FEW_IMAGES = 30
+# Above this width an interval cannot tell a good model from a mediocre one.
+_WIDE_INTERVAL = 0.15
+_SIGNIFICANT = 0.05
+# A larger difference than rounding makes between two computations of an AUROC.
+_AUROC_TOLERANCE = 1e-3
+
+
+def summary(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Returns a few sentences per federated row: its AUROC, its baseline's, and the test.
+
+    Args:
+      rows: of `table.in_order`.
+    """
+    sentences = []
+    for row in rows:
+        if row["training"] != "federated" or not style.is_number(row.get("auroc")):
+            continue
+        auroc = style.with_interval(row, "auroc")
+        text = f"{row['title']}: {row['name'].lower()} AUROC {auroc}"
+        baseline = _baseline(row, rows)
+        if baseline is None:
+            sentences.append(f"{text}.")
+            continue
+        difference = row["auroc"] - baseline["auroc"]
+        text += (
+            f"; {baseline['name'].lower()} {style.with_interval(baseline, 'auroc')}; "
+            f"difference {difference:+.3f}"
+        )
+        sentences.append(f"{text}. {_verdict(row, difference)}")
+    return sentences
+
+
+def warnings(rows: Sequence[dict[str, Any]], curves: Sequence[roc_figure.Curve]) -> list[str]:
+    """Returns what makes the numbers doubtful, row by row.
+
+    Args:
+      rows: of `table.in_order`.
+      curves: of the predictions, to compare with the rows.
+    """
+    result = []
+    for row in rows:
+        result += [f"{row['title']}, {row['name']}: {problem}" for problem in _problems(row)]
+    result += _few_images(rows)
+    for curve in curves:
+        stated: Any = curve.row.get("auroc")
+        if style.is_number(stated) and abs(stated - curve.auroc) > _AUROC_TOLERANCE:
+            result.append(
+                f"{curve.title}, {curve.row['name']}: metrics.json states AUROC "
+                f"{stated:.3f}, but predictions.csv gives {curve.auroc:.3f}. They are not of the "
+                "same evaluation."
+            )
+    return result
+
+
+def _baseline(row: dict[str, Any], rows: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """Returns the row that a federated row was compared with."""
+    kind = row.get("baseline")
+    kinds = [kind] if isinstance(kind, str) else ["site", "pooled"]
+    for training in kinds:
+        for other in rows:
+            same = all(other.get(key) == row.get(key) for key in ("task", "split", "model"))
+            same_client = table.client(other) in (table.client(row), "") or not table.client(row)
+            if (
+                same
+                and same_client
+                and other["training"] == training
+                and style.is_number(other.get("auroc"))
+            ):
+                return other
+    return None
+
+
+def _verdict(row: dict[str, Any], difference: float) -> str:
+    """Says what DeLong's test says."""
+    p: Any = row.get("p_delong")
+    if not style.is_number(p):
+        return "The difference could not be tested."
+    text = f"DeLong's test: p {'' if p < 0.001 else '= '}{style.p_value(p)}. "
+    if p >= _SIGNIFICANT:
+        return text + (
+            "These images give no evidence that the two differ, which is not proof that they "
+            "are equally good."
+        )
+    return text + (
+        f"The federated model is {'better' if difference > 0 else 'worse'}; chance alone would "
+        "seldom make such a difference."
+    )
+
+
+def _problems(row: dict[str, Any]) -> list[str]:
+    """Returns what is wrong with one row, without its name."""
+    problems = []
+    auroc: Any = row.get("auroc")
+    low: Any = row.get("auroc_low")
+    high: Any = row.get("auroc_high")
+    if not style.is_number(auroc):
+        return [
+            "AUROC is undefined: the images are of one class, have no label, or the model diverged."
+        ]
+    if auroc < 0.5 and not (style.is_number(high) and high >= 0.5):
+        problems.append(
+            f"AUROC {style.number(auroc)} is worse than chance. Check that labels and scores "
+            "mean the same finding."
+        )
+    if not (style.is_number(low) and style.is_number(high)):
+        problems.append("too few patients for a confidence interval.")
+    elif high - low > _WIDE_INTERVAL:
+        problems.append(
+            f"the interval of the AUROC is wide ({style.number(low)}–{style.number(high)}): more "
+            "test images are needed to rank models."
+        )
+    elif high == low:
+        problems.append(
+            "the scores separate the classes completely, so the bootstrap interval has no width. "
+            "It says nothing about harder images."
+        )
+    if "threshold" in row and not style.is_number(row["threshold"]):
+        problems.append(
+            "no operating point could be chosen, so sensitivity and specificity are undefined."
+        )
+    return problems
+
+
+def _few_images(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Returns a warning per test set with few images of a class."""
+    result = {}
+    for row in rows:
+        if not (style.is_number(row.get("images")) and style.is_number(row.get("positives"))):
+            continue
+        positives = row["positives"]
+        negatives = row["images"] - positives
+        if min(positives, negatives) < _FEW_IMAGES:
+            key = (row["task"], row["split"], positives, negatives)
+            result[key] = (
+                f"{row['task']} ({row['split']}): only {positives:.0f} positive and "
+                f"{negatives:.0f} negative images; every number here is uncertain."
+            )
+    return list(result.values())

@@ -1,0 +1,126 @@
+"""What the masks of a run say and what they cannot say, in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tffcxr.report import run_reader, style, table
+from tffcxr.report.figures import jaccard_figure
+from tffcxr.report.kinds import remarks_common
+
+# A larger difference than rounding makes between two computations of a mean.
+_TOLERANCE = 1e-3
+
+
+def summary(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Returns a sentence per federated row: its Jaccard, the pooled model's, the difference.
+
+    Args:
+      rows: of `table.in_order`.
+    """
+    sentences = []
+    for title, known in remarks_common.compared(rows, "jaccard"):
+        federated = known["federated"]
+        text = f"{title}: federated Jaccard {style.with_interval(federated, 'jaccard')}"
+        if "pooled" in known:
+            pooled = known["pooled"]
+            difference = federated["jaccard"] - pooled["jaccard"]
+            text += (
+                f"; all sites pooled {style.with_interval(pooled, 'jaccard')}; federated minus "
+                f"pooled {difference:+.3f}"
+            )
+        if style.is_number(federated.get("specificity")):
+            sensitivity, false = federated.get("sensitivity"), 1 - federated["specificity"]
+            text += (
+                f"; something is marked in {style.percent(sensitivity)} of the images with it and "
+                f"in {style.percent(false)} of those without"
+            )
+        sentences.append(f"{text}.")
+    return sentences
+
+
+def warnings(rows: Sequence[dict[str, Any]], run: run_reader.Run) -> list[str]:
+    """Returns what makes the numbers doubtful.
+
+    Args:
+      rows: of `table.in_order`.
+      run: that they are of.
+    """
+    result = []
+    for title, block in table.blocks(rows):
+        result += _chosen_on_the_same_images(title, block)
+    for row in rows:
+        name = f"{row['title']}, {row['name']}"
+        of_row = _masks_of(row, run.masks)
+        result += [f"{name}: {problem}" for problem in _problems(row, of_row)]
+    return result + remarks_common.few_patients(rows, with_images=True) + _empty_truths(run)
+
+
+def _chosen_on_the_same_images(title: str, block: Sequence[dict[str, Any]]) -> list[str]:
+    """Returns a warning if the round was chosen on the images that the results are of."""
+    chosen = [row for row in block if f"{row['split']} images" in str(row.get("chosen", ""))]
+    if not chosen:
+        return []
+    last = ", ".join(
+        f"{row['name'].lower()} {style.number(row.get('last_jaccard'))}" for row in chosen
+    )
+    return [
+        f"{title}: the round of the model was chosen on the same images that its numbers are of "
+        f"({chosen[0]['chosen']}), so they are optimistic. Without a choice, Jaccard of the last "
+        f"round's model: {last}."
+    ]
+
+
+def _problems(row: dict[str, Any], masks: pd.DataFrame) -> list[str]:
+    """Returns what is wrong with one row, without its name."""
+    jaccard: Any = row.get("jaccard")
+    if not style.is_number(jaccard):
+        return ["Jaccard is undefined: no image has a true mask, or the model diverged."]
+    problems = []
+    if not (style.is_number(row.get("jaccard_low")) and style.is_number(row.get("jaccard_high"))):
+        problems.append("too few patients for a confidence interval.")
+    known = masks["jaccard"].dropna()
+    failures = int((known < jaccard_figure.FAILURE).sum())
+    if failures:
+        problems.append(
+            f"Jaccard is below {jaccard_figure.FAILURE} in {failures} of {len(known)} images; look "
+            "at the worst masks."
+        )
+    if len(known) and abs(float(known.mean()) - jaccard) > _TOLERANCE:
+        problems.append(
+            f"metrics.json states Jaccard {jaccard:.3f}, but the mean of masks.csv is "
+            f"{known.mean():.3f}. They are not of the same evaluation."
+        )
+    return problems
+
+
+def _masks_of(row: dict[str, Any], masks: pd.DataFrame) -> pd.DataFrame:
+    """Returns the images that a row was computed from; those of one client if it is about one."""
+    mine = (masks["task"] == row["task"]) & (masks["training"] == row["training"])
+    if table.client(row):
+        mine &= masks["client"] == table.client(row)
+    return masks[mine]
+
+
+def _empty_truths(run: run_reader.Run) -> list[str]:
+    """Returns a warning if there are images whose true mask is empty."""
+    if "truth_area" not in run.masks:
+        return []
+    # Every model is measured on the same images.
+    images = run.masks.drop_duplicates(["task", "client", "row"])
+    empty = int(np.count_nonzero(images["truth_area"] == 0))
+    if not empty:
+        return []
+    if images.loc[images["truth_area"] == 0, "jaccard"].isna().all():
+        return [
+            f"In {empty} of {len(images)} images the true mask is empty. Jaccard and Dice are of "
+            "the others; what is marked in these counts in the specificity alone."
+        ]
+    return [
+        f"In {empty} of {len(images)} images the true mask is empty. There Jaccard and Dice are 1 "
+        "if the predicted mask is empty too and 0 if a single pixel is marked."
+    ]

@@ -1,0 +1,1 @@
+"""Which of several classes is it? Several networks, perhaps on the lungs alone."""

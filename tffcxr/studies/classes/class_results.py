@@ -1,0 +1,116 @@
+"""From the trainings of a study of classes to its logs, predictions and rows of `metrics.json`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+import pathlib
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tffcxr.evaluation import class_metrics
+from tffcxr.evaluation.mean_interval import mean_interval
+from tffcxr.files import write_table
+from tffcxr.studies import variant_logs
+from tffcxr.studies.classes.variants import FULL, POOLED, ClassStudy, Result
+from tffcxr.studies.study import FEDERATED
+from tffcxr.training.evaluators.validation import Scores
+
+
+def join_logs(directory: pathlib.Path, study: ClassStudy) -> None:
+    """Writes `rounds.csv`, `rounds_pooled.csv` and `clients.csv` of all variants together."""
+    for training, suffix in ((FEDERATED, ""), (POOLED, f"_{POOLED}")):
+        names = {variant.file_name: variant.name for variant in study.trained(training)}
+        if names:
+            variant_logs.write_rounds(directory, names, suffix)
+        if names and training == FEDERATED:
+            variant_logs.write_clients(directory, names)
+
+
+def write_predictions(
+    directory: pathlib.Path, study: ClassStudy, results: Sequence[Result]
+) -> None:
+    """Writes `class_predictions.csv`: a row per model and test image, without any patient's id."""
+    parts = []
+    for result in results:
+        scores = result.scores
+        part = pd.DataFrame(
+            {
+                "model": result.variant.model,
+                "images_kind": result.variant.images or FULL,
+                "training": result.training,
+                "client": scores.clients,
+                "row": scores.rows,
+                "class": [study.classes[i] for i in class_metrics.true_classes(scores.labels)],
+            }
+        )
+        for place, name in enumerate(study.classes):
+            part[f"probability: {name}"] = result.probabilities[:, place]
+        parts.append(part)
+    write_table(directory / "class_predictions.csv", pd.concat(parts, ignore_index=True))
+
+
+def rows(study: ClassStudy, directory: pathlib.Path, result: Result) -> list[dict[str, Any]]:
+    """The rows of `metrics.json` of one model: on test images, and on those trained on.
+
+    That of the test images is the paper's Table 2 with what it lacks.
+    """
+    test = {
+        **_measured(study, result, "test", result.scores),
+        "round": result.round_number,
+        "chosen": f"largest accuracy on the {study.split} images",
+        **_best_of_rounds(directory, result),
+    }
+    if result.train_scores is None:
+        return [test]
+    return [test, _measured(study, result, "train", result.train_scores)]
+
+
+def _measured(study: ClassStudy, result: Result, split: str, scores: Scores) -> dict[str, Any]:
+    """What a model says of the images of a split."""
+    truth = class_metrics.true_classes(scores.labels)
+    matrix = class_metrics.confusion(truth, scores.scores)
+    patients = study.patients(scores)
+    correct = np.where(np.isnan(scores.scores).any(), np.nan, scores.scores.argmax(axis=1) == truth)
+    found = mean_interval(correct, patients, study.replicates, seed=study.seed)
+    row: dict[str, Any] = {"task": study.task, "model": result.variant.model}
+    if result.variant.images:
+        row["images_kind"] = result.variant.images
+    return {
+        **row,
+        "training": result.training,
+        "split": split,
+        "images": len(truth),
+        "patients": len(set(patients)),
+        "loss": class_metrics.cross_entropy(truth, scores.scores),
+        "accuracy": found.mean,
+        "accuracy_low": found.low,
+        "accuracy_high": found.high,
+        "interval": study.interval,
+        "classes": list(study.classes),
+        "confusion": matrix.tolist(),
+        "sensitivity_by_class": {
+            name: None if np.isnan(value) else float(value)
+            for name, value in zip(study.classes, class_metrics.sensitivities(matrix))
+        },
+    }
+
+
+def _best_of_rounds(directory: pathlib.Path, result: Result) -> dict[str, float]:
+    """The largest accuracy and the least loss over the rounds, and in which round they came."""
+    baseline = "" if result.training == FEDERATED else f"_{result.training}"
+    path = directory / f"rounds_{result.variant.file_name}{baseline}.csv"
+    log = pd.read_csv(path, float_precision="round_trip")
+    found: dict[str, float] = {}
+    for metric, key, pick in (
+        ("accuracy", "maximum_accuracy", "idxmax"),
+        ("loss", "minimum_loss", "idxmin"),
+    ):
+        values = log[f"{result.variant.name}/{metric}"]
+        if values.isna().all():
+            found.update({key: float("nan"), f"{key}_round": float("nan")})
+            continue
+        place = getattr(values, pick)()
+        found.update({key: float(values[place]), f"{key}_round": int(log["round"][place])})
+    return found

@@ -1,0 +1,1 @@
+"""Is a finding there? Sites that label different findings, AUROC of each."""

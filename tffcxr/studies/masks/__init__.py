@@ -1,0 +1,1 @@
+"""Where is a region in a radiograph? Jaccard and Dice of each image."""

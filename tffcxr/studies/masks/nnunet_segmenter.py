@@ -1,0 +1,118 @@
+"""nnU-Net as the network of a segmentation study: it plans itself from what the clients hold.
+
+each client's training images → its summary → fingerprint → plan → network, patches, inference
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+import dataclasses
+import functools
+from typing import Any, Literal
+
+import numpy as np
+
+from tffcxr.clients.client_data import ClientData
+from tffcxr.clients.shards.preparation import ShardStore
+from tffcxr.models import build as models
+from tffcxr.models.blocks import CxrModel
+from tffcxr.nnunet import dataset_fingerprint, deep_supervision, inference, plain_unet, planning
+from tffcxr.nnunet.patches import NnUNetAugmentation
+from tffcxr.nnunet.topology import Topology
+from tffcxr.studies.masks import mask_study
+from tffcxr.training.plan import Plan
+
+NAME = "nnunet"
+PLAN_FILE = "nnunet_plan.json"
+FINGERPRINT_FILE = "nnunet_fingerprint.json"
+_READ_AT_ONCE = 16  # Images, for a summary.
+
+
+@dataclasses.dataclass(frozen=True)
+class NnUNet:
+    """Makes a study's `Segmenter` from the training images that its clients have.
+
+    Attributes:
+      make_plan: from `build_model` and `loss_fn` of a training plan to the plan.
+      dataset: the name in nnU-Net's plan.
+      gpu_memory_gb: that the plan is for.
+      batch_size: images per step; None for the plan's.
+      changes: whether training patches are changed at random.
+      seed: of the initial weights.
+      precision: a name of `tffcxr.models.build.PRECISIONS`.
+    """
+
+    make_plan: Callable[[Callable[[Any], CxrModel], Any], Plan]
+    dataset: str
+    gpu_memory_gb: float
+    batch_size: int | None
+    changes: bool
+    seed: int
+    precision: str
+
+    def __call__(self, store: ShardStore) -> mask_study.Segmenter:
+        """Plans from the fingerprint of the training images of all clients.
+
+        Raises:
+          InputError: there is no region to segment, or images are too small for a network.
+        """
+        data = ClientData(store, _READ_AT_ONCE, self.seed)
+        messages = {client: summarise(data, client) for client in store.client_ids}
+        found = dataset_fingerprint.fingerprint(dataset_fingerprint.merge(messages.values()))
+        plan = planning.make_plan(found, self.dataset, self.gpu_memory_gb)
+        configuration = plan["configurations"][planning.CONFIGURATION]
+        planned = planning.planned_topology(plan)
+        (with_mask,) = configuration["use_mask_for_norm"]
+        batch_size = self.batch_size or configuration["batch_size"]
+        return mask_study.Segmenter(
+            plan=self.make_plan(
+                functools.partial(self._build, planned), deep_supervision.batch_loss
+            ),
+            inference=functools.partial(
+                self._inference, planned, store.spec.image_size, with_mask=with_mask
+            ),
+            image_loss=deep_supervision.image_loss,
+            settings={
+                "batch_size": batch_size,
+                "augmentation": NnUNetAugmentation(
+                    planned.patch_size,
+                    functools.partial(inference.standardise, with_mask=with_mask),
+                    with_mask,
+                    self.changes,
+                ),
+            },
+            derived={
+                "loss": "Cross-entropy minus Dice",
+                "batch_size": batch_size,
+                "patch_size": list(planned.patch_size),
+                "stages": len(planned.features),
+                "parameters": planned.parameters(1, plain_unet.CLASSES),
+            },
+            files={
+                PLAN_FILE: plan,
+                FINGERPRINT_FILE: {
+                    "clients": {client: message.to_json() for client, message in messages.items()},
+                    "all": found.to_json(),
+                },
+            },
+        )
+
+    def _build(self, planned: Topology, frozen: Literal[None, "representation"]) -> CxrModel:
+        if frozen is not None:
+            raise ValueError(f"expected a model that trains as a whole, found frozen={frozen!r}")
+        return models.build_nnunet(planned, self.seed, self.precision)
+
+    def _inference(self, planned: Topology, image_size: int, with_mask: bool) -> Any:
+        network = models.build_nnunet(planned, self.seed).keras
+        return inference.inference_model(network, image_size, with_mask)
+
+
+def summarise(data: ClientData, client: str) -> dataset_fingerprint.Summary:
+    """What a client sends of its training images."""
+
+    def images() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for batch in data.evaluation_dataset(client, "train"):
+            pixels = np.rint(batch["images"].numpy()[..., 0] * 255.0).astype(np.uint8)
+            yield from zip(pixels, batch["masks"].numpy()[..., 0] > 0.5)
+
+    return dataset_fingerprint.summarise(images())

@@ -1,0 +1,1 @@
+"""Many settings of one recipe: the plan, its runs, and their comparison."""

@@ -1,0 +1,70 @@
+"""Writes report.html and figures/curves.png of a sweep, from its runs' files alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+import json
+import pathlib
+from typing import Any
+import urllib.parse
+
+from tffcxr import files
+from tffcxr.report import page, remarks
+from tffcxr.sweeps import sweep_figure, sweep_results, sweep_table
+
+_CURVES = "curves"
+
+
+def write_report(
+    sweep: sweep_results.Sweep, command: Sequence[str], finals: Sequence[Mapping[str, Any]] = ()
+) -> pathlib.Path:
+    """Writes the page and the figure; those of an earlier report are replaced.
+
+    Args:
+      sweep: what came of the runs.
+      command: the words of the command line.
+      finals: of `sweep_finals.rows`.
+
+    Returns:
+      The path of `report.html`.
+
+    Raises:
+      OSError: if it cannot be written.
+    """
+    rows = sweep_results.run_rows(sweep)
+    complete = {run.folder for run in sweep.runs if run.status == sweep_results.COMPLETE}
+    html = page.template("sweep.html.jinja").render(
+        title=f"Sweep of {sweep.experiment}",
+        folder=sweep.path.resolve().name,
+        command=page.command(list(command)),
+        synthetic=any(remarks.is_synthetic(_config(sweep, run)) for run in sweep.runs),
+        sweep=sweep,
+        complete=len(complete),
+        best=[(row, _link(row["folder"])) for row in sweep_results.best_rows(sweep, rows)],
+        legend=sweep_table.legend(sweep),
+        configurations=sweep_table.of_configurations(sweep, rows),
+        runs=sweep_table.of_runs(sweep, rows),
+        links=[_link(row["folder"]) if row["folder"] in complete else None for row in rows],
+        finals=sweep_table.of_finals(sweep, finals) if finals else None,
+        legend_of_finals=sweep_table.legend_of_finals(finals) if finals else None,
+        figure=page.write_figure(sweep.path, _CURVES, sweep_figure.draw(sweep)),
+        failed=[run for run in sweep.runs if run.status == "failed"],
+        pending=[run for run in sweep.runs if run.status == "pending"],
+    )
+    path = sweep.path / "report.html"
+    files.write_text(path, html)
+    return path
+
+
+def _link(folder: str) -> str:
+    """The address of a run's report, relative to the sweep's."""
+    return urllib.parse.quote(f"{folder}/report.html")
+
+
+def _config(sweep: sweep_results.Sweep, run: sweep_results.Run) -> dict[str, Any]:
+    """What a run tells of itself; nothing if it did not come that far."""
+    try:
+        config = json.loads((sweep.path / run.folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return config if isinstance(config, dict) else {}

@@ -1,0 +1,1 @@
+"""What is measured after a round: one evaluator per kind of question."""

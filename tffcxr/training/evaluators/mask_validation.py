@@ -1,0 +1,111 @@
+"""What is measured after every round of a segmentation: loss, Jaccard and Dice of each image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+import dataclasses
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tffcxr.evaluation import case_overlap, segmentation
+from tffcxr.training.evaluators.validation import join_arrays
+
+METRICS = ("loss", "jaccard", "dice")
+# (masks, logits), both float32 [B, S, S, 1], to the loss of each image, float32 [B].
+ImageLoss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskScores:
+    """How well a model segments some images.
+
+    Attributes:
+      rows: int64 [N], the image's position in its client's records table.
+      clients: object [N], the client that holds the image.
+      loss: float64 [N].
+      jaccard: float64 [N], 0..1.
+      dice: float64 [N], 0..1.
+      truth_area: float64 [N], the true mask's share of the image.
+      predicted_area: float64 [N], the same of the predicted mask.
+      common_area: float64 [N], the same of what both cover.
+      boxed_area: float64 [N], the same of the part of the true mask that is in the boxes around
+        the predicted one, see `tffcxr.evaluation.case_overlap`.
+    """
+
+    rows: np.ndarray
+    clients: np.ndarray
+    loss: np.ndarray
+    jaccard: np.ndarray
+    dice: np.ndarray
+    truth_area: np.ndarray
+    predicted_area: np.ndarray
+    common_area: np.ndarray
+    boxed_area: np.ndarray
+
+    @classmethod
+    def join(cls, parts: Sequence[MaskScores]) -> MaskScores:
+        """Puts the scores of several clients one after the other."""
+        return join_arrays(cls, parts)
+
+
+class MaskEvaluator:
+    """An `Evaluator` of the mean loss, Jaccard and Dice over images, as `<region>/<metric>`.
+
+    Args:
+      model: a Keras model of logits [B, S, S, 1]; its weights are overwritten at every call.
+      client_data: a `tffcxr.clients.client_data.ClientData` with masks.
+      region: what is segmented, such as "Lungs".
+      loss: of each image.
+      split: the images to measure on.
+    """
+
+    def __init__(
+        self,
+        model: tf.keras.Model,
+        client_data: Any,
+        region: str,
+        loss: ImageLoss,
+        split: str,
+    ):
+        self.columns = tuple(f"{region}/{name}" for name in METRICS)
+        self._model = model
+        self._data = client_data
+        self._split = split
+
+        def measure(images: tf.Tensor, masks: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            logits = model(images, training=False)
+            return loss(masks, logits), logits[..., 0] >= 0.0  # A probability of one half.
+
+        signature = [
+            tf.TensorSpec(shape, tf.float32) for shape in (model.input_shape, model.output_shape)
+        ]
+        self._measure = tf.function(measure, input_signature=signature, autograph=False)
+
+    def score(self, weights: Sequence[np.ndarray], client: str) -> MaskScores:
+        """See `Evaluator`."""
+        for variable, value in zip(self._model.weights, weights):
+            variable.assign(value)
+        rows: list[int] = []
+        measured: list[tuple[float, ...]] = []
+        for batch in self._data.evaluation_dataset(client, self._split):
+            losses, predicted = self._measure(batch["images"], batch["masks"])
+            rows.extend(batch["rows"].numpy())
+            truth = batch["masks"].numpy()[..., 0] > 0.5
+            for loss, one, true in zip(losses.numpy(), predicted.numpy(), truth):
+                overlap = segmentation.jaccard(one, true), segmentation.dice(one, true)
+                boxed = case_overlap.boxed_pixels(one, true) / true.size
+                areas = true.mean(), one.mean(), (one & true).mean(), boxed
+                measured.append((float(loss), *overlap, *map(float, areas)))
+        columns = np.array(measured, np.float64).reshape(-1, 7).T
+        clients = np.full(len(rows), client, dtype=object)
+        return MaskScores(np.array(rows, np.int64), clients, *columns)
+
+    def metrics(self, parts: Sequence[MaskScores]) -> dict[str, float]:
+        """See `Evaluator`; NaN without any image."""
+        scores = MaskScores.join(parts)
+        return {
+            column: float(np.mean(values)) if len(values) else float("nan")
+            for column, values in zip(self.columns, (scores.loss, scores.jaccard, scores.dice))
+        }
