@@ -9,7 +9,7 @@ import psutil
 
 from tffcxr import child_process
 
-SLEEPER = "tests.experiments.sleeper"
+SLEEPER = "tests.sleeper"
 
 
 def _wait_for(path, seconds=30):

@@ -104,7 +104,7 @@ def _parse(settings: Sequence[sweep_plan.Setting], known: set[str]) -> None:
         if names.count(name) > 1 and not isinstance(flags.FLAGS[name], flags.MultiFlag):
             raise InputError(f"expected {name} once, found it {names.count(name)} times")
     flags.FLAGS.unparse_flags()
-    sys.argv[1:] = arguments(settings)  # Some checks look at what was typed.
+    sys.argv[1:] = sweep_plan.arguments(settings)  # Some checks look at what was typed.
     try:
         remaining = flags.FLAGS(list(sys.argv))
     except (flags.Error, OSError) as error:

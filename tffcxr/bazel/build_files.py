@@ -1,6 +1,7 @@
 """Compares the BUILD files with the imports in the Python files, and both with the architecture.
 
-BUILD files are written by hand; this says what is missing, superfluous or not allowed in them.
+BUILD files are written by hand; this says what is missing, superfluous or not allowed in them, and
+which files are too long, or named like another.
 """
 
 from __future__ import annotations
@@ -10,113 +11,122 @@ import collections
 from collections.abc import Iterable, Iterator
 import dataclasses
 from pathlib import Path
+from typing import Any
 
-# Who may import whom among the packages of tffcxr. `tffcxr.errors` is everyone's; programs and
-# tests import anything; nothing imports programs or tests.
-ARROWS = {
+# Which packages of tffcxr each of them may import. The modules of tffcxr itself are everyone's;
+# programs and tests import anything; nothing imports programs or tests.
+ARROWS: dict[str, set[str]] = {
     "bazel": set(),
-    "clients": {"datasets"},
     "datasets": set(),
+    "clients": {"datasets"},
+    "nnunet": {"clients"},
+    "models": {"nnunet"},
+    "learning": set(),
+    "runtime": set(),
     "evaluation": set(),
     "explanation": set(),
-    "learning": set(),
-    "models": set(),
+    "training": {"clients", "learning", "runtime", "evaluation", "models"},
     "report": set(),
-    "runtime": set(),
-    "training": {"clients", "learning", "runtime", "evaluation"},
+    "sweeps": {"report", "training"},
+    "benchmarks": {"clients", "datasets", "models", "learning", "runtime", "report"},
+    "studies": {
+        "datasets",
+        "clients",
+        "nnunet",
+        "models",
+        "learning",
+        "runtime",
+        "evaluation",
+        "explanation",
+        "training",
+        "report",
+        "sweeps",
+    },
 }
 # These must be usable, and quick to import, without TensorFlow.
 WITHOUT_TENSORFLOW = {"datasets", "evaluation", "report"}
 
 _ROOTS = ("tffcxr", "experiments", "testdata", "tests")
-# Folders of programs: they may import anything but tests, and nothing but tests imports them.
-_PROGRAMS = ("experiments", "testdata")
-# The Python side of Bazel rules; BUILD files name these files, not modules.
-_MAINS = ("tffcxr/bazel/lint.py", "tffcxr/bazel/pytest_main.py")
-_RULES = ("cxr_py_library", "cxr_py_binary", "cxr_py_test")
+_MOST_LINES = 400
+# The same role in several packages goes by the same name.
+_SHARED_NAMES = {"__init__"}
 
 
 @dataclasses.dataclass(frozen=True)
-class Target:
-    """One rule in a BUILD file; labels are absolute, as in "//tffcxr/clients:shards"."""
+class Package:
+    """What a BUILD file says of its folder; labels are absolute, as in "//tffcxr/clients"."""
 
-    rule: str
     label: str
     deps: frozenset[str]
-    lazy_deps: frozenset[str]
     visibility: frozenset[str]
 
 
 def problems(tree: Path) -> list[str]:
     """Returns one line for everything that is wrong in the BUILD files of a source tree."""
-    found: list[str] = []
-    targets: dict[str, Target] = {}
-    for root in _ROOTS:
-        for build in sorted((tree / root).rglob("BUILD")):
-            targets.update({target.label: target for target in read_build(build, tree)})
-    files = {
-        _label(path, tree): path
+    files = [path for root in _ROOTS for path in sorted((tree / root).rglob("*.py"))]
+    found = _wrong_files(files, tree)
+    packages = {
+        package.label: package
         for root in _ROOTS
-        for path in sorted((tree / root).rglob("*.py"))
-        if path.relative_to(tree).as_posix() not in _MAINS
+        for build in sorted((tree / root).rglob("BUILD"))
+        for package in read_build(build, tree)
     }
-    importers: dict[str, set[str]] = collections.defaultdict(set)
-    for label, path in files.items():
-        found += _forbidden_imports(path, tree)
-        wanted = imports(path, tree)
-        target = targets.get(label)
-        if target is None:
-            if path.name != "__init__.py" or wanted:
-                found.append(f"{label}: no {_rule_for(path)} for {path.relative_to(tree)}")
+    wanted: dict[str, set[str]] = collections.defaultdict(set)
+    for path in files:
+        label = package_of(path, tree)
+        if label not in packages:
+            found.append(f"{path.relative_to(tree)}: is in no package with a BUILD file")
             continue
-        if target.rule != _rule_for(path):
-            found.append(f"{label}: is a {target.rule}, should be a {_rule_for(path)}")
-        found += [f"{label}: add dep {dep}" for dep in sorted(wanted - target.deps)]
-        found += [f"{label}: unused dep {dep}" for dep in sorted(target.deps - wanted)]
-        lazy = named(path, tree) - wanted
-        found += [f"{label}: add lazy dep {dep}" for dep in sorted(lazy - target.lazy_deps)]
-        found += [f"{label}: unused lazy dep {dep}" for dep in sorted(target.lazy_deps - lazy)]
-        for dep in target.deps | target.lazy_deps:
-            importers[dep].add(_package(label))
-        for dep in sorted(imports(path, tree, for_types=True) | target.lazy_deps):
-            found += _forbidden_arrow(label, dep)
-    found += [f"{label}: has no file" for label in sorted(targets.keys() - files.keys())]
-    for label, target in targets.items():
-        found += _wrong_visibility(target, importers[label])
-        for dep in sorted((target.deps | target.lazy_deps) - targets.keys()):
-            found.append(f"{label}: dep {dep} does not exist")
+        wanted[label] |= imports(path, tree) - {label}
+        for dep in sorted(imports(path, tree, for_types=True) - {label}):
+            found += _forbidden_arrow(path.relative_to(tree), label, dep)
+    for label, package in packages.items():
+        # The rules add the package above.
+        needed = wanted[label] - {f"//{label[2:].split('/')[0]}"}
+        found += [f"{label}: add dep {dep}" for dep in sorted(needed - package.deps)]
+        found += [f"{label}: unused dep {dep}" for dep in sorted(package.deps - needed)]
+        importers = {
+            f"{other}:__pkg__"
+            for other, dependencies in wanted.items()
+            if label in dependencies and other != label and not other.startswith("//tests")
+        }
+        is_root = label.count("/") == 2
+        if not is_root and not label.startswith("//tests") and package.visibility != importers:
+            found.append(f"{label}: visibility should be {sorted(importers)}")
     return found
 
 
-def read_build(build: Path, tree: Path) -> list[Target]:
+def read_build(build: Path, tree: Path) -> list[Package]:
     """Reads this project's rules in one BUILD file, which is Python to the parser."""
-    package = "//" + build.parent.relative_to(tree).as_posix()
-    targets = []
+    label = "//" + build.parent.relative_to(tree).as_posix()
+    packages = []
     for statement in ast.parse(build.read_text()).body:
         call = statement.value if isinstance(statement, ast.Expr) else None
-        if not isinstance(call, ast.Call) or getattr(call.func, "id", None) not in _RULES:
+        rule = getattr(getattr(call, "func", None), "id", None)
+        if not isinstance(call, ast.Call) or rule not in ("cxr_py_package", "cxr_py_tests"):
             continue
-        values = {
+        values: dict[str, Any] = {
             keyword.arg: ast.literal_eval(keyword.value)
             for keyword in call.keywords
-            if keyword.arg in ("name", "deps", "lazy_deps", "visibility")
+            if keyword.arg in ("deps", "helpers", "visibility")
         }
-        targets.append(
-            Target(
-                rule=call.func.id,  # type: ignore[attr-defined]
-                label=f"{package}:{values['name']}",
-                deps=frozenset(_absolute(dep, package) for dep in values.get("deps", ())),
-                lazy_deps=frozenset(_absolute(dep, package) for dep in values.get("lazy_deps", ())),
-                visibility=frozenset(values.get("visibility", ())),
-            )
-        )
-    return targets
+        deps = frozenset((*values.get("deps", ()), *values.get("helpers", ())))
+        packages.append(Package(label, deps, frozenset(values.get("visibility", ()))))
+    return packages
+
+
+def package_of(path: Path, tree: Path) -> str | None:
+    """Returns the label of the nearest folder above a file that has a BUILD file."""
+    for folder in path.parents:
+        if (folder / "BUILD").is_file() and folder != tree:
+            return "//" + folder.relative_to(tree).as_posix()
+        if folder == tree:
+            break
+    return None
 
 
 def imports(path: Path, tree: Path, for_types: bool = False) -> set[str]:
-    """Returns the labels of the modules of this project that a file imports, anywhere in it.
-
-    What its package's `__init__.py` imports when it is run belongs to them.
+    """Returns the labels of the packages that a file imports or names, anywhere in it.
 
     Args:
       path: the file.
@@ -124,11 +134,32 @@ def imports(path: Path, tree: Path, for_types: bool = False) -> set[str]:
       for_types: count imports below `if TYPE_CHECKING:` too. They never run, so they are no deps
         (and may form cycles), but the architecture holds for them.
     """
-    labels = _imported(_walk(ast.parse(path.read_text()), for_types), tree)
-    init = path.parent / "__init__.py"
-    if init.is_file() and path != init:
-        labels |= _imported(ast.parse(init.read_text()).body, tree)
-    return labels - {_label(path, tree)}
+    names: list[tuple[str, str]] = []
+    for node in _walk(ast.parse(path.read_text()), for_types):
+        if isinstance(node, ast.Import):
+            names += [(alias.name, "") for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names += [(node.module, alias.name) for alias in node.names]
+        elif _names_module(node):  # One that is imported or run by its name.
+            names.append((ast.literal_eval(node), ""))
+    modules = (_module(module, member, tree) for module, member in names)
+    return {label for module in modules if module and (label := package_of(module, tree))}
+
+
+def _names_module(node: ast.AST) -> bool:
+    value = node.value if isinstance(node, ast.Constant) else None
+    return isinstance(value, str) and value.replace(".", "").isidentifier()
+
+
+def _module(module: str, member: str, tree: Path) -> Path | None:
+    """Returns the file of an imported module, or None if it is not this project's."""
+    if module.split(".")[0] not in _ROOTS or "." not in f"{module}.{member}".rstrip("."):
+        return None
+    folder = tree.joinpath(*module.split("."))
+    candidates = [folder.with_suffix(".py"), folder / "__init__.py"]
+    if member:
+        candidates = [folder / f"{member}.py", folder / member / "__init__.py", *candidates]
+    return next((path for path in candidates if path.is_file()), None)
 
 
 def _walk(node: ast.AST, for_types: bool) -> Iterator[ast.AST]:
@@ -140,36 +171,22 @@ def _walk(node: ast.AST, for_types: bool) -> Iterator[ast.AST]:
         yield from _walk(child, for_types)
 
 
-def named(path: Path, tree: Path) -> set[str]:
-    """Returns the labels of the modules that a file names in strings, to import or run them."""
-    labels = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        value = node.value if isinstance(node, ast.Constant) else None
-        if isinstance(value, str) and value.replace(".", "").isidentifier():
-            module = tree.joinpath(*value.split(".")).with_suffix(".py")
-            if value.split(".")[0] in _ROOTS and module.is_file():
-                labels.add(_label(module, tree))
-    return labels - {_label(path, tree)}
-
-
-def _imported(nodes: Iterable[ast.AST], tree: Path) -> set[str]:
-    names: list[tuple[str, str]] = []
-    for node in nodes:
-        if isinstance(node, ast.Import):
-            names += [(alias.name, "") for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names += [(node.module, alias.name) for alias in node.names]
-    labels: set[str] = set()
-    for module, member in names:
-        if module.split(".")[0] not in _ROOTS:
-            continue
-        folder = tree.joinpath(*module.split("."))
-        candidates = [folder.with_suffix(".py"), folder / "__init__.py"]
-        if member:
-            candidates.insert(0, folder / f"{member}.py")
-            candidates.insert(1, folder / member / "__init__.py")
-        labels.update(_label(path, tree) for path in [p for p in candidates if p.is_file()][:1])
-    return labels
+def _wrong_files(files: Iterable[Path], tree: Path) -> list[str]:
+    """Names files that are too long, named like others, or import what they must do without."""
+    found = []
+    by_name: dict[str, list[str]] = collections.defaultdict(list)
+    for path in files:
+        where = path.relative_to(tree).as_posix()
+        lines = len(path.read_text().splitlines())
+        if lines > _MOST_LINES:
+            found.append(f"{where}: has {lines} lines, more than {_MOST_LINES}")
+        if path.stem not in _SHARED_NAMES and not where.startswith("tests/"):
+            by_name[path.stem].append(where)
+        found += _forbidden_imports(path, tree)
+    for places in by_name.values():
+        if len(places) > 1:
+            found.append(f"{', '.join(places)}: have one name")
+    return found
 
 
 def _forbidden_imports(path: Path, tree: Path) -> list[str]:
@@ -192,49 +209,13 @@ def _forbidden_imports(path: Path, tree: Path) -> list[str]:
     return found
 
 
-def _forbidden_arrow(label: str, dep: str) -> list[str]:
-    here, there = _package(label).split("/")[2:], _package(dep).split("/")[2:]
-    if here == there or here[0] == "tests" or there == ["tffcxr"]:
+def _forbidden_arrow(where: Path, label: str, dep: str) -> list[str]:
+    here, there = label.split("/")[2:], dep.split("/")[2:]
+    if here[0] == "tests" or there == ["tffcxr"]:
         wrong = False
-    elif here[0] in _PROGRAMS:
+    elif here[0] != "tffcxr":  # Programs import anything but tests.
         wrong = there[0] == "tests"
     else:
-        wrong = there[0] != "tffcxr" or there[1] not in ARROWS.get(here[1], ())
-    return [f"{label}: the architecture has no arrow to {dep}"] if wrong else []
-
-
-def _wrong_visibility(target: Target, importers: set[str]) -> list[str]:
-    package = _package(target.label)
-    if package == "//tffcxr":
-        return []
-    wanted = {f"{p}:__pkg__" for p in importers if p != package and not p.startswith("//tests")}
-    if wanted == target.visibility:
-        return []
-    return [f"{target.label}: visibility should be {sorted(wanted)}"]
-
-
-def _rule_for(path: Path) -> str:
-    if path.name.startswith("test_"):
-        return "cxr_py_test"
-    is_program = any(
-        isinstance(node, ast.If) and "__name__" in ast.dump(node.test)
-        for node in ast.parse(path.read_text()).body
-    )
-    in_programs = path.parent.name in _PROGRAMS
-    return "cxr_py_binary" if is_program and in_programs else "cxr_py_library"
-
-
-def _label(path: Path, tree: Path) -> str:
-    package = path.parent.relative_to(tree).as_posix()
-    name = path.parent.name if path.name == "__init__.py" else path.stem
-    return f"//{package}:{name}"
-
-
-def _absolute(label: str, package: str) -> str:
-    if label.startswith(":"):
-        return package + label
-    return label if ":" in label else f"{label}:{label.rsplit('/', 1)[-1]}"
-
-
-def _package(label: str) -> str:
-    return label.split(":")[0]
+        allowed = ARROWS.get(here[1], set()) if len(here) > 1 else set()
+        wrong = there[0] != "tffcxr" or there[1] not in allowed
+    return [f"{where}: the architecture has no arrow from {label} to {dep}"] if wrong else []

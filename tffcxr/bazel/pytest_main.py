@@ -1,24 +1,26 @@
-"""Runs pytest on one file inside a Bazel test and hands Bazel the result of every test case."""
+"""Runs pytest on files inside a Bazel test and hands Bazel the result of every test case."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 import os
+import pathlib
 import sys
 
 import psutil
 import pytest
 
 
-def main(arguments: list[str]) -> int:
-    """Runs the test file named first among the arguments; the others go to pytest.
+def main(test_files: Sequence[str]) -> int:
+    """Runs the test files, or those of them that belong to this shard.
 
     Bazel tells a test by environment variables where to write, which cases to run
-    (`--test_filter`) and where their results belong: see its "Test encyclopedia".
+    (`--test_filter`), which shard it is, and where its results belong: see its "Test encyclopedia".
 
     Returns:
-      The exit status of pytest; a file in which no test was found is a failure.
+      The exit status of pytest; files in which no test was found are a failure.
     """
-    test_file, *options = arguments
+    options = []
     scratch = os.environ.get("TEST_TMPDIR")
     if scratch:
         # Nothing is read from or left in the user's home, such as downloaded weights.
@@ -28,7 +30,16 @@ def main(arguments: list[str]) -> int:
         options.append(f"--junitxml={os.environ['XML_OUTPUT_FILE']}")
     if os.environ.get("TESTBRIDGE_TEST_ONLY"):
         options.append(f"-k={os.environ['TESTBRIDGE_TEST_ONLY']}")
-    return int(pytest.main(["-c", "pyproject.toml", *options, test_file]))
+    if "TEST_SHARD_STATUS_FILE" in os.environ:  # Tells Bazel that shards are known here.
+        pathlib.Path(os.environ["TEST_SHARD_STATUS_FILE"]).touch()
+    mine = shard(test_files, os.environ)
+    return int(pytest.main(["-c", "pyproject.toml", *options, *mine]))
+
+
+def shard(test_files: Sequence[str], environment: Mapping[str, str]) -> list[str]:
+    """The files that belong to a shard: every n-th of them; all without shards."""
+    count = int(environment.get("TEST_TOTAL_SHARDS", "1"))
+    return list(test_files[int(environment.get("TEST_SHARD_INDEX", "0")) :: count])
 
 
 def end_children() -> None:

@@ -1,79 +1,79 @@
-"""The three rules of this project: a module, a program, a test file.
+"""The three rules of this project: a package, a program, the tests of a folder.
 
-tests/bazel/test_build_files.py holds `deps` and `visibility` to the imports in the files.
+A package is a folder with a BUILD file, and everything below it. tests/bazel/test_build_files.py
+holds `deps` and `visibility` to the imports in the files.
 """
 
 _TESTS = "//tests:__subpackages__"
+_DATA = ["//:pyproject.toml", "//experiments:presets", "//testdata:files"]
+_PYTHON = {"python_version": "PY3", "srcs_version": "PY3"}
 
-def _init_files():
-    """Importing a module runs its package's `__init__.py` too."""
-    return native.glob(["__init__.py"])
-
-def _parent_package():
-    """And that of the package above, which also keeps an installed package of its name away."""
+def _parents():
+    """Importing a module runs the `__init__.py` of the packages above it, too."""
     folders = native.package_name().split("/")
     return ["//" + folders[0]] if len(folders) > 1 else []
 
-def cxr_py_library(name, srcs = None, deps = [], lazy_deps = [], visibility = [], **kwargs):
-    """One module, visible to its package, to tests, and to the packages listed.
+def cxr_py_package(deps = [], visibility = [], **kwargs):
+    """All modules of a folder, under the folder's name.
 
     Args:
-      name: the module's name.
-      srcs: its file, if that is not `name` + ".py".
-      deps: the modules of this project that it imports.
-      lazy_deps: the modules that it imports by a computed name or starts as a program.
-      visibility: the packages besides this one and the tests that import it.
+      deps: the packages of this project that they import.
+      visibility: the packages besides the tests that import them.
       **kwargs: passed to `py_library`, such as `data`.
     """
-    srcs = srcs or [name + ".py"]
     native.py_library(
-        name = name,
-        srcs = srcs + [init for init in _init_files() if init not in srcs],
+        name = native.package_name().split("/")[-1],
+        srcs = native.glob(["**/*.py"]),
         srcs_version = "PY3",
         visibility = visibility + [_TESTS],
-        deps = deps + lazy_deps + _parent_package(),
+        deps = deps + _parents(),
         **kwargs
     )
 
-def cxr_py_binary(name, deps = [], lazy_deps = [], **kwargs):
-    """A program: the module of its name, run as `./bazelw run //experiments:NAME -- FLAGS`.
+def cxr_py_programs(exclude):
+    """A program per module of the folder, run as `./bazelw run //experiments:NAME -- FLAGS`.
+
+    The folder is a `cxr_py_package`; a program starts others by name, so each has all of it.
 
     Args:
-      name: the module's name.
-      deps: the modules of this project that it imports.
-      lazy_deps: the modules that it imports by a computed name or starts as a program.
-      **kwargs: passed to `py_binary`, such as `data`.
+      exclude: the modules that are no programs.
     """
-    native.py_binary(
-        name = name,
-        srcs = [name + ".py"] + _init_files(),
-        main = name + ".py",
-        python_version = "PY3",
+    package = ":" + native.package_name().split("/")[-1]
+    for source in native.glob(["*.py"], exclude = exclude):
+        native.py_binary(
+            name = source[:-len(".py")],
+            srcs = [source],
+            main = source,
+            visibility = [_TESTS],
+            deps = [package],
+            **_PYTHON
+        )
+
+def cxr_py_tests(deps = [], helpers = [], **kwargs):
+    """All tests of a folder in one process, or in as many as `shard_count` says.
+
+    What is no test (`test_*.py`) is a library under the folder's name for other folders.
+
+    Args:
+      deps: the packages of this project that the files import.
+      helpers: labels of other folders' libraries that the tests use.
+      **kwargs: passed to `py_test`, such as `size` and `shard_count`.
+    """
+    folder = native.package_name().split("/")[-1]
+    tests = native.glob(["**/test_*.py"])
+    native.py_library(
+        name = folder,
+        srcs = native.glob(["**/*.py"], exclude = ["**/test_*.py"]),
         srcs_version = "PY3",
         visibility = [_TESTS],
-        deps = deps + lazy_deps + _parent_package(),
-        **kwargs
+        deps = deps + helpers + _parents(),
     )
-
-def cxr_py_test(name, deps = [], lazy_deps = [], data = [], **kwargs):
-    """One pytest file; every test case in it is reported to Bazel.
-
-    Args:
-      name: the file's name without `.py`.
-      deps: the modules of this project that it imports.
-      lazy_deps: the modules that it imports by a computed name or starts as a program.
-      data: the files that it reads.
-      **kwargs: passed to `py_test`, such as `size`.
-    """
-    source = name + ".py"
     native.py_test(
-        name = name,
-        srcs = [source, "//tffcxr/bazel:pytest_main.py"] + _init_files(),
-        args = ["$(rootpath {})".format(source)],
-        data = data + ["//:pyproject.toml"],
+        name = "test",
+        srcs = tests + ["//tffcxr/bazel:pytest_main.py"],
+        args = ["$(rootpath {})".format(test) for test in tests],
+        data = _DATA,
         main = "//tffcxr/bazel:pytest_main.py",
-        python_version = "PY3",
-        srcs_version = "PY3",
-        deps = deps + lazy_deps + _parent_package(),
-        **kwargs
+        deps = [":" + folder],
+        **dict(_PYTHON, **kwargs)
     )

@@ -18,13 +18,14 @@ import tensorflow as tf
 
 from tests.clients.fixtures import FINDINGS, client_records, picture
 from tests.real_data import real_data
-from tffcxr.clients.shards import decoding, preparation
+from tffcxr.clients.shards import decoding
+from tffcxr.clients.shards.preparation import ShardSpec, ShardStore, prepare
 from tffcxr.datasets import loaders
 from tffcxr.datasets.imaging import annotations as regions
 from tffcxr.datasets.imaging import images
 from tffcxr.errors import InputError
 
-SPEC = preparation.ShardSpec(16, FINDINGS)
+SPEC = ShardSpec(16, FINDINGS)
 
 
 def _examples(store, client, split):
@@ -39,7 +40,7 @@ def _examples(store, client, split):
 
 def test_shards_hold_pixels_labels_and_rows(tmp_path):
     records = {"north": client_records(tmp_path / "north")}
-    store = preparation.prepare(records, SPEC, tmp_path / "cache")
+    store = prepare(records, SPEC, tmp_path / "cache")
     assert store.client_ids == ["north"]
     assert (store.count("north", "train"), store.count("north", "validation")) == (7, 3)
     train = _examples(store, "north", "train")
@@ -60,8 +61,8 @@ def test_real_radiographs(tmp_path):
     records = loaders.load_records("rsna", real_data("rsna"), "opacity")
     records = records[records["Lung Opacity"] == 1].head(3).reset_index(drop=True)
     records["split"] = "train"
-    spec = preparation.ShardSpec(64, ("Lung Opacity",), with_mask=True)
-    store = preparation.prepare({"opacity": records}, spec, tmp_path)
+    spec = ShardSpec(64, ("Lung Opacity",), with_mask=True)
+    store = prepare({"opacity": records}, spec, tmp_path)
     for serialized in tf.data.TFRecordDataset(store.files("opacity", "train")):
         feature = tf.train.Example.FromString(serialized.numpy()).features.feature
         record = records.iloc[feature["row"].int64_list.value[0]]
@@ -75,17 +76,17 @@ def test_real_radiographs(tmp_path):
 
 def test_a_split_without_images_is_empty_but_training_must_have_some(tmp_path):
     records = client_records(tmp_path / "north", validation=0)
-    store = preparation.prepare({"north": records}, SPEC, tmp_path / "cache")
+    store = prepare({"north": records}, SPEC, tmp_path / "cache")
     assert (store.count("north", "test"), store.files("north", "test")) == (0, [])
     records["split"] = "test"
     with pytest.raises(InputError, match="client north: expected images for training"):
-        preparation.prepare({"north": records}, SPEC, tmp_path / "cache")
+        prepare({"north": records}, SPEC, tmp_path / "cache")
 
 
 def test_masks_are_fitted_like_images(tmp_path):
     records = client_records(tmp_path / "north", images=2, validation=0)
-    spec = preparation.ShardSpec(8, FINDINGS, with_mask=True)
-    store = preparation.prepare({"north": records}, spec, tmp_path / "cache")
+    spec = ShardSpec(8, FINDINGS, with_mask=True)
+    store = prepare({"north": records}, spec, tmp_path / "cache")
     serialized = next(iter(tf.data.TFRecordDataset(store.files("north", "train")))).numpy()
     mask = tf.train.Example.FromString(serialized).features.feature["mask"].bytes_list.value[0]
     expected = np.zeros((8, 8), np.uint8)
@@ -96,18 +97,16 @@ def test_masks_are_fitted_like_images(tmp_path):
 def test_masks_are_wanted_but_missing(tmp_path):
     records = client_records(tmp_path / "north")
     records.at[4, "mask"] = None
-    spec = preparation.ShardSpec(8, FINDINGS, with_mask=True)
+    spec = ShardSpec(8, FINDINGS, with_mask=True)
     with pytest.raises(InputError, match="found none for 1 of 10"):
-        preparation.prepare({"north": records}, spec, tmp_path / "cache")
+        prepare({"north": records}, spec, tmp_path / "cache")
 
 
 def test_an_annotation_of_another_size_is_rejected(tmp_path):
     records = client_records(tmp_path / "north")
     records.at[4, "mask"] = regions.Boxes(((0, 0, 1, 1),), 32, 32)
-    spec = preparation.ShardSpec(8, FINDINGS, with_mask=True)
-    store = preparation.prepare(
-        {"north": records}, spec, tmp_path / "cache", max_rejected_fraction=0.1
-    )
+    spec = ShardSpec(8, FINDINGS, with_mask=True)
+    store = prepare({"north": records}, spec, tmp_path / "cache", max_rejected_fraction=0.1)
     assert store.rejected("north") == [{"row": 4, "split": "train", "what": "annotation"}]
     assert store.count("north", "train") == 6
 
@@ -117,8 +116,8 @@ def test_workers_and_one_process_write_the_same_bytes(tmp_path):
         "north": client_records(tmp_path / "north", 50),
         "south": client_records(tmp_path / "south", 30, first=50),
     }
-    one = preparation.prepare(records, SPEC, tmp_path / "one", workers=1)
-    two = preparation.prepare(records, SPEC, tmp_path / "two", workers=2)
+    one = prepare(records, SPEC, tmp_path / "one", workers=1)
+    two = prepare(records, SPEC, tmp_path / "two", workers=2)
     assert one.manifest == two.manifest
     for path in one.root.rglob("*.tfrecord"):
         assert path.read_bytes() == (two.root / path.relative_to(one.root)).read_bytes()
@@ -130,10 +129,10 @@ def _stamps(root: pathlib.Path) -> dict[str, int]:
 
 def test_reused_when_nothing_changed(tmp_path, monkeypatch):
     records = {"north": client_records(tmp_path / "north")}
-    store = preparation.prepare(records, SPEC, tmp_path / "cache")
+    store = prepare(records, SPEC, tmp_path / "cache")
     before = _stamps(store.root)
     monkeypatch.setattr(decoding, "decode", None)  # Whoever decodes now, fails.
-    again = preparation.prepare(records, SPEC, tmp_path / "cache")
+    again = prepare(records, SPEC, tmp_path / "cache")
     assert again.root == store.root
     assert _stamps(store.root) == before
 
@@ -161,36 +160,36 @@ def _remove(records, folder):
 @pytest.mark.parametrize("change", [_touch, _label, _split, _order, _remove])
 def test_made_anew_when_something_changed(tmp_path, change):
     records = client_records(tmp_path / "north")
-    before = preparation.prepare({"north": records}, SPEC, tmp_path / "cache")
+    before = prepare({"north": records}, SPEC, tmp_path / "cache")
     change(records, tmp_path)
-    after = preparation.prepare({"north": records}, SPEC, tmp_path / "cache")
+    after = prepare({"north": records}, SPEC, tmp_path / "cache")
     assert after.root != before.root
 
 
 @pytest.mark.parametrize(
     "spec",
     [
-        preparation.ShardSpec(17, FINDINGS),
-        preparation.ShardSpec(16, FINDINGS[::-1]),
-        preparation.ShardSpec(16, FINDINGS, fit="stretch"),
-        preparation.ShardSpec(16, FINDINGS, with_mask=True),
+        ShardSpec(17, FINDINGS),
+        ShardSpec(16, FINDINGS[::-1]),
+        ShardSpec(16, FINDINGS, fit="stretch"),
+        ShardSpec(16, FINDINGS, with_mask=True),
     ],
 )
 def test_made_anew_for_another_specification(tmp_path, spec):
     records = {"north": client_records(tmp_path / "north")}
-    before = preparation.prepare(records, SPEC, tmp_path / "cache")
-    assert preparation.prepare(records, spec, tmp_path / "cache").root != before.root
-    assert preparation.ShardStore.open(before.root).spec == SPEC
+    before = prepare(records, SPEC, tmp_path / "cache")
+    assert prepare(records, spec, tmp_path / "cache").root != before.root
+    assert ShardStore.open(before.root).spec == SPEC
 
 
 def test_an_annotation_counts_only_where_masks_are_wanted(tmp_path):
     records = client_records(tmp_path / "north")
     roots = []
     for with_mask in (False, True):
-        spec = preparation.ShardSpec(16, FINDINGS, with_mask=with_mask)
+        spec = ShardSpec(16, FINDINGS, with_mask=with_mask)
         for boxes in ((), ((0, 0, 3, 3),)):
             records.at[0, "mask"] = regions.Boxes(boxes, 16, 16)
-            roots.append(preparation.prepare({"north": records}, spec, tmp_path / "cache").root)
+            roots.append(prepare({"north": records}, spec, tmp_path / "cache").root)
     assert roots[0] == roots[1]
     assert roots[2] != roots[3]
 
@@ -199,9 +198,7 @@ def test_rejected_files_are_counted_by_row_and_named_only_with_the_client(tmp_pa
     records = client_records(tmp_path / "north", 20)
     pathlib.Path(records["image"][2]).write_text("not an image")
     pathlib.Path(records["image"][19]).unlink()
-    store = preparation.prepare(
-        {"north": records}, SPEC, tmp_path / "cache", max_rejected_fraction=0.1
-    )
+    store = prepare({"north": records}, SPEC, tmp_path / "cache", max_rejected_fraction=0.1)
     assert store.rejected("north") == [
         {"row": 2, "split": "train", "what": "image"},
         {"row": 19, "split": "validation", "what": "image"},
@@ -213,16 +210,14 @@ def test_rejected_files_are_counted_by_row_and_named_only_with_the_client(tmp_pa
     assert listed["reason"].str.len().min() > 0
     # A stricter limit is enforced on shards that were made under a looser one.
     with pytest.raises(InputError, match="2 of 20 images were rejected, at most 5.0% may be"):
-        preparation.prepare(
-            {"north": records}, SPEC, tmp_path / "cache", max_rejected_fraction=0.05
-        )
+        prepare({"north": records}, SPEC, tmp_path / "cache", max_rejected_fraction=0.05)
 
 
 def test_too_many_rejected_files_stop_with_their_names(tmp_path):
     records = client_records(tmp_path / "north")
     pathlib.Path(records["image"][2]).write_text("not an image")
     with pytest.raises(InputError, match=r"client north: more than 1.0% of 10 .*patient-2\.png"):
-        preparation.prepare({"north": records}, SPEC, tmp_path / "cache")
+        prepare({"north": records}, SPEC, tmp_path / "cache")
     assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == [".lock"]
 
 
@@ -230,15 +225,13 @@ def test_all_training_images_rejected(tmp_path):
     records = client_records(tmp_path / "north", images=4, validation=3)
     pathlib.Path(records["image"][0]).write_text("not an image")
     with pytest.raises(InputError, match="every training image was rejected"):
-        preparation.prepare({"north": records}, SPEC, tmp_path / "cache", max_rejected_fraction=0.5)
+        prepare({"north": records}, SPEC, tmp_path / "cache", max_rejected_fraction=0.5)
 
 
 def test_no_patient_in_shards_or_manifest(tmp_path):
     records = client_records(tmp_path / "north", 20)
     pathlib.Path(records["image"][2]).write_text("not an image")
-    store = preparation.prepare(
-        {"north": records}, SPEC, tmp_path / "cache", max_rejected_fraction=0.1
-    )
+    store = prepare({"north": records}, SPEC, tmp_path / "cache", max_rejected_fraction=0.1)
     for path in store.root.rglob("*"):
         if path.is_file() and path.name != "rejected.csv":
             assert b"secret" not in path.read_bytes()
@@ -246,28 +239,28 @@ def test_no_patient_in_shards_or_manifest(tmp_path):
 
 def test_damage_is_found(tmp_path):
     records = {"north": client_records(tmp_path / "north")}
-    store = preparation.prepare(records, SPEC, tmp_path / "cache")
+    store = prepare(records, SPEC, tmp_path / "cache")
     shard = pathlib.Path(store.files("north", "train")[0])
     content = shard.read_bytes()
     shard.write_bytes(content[:100] + bytes([content[100] ^ 1]) + content[101:])
-    preparation.ShardStore.open(store.root)  # The size is right …
+    ShardStore.open(store.root)  # The size is right …
     with pytest.raises(InputError, match="expected checksum"):
         store.verify()  # … the content is not.
     shard.write_bytes(content[:-1])
     with pytest.raises(InputError, match=f"expected {len(content)} bytes, found"):
-        preparation.prepare(records, SPEC, tmp_path / "cache")
+        prepare(records, SPEC, tmp_path / "cache")
 
 
 def test_open_needs_shards_of_this_format(tmp_path):
     with pytest.raises(InputError, match="expected shards with a manifest"):
-        preparation.ShardStore.open(tmp_path)
+        ShardStore.open(tmp_path)
     (tmp_path / "manifest.json").write_text(json.dumps({"format_version": 99}))
     with pytest.raises(InputError, match="format 1, found 99"):
-        preparation.ShardStore.open(tmp_path)
+        ShardStore.open(tmp_path)
 
 
 def test_unknown_client_and_split(tmp_path):
-    store = preparation.prepare({"north": client_records(tmp_path / "n")}, SPEC, tmp_path / "cache")
+    store = prepare({"north": client_records(tmp_path / "n")}, SPEC, tmp_path / "cache")
     with pytest.raises(InputError, match="'south'"):
         store.count("south", "train")
     with pytest.raises(InputError, match="'dev'"):
@@ -306,7 +299,7 @@ def test_a_killed_run_leaves_nothing_that_is_trusted(tmp_path):
     left = [path.name for path in cache.iterdir() if path.name.startswith(".preparing-")]
     assert len(left) == 1
     records = {"north": client_records(tmp_path / "north", 40)}
-    store = preparation.prepare(records, SPEC, cache)
+    store = prepare(records, SPEC, cache)
     assert store.count("north", "train") == 37
     assert {path.name for path in cache.iterdir()} == {".lock", "notes", store.root.name}
 
@@ -353,14 +346,14 @@ def test_a_worker_that_imports_an_unguarded_program_does_not_wait_for_its_parent
     # This is how such a worker looks to the code that it runs while it starts.
     monkeypatch.setattr(multiprocessing.current_process(), "_inheriting", True, raising=False)
     with pytest.raises(RuntimeError, match="__main__"):
-        preparation.prepare({"north": client_records(tmp_path / "n")}, SPEC, tmp_path / "cache")
+        prepare({"north": client_records(tmp_path / "n")}, SPEC, tmp_path / "cache")
 
 
 def test_disk_too_small(tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)._replace(free=1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     with pytest.raises(InputError, match="MB of free space for 10 images, found 0 MB"):
-        preparation.prepare({"north": client_records(tmp_path / "n")}, SPEC, tmp_path / "cache")
+        prepare({"north": client_records(tmp_path / "n")}, SPEC, tmp_path / "cache")
 
 
 def test_disk_full_while_writing(tmp_path, monkeypatch):
@@ -372,14 +365,14 @@ def test_disk_full_while_writing(tmp_path, monkeypatch):
         ),
     )
     with pytest.raises(InputError, match="cannot write the shards to cache .*No space left"):
-        preparation.prepare({"north": client_records(tmp_path / "n")}, SPEC, tmp_path / "cache")
+        prepare({"north": client_records(tmp_path / "n")}, SPEC, tmp_path / "cache")
     assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == [".lock"]
 
 
 def test_cache_that_cannot_be_written(tmp_path):
     (tmp_path / "cache").write_text("a file")
     with pytest.raises(InputError, match="cannot write the shards to cache"):
-        preparation.prepare({"north": client_records(tmp_path / "n")}, SPEC, tmp_path / "cache")
+        prepare({"north": client_records(tmp_path / "n")}, SPEC, tmp_path / "cache")
 
 
 @pytest.mark.parametrize(
@@ -392,13 +385,13 @@ def test_cache_that_cannot_be_written(tmp_path):
 )
 def test_tables_that_do_not_fit(tmp_path, change, message):
     with pytest.raises(InputError, match=message):
-        preparation.prepare({"n": change(client_records(tmp_path / "n"))}, SPEC, tmp_path / "cache")
+        prepare({"n": change(client_records(tmp_path / "n"))}, SPEC, tmp_path / "cache")
 
 
 @pytest.mark.parametrize("client", ["", "..", "a/b", ".a", "a b"])
 def test_client_ids_are_folder_names(tmp_path, client):
     with pytest.raises(InputError, match="can name a folder"):
-        preparation.prepare({client: client_records(tmp_path / "n")}, SPEC, tmp_path / "cache")
+        prepare({client: client_records(tmp_path / "n")}, SPEC, tmp_path / "cache")
 
 
 @pytest.mark.parametrize(
@@ -406,4 +399,4 @@ def test_client_ids_are_folder_names(tmp_path, client):
 )
 def test_specifications_that_make_no_sense(arguments):
     with pytest.raises(InputError):
-        preparation.ShardSpec(*arguments)
+        ShardSpec(*arguments)
