@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from experiments.flags import command_line
+from tffcxr import options
 from tffcxr.errors import InputError
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 FLAGS = flags.FLAGS
 
 _MEASURES = ("rounds", "memory", "startup", "pipeline", "prepare")
-_EXECUTORS = ("device", "native")
 # Models that are not here take images of 224 pixels, as those of ImageNet.
 _IMAGE_SIZES = {"standard": 128, "unet": 256, "unetplusplus": 256, "nnunet": 256}
 _SMALL_MODEL, _SMALL_SIZE = "standard", 16
@@ -50,7 +50,7 @@ flags.DEFINE_list(
     "the first finished round), pipeline (input alone), prepare (DICOM to shards).",
 )
 flags.DEFINE_list("models", None, "Models; default: all, with --quick the standard one.")
-flags.DEFINE_list("executors", list(_EXECUTORS), "Executors of tffcxr: device, native.")
+flags.DEFINE_list("executors", list(options.EXECUTORS), "Executors of tffcxr: device, native.")
 flags.DEFINE_boolean("stock", True, "Also measure TFF's own federated averaging.")
 flags.DEFINE_list("clients", None, "Clients in a round, for memory; default: 2,20,100.")
 flags.DEFINE_integer(
@@ -94,7 +94,7 @@ class _Plan:
 def main(unused_operands: list[str]) -> None:
     """Runs the benchmark."""
     measures = _names("measure", FLAGS.measure, _MEASURES)
-    executors = _names("executors", FLAGS.executors, _EXECUTORS)
+    executors = _names("executors", FLAGS.executors, options.EXECUTORS)
     for name, minimum in (
         ("batch_size", 1),
         ("repetitions", 1),
@@ -133,9 +133,7 @@ def _client_counts() -> tuple[int, ...]:
 
 
 def _plan(executors: tuple[str, ...], clients: tuple[int, ...]) -> _Plan:
-    from tffcxr.models import build
-
-    known = (*build.NAMES, *build.SEGMENTATION_NAMES)
+    known = (*options.CLASSIFIERS, *options.SEGMENTERS)
     models = _names("models", known if FLAGS.models is None else FLAGS.models, known)
     if FLAGS.quick and not FLAGS.models:
         models = (_SMALL_MODEL,)
@@ -325,14 +323,13 @@ class _Bench:
         the annotated opacities as masks.
         """
         from tffcxr.clients.shards.preparation import ShardSpec, prepare
-        from tffcxr.models import build
 
         records = {}
         for client in range(clients):
             rows = [(client * images + i) % len(self._records) for i in range(images)]
             table = self._records.iloc[rows].reset_index(drop=True)
             records[f"client_{client:03d}"] = table.assign(split="train")
-        spec = ShardSpec(size, (_FINDING,), with_mask=model in build.SEGMENTATION_NAMES)
+        spec = ShardSpec(size, (_FINDING,), with_mask=model in options.SEGMENTERS)
         return str(prepare(records, spec, self._scratch / "cache").root)
 
 

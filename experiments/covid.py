@@ -12,17 +12,13 @@ these; the paper's settings are in a file:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+import dataclasses
 
 from absl import flags
 
 from experiments.flags import class_flags, command_line, study_flags, training_flags
 from tffcxr import options
-
-if TYPE_CHECKING:
-    from tffcxr.clients.sites import ClientRecords, Site
-    from tffcxr.training.run_directory import RunDirectory
+from tffcxr.datasets import findings
 
 FLAGS = flags.FLAGS
 
@@ -64,75 +60,47 @@ training_flags.define(
     batch_norm="recompute",
     personal=False,
 )
-flags.adopt_module_key_flags(class_flags)
-flags.adopt_module_key_flags(study_flags)
-flags.adopt_module_key_flags(training_flags)
+for _module in (class_flags, study_flags, training_flags):
+    flags.adopt_module_key_flags(_module)
 
-_RECIPE = "covid"
-_PAPER = (
-    "Liu et al., “Experiments of Federated Learning for COVID-19 Chest X-ray Images”, 2020, "
-    "arXiv:2007.05592"
+
+@dataclasses.dataclass(frozen=True)
+class _Covid(class_flags.ClassRecipe):
+    def apply_defaults(self) -> None:
+        """See `Recipe`; only plain sums can recompute batch norm's statistics."""
+        super().apply_defaults()
+        if FLAGS.aggregator != "mean":
+            FLAGS.set_default("batch_norm", "aggregate")
+
+    def check(self) -> None:
+        """See `Recipe`."""
+        super().check()
+        training_flags.check_at_least(1, "pooled_epochs")
+        is_pooled = FLAGS.baseline == "pooled"
+        training_flags.check_used(
+            is_pooled, "pooled_epochs", "--baseline=pooled", "baseline", may_be_taken_back=True
+        )
+
+    def pooled_epochs(self) -> int:
+        """See `ClassRecipe`."""
+        return int(FLAGS.pooled_epochs)
+
+
+RECIPE = _Covid(
+    name="covid",
+    paper="Liu et al., “Experiments of Federated Learning for COVID-19 Chest X-ray Images”, 2020, "
+    "arXiv:2007.05592",
+    task="COVID-19 classes",
+    classes=findings.COVID,
+    stratify=findings.COVID[-1],
+    explained=findings.COVID,
+    explanation="gradcam++",
+    phantoms=study_flags.PhantomSite("phantoms", "covidx", "write_covidx"),
+    own_test=True,
+    with_train_scores=True,
+    narrow_phantoms=_WIDTH_OF_PHANTOMS,
 )
 
 
-def main(unused_operands: list[str]) -> None:
-    """Runs the recipe."""
-    apply_defaults()
-    study_flags.run(_RECIPE, _PAPER, check_flags, _run)
-
-
-def apply_defaults() -> None:
-    """Gives flags that were not given the values for the data, so that they hold what is used."""
-    class_flags.apply_width(_WIDTH_OF_PHANTOMS)
-    if FLAGS.aggregator != "mean":
-        FLAGS.set_default("batch_norm", "aggregate")
-
-
-def check_flags() -> None:
-    """Checks the flags by themselves; raises InputError for what cannot be."""
-    class_flags.check()
-    training_flags.check_at_least(1, "pooled_epochs")
-    is_pooled = FLAGS.baseline == "pooled"
-    training_flags.check_used(
-        is_pooled, "pooled_epochs", "--baseline=pooled", "baseline", may_be_taken_back=True
-    )
-
-
-def _run(directory: RunDirectory) -> list[dict[str, Any]]:
-    clients = _load_clients(study_flags.given_sites(with_finding=False)) if FLAGS.site else None
-    from tffcxr.datasets import findings
-    from tffcxr.datasets.phantoms import phantom
-    from tffcxr.studies.classes import class_study
-    from tffcxr.studies.classes.variants import ClassStudy, Variant
-
-    plans = class_flags.make_plans(
-        len(findings.COVID), FLAGS.pooled_epochs if FLAGS.baseline == "pooled" else 0
-    )
-    # Phantoms take a while, so that what can be wrong with the models comes before.
-    clients = clients or _load_clients(
-        study_flags.make_phantoms(directory.path, "covidx", phantom.write_covidx)
-    )
-    study = ClassStudy(
-        **class_flags.settings(_RECIPE, directory.path, clients),
-        task="COVID-19 classes",
-        classes=findings.COVID,
-        variants=tuple(Variant(name) for name in class_flags.networks()),
-        plans=plans,
-        segmentation_model=None,
-        with_train_scores=True,
-        explained=findings.COVID,
-        explanation="gradcam++",
-    )
-    return class_study.run(study, directory)
-
-
-def _load_clients(sites: Sequence[Site]) -> ClientRecords:
-    from tffcxr.datasets import findings
-
-    return class_flags.load_clients(
-        sites, findings.COVID, stratify=findings.COVID[-1], own_test=True
-    )
-
-
 if __name__ == "__main__":
-    command_line.run(main)
+    command_line.run(RECIPE.main)

@@ -21,11 +21,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 import dataclasses
 import pathlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from absl import flags
 
-from experiments.flags import command_line, study_flags, training_flags
+from experiments.flags import command_line, recipe, study_flags, training_flags
 from tffcxr.errors import InputError
 
 if TYPE_CHECKING:
@@ -33,8 +33,7 @@ if TYPE_CHECKING:
 
     from tffcxr.clients.shards.volume_slices import SliceSpec
     from tffcxr.clients.sites import Site
-    from tffcxr.studies.volumes import volume_study
-    from tffcxr.training.run_directory import RunDirectory
+    from tffcxr.studies.volumes.volume_study import VolumeStudy
 
 FLAGS = flags.FLAGS
 
@@ -100,52 +99,64 @@ study_flags.define(
 training_flags.define(
     rounds=6, learning_rate=2e-3, batch_size=4, schedule="polynomial", personal=False
 )
-flags.adopt_module_key_flags(study_flags)
-flags.adopt_module_key_flags(training_flags)
+for _module in (study_flags, training_flags):
+    flags.adopt_module_key_flags(_module)
 
-_RECIPE = "cross_domain"
-_PAPER = (
-    "Parekh et al., “Cross-Domain Federated Learning in Medical Imaging”, MIDL 2022, "
-    "arXiv:2112.10001"
-)
 _MODEL = "unet"
 _MULTIPLE = 32  # Pixels; U-Net halves the image five times.
 
 
-def main(unused_operands: list[str]) -> None:
-    """Runs the recipe."""
-    study_flags.run(_RECIPE, _PAPER, check_flags, _run)
+@dataclasses.dataclass(frozen=True)
+class _CrossDomain(recipe.Recipe):
+    def check(self) -> None:
+        """See `Recipe`."""
+        training_flags.check()
+        study_flags.check()
+        study_flags.check_fractions()
+        training_flags.parse_baselines(FLAGS.baseline)
+        private = study_flags.parse_names("private", FLAGS.private, _PRIVATE)
+        if {"norm", "both"} & set(private) and FLAGS.batch_norm != "aggregate":
+            raise InputError(
+                f"--private={','.join(private)}: expected --batch_norm=aggregate with it, found "
+                f"{FLAGS.batch_norm}"
+            )
+        study_flags.check_image_multiple(_MULTIPLE)
+        is_kidneys = FLAGS.task == "kidneys"
+        training_flags.check_used(is_kidneys, "ct_window", "--task=kidneys", "task")
+        training_flags.check_used(is_kidneys, "suv_maximum", "--task=kidneys", "task")
+        for name in ("field_of_view", "suv_maximum"):
+            value = FLAGS[name].value
+            if value is not None and not 0 < value < float("inf"):
+                raise InputError(f"--{name}: expected above 0, found {value}")
+        _ct_window()
+        _given_sites()
 
+    def make_study(self, run_folder: pathlib.Path) -> VolumeStudy:
+        """See `Recipe`."""
+        experiment = _EXPERIMENTS[FLAGS.task]
+        sites = _given_sites()
+        records = _load(sites, run_folder) if sites else {}
+        from tffcxr.clients import volume_sites
+        from tffcxr.clients.sites import ClientRecords
+        from tffcxr.studies.volumes import volume_study
 
-def _run(directory: RunDirectory) -> list[dict[str, Any]]:
-    study = _study(directory.path)
-    from tffcxr.studies.volumes import volume_study
-
-    return volume_study.run(study, directory)
-
-
-def check_flags() -> None:
-    """Checks the flags by themselves; raises InputError for what cannot be."""
-    training_flags.check()
-    study_flags.check()
-    study_flags.check_fractions()
-    training_flags.parse_baselines(FLAGS.baseline)
-    private = study_flags.parse_names("private", FLAGS.private, _PRIVATE)
-    if {"norm", "both"} & set(private) and FLAGS.batch_norm != "aggregate":
-        raise InputError(
-            f"--private={','.join(private)}: expected --batch_norm=aggregate with it, found "
-            f"{FLAGS.batch_norm}"
+        spec = training_flags.model_spec(_MODEL, channels=experiment.channels)
+        plan = training_flags.make_plan(spec, volume_study.LOSS)
+        if not sites:  # Which takes a while, so what can be wrong with the model comes before.
+            sites = _make_phantoms(study_flags.phantom_dir(run_folder))
+            records = _load(sites, run_folder)
+        source_of = {site.name: site.loader for site in sites}
+        return volume_study.VolumeStudy(
+            study_flags.settings(self.name, run_folder, study_flags.measured_split()),
+            ClientRecords(records, {name: name for name in records}, {}, source_of),
+            task_of={name: experiment.tasks[loader] for name, loader in source_of.items()},
+            group_of=volume_sites.group_by_patients(sites, records),
+            plan=plan,
+            private=study_flags.parse_names("private", FLAGS.private, _PRIVATE),
+            baselines=training_flags.parse_baselines(FLAGS.baseline),
+            shown_channel=experiment.shown_channel,
+            with_boxes=experiment.with_boxes,
         )
-    study_flags.check_image_multiple(_MULTIPLE)
-    is_kidneys = FLAGS.task == "kidneys"
-    training_flags.check_used(is_kidneys, "ct_window", "--task=kidneys", "task")
-    training_flags.check_used(is_kidneys, "suv_maximum", "--task=kidneys", "task")
-    for name in ("field_of_view", "suv_maximum"):
-        value = FLAGS[name].value
-        if value is not None and not 0 < value < float("inf"):
-            raise InputError(f"--{name}: expected above 0, found {value}")
-    _ct_window()
-    _given_sites()
 
 
 def _ct_window() -> tuple[float, float]:
@@ -185,55 +196,13 @@ def _given_sites() -> list[Site]:
     return study_flags.given_sites(with_finding=False, loaders=known)
 
 
-def _study(directory: pathlib.Path) -> volume_study.DomainStudy:
-    experiment = _EXPERIMENTS[FLAGS.task]
-    sites = _given_sites()
-    records = _load(sites, directory) if sites else {}
-    from tffcxr.clients import volume_sites
-    from tffcxr.studies.masks import mask_study
-    from tffcxr.studies.volumes import volume_study
-
-    plan = training_flags.make_plan(
-        mask_study.model_builder(
-            _MODEL,
-            FLAGS.image_size,
-            FLAGS.weights,
-            FLAGS.batch_norm,
-            FLAGS.seed,
-            FLAGS.precision,
-            experiment.channels,
-        ),
-        volume_study.LOSS,
-        findings=1,
-    )
-    if not sites:  # Which takes a while, so that what can be wrong with the model comes before.
-        sites = _make_phantoms(study_flags.phantom_dir(directory))
-        records = _load(sites, directory)
-    source_of = {site.name: site.loader for site in sites}
-    return volume_study.DomainStudy(
-        **study_flags.settings(
-            _RECIPE, directory, records, {name: name for name in records}, source_of
-        ),
-        task_of={name: experiment.tasks[loader] for name, loader in source_of.items()},
-        group_of=volume_sites.group_by_patients(sites, records),
-        model=_MODEL,
-        plan=plan,
-        private=study_flags.parse_names("private", FLAGS.private, _PRIVATE),
-        baselines=training_flags.parse_baselines(FLAGS.baseline),
-        split=study_flags.measured_split(),
-        channels=experiment.channels,
-        shown_channel=experiment.shown_channel,
-        with_boxes=experiment.with_boxes,
-    )
-
-
-def _load(sites: Sequence[Site], directory: pathlib.Path) -> dict[str, pd.DataFrame]:
+def _load(sites: Sequence[Site], run_folder: pathlib.Path) -> dict[str, pd.DataFrame]:
     from tffcxr.clients import volume_sites
 
     return volume_sites.load(
         sites,
         _slice_spec(),
-        study_flags.cache_dir(directory),
+        study_flags.cache_dir(run_folder),
         study_flags.fractions(),
         FLAGS.seed,
     )
@@ -255,5 +224,12 @@ def _make_phantoms(root: pathlib.Path) -> list[Site]:
     ]
 
 
+RECIPE = _CrossDomain(
+    name="cross_domain",
+    paper="Parekh et al., “Cross-Domain Federated Learning in Medical Imaging”, MIDL 2022, "
+    "arXiv:2112.10001",
+)
+
+
 if __name__ == "__main__":
-    command_line.run(main)
+    command_line.run(RECIPE.main)

@@ -12,24 +12,26 @@ phantom radiographs are made, whose lungs are known.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+import dataclasses
+import pathlib
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 from experiments.flags import class_flags, command_line, study_flags, training_flags
 from tffcxr import options
+from tffcxr.datasets import findings
 from tffcxr.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tffcxr.clients.sites import ClientRecords, Site
-    from tffcxr.training.run_directory import RunDirectory
+    from tffcxr.clients.sites import Site
+    from tffcxr.studies.classes.class_study import ClassStudy
+    from tffcxr.studies.classes.variants import Variant
+    from tffcxr.training.plan import Plan
 
 FLAGS = flags.FLAGS
-
-_IMAGES = ("full", "segmented")
 
 flags.DEFINE_list(
     "model",
@@ -39,7 +41,7 @@ flags.DEFINE_list(
 )
 flags.DEFINE_list(
     "images",
-    list(_IMAGES),
+    list(options.IMAGE_KINDS),
     "full radiographs, segmented ones (the lungs alone, black around them), or both.",
 )
 flags.DEFINE_string(
@@ -69,87 +71,61 @@ study_flags.define(
 training_flags.define(
     rounds=25, learning_rate=2e-3, batch_size=16, schedule="polynomial", personal=False
 )
-flags.adopt_module_key_flags(class_flags)
-flags.adopt_module_key_flags(study_flags)
-flags.adopt_module_key_flags(training_flags)
+for _module in (class_flags, study_flags, training_flags):
+    flags.adopt_module_key_flags(_module)
 
-_RECIPE = "cxr_fl_classification"
-_PAPER = (
-    "Ślazyk et al., “CXR-FL: Deep Learning-based Chest X-ray Image Analysis Using Federated "
-    "Learning”, ICCS 2022, arXiv:2204.05203"
+
+@dataclasses.dataclass(frozen=True)
+class _Classification(class_flags.ClassRecipe):
+    def check(self) -> None:
+        """See `Recipe`."""
+        super().check()
+        is_used = "segmented" in _images()
+        training_flags.check_used(is_used, "segmentation_model", "--images=segmented", "images")
+
+    def make_study(self, run_folder: pathlib.Path) -> ClassStudy:
+        """See `Recipe`; what is wrong with the model that finds lungs is told first."""
+        if FLAGS.segmentation_model:
+            from tffcxr.studies.classes import lung_cut_out
+
+            lung_cut_out.load_model(FLAGS.segmentation_model)
+        return super().make_study(run_folder)
+
+    def variants(self, plans: dict[tuple[str, str], Plan]) -> tuple[Variant, ...]:
+        """See `ClassRecipe`: every network on every kind of images."""
+        return tuple(
+            dataclasses.replace(variant, images=images)
+            for variant in super().variants(plans)
+            for images in _images()
+        )
+
+    def prepare(self, table: pd.DataFrame, site: Site) -> pd.DataFrame:
+        """See `ClassRecipe`; refuses a site without the outlines that segmented images need."""
+        needs_outlines = "segmented" in FLAGS.images and not FLAGS.segmentation_model
+        if needs_outlines and table["lungs"].isna().all():
+            raise InputError(
+                f"site {site.name}: --images=segmented: expected --segmentation_model, or masks of "
+                f"the lungs in {site.path}, found neither"
+            )
+        return table
+
+
+def _images() -> tuple[str, ...]:
+    """The kinds of `--images`; raises InputError for others."""
+    return study_flags.parse_names("images", FLAGS.images, options.IMAGE_KINDS)
+
+
+RECIPE = _Classification(
+    name="cxr_fl_classification",
+    paper="Ślazyk et al., “CXR-FL: Deep Learning-based Chest X-ray Image Analysis Using Federated "
+    "Learning”, ICCS 2022, arXiv:2204.05203",
+    task="RSNA classes",
+    classes=findings.RSNA,
+    stratify=findings.RSNA[0],
+    explained=(findings.RSNA[0],),  # "Lung Opacity", the class that is outlined.
+    phantoms=study_flags.PhantomSite("phantoms", "rsna", "write_rsna"),
 )
 
 
-def main(unused_operands: list[str]) -> None:
-    """Runs the recipe."""
-    study_flags.run(_RECIPE, _PAPER, check_flags, _run)
-
-
-def check_flags() -> None:
-    """Checks the flags by themselves; raises InputError for what cannot be."""
-    class_flags.check()
-    training_flags.check_used(
-        "segmented" in _kinds(), "segmentation_model", "--images=segmented", "images"
-    )
-
-
-def _kinds() -> tuple[str, ...]:
-    """The kinds of `--images`; raises InputError for others."""
-    return study_flags.parse_names("images", FLAGS.images, _IMAGES)
-
-
-def _run(directory: RunDirectory) -> list[dict[str, Any]]:
-    clients = _load_clients(study_flags.given_sites(with_finding=False)) if FLAGS.site else None
-    from tffcxr.datasets import findings
-    from tffcxr.datasets.phantoms import phantom
-    from tffcxr.studies.classes import class_study
-    from tffcxr.studies.classes.variants import ClassStudy, Variant
-
-    if FLAGS.segmentation_model:
-        from tffcxr.studies.classes import lung_cut_out
-
-        lung_cut_out.load_model(FLAGS.segmentation_model)  # So that what is wrong is told first.
-    plans = class_flags.make_plans(
-        len(findings.RSNA), FLAGS.local_epochs if FLAGS.baseline == "pooled" else 0
-    )
-    # Phantoms take a while, so that what can be wrong with the models comes before.
-    clients = clients or _load_clients(
-        study_flags.make_phantoms(directory.path, "rsna", phantom.write_rsna)
-    )
-    study = ClassStudy(
-        **class_flags.settings(_RECIPE, directory.path, clients),
-        task="RSNA classes",
-        classes=findings.RSNA,
-        variants=tuple(
-            Variant(name, images) for name in class_flags.networks() for images in _kinds()
-        ),
-        plans=plans,
-        segmentation_model=FLAGS.segmentation_model,
-        with_train_scores=False,
-        explained=(findings.RSNA[0],),  # "Lung Opacity", the class that is outlined.
-        explanation="gradcam",
-    )
-    return class_study.run(study, directory)
-
-
-def _load_clients(sites: Sequence[Site]) -> ClientRecords:
-    from tffcxr.datasets import findings
-
-    return class_flags.load_clients(
-        sites, findings.RSNA, stratify=findings.RSNA[0], prepare=_check_outlines
-    )
-
-
-def _check_outlines(table: pd.DataFrame, site: Site) -> pd.DataFrame:
-    """Refuses a site without the outlines that segmented images need; returns its table."""
-    needs_outlines = "segmented" in FLAGS.images and not FLAGS.segmentation_model
-    if needs_outlines and table["lungs"].isna().all():
-        raise InputError(
-            f"site {site.name}: --images=segmented: expected --segmentation_model, or masks of "
-            f"the lungs in {site.path}, found neither"
-        )
-    return table
-
-
 if __name__ == "__main__":
-    command_line.run(main)
+    command_line.run(RECIPE.main)

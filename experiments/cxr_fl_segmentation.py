@@ -13,16 +13,17 @@ The model in DIR cuts the lungs out for //experiments:cxr_fl_classification.
 from __future__ import annotations
 
 from collections.abc import Sequence
-import functools
-from typing import TYPE_CHECKING, Any
+import dataclasses
+import pathlib
+from typing import TYPE_CHECKING
 
 from absl import flags
 
-from experiments.flags import command_line, study_flags, training_flags
+from experiments.flags import command_line, recipe, study_flags, training_flags
 
 if TYPE_CHECKING:
     from tffcxr.clients.sites import ClientRecords, Site
-    from tffcxr.training.run_directory import RunDirectory
+    from tffcxr.studies.masks.mask_study import MaskStudy
 
 FLAGS = flags.FLAGS
 
@@ -47,60 +48,37 @@ study_flags.define(
 training_flags.define(
     rounds=12, learning_rate=3e-3, batch_size=4, schedule="polynomial", personal=False
 )
-flags.adopt_module_key_flags(study_flags)
-flags.adopt_module_key_flags(training_flags)
+for _module in (study_flags, training_flags):
+    flags.adopt_module_key_flags(_module)
 
-_RECIPE = "cxr_fl_segmentation"
-_PAPER = (
-    "Ślazyk et al., “CXR-FL: Deep Learning-based Chest X-ray Image Analysis Using Federated "
-    "Learning”, ICCS 2022, arXiv:2204.05203"
-)
 _MULTIPLE = 32  # Pixels; both networks halve the image five times.
+_PHANTOMS = study_flags.PhantomSite("phantoms", "lungs", "write_lungs")
 
 
-def main(unused_operands: list[str]) -> None:
-    """Runs the recipe."""
-    study_flags.run(_RECIPE, _PAPER, check_flags, _run)
+@dataclasses.dataclass(frozen=True)
+class _Segmentation(recipe.Recipe):
+    def check(self) -> None:
+        """See `Recipe`."""
+        study_flags.check_shared_task()
+        study_flags.check_image_multiple(_MULTIPLE)
 
+    def make_study(self, run_folder: pathlib.Path) -> MaskStudy:
+        """See `Recipe`."""
+        sites = study_flags.given_sites(with_finding=False)
+        clients = _load_clients(sites) if sites else None
+        from tffcxr.studies.masks import mask_study
 
-def check_flags() -> None:
-    """Checks the flags by themselves; raises InputError for what cannot be."""
-    study_flags.check_shared_task()
-    study_flags.check_image_multiple(_MULTIPLE)
-
-
-def _run(directory: RunDirectory) -> list[dict[str, Any]]:
-    clients = _load_clients(study_flags.given_sites(with_finding=False)) if FLAGS.site else None
-    from tffcxr.datasets.phantoms import phantom
-    from tffcxr.studies.masks import mask_study
-
-    build = mask_study.model_builder(
-        FLAGS.model,
-        FLAGS.image_size,
-        FLAGS.weights,
-        FLAGS.batch_norm,
-        FLAGS.seed,
-        FLAGS.precision,
-    )
-    segmenter = mask_study.of_whole_images(
-        functools.partial(training_flags.make_plan, findings=1), build
-    )
-    # Phantoms take a while, so that what can be wrong with the model comes before.
-    clients = clients or _load_clients(
-        study_flags.make_phantoms(directory.path, "lungs", phantom.write_lungs)
-    )
-    study = mask_study.SegmentationStudy(
-        **study_flags.settings(
-            _RECIPE, directory.path, clients.records, clients.site_of, clients.source_of
-        ),
-        region="Lungs",
-        may_be_absent=False,
-        model=FLAGS.model,
-        segmenter=lambda store: segmenter,
-        with_pooled=FLAGS.baseline == "pooled",
-        split=study_flags.measured_split(),
-    )
-    return mask_study.run(study, directory)
+        spec = training_flags.model_spec(FLAGS.model)
+        segmenter = mask_study.Segmenter(training_flags.make_plan(spec, mask_study.LOSS))
+        # Phantoms take a while, so that what can be wrong with the model comes before.
+        clients = clients or _load_clients(study_flags.make_phantoms(run_folder, [_PHANTOMS]))
+        return mask_study.MaskStudy(
+            study_flags.settings(self.name, run_folder, study_flags.measured_split()),
+            clients,
+            region="Lungs",
+            segmenter=lambda store: segmenter,
+            with_pooled=FLAGS.baseline == "pooled",
+        )
 
 
 def _load_clients(sites: Sequence[Site]) -> ClientRecords:
@@ -109,5 +87,12 @@ def _load_clients(sites: Sequence[Site]) -> ClientRecords:
     return study_flags.load_shared_task(sites, site_tables.keep_lungs, stratify=None)
 
 
+RECIPE = _Segmentation(
+    name="cxr_fl_segmentation",
+    paper="Ślazyk et al., “CXR-FL: Deep Learning-based Chest X-ray Image Analysis Using Federated "
+    "Learning”, ICCS 2022, arXiv:2204.05203",
+)
+
+
 if __name__ == "__main__":
-    command_line.run(main)
+    command_line.run(RECIPE.main)

@@ -18,6 +18,8 @@ others). The paper's settings are in files:
 
 from __future__ import annotations
 
+import dataclasses
+import pathlib
 from typing import TYPE_CHECKING, Any
 
 from absl import flags
@@ -26,16 +28,17 @@ from experiments.flags import (
     command_line,
     pneumonia_classification,
     pneumonia_segmentation,
+    recipe,
     study_flags,
     training_flags,
 )
 
 if TYPE_CHECKING:
-    from tffcxr.training.run_directory import RunDirectory
+    from tffcxr.studies.study import Study
 
 FLAGS = flags.FLAGS
 
-# Each has `DEFAULTS`, `define_flags`, `check_flags` and `run`.
+# Each has `DEFAULTS`, `define_flags` and `TASK`, the recipe of the task alone.
 _TASKS: dict[str, Any] = {
     "classification": pneumonia_classification,
     "segmentation": pneumonia_segmentation,
@@ -69,16 +72,10 @@ study_flags.define(
     image_size=64,
 )
 training_flags.define(rounds=10, learning_rate=0.01, batch_size=32, personal=False)
-for module in _TASKS.values():
-    module.define_flags()
-for module in (study_flags, training_flags, *_TASKS.values()):
-    flags.adopt_module_key_flags(module)
-
-_RECIPE = "pneumonia"
-_PAPER = (
-    "Nagabhushanam & Yaswanth, “Federated Learning for Pneumonia Detection and Segmentation”, "
-    "NITK 2025"
-)
+for _module in _TASKS.values():
+    _module.define_flags()
+for _module in (study_flags, training_flags, *_TASKS.values()):
+    flags.adopt_module_key_flags(_module)
 
 
 def _set_defaults(task: str) -> None:
@@ -90,32 +87,33 @@ def _set_defaults(task: str) -> None:
 _set_defaults("classification")  # So that --help shows them.
 
 
-def main(unused_operands: list[str]) -> None:
-    """Runs the recipe."""
-    apply_defaults()
-    study_flags.run(_RECIPE, _PAPER, check_flags, _run)
+@dataclasses.dataclass(frozen=True)
+class _Pneumonia(recipe.Recipe):
+    """The recipe of `--task`."""
+
+    def apply_defaults(self) -> None:
+        """See `Recipe`."""
+        _set_defaults(FLAGS.task)
+        if FLAGS.optimizer != "sgd":
+            FLAGS.set_default("momentum", 0.0)
+        if not FLAGS.momentum:
+            FLAGS.set_default("nesterov", False)
+
+    def check(self) -> None:
+        """See `Recipe`."""
+        for task, module in _TASKS.items():
+            for flag in FLAGS.get_key_flags_for_module(module):
+                training_flags.check_used(FLAGS.task == task, flag.name, f"--task={task}", "task")
+        _TASKS[FLAGS.task].TASK.check()
+
+    def make_study(self, run_folder: pathlib.Path) -> Study:
+        """See `Recipe`."""
+        study: Study = _TASKS[FLAGS.task].TASK.make_study(run_folder)
+        return study
 
 
-def _run(directory: RunDirectory) -> list[dict[str, Any]]:
-    return _TASKS[FLAGS.task].run(_RECIPE, directory)
-
-
-def apply_defaults() -> None:
-    """Gives flags that were not given the values of the task, so that they hold what is used."""
-    _set_defaults(FLAGS.task)
-    if FLAGS.optimizer != "sgd":
-        FLAGS.set_default("momentum", 0.0)
-    if not FLAGS.momentum:
-        FLAGS.set_default("nesterov", False)
-
-
-def check_flags() -> None:
-    """Checks the flags by themselves; raises InputError for what cannot be."""
-    for task, module in _TASKS.items():
-        for flag in FLAGS.get_key_flags_for_module(module):
-            training_flags.check_used(FLAGS.task == task, flag.name, f"--task={task}", "task")
-    _TASKS[FLAGS.task].check_flags()
+RECIPE = _Pneumonia(pneumonia_classification.TASK.name, pneumonia_classification.TASK.paper)
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    command_line.run(RECIPE.main)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from tffcxr import environment
+from tffcxr.models.spec import ModelSpec
 
 
 def main(precision: str) -> None:
@@ -13,9 +14,7 @@ def main(precision: str) -> None:
     environment.prepare_for_precision(precision)
     import tensorflow as tf
 
-    from tffcxr.models import build
-
-    model = build.build("standard", 32, 1, precision=precision).keras
+    model = ModelSpec("standard", 32, 1, precision=precision)  # type: ignore[arg-type].build().keras
     images = tf.ones([2, 32, 32, 1])
 
     @tf.function

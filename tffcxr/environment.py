@@ -30,7 +30,7 @@ def prepare_for_precision(precision: str) -> None:
     bias to an operation that refuses bfloat16.
 
     Args:
-      precision: a name of `tffcxr.models.build.PRECISIONS`.
+      precision: a name of `tffcxr.options.PRECISIONS`.
     """
     if precision == "bfloat16":
         os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"

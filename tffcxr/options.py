@@ -1,16 +1,51 @@
-"""The names of the models, for programs that list them before TensorFlow is imported."""
+"""Every setting that is one of a few names, once, for flags and library alike; no TensorFlow."""
 
 from __future__ import annotations
 
-CLASSIFIERS = (
-    "standard",
-    "resnet18",
-    "resnet34",
-    "resnet50",
-    "densenet121",
-    "resnext18",
-    "resnext50",
-    "mobilenetv2",
-    "covidnet",
-)
-SEGMENTERS = ("unet", "unetplusplus", "nnunet")
+from typing import Literal, get_args
+
+# Networks, and the module of `tffcxr.models.networks` that has each.
+CLASSIFIER_MODULES = {
+    "standard": "standard",
+    "resnet18": "backbones",
+    "resnet34": "backbones",
+    "resnet50": "backbones",
+    "densenet121": "backbones",
+    "resnext18": "resnext",
+    "resnext50": "resnext",
+    "mobilenetv2": "backbones",
+    "covidnet": "covidnet",
+}
+SEGMENTER_MODULES = {"unet": "unet", "unetplusplus": "unetplusplus", "nnunet": "planned"}
+CLASSIFIERS = tuple(CLASSIFIER_MODULES)
+SEGMENTERS = tuple(SEGMENTER_MODULES)
+
+# What becomes of batch norm: its statistics are averaged with the weights, recomputed for the
+# averaged weights, or kept at the client with the layer; the layer is frozen, or group norm.
+BatchNorm = Literal["aggregate", "recompute", "local", "frozen", "group"]
+BATCH_NORM: tuple[BatchNorm, ...] = get_args(BatchNorm)
+# What a network computes in; weights, the task block and the loss are float32 always.
+Precision = Literal["float32", "bfloat16", "float16"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+# The block whose weights stay as they are.
+Frozen = Literal[None, "representation"]
+# What is averaged: the representation block, or the whole model.
+Share = Literal["representation", "all"]
+SHARES: tuple[Share, ...] = get_args(Share)
+
+# Training.
+CLIENT_OPTIMIZERS = ("sgd", "adam", "adamw", "adagrad")
+SERVER_OPTIMIZERS = ("average", "momentum", "adam", "yogi", "adagrad")
+SCHEDULES = ("constant", "plateau", "polynomial")
+WEIGHTINGS = ("examples", "uniform")
+AGGREGATORS = ("mean", "robust", "compression", "secure", "dp")
+EXECUTORS = ("device", "native")
+BASELINES = ("site", "pooled")
+
+# Images and who holds them.
+FITS = ("pad", "stretch")
+AUGMENTATIONS = ("none", "flip", "affine")
+PARTITIONS = ("none", "iid", "quantity", "dirichlet", "hybrid")
+UNEVEN_PARTITIONS = ("quantity", "dirichlet", "hybrid")
+CLASS_BALANCES = ("none", "weights", "sampling")
+IMAGE_KINDS = ("full", "segmented")

@@ -1,15 +1,15 @@
-"""What the flags mean for recipes of classes that exclude each other."""
+"""Recipes of classes that exclude each other: flags, checks and the study that they make."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 import dataclasses
 import pathlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from absl import flags
 
-from experiments.flags import study_flags, training_flags
+from experiments.flags import recipe, study_flags, training_flags
 from tffcxr import environment, options
 from tffcxr.errors import InputError
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from tffcxr.clients.sites import ClientRecords, Site
+    from tffcxr.studies.classes.class_study import ClassStudy
+    from tffcxr.studies.classes.variants import Variant
     from tffcxr.training.plan import Plan
 
 FLAGS = flags.FLAGS
@@ -26,138 +28,161 @@ _SMALL_STEPS = {"image_size": 64, "width": 0.25, "batch_size": 16}
 
 
 def define_width(of_phantoms: float = 1.0) -> None:
-    """Defines the flag `--width`; `of_phantoms` is what `apply_width` gives it without sites."""
-    without = "" if of_phantoms == 1 else f" Without --site the default else is {of_phantoms:g}."
+    """Defines the flag `--width`; `of_phantoms` is its default without sites."""
+    without = "" if of_phantoms == 1 else f" Default without --site: {of_phantoms:g}."
     flags.DEFINE_float(
         "width",
         1.0,
-        "About the part of its published channels that every layer of a classifier gets; 0.5 is a "
+        "Part of its published channels that every layer of a classifier gets, about; 0.5 is a "
         f"quarter of the work and of the weights. Not with --weights=imagenet.{without}",
     )
 
 
-def apply_width(of_phantoms: float) -> None:
-    """Gives `--width`, if it was not given, the value for phantoms where there is no `--site`.
-
-    ImageNet's weights are of whole networks, so that with them it stays 1.
-    """
-    is_whole = FLAGS.site or FLAGS.weights == "imagenet"
-    FLAGS.set_default("width", 1.0 if is_whole else of_phantoms)
-
-
-def check() -> None:
-    """Checks the flags that all these recipes have.
+def networks() -> tuple[str, ...]:
+    """The networks of `--model`, in the order of `options.CLASSIFIERS`.
 
     Raises:
-      InputError: see `study_flags.check_shared_task`; an unknown network; a width out of range, or
-        with ImageNet's weights.
+      InputError: an unknown network, none, or one twice.
     """
-    study_flags.check_shared_task()
-    if not 0 < FLAGS.width <= 1:
-        raise InputError(f"--width: expected above 0 and at most 1, found {FLAGS.width}")
-    if FLAGS.width != 1 and FLAGS.weights == "imagenet":
-        raise InputError(f"--weights=imagenet: expected --width=1 with it, found {FLAGS.width}")
-    training_flags.check_at_least(0, "heatmaps")
-    networks()
-
-
-def networks() -> tuple[str, ...]:
-    """The networks of `--model`, in the order of `options.CLASSIFIERS`; errors as of `check`."""
     return study_flags.parse_names("model", FLAGS.model, options.CLASSIFIERS)
 
 
-def load_clients(
-    sites: Sequence[Site],
-    classes: Sequence[str],
-    *,
-    stratify: str,
-    prepare: Callable[[pd.DataFrame, Site], pd.DataFrame] = lambda table, site: table,
-    own_test: bool = False,
-) -> ClientRecords:
-    """The images of known class.
+@dataclasses.dataclass(frozen=True)
+class ClassRecipe(recipe.Recipe):
+    """A recipe of classes.
 
-    Args:
-      sites: this and the others as of `sites.load_shared_task`.
-      classes: that exclude each other.
-      stratify: see there.
-      prepare: from a site's table to one whose columns are the classes.
-      own_test: see there.
-
-    Raises:
-      InputError: see there and `site_tables.keep_classes`.
+    Attributes:
+      task: what is asked, for tables.
+      classes: in the order of the outputs.
+      stratify: the class that is as common in all splits, and by which uneven partitions go.
+      explained: the classes whose images are explained.
+      explanation: "gradcam" or "gradcam++".
+      phantoms: the hospital that is made without `--site`.
+      own_test: whether the test images of a source that has some stay its test images.
+      with_train_scores: whether the training images are measured, too.
+      narrow_phantoms: `--width` of phantoms, where whole networks would learn nothing in minutes.
     """
-    from tffcxr.clients import site_tables
 
-    def keep(table: pd.DataFrame, site: Site) -> pd.DataFrame:
-        return site_tables.keep_classes(prepare(table, site), site, classes)
+    task: str
+    classes: tuple[str, ...]
+    stratify: str
+    explained: tuple[str, ...]
+    phantoms: study_flags.PhantomSite
+    explanation: str = "gradcam"
+    own_test: bool = False
+    with_train_scores: bool = False
+    narrow_phantoms: float = 1.0
 
-    return study_flags.load_shared_task(sites, keep, stratify=stratify, own_test=own_test)
+    def apply_defaults(self) -> None:
+        """See `Recipe`; ImageNet's weights are of whole networks, so that with them width is 1."""
+        is_whole = FLAGS.site or FLAGS.weights == "imagenet"
+        FLAGS.set_default("width", 1.0 if is_whole else self.narrow_phantoms)
 
+    def check(self) -> None:
+        """See `Recipe`."""
+        study_flags.check_shared_task()
+        if not 0 < FLAGS.width <= 1:
+            raise InputError(f"--width: expected above 0 and at most 1, found {FLAGS.width}")
+        if FLAGS.width != 1 and FLAGS.weights == "imagenet":
+            raise InputError(f"--weights=imagenet: expected --width=1 with it, found {FLAGS.width}")
+        training_flags.check_at_least(0, "heatmaps")
+        networks()
 
-def settings(recipe: str, run_folder: pathlib.Path, clients: ClientRecords) -> dict[str, Any]:
-    """The arguments of `ClassStudy` that are alike in all recipes; see `study_flags.settings`."""
-    return {
-        **study_flags.settings(
-            recipe, run_folder, clients.records, clients.site_of, clients.source_of
-        ),
-        "split": study_flags.measured_split(),
-        "heatmaps": FLAGS.heatmaps,
-        "class_balance": FLAGS.class_balance,
-        "width": FLAGS.width,
-    }
+    def make_study(self, run_folder: pathlib.Path) -> ClassStudy:
+        """See `Recipe`."""
+        sites = study_flags.given_sites(with_finding=False)
+        clients = self._load_clients(sites) if sites else None
+        from tffcxr.studies.classes.class_study import ClassStudy
 
+        if all(FLAGS[name].value <= most for name, most in _SMALL_STEPS.items()):
+            environment.prepare_for_small_steps()
+        plans = self.plans()
+        # Phantoms take a while, so that what can be wrong with the models comes before.
+        clients = clients or self._load_clients(
+            study_flags.make_phantoms(run_folder, [self.phantoms])
+        )
+        return ClassStudy(
+            study_flags.settings(self.name, run_folder, study_flags.measured_split()),
+            clients,
+            task=self.task_of(clients),
+            classes=self.classes,
+            variants=self.variants(plans),
+            plans=plans,
+            explained=self.explained,
+            heatmaps=FLAGS.heatmaps,
+            explanation=self.explanation,
+            class_balance=FLAGS.class_balance,
+            width=FLAGS.width,
+            with_train_scores=self.with_train_scores,
+            segmentation_model=(
+                FLAGS.segmentation_model if "segmentation_model" in FLAGS else None
+            ),
+        )
 
-def make_plans(outputs: int, pooled_epochs: int = 0) -> dict[tuple[str, str], Plan]:
-    """How each network of `--model` is trained, by its name and training.
+    def plans(self) -> dict[tuple[str, str], Plan]:
+        """How each network is trained, by its name and one of `variants.TRAININGS`.
 
-    Args:
-      outputs: number of classes.
-      pooled_epochs: passes over all images in one place that take the place of a round's local
-        epochs when each network is also trained there; 0 for no such training.
+        Here: `--model` across the clients, and with `--baseline=pooled` in one place, too, by
+        `pooled_epochs` passes over all images in the place of a round's local epochs.
 
-    Raises:
-      InputError: see `tffcxr.models.build.build`; a flag of the training is out of range.
-    """
-    from tffcxr.studies.classes.variants import POOLED
-    from tffcxr.studies.study import FEDERATED
+        Raises:
+          InputError: see `training_flags.make_plan`.
+        """
+        from tffcxr.studies import trainings
 
-    if all(FLAGS[name].value <= most for name, most in _SMALL_STEPS.items()):
-        environment.prepare_for_small_steps()
-    plans = {}
-    for name in networks():
-        plans[name, FEDERATED] = plan = make_plan(name, outputs)
-        if pooled_epochs:
-            plans[name, POOLED] = dataclasses.replace(plan, local_epochs=pooled_epochs)
-    return plans
+        plans = {}
+        for name in networks():
+            plans[name, trainings.FEDERATED] = plan = self.plan(name)
+            if FLAGS.baseline == "pooled":
+                pooled = dataclasses.replace(plan, local_epochs=self.pooled_epochs())
+                plans[name, trainings.POOLED] = pooled
+        return plans
 
+    def plan(self, network: str) -> Plan:
+        """How a network is trained by the flags.
 
-def make_plan(network: str, outputs: int) -> Plan:
-    """How a network is trained by the flags.
+        Raises:
+          InputError: see `training_flags.make_plan`.
+        """
+        from tffcxr.studies.classes import class_study
 
-    Args:
-      network: a name of `tffcxr.options.CLASSIFIERS`.
-      outputs: number of classes.
+        spec = training_flags.model_spec(network, len(self.classes))
+        return training_flags.make_plan(spec, class_study.LOSS)
 
-    Raises:
-      InputError: as of `make_plans`.
-    """
-    from tffcxr.studies.classes import class_study
-    from tffcxr.studies.findings import findings_study
+    def pooled_epochs(self) -> int:
+        """See `plans`; as many as a client makes, unless a recipe says otherwise."""
+        return int(FLAGS.local_epochs)
 
-    return training_flags.make_plan(
-        findings_study.model_builder(
-            network,
-            FLAGS.image_size,
-            outputs,
-            FLAGS.weights,
-            FLAGS.batch_norm,
-            FLAGS.seed,
-            FLAGS.precision,
-            FLAGS.width,
-        ),
-        class_study.LOSS,
-        findings=1,
-    )
+    def variants(self, plans: dict[tuple[str, str], Plan]) -> tuple[Variant, ...]:
+        """What is compared; the networks that have a plan, unless a recipe says otherwise."""
+        from tffcxr.studies.classes.variants import Variant
+
+        trained = {network for network, _ in plans}
+        return tuple(Variant(name) for name in options.CLASSIFIERS if name in trained)
+
+    def task_of(self, clients: ClientRecords) -> str:
+        """What is asked of these clients, for tables."""
+        del clients
+        return self.task
+
+    def prepare(self, table: pd.DataFrame, site: Site) -> pd.DataFrame:
+        """From a site's table to one whose columns are the classes; here it has them already.
+
+        Raises:
+          InputError: the site lacks something that the flags ask for.
+        """
+        del site
+        return table
+
+    def _load_clients(self, sites: Sequence[Site]) -> ClientRecords:
+        from tffcxr.clients import site_tables
+
+        def keep(table: pd.DataFrame, site: Site) -> pd.DataFrame:
+            return site_tables.keep_classes(self.prepare(table, site), site, self.classes)
+
+        return study_flags.load_shared_task(
+            sites, keep, stratify=self.stratify, own_test=self.own_test
+        )
 
 
 def centralised(

@@ -12,6 +12,7 @@ import warnings
 
 from absl import app, flags
 
+from experiments.flags import help_text, typed
 from tffcxr import environment
 from tffcxr.errors import InputError, RunError
 
@@ -37,12 +38,29 @@ def run(main: Callable[[list[str]], None], operands: str = "") -> None:
     # Not `app.run`: Keras layers fail where TensorFlow is first imported inside of it (with
     # TensorFlow 2.14), and importing it before would make --help slow.
     app.define_help_flags()
+    flags.DEFINE_flag(_HelpFlag())
+    typed.remember(sys.argv)
     _run_main(main, _parse(sys.argv, operands)[1:])
+
+
+class _HelpFlag(flags.BooleanFlag):
+    """`--help` with the program's flags in groups; absl prints them by module and alphabet."""
+
+    def __init__(self) -> None:
+        super().__init__("help", False, "Show this help.", short_name="?", allow_override=True)
+
+    def parse(self, arg: str | bool | None) -> None:
+        super().parse(arg)
+        if self.value:
+            main = sys.modules["__main__"]
+            own = flags.FLAGS.get_key_flags_for_module(typed.current().program)
+            print(help_text.of_program(main.__doc__ or "", own))
+            sys.exit(0)
 
 
 def fail(message: str, status: int = _USAGE_STATUS) -> NoReturn:
     """Prints one line and ends the program."""
-    print(f"{os.path.basename(sys.argv[0]).removesuffix('.py')}: {message}", file=sys.stderr)
+    print(f"{typed.current().name}: {message}", file=sys.stderr)
     sys.stderr.flush()
     sys.exit(status)
 

@@ -7,15 +7,15 @@ against networks with settings of their own that see all images in one place.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 import dataclasses
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 from experiments.flags import class_flags, study_flags, training_flags
 from tffcxr import options
+from tffcxr.datasets import findings
 from tffcxr.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from tffcxr.clients.sites import ClientRecords, Site
     from tffcxr.training.plan import Plan
-    from tffcxr.training.run_directory import RunDirectory
 
 FLAGS = flags.FLAGS
 
@@ -55,7 +54,7 @@ class Central:
 
     Attributes:
       model: a name of `options.CLASSIFIERS`.
-      optimizer: a name of `tffcxr.learning.optimizers.CLIENT_OPTIMIZERS`.
+      optimizer: a name of `options.CLIENT_OPTIMIZERS`.
       learning_rate: of its first epoch.
       momentum: of "sgd".
     """
@@ -77,7 +76,7 @@ class Central:
         if len(parts) not in (3, 4) or (len(parts) == 4 and parts[1] != "sgd"):
             raise InputError(f"--central: expected {form}, found {text!r}")
         model, optimizer, *numbers = parts
-        for name, known in ((model, options.CLASSIFIERS), (optimizer, training_flags.OPTIMIZERS)):
+        for name, known in ((model, options.CLASSIFIERS), (optimizer, options.CLIENT_OPTIMIZERS)):
             if name not in known:
                 raise InputError(
                     f"--central: expected one of {', '.join(known)}, found {name!r} in {text!r}"
@@ -120,16 +119,46 @@ def define_flags() -> None:
         flags.declare_key_flag(name)
 
 
-def check_flags() -> None:
-    """Checks the flags by themselves; raises InputError for what cannot be."""
-    class_flags.check()
-    training_flags.check_at_least(1, "central_epochs")
-    is_pooled = FLAGS.baseline == "pooled"
-    for name in ("central", "central_epochs"):
-        training_flags.check_used(
-            is_pooled, name, "--baseline=pooled", "baseline", may_be_taken_back=True
-        )
-    _parse_central()
+@dataclasses.dataclass(frozen=True)
+class _Classification(class_flags.ClassRecipe):
+    def check(self) -> None:
+        """See `Recipe`."""
+        super().check()
+        training_flags.check_at_least(1, "central_epochs")
+        is_pooled = FLAGS.baseline == "pooled"
+        for name in ("central", "central_epochs"):
+            training_flags.check_used(
+                is_pooled, name, "--baseline=pooled", "baseline", may_be_taken_back=True
+            )
+        _parse_central()
+
+    def plans(self) -> dict[tuple[str, str], Plan]:
+        """See `ClassRecipe`; networks in one place have settings of their own."""
+        from tffcxr.studies import trainings
+
+        plans = {(name, trainings.FEDERATED): self.plan(name) for name in class_flags.networks()}
+        if FLAGS.baseline == "pooled":
+            for central in _parse_central():
+                plans[central.model, trainings.POOLED] = class_flags.centralised(
+                    self.plan(central.model),
+                    central.optimizer,
+                    central.learning_rate,
+                    central.momentum,
+                    FLAGS.central_epochs,
+                )
+        return plans
+
+    def task_of(self, clients: ClientRecords) -> str:
+        """See `ClassRecipe`."""
+        if "rsna" in clients.source_of.values():
+            return f"{self.task} (of RSNA: {_OPACITY} or any other class)"
+        return self.task
+
+    def prepare(self, table: pd.DataFrame, site: Site) -> pd.DataFrame:
+        """RSNA's classes as Kermany's: "Lung Opacity" is "Pneumonia", any other "Normal"."""
+        if site.loader != "rsna":
+            return table
+        return table.assign(Pneumonia=table[_OPACITY], Normal=1.0 - table[_OPACITY])
 
 
 def _parse_central() -> list[Central]:
@@ -147,70 +176,14 @@ def _parse_central() -> list[Central]:
     return found
 
 
-def run(recipe: str, directory: RunDirectory) -> list[dict[str, Any]]:
-    """Makes the results and the report in the run's folder; returns the rows of `metrics.json`."""
-    clients = _load_clients(study_flags.given_sites(with_finding=False)) if FLAGS.site else None
-    from tffcxr.datasets import findings
-    from tffcxr.datasets.phantoms import phantom_classes
-    from tffcxr.studies.classes import class_study
-    from tffcxr.studies.classes.variants import ClassStudy, Variant
-
-    plans = _make_plans()
-    # Phantoms take a while, so that what can be wrong with the models comes before.
-    clients = clients or _load_clients(
-        study_flags.make_phantoms(directory.path, "kermany", phantom_classes.write_kermany)
-    )
-    trained = {network for network, _ in plans}
-    task = "Pneumonia or normal"
-    if "rsna" in clients.source_of.values():
-        task += f" (of RSNA: {_OPACITY} or any other class)"
-    study = ClassStudy(
-        **class_flags.settings(recipe, directory.path, clients),
-        task=task,
-        classes=findings.KERMANY,
-        variants=tuple(Variant(name) for name in options.CLASSIFIERS if name in trained),
-        plans=plans,
-        segmentation_model=None,
-        with_train_scores=False,
-        explained=findings.KERMANY[-1:],  # "Pneumonia"
-        explanation="gradcam",
-    )
-    return class_study.run(study, directory)
-
-
-def _make_plans() -> dict[tuple[str, str], Plan]:
-    """How each network is trained, by its name and training."""
-    from tffcxr.datasets import findings
-    from tffcxr.studies.classes.variants import POOLED
-
-    outputs = len(findings.KERMANY)
-    plans = class_flags.make_plans(outputs)
-    if FLAGS.baseline == "pooled":
-        for central in _parse_central():
-            plans[central.model, POOLED] = class_flags.centralised(
-                class_flags.make_plan(central.model, outputs),
-                central.optimizer,
-                central.learning_rate,
-                central.momentum,
-                FLAGS.central_epochs,
-            )
-    return plans
-
-
-def _load_clients(sites: Sequence[Site]) -> ClientRecords:
-    from tffcxr.datasets import findings
-
-    return class_flags.load_clients(
-        sites,
-        findings.KERMANY,
-        stratify=findings.KERMANY[-1],
-        prepare=_two_classes,
-        own_test=True,
-    )
-
-
-def _two_classes(table: pd.DataFrame, site: Site) -> pd.DataFrame:
-    """RSNA's classes as Kermany's: "Lung Opacity" is "Pneumonia", any other "Normal"."""
-    if site.loader != "rsna":
-        return table
-    return table.assign(Pneumonia=table[_OPACITY], Normal=1.0 - table[_OPACITY])
+TASK = _Classification(
+    name="pneumonia",
+    paper="Nagabhushanam & Yaswanth, “Federated Learning for Pneumonia Detection and "
+    "Segmentation”, NITK 2025",
+    task="Pneumonia or normal",
+    classes=findings.KERMANY,
+    stratify=findings.KERMANY[-1],
+    explained=findings.KERMANY[-1:],  # "Pneumonia"
+    phantoms=study_flags.PhantomSite("phantoms", "kermany", "write_kermany"),
+    own_test=True,
+)

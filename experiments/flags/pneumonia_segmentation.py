@@ -8,17 +8,19 @@ RSNA Pneumonia Detection Challenge are the masks; that of an image without a box
 from __future__ import annotations
 
 from collections.abc import Sequence
+import dataclasses
 import functools
-from typing import TYPE_CHECKING, Any
+import pathlib
+from typing import TYPE_CHECKING
 
 from absl import flags
 
-from experiments.flags import study_flags, training_flags
+from experiments.flags import pneumonia_classification, recipe, study_flags, training_flags
 from tffcxr.errors import InputError
 
 if TYPE_CHECKING:
     from tffcxr.clients.sites import ClientRecords, Site
-    from tffcxr.training.run_directory import RunDirectory
+    from tffcxr.studies.masks.mask_study import MaskStudy
 
 FLAGS = flags.FLAGS
 
@@ -60,49 +62,43 @@ def define_flags() -> None:
     )
 
 
-def check_flags() -> None:
-    """Checks the flags by themselves; raises InputError for what cannot be."""
-    for name in _NOT_FOR_IT:
-        training_flags.check_used(False, name, "--task=classification", "task")
-    study_flags.check_shared_task()
-    if FLAGS.image_size < _SMALLEST_IMAGE:
-        raise InputError(
-            f"--image_size: expected at least {_SMALLEST_IMAGE}, found {FLAGS.image_size}"
+@dataclasses.dataclass(frozen=True)
+class _Segmentation(recipe.Recipe):
+    def check(self) -> None:
+        """See `Recipe`."""
+        for name in _NOT_FOR_IT:
+            training_flags.check_used(False, name, "--task=classification", "task")
+        study_flags.check_shared_task()
+        if FLAGS.image_size < _SMALLEST_IMAGE:
+            raise InputError(
+                f"--image_size: expected at least {_SMALLEST_IMAGE}, found {FLAGS.image_size}"
+            )
+        if not FLAGS.gpu_memory_gb > 0:
+            raise InputError(f"--gpu_memory_gb: expected above 0, found {FLAGS.gpu_memory_gb}")
+
+    def make_study(self, run_folder: pathlib.Path) -> MaskStudy:
+        """See `Recipe`."""
+        phantoms = study_flags.PhantomSite("phantoms", "rsna", "write_rsna")
+        sites = study_flags.given_sites(with_finding=False)
+        clients = _load_clients(sites or study_flags.make_phantoms(run_folder, [phantoms]))
+        from tffcxr.studies.masks import mask_study, nnunet_segmenter
+
+        return mask_study.MaskStudy(
+            study_flags.settings(self.name, run_folder, study_flags.measured_split()),
+            clients,
+            region=REGION,
+            segmenter=nnunet_segmenter.NnUNet(
+                training_flags.make_plan,
+                dataset="_".join(clients.source_of),
+                gpu_memory_gb=FLAGS.gpu_memory_gb,
+                batch_size=FLAGS.batch_size,
+                changes=FLAGS.nnunet_augmentation,
+                seed=FLAGS.seed,
+                precision=FLAGS.precision,
+            ),
+            with_pooled=FLAGS.baseline == "pooled",
+            may_be_absent=True,
         )
-    if not FLAGS.gpu_memory_gb > 0:
-        raise InputError(f"--gpu_memory_gb: expected above 0, found {FLAGS.gpu_memory_gb}")
-
-
-def run(recipe: str, directory: RunDirectory) -> list[dict[str, Any]]:
-    """Makes the results and the report in the run's folder; returns the rows of `metrics.json`."""
-    from tffcxr.datasets.phantoms import phantom
-
-    sites = study_flags.given_sites(with_finding=False)
-    clients = _load_clients(
-        sites or study_flags.make_phantoms(directory.path, "rsna", phantom.write_rsna)
-    )
-    from tffcxr.studies.masks import mask_study, nnunet_segmenter
-
-    study = mask_study.SegmentationStudy(
-        **study_flags.settings(
-            recipe, directory.path, clients.records, clients.site_of, clients.source_of
-        ),
-        region=REGION,
-        model=nnunet_segmenter.NAME,
-        segmenter=nnunet_segmenter.NnUNet(
-            functools.partial(training_flags.make_plan, findings=1),
-            dataset="_".join(clients.source_of),
-            gpu_memory_gb=FLAGS.gpu_memory_gb,
-            batch_size=FLAGS.batch_size,
-            changes=FLAGS.nnunet_augmentation,
-            seed=FLAGS.seed,
-            precision=FLAGS.precision,
-        ),
-        may_be_absent=True,
-        with_pooled=FLAGS.baseline == "pooled",
-        split=study_flags.measured_split(),
-    )
-    return mask_study.run(study, directory)
 
 
 def _load_clients(sites: Sequence[Site]) -> ClientRecords:
@@ -111,3 +107,6 @@ def _load_clients(sites: Sequence[Site]) -> ClientRecords:
     return study_flags.load_shared_task(
         sites, functools.partial(site_tables.keep_region, finding=REGION), stratify=REGION
     )
+
+
+TASK = _Segmentation(pneumonia_classification.TASK.name, pneumonia_classification.TASK.paper)

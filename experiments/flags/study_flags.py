@@ -1,60 +1,45 @@
-"""The flags of the data and the outputs that every recipe has, and how it runs with them."""
+"""The flags of the data and the outputs that every recipe has, and what they mean."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+import dataclasses
 import pathlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 from experiments.flags import training_flags
-from tffcxr import environment
+from tffcxr import options
 from tffcxr.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from tffcxr.clients.sites import ClientRecords, Site
-    from tffcxr.training.run_directory import RunDirectory
+    from tffcxr.studies.study import Settings
 
 FLAGS = flags.FLAGS
 
 _LARGEST_IMAGE = 4096  # Pixels; as large as detectors are.
 
 
-def run(
-    recipe: str,
-    paper: str,
-    check_flags: Callable[[], None],
-    make: Callable[[RunDirectory], list[dict[str, Any]]],
-) -> None:
-    """Runs a recipe from its flags to the table in the terminal, unless it is complete.
+@dataclasses.dataclass(frozen=True)
+class PhantomSite:
+    """A hospital that is made when none is given.
 
-    What can be wrong is looked at in the order of what it costs: flags, folder, data, model.
-
-    Args:
-      recipe: the program's name.
-      paper: whose method it is, for the report.
-      check_flags: checks the flags by themselves.
-      make: makes the results and the report in the run's folder; returns the rows of
-        `metrics.json`.
+    Attributes:
+      name: of the hospital.
+      loader: what reads it.
+      writer: the function of `tffcxr.datasets.phantoms.phantom` that makes it, from a folder, a
+        number of patients and a seed.
+      finding: that it labels; empty where all hospitals train for the same.
     """
-    check_flags()
-    environment.prepare_for_precision(FLAGS.precision)
-    from tffcxr.training.run_directory import RunDirectory
 
-    output = pathlib.Path(FLAGS.output_dir)
-    facts = {"paper": paper, **training_flags.facts()}
-    directory = RunDirectory.open(output, recipe, training_flags.recorded_settings(), facts)
-    if directory.is_complete:
-        print(f"{output} is complete; its report is {output / 'report.html'}")
-        return
-    rows = make(directory)
-    from tffcxr.report import report
-
-    print(report.format_table(rows))
-    print(f"report: {output / 'report.html'}")
+    name: str
+    loader: str
+    writer: str
+    finding: str = ""
 
 
 def define(
@@ -79,31 +64,40 @@ def define(
       clients_per_site: default of the flag.
       augmentation: default of the flag.
       radiographs: whether images are radiographs, of any shape, and a site may be cut into several
-        clients; else they are slices of volumes, and a site is a client.
+        clients; otherwise they are slices of volumes, and a site is a client.
     """
     flags.DEFINE_string("output_dir", f"runs/{recipe}", "The run's folder; it can be resumed.")
     flags.DEFINE_multi_string("site", [], site_help)
     flags.DEFINE_integer("phantom_patients", phantom_patients, "Patients of a phantom hospital.")
-    flags.DEFINE_string("phantom_dir", None, "Folder for phantoms; default: in the run's folder.")
-    flags.DEFINE_integer("image_size", image_size, "Height and width of the model's input, pixels.")
-    flags.DEFINE_string("weights", "none", "Initial weights: none, imagenet, or a file of a run.")
+    flags.DEFINE_string(
+        "phantom_dir", None, "Folder for phantoms; default: phantoms/ in the run's folder."
+    )
+    flags.DEFINE_integer(
+        "image_size", image_size, "Height and width of the model's input in pixels."
+    )
+    flags.DEFINE_string(
+        "weights", "none", "Initial weights: none (random), imagenet, or a model file of a run."
+    )
     if radiographs:
         flags.DEFINE_enum(
-            "fit", "pad", ["pad", "stretch"], "What to do with images that are not square."
+            "fit", "pad", list(options.FITS), "What to do with images that are not square."
         )
         _define_partition(partition, clients_per_site)
         flags.DEFINE_float(
             "max_rejected_fraction",
             0.01,
-            "Of a client's files, that may be unreadable and are skipped.",
+            "Maximum fraction of unreadable files per client; these are skipped.",
         )
     flags.DEFINE_enum(
         "augmentation",
         augmentation,
-        ["none", "flip", "affine"],
-        "Of training images: mirror every other one; affine also turns, shifts and scales them.",
+        list(options.AUGMENTATIONS),
+        "Random changes to training images: flip mirrors every other one; affine also rotates, "
+        "shifts, scales and shears them.",
     )
-    flags.DEFINE_string("cache_dir", None, "Folder for decoded images; default: in the run's.")
+    flags.DEFINE_string(
+        "cache_dir", None, "Folder for decoded images; default: cache/ in the run's folder."
+    )
     flags.DEFINE_integer("bootstrap", 1000, "Bootstrap replicates of intervals and the t-test.")
     flags.DEFINE_boolean("tensorboard_histograms", False, "Also write the weights to TensorBoard.")
 
@@ -112,7 +106,7 @@ def _define_partition(partition: str, clients_per_site: int) -> None:
     flags.DEFINE_enum(
         "partition",
         partition,
-        ["none", "iid", "quantity", "dirichlet", "hybrid"],
+        list(options.PARTITIONS),
         "How each site's training images are cut into --clients_per_site clients.",
     )
     flags.DEFINE_integer(
@@ -126,11 +120,11 @@ def define_class_balance() -> None:
     flags.DEFINE_enum(
         "class_balance",
         "none",
-        ["none", "weights", "sampling"],
+        list(options.CLASS_BALANCES),
         "For classes of uneven size. weights: the loss of an image is multiplied by the inverse "
-        "frequency of its class among the training images of all clients, whose numbers the server "
-        "is told; all clients then pursue what they would if pooled. sampling: each client draws "
-        "the classes that it has equally often, by its own frequencies, which it tells nobody.",
+        "frequency of its class among all clients' training images; clients send their class "
+        "counts to the server. sampling: each client draws its classes equally often; its counts "
+        "stay with it.",
     )
 
 
@@ -139,19 +133,18 @@ def define_fractions(*, test: float, chooses: bool = True) -> None:
 
     Args:
       test: default of `--test_fraction`.
-      chooses: whether the best round is kept; else results are of the last one.
+      chooses: whether the best round is kept; otherwise results are of the last one.
     """
-    flags.DEFINE_float(
-        "test_fraction", test, "Of the patients, who are not trained on: for the final table."
-    )
+    flags.DEFINE_float("test_fraction", test, "Fraction of patients held out for testing.")
     flags.DEFINE_float(
         "validation_fraction",
         0.0,
-        "Of the patients, who are then not trained on: the best round is chosen on their images. 0 "
-        "chooses it on the test images, as the paper does, which is optimistic."
+        "Fraction of patients held out for choosing the best round. With 0 it is chosen on the "
+        "test images, as in the paper, which is optimistically biased."
         if chooses
-        else "Of the patients, who are then not trained on: every round is measured on their "
-        "images, and --schedule=plateau goes by them. 0 measures on the test images.",
+        else "Fraction of patients held out for validation: every round is measured on their "
+        "images, and --schedule=plateau follows them. With 0, rounds are measured on the test "
+        "images.",
     )
 
 
@@ -241,7 +234,7 @@ def _check_radiographs() -> None:
     training_flags.check_at_least(1, "clients_per_site")
     if not 0 < FLAGS.alpha < float("inf"):
         raise InputError(f"--alpha: expected above 0, found {FLAGS.alpha}")
-    is_uneven = FLAGS.partition in ("quantity", "dirichlet", "hybrid")
+    is_uneven = FLAGS.partition in options.UNEVEN_PARTITIONS
     uneven = "--partition=quantity, dirichlet or hybrid"
     check_used(is_uneven, "alpha", uneven, "partition", may_be_taken_back=True)
     is_cut = FLAGS.partition != "none"
@@ -287,61 +280,52 @@ def load_shared_task(
     )
 
 
-def make_phantoms(
-    run_folder: pathlib.Path, loader: str, write: Callable[[pathlib.Path, int, int], None]
-) -> list[Site]:
-    """Makes the one phantom hospital of a recipe, unless it is there.
+def make_phantoms(run_folder: pathlib.Path, sites: Sequence[PhantomSite]) -> list[Site]:
+    """Makes the phantom hospitals of a recipe, unless they are there; each with a seed of its own.
 
     Args:
-      run_folder: where it goes unless `--phantom_dir` says otherwise.
-      loader: what reads it.
-      write: from a folder, a number of patients and a seed to the files.
+      run_folder: where they go unless `--phantom_dir` says otherwise.
+      sites: the hospitals, each of another loader.
     """
     from tffcxr.clients.sites import Site
+    from tffcxr.datasets.phantoms import phantom
 
-    folder = phantom_dir(run_folder) / loader
-    write(folder, FLAGS.phantom_patients, FLAGS.seed)
-    return [Site("phantoms", loader, folder)]
+    root = phantom_dir(run_folder)
+    for number, site in enumerate(sites):
+        write: Callable[[pathlib.Path, int, int], None] = getattr(phantom, site.writer)
+        write(root / site.loader, FLAGS.phantom_patients, FLAGS.seed + number)
+    return [Site(site.name, site.loader, root / site.loader, site.finding) for site in sites]
 
 
-def settings(
-    recipe: str,
-    run_folder: pathlib.Path,
-    records: Mapping[str, pd.DataFrame],
-    site_of: Mapping[str, str],
-    source_of: Mapping[str, str],
-) -> dict[str, Any]:
-    """The arguments of `study.Study`, from the flags and from what is not one.
+def settings(recipe: str, run_folder: pathlib.Path, measured_split: str = "validation") -> Settings:
+    """What the flags tell a study of every kind.
 
     Args:
       recipe: the program's name.
       run_folder: where decoded images go unless `--cache_dir` says otherwise.
-      records: client id to its records table with a "split" column.
-      site_of: client id to its site.
-      source_of: site to the loader that read it.
+      measured_split: the images that models are measured on after a round.
     """
-    from tffcxr.studies import study
+    from tffcxr.studies.study import Settings
 
-    return {
-        "recipe": recipe,
-        "records": records,
-        "site_of": site_of,
-        "source_of": source_of,
-        "image_size": FLAGS.image_size,
-        "fit": FLAGS.fit if "fit" in FLAGS else "pad",
-        "batch_size": FLAGS.batch_size,
-        "augmentation": study.AUGMENTATIONS[FLAGS.augmentation],
-        "clients_per_round": FLAGS.clients_per_round,
-        "seed": FLAGS.seed,
-        "executor": FLAGS.executor,
-        "cache_dir": cache_dir(run_folder),
+    return Settings(
+        recipe=recipe,
+        image_size=FLAGS.image_size,
+        # What has no batch size plans it, see `NnUNet`.
+        batch_size=FLAGS.batch_size or 1,
+        cache_dir=cache_dir(run_folder),
+        measured_split=measured_split,
+        fit=FLAGS.fit if "fit" in FLAGS else "pad",
+        augmentation=FLAGS.augmentation,
+        clients_per_round=FLAGS.clients_per_round,
+        seed=FLAGS.seed,
+        executor=FLAGS.executor,
         # Slices are files that we wrote ourselves.
-        "max_rejected_fraction": (
+        max_rejected_fraction=(
             FLAGS.max_rejected_fraction if "max_rejected_fraction" in FLAGS else 0.0
         ),
-        "replicates": FLAGS.bootstrap,
-        "histograms": FLAGS.tensorboard_histograms,
-    }
+        replicates=FLAGS.bootstrap,
+        histograms=FLAGS.tensorboard_histograms,
+    )
 
 
 def cache_dir(run_folder: pathlib.Path) -> pathlib.Path:

@@ -15,21 +15,14 @@ from typing import Any
 
 from absl import flags
 
-from experiments.flags import training_flags
+from experiments import recipes
+from experiments.flags import training_flags, typed
 from tffcxr import child_process
 from tffcxr.errors import InputError
 from tffcxr.sweeps import sweep_plan
 
-# Name of a recipe -> its module, which has `check_flags()`, and `apply_defaults()` if defaults of
-# its flags depend on others.
-RECIPES = {
-    "cheXviz": "experiments.cheXviz",
-    "covid": "experiments.covid",
-    "cross_domain": "experiments.cross_domain",
-    "cxr_fl_classification": "experiments.cxr_fl_classification",
-    "cxr_fl_segmentation": "experiments.cxr_fl_segmentation",
-    "pneumonia": "experiments.pneumonia",
-}
+# Name of a recipe -> its module, which has `RECIPE`.
+RECIPES = {name: f"experiments.{name}" for name in recipes.RECIPES}
 
 _START = "from experiments.flags import sweep_flags; sweep_flags.main()"
 
@@ -75,17 +68,15 @@ def main() -> None:
     """The other process: reads the question from standard input, prints the answer."""
     question = json.load(sys.stdin)
     module = importlib.import_module(question["module"])
-    sys.argv = [module.__name__]  # The name under which absl knows the recipe's flags.
     known = {flag.name for flag in flags.FLAGS.get_key_flags_for_module(module.__name__)}
     try:
         settings = []
         for command_line in question["command_lines"]:
-            _parse(command_line, known)
-            if hasattr(module, "apply_defaults"):
-                module.apply_defaults()
+            _parse(module.__name__, command_line, known)
+            module.RECIPE.apply_defaults()
             recorded = training_flags.recorded_settings()
             settings.append({n: recorded[n] for n in recorded if n not in sweep_plan.RESERVED})
-            module.check_flags()
+            module.RECIPE.check()
     except InputError as error:
         print(json.dumps({"error": str(error)}))
         return
@@ -93,7 +84,7 @@ def main() -> None:
     print(json.dumps({"own_flags": own, "settings": settings}, default=str))
 
 
-def _parse(settings: Sequence[sweep_plan.Setting], known: set[str]) -> None:
+def _parse(program: str, settings: Sequence[sweep_plan.Setting], known: set[str]) -> None:
     """Gives the recipe's flags the values that they have under one configuration."""
     names = [name for name, _ in settings]
     for name in names:
@@ -104,9 +95,10 @@ def _parse(settings: Sequence[sweep_plan.Setting], known: set[str]) -> None:
         if names.count(name) > 1 and not isinstance(flags.FLAGS[name], flags.MultiFlag):
             raise InputError(f"expected {name} once, found it {names.count(name)} times")
     flags.FLAGS.unparse_flags()
-    sys.argv[1:] = sweep_plan.arguments(settings)  # Some checks look at what was typed.
+    argv = [program, *sweep_plan.arguments(settings)]
+    typed.remember(argv)  # Some checks look at what was typed.
     try:
-        remaining = flags.FLAGS(list(sys.argv))
+        remaining = flags.FLAGS(argv)
     except (flags.Error, OSError) as error:
         raise InputError(" ".join(str(error).split())) from None
     if len(remaining) > 1:

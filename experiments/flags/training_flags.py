@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 import hashlib
 import importlib.metadata
 import math
 import pathlib
 import platform
-import sys
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from experiments.flags import aggregators
+from experiments.flags import typed
+from tffcxr import options
 from tffcxr.errors import InputError
+
+if TYPE_CHECKING:
+    from tffcxr.learning.local_training import LossFn
+    from tffcxr.models.spec import ModelSpec
+    from tffcxr.training.plan import ModelSource, Plan
 
 FLAGS = flags.FLAGS
 
-BASELINES = ("site", "pooled")
-OPTIMIZERS = ("sgd", "adam", "adamw", "adagrad")
 LARGEST_MOMENTUM = 0.9999
 # Flag, least and greatest value; NaN is in no range.
 _RANGES = (
@@ -56,31 +59,35 @@ def define(
       clients_per_round: default of the flag.
       batch_norm: default of the flag.
       personal: whether sites have tasks of their own, and so may keep a part of the model private
-        or train it first. Else everything is shared.
+        or train it first. Otherwise everything is shared.
     """
     flags.DEFINE_integer("rounds", rounds, "Rounds of federated training.")
-    flags.DEFINE_integer("local_epochs", local_epochs, "Passes over its images per client, round.")
+    flags.DEFINE_integer(
+        "local_epochs", local_epochs, "Passes over its own images that a client makes in a round."
+    )
     flags.DEFINE_integer("batch_size", batch_size, "Images per optimizer step.")
     flags.DEFINE_float("learning_rate", learning_rate, "Client learning rate of the first round.")
-    flags.DEFINE_enum(
-        "schedule", schedule, ["constant", "plateau", "polynomial"], "Learning rate by round."
+    flags.DEFINE_enum("schedule", schedule, list(options.SCHEDULES), "Learning rate by round.")
+    flags.DEFINE_integer(
+        "plateau_patience", 10, "Rounds without a lower loss that --schedule=plateau allows."
     )
-    flags.DEFINE_integer("plateau_patience", 10, "Rounds without progress that plateau tolerates.")
-    flags.DEFINE_float("plateau_factor", 0.1, "What plateau multiplies the learning rate with.")
-    flags.DEFINE_enum("optimizer", optimizer, OPTIMIZERS, "Client optimizer.")
+    flags.DEFINE_float(
+        "plateau_factor", 0.1, "Factor by which --schedule=plateau reduces the learning rate."
+    )
+    flags.DEFINE_enum("optimizer", optimizer, list(options.CLIENT_OPTIMIZERS), "Client optimizer.")
     flags.DEFINE_float("momentum", 0.0, "Momentum of --optimizer=sgd.")
     flags.DEFINE_boolean("nesterov", False, "Whether --momentum is Nesterov's.")
     flags.DEFINE_float(
         "weight_decay", 0.0, "L2 penalty as PyTorch's weight_decay; with adamw decoupled."
     )
     flags.DEFINE_float(
-        "clip_norm", 0.0, "Largest norm of a step's gradients over all weights; 0 is any."
+        "clip_norm", 0.0, "Maximum norm of a step's gradients over all weights; 0 for no limit."
     )
     flags.DEFINE_enum(
         "server_optimizer",
         "average",
-        ["average", "momentum", "adam", "yogi", "adagrad"],
-        "How the server moves along the clients' mean update; average is FedAvg.",
+        list(options.SERVER_OPTIMIZERS),
+        "Server optimizer, applied to the clients' mean update; average is FedAvg.",
     )
     flags.DEFINE_float(
         "server_learning_rate",
@@ -93,23 +100,29 @@ def define(
             else ""
         ),
     )
-    flags.DEFINE_float("proximal", 0.0, "mu of FedProx; 0 is FedAvg.")
+    flags.DEFINE_float("proximal", 0.0, "Proximal term mu of FedProx; 0 is FedAvg.")
     flags.DEFINE_enum(
-        "weighting", "examples", ["examples", "uniform"], "How clients count in the mean."
+        "weighting",
+        "examples",
+        list(options.WEIGHTINGS),
+        "A client's weight in the mean: its training images, or equal.",
     )
     flags.DEFINE_enum(
         "aggregator",
         "mean",
-        list(aggregators.NAMES),
+        list(options.AGGREGATORS),
         "How updates are combined: mean; robust (adaptive zeroing and clipping); compression "
-        "(lossy, of large tensors); secure (secure summation); dp (adaptive clipping and Gaussian "
-        "noise, needs --dp_noise_multiplier).",
+        "(lossy, of large tensors); secure (TFF's secure aggregator, whose sums this simulation "
+        "computes in the clear: its clipping and quantisation, but no protection); dp (adaptive "
+        "clipping and Gaussian noise, needs --dp_noise_multiplier).",
     )
     flags.DEFINE_float(
-        "dp_noise_multiplier", 0.0, "Noise of --aggregator=dp relative to the clipping norm."
+        "dp_noise_multiplier", 0.0, "Noise of --aggregator=dp, relative to the clipping norm."
     )
     flags.DEFINE_string(
-        "clients_per_round", clients_per_round, "all, a count (5), or a fraction (0.4)."
+        "clients_per_round",
+        clients_per_round,
+        "Clients per round: all, a count, or a fraction (0.4).",
     )
     _define_batch_norm(batch_norm, personal)
     if personal:
@@ -117,43 +130,44 @@ def define(
     flags.DEFINE_enum(
         "precision",
         "float32",
-        ["float32", "bfloat16", "float16"],
-        "What the base computes in while it trains; weights, task block and loss are float32. "
-        "float16 scales the loss. Both pay on GPUs, not on most CPUs.",
+        list(options.PRECISIONS),
+        "Precision of the base in training; weights, task block and loss stay "
+        "float32. float16 scales the loss. Lower precision is faster on GPUs, not on most CPUs.",
     )
-    flags.DEFINE_integer("seed", 0, "Of everything random.")
+    flags.DEFINE_integer("seed", 0, "Seed of all random choices.")
     flags.DEFINE_enum(
         "executor",
         "device",
-        ["device", "native"],
-        "Where rounds run: in this process on its CPU or GPUs, or in TFF's C++ worker.",
+        list(options.EXECUTORS),
+        "Where rounds run: device, on this process's GPUs or CPU, or native, in TFF's C++ worker.",
     )
 
 
 def _define_batch_norm(default: str, personal: bool) -> None:
-    policies = {
+    texts = {
         "aggregate": "averaged with the weights",
-        "recompute": "computed anew for the averaged weights by another pass over the images, with "
+        "recompute": "re-estimated in one extra pass over the clients' images, for "
         "--aggregator=mean",
-        "local": "kept at the client with the layer",
+        "local": "kept at the client together with the layer",
         "frozen": "frozen",
-        "group": "avoided by group norm",
+        "group": "replaced by group norm",
     }
-    if not personal:
-        del policies["local"]
-    told = ", ".join(f"{what} ({name})" for name, what in policies.items())
-    flags.DEFINE_enum("batch_norm", default, list(policies), f"Batch-norm statistics: {told}.")
+    names = [name for name in options.BATCH_NORM if personal or name != "local"]
+    text = ", ".join(f"{texts[name]} ({name})" for name in names)
+    flags.DEFINE_enum("batch_norm", default, names, f"Batch-norm statistics: {text}.")
 
 
 def _define_personal() -> None:
     flags.DEFINE_integer(
-        "head_rounds", 0, "Rounds before --rounds that train the task block alone, base frozen."
+        "head_rounds",
+        0,
+        "Rounds before --rounds that train the task block alone, with the base frozen.",
     )
     flags.DEFINE_float("head_learning_rate", 1e-3, "Client learning rate of the --head_rounds.")
     flags.DEFINE_enum(
         "share",
         "representation",
-        ["representation", "all"],
+        list(options.SHARES),
         "What is averaged: the representation block (every client keeps its task block) or all.",
     )
 
@@ -168,7 +182,7 @@ _PACKAGES = ("tensorflow", "tensorflow-federated", "keras-cv", "numpy", "scikit-
 
 def recorded_settings() -> dict[str, Any]:
     """The values of the program's flags, apart from those that change no result."""
-    own = FLAGS.get_key_flags_for_module(sys.argv[0])
+    own = FLAGS.get_key_flags_for_module(typed.current().program)
     settings = {flag.name: flag.value for flag in own if flag.name not in _UNRECORDED}
     weights = pathlib.Path(settings.get("weights") or "none")
     if weights.is_file():  # Another file of the same name makes another run.
@@ -178,9 +192,8 @@ def recorded_settings() -> dict[str, Any]:
 
 def facts() -> dict[str, Any]:
     """What `config.json` tells beside the settings: the command and the versions."""
-    program = pathlib.Path(sys.argv[0]).stem
     return {
-        "command": [f"//experiments:{program}", *sys.argv[1:]],
+        "command": typed.current().words,
         "versions": {
             "python": platform.python_version(),
             **{name: importlib.metadata.version(name) for name in _PACKAGES},
@@ -188,19 +201,47 @@ def facts() -> dict[str, Any]:
     }
 
 
-def make_plan(
-    build_model: Callable[[Literal[None, "representation"]], Any], loss_fn: Any, findings: int
-) -> Any:
-    """The `tffcxr.training.plan.Plan` that the flags describe.
+def model_spec(network: str, outputs: int = 1, channels: int = 1) -> ModelSpec:
+    """The model that the flags describe.
 
     Args:
-      build_model: see `Plan`.
+      network: a name of `options.CLASSIFIERS` or `options.SEGMENTERS`.
+      outputs: number of findings or classes.
+      channels: of the images.
+
+    Raises:
+      InputError: see `ModelSpec`.
+    """
+    from tffcxr.models.spec import ModelSpec
+
+    return ModelSpec(
+        network,
+        FLAGS.image_size,
+        outputs,
+        batch_norm=FLAGS.batch_norm,
+        precision=FLAGS.precision,
+        width=FLAGS.width if "width" in FLAGS else 1.0,
+        weights=FLAGS.weights,
+        seed=FLAGS.seed,
+        channels=channels,
+    )
+
+
+def make_plan(model: ModelSource, loss_fn: LossFn, findings: int = 1) -> Plan:
+    """How the flags say that a model is trained.
+
+    The model's weights are read here, so that a file that does not fit is told before images are
+    decoded.
+
+    Args:
+      model: what is trained.
       loss_fn: see `Plan`.
       findings: how many different findings the sites label.
 
     Raises:
-      InputError: a flag is out of range.
+      InputError: a flag is out of range, or weights cannot be had.
     """
+    from tffcxr.learning import aggregators
     from tffcxr.training.plan import Plan, Stage
 
     head = _head_schedule()
@@ -209,8 +250,9 @@ def make_plan(
     if head:
         stages.append(Stage("head", FLAGS.head_rounds, head, "representation"))
     stages.append(Stage("all", FLAGS.rounds, _schedule()))
-    return Plan(
-        build_model=build_model,
+    is_private = FLAGS.aggregator == "dp"
+    plan = Plan(
+        model=model,
         stages=tuple(stages),
         loss_fn=loss_fn,
         local_epochs=FLAGS.local_epochs,
@@ -228,12 +270,14 @@ def make_plan(
             findings,
         ),
         share=share,
-        batch_norm=FLAGS.batch_norm,
         proximal=FLAGS.proximal,
         weighting=FLAGS.weighting,
-        aggregator=aggregators.make(),
-        precision=FLAGS.precision,
+        aggregator=aggregators.make(
+            FLAGS.aggregator, FLAGS.dp_noise_multiplier, _dp_clients() if is_private else 0.0
+        ),
     )
+    plan.initial_weights()
+    return plan
 
 
 def server_learning_rate(
@@ -242,7 +286,7 @@ def server_learning_rate(
     """The server's rate where --server_learning_rate may leave it open.
 
     The mean of F unrelated updates, as sites make them that train for different findings, is the
-    root of F shorter than each, so that the shared block learns all of them more slowly than each
+    root of F shorter than each, so the shared block learns all of them more slowly than each
     site alone would. The default gives the mean their length; with one finding that is FedAvg.
 
     Args:
@@ -283,13 +327,35 @@ def check() -> None:
     _head_schedule()
     _schedule()
     _check_partners()
-    aggregators.check()
+    _check_privacy()
     if FLAGS.batch_norm == "recompute" and FLAGS.aggregator != "mean":
         raise InputError(
             "--batch_norm=recompute: expected --aggregator=mean with it, since the statistics are "
             f"plain sums over clients, found --aggregator={FLAGS.aggregator} "
             "(--batch_norm=aggregate goes with all)"
         )
+
+
+def _check_privacy() -> None:
+    """Checks that privacy has noise, and knows how many clients take part in a round."""
+    if FLAGS.aggregator != "dp":
+        return
+    if FLAGS.dp_noise_multiplier <= 0:
+        raise InputError(
+            "--aggregator=dp: expected --dp_noise_multiplier above 0, "
+            f"found {FLAGS.dp_noise_multiplier}"
+        )
+    _dp_clients()
+
+
+def _dp_clients() -> float:
+    try:
+        return float(int(FLAGS.clients_per_round))
+    except ValueError:
+        raise InputError(
+            "--aggregator=dp: expected a count in --clients_per_round, "
+            f"found {FLAGS.clients_per_round!r}"
+        ) from None
 
 
 def parse_baselines(values: Sequence[str]) -> tuple[str, ...]:
@@ -300,11 +366,11 @@ def parse_baselines(values: Sequence[str]) -> tuple[str, ...]:
     """
     if list(values) == ["none"]:
         return ()
-    if not values or not set(values) <= set(BASELINES):
+    if not values or not set(values) <= set(options.BASELINES):
         raise InputError(
             f"--baseline: expected site, pooled, both or none, found {','.join(values)!r}"
         )
-    return tuple(name for name in BASELINES if name in values)
+    return tuple(name for name in options.BASELINES if name in values)
 
 
 def check_at_least(minimum: int, *names: str) -> None:
@@ -330,17 +396,12 @@ def check_used(
     Raises:
       InputError: the flag was given and is not used.
     """
-    is_taken_back = may_be_taken_back and _is_typed(partner) and not _is_typed(name)
+    command = typed.current()
+    is_taken_back = may_be_taken_back and command.has(partner) and not command.has(name)
     if FLAGS[name].present and not is_used and not is_taken_back:
         raise InputError(
             f"--{name}: expected {expected} with it, found --{partner}={FLAGS[partner].value}"
         )
-
-
-def _is_typed(name: str) -> bool:
-    """Whether a flag stands in the command line itself, not in a file of flags."""
-    typed = (argument.partition("=")[0] for argument in sys.argv[1:])
-    return any(found in (f"-{name}", f"--{name}", f"--no{name}") for found in typed)
 
 
 def _check_partners() -> None:

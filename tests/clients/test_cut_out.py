@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from tests.clients.fixtures import FINDINGS, client_records, picture
+from tffcxr import options
 from tffcxr.clients.client_data import ClientData
 from tffcxr.clients.shards import decoding, fingerprint, preparation
 from tffcxr.datasets.imaging import annotations as regions
@@ -77,7 +78,7 @@ def test_the_annotation_is_not_cut(tmp_path):
     assert batch["images"].shape == batch["masks"].shape == (7, 16, 16, 1)
 
 
-@pytest.mark.parametrize("fit", images.FITS)
+@pytest.mark.parametrize("fit", options.FITS)
 @pytest.mark.parametrize("shape", [(12, 30), (30, 12)])
 def test_lungs_lie_on_the_image_however_it_is_fitted(tmp_path, shape, fit):
     region = np.zeros(shape, bool)

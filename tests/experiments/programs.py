@@ -134,7 +134,7 @@ def refusal(ended: Ended) -> str:
     """The one line of a program that refused its input; only warnings may stand before it."""
     *before, line = ended.errors.strip().splitlines()
     assert ended.status == 2, ended
-    assert line.startswith("experiments."), ended.errors
+    assert line.startswith(tuple(f"{name}: " for name in _MODULES)), ended.errors
     assert all(text.startswith("WARNING:") for text in before), ended.errors
     return line
 

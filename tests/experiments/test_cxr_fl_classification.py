@@ -7,8 +7,8 @@ import pytest
 
 from tests.experiments import programs
 from tffcxr.datasets import findings
-from tffcxr.models import build
 from tffcxr.models.files import export_segmentation
+from tffcxr.models.spec import ModelSpec
 
 TINY = ("--image_size=32", "--rounds=2", "--bootstrap=50", "--heatmaps=2", "--model=standard")
 RSNA = programs.TESTDATA / "rsna"
@@ -127,7 +127,7 @@ def test_where_the_data_have_outlines_no_model_is_needed(run):
 def segmenter(tmp_path_factory):
     """A model that calls everything lung: every mask is implausible."""
     folder = tmp_path_factory.mktemp("segmenter")
-    model = build.build_segmentation("unet", 32).keras
+    model = ModelSpec("unet", 32).build().keras
     weights = model.get_weights()
     weights[-2], weights[-1] = np.zeros_like(weights[-2]), np.full_like(weights[-1], 9.0)
     model.set_weights(weights)

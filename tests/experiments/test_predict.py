@@ -9,6 +9,7 @@ import pytest
 
 from experiments import predict
 from tests.experiments import programs
+from tffcxr.models.spec import ModelSpec
 
 FINDINGS = ("Lung Opacity", "Pneumothorax")
 IMAGES = sorted((programs.TESTDATA / "rsna" / "stage_2_train_images").glob("*.dcm"))[:3]
@@ -17,11 +18,11 @@ IMAGES = sorted((programs.TESTDATA / "rsna" / "stage_2_train_images").glob("*.dc
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """A folder as a run leaves it; the model's task blocks are random."""
-    from tffcxr.models import blocks, build
+    from tffcxr.models import blocks
     from tffcxr.models.files import export
 
     folder = tmp_path_factory.mktemp("run")
-    model = build.build("standard", 32, 2, seed=3)
+    model = ModelSpec("standard", 32, 2, seed=3).build()
     kernel, bias = blocks.get_weights(model.keras, model.task)
     rng = np.random.default_rng(0)
     heads = {

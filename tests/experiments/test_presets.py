@@ -2,16 +2,9 @@
 
 import pytest
 
+from experiments import recipes
 from tests.experiments import programs
 
-RECIPES = (
-    "cheXviz",
-    "covid",
-    "cross_domain",
-    "cxr_fl_classification",
-    "cxr_fl_segmentation",
-    "pneumonia",
-)
 FOLDER = programs.REPOSITORY / "experiments" / "presets"
 
 # What the papers say; see the files for what they leave open.
@@ -50,7 +43,7 @@ def _files():
 
 def _program(name):
     """The recipe whose name the preset's begins with."""
-    (found,) = (recipe for recipe in RECIPES if name.startswith(recipe.lower()))
+    (found,) = (recipe for recipe in recipes.RECIPES if name.startswith(recipe.lower()))
     return found
 
 

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tffcxr.explanation import gradcam
-from tffcxr.models import build
+from tffcxr.models.spec import ModelSpec
 
 IMAGES = np.array([[[1.0, 2.0], [0.0, 1.0]]], np.float32)[..., None]  # [1, 2, 2, 1]
 
@@ -141,7 +141,7 @@ def test_what_cannot_be_explained_is_named(model, layer, images, output, message
 
 @pytest.mark.parametrize("name", ["standard", "resnet18", "resnext18", "mobilenetv2", "covidnet"])
 def test_explains_every_class_of_the_models_of_the_recipes(name):
-    model = build.build(name, 64, 3, seed=1)
+    model = ModelSpec(name, 64, 3, seed=1).build()
     images = np.random.default_rng(0).random((2, 64, 64, 1), np.float32)
     for output in range(3):
         heat = gradcam.grad_cam_plus_plus(model.keras, model.gradcam_layer, images, output)

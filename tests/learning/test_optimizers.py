@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tffcxr import options
 from tffcxr.errors import InputError
 from tffcxr.learning import optimizers
 
@@ -92,7 +93,7 @@ class TestClient:
         path = _steps(optimizers.client_optimizer("adagrad", 0.1))
         assert path == pytest.approx([0.9, 0.9 + 0.1 / math.sqrt(4 + 1)], abs=1e-6)
 
-    @pytest.mark.parametrize("name", optimizers.CLIENT_OPTIMIZERS)
+    @pytest.mark.parametrize("name", options.CLIENT_OPTIMIZERS)
     def test_the_rate_can_be_changed_between_rounds(self, name):
         decay = 0.1
         optimizer = optimizers.client_optimizer(name, 1.0, weight_decay=decay)

@@ -12,7 +12,9 @@ import tensorflow as tf
 from tests.models import weights
 from tffcxr import options
 from tffcxr.errors import InputError
-from tffcxr.models import blocks, build
+from tffcxr.models import architectures, blocks
+from tffcxr.models.networks.architecture import TASK_LAYER
+from tffcxr.models.spec import ModelSpec
 
 # The others are libraries' networks, or made by the same functions with more layers.
 OURS = ("standard", "resnext18", "covidnet")
@@ -23,7 +25,7 @@ OURS_AND_A_LIBRARY_S = ("resnext18", "resnet18")
 def _in_graph(*args, **kwargs):
     """Builds in a bare graph; returns layer names, weight names and initial values."""
     with tf.Graph().as_default():
-        model = build.build(*args, **kwargs)
+        model = ModelSpec(*args, **kwargs).build()
         assert model.keras.output_shape[0] is None
         named = [(layer, weight.name) for layer, weight in blocks.named_weights(model.keras)]
         variables = [weight for _, weight in blocks.named_weights(model.keras)]
@@ -34,17 +36,17 @@ def _in_graph(*args, **kwargs):
 
 def test_same_seed_same_weights_whatever_the_global_seed():
     tf.random.set_seed(1)
-    first = build.build("standard", 32, 2, seed=5)
+    first = ModelSpec("standard", 32, 2, seed=5).build()
     tf.random.set_seed(2)
-    assert weights.are_same(first, build.build("standard", 32, 2, seed=5))
-    assert not weights.are_same(first, build.build("standard", 32, 2, seed=6))
+    assert weights.are_same(first, ModelSpec("standard", 32, 2, seed=5).build())
+    assert not weights.are_same(first, ModelSpec("standard", 32, 2, seed=6).build())
 
 
 @pytest.mark.parametrize("name", ["standard", *OURS_AND_A_LIBRARY_S])
 def test_a_graph_holds_the_same_names_and_weights(name):
-    build._config.cache_clear()  # so that the first build of all is the one inside the graph
+    architectures.describe.cache_clear()  # The first build of all is in the graph.
     found, values = _in_graph(name, 32, 2, seed=3)
-    model = build.build(name, 32, 2, seed=3)
+    model = ModelSpec(name, 32, 2, seed=3).build()
     named = blocks.named_weights(model.keras)
     assert found == [(layer, weight.name) for layer, weight in named]
     for value, (_, weight) in zip(values, named):
@@ -54,8 +56,8 @@ def test_a_graph_holds_the_same_names_and_weights(name):
 
 
 def test_the_lists_that_need_no_tensorflow_name_every_model():
-    assert tuple(build._CLASSIFIERS) == options.CLASSIFIERS == build.NAMES
-    assert tuple(build._SEGMENTERS) == options.SEGMENTERS == build.SEGMENTATION_NAMES
+    for name in (*options.CLASSIFIERS, *options.SEGMENTERS):
+        assert architectures.get(name).minimum_image_size >= 16
     code = "import sys; from tffcxr import options; sys.exit('tensorflow' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, **_python_path()})
 
@@ -66,7 +68,7 @@ def _python_path():
 
 @pytest.mark.parametrize("name", OURS)
 def test_every_weight_learns(name):
-    keras = build.build(name, 64, 3).keras
+    keras = ModelSpec(name, 64, 3).build().keras
     for weight in keras.weights:
         if "gamma" in weight.name:  # Behind a scale of 0 a branch learns from the second step on.
             weight.assign(tf.ones_like(weight))
@@ -82,11 +84,11 @@ def test_every_weight_learns(name):
 
 @pytest.mark.parametrize("name", OURS_AND_A_LIBRARY_S)
 def test_batch_norm_policies_apply_to_every_norm(name):
-    model = build.build(name, 32, 1)
+    model = ModelSpec(name, 32, 1).build()
     norms = [x.name for x in model.keras.layers if "BatchNorm" in type(x).__name__]
-    frozen = build.build(name, 32, 1, batch_norm="frozen").keras
+    frozen = ModelSpec(name, 32, 1, batch_norm="frozen").build().keras
     assert not any(frozen.get_layer(norm).trainable for norm in norms)
-    grouped = build.build(name, 32, 1, batch_norm="group", precision="bfloat16")
+    grouped = ModelSpec(name, 32, 1, batch_norm="group", precision="bfloat16").build()
     assert grouped.representation == model.representation
     kinds = {type(grouped.keras.get_layer(norm)).__name__ for norm in norms}
     assert kinds == {"GroupNormalization"}
@@ -98,15 +100,15 @@ def test_batch_norm_policies_apply_to_every_norm(name):
 
 def test_two_models_in_one_graph_keep_their_layer_names():
     with tf.Graph().as_default():
-        first = build.build("standard", 32, 1)
-        second = build.build("standard", 32, 1)
+        first = ModelSpec("standard", 32, 1).build()
+        second = ModelSpec("standard", 32, 1).build()
         assert first.representation == second.representation
         layers = [[n for n, _ in blocks.named_weights(m.keras)] for m in (first, second)]
         assert layers[0] == layers[1]
 
 
 def test_maps_images_to_logits():
-    model = build.build("standard", 32, 3)
+    model = ModelSpec("standard", 32, 3).build()
     logits = model.keras(np.zeros((5, 32, 32, 1), np.float32))
     assert logits.dtype == tf.float32
     assert logits.shape == (5, 3)
@@ -119,23 +121,23 @@ def test_maps_images_to_logits():
 
 @pytest.mark.parametrize(("name", "precision"), [("standard", "float16"), ("resnet18", "bfloat16")])
 def test_the_base_computes_in_the_precision_and_the_rest_in_float32(name, precision):
-    model = build.build(name, 32, 1, precision=precision)
-    layers = [layer for layer in model.keras.layers if layer.name != build.TASK_LAYER]
+    model = ModelSpec(name, 32, 1, precision=precision).build()
+    layers = [layer for layer in model.keras.layers if layer.name != TASK_LAYER]
     assert {layer.compute_dtype for layer in layers if layer.weights} == {precision}
     assert {weight.dtype for weight in model.keras.weights} == {tf.float32}
     assert model.keras(np.zeros((1, 32, 32, 1), np.float32)).dtype == tf.float32
-    exact = build.build(name, 32, 1)
+    exact = ModelSpec(name, 32, 1).build()
     assert {layer.compute_dtype for layer in exact.keras.layers} == {"float32"}
     assert weights.are_same(model, exact)
 
 
 def test_an_unknown_precision_is_refused():
     with pytest.raises(InputError, match="found 'float8'"):
-        build.build("standard", 16, 1, precision="float8")
+        ModelSpec("standard", 16, 1, precision="float8")  # type: ignore[arg-type].build()
 
 
 def test_frozen_representation_trains_the_task_block_alone():
-    model = build.build("resnet18", 32, 1, frozen="representation")
+    model = ModelSpec("resnet18", 32, 1).build(frozen="representation")
     assert [layer for layer, _ in blocks.named_weights(model.keras)][:2] == ["task", "task"]
     assert len(model.keras.trainable_weights) == 2
     images = np.random.default_rng(0).random((2, 32, 32, 1), np.float32)
@@ -147,8 +149,8 @@ def test_frozen_representation_trains_the_task_block_alone():
 
 
 def test_stages_exchange_weights_by_block():
-    head_first = build.build("standard", 32, 1, seed=1, frozen="representation")
-    fine_tuned = build.build("standard", 32, 1, seed=2)
+    head_first = ModelSpec("standard", 32, 1, seed=1).build(frozen="representation")
+    fine_tuned = ModelSpec("standard", 32, 1, seed=2).build()
     for block in ("representation", "task"):
         layers = getattr(head_first, block)
         blocks.set_weights(fine_tuned.keras, layers, blocks.get_weights(head_first.keras, layers))
@@ -159,10 +161,10 @@ def test_stages_exchange_weights_by_block():
 
 def test_a_model_without_batch_norm_says_that_the_policy_changes_nothing(caplog):
     with caplog.at_level(logging.WARNING):
-        plain = build.build("standard", 32, 1)
-        grouped = build.build("standard", 32, 1, batch_norm="group")
+        plain = ModelSpec("standard", 32, 1).build()
+        grouped = ModelSpec("standard", 32, 1, batch_norm="group").build()
         assert not caplog.records  # it has group norm already
-        frozen = build.build("standard", 32, 1, batch_norm="frozen")
+        frozen = ModelSpec("standard", 32, 1, batch_norm="frozen").build()
     assert "standard has no batch norm: frozen changes nothing" in caplog.text
     assert weights.are_same(plain, grouped)
     assert weights.are_same(plain, frozen)
@@ -173,14 +175,13 @@ def test_a_model_without_batch_norm_says_that_the_policy_changes_nothing(caplog)
     ("kwargs", "message"),
     [
         (
-            {"name": "resnet"},
-            "model must be one of standard, resnet18, .*, covidnet, found 'resnet'",
+            {"network": "resnet"},
+            "model must be one of standard, resnet18, .*, nnunet, found 'resnet'",
         ),
-        ({"name": "densenet121", "image_size": 31}, "at least 32, found 31"),
+        ({"network": "densenet121", "image_size": 31}, "at least 32, found 31"),
         ({"image_size": 15}, "at least 16, found 15"),
         ({"outputs": 0}, "at least one output, found 0"),
         ({"batch_norm": "none"}, "batch_norm must be one of"),
-        ({"frozen": "task"}, "found 'task'"),
         (
             {"weights": "imagenet"},
             "no ImageNet weights for model standard, only for densenet121, resnet50, mobilenetv2, ",
@@ -188,12 +189,17 @@ def test_a_model_without_batch_norm_says_that_the_policy_changes_nothing(caplog)
     ],
 )
 def test_bad_arguments_are_named(kwargs, message):
-    arguments = {"name": "standard", "image_size": 32, "outputs": 1, **kwargs}
+    arguments = {"network": "standard", "image_size": 32, "outputs": 1, **kwargs}
     with pytest.raises(InputError, match=message):
-        build.build(**arguments)
+        ModelSpec(**arguments).build()
+
+
+def test_no_other_block_can_be_frozen():
+    with pytest.raises(InputError, match="found 'task'"):
+        ModelSpec("standard", 32).build(frozen="task")  # type: ignore[arg-type]
 
 
 def test_the_smallest_image_goes_through():
-    size = build.minimum_image_size("standard")
-    logits = build.build("standard", size, 1).keras(np.zeros((2, size, size, 1), np.float32))
+    size = architectures.get("standard").minimum_image_size
+    logits = ModelSpec("standard", size, 1).build().keras(np.zeros((2, size, size, 1), np.float32))
     assert np.all(np.isfinite(logits))

@@ -9,12 +9,14 @@ import tensorflow as tf
 
 from tests.models import weights
 from tffcxr.errors import InputError
-from tffcxr.models import blocks, build
+from tffcxr.models import architectures, blocks
+from tffcxr.models.networks.architecture import TASK_LAYER
+from tffcxr.models.spec import ModelSpec
 
 
 @pytest.fixture(scope="module")
 def model():
-    return build.build_segmentation("unet", 32, seed=3)
+    return ModelSpec("unet", 32, seed=3).build()
 
 
 def test_maps_images_to_one_logit_a_pixel(model):
@@ -28,9 +30,9 @@ def test_maps_images_to_one_logit_a_pixel(model):
 
 
 def test_a_graph_holds_the_same_names_and_weights(model):
-    build._config.cache_clear()  # so that the first build of all is the one inside the graph
+    architectures.describe.cache_clear()  # The first build of all is in the graph.
     with tf.Graph().as_default():
-        named = blocks.named_weights(build.build_segmentation("unet", 32, seed=3).keras)
+        named = blocks.named_weights(ModelSpec("unet", 32, seed=3).build().keras)
         names = [(layer, weight.name) for layer, weight in named]
         with tf.compat.v1.Session() as session:
             session.run(tf.compat.v1.global_variables_initializer())
@@ -45,13 +47,13 @@ def test_a_graph_holds_the_same_names_and_weights(model):
 
 def test_the_seed_decides_the_weights(model):
     tf.random.set_seed(9)
-    again, other = (build.build_segmentation("unet", 32, seed=seed) for seed in (3, 4))
+    again, other = (ModelSpec("unet", 32, seed=seed).build() for seed in (3, 4))
     assert weights.are_same(model, again)
     assert not weights.are_same(model, other)
 
 
 def test_batch_norm_policies(model):
-    grouped = build.build_segmentation("unet", 32, batch_norm="group")
+    grouped = ModelSpec("unet", 32, batch_norm="group").build()
     kinds = [type(layer).__name__ for layer in grouped.keras.layers]
     plain = [type(layer).__name__ for layer in model.keras.layers]
     assert kinds.count("GroupNormalization") == plain.count("BatchNormalization") > 0
@@ -61,8 +63,8 @@ def test_batch_norm_policies(model):
 
 
 def test_lower_precision_keeps_weights_and_logits_in_float32(model):
-    half = build.build_segmentation("unet", 32, seed=3, precision="bfloat16")
-    layers = [layer for layer in half.keras.layers if layer.name != build.TASK_LAYER]
+    half = ModelSpec("unet", 32, seed=3, precision="bfloat16").build()
+    layers = [layer for layer in half.keras.layers if layer.name != TASK_LAYER]
     assert {layer.compute_dtype for layer in layers if layer.weights} == {"bfloat16"}
     assert half.keras(np.zeros((1, 32, 32, 1), np.float32)).dtype == tf.float32
     assert weights.are_same(model, half)
@@ -71,7 +73,7 @@ def test_lower_precision_keeps_weights_and_logits_in_float32(model):
 def test_weights_of_a_file_fill_the_representation_block(model, tmp_path):
     path = tmp_path / "model.keras"
     model.keras.save(path)
-    read = build.build_segmentation("unet", 32, weights=str(path), seed=8)
+    read = ModelSpec("unet", 32, weights=str(path), seed=8).build()
     for a, b in zip(*(blocks.get_weights(m.keras, m.representation) for m in (model, read))):
         np.testing.assert_array_equal(a, b)
     new = blocks.get_weights(read.keras, read.task)[0]
@@ -81,30 +83,28 @@ def test_weights_of_a_file_fill_the_representation_block(model, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("standard", 32), "model must be one of unet, unetplusplus, nnunet, found 'standard'"),
         (("unet", 48), "model unet needs an image size that is a multiple of 32, found 48"),
         (("unetplusplus", 0), "multiple of 32, found 0"),
-        (("unet", 32, "imagenet"), "no ImageNet weights for model unet"),
-        (("unet", 32, "none", "none"), "batch_norm must be one of"),
-        (("unet", 32, "none", "group", 0, "float8"), "found 'float8'"),
+        (("unet", 32, 2), "model unet needs one output, found 2"),
+        (("unet", 32, 1, "none"), "batch_norm must be one of"),
+        (("unet", 32, 1, "group", "float8"), "found 'float8'"),
+        (
+            ("unet", 32, 1, "group", "float32", 1.0, "imagenet"),
+            "no ImageNet weights for model unet",
+        ),
     ],
 )
 def test_bad_arguments_are_named(arguments, message):
     with pytest.raises(InputError, match=message):
-        build.build_segmentation(*arguments)
-
-
-def test_a_segmentation_model_is_no_classifier():
-    with pytest.raises(InputError, match="one of standard, resnet18, .*, covidnet, found 'unet'"):
-        build.build("unet", 32, 1)
+        ModelSpec(*arguments).build()
 
 
 def test_images_of_several_channels():
-    model = build.build_segmentation("unet", 32, seed=3, channels=3)
+    model = ModelSpec("unet", 32, seed=3, channels=3).build()
     assert model.keras(np.zeros((1, 32, 32, 3), np.float32)).shape == (1, 32, 32, 1)
 
 
 @pytest.mark.parametrize(("name", "channels"), [("unetplusplus", 3), ("unet", 0)])
 def test_channels_that_a_model_does_not_take(name, channels):
     with pytest.raises(InputError, match=f"{name} needs images of one channel, found {channels}"):
-        build.build_segmentation(name, 32, channels=channels)
+        ModelSpec(name, 32, channels=channels).build()

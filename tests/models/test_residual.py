@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tffcxr.models import build, residual
+from tffcxr.models import residual
+from tffcxr.models.spec import ModelSpec
 
 # The published numbers of residual blocks: 2 + 2 + 2 + 2; those of MobileNetV2's 17 bottlenecks
 # (Sandler et al., table 2) that are the second or later of their kind, 1 + 2 + 3 + 2 + 2.
@@ -21,7 +22,7 @@ def _sums_and_branches(model):
 
 @pytest.mark.parametrize("name", BRANCHES)
 def test_every_sum_begins_as_one_of_its_inputs(name):
-    model = build.build(name, 32, 3, width=0.25).keras
+    model = ModelSpec(name, 32, 3, width=0.25).build().keras
     sums = list(_sums_and_branches(model))
     assert len(sums) == BRANCHES[name]
     probe = tf.keras.Model(model.input, sums)
@@ -73,7 +74,7 @@ def test_the_first_step_moves_the_scale_and_the_second_the_branch():
 
 @pytest.mark.parametrize("options", [{"batch_norm": "frozen"}, {"frozen": "representation"}])
 def test_a_scale_that_is_never_trained_is_not_zero(options):
-    model = build.build("covidnet", 32, 3, width=0.25, **options).keras
+    model = ModelSpec("covidnet", 32, 3, width=0.25, **options).build().keras
     scales = [w for w in model.weights if "gamma" in w.name]
     assert scales
     for scale in scales:
@@ -81,7 +82,7 @@ def test_a_scale_that_is_never_trained_is_not_zero(options):
 
 
 def test_group_norm_begins_so_too():
-    model = build.build("covidnet", 32, 3, width=0.25, batch_norm="group").keras
+    model = ModelSpec("covidnet", 32, 3, width=0.25, batch_norm="group").build().keras
     zeros = [
         layer.name
         for layer in model.layers

@@ -5,13 +5,13 @@ import pytest
 import tensorflow as tf
 
 from tffcxr.errors import InputError
-from tffcxr.models import build
+from tffcxr.models.spec import ModelSpec
 
 HALVED = ("standard", "resnet18", "mobilenetv2", "covidnet")
 
 
 def _shapes(name, **options):
-    model = build.build(name, 32, 3, **options).keras
+    model = ModelSpec(name, 32, 3, **options).build().keras
     return {
         f"{layer.name}/{weight.name}": tuple(weight.shape)
         for layer in model.layers
@@ -53,7 +53,7 @@ def test_groups_stay_as_many():
 @pytest.mark.parametrize(("name", "batch_norm"), [("standard", "aggregate"), ("covidnet", "group")])
 def test_a_narrow_network_runs_and_is_a_function_of_its_seed(name, batch_norm):
     first, again = (
-        build.build(name, 32, 3, batch_norm=batch_norm, seed=4, width=0.3).keras for _ in range(2)
+        ModelSpec(name, 32, 3, batch_norm, seed=4, width=0.3).build().keras for _ in range(2)
     )
     for one, other in zip(first.get_weights(), again.get_weights()):
         np.testing.assert_array_equal(one, other)
@@ -64,9 +64,9 @@ def test_a_narrow_network_runs_and_is_a_function_of_its_seed(name, batch_norm):
 @pytest.mark.parametrize("width", [0.0, -1.0, 1.5, float("nan")])
 def test_widths_out_of_range(width):
     with pytest.raises(InputError, match="width must be above 0 and at most 1, found"):
-        build.build("standard", 32, 3, width=width)
+        ModelSpec("standard", 32, 3, width=width).build()
 
 
 def test_imagenet_is_for_whole_networks():
     with pytest.raises(InputError, match="weights are of the whole resnet50, found a width of 0.5"):
-        build.build("resnet50", 32, 3, weights="imagenet", width=0.5)
+        ModelSpec("resnet50", 32, 3, weights="imagenet", width=0.5).build()

@@ -7,7 +7,8 @@ import pytest
 import tensorflow as tf
 
 from tests import nnunetv2_package
-from tffcxr.models import blocks, build
+from tffcxr.models import architectures, blocks
+from tffcxr.models.spec import ModelSpec, PlannedSpec
 from tffcxr.nnunet import plain_unet
 from tffcxr.nnunet.topology import Topology, topology
 
@@ -129,7 +130,9 @@ def test_norm_is_of_each_image_and_channel():
 
 class TestBuild:
     def test_blocks_and_seed(self):
-        model, again, other = (build.build_nnunet(_SMALL, seed) for seed in (3, 3, 4))
+        model, again, other = (
+            PlannedSpec(_SMALL, 16, False, seed=seed).build() for seed in (3, 3, 4)
+        )
         assert model.task == ("head1", "head2")
         assert model.outputs == 2
         kernels = [
@@ -139,24 +142,24 @@ class TestBuild:
         assert not any(np.array_equal(a, b) for a, b in zip(kernels[0], kernels[2]))
 
     def test_a_graph_holds_the_same_weights(self):
-        build._nnunet_config.cache_clear()
+        architectures.describe_planned.cache_clear()
         with tf.Graph().as_default():
-            named = blocks.named_weights(build.build_nnunet(_SMALL, 3).keras)
+            named = blocks.named_weights(PlannedSpec(_SMALL, 16, False, seed=3).build().keras)
             with tf.compat.v1.Session() as session:
                 session.run(tf.compat.v1.global_variables_initializer())
                 values = session.run([weight for _, weight in named])
-        eager = blocks.named_weights(build.build_nnunet(_SMALL, 3).keras)
+        eager = blocks.named_weights(PlannedSpec(_SMALL, 16, False, seed=3).build().keras)
         for value, (_, weight) in zip(values, eager):
             np.testing.assert_array_equal(value, weight.numpy())
 
     def test_lower_precision_has_float32_logits(self):
-        model = build.build_nnunet(_SMALL, precision="bfloat16").keras
+        model = PlannedSpec(_SMALL, 16, False, "bfloat16").build().keras
         assert model.get_layer("encoder1_conv1").compute_dtype == "bfloat16"
         assert all(output.dtype == tf.float32 for output in model.outputs)
 
     @pytest.mark.parametrize(("size", "stages"), [(32, 4), (352, 6)])
     def test_by_name_for_whole_images(self, size, stages):
-        model = build.build_segmentation("nnunet", size)
+        model = ModelSpec("nnunet", size).build()
         assert model.keras.output_shape == (None, size, size, 1)
         assert model.task == ("task",)
         names = {layer.name.split("_")[0] for layer in model.keras.layers}

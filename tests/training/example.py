@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import collections
-import functools
 import pathlib
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from PIL import Image
 import tensorflow as tf
 
+from tffcxr import options
 from tffcxr.clients.client_data import ClientData
 from tffcxr.clients.shards.preparation import ShardSpec, prepare
 from tffcxr.learning.schedules import Schedule
-from tffcxr.models import build, losses
+from tffcxr.models import losses
+from tffcxr.models.blocks import CxrModel
+from tffcxr.models.spec import ModelSpec
 from tffcxr.training.evaluators.validation import FindingsEvaluator
 from tffcxr.training.loop import ClientResult, RoundResult
 from tffcxr.training.plan import Plan, Stage
@@ -56,16 +59,27 @@ def client_data(folder: pathlib.Path, batch_size: int = 4, **images: int) -> Cli
     return ClientData(store, batch_size, seed=0)
 
 
-def model(frozen=None, precision="float32"):
+def spec(
+    precision: options.Precision = "float32", batch_norm: options.BatchNorm = "aggregate"
+) -> ModelSpec:
     """The standard model, always with the same initial weights."""
-    return build.build("standard", SIZE, len(FINDINGS), seed=0, frozen=frozen, precision=precision)
+    return ModelSpec("standard", SIZE, len(FINDINGS), batch_norm, precision)
 
 
-def plan(*stages: Stage, precision="float32", **options) -> Plan:
+def model(frozen: options.Frozen = None) -> CxrModel:
+    """The model of `spec`."""
+    return spec().build(frozen)
+
+
+def plan(
+    *stages: Stage,
+    precision: options.Precision = "float32",
+    batch_norm: options.BatchNorm = "aggregate",
+    **changes: Any,
+) -> Plan:
     """Two rounds of Adam unless told otherwise."""
     stages = stages or (Stage("all", 2, Schedule("constant", 1e-3, 2)),)
-    build_model = functools.partial(model, precision=precision)
-    return Plan(build_model, stages, losses.batch_loss, precision=precision, **options)
+    return Plan(spec(precision, batch_norm), stages, losses.batch_loss, **changes)
 
 
 def evaluator(data: ClientData) -> FindingsEvaluator:
@@ -113,7 +127,7 @@ class Killed(BaseException):
 def fake_plan() -> Plan:
     """Two rounds of the head and four with a rate that depends on the losses."""
     return Plan(
-        model,
+        spec(),
         (
             Stage("head", 2, Schedule("constant", 1.0, 2), "representation"),
             Stage("all", 4, Schedule("plateau", 0.5, 4, factor=0.5, patience=0)),

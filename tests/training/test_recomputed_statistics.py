@@ -10,6 +10,7 @@ from tffcxr.clients.sampling import Sampler
 from tffcxr.learning.schedules import Schedule
 from tffcxr.models import losses
 from tffcxr.models.blocks import CxrModel
+from tffcxr.models.spec import ModelSpec
 from tffcxr.training.centralised import CentralisedTraining
 from tffcxr.training.evaluators.validation import FindingsEvaluator
 from tffcxr.training.federated import FederatedTraining
@@ -39,8 +40,16 @@ def _model(frozen=None):
     return CxrModel(tf.keras.Model(images, logits), ("norm",), ("task",), "norm")
 
 
+class _Source(ModelSpec):
+    """A description of `_model` instead of a network's."""
+
+    def build(self, frozen=None):
+        return _model(frozen)
+
+
 def _plan(stage, batch_norm="recompute"):
-    return Plan(_model, (stage,), losses.batch_loss, local_epochs=2, batch_norm=batch_norm)
+    source = _Source("standard", example.SIZE, 2, batch_norm)
+    return Plan(source, (stage,), losses.batch_loss, local_epochs=2)
 
 
 def _statistics(weights):

@@ -19,6 +19,7 @@ import tempfile
 import time
 from typing import Any, Protocol
 
+from tffcxr import options
 from tffcxr.errors import InputError
 
 _LEARNING_RATE = 1e-3
@@ -32,7 +33,7 @@ class Job:
     Attributes:
       engine: a key of `ENGINES`.
       clients: how many take part in a round, one shard folder each.
-      model: a name of `tffcxr.models.build.NAMES` or `SEGMENTATION_NAMES`; None where there is no
+      model: a name of `options.CLASSIFIERS` or `options.SEGMENTERS`; None where there is no
         model.
       image_size: height and width of the images that come out, in pixels.
       batch_size: images per step.
@@ -258,7 +259,7 @@ def _import_packages(engine: str) -> None:
     elif engine == "prepare":
         names = ["pandas", "tffcxr.clients.shards.preparation"]
     else:
-        names = ["tensorflow", "tffcxr.clients.client_data", "tffcxr.models.build"]
+        names = ["tensorflow", "tffcxr.clients.client_data", "tffcxr.models.spec"]
     if engine in ("device", "native"):
         names += ["tffcxr.learning.process", f"tffcxr.runtime.{engine}"]
     if engine == "stock":
@@ -279,13 +280,12 @@ def _client_data(job: Job) -> tuple[Any, list[str]]:
 
 
 def _model(job: Job, data: Any) -> Any:
-    from tffcxr.models import build
+    from tffcxr.models.spec import ModelSpec
 
     if job.model is None:
         raise ValueError(f"expected a model for the engine {job.engine}")
-    if job.model in build.SEGMENTATION_NAMES:
-        return build.build_segmentation(job.model, job.image_size, seed=job.seed)
-    return build.build(job.model, job.image_size, len(data.store.spec.findings), seed=job.seed)
+    outputs = 1 if job.model in options.SEGMENTERS else len(data.store.spec.findings)
+    return ModelSpec(job.model, job.image_size, outputs, seed=job.seed).build()
 
 
 def _objective(data: Any) -> tuple[str, Callable[[Any, Any], Any], Any]:

@@ -17,7 +17,6 @@ from tffcxr.datasets import records as records_lib
 from tffcxr.errors import InputError
 
 FRACTIONS = {"train": 0.7, "validation": 0.1, "test": 0.2}
-PARTITIONS = ("none", "iid", "quantity", "dirichlet", "hybrid")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,6 +77,10 @@ class ClientRecords:
         """All findings in the order of the sites, each once: the model's outputs."""
         return tuple(dict.fromkeys(self.finding_of.values()))
 
+    def with_records(self, records: Mapping[str, pd.DataFrame]) -> ClientRecords:
+        """The same clients with other tables, such as those with predicted lungs."""
+        return dataclasses.replace(self, records=records)
+
     def clients_of(self, site: str) -> list[str]:
         """The ids of a site's clients, sorted."""
         return sorted(client for client, owner in self.site_of.items() if owner == site)
@@ -98,7 +101,7 @@ def load_clients(
     Args:
       sites: at least one, with different names.
       seed: of splits and partitions.
-      partition_name: one of `PARTITIONS`: how a site is cut into clients.
+      partition_name: one of `options.PARTITIONS`: how a site is cut into clients.
       clients_per_site: how many clients a site is cut into, unless the partition is "none".
       alpha: concentration of the Dirichlet and quantity partitions.
 
@@ -153,7 +156,7 @@ def load_shared_task(
       fractions: of the patients, by split.
       seed: of splits and partitions.
       stratify: a finding, which is as common in all splits and by which uneven partitions go.
-      partition_name: one of `PARTITIONS`.
+      partition_name: one of `options.PARTITIONS`.
       clients_per_site: how many clients a site is cut into, unless the partition is "none".
       alpha: concentration of the Dirichlet and quantity partitions.
       own_test: whether the test images of a source that has some stay its test images; then

@@ -13,11 +13,9 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_federated as tff
 
+from tffcxr import options
 from tffcxr.errors import InputError
 from tffcxr.learning.loss_scale import LossScaling
-
-CLIENT_OPTIMIZERS = ("sgd", "adam", "adamw", "adagrad")
-SERVER_OPTIMIZERS = ("average", "momentum", "adam", "yogi", "adagrad")
 
 
 class _Wrapper(tff.learning.optimizers.Optimizer):
@@ -106,7 +104,7 @@ def client_optimizer(
     """The optimizer of local training; its state starts anew in every round.
 
     Args:
-      name: one of `CLIENT_OPTIMIZERS`.
+      name: one of `options.CLIENT_OPTIMIZERS`.
       learning_rate: the rate of the first round; schedules change it between rounds.
       momentum: for "sgd" only, in [0, 1).
       nesterov: whether that momentum is Nesterov's.
@@ -139,8 +137,10 @@ def client_optimizer(
 def _check_client(
     name: str, momentum: float, nesterov: bool, weight_decay: float, clip_norm: float
 ) -> None:
-    if name not in CLIENT_OPTIMIZERS:
-        raise InputError(f"client optimizer: expected one of {CLIENT_OPTIMIZERS}, found {name!r}")
+    if name not in options.CLIENT_OPTIMIZERS:
+        raise InputError(
+            f"client optimizer: expected one of {options.CLIENT_OPTIMIZERS}, found {name!r}"
+        )
     if not 0.0 <= momentum < 1.0:
         raise InputError(f"momentum: expected a number in [0, 1), found {momentum}")
     if momentum and name != "sgd":
@@ -164,7 +164,7 @@ def server_optimizer(
     """The optimizer that moves the shared weights along the clients' mean update.
 
     Args:
-      name: one of `SERVER_OPTIMIZERS`; "average" with rate 1 is FedAvg.
+      name: one of `options.SERVER_OPTIMIZERS`; "average" with rate 1 is FedAvg.
       learning_rate: the server's rate; None takes 1 for "average" and "momentum", and 0.01 for
         the adaptive ones, which move every weight by about the rate in each round.
       momentum: for "momentum" only.
@@ -172,8 +172,10 @@ def server_optimizer(
     Raises:
       InputError: an unknown name, or a rate that is not positive.
     """
-    if name not in SERVER_OPTIMIZERS:
-        raise InputError(f"server optimizer: expected one of {SERVER_OPTIMIZERS}, found {name!r}")
+    if name not in options.SERVER_OPTIMIZERS:
+        raise InputError(
+            f"server optimizer: expected one of {options.SERVER_OPTIMIZERS}, found {name!r}"
+        )
     if learning_rate is None:
         learning_rate = default_server_rate(name)
     if not learning_rate > 0.0:

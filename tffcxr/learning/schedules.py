@@ -5,9 +5,8 @@ from __future__ import annotations
 import dataclasses
 import math
 
+from tffcxr import options
 from tffcxr.errors import InputError
-
-NAMES = ("constant", "plateau", "polynomial")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,8 +34,8 @@ class Schedule:
     exponent: float = 0.9
 
     def __post_init__(self):
-        if self.name not in NAMES:
-            raise InputError(f"schedule: expected one of {NAMES}, found {self.name!r}")
+        if self.name not in options.SCHEDULES:
+            raise InputError(f"schedule: expected one of {options.SCHEDULES}, found {self.name!r}")
         if not 0.0 < self.learning_rate < math.inf:
             raise InputError(f"learning rate: expected above 0, found {self.learning_rate}")
         if not 0.0 < self.factor < 1.0:

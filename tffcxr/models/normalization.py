@@ -8,20 +8,19 @@ sites that differ.
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import Any
 
+from tffcxr import options
 from tffcxr.errors import InputError
-
-Policy = Literal["aggregate", "recompute", "local", "frozen", "group"]
 
 _MOST_GROUPS = 32  # Wu & He, section 3.1
 
 
 def check_policy(policy: str) -> None:
     """Raises InputError if the policy is unknown."""
-    if policy not in get_args(Policy):
+    if policy not in options.BATCH_NORM:
         raise InputError(
-            f"batch_norm must be one of {', '.join(get_args(Policy))}, found {policy!r}"
+            f"batch_norm must be one of {', '.join(options.BATCH_NORM)}, found {policy!r}"
         )
 
 
@@ -30,7 +29,7 @@ def groups(channels: int) -> int:
     return next(n for n in range(min(_MOST_GROUPS, channels), 0, -1) if channels % n == 0)
 
 
-def apply(config: dict[str, Any], policy: Policy) -> int:
+def apply(config: dict[str, Any], policy: options.BatchNorm) -> int:
     """Changes the batch-norm layers in a functional model's Keras configuration.
 
     Args:

@@ -8,9 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 import pathlib
 
-from tffcxr import errors
-
-EXECUTORS = ("native", "device")
+from tffcxr import errors, options
 
 
 def use(
@@ -33,8 +31,10 @@ def use(
     Raises:
       errors.InputError: `executor` is neither of these, or a device does not exist.
     """
-    if executor not in EXECUTORS:
-        raise errors.InputError(f"executor: expected one of {EXECUTORS}, found {executor!r}")
+    if executor not in options.EXECUTORS:
+        raise errors.InputError(
+            f"executor: expected one of {options.EXECUTORS}, found {executor!r}"
+        )
     import tensorflow_federated as tff
 
     if executor == "native":

@@ -13,8 +13,8 @@ import pandas as pd
 
 from tffcxr.evaluation import case_overlap
 from tffcxr.files import write_atomically, write_table
-from tffcxr.studies import pictures
 from tffcxr.studies import study as study_lib
+from tffcxr.studies import trainings
 from tffcxr.training.evaluators.mask_validation import MaskScores
 
 _WORST, _BEST = 3, 1  # Of the images that are shown; one in the middle comes between.
@@ -32,7 +32,7 @@ class Masks:
     """
 
     training: str
-    weights: Mapping[str, study_lib.Weights]
+    weights: Mapping[str, trainings.Weights]
     scores: MaskScores
 
 
@@ -118,9 +118,9 @@ def _read(
     study: study_lib.Study, scores: MaskScores, place: int
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """Returns an image uint8 [S, S, C], and the arrays that are shown without any model."""
-    record = study.records[scores.clients[place]].iloc[int(scores.rows[place])]
-    image = pictures.picture(record["image"], study.image_size, study.fit)
-    return image, {"truth": pictures.region(record["mask"], study.image_size, study.fit)}
+    record = study.clients.records[scores.clients[place]].iloc[int(scores.rows[place])]
+    image = study.read_picture(record["image"])
+    return image, {"truth": study.read_region(record["mask"])}
 
 
 def _boxes(mask: np.ndarray) -> np.ndarray:

@@ -1,45 +1,44 @@
-"""What every recipe does between its clients' records and its results: shards and trainings."""
+"""What every study does between its clients' records and its report; each kind fills in the rest.
+
+clients' records → shards → federated training, baselines → scores → tables, figures, report
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import abc
+from collections.abc import Callable, Mapping
 import dataclasses
 import pathlib
 import sys
-import tempfile
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import pandas as pd
-import tensorflow as tf
 
-from tffcxr import runtime
+from tffcxr import options, runtime
 from tffcxr.clients.augment import Augmentation, ImageAugmentation
 from tffcxr.clients.client_data import ClientData
 from tffcxr.clients.sampling import Sampler, parse_clients_per_round
 from tffcxr.clients.shards.preparation import ShardSpec, ShardStore, prepare
 from tffcxr.clients.shards.shard_store import SPLITS
-from tffcxr.files import write_atomically
-from tffcxr.training import loop
-from tffcxr.training.centralised import CentralisedTraining
-from tffcxr.training.evaluators.validation import Evaluator
-from tffcxr.training.federated import FederatedTraining
-from tffcxr.training.plan import Plan
-from tffcxr.training.progress import Progress
+from tffcxr.clients.sites import ClientRecords
+from tffcxr.datasets.imaging import images
+from tffcxr.evaluation import tables
+from tffcxr.report import report
 from tffcxr.training.run_directory import RunDirectory
-from tffcxr.training.tensorboard import TensorBoard, name_weights
 
-FEDERATED = "federated"
+Row = dict[str, Any]  # Of `metrics.json`.
 # The papers' random flip and random affine map; the ranges are ours.
-AUGMENTATIONS = {
-    "none": None,
-    "flip": Augmentation(flip=True),
-    "affine": Augmentation(
-        flip=True, rotation_degrees=10.0, translation=0.05, scale=0.1, shear=5.0
-    ),
-}
-
-Weights = Sequence[np.ndarray]  # In the order of `model.weights`.
+AUGMENTATIONS: Mapping[str, Augmentation | None] = dict(
+    zip(
+        options.AUGMENTATIONS,
+        (
+            None,
+            Augmentation(flip=True),
+            Augmentation(flip=True, rotation_degrees=10.0, translation=0.05, scale=0.1, shear=5.0),
+        ),
+    )
+)
 
 
 class Scored(Protocol):
@@ -60,100 +59,182 @@ class Scored(Protocol):
 
 
 @dataclasses.dataclass(frozen=True)
-class Study:
-    """What a run of every recipe knows; each recipe's own study adds to it.
+class Settings:
+    """What a run of every kind of study is told.
 
     Attributes:
       recipe: the program's name.
-      records: client id to its records table with a "split" column.
-      site_of: client id to its site.
-      source_of: site to the loader that read it.
       image_size: height and width in pixels.
-      fit: "pad" or "stretch", for images that are not square.
       batch_size: images per step.
-      augmentation: of the training images, and of their masks, or None.
-      clients_per_round: as the flag.
-      seed: of everything random.
-      executor: "device" or "native".
       cache_dir: for the shards.
+      measured_split: "validation" or "test", the images that models are measured on after a round.
+      fit: one of `options.FITS`, for images that are not square.
+      augmentation: of the training images, and of their masks: a name of `AUGMENTATIONS`.
+      clients_per_round: "all", a count or a fraction, see `sampling.parse_clients_per_round`.
+      seed: of everything random.
+      executor: one of `options.EXECUTORS`.
       max_rejected_fraction: of a client's files that may be unreadable.
       replicates: of the bootstrap.
       histograms: whether TensorBoard gets the weights.
     """
 
     recipe: str
-    records: Mapping[str, pd.DataFrame]
-    site_of: Mapping[str, str]
-    source_of: Mapping[str, str]
     image_size: int
-    fit: str
     batch_size: int
-    augmentation: ImageAugmentation | None
-    clients_per_round: str
-    seed: int
-    executor: str
     cache_dir: pathlib.Path
-    max_rejected_fraction: float
-    replicates: int
-    histograms: bool
+    measured_split: str = "validation"
+    fit: str = "pad"
+    augmentation: str = "none"
+    clients_per_round: str = "all"
+    seed: int = 0
+    executor: str = "device"
+    max_rejected_fraction: float = 0.0
+    replicates: int = 1000
+    histograms: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Study(abc.ABC):
+    """One run of a recipe, from its clients' records to its report.
+
+    Attributes:
+      settings: what every kind is told.
+      clients: who holds what; the records have a "split" column.
+      kind: what is asked, one of `tffcxr.report.kinds`; stands in `config.json`.
+    """
+
+    settings: Settings
+    clients: ClientRecords
+    kind: ClassVar[str]
+
+    def run(self, directory: RunDirectory) -> list[Row]:
+        """Does all that is not done yet.
+
+        Returns:
+          The rows of `metrics.json`.
+
+        Raises:
+          InputError: unusable images, masks or models.
+          loop.TrainingFailed: training broke off.
+        """
+        sampler = self._sampler()  # What is wrong with it is told before images are decoded.
+        rows = self._run(directory, sampler)
+        tables.write_metrics(directory.path, self.settings.recipe, rows)
+        report.write_report(directory.path)
+        return rows
+
+    @abc.abstractmethod
+    def _run(self, directory: RunDirectory, sampler: Sampler) -> list[Row]:
+        """Prepares the images, calls `_start`, trains, measures and writes."""
 
     @property
     def interval(self) -> str:
         """What the intervals of `metrics.json` are."""
-        return f"95 % percentile interval, {self.replicates} bootstrap replicates of patients"
+        return (
+            f"95 % percentile interval, {self.settings.replicates} bootstrap replicates of patients"
+        )
 
-    def patients(self, images: Scored) -> np.ndarray:
+    def patients(self, scored: Scored) -> np.ndarray:
         """The patient of each image, told apart from those of other sites: object [N]."""
+        records, site_of = self.clients.records, self.clients.site_of
         return np.array(
             [
-                f"{self.site_of[client]}/{self.records[client]['patient'].iat[row]}"
-                for client, row in zip(images.clients, images.rows)
+                f"{site_of[client]}/{records[client]['patient'].iat[row]}"
+                for client, row in zip(scored.clients, scored.rows)
             ],
             dtype=object,
         )
 
-    def open_shards(self, spec: ShardSpec) -> ShardStore:
+    def read_picture(self, path: str) -> np.ndarray:
+        """An image of a records table as models get it: uint8 [S, S, C]."""
+        size, fit = self.settings.image_size, self.settings.fit
+        return images.fit_to_square(images.read_image(path), size, fit=fit)
+
+    def read_region(self, annotation: Any) -> np.ndarray | None:
+        """An annotation of an image as models get it: bool [S, S]; None where there is none."""
+        if annotation is None:
+            return None
+        size, fit = self.settings.image_size, self.settings.fit
+        mask = images.fit_to_square(annotation.to_array(), size, fit=fit, is_mask=True)
+        return mask.astype(bool)
+
+    def _sampler(self) -> Sampler:
+        chosen = parse_clients_per_round(self.settings.clients_per_round)
+        return Sampler(tuple(sorted(self.clients.records)), chosen, self.settings.seed)
+
+    def _open_shards(
+        self, spec: ShardSpec, records: Mapping[str, pd.DataFrame] | None = None
+    ) -> ShardStore:
         """Decodes all images once, or finds them decoded, and checks the files.
+
+        Args:
+          spec: what the shards hold.
+          records: of the clients, if they are not those of the study.
 
         Raises:
           InputError: see `tffcxr.clients.shards.preparation.prepare`; a file was damaged since.
         """
         store = prepare(
-            self.records,
+            self.clients.records if records is None else records,
             spec,
-            self.cache_dir,
-            max_rejected_fraction=self.max_rejected_fraction,
+            self.settings.cache_dir,
+            max_rejected_fraction=self.settings.max_rejected_fraction,
         )
         store.verify()
         return store
 
-    def client_data(self, store: ShardStore, balance_classes: bool = False) -> ClientData:
-        """The images as clients train on them; `balance_classes` as of `ClientData`."""
-        return ClientData(store, self.batch_size, self.seed, self.augmentation, balance_classes)
+    def _client_data(
+        self,
+        store: ShardStore,
+        balance_classes: bool = False,
+        augmentation: ImageAugmentation | None = None,
+        batch_size: int | None = None,
+    ) -> ClientData:
+        """The images as clients train on them; what is None is that of the settings."""
+        return ClientData(
+            store,
+            batch_size or self.settings.batch_size,
+            self.settings.seed,
+            augmentation or AUGMENTATIONS[self.settings.augmentation],
+            balance_classes,
+        )
 
-    def sampler(self) -> Sampler:
-        """Reads `clients_per_round`, before any image is decoded.
-
-        Raises:
-          InputError: more clients than there are.
-        """
-        chosen = parse_clients_per_round(self.clients_per_round)
-        return Sampler(tuple(sorted(self.records)), chosen, self.seed)
-
-    def describe_clients(
-        self, store: ShardStore, about: Callable[[str], Mapping[str, Any]] = lambda client: {}
-    ) -> list[dict[str, Any]]:
-        """A row per client for `config.json` and the report.
+    def _start(
+        self,
+        directory: RunDirectory,
+        store: ShardStore,
+        about: Callable[[str], Mapping[str, Any]],
+        derived: Mapping[str, Any],
+        fingerprint: str | None = None,
+    ) -> None:
+        """Notes in `config.json` what is trained on, and chooses where rounds run.
 
         Args:
+          directory: the run's.
           store: has the clients' images.
-          about: what only this recipe says of a client.
+          about: what only this kind of study says of a client.
+          derived: what was chosen where the settings leave it open.
+          fingerprint: of the shards, if there are several stores.
         """
+        directory.record_data(
+            fingerprint or store.root.name,
+            self._describe_clients(store, about),
+            {"measured_split": self.settings.measured_split, **derived},
+            kind=self.kind,
+        )
+        log = directory.path / "worker.log"
+        print(runtime.use(self.settings.executor, log_file=log), file=sys.stderr)
+
+    def _describe_clients(
+        self, store: ShardStore, about: Callable[[str], Mapping[str, Any]]
+    ) -> list[dict[str, Any]]:
+        """A row per client for `config.json` and the report."""
         described = []
         for client in store.client_ids:
-            site = self.site_of[client]
-            row: dict[str, Any] = {"client": client, "site": site, "source": self.source_of[site]}
-            patients = self.records[client].groupby("split")["patient"].nunique()
+            site = self.clients.site_of[client]
+            source = self.clients.source_of[site]
+            row: dict[str, Any] = {"client": client, "site": site, "source": source}
+            patients = self.clients.records[client].groupby("split")["patient"].nunique()
             for split in SPLITS:
                 if split in patients:
                     row[f"{split}_images"] = store.count(client, split)
@@ -162,148 +243,3 @@ class Study:
                 {**row, **about(client), "rejected_files": len(store.rejected(client))}
             )
         return described
-
-
-@dataclasses.dataclass(frozen=True)
-class Training:
-    """Everything that a federated training and its baselines have in common.
-
-    Attributes:
-      directory: the run's folder.
-      plan: how the model is trained.
-      data: the clients' images.
-      evaluator: measures after every round.
-      split: the images that it measures on, "validation" or "test"; for the progress.
-      sampler: which clients take part in a round; see `Study.sampler`.
-      best: the column of `rounds.csv` by which the best round is kept; None for the last one.
-      histograms: whether TensorBoard gets the weights of the federated model.
-      variant: a name for files, where one run trains several models; else empty.
-    """
-
-    directory: RunDirectory
-    plan: Plan
-    data: ClientData
-    evaluator: Evaluator
-    split: str
-    sampler: Sampler
-    best: str | None = None
-    histograms: bool = False
-    variant: str = ""
-
-
-@dataclasses.dataclass(frozen=True)
-class Trained:
-    """The models that a training leaves behind.
-
-    Attributes:
-      last: client -> weights after the last round; the same for all clients where all is shared.
-      best: the same after the best round by `Training.best`; without that, of the last.
-      best_round: its number, counted from 1.
-    """
-
-    last: Mapping[str, Weights]
-    best: Mapping[str, Weights]
-    best_round: int
-
-
-def use_executor(executor: str, directory: RunDirectory) -> None:
-    """Sends all rounds to "device" or "native", and says where that is."""
-    print(runtime.use(executor, log_file=directory.path / "worker.log"), file=sys.stderr)
-
-
-def train_federated(setup: Training) -> Trained:
-    """Trains across all clients, from where an earlier program stopped.
-
-    Raises:
-      InputError: the files of the run that is to be resumed are damaged.
-      loop.TrainingFailed: training broke off.
-    """
-    training = FederatedTraining(setup.plan, setup.data, setup.sampler, setup.evaluator)
-    journal = _journal(setup, FEDERATED, _histograms_of(setup, training))
-
-    def weights_of(state: Any, round_number: int) -> Mapping[str, Weights]:
-        return training.client_weights(state, round_number)
-
-    return _run(setup, training, journal, weights_of)
-
-
-def train_centralised(setup: Training, name: str, clients: Sequence[str]) -> Trained:
-    """Trains the same model on the images of some clients put together.
-
-    Args:
-      setup: as for the federated training.
-      name: "pooled", or "site_" with the site's name.
-      clients: whose images.
-
-    Raises:
-      InputError: the files of the run that is to be resumed are damaged.
-      loop.TrainingFailed: training broke off.
-    """
-    training = CentralisedTraining(setup.plan, setup.data, clients, setup.evaluator)
-
-    def weights_of(state: Any, round_number: int) -> Mapping[str, Weights]:
-        del round_number
-        return dict.fromkeys(clients, list(state["weights"]))
-
-    return _run(setup, training, _journal(setup, name, None), weights_of)
-
-
-def save_weights(model: tf.keras.Model, weights: Weights, path: pathlib.Path) -> None:
-    """Writes weights as the HDF5 file that `--weights=FILE` loads."""
-    model.set_weights(weights)
-    with tempfile.TemporaryDirectory(prefix="tffcxr-") as folder:
-        saved = pathlib.Path(folder) / path.name
-        model.save_weights(saved, save_format="h5")
-        write_atomically(path, lambda file: file.write(saved.read_bytes()))
-
-
-def _run(
-    setup: Training,
-    training: loop.Training,
-    journal: loop.Journal,
-    weights_of: Callable[[Any, int], Mapping[str, Weights]],
-) -> Trained:
-    columns, rounds = setup.evaluator.columns, setup.plan.rounds
-    last = weights_of(loop.run(training, setup.plan, columns, journal), rounds)
-    if setup.best is None:
-        return Trained(last, last, rounds)
-    number, state = loop.load_best(training, setup.plan, columns, journal)
-    return Trained(last, weights_of(state, number), number)
-
-
-def _journal(
-    setup: Training,
-    name: str,
-    weights_of: Callable[[Any, int], Mapping[str, np.ndarray]] | None,
-) -> loop.Journal:
-    """Where a training leaves its traces; the federated one has `rounds.csv` and `clients.csv`."""
-    path = setup.directory.path
-    suffix = f"_{setup.variant}" if setup.variant else ""
-    is_federated = name == FEDERATED
-    rounds = f"rounds{suffix}.csv" if is_federated else f"rounds{suffix}_{name}.csv"
-    title = " ".join(part for part in (setup.variant, name) if part).replace("_", " ")
-    return loop.Journal(
-        rounds=path / rounds,
-        clients=path / f"clients{suffix}.csv" if is_federated else None,
-        checkpoints=path / "checkpoints" / f"{name}{suffix}",
-        best=setup.best,
-        observers=(
-            Progress(title, setup.plan.rounds, setup.split),
-            TensorBoard(path / "tensorboard" / f"{name}{suffix}", weights_of),
-        ),
-    )
-
-
-def _histograms_of(
-    setup: Training, training: FederatedTraining
-) -> Callable[[Any, int], Mapping[str, np.ndarray]] | None:
-    """Names the weights of the first client's model after a round, for TensorBoard."""
-    if not setup.histograms:
-        return None
-    names = [weight.name for weight in setup.plan.build_model(None).keras.weights]
-
-    def weights_of(state: Any, round_number: int) -> Mapping[str, np.ndarray]:
-        first, weights = next(iter(training.client_weights(state, round_number).items()))
-        return name_weights([f"{first}/{name}" for name in names], weights)
-
-    return weights_of

@@ -80,7 +80,7 @@ class CentralisedTraining:
                 f"epoch {round_number} of {name}: a weight or the loss is not finite; a lower "
                 "learning rate may help"
             )
-        if self._plan.batch_norm == "recompute":
+        if self._plan.model.batch_norm == "recompute":
             once = self._data.train_dataset(list(self._client_ids), round_number, 1)
             weights = trainer.recompute(weights, once)
         state = collections.OrderedDict(weights=weights, optimizer=optimizer)
@@ -107,7 +107,7 @@ class _StageTrainer:
     """
 
     def __init__(self, plan: Plan, stage: Stage):
-        self._model = plan.build_model(stage.frozen).keras
+        self._model = plan.model.structure(stage.frozen).keras
         self._packing = Packing(
             [tf.TensorSpec(w.shape, w.dtype) for w in self._model.trainable_weights]
         )

@@ -155,9 +155,9 @@ class FederatedTraining:
 
     def _build(self, stage: Stage) -> process.FederatedProcess:
         plan = self._plan
-        model = plan.build_model(stage.frozen)
+        model = plan.model.structure(stage.frozen)
         private = set(model.task) if plan.share == "representation" else set()
-        if plan.batch_norm == "local":
+        if plan.model.batch_norm == "local":
             private.update(batch_norm_layers(model.keras))
         rate = stage.schedule.learning_rate
         return process.build_process(
@@ -174,5 +174,5 @@ class FederatedTraining:
             aggregator=plan.aggregator,
             weighting=plan.weighting,
             proximal=plan.proximal,
-            recompute_statistics=plan.batch_norm == "recompute",
+            recompute_statistics=plan.model.batch_norm == "recompute",
         )

@@ -2,38 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 import dataclasses
 import functools
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
-import tensorflow as tf
 import tensorflow_federated as tff
 
+from tffcxr import options
 from tffcxr.errors import InputError
 from tffcxr.learning import optimizers
 from tffcxr.learning.local_training import LossFn
 from tffcxr.learning.schedules import Schedule
+from tffcxr.models.blocks import CxrModel
 
-BATCH_NORM_POLICIES = ("aggregate", "recompute", "local", "frozen", "group")
 
-
-class BlockedModel(Protocol):
-    """A Keras model and the names of its top-level layers by block.
+class ModelSource(Protocol):
+    """Makes the model that is trained; `ModelSpec` and `PlannedSpec` are such.
 
     Attributes:
-      keras: maps images [B, S, S, 1] to logits [B, F].
-      task: the layers of the task block; all others are the representation block.
+      network: its name in tables.
+      batch_norm: what becomes of batch norm, one of `options.BATCH_NORM`.
+      precision: one of `options.PRECISIONS`; "float16" scales the loss.
     """
 
     @property
-    def keras(self) -> tf.keras.Model:
-        """The whole model."""
+    def network(self) -> str:
+        """See the class."""
 
     @property
-    def task(self) -> tuple[str, ...]:
-        """Names of the task block's layers."""
+    def batch_norm(self) -> options.BatchNorm:
+        """See the class."""
+
+    @property
+    def precision(self) -> options.Precision:
+        """See the class."""
+
+    def build(self, frozen: options.Frozen = None) -> CxrModel:
+        """A fresh model with its initial weights, the same at every call."""
+
+    def structure(self, frozen: options.Frozen = None) -> CxrModel:
+        """As `build`, for a caller that sets all weights."""
+
+    def measuring_model(self) -> CxrModel:
+        """A float32 model of whole images with the same weights, in the same order."""
+
+    def __hash__(self) -> int:
+        """Equal sources make equal models."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +65,7 @@ class Stage:
     name: str
     rounds: int
     schedule: Schedule
-    frozen: Literal[None, "representation"] = None
+    frozen: options.Frozen = None
 
     def __post_init__(self):
         if self.rounds < 1:
@@ -62,29 +77,24 @@ class Plan:
     """Everything about a training except its data and its seed.
 
     Attributes:
-      build_model: `(frozen) -> BlockedModel`, the same initial weights at every call; it may be the
-        same model.
+      model: makes the model, and says what becomes of batch norm and what it computes in.
       stages: in order.
       loss_fn: see `LossFn`.
       local_epochs: passes over its own images that a client makes in a round.
-      optimizer: a name of `optimizers.CLIENT_OPTIMIZERS`.
+      optimizer: a name of `options.CLIENT_OPTIMIZERS`.
       momentum: of "sgd".
       nesterov: whether that momentum is Nesterov's.
       weight_decay: L2 as in PyTorch.
       clip_norm: the largest norm of the gradients over all weights; 0 for any.
-      server_optimizer: a name of `optimizers.SERVER_OPTIMIZERS`.
+      server_optimizer: a name of `options.SERVER_OPTIMIZERS`.
       server_learning_rate: None for the usual rate of the optimizer.
       share: "representation" keeps the task block of every client private, "all" shares it too.
-      batch_norm: "aggregate", "recompute" (see `tffcxr.learning.statistics`), "local" (private),
-        "frozen" or "group" (both built into the model).
       proximal: mu of FedProx.
       weighting: "examples" or "uniform".
       aggregator: a `tff.aggregators` factory, or None for the mean.
-      precision: a name of `tffcxr.models.build.PRECISIONS`, the one that `build_model` uses;
-        "float16" scales the loss.
     """
 
-    build_model: Callable[[Literal[None, "representation"]], BlockedModel]
+    model: ModelSource
     stages: tuple[Stage, ...]
     loss_fn: LossFn
     local_epochs: int = 1
@@ -95,29 +105,23 @@ class Plan:
     clip_norm: float = 0.0
     server_optimizer: str = "average"
     server_learning_rate: float | None = None
-    share: Literal["representation", "all"] = "representation"
-    batch_norm: Literal["aggregate", "recompute", "local", "frozen", "group"] = "aggregate"
+    share: options.Share = "representation"
     proximal: float = 0.0
     weighting: str = "examples"
     aggregator: Any = None
-    precision: str = "float32"
 
     def __post_init__(self):
         if not self.stages:
             raise InputError("a plan needs at least one stage, found none")
         if self.local_epochs < 1:
             raise InputError(f"local epochs: expected at least 1, found {self.local_epochs}")
-        if self.share not in ("representation", "all"):
-            raise InputError(f"share: expected 'representation' or 'all', found {self.share!r}")
-        if self.batch_norm not in BATCH_NORM_POLICIES:
-            raise InputError(
-                f"batch norm: expected one of {BATCH_NORM_POLICIES}, found {self.batch_norm!r}"
-            )
+        if self.share not in options.SHARES:
+            raise InputError(f"share: expected one of {options.SHARES}, found {self.share!r}")
         if self.proximal < 0:
             raise InputError(f"proximal: expected at least 0, found {self.proximal}")
-        if self.weighting not in ("examples", "uniform"):
+        if self.weighting not in options.WEIGHTINGS:
             raise InputError(
-                f"weighting: expected 'examples' or 'uniform', found {self.weighting!r}"
+                f"weighting: expected one of {options.WEIGHTINGS}, found {self.weighting!r}"
             )
         self.client_optimizer(1.0)
         optimizers.server_optimizer(self.server_optimizer, self.server_learning_rate)
@@ -129,7 +133,7 @@ class Plan:
 
     def initial_weights(self) -> list[np.ndarray]:
         """What every training starts from, in the order of `model.weights`; not to be changed."""
-        return list(_initial_weights(self.build_model))
+        return list(_initial_weights(self.model))
 
     def client_optimizer(self, learning_rate: float) -> tff.learning.optimizers.Optimizer:
         """The optimizer of local training."""
@@ -140,7 +144,7 @@ class Plan:
             nesterov=self.nesterov,
             weight_decay=self.weight_decay,
             clip_norm=self.clip_norm,
-            scales_loss=self.precision == "float16",
+            scales_loss=self.model.precision == "float16",
         )
 
     def stage_of(self, round_number: int) -> tuple[int, Stage]:
@@ -153,9 +157,7 @@ class Plan:
         raise ValueError(f"round {round_number} is after the last, {before}")
 
 
-@functools.lru_cache(maxsize=1)
-def _initial_weights(
-    build_model: Callable[[Literal[None, "representation"]], BlockedModel],
-) -> tuple[np.ndarray, ...]:
-    """Built once for all trainings of a study: a large network takes seconds."""
-    return tuple(weight.numpy() for weight in build_model(None).keras.weights)
+@functools.lru_cache(maxsize=8)
+def _initial_weights(model: ModelSource) -> tuple[np.ndarray, ...]:
+    """Built once for all trainings of a network: a large one takes seconds."""
+    return tuple(weight.numpy() for weight in model.build().keras.weights)

@@ -69,6 +69,7 @@ class RunDirectory:
         fingerprint: str,
         sites: Sequence[Mapping[str, Any]],
         derived: Mapping[str, Any] | None = None,
+        kind: str | None = None,
     ) -> None:
         """Notes in `config.json` which images a run uses, once they are prepared.
 
@@ -76,6 +77,7 @@ class RunDirectory:
           fingerprint: of the shards.
           sites: what to tell of each site, for the report; no patient's id.
           derived: what was chosen where the settings leave it open.
+          kind: of study, what the run asks; None of what is no study.
 
         Raises:
           InputError: the run that is resumed used other images.
@@ -85,6 +87,8 @@ class RunDirectory:
         if before is None:
             config.update(data_fingerprint=fingerprint, sites=[dict(site) for site in sites])
             config.update(derived=dict(derived or {}))
+            if kind is not None:
+                config.update(kind=kind)
             write_json(self.path / "config.json", config)
         elif before != fingerprint:
             raise InputError(

@@ -7,6 +7,7 @@ import PIL.Image
 import pytest
 
 from tests import real_data
+from tffcxr import options
 from tffcxr.datasets.imaging import annotations as areas
 from tffcxr.datasets.imaging import images
 from tffcxr.datasets.sources import source_files
@@ -244,7 +245,7 @@ def test_annotations_compare_and_hash_by_value():
     assert len({areas.Boxes((), 1, 1), areas.Boxes((), 1, 1), areas.Boxes((), 1, 2)}) == 2
 
 
-@pytest.mark.parametrize("fit", images.FITS)
+@pytest.mark.parametrize("fit", options.FITS)
 @pytest.mark.parametrize("shape", [(400, 300), (300, 400), (90, 200), (129, 64), (300, 300)])
 def test_mask_of_the_square_comes_back_to_the_square(tmp_path, fit, shape):
     size = 64
@@ -264,7 +265,7 @@ def test_mask_of_the_square_comes_back_to_the_square(tmp_path, fit, shape):
     assert mask.files == (str(tmp_path / "m.png"),)
 
 
-@pytest.mark.parametrize("fit", images.FITS)
+@pytest.mark.parametrize("fit", options.FITS)
 @pytest.mark.parametrize("shape", [(400, 300), (120, 333)])
 def test_mask_of_the_square_lies_on_what_was_seen_there(tmp_path, fit, shape):
     rows, columns = np.mgrid[: shape[0], : shape[1]]

@@ -10,6 +10,7 @@ import pytest
 
 from tests import real_data
 from tests.datasets import dicom_files
+from tffcxr import options
 from tffcxr.datasets.imaging import images
 from tffcxr.errors import InputError
 
@@ -196,7 +197,7 @@ def test_identity():
 
 
 @pytest.mark.parametrize("shape", [(100, 100), (90, 130), (200, 70), (20, 30)])
-@pytest.mark.parametrize("fit", images.FITS)
+@pytest.mark.parametrize("fit", options.FITS)
 def test_mask_lies_where_the_image_does(shape, fit):
     """The centre of mass of a bright disc is that of its mask, to a quarter of a pixel."""
     y, x = np.mgrid[: shape[0], : shape[1]] / np.array(shape)[:, np.newaxis, np.newaxis]

@@ -8,15 +8,16 @@ import pytest
 import tensorflow as tf
 
 from tffcxr.errors import InputError
-from tffcxr.models import blocks, build
+from tffcxr.models import blocks
 from tffcxr.models.files import export
+from tffcxr.models.spec import ModelSpec
 
 COLUMNS = {"Lung Opacity": "north", "Pneumothorax": "south"}
 
 
 def _site(seed, outputs=2):
     """A model with a shared trunk (seed 0) and a task block of its own."""
-    model = build.build("standard", 32, outputs, seed=0)
+    model = ModelSpec("standard", 32, outputs, seed=0).build()
     rng = np.random.default_rng(seed)
     kernel, bias = blocks.get_weights(model.keras, model.task)
     blocks.set_weights(
@@ -168,7 +169,7 @@ def test_saved_model_comes_back_equal(tmp_path, exported):
 def test_exported_model_serves_as_weights(tmp_path, exported, sites):
     path = tmp_path / "multi_task.keras"
     export.save(path, exported)
-    model = build.build("standard", 32, 7, seed=4, weights=str(path))
+    model = ModelSpec("standard", 32, 7, seed=4, weights=str(path)).build()
     np.testing.assert_array_equal(
         model.keras.get_layer("conv1").kernel, sites["north"].keras.get_layer("conv1").kernel
     )

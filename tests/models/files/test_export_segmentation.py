@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 
 from tffcxr.errors import InputError
-from tffcxr.models import build
 from tffcxr.models.files import export_segmentation
+from tffcxr.models.spec import ModelSpec
 
 METADATA = export_segmentation.SegmentationMetadata("Lungs", 64, "pad", threshold=0.25)
 
@@ -26,7 +26,7 @@ def _tiny(channels=1, outputs=1, size=64):
 # U-Net++ has a test of its own, on a model that is there already.
 @pytest.mark.parametrize("name", ["unet", "nnunet"])
 def test_a_saved_model_gives_the_same_probabilities(tmp_path, name):
-    model = build.build_segmentation(name, 64, seed=2).keras
+    model = ModelSpec(name, 64, seed=2).build().keras
     export_segmentation.save(tmp_path / "run", model, METADATA)
     loaded = export_segmentation.load(tmp_path / "run")
     assert loaded.metadata == METADATA
@@ -37,7 +37,7 @@ def test_a_saved_model_gives_the_same_probabilities(tmp_path, name):
 
 
 def test_lower_precision_gives_probabilities_in_float32(tmp_path):
-    model = build.build_segmentation("unet", 64, precision="bfloat16").keras
+    model = ModelSpec("unet", 64, precision="bfloat16").build().keras
     export_segmentation.save(tmp_path / "m.keras", model, METADATA)
     found = export_segmentation.load(tmp_path / "m.keras").keras(_images())
     assert found.dtype == tf.float32

@@ -7,15 +7,16 @@ import pytest
 import tensorflow as tf
 
 from tffcxr.errors import InputError
-from tffcxr.models import blocks, build
+from tffcxr.models import blocks
 from tffcxr.models.files import pretrained
+from tffcxr.models.spec import ModelSpec
 
 SIZE = 33  # odd, so that "same" padding is symmetric and equals keras.applications' own
 
 
 @pytest.fixture(scope="module")
 def densenet():
-    return build.build("densenet121", SIZE, 1)
+    return ModelSpec("densenet121", SIZE, 1).build()
 
 
 @pytest.fixture(scope="module")
@@ -53,13 +54,13 @@ def _normalised_rgb(images):
 @pytest.mark.parametrize("suffix", [".keras", ".h5", ".weights.h5"])
 def test_every_format_gives_the_representation_back_and_a_new_task_block(tmp_path, suffix):
     path = tmp_path / f"model{suffix}"
-    source = build.build("standard", 32, 2, seed=1)
+    source = ModelSpec("standard", 32, 2, seed=1).build()
     if suffix == ".weights.h5":
         source.keras.save_weights(path)
     else:
         source.keras.save(path)
-    model = build.build("standard", 32, 2, seed=2, weights=str(path))
-    fresh = build.build("standard", 32, 2, seed=2)
+    model = ModelSpec("standard", 32, 2, seed=2, weights=str(path)).build()
+    fresh = ModelSpec("standard", 32, 2, seed=2).build()
     for block, expected in (("representation", source), ("task", fresh)):
         names = getattr(model, block)
         for a, b in zip(
@@ -69,18 +70,18 @@ def test_every_format_gives_the_representation_back_and_a_new_task_block(tmp_pat
 
 
 def test_legacy_weights_file_without_a_model(tmp_path):
-    source = build.build("standard", 32, 1, seed=1)
+    source = ModelSpec("standard", 32, 1, seed=1).build()
     source.keras.save_weights(tmp_path / "legacy.h5", save_format="h5")
-    model = build.build("standard", 32, 1, seed=2, weights=str(tmp_path / "legacy.h5"))
+    model = ModelSpec("standard", 32, 1, seed=2, weights=str(tmp_path / "legacy.h5")).build()
     np.testing.assert_array_equal(
         model.keras.get_layer("conv2").kernel, source.keras.get_layer("conv2").kernel
     )
 
 
 def test_a_model_of_other_findings_serves(tmp_path):
-    source = build.build("standard", 32, 5, seed=1)
+    source = ModelSpec("standard", 32, 5, seed=1).build()
     source.keras.save(tmp_path / "five.keras")
-    model = build.build("standard", 32, 1, seed=2, weights=str(tmp_path / "five.keras"))
+    model = ModelSpec("standard", 32, 1, seed=2, weights=str(tmp_path / "five.keras")).build()
     np.testing.assert_array_equal(
         model.keras.get_layer("features").kernel, source.keras.get_layer("features").kernel
     )
@@ -89,9 +90,9 @@ def test_a_model_of_other_findings_serves(tmp_path):
 @pytest.mark.parametrize("suffix", [".keras", ".weights.h5"])
 def test_other_shapes_are_named_and_change_nothing(tmp_path, suffix):
     path = tmp_path / f"model{suffix}"
-    other = build.build("standard", 64, 1).keras
+    other = ModelSpec("standard", 64, 1).build().keras
     other.save(path) if suffix == ".keras" else other.save_weights(path)
-    model = build.build("standard", 32, 1, seed=2)
+    model = ModelSpec("standard", 32, 1, seed=2).build()
     before = model.keras.get_weights()
     with pytest.raises(InputError, match=r"model.*shape.*(1024|4096).*(1024|4096)") as raised:
         pretrained.load(model, "standard", str(path))
@@ -105,7 +106,7 @@ def test_another_architecture_is_refused_by_layer(tmp_path):
     x = tf.keras.layers.Conv2D(16, 3, name="conv1")(images)
     tf.keras.Model(images, x).save(tmp_path / "other.keras")
     with pytest.raises(InputError, match="expected layer norm1 with gamma, not found"):
-        build.build("standard", 32, 1, weights=str(tmp_path / "other.keras"))
+        ModelSpec("standard", 32, 1, weights=str(tmp_path / "other.keras")).build()
 
 
 @pytest.mark.parametrize(
@@ -122,27 +123,27 @@ def test_files_that_are_no_weights(tmp_path, name, content, message):
     if content is not None:
         (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=message) as raised:
-        build.build("standard", 32, 1, weights=str(tmp_path / name))
+        ModelSpec("standard", 32, 1, weights=str(tmp_path / name)).build()
     assert name in str(raised.value)
     assert "\n" not in str(raised.value)
 
 
 def test_weights_that_are_not_finite_are_named(tmp_path):
-    source = build.build("standard", 32, 1)
+    source = ModelSpec("standard", 32, 1).build()
     kernel, bias = source.keras.get_layer("conv2").get_weights()
     kernel[0, 0, 0, 0] = np.nan
     source.keras.get_layer("conv2").set_weights([kernel, bias])
     source.keras.save(tmp_path / "diverged.keras")
     with pytest.raises(InputError, match="expected finite values of conv2/kernel"):
-        build.build("standard", 32, 1, weights=str(tmp_path / "diverged.keras"))
+        ModelSpec("standard", 32, 1, weights=str(tmp_path / "diverged.keras")).build()
 
 
 def test_truncated_file_is_refused(tmp_path):
     path = tmp_path / "half.keras"
-    build.build("standard", 32, 1).keras.save(path)
+    ModelSpec("standard", 32, 1).build().keras.save(path)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(InputError, match="cannot be read into the model"):
-        build.build("standard", 32, 1, weights=str(path))
+        ModelSpec("standard", 32, 1, weights=str(path)).build()
 
 
 def test_group_norm_takes_scale_and_offset_of_batch_norm(tmp_path):
@@ -229,7 +230,7 @@ def test_imagenet_weights_of_mobilenet_are_those_of_keras_applications(monkeypat
         assert (include_top, weights) == (False, "imagenet")
         return published
 
-    model = build.build("mobilenetv2", 32, 1, seed=2)
+    model = ModelSpec("mobilenetv2", 32, 1, seed=2).build()
     monkeypatch.setattr(tf.keras.applications, "MobileNetV2", download)
     pretrained.load(model, "mobilenetv2", "imagenet")
     for name in model.representation:

@@ -7,13 +7,14 @@ import pytest
 import tensorflow as tf
 
 from tests.models import counts
-from tffcxr.models import build
+from tffcxr.models import architectures
+from tffcxr.models.spec import ModelSpec
 
 
 @functools.cache
 def _built(name):
     """No test changes it."""
-    return build.build(name, build.minimum_image_size(name), 2)
+    return ModelSpec(name, architectures.get(name).minimum_image_size, 2).build()
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,7 @@ def test_gradcam_layer_is_the_last_feature_map(model):
 
 
 def test_group_norm_replaces_every_batch_norm(model):
-    grouped = build.build("densenet121", 32, 2, batch_norm="group")
+    grouped = ModelSpec("densenet121", 32, 2, batch_norm="group").build()
     kinds = [type(layer).__name__ for layer in grouped.keras.layers]
     assert kinds.count("GroupNormalization") == 121
     assert kinds.count("BatchNormalization") == 0
@@ -62,7 +63,7 @@ def test_group_norm_replaces_every_batch_norm(model):
 class TestResNet50:
     @pytest.fixture(scope="class")
     def resnet(self):
-        return build.build("resnet50", 32, 2)
+        return ModelSpec("resnet50", 32, 2).build()
 
     def test_parameters_are_those_of_the_paper(self, resnet):
         # torchvision's resnet50 without its last layer. keras.applications adds biases to the

@@ -5,13 +5,13 @@ import pytest
 import tensorflow as tf
 
 from tests.models import counts
-from tffcxr.models import build
 from tffcxr.models.networks import covidnet
+from tffcxr.models.spec import ModelSpec
 
 
 @pytest.fixture(scope="module")
 def model():
-    return build.build("covidnet", 224, 3)
+    return ModelSpec("covidnet", 224, 3).build()
 
 
 def _pepx(inputs, outputs):
@@ -107,6 +107,6 @@ def test_maps_that_grad_cam_weighs_are_not_negative():
 
 @pytest.mark.parametrize("size", [32, 75])
 def test_sizes_that_are_no_multiple_of_32_go_through(size):
-    keras = build.build("covidnet", size, 2).keras
+    keras = ModelSpec("covidnet", size, 2).build().keras
     assert np.all(np.isfinite(keras(np.zeros((2, size, size, 1), np.float32))))
     assert keras.get_layer("flatten").output_shape == (None, (size // 32) ** 2 * 424)

@@ -9,8 +9,9 @@ import pytest
 import tensorflow as tf
 
 from tests.models import counts
-from tffcxr.models import blocks, build
+from tffcxr.models import blocks
 from tffcxr.models.networks import grouped, resnext
+from tffcxr.models.spec import ModelSpec
 
 _CLASSES = 1000
 _LOADER = "tffcxr.models.files.model_file"  # In full, so that it is found as a dependency.
@@ -33,7 +34,7 @@ def _parameters(repeats):
 
 @pytest.fixture(scope="module", params=["resnext18", "resnext50"])
 def model(request):
-    return build.build(request.param, 32, 3)
+    return ModelSpec(request.param, 32, 3).build()
 
 
 def _trainable(model):
@@ -52,7 +53,7 @@ def test_parameters_are_the_reference_s(model):
 
 def test_multiply_adds_are_the_reference_s():
     # torchvision says 4.23 billion, with its last layer of 1000 classes.
-    keras = build.build("resnext50", 224, _CLASSES).keras
+    keras = ModelSpec("resnext50", 224, _CLASSES).build().keras
     assert round(counts.multiply_adds(keras) / 1e9, 2) == 4.23
 
 
@@ -69,9 +70,9 @@ def test_gradcam_layer_is_the_last_feature_map(model):
 
 
 def test_a_saved_model_gives_its_weights(tmp_path):
-    source = build.build("resnext18", 32, 3, seed=1)
+    source = ModelSpec("resnext18", 32, 3, seed=1).build()
     source.keras.save(tmp_path / "model.keras")
-    loaded = build.build("resnext18", 32, 2, seed=2, weights=str(tmp_path / "model.keras"))
+    loaded = ModelSpec("resnext18", 32, 2, seed=2, weights=str(tmp_path / "model.keras")).build()
     names = source.representation
     for a, b in zip(
         blocks.get_weights(loaded.keras, names), blocks.get_weights(source.keras, names)

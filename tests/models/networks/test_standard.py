@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tffcxr.models import build, losses
+from tffcxr.models import losses
 from tffcxr.models.networks import standard
+from tffcxr.models.spec import ModelSpec
 
 
 @pytest.mark.parametrize("size", [64, 128])
@@ -33,7 +34,7 @@ def test_learns_a_small_bright_patch_on_either_side():
     for image, label in zip(images, labels):
         row, column = rng.integers(4, 24), rng.integers(2, 10)
         image[row : row + 5, 17 * int(label) + column : 17 * int(label) + column + 5] += 0.3
-    model = build.build("standard", 32, 1, seed=1).keras
+    model = ModelSpec("standard", 32, 1, seed=1).build().keras
     optimizer = tf.keras.optimizers.Adam(1e-3)
 
     @tf.function

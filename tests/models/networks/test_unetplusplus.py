@@ -8,14 +8,16 @@ import tensorflow as tf
 
 from tests.models import counts
 from tffcxr.errors import InputError
-from tffcxr.models import blocks, build
+from tffcxr.models import blocks
 from tffcxr.models.files import pretrained
 from tffcxr.models.networks import unetplusplus
+from tffcxr.models.networks.architecture import TASK_LAYER
+from tffcxr.models.spec import ModelSpec
 
 
 @pytest.fixture(scope="module")
 def built():
-    return build.build_segmentation("unetplusplus", 32, seed=3)
+    return ModelSpec("unetplusplus", 32, seed=3).build()
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +34,7 @@ def _of(model, decoder):
         weight
         for layer in model.layers
         for weight in layer.trainable_weights
-        if _is_decoder(layer.name) == decoder and layer.name != build.TASK_LAYER
+        if _is_decoder(layer.name) == decoder and layer.name != TASK_LAYER
     ]
 
 

@@ -24,7 +24,8 @@ def _result(rows, ill):
 
 def _cases(results, heatmaps, masks):
     records = {"a": pd.DataFrame({"mask": masks}, dtype=object)}
-    study: Any = types.SimpleNamespace(records=records, heatmaps=heatmaps)
+    clients = types.SimpleNamespace(records=records)
+    study: Any = types.SimpleNamespace(clients=clients, heatmaps=heatmaps)
     places = [class_explanations._places(result) for result in results]
     return class_explanations._cases(study, results, places, CLASSES.index("Ill"))
 

@@ -11,6 +11,7 @@ import math
 
 import numpy as np
 
+from tffcxr import options
 from tffcxr.datasets.imaging import bitmap, images
 from tffcxr.errors import InputError
 
@@ -275,9 +276,9 @@ class FittedMask:
 
     def __post_init__(self):
         _check_size(self.height, self.width)
-        if self.fit not in images.FITS:
+        if self.fit not in options.FITS:
             raise InputError(
-                f"expected fit to be one of {', '.join(images.FITS)}, found {self.fit!r}"
+                f"expected fit to be one of {', '.join(options.FITS)}, found {self.fit!r}"
             )
 
     @property

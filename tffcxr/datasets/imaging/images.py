@@ -14,13 +14,13 @@ import zipfile
 import cv2
 import numpy as np
 
+from tffcxr import options
 from tffcxr.datasets.imaging import bitmap, dicom
 from tffcxr.datasets.imaging.image_error import ImageError
 from tffcxr.errors import InputError
 
 __all__ = ["ImageError", "fit_to_square", "place_in_square", "read_image", "take_nearest"]
 
-FITS = ("pad", "stretch")
 # Pixels that differ less from a square than this, in proportion, are taken as square.
 _ASPECT_TOLERANCE = 0.01
 
@@ -103,8 +103,8 @@ def place_in_square(shape: tuple[int, ...], size: int, fit: str = "pad") -> tupl
     Raises:
       InputError: `size` is below 1 or `fit` is neither.
     """
-    if fit not in FITS:
-        raise InputError(f"expected fit to be one of {', '.join(FITS)}, found {fit!r}")
+    if fit not in options.FITS:
+        raise InputError(f"expected fit to be one of {', '.join(options.FITS)}, found {fit!r}")
     if size < 1:
         raise InputError(f"expected an image size of at least 1, found {size}")
     if fit == "pad":

@@ -12,12 +12,12 @@ import zipfile
 import numpy as np
 import tensorflow as tf
 
+from tffcxr import options
 from tffcxr.errors import InputError
 from tffcxr.models.networks import grouped  # noqa: F401  register layers of saved models
 from tffcxr.nnunet import inference  # noqa: F401  register layers of saved models
 
 PIXELS = "float32 [B, S, S, 1] in 0..1, higher = denser"
-FITS = ("pad", "stretch")
 
 
 def save(path: pathlib.Path, model: tf.keras.Model, metadata: Mapping[str, Any]) -> None:
@@ -110,5 +110,5 @@ def check_input(model: tf.keras.Model, image_size: int, fit: str) -> None:
             f"the model takes images of {model.input_shape[1:3]} pixels, "
             f"the metadata say {image_size}"
         )
-    if fit not in FITS:
+    if fit not in options.FITS:
         raise ValueError(f"fit must be pad or stretch, found {fit!r}")

@@ -19,6 +19,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from tffcxr.models.networks.architecture import Architecture
+
 MINIMUM_IMAGE_SIZE = 32
 
 # What weights of other packages (`tf.keras.applications`, CheXNet's Keras port, EfficientNet) take
@@ -159,3 +161,12 @@ def replay(model: tf.keras.Model, tensor: tf.Tensor) -> Any:
         inputs, output = layer.input, layer.output
         replayed[id(output)] = layer(tf.nest.map_structure(lambda old: replayed[id(old)], inputs))
     return tf.nest.map_structure(lambda old: replayed[id(old)], model.output)
+
+
+ARCHITECTURES = {
+    "resnet18": Architecture(resnet18, MINIMUM_IMAGE_SIZE, RESNET18_GRADCAM_LAYER),
+    "resnet34": Architecture(resnet34, MINIMUM_IMAGE_SIZE, RESNET34_GRADCAM_LAYER),
+    "resnet50": Architecture(resnet50, MINIMUM_IMAGE_SIZE, RESNET50_GRADCAM_LAYER),
+    "densenet121": Architecture(densenet121, MINIMUM_IMAGE_SIZE, DENSENET121_GRADCAM_LAYER),
+    "mobilenetv2": Architecture(mobilenetv2, MINIMUM_IMAGE_SIZE, MOBILENETV2_GRADCAM_LAYER),
+}

@@ -35,6 +35,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from tffcxr.models.networks import backbones
+from tffcxr.models.networks.architecture import Architecture
 
 MINIMUM_IMAGE_SIZE = 32  # halved five times
 GRADCAM_LAYER = "maps"
@@ -120,3 +121,6 @@ def _normalised(x: tf.Tensor, name: str) -> tf.Tensor:
 
 def _normalised_relu(x: tf.Tensor, name: str) -> tf.Tensor:
     return tf.keras.layers.ReLU(name=f"{name}_relu")(_normalised(x, name))
+
+
+ARCHITECTURES = {"covidnet": Architecture(trunk, MINIMUM_IMAGE_SIZE, GRADCAM_LAYER)}

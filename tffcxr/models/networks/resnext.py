@@ -20,6 +20,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from tffcxr.models.networks import backbones, grouped
+from tffcxr.models.networks.architecture import Architecture
 
 RESNEXT18_BLOCKS = (2, 2, 2, 2)
 RESNEXT50_BLOCKS = (3, 4, 6, 3)
@@ -97,3 +98,9 @@ def _convolution(
     return tf.keras.layers.BatchNormalization(
         momentum=_MOMENTUM, epsilon=_EPSILON, name=f"{name}_norm"
     )(x)
+
+
+ARCHITECTURES = {
+    "resnext18": Architecture(resnext18, backbones.MINIMUM_IMAGE_SIZE, RESNEXT18_GRADCAM_LAYER),
+    "resnext50": Architecture(resnext50, backbones.MINIMUM_IMAGE_SIZE, RESNEXT50_GRADCAM_LAYER),
+}

@@ -13,6 +13,8 @@ import math
 
 import tensorflow as tf
 
+from tffcxr.models.networks.architecture import Architecture
+
 MINIMUM_IMAGE_SIZE = 16
 GRADCAM_LAYER = "relu3"
 
@@ -60,3 +62,6 @@ def _pooling_windows(image_size: int) -> tuple[int, ...]:
         if image_size // math.prod(windows) > _MOST_CELLS:
             windows[stage] = 4
     return tuple(windows)
+
+
+ARCHITECTURES = {"standard": Architecture(trunk, MINIMUM_IMAGE_SIZE, GRADCAM_LAYER)}

@@ -15,6 +15,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from tffcxr.models.networks import upsampling
+from tffcxr.models.networks.architecture import Architecture, pixels
 
 SIZE_MULTIPLE = 32  # five poolings
 GRADCAM_LAYER = "decoder1_norm2"
@@ -72,3 +73,6 @@ def _block(x: tf.Tensor, filters: int, name: str) -> tf.Tensor:
         )(x)
         x = tf.keras.layers.BatchNormalization(momentum=_MOMENTUM, name=f"{name}_norm{number}")(x)
     return x
+
+
+ARCHITECTURES = {"unet": Architecture(trunk, SIZE_MULTIPLE, GRADCAM_LAYER, pixels(1), True)}

@@ -25,6 +25,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from tffcxr.models.networks import backbones, upsampling
+from tffcxr.models.networks.architecture import Architecture, pixels
 
 SIZE_MULTIPLE = 32  # the encoder halves five times
 GRADCAM_LAYER = "decoder_x_0_4_relu2"
@@ -143,3 +144,7 @@ def _block(below: tf.Tensor, skips: Sequence[tf.Tensor], width: int, name: str) 
         )(x)
         x = layers.ReLU(name=f"{name}_relu{number}")(x)
     return x
+
+
+# The PyTorch implementation's last convolution is 3x3.
+ARCHITECTURES = {"unetplusplus": Architecture(trunk, SIZE_MULTIPLE, GRADCAM_LAYER, pixels(3))}

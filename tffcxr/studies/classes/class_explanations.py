@@ -13,14 +13,14 @@ import pandas as pd
 from tffcxr.explanation import gradcam
 from tffcxr.files import write_atomically, write_table
 from tffcxr.report import style
-from tffcxr.studies import pictures
-from tffcxr.studies.findings.findings_explanations import COLUMNS, share_inside
+from tffcxr.studies.heat_tables import COLUMNS, share_inside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from tffcxr.models.blocks import CxrModel
-    from tffcxr.studies.classes.variants import ClassStudy, Result, Variant
+    from tffcxr.studies.classes.class_study import ClassStudy
+    from tffcxr.studies.classes.variants import Result, Variant
 
 _METHODS = {"gradcam": gradcam.grad_cam, "gradcam++": gradcam.grad_cam_plus_plus}
 NAMES = {"gradcam": "Grad-CAM", "gradcam++": "Grad-CAM++"}  # What reports call them.
@@ -32,7 +32,7 @@ def write(
     study: ClassStudy,
     outlined: Mapping[str, pd.DataFrame],
     results: Sequence[Result],
-    build_model: Callable[[str], CxrModel],
+    measuring: Callable[[str], CxrModel],
 ) -> None:
     """Writes `explanations.csv` and the arrays behind it.
 
@@ -46,7 +46,7 @@ def write(
         in the lungs is measured by it.
       results: the models, whose names in the table are of variant and training, or of the variant
         alone where there is one training.
-      build_model: gives the network of a name, in which the weights of a result go.
+      measuring: gives the network of a name, in which the weights of a result go.
     """
     several = len({result.training for result in results}) > 1
     places = [_places(result) for result in results]
@@ -54,13 +54,13 @@ def write(
         name: _cases(study, results, places, study.classes.index(name)) for name in study.explained
     }
     shown = {
-        (name, image): _arrays(study, study.records[image[0]].iloc[image[1]])
+        (name, image): _arrays(study, study.clients.records[image[0]].iloc[image[1]])
         for name, images in of_class.items()
         for image in images
     }
     for result in results:
         key = _key(result, several)
-        model = build_model(result.variant.model)
+        model = measuring(result.variant.model)
         model.keras.set_weights(result.weights)
         for (name, _), arrays in shown.items():
             _add_heat(study, key, result.variant, model, study.classes.index(name), arrays)
@@ -72,7 +72,7 @@ def write(
             arrays = shown[name, image]
             outline = outlined[client]["lungs"].iat[row]
             if outline is not None:
-                arrays["lungs"] = pictures.region(outline, study.image_size, study.fit)
+                arrays["lungs"] = study.read_region(outline)
             file = f"explanations/{number}-{style.slug(name)}_{case}.npz"
             write_atomically(directory / file, functools.partial(np.savez_compressed, **arrays))
             for result, place in zip(results, places):
@@ -123,7 +123,7 @@ def _cases(
         scores = [
             result.probabilities[place[image], column] for result, place in zip(results, places)
         ]
-        has_outline = study.records[client]["mask"].iat[row] is not None
+        has_outline = study.clients.records[client]["mask"].iat[row] is not None
         return not has_outline, -float(np.mean(scores)), image
 
     return sorted(present, key=order)[: study.heatmaps]
@@ -131,10 +131,9 @@ def _cases(
 
 def _arrays(study: ClassStudy, record: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """The image and what is outlined in it, as `report.run_cases` reads them."""
-    size, fit = study.image_size, study.fit
-    arrays = {"image": pictures.picture(record["image"], size, fit)[..., 0]}
+    arrays = {"image": study.read_picture(record["image"])[..., 0]}
     for name, annotation in (("annotation", record["mask"]), ("lungs", record["lungs"])):
-        region = pictures.region(annotation, size, fit)
+        region = study.read_region(annotation)
         if region is not None:
             arrays[name] = region
     return arrays

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 import pathlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -13,9 +13,12 @@ from tffcxr.evaluation import class_metrics
 from tffcxr.evaluation.mean_interval import mean_interval
 from tffcxr.files import write_table
 from tffcxr.studies import variant_logs
-from tffcxr.studies.classes.variants import FULL, POOLED, ClassStudy, Result
-from tffcxr.studies.study import FEDERATED
+from tffcxr.studies.classes.variants import FULL, Result
+from tffcxr.studies.trainings import FEDERATED, POOLED
 from tffcxr.training.evaluators.validation import Scores
+
+if TYPE_CHECKING:
+    from tffcxr.studies.classes.class_study import ClassStudy
 
 
 def join_logs(directory: pathlib.Path, study: ClassStudy) -> None:
@@ -59,7 +62,7 @@ def rows(study: ClassStudy, directory: pathlib.Path, result: Result) -> list[dic
     test = {
         **_measured(study, result, "test", result.scores),
         "round": result.round_number,
-        "chosen": f"largest accuracy on the {study.split} images",
+        "chosen": f"largest accuracy on the {study.settings.measured_split} images",
         **_best_of_rounds(directory, result),
     }
     if result.train_scores is None:
@@ -73,7 +76,7 @@ def _measured(study: ClassStudy, result: Result, split: str, scores: Scores) -> 
     matrix = class_metrics.confusion(truth, scores.scores)
     patients = study.patients(scores)
     correct = np.where(np.isnan(scores.scores).any(), np.nan, scores.scores.argmax(axis=1) == truth)
-    found = mean_interval(correct, patients, study.replicates, seed=study.seed)
+    found = mean_interval(correct, patients, study.settings.replicates, seed=study.settings.seed)
     row: dict[str, Any] = {"task": study.task, "model": result.variant.model}
     if result.variant.images:
         row["images_kind"] = result.variant.images

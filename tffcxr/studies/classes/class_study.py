@@ -5,218 +5,281 @@ clients' records → lungs → shards → federated training of every variant �
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import dataclasses
 import functools
 import pathlib
 import sys
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import tensorflow as tf
 
 from tffcxr.clients.sampling import Sampler
 from tffcxr.clients.shards.preparation import ShardSpec, ShardStore
 from tffcxr.errors import InputError
-from tffcxr.evaluation import tables
-from tffcxr.models import build as models
 from tffcxr.models import losses
 from tffcxr.models.blocks import CxrModel
-from tffcxr.report import report
+from tffcxr.report.kinds import kinds
 from tffcxr.studies import study as study_lib
+from tffcxr.studies import trainings
 from tffcxr.studies.classes import class_explanations, class_results, lung_cut_out
-from tffcxr.studies.classes.variants import POOLED, SEGMENTED, ClassStudy, Result, Variant
+from tffcxr.studies.classes.variants import SEGMENTED, TRAININGS, Result, Variant
 from tffcxr.training.evaluators.class_validation import ClassEvaluator
 from tffcxr.training.evaluators.validation import Scorer, Scores
+from tffcxr.training.plan import Plan
 from tffcxr.training.run_directory import RunDirectory
 
 LOSS = losses.class_batch_loss
 
 
-def run(study: ClassStudy, directory: RunDirectory) -> list[dict[str, Any]]:
-    """Does all that is not done yet.
+@dataclasses.dataclass(frozen=True)
+class ClassStudy(study_lib.Study):
+    """One run of a recipe of classes; its records have a column per class.
 
-    Returns:
-      The rows of `metrics.json`.
-
-    Raises:
-      InputError: unusable images or segmentation model.
-      loop.TrainingFailed: training broke off.
+    Attributes:
+      task: what is asked, for tables.
+      classes: their names, in the order of the outputs.
+      variants: what is compared, in order.
+      plans: how each network is trained, by its name and one of `TRAININGS`: across the clients, or
+        on all images in one place. A pair that is not there is not trained, but each network of the
+        variants is in one way at least, and one of them across the clients. All plans of a training
+        have equally many rounds; everything is shared. The best round is chosen by accuracy on the
+        images that are measured after every round.
+      with_train_scores: whether the training images are measured, too, at the end.
+      explained: the classes whose images are explained.
+      explanation: "gradcam" or "gradcam++".
+      heatmaps: test images to explain, of each of these classes.
+      class_balance: "none", "weights" (of the loss, from the images of all clients) or "sampling"
+        (of the images of each client).
+      width: of all networks, see `ModelSpec`.
+      segmentation_model: what `lung_cut_out.segment` takes, or None for outlines that come with the
+        data.
     """
-    sampler = study.sampler()
-    outlined = study.records
-    study, about_lungs = _with_lungs(study, directory.path)
-    stores = {kind: _open_shards(study, kind) for kind in _kinds(study)}
-    any_store = next(iter(stores.values()))
-    derived = {"measured_split": study.split, "lungs": about_lungs, "width": study.width}
-    derived["explanation"] = class_explanations.NAMES[study.explanation]
-    # Of each network one model measures it and explains it.
-    build = functools.cache(functools.partial(_float32_model, study))
-    if study.heatmaps:
-        derived["heat_map_places"] = {
-            variant.model: class_explanations.places_of_map(build(variant.model))
-            for variant in study.variants
+
+    kind = kinds.CLASSES
+    task: str
+    classes: tuple[str, ...]
+    variants: tuple[Variant, ...]
+    plans: Mapping[tuple[str, str], Plan]
+    explained: tuple[str, ...]
+    heatmaps: int
+    explanation: str = "gradcam"
+    class_balance: str = "none"
+    width: float = 1.0
+    with_train_scores: bool = False
+    segmentation_model: str | None = None
+
+    def plans_of(self, variant: Variant) -> dict[str, Plan]:
+        """How a variant is trained, by training."""
+        return {
+            training: self.plans[variant.model, training]
+            for training in TRAININGS
+            if (variant.model, training) in self.plans
         }
-    weights: dict[str, tuple[float, ...]] = {}
-    if study.class_balance == "weights":
-        weights = {kind: _class_weights(study, store) for kind, store in stores.items()}
-        derived["class_weights"] = dict(zip(study.classes, next(iter(weights.values()))))
-    fingerprint = "+".join(store.root.name for store in stores.values())
-    directory.record_data(
-        fingerprint,
-        study.describe_clients(any_store, functools.partial(_class_counts, study, any_store)),
-        derived,
-    )
-    study_lib.use_executor(study.executor, directory)
-    results = []
-    for variant in study.variants:
-        kind = variant.images
-        model = build(variant.model).keras
-        results += _train(
-            study, variant, model, stores[kind], weights.get(kind), sampler, directory
-        )
-    class_results.join_logs(directory.path, study)
-    class_results.write_predictions(directory.path, study, results)
-    rows = [row for result in results for row in class_results.rows(study, directory.path, result)]
-    class_explanations.write(directory.path, study, outlined, results, build)
-    tables.write_metrics(directory.path, study.recipe, rows)
-    report.write_report(directory.path)
-    return rows
 
+    def trained(self, training: str) -> list[Variant]:
+        """The variants that are trained in a way, in order."""
+        return [variant for variant in self.variants if training in self.plans_of(variant)]
 
-def _kinds(study: ClassStudy) -> list[str]:
-    return list(dict.fromkeys(variant.images for variant in study.variants))
+    def _run(self, directory: RunDirectory, sampler: Sampler) -> list[study_lib.Row]:
+        outlined = self.clients.records
+        records, about_lungs = self._with_lungs(directory.path)
+        study = dataclasses.replace(self, clients=self.clients.with_records(records))
+        return study._run_on_lungs(directory, sampler, outlined, about_lungs)
 
+    def _run_on_lungs(
+        self,
+        directory: RunDirectory,
+        sampler: Sampler,
+        outlined: Mapping[str, pd.DataFrame],
+        about_lungs: dict[str, Any] | None,
+    ) -> list[study_lib.Row]:
+        """The rest, once the lungs of the images are known where they are needed.
 
-def _with_lungs(
-    study: ClassStudy, directory: pathlib.Path
-) -> tuple[ClassStudy, dict[str, Any] | None]:
-    """Finds the lungs of all images, where they are needed, and tells how that went."""
-    if study.segmentation_model:
-        segmented = lung_cut_out.segment(study.records, study.segmentation_model, study.cache_dir)
-        lung_cut_out.write(directory, segmented)
-        counts = segmented.counts
-        print(
-            f"lungs: plausible in {counts['plausible']} of {counts['total']} images, the others "
-            "stay whole",
-            file=sys.stderr,
-        )
-        faults = segmented.summary["reason"].dropna().str.partition(":")[0]
-        about = {
-            "images": counts["total"],
-            "implausible": counts["implausible"],
-            "unreadable": counts["unreadable"],
-            "reasons": {str(fault): int(n) for fault, n in faults.value_counts().items()},
-            "model": str(lung_cut_out.find_model(study.segmentation_model)),
+        Args:
+          directory: the run's.
+          sampler: which clients take part in a round.
+          outlined: the records with the outlines that came with the data.
+          about_lungs: how cutting out went, for `config.json`.
+        """
+        stores = {images: self._open_image_shards(images) for images in self._image_kinds}
+        weights = self._class_weights_of(stores)
+        # Of each network one model measures it and explains it.
+        measuring = functools.cache(self._measuring_model)
+        derived: dict[str, Any] = {
+            "lungs": about_lungs,
+            "width": self.width,
+            "explanation": class_explanations.NAMES[self.explanation],
         }
-        return dataclasses.replace(study, records=segmented.records), about
-    if SEGMENTED not in _kinds(study):
-        return study, None
-    without = sum(int(table["lungs"].isna().sum()) for table in study.records.values())
-    about = {
-        "images": sum(map(len, study.records.values())),
-        "implausible": without,
-        "unreadable": 0,
-        "reasons": {"the data have no outline": without} if without else {},
-        "model": None,
-    }
-    return study, about
-
-
-def _open_shards(study: ClassStudy, kind: str) -> ShardStore:
-    spec = ShardSpec(study.image_size, study.classes, study.fit, cut_out=kind == SEGMENTED)
-    return study.open_shards(spec)
-
-
-def _class_counts(study: ClassStudy, store: ShardStore, client: str) -> dict[str, int]:
-    """How many training images of each class a client has."""
-    counts = store.label_counts(client, "train")
-    return {f"train: {name}": counts[name]["present"] for name in study.classes}
-
-
-def _class_weights(study: ClassStudy, store: ShardStore) -> tuple[float, ...]:
-    """Of each class, from the training images of all clients together.
-
-    Raises:
-      InputError: a class has none.
-    """
-    columns = [list(_class_counts(study, store, client).values()) for client in store.client_ids]
-    counts = np.sum(columns, axis=0).tolist()
-    if min(counts) < 1:
-        raise InputError(
-            f"--class_balance=weights: expected training images of every class, found "
-            f"{', '.join(f'{count} of {name}' for name, count in zip(study.classes, counts))}"
-        )
-    return losses.inverse_frequencies(counts)
-
-
-def _train(
-    study: ClassStudy,
-    variant: Variant,
-    model: tf.keras.Model,
-    store: ShardStore,
-    class_weights: Sequence[float] | None,
-    sampler: Sampler,
-    directory: RunDirectory,
-) -> list[Result]:
-    """Trains one variant in each way that it has a plan for; see `_float32_model` of the model."""
-    data = study.client_data(store, balance_classes=study.class_balance == "sampling")
-    plans = study.plans_of(variant)
-    # One for all ways of training: they differ in how the same network's weights come about.
-    scorer = Scorer(model, data, tf.nn.log_softmax)
-    evaluator = ClassEvaluator(scorer, variant.name, study.split)
-    results = []
-    for training, plan in plans.items():
-        if class_weights is not None:
-            loss = losses.weighted_class_batch_loss(class_weights)
-            plan = dataclasses.replace(plan, loss_fn=loss)
-        setup = study_lib.Training(
+        if self.heatmaps:
+            derived["heat_map_places"] = {
+                variant.model: class_explanations.places_of_map(measuring(variant.model))
+                for variant in self.variants
+            }
+        if weights:
+            derived["class_weights"] = dict(zip(self.classes, next(iter(weights.values()))))
+        any_store = next(iter(stores.values()))
+        self._start(
             directory,
-            plan,
-            data,
-            evaluator,
-            study.split,
-            sampler,
-            best=f"{variant.name}/accuracy",
-            histograms=study.histograms,
-            variant=variant.file_name,
+            any_store,
+            functools.partial(self._class_counts, any_store),
+            derived,
+            "+".join(store.root.name for store in stores.values()),
         )
-        if training == POOLED:
-            found = study_lib.train_centralised(setup, POOLED, store.client_ids)
-        else:
-            found = study_lib.train_federated(setup)
-        weights = next(iter(found.best.values()))
-        path = directory.path / "models" / f"{training}_{variant.file_name}.h5"
-        study_lib.save_weights(model, weights, path)
-        by_split = {
-            split: Scores.join(
-                [scorer.score(found.best[client], client, split) for client in sorted(found.best)]
+        results: list[Result] = []
+        for variant in self.variants:
+            images = variant.images
+            model = measuring(variant.model).keras
+            results += self._train(
+                variant, model, stores[images], weights.get(images), sampler, directory
             )
-            for split in ("test", "train")[: 1 + study.with_train_scores]
+        class_results.join_logs(directory.path, self)
+        class_results.write_predictions(directory.path, self, results)
+        rows = [
+            row for result in results for row in class_results.rows(self, directory.path, result)
+        ]
+        class_explanations.write(directory.path, self, outlined, results, measuring)
+        return rows
+
+    @property
+    def _image_kinds(self) -> list[str]:
+        return list(dict.fromkeys(variant.images for variant in self.variants))
+
+    def _with_lungs(
+        self, directory: pathlib.Path
+    ) -> tuple[Mapping[str, pd.DataFrame], dict[str, Any] | None]:
+        """Finds the lungs of all images, where they are needed, and tells how that went."""
+        records = self.clients.records
+        if self.segmentation_model:
+            segmented = lung_cut_out.segment(
+                records, self.segmentation_model, self.settings.cache_dir
+            )
+            lung_cut_out.write(directory, segmented)
+            counts = segmented.counts
+            print(
+                f"lungs: plausible in {counts['plausible']} of {counts['total']} images, the "
+                "others stay whole",
+                file=sys.stderr,
+            )
+            faults = segmented.summary["reason"].dropna().str.partition(":")[0]
+            return segmented.records, {
+                "images": counts["total"],
+                "implausible": counts["implausible"],
+                "unreadable": counts["unreadable"],
+                "reasons": {str(fault): int(n) for fault, n in faults.value_counts().items()},
+                "model": str(lung_cut_out.find_model(self.segmentation_model)),
+            }
+        if SEGMENTED not in self._image_kinds:
+            return records, None
+        without = sum(int(table["lungs"].isna().sum()) for table in records.values())
+        return records, {
+            "images": sum(map(len, records.values())),
+            "implausible": without,
+            "unreadable": 0,
+            "reasons": {"the data have no outline": without} if without else {},
+            "model": None,
         }
-        results.append(
-            Result(
-                variant,
-                training,
-                weights,
-                found.best_round,
-                by_split["test"],
-                by_split.get("train"),
+
+    def _open_image_shards(self, images: str) -> ShardStore:
+        settings = self.settings
+        is_cut_out = images == SEGMENTED
+        spec = ShardSpec(settings.image_size, self.classes, settings.fit, cut_out=is_cut_out)
+        return self._open_shards(spec)
+
+    def _class_counts(self, store: ShardStore, client: str) -> dict[str, int]:
+        """How many training images of each class a client has."""
+        counts = store.label_counts(client, "train")
+        return {f"train: {name}": counts[name]["present"] for name in self.classes}
+
+    def _class_weights_of(self, stores: Mapping[str, ShardStore]) -> dict[str, tuple[float, ...]]:
+        """Of each class, by kind of images, from the training images of all clients together.
+
+        Raises:
+          InputError: a class has none.
+        """
+        if self.class_balance != "weights":
+            return {}
+        weights = {}
+        for images, store in stores.items():
+            columns = [list(self._class_counts(store, c).values()) for c in store.client_ids]
+            counts = np.sum(columns, axis=0).tolist()
+            if min(counts) < 1:
+                found = ", ".join(f"{n} of {name}" for name, n in zip(self.classes, counts))
+                raise InputError(
+                    "--class_balance=weights: expected training images of every class, found "
+                    f"{found}"
+                )
+            weights[images] = losses.inverse_frequencies(counts)
+        return weights
+
+    def _train(
+        self,
+        variant: Variant,
+        model: tf.keras.Model,
+        store: ShardStore,
+        class_weights: Sequence[float] | None,
+        sampler: Sampler,
+        directory: RunDirectory,
+    ) -> list[Result]:
+        """Trains one variant in each way that it has a plan for.
+
+        Args:
+          variant: which.
+          model: measures it, see `_measuring_model`.
+          store: the images.
+          class_weights: of the loss, or None.
+          sampler: which clients take part in a round.
+          directory: the run's.
+        """
+        data = self._client_data(store, balance_classes=self.class_balance == "sampling")
+        # One for all ways of training: they differ in how the same network's weights come about.
+        scorer = Scorer(model, data, tf.nn.log_softmax)
+        evaluator = ClassEvaluator(scorer, variant.name, self.settings.measured_split)
+        results = []
+        for training, plan in self.plans_of(variant).items():
+            if class_weights is not None:
+                loss = losses.weighted_class_batch_loss(class_weights)
+                plan = dataclasses.replace(plan, loss_fn=loss)
+            setup = trainings.Training(
+                directory,
+                plan,
+                data,
+                lambda: evaluator,
+                self.settings.measured_split,
+                sampler,
+                best=f"{variant.name}/accuracy",
+                histograms=self.settings.histograms,
+                variant=variant.file_name,
             )
-        )
-    return results
+            if training == trainings.POOLED:
+                groups = {trainings.POOLED: store.client_ids}
+                found = trainings.train_baselines(setup, groups)[trainings.POOLED]
+            else:
+                found = trainings.train_federated(setup)
+            weights = next(iter(found.best.values()))
+            path = directory.path / "models" / f"{training}_{variant.file_name}.h5"
+            trainings.save_weights(model, weights, path)
+            best = sorted(found.best.items())
+            splits = ("test", "train") if self.with_train_scores else ("test",)
+            by_split = {
+                split: Scores.join([scorer.score(w, client, split) for client, w in best])
+                for split in splits
+            }
+            results.append(
+                Result(
+                    variant,
+                    training,
+                    weights,
+                    found.best_round,
+                    by_split["test"],
+                    by_split.get("train"),
+                )
+            )
+        return results
 
-
-def _float32_model(study: ClassStudy, name: str) -> CxrModel:
-    """The network that is measured, in float32 whatever it is trained in; its weights change."""
-    plan = next(plan for (network, _), plan in study.plans.items() if network == name)
-    if plan.precision == "float32":
-        return cast(CxrModel, plan.build_model(None))  # Made by `classification`.
-    return models.build(
-        name,
-        study.image_size,
-        len(study.classes),
-        batch_norm=plan.batch_norm,
-        seed=study.seed,
-        width=study.width,
-    )
+    def _measuring_model(self, network: str) -> CxrModel:
+        """The network in float32, whatever it is trained in; its weights change."""
+        plan = next(plan for (name, _), plan in self.plans.items() if name == network)
+        return plan.model.measuring_model()

@@ -2,63 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 import functools
 import pathlib
 from typing import TYPE_CHECKING, Any
-import warnings
 
 import numpy as np
 import pandas as pd
 
-from tffcxr.explanation import gradcam, localisation
+from tffcxr.explanation import gradcam
 from tffcxr.files import write_atomically, write_table
 from tffcxr.report import style
-from tffcxr.studies import pictures
-from tffcxr.studies.findings.findings_results import TaskScores, Trained
+from tffcxr.studies import heat_tables, trainings
+from tffcxr.studies.findings.findings_results import NetworkResult, TaskScores
+from tffcxr.studies.heat_tables import COLUMNS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from tffcxr.studies.findings.findings_study import FindingsStudy
 
-COLUMNS = (
-    "task",
-    "case",
-    "training",
-    "score",
-    "file",
-    "heat_in_lungs",
-    "heat_in_annotation",
-)
 
-
-def write(
-    directory: pathlib.Path,
-    study: FindingsStudy,
-    model: Any,
-    trained: Trained,
-    scores: Sequence[TaskScores],
-) -> None:
+def write(directory: pathlib.Path, study: FindingsStudy, results: Sequence[NetworkResult]) -> None:
     """Writes `explanations.csv` and the arrays behind it for some test images of every finding.
 
     The images are the federated model's most confident true positives, those with an annotation
-    first. Every kind of training explains the same images.
+    first. Every kind of training explains the same images, each network those of its own.
     """
     rows: list[dict[str, Any]] = []
-    for number, task in enumerate(task for task in scores if task.training == "federated"):
+    federated = [
+        (result, task)
+        for result in results
+        for task in result.scores
+        if task.training == trainings.FEDERATED
+    ]
+    for number, (result, task) in enumerate(federated, start=1):
         cases = _true_positives(study, task)[: study.heatmaps]
-        if not cases:
-            continue
-        others = [other for other in scores if other.task == task.task]
-        name = f"{number + 1}-{style.slug(task.task)}"  # names may differ in punctuation alone
-        rows.extend(_explain(directory, name, study, model, trained, task, others, cases))
+        if cases:
+            name = f"{number}-{style.slug(task.task)}"  # Names may differ in punctuation alone.
+            rows.extend(_explain(directory, name, study, result, task, cases))
     write_table(directory / "explanations.csv", pd.DataFrame(rows, columns=list(COLUMNS)))
 
 
 def _true_positives(study: FindingsStudy, task: TaskScores) -> list[int]:
     """Positions in `task.test` of true positives, annotated ones and high scores first."""
-    labels = task.test.labels[:, task.column]
-    scores = task.test.scores[:, task.column]
+    labels, scores = task.labels, task.probabilities
     annotated = np.array(
         [annotation_of(_record(study, task, i)) is not None for i in range(len(labels))]
     )
@@ -70,17 +56,21 @@ def _explain(
     directory: pathlib.Path,
     name: str,
     study: FindingsStudy,
-    model: Any,
-    trained: Trained,
+    result: NetworkResult,
     task: TaskScores,
-    others: Sequence[TaskScores],
     cases: list[int],
 ) -> list[dict[str, Any]]:
-    size, fit = study.image_size, study.fit
-    images = [pictures.picture(_record(study, task, case)["image"], size, fit) for case in cases]
+    others = [
+        other
+        for other in result.scores
+        if other.task == task.task and other.training in result.trained
+    ]
+    title = f"{task.task}, {result.name}" if study.several else task.task
+    images = [study.read_picture(_record(study, task, case)["image"]) for case in cases]
+    model = result.model
     heats: dict[str, np.ndarray] = {}
     for other in others:
-        model.keras.set_weights(trained[other.training][task.site])
+        model.keras.set_weights(result.trained[other.training][task.site])
         maps = []
         for picture in images:
             image = picture[None].astype(np.float32) / 255.0
@@ -90,8 +80,8 @@ def _explain(
     for place, case in enumerate(cases):
         record = _record(study, task, case)
         regions = {
-            "annotation": pictures.region(annotation_of(record), size, fit),
-            "lungs": pictures.region(record["lungs"], size, fit),
+            "annotation": study.read_region(annotation_of(record)),
+            "lungs": study.read_region(record["lungs"]),
         }
         file = f"explanations/{name}_{place + 1}.npz"
         arrays: dict[str, np.ndarray] = {"image": images[place][..., 0]}
@@ -102,13 +92,13 @@ def _explain(
             heat = heats[other.training][place]
             rows.append(
                 {
-                    "task": task.task,
+                    "task": title,
                     "case": place + 1,
                     "training": other.training,
-                    "score": float(other.test.scores[case, task.column]),
+                    "score": float(other.probabilities[case]),
                     "file": file,
-                    "heat_in_lungs": share_inside(heat, regions["lungs"]),
-                    "heat_in_annotation": share_inside(heat, regions["annotation"]),
+                    "heat_in_lungs": heat_tables.share_inside(heat, regions["lungs"]),
+                    "heat_in_annotation": heat_tables.share_inside(heat, regions["annotation"]),
                 }
             )
     return rows
@@ -122,12 +112,3 @@ def annotation_of(record: Mapping[str, Any]) -> Any:
 def _record(study: FindingsStudy, task: TaskScores, position: int) -> Mapping[str, Any]:
     table = study.clients.records[task.test.clients[position]]
     return table.iloc[int(task.test.rows[position])]
-
-
-def share_inside(heat: np.ndarray, region: np.ndarray | None) -> float:
-    """The share of the heat inside a region, NaN without a region or without any heat."""
-    if region is None:
-        return float("nan")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # an empty region is NaN in the table
-        return localisation.share_inside(heat, region)

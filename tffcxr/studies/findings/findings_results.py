@@ -15,14 +15,17 @@ from tffcxr.clients.shards.preparation import ShardStore
 from tffcxr.clients.sites import ClientRecords
 from tffcxr.evaluation import metrics, tables
 from tffcxr.files import write_table
-from tffcxr.studies import study as study_lib
+from tffcxr.models import blocks
+from tffcxr.models.files import export
+from tffcxr.studies import trainings
 from tffcxr.training.evaluators.validation import Scorer, Scores
 
 if TYPE_CHECKING:
     from tffcxr.studies.findings.findings_study import FindingsStudy
 
 # Kind of training -> site -> weights in the order of `model.weights`.
-Trained = Mapping[str, Mapping[str, Sequence[np.ndarray]]]
+Trained = Mapping[str, Mapping[str, trainings.Weights]]
+MULTI_TASK = "multi_task"  # The name of the exported model.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,11 +35,13 @@ class TaskScores:
     Attributes:
       task: the finding, with the site's name if several sites label it.
       site: whose images these are.
-      training: "federated", "site" or "pooled".
+      training: "federated", "site", "pooled", or "site_" with the name of another site, whose own
+        model this is.
       column: of the finding in the model's outputs.
       validation: scores on validation images.
       test: scores on test images.
-      threshold: the operating point, chosen on the validation images; NaN if there is none.
+      threshold: the operating point, chosen on the validation images of the site that the model is
+        of; NaN if there is none.
     """
 
     task: str
@@ -51,34 +56,88 @@ class TaskScores:
         """The scores on "validation" or "test"."""
         return {"validation": self.validation, "test": self.test}[name]
 
+    @property
+    def labels(self) -> np.ndarray:
+        """Of the test images: float32 [N], NaN unknown."""
+        return self.test.labels[:, self.column]
+
+    @property
+    def probabilities(self) -> np.ndarray:
+        """Of the test images: float32 [N]."""
+        return self.test.scores[:, self.column]
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkResult:
+    """One network, trained in every way, and what it says.
+
+    Attributes:
+      name: of the network.
+      model: in float32; its weights change.
+      trained: its weights.
+      scores: of every site's images.
+    """
+
+    name: str
+    model: blocks.CxrModel
+    trained: Trained
+    scores: Sequence[TaskScores]
+
 
 def score_all(
     study: FindingsStudy, data: ClientData, model: Any, trained: Trained
 ) -> list[TaskScores]:
     """Scores the validation and test images of every site with every model."""
     scorer = Scorer(model, data)
-    found = []
-    for training, weights in trained.items():
-        for site, finding in study.clients.finding_of.items():
-            column = study.clients.findings.index(finding)
-            by_split = {
-                split: Scores.join(
-                    [
-                        scorer.score(weights[site], client, split)
-                        for client in study.clients.clients_of(site)
-                    ]
-                )
-                for split in ("validation", "test")
-            }
-            validation = by_split["validation"]
-            threshold = metrics.operating_point(
-                validation.labels[:, column], validation.scores[:, column]
-            )
-            task = task_name(study.clients, site)
-            found.append(
-                TaskScores(task, site, training, column, validation, by_split["test"], threshold)
-            )
+    found = [
+        _score(study, scorer, training, site, weights[site])
+        for training, weights in trained.items()
+        for site in study.clients.finding_of
+    ]
+    if study.elsewhere and trainings.SITE in trained:
+        found += _score_elsewhere(study, scorer, trained[trainings.SITE], found)
     return found
+
+
+def _score(
+    study: FindingsStudy,
+    scorer: Scorer,
+    training: str,
+    site: str,
+    weights: trainings.Weights,
+    threshold: float | None = None,
+) -> TaskScores:
+    """Scores a site's images; the operating point is chosen on them unless there is one."""
+    column = study.clients.findings.index(study.clients.finding_of[site])
+    members = study.clients.clients_of(site)
+    by_split = {
+        split: Scores.join([scorer.score(weights, client, split) for client in members])
+        for split in ("validation", "test")
+    }
+    validation = by_split["validation"]
+    if threshold is None:
+        threshold = metrics.operating_point(
+            validation.labels[:, column], validation.scores[:, column]
+        )
+    task = task_name(study.clients, site)
+    return TaskScores(task, site, training, column, validation, by_split["test"], threshold)
+
+
+def _score_elsewhere(
+    study: FindingsStudy,
+    scorer: Scorer,
+    own: Mapping[str, trainings.Weights],
+    found: Sequence[TaskScores],
+) -> list[TaskScores]:
+    """Every site's own model on the images of the other sites that label the same finding."""
+    finding_of = study.clients.finding_of
+    points = {task.site: task.threshold for task in found if task.training == trainings.SITE}
+    return [
+        _score(study, scorer, trainings.site_name(home), site, own[home], points[home])
+        for site in finding_of
+        for home in finding_of
+        if home != site and finding_of[home] == finding_of[site]
+    ]
 
 
 def task_name(clients: ClientRecords, site: str) -> str:
@@ -88,14 +147,14 @@ def task_name(clients: ClientRecords, site: str) -> str:
     return finding if alone else f"{finding} at {site}"
 
 
-def write_predictions(directory: pathlib.Path, scores: Sequence[TaskScores]) -> None:
+def write_predictions(directory: pathlib.Path, results: Sequence[NetworkResult]) -> None:
     """Writes `predictions.csv`: a row per model and image, without any patient's id."""
     parts = []
-    for task in scores:
-        for split in ("validation", "test"):
-            images = task.split(split)
-            part = pd.DataFrame(
-                {
+    for result in results:
+        for task in result.scores:
+            for split in ("validation", "test"):
+                images = task.split(split)
+                columns = {
                     "task": task.task,
                     "training": task.training,
                     "client": images.clients,
@@ -104,37 +163,48 @@ def write_predictions(directory: pathlib.Path, scores: Sequence[TaskScores]) -> 
                     "label": images.labels[:, task.column],
                     "score": images.scores[:, task.column],
                 }
-            )
-            parts.append(part)
+                part = pd.DataFrame(columns)
+                if len(results) > 1:
+                    part.insert(1, "model", result.name)
+                parts.append(part)
     write_table(directory / "predictions.csv", pd.concat(parts, ignore_index=True))
 
 
-def metric_rows(study: FindingsStudy, scores: Sequence[TaskScores]) -> list[dict[str, Any]]:
-    """The rows of `metrics.json`, on test images.
+def metric_rows(study: FindingsStudy, result: NetworkResult) -> list[dict[str, Any]]:
+    """The rows of `metrics.json` of one network, on test images.
 
-    The federated model is compared with the site's own model, or with the pooled one if no site
-    trained its own.
+    The federated model is compared with the site's own model and with the pooled one, those of
+    them that were trained. `p_ttest` and `p_delong` are of the first of these, the `baseline`;
+    `p_ttest_pooled` and `p_delong_pooled` are of the pooled model in any case.
     """
-    by_key = {(task.training, task.task): task for task in scores}
+    by_key = {(task.training, task.task): task for task in result.scores}
     rows = []
-    for task in scores:
-        test, reference = task.test, None
-        if task.training == "federated":
-            reference = by_key.get(("site", task.task)) or by_key.get(("pooled", task.task))
+    for task in result.scores:
+        references: dict[str, np.ndarray] = {}
+        if task.training == trainings.FEDERATED:
+            references = {
+                training: by_key[training, task.task].probabilities
+                for training in (trainings.SITE, trainings.POOLED)
+                if (training, task.task) in by_key
+            }
+        baseline = next(iter(references), None)
         rows.append(
             tables.result_row(
                 task.task,
-                study.model,
+                result.name,
                 task.training,
                 "test",
-                test.labels[:, task.column],
-                test.scores[:, task.column],
+                task.labels,
+                task.probabilities,
                 task.threshold,
-                baseline_scores=reference.test.scores[:, task.column] if reference else None,
-                baseline=reference.training if reference else "none",
-                groups=study.patients(test),
-                replicates=study.replicates,
-                seed=study.seed,
+                baseline_scores=references[baseline] if baseline else None,
+                baseline=baseline or "none",
+                further_baselines={
+                    name: scores for name, scores in references.items() if name == trainings.POOLED
+                },
+                groups=study.patients(task.test),
+                replicates=study.settings.replicates,
+                seed=study.settings.seed,
                 client=task.site,
             )
         )
@@ -165,49 +235,38 @@ def site_models(
     return models
 
 
-def save_models(
-    directory: pathlib.Path,
-    study: FindingsStudy,
-    model: Any,
-    trained: Trained,
-    scores: Sequence[TaskScores],
-) -> None:
+def save_models(directory: pathlib.Path, study: FindingsStudy, result: NetworkResult) -> None:
     """Writes every site's weights, and the multi-task model of the federation.
 
-    `models/<training>_<site>.h5` are what `--weights=FILE` loads;
-    `models/multi_task.keras` is what `//experiments:predict` reads.
+    `models/<training>_<site>.h5` are what `--weights=FILE` loads; `models/multi_task.keras` is what
+    `//experiments:predict` reads. Where there are several networks, their names follow.
     """
-    from tffcxr.models.files import export
-
     folder = directory / "models"
     folder.mkdir(exist_ok=True)
-    for training, by_site in trained.items():
+    model, suffix = result.model, f"_{result.name}" if study.several else ""
+    for training, by_site in result.trained.items():
         for site, weights in by_site.items():
-            study_lib.save_weights(model.keras, weights, folder / f"{training}_{site}.h5")
+            path = folder / f"{training}_{site}{suffix}.h5"
+            trainings.save_weights(model.keras, weights, path)
     heads, trunks = {}, {}
     columns: dict[str, str] = {}
+    is_local = study.plans[result.name].model.batch_norm == "local"
     for site, finding in study.clients.finding_of.items():
         columns.setdefault(finding, site)
-        model.keras.set_weights(trained["federated"][site])
-        heads[site] = _block(model, model.task)
-        if study.plan.batch_norm == "local":
-            trunks[site] = _block(model, model.representation)
+        model.keras.set_weights(result.trained[trainings.FEDERATED][site])
+        heads[site] = blocks.get_weights(model.keras, model.task)
+        if is_local:
+            trunks[site] = blocks.get_weights(model.keras, model.representation)
     joined = export.multi_task_model(model, heads, columns, trunks)
     metadata = export.Metadata(
         findings=tuple(columns),
-        image_size=study.image_size,
-        fit=study.fit,
+        image_size=study.settings.image_size,
+        fit=study.settings.fit,
         gradcam_layers=export.gradcam_layers(model, columns, trunks),
         operating_points={
             study.clients.finding_of[task.site]: task.threshold
-            for task in reversed(scores)
-            if task.training == "federated"
+            for task in reversed(result.scores)
+            if task.training == trainings.FEDERATED
         },
     )
-    export.save(folder / "multi_task.keras", export.Exported(joined, metadata))
-
-
-def _block(model: Any, layers: Sequence[str]) -> list[np.ndarray]:
-    from tffcxr.models.blocks import get_weights
-
-    return get_weights(model.keras, layers)
+    export.save(folder / f"{MULTI_TASK}{suffix}.keras", export.Exported(joined, metadata))

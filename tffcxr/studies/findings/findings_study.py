@@ -1,25 +1,21 @@
-"""A classification study from records to report; recipes differ in flags, not in these steps.
+"""A study of findings, each of which some sites label: one model across sites, and each site's own.
 
 clients' records → shards → federated training, baselines → scores → tables, heat maps, report
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 import dataclasses
-import functools
-import pathlib
-import shlex
-from typing import Any, Literal
+from typing import Any
 
+from tffcxr.clients.client_data import ClientData
+from tffcxr.clients.sampling import Sampler
 from tffcxr.clients.shards.preparation import ShardSpec, ShardStore
-from tffcxr.clients.sites import ClientRecords
-from tffcxr.evaluation import tables
-from tffcxr.models import build as models
 from tffcxr.models import losses
-from tffcxr.models.blocks import CxrModel
-from tffcxr.report import report
+from tffcxr.report.kinds import kinds
 from tffcxr.studies import study as study_lib
+from tffcxr.studies import trainings, variant_logs
 from tffcxr.studies.findings import findings_explanations, findings_results
 from tffcxr.training.evaluators.validation import FindingsEvaluator
 from tffcxr.training.plan import Plan
@@ -30,131 +26,105 @@ LOSS = losses.batch_loss
 
 @dataclasses.dataclass(frozen=True)
 class FindingsStudy(study_lib.Study):
-    """One run of a recipe of findings, each of which some sites label.
+    """One run of a recipe of findings.
 
     Attributes:
-      clients: who holds what, and labels what.
-      model: a name of `tffcxr.models.build.NAMES`.
-      plan: how it is trained.
+      plans: how each network is trained, by its name.
       baselines: some of "site" and "pooled".
       heatmaps: true positives per finding to show.
+      elsewhere: whether every site's own model is also measured on the other sites' images, where
+        these label the same finding.
     """
 
-    clients: ClientRecords
-    model: str
-    plan: Plan
+    kind = kinds.FINDINGS
+    plans: Mapping[str, Plan]
     baselines: tuple[str, ...]
     heatmaps: int
+    elsewhere: bool = False
+
+    @property
+    def several(self) -> bool:
+        """Whether the study has several networks, whose names are then in those of files."""
+        return len(self.plans) > 1
+
+    def _run(self, directory: RunDirectory, sampler: Sampler) -> list[study_lib.Row]:
+        settings = self.settings
+        spec = ShardSpec(settings.image_size, self.clients.findings, settings.fit)
+        store = self._open_shards(spec)
+        first = next(iter(self.plans.values()))
+        self._start(
+            directory,
+            store,
+            lambda client: self._positives(store, client),
+            {"server_learning_rate": first.server_learning_rate},
+        )
+        data = self._client_data(store)
+        results = [
+            self._network(name, plan, data, sampler, directory) for name, plan in self.plans.items()
+        ]
+        if self.several:
+            self._join_logs(directory)
+        findings_results.write_predictions(directory.path, results)
+        findings_explanations.write(directory.path, self, results)
+        return [row for result in results for row in findings_results.metric_rows(self, result)]
+
+    def _network(
+        self, name: str, plan: Plan, data: ClientData, sampler: Sampler, directory: RunDirectory
+    ) -> findings_results.NetworkResult:
+        """Trains one network in every way, scores it and saves it."""
+        findings = self.clients.findings
+        tasks = [f"{name} {finding}" if self.several else finding for finding in findings]
+        setup = trainings.Training(
+            directory,
+            plan,
+            data,
+            lambda: FindingsEvaluator(plan.model.measuring_model().keras, data, tasks),
+            self.settings.measured_split,
+            sampler,
+            histograms=self.settings.histograms,
+            variant=name if self.several else "",
+        )
+        federated = trainings.train_federated(setup).last
+        trained: dict[str, Mapping[str, trainings.Weights]] = {
+            trainings.FEDERATED: findings_results.site_models(self.clients, federated, data.store)
+        }
+        baselines = trainings.train_baselines(setup, self._groups())
+        members = {site: self.clients.clients_of(site)[0] for site in self.clients.finding_of}
+        for training in self.baselines:
+            last = {site: baselines[_baseline_name(training, site)].last for site in members}
+            trained[training] = {site: last[site][client] for site, client in members.items()}
+        # In float32, whatever it was trained in: what is measured is what is exported.
+        model = plan.model.measuring_model()
+        scores = findings_results.score_all(self, data, model.keras, trained)
+        result = findings_results.NetworkResult(name, model, trained, scores)
+        findings_results.save_models(directory.path, self, result)
+        return result
+
+    def _groups(self) -> dict[str, list[str]]:
+        """The baselines' trainings, and the clients of each."""
+        sites = list(self.clients.finding_of)
+        groups = {}
+        if trainings.SITE in self.baselines:
+            groups = {trainings.site_name(site): self.clients.clients_of(site) for site in sites}
+        if trainings.POOLED in self.baselines:
+            groups[trainings.POOLED] = [c for site in sites for c in self.clients.clients_of(site)]
+        return groups
+
+    def _join_logs(self, directory: RunDirectory) -> None:
+        names = {name: name for name in self.plans}
+        variant_logs.write_rounds(directory.path, names)
+        variant_logs.write_clients(directory.path, names)
+        if trainings.POOLED in self.baselines:
+            variant_logs.write_rounds(directory.path, names, f"_{trainings.POOLED}")
+
+    def _positives(self, store: ShardStore, client: str) -> dict[str, Any]:
+        """What a client's site labels, and how many of its images have it."""
+        finding = self.clients.finding_of[self.clients.site_of[client]]
+        row: dict[str, Any] = {"finding": finding}
+        for split in ("train", "validation", "test"):
+            row[f"{split}_positive"] = store.label_counts(client, split)[finding]["present"]
+        return row
 
 
-def run(study: FindingsStudy, directory: RunDirectory) -> list[dict[str, Any]]:
-    """Does all that is not done yet.
-
-    Returns:
-      The rows of `metrics.json`.
-
-    Raises:
-      InputError: unusable images.
-      loop.TrainingFailed: training broke off.
-    """
-    sampler = study.sampler()
-    store = study.open_shards(ShardSpec(study.image_size, study.clients.findings, study.fit))
-    clients = study.describe_clients(store, functools.partial(_positives, study, store))
-    derived = {"server_learning_rate": study.plan.server_learning_rate}
-    directory.record_data(store.root.name, clients, derived)
-    data = study.client_data(store)
-    study_lib.use_executor(study.executor, directory)
-    setup = study_lib.Training(
-        directory,
-        study.plan,
-        data,
-        FindingsEvaluator(study.plan.build_model(None).keras, data, study.clients.findings),
-        "validation",
-        sampler,
-        histograms=study.histograms,
-    )
-    federated = study_lib.train_federated(setup).last
-    trained: dict[str, Mapping[str, study_lib.Weights]] = {
-        "federated": findings_results.site_models(study.clients, federated, store)
-    }
-    for kind in study.baselines:
-        trained[kind] = _train_baseline(study, setup, kind)
-    # In float32, whatever it was trained in: what is measured is what is exported.
-    model = models.build(
-        study.model,
-        study.image_size,
-        len(study.clients.findings),
-        batch_norm=study.plan.batch_norm,
-        seed=study.seed,
-    )
-    scores = findings_results.score_all(study, data, model.keras, trained)
-    findings_results.save_models(directory.path, study, model, trained, scores)
-    findings_results.write_predictions(directory.path, scores)
-    rows = findings_results.metric_rows(study, scores)
-    findings_explanations.write(directory.path, study, model, trained, scores)
-    tables.write_metrics(directory.path, study.recipe, rows)
-    report.write_report(directory.path, _predict_command(directory.path))
-    return rows
-
-
-def _predict_command(directory: pathlib.Path) -> str:
-    return f"./bazelw run //experiments:predict -- --model={shlex.quote(str(directory))} IMAGE.dcm"
-
-
-def _positives(study: FindingsStudy, store: ShardStore, client: str) -> dict[str, Any]:
-    """What a client's site labels, and how many of its images have it."""
-    finding = study.clients.finding_of[study.site_of[client]]
-    row: dict[str, Any] = {"finding": finding}
-    for split in ("train", "validation", "test"):
-        row[f"{split}_positive"] = store.label_counts(client, split)[finding]["present"]
-    return row
-
-
-def _train_baseline(
-    study: FindingsStudy, setup: study_lib.Training, kind: str
-) -> dict[str, study_lib.Weights]:
-    """Trains one model per site ("site") or one for all ("pooled"): weights by site."""
-    sites = list(study.clients.finding_of)
-    groups = {f"site_{site}": [site] for site in sites}
-    if kind == "pooled":
-        groups = {"pooled": sites}
-    weights: dict[str, study_lib.Weights] = {}
-    for name, members in groups.items():
-        clients = [client for site in members for client in study.clients.clients_of(site)]
-        model = study_lib.train_centralised(setup, name, clients).last[clients[0]]
-        weights.update(dict.fromkeys(members, model))
-    return weights
-
-
-def model_builder(
-    name: str,
-    image_size: int,
-    outputs: int,
-    weights: str,
-    batch_norm: Literal["aggregate", "recompute", "local", "frozen", "group"],
-    seed: int,
-    precision: str = "float32",
-    width: float = 1.0,
-) -> Callable[[Literal[None, "representation"]], CxrModel]:
-    """`(frozen) -> CxrModel`, always with the same initial weights.
-
-    A weights file is read once, before anything else is done. A model that takes seconds to be
-    made is made once: further calls give the same one, with its initial weights again. So callers
-    that share it give it the weights that they need before they use it.
-
-    Raises:
-      InputError: see `tffcxr.models.build.build`.
-    """
-    first = models.build(name, image_size, outputs, weights, batch_norm, seed, width=width)
-    initial = first.keras.get_weights()
-    made: dict[str | None, CxrModel] = {None: first} if precision == "float32" else {}
-
-    def build(frozen: Literal[None, "representation"]) -> CxrModel:
-        if frozen not in made:
-            made[frozen] = models.build(
-                name, image_size, outputs, "none", batch_norm, seed, frozen, precision, width
-            )
-        made[frozen].keras.set_weights(initial)
-        return made[frozen]
-
-    return build
+def _baseline_name(training: str, site: str) -> str:
+    return training if training == trainings.POOLED else trainings.site_name(site)

@@ -8,21 +8,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 import dataclasses
 import functools
-from typing import Any, Literal
 
 import numpy as np
 
+from tffcxr import options
 from tffcxr.clients.client_data import ClientData
 from tffcxr.clients.shards.preparation import ShardStore
-from tffcxr.models import build as models
-from tffcxr.models.blocks import CxrModel
+from tffcxr.learning.local_training import LossFn
+from tffcxr.models.spec import PlannedSpec
 from tffcxr.nnunet import dataset_fingerprint, deep_supervision, inference, plain_unet, planning
 from tffcxr.nnunet.patches import NnUNetAugmentation
-from tffcxr.nnunet.topology import Topology
 from tffcxr.studies.masks import mask_study
-from tffcxr.training.plan import Plan
+from tffcxr.training.plan import ModelSource, Plan
 
-NAME = "nnunet"
 PLAN_FILE = "nnunet_plan.json"
 FINGERPRINT_FILE = "nnunet_fingerprint.json"
 _READ_AT_ONCE = 16  # Images, for a summary.
@@ -33,22 +31,22 @@ class NnUNet:
     """Makes a study's `Segmenter` from the training images that its clients have.
 
     Attributes:
-      make_plan: from `build_model` and `loss_fn` of a training plan to the plan.
+      make_plan: from the model and the loss to the training plan.
       dataset: the name in nnU-Net's plan.
       gpu_memory_gb: that the plan is for.
       batch_size: images per step; None for the plan's.
       changes: whether training patches are changed at random.
       seed: of the initial weights.
-      precision: a name of `tffcxr.models.build.PRECISIONS`.
+      precision: one of `options.PRECISIONS`.
     """
 
-    make_plan: Callable[[Callable[[Any], CxrModel], Any], Plan]
+    make_plan: Callable[[ModelSource, LossFn], Plan]
     dataset: str
     gpu_memory_gb: float
     batch_size: int | None
     changes: bool
     seed: int
-    precision: str
+    precision: options.Precision
 
     def __call__(self, store: ShardStore) -> mask_study.Segmenter:
         """Plans from the fingerprint of the training images of all clients.
@@ -64,23 +62,17 @@ class NnUNet:
         planned = planning.planned_topology(plan)
         (with_mask,) = configuration["use_mask_for_norm"]
         batch_size = self.batch_size or configuration["batch_size"]
+        spec = PlannedSpec(planned, store.spec.image_size, with_mask, self.precision, self.seed)
         return mask_study.Segmenter(
-            plan=self.make_plan(
-                functools.partial(self._build, planned), deep_supervision.batch_loss
-            ),
-            inference=functools.partial(
-                self._inference, planned, store.spec.image_size, with_mask=with_mask
-            ),
+            plan=self.make_plan(spec, deep_supervision.batch_loss),
             image_loss=deep_supervision.image_loss,
-            settings={
-                "batch_size": batch_size,
-                "augmentation": NnUNetAugmentation(
-                    planned.patch_size,
-                    functools.partial(inference.standardise, with_mask=with_mask),
-                    with_mask,
-                    self.changes,
-                ),
-            },
+            batch_size=batch_size,
+            augmentation=NnUNetAugmentation(
+                planned.patch_size,
+                functools.partial(inference.standardise, with_mask=with_mask),
+                with_mask,
+                self.changes,
+            ),
             derived={
                 "loss": "Cross-entropy minus Dice",
                 "batch_size": batch_size,
@@ -96,15 +88,6 @@ class NnUNet:
                 },
             },
         )
-
-    def _build(self, planned: Topology, frozen: Literal[None, "representation"]) -> CxrModel:
-        if frozen is not None:
-            raise ValueError(f"expected a model that trains as a whole, found frozen={frozen!r}")
-        return models.build_nnunet(planned, self.seed, self.precision)
-
-    def _inference(self, planned: Topology, image_size: int, with_mask: bool) -> Any:
-        network = models.build_nnunet(planned, self.seed).keras
-        return inference.inference_model(network, image_size, with_mask)
 
 
 def summarise(data: ClientData, client: str) -> dataset_fingerprint.Summary:

@@ -1,4 +1,4 @@
-"""A study of domains: one network for nodes whose images and tasks differ, from records to report.
+"""A study of volumes: one network for nodes whose images and tasks differ.
 
 nodes' records → shards → a federated model per variant, baselines → cases, pictures, table, report
 
@@ -17,16 +17,17 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
+from tffcxr import options
 from tffcxr.clients.client_data import ClientData
+from tffcxr.clients.sampling import Sampler
 from tffcxr.clients.shards.preparation import ShardSpec
-from tffcxr.evaluation import tables
 from tffcxr.evaluation.case_overlap import CaseScores
 from tffcxr.evaluation.mean_interval import mean_interval
 from tffcxr.files import write_table
-from tffcxr.models import build as models
 from tffcxr.models import segmentation_losses
-from tffcxr.report import report
-from tffcxr.studies import mask_cases, variant_logs
+from tffcxr.models.spec import ModelSpec
+from tffcxr.report.kinds import kinds
+from tffcxr.studies import mask_cases, trainings, variant_logs
 from tffcxr.studies import study as study_lib
 from tffcxr.studies.mask_cases import Masks
 from tffcxr.training.evaluators.case_validation import CaseEvaluator, score_cases
@@ -37,7 +38,7 @@ from tffcxr.training.run_directory import RunDirectory
 LOSS = segmentation_losses.bce_batch_loss
 ALL_DOMAINS = "All domains"
 # What stays at each node -> (what is averaged, batch-norm policy; None for the plan's own).
-PRIVATE: Mapping[str, tuple[str, str | None]] = {
+PRIVATE: Mapping[str, tuple[options.Share, options.BatchNorm | None]] = {
     "none": ("all", None),
     "norm": ("all", "local"),
     "output": ("representation", None),
@@ -46,37 +47,43 @@ PRIVATE: Mapping[str, tuple[str, str | None]] = {
 
 
 @dataclasses.dataclass(frozen=True)
-class DomainStudy(study_lib.Study):
+class VolumeStudy(study_lib.Study):
     """One run of a recipe whose nodes have tasks of their own; its records are slices with masks.
 
     Attributes:
       task_of: client id to its task, such as "Kidneys in CT".
       group_of: site to what it has in common with the sites that share its patients.
-      model: a name of `tffcxr.models.build.SEGMENTATION_NAMES`.
-      plan: how it is trained where nothing is private.
+      plan: how the network is trained where nothing is private; its model is a `ModelSpec`.
       private: some of `PRIVATE`, a federated model for each.
       baselines: some of "site" and "pooled".
-      split: "test", or "validation" if there are such images: what is measured after every round.
-      channels: of the images.
-      shown_channel: the one that pictures show.
+      shown_channel: the channel of the images that pictures show.
       with_boxes: whether pictures show the boxes around what is marked.
     """
 
+    kind = kinds.VOLUMES
     task_of: Mapping[str, str]
     group_of: Mapping[str, str]
-    model: str
     plan: Plan
     private: tuple[str, ...]
     baselines: tuple[str, ...]
-    split: str
-    channels: int
-    shown_channel: int
-    with_boxes: bool
+    shown_channel: int = 0
+    with_boxes: bool = False
 
     @property
     def tasks(self) -> tuple[str, ...]:
         """All tasks, in the order of the clients."""
         return tuple(dict.fromkeys(self.task_of[client] for client in sorted(self.task_of)))
+
+    @property
+    def spec(self) -> ModelSpec:
+        """Of the network.
+
+        Raises:
+          TypeError: the plan is of another model.
+        """
+        if not isinstance(self.plan.model, ModelSpec):
+            raise TypeError(f"expected a plan of a ModelSpec, found {self.plan.model!r}")
+        return self.plan.model
 
     def people(self, cases: Sequence[str]) -> np.ndarray:
         """The patient of each case, the same for the sites that share patients: object [M].
@@ -87,11 +94,201 @@ class DomainStudy(study_lib.Study):
         parts = [str(case).partition("/") for case in cases]
         return np.array([f"{self.group_of[site]}/{patient}" for site, _, patient in parts], object)
 
+    def _run(self, directory: RunDirectory, sampler: Sampler) -> list[study_lib.Row]:
+        settings = self.settings
+        channels = self.spec.channels
+        store = self._open_shards(
+            ShardSpec(settings.image_size, (), settings.fit, with_mask=True, channels=channels)
+        )
+        self._start(
+            directory,
+            store,
+            lambda client: {"task": self.task_of[client]},
+            {"loss": "Binary cross-entropy"},
+        )
+        data = self._client_data(store)
+        setup = trainings.Training(
+            directory,
+            self.plan,
+            data,
+            lambda: self._evaluator(data, self.task_of),
+            settings.measured_split,
+            sampler,
+            histograms=settings.histograms,
+        )
+        trained: dict[str, Mapping[str, trainings.Weights]] = {}
+        for private in self.private:
+            found = trainings.train_federated(self._variant(setup, private))
+            trained[training_name(private)] = found.last
+        files = {_file_name(private): training_name(private) for private in self.private}
+        variant_logs.write_rounds(directory.path, files)
+        variant_logs.write_clients(directory.path, files)
+        trained.update(self._train_baselines(setup))
+        model = self.spec.measuring_model().keras
+        results = self._measure(model, data, trained)
+        _save_models(directory.path, model, results)
+        self._write_cases(directory.path, results)
+        self._write_pictures(directory.path, model, results)
+        return self._rows(results)
+
+    def _evaluator(self, data: ClientData, task_of: Mapping[str, str]) -> CaseEvaluator:
+        model, split = self.spec.measuring_model().keras, self.settings.measured_split
+        evaluator = MaskEvaluator(model, data, "", segmentation_losses.bce, split)
+        return CaseEvaluator(evaluator, task_of, self.patients)
+
+    def _variant(self, setup: trainings.Training, private: str) -> trainings.Training:
+        """The training of one federated model; its metrics carry its name if there are several."""
+        share, batch_norm = PRIVATE[private]
+        plan = dataclasses.replace(self.plan, share=share)
+        if batch_norm is not None:
+            model = dataclasses.replace(self.spec, batch_norm=batch_norm)
+            plan = dataclasses.replace(plan, model=model)
+        task_of = self.task_of
+        if private != self.private[0]:
+            task_of = {client: f"{task}, private {private}" for client, task in task_of.items()}
+        return dataclasses.replace(
+            setup,
+            plan=plan,
+            make_evaluator=lambda: self._evaluator(setup.data, task_of),
+            variant=_file_name(private),
+        )
+
+    def _train_baselines(
+        self, setup: trainings.Training
+    ) -> dict[str, Mapping[str, trainings.Weights]]:
+        """Trains a model per site, one for all, or both: weights by training and client."""
+        clients = sorted(self.clients.records)
+        sites = sorted(set(self.clients.site_of.values()))
+        groups: dict[str, list[str]] = {}
+        if trainings.SITE in self.baselines:
+            groups = {trainings.site_name(site): self.clients.clients_of(site) for site in sites}
+        if trainings.POOLED in self.baselines:
+            groups[trainings.POOLED] = clients
+        found = trainings.train_baselines(setup, groups)
+        weights: dict[str, dict[str, trainings.Weights]] = {name: {} for name in self.baselines}
+        for name, trained in found.items():
+            training = name if name == trainings.POOLED else trainings.SITE
+            weights[training].update(trained.last)
+        return dict(weights)
+
+    def _measure(
+        self,
+        model: tf.keras.Model,
+        data: ClientData,
+        trained: Mapping[str, Mapping[str, trainings.Weights]],
+    ) -> list[Masks]:
+        """Scores the test images of every client with its model of every training."""
+        evaluator = MaskEvaluator(model, data, "", segmentation_losses.bce, "test")
+        return [
+            Masks(
+                training,
+                weights,
+                MaskScores.join(
+                    [evaluator.score(weights[client], client) for client in sorted(weights)]
+                ),
+            )
+            for training, weights in trained.items()
+        ]
+
+    def _rows(self, results: Sequence[Masks]) -> list[study_lib.Row]:
+        """The rows of `metrics.json`: a row per model and task, and one of all tasks together."""
+        tasks = [*self.tasks, *([ALL_DOMAINS] if len(self.tasks) > 1 else [])]
+        rows = []
+        for task in tasks:
+            reference = None
+            for result in results:
+                scores = self._of_task(result.scores, task)
+                found = score_cases(scores, self.patients)
+                # The first federated model is what the others are compared with.
+                rows.append(self._row(task, result.training, scores, found, reference))
+                reference = reference or found
+        return rows
+
+    def _row(
+        self,
+        task: str,
+        training: str,
+        scores: MaskScores,
+        found: CaseScores,
+        reference: CaseScores | None,
+    ) -> study_lib.Row:
+        people, settings = self.people(found.cases), self.settings
+        row: study_lib.Row = {
+            "task": task,
+            "model": self.spec.network,
+            "training": training,
+            "split": "test",
+            "images": len(scores.rows),
+            "cases": len(found.cases),
+            "patients": len(set(people)),
+            "loss": float(scores.loss.mean()),
+            "missed": int(found.missed.sum()),
+            "interval": self.interval,
+        }
+        values = {"overlap": found.overlap, "dice": found.dice}
+        if reference is not None:
+            values["dice_difference"] = found.dice - reference.dice
+        for name, by_case in values.items():
+            mean = mean_interval(by_case, people, settings.replicates, seed=settings.seed)
+            row.update({name: mean.mean, f"{name}_low": mean.low, f"{name}_high": mean.high})
+        return row
+
+    def _of_task(self, scores: MaskScores, task: str) -> MaskScores:
+        """The scores of the images of one task, or of all domains."""
+        if task == ALL_DOMAINS:
+            return scores
+        mine = np.array([self.task_of[client] == task for client in scores.clients], bool)
+        fields = dataclasses.fields(scores)
+        return MaskScores(*(getattr(scores, field.name)[mine] for field in fields))
+
+    def _write_cases(self, directory: pathlib.Path, results: Sequence[Masks]) -> None:
+        """Writes `cases.csv`: a row per model and case, numbered in its task, nobody named."""
+        parts = []
+        for result in results:
+            for task in self.tasks:
+                found = score_cases(self._of_task(result.scores, task), self.patients)
+                columns: dict[str, Any] = {
+                    "task": task,
+                    "training": result.training,
+                    "case": np.arange(1, len(found.cases) + 1),
+                    "overlap": found.overlap,
+                    "dice": found.dice,
+                    "missed": found.missed.astype(int),
+                }
+                parts.append(pd.DataFrame(columns))
+        write_table(directory / "cases.csv", pd.concat(parts, ignore_index=True))
+
+    def _write_pictures(
+        self, directory: pathlib.Path, model: tf.keras.Model, results: Sequence[Masks]
+    ) -> None:
+        """Writes a few cases of each task, each by the slice with most of the region.
+
+        They are chosen by the Dice of the first model; all models are shown on the same slices.
+        """
+        scores = results[0].scores
+        patients = self.patients(scores)
+        chosen = []
+        for task in self.tasks:
+            places = np.flatnonzero([self.task_of[client] == task for client in scores.clients])
+            largest: dict[str, int] = {}
+            for place in places.tolist():
+                best = largest.setdefault(patients[place], place)
+                if scores.truth_area[place] > scores.truth_area[best]:
+                    largest[patients[place]] = place
+            shown = np.array(sorted(largest.values()))
+            chosen += [
+                mask_cases.Chosen(int(shown[position]), task, kind)
+                for position, kind in mask_cases.choose(scores.dice[shown])
+            ]
+        mask_cases.write(
+            directory, self, model, results, chosen, self.shown_channel, self.with_boxes
+        )
+
 
 def training_name(private: str) -> str:
     """What tables call the federated model of a variant."""
     is_paper = private == "none"
-    return study_lib.FEDERATED if is_paper else f"{study_lib.FEDERATED}_private_{private}"
+    return trainings.FEDERATED if is_paper else f"{trainings.FEDERATED}_private_{private}"
 
 
 def _file_name(private: str) -> str:
@@ -99,235 +296,14 @@ def _file_name(private: str) -> str:
     return "global" if private == "none" else f"private_{private}"
 
 
-def run(study: DomainStudy, directory: RunDirectory) -> list[dict[str, Any]]:
-    """Does all that is not done yet.
-
-    Returns:
-      The rows of `metrics.json`.
-
-    Raises:
-      InputError: unusable images or masks.
-      loop.TrainingFailed: training broke off.
-    """
-    sampler = study.sampler()
-    spec = ShardSpec(study.image_size, (), study.fit, with_mask=True, channels=study.channels)
-    store = study.open_shards(spec)
-    derived = {"measured_split": study.split, "loss": "Binary cross-entropy"}
-    directory.record_data(
-        store.root.name,
-        study.describe_clients(store, lambda client: {"task": study.task_of[client]}),
-        derived,
-    )
-    data = study.client_data(store)
-    study_lib.use_executor(study.executor, directory)
-    model = study.plan.build_model(None).keras
-    evaluator = MaskEvaluator(model, data, "", segmentation_losses.bce, study.split)
-    setup = study_lib.Training(
-        directory,
-        study.plan,
-        data,
-        CaseEvaluator(evaluator, study.task_of, study.patients),
-        study.split,
-        sampler,
-        histograms=study.histograms,
-    )
-    trained: dict[str, Mapping[str, study_lib.Weights]] = {}
-    for private in study.private:
-        found = study_lib.train_federated(_variant(study, setup, evaluator, private))
-        trained[training_name(private)] = found.last
-    files = {_file_name(private): training_name(private) for private in study.private}
-    variant_logs.write_rounds(directory.path, files)
-    variant_logs.write_clients(directory.path, files)
-    for kind in study.baselines:
-        trained[kind] = _train_baseline(study, setup, kind)
-    model = _float32_model(study)
-    results = _measure(study, model, data, trained)
-    _save_models(directory.path, study, model, results)
-    _write_cases(directory.path, study, results)
-    _write_pictures(directory.path, study, model, results)
-    rows = _rows(study, results)
-    tables.write_metrics(directory.path, study.recipe, rows)
-    report.write_report(directory.path)
-    return rows
-
-
-def _variant(
-    study: DomainStudy, setup: study_lib.Training, evaluator: MaskEvaluator, private: str
-) -> study_lib.Training:
-    """The training of one federated model; its metrics carry its name where there are several."""
-    share, batch_norm = PRIVATE[private]
-    changed: dict[str, Any] = {"share": share}
-    if batch_norm is not None:
-        changed["batch_norm"] = batch_norm
-    task_of = study.task_of
-    if private != study.private[0]:
-        task_of = {client: f"{task}, private {private}" for client, task in study.task_of.items()}
-    return dataclasses.replace(
-        setup,
-        plan=dataclasses.replace(study.plan, **changed),
-        evaluator=CaseEvaluator(evaluator, task_of, study.patients),
-        variant=_file_name(private),
-    )
-
-
-def _train_baseline(
-    study: DomainStudy, setup: study_lib.Training, kind: str
-) -> dict[str, study_lib.Weights]:
-    """Trains a model per site ("site") or one for all ("pooled"): weights by client."""
-    clients = sorted(study.records)
-    if kind == "pooled":
-        return dict(study_lib.train_centralised(setup, "pooled", clients).last)
-    weights: dict[str, study_lib.Weights] = {}
-    for site in sorted(set(study.site_of.values())):
-        members = [client for client in clients if study.site_of[client] == site]
-        weights.update(study_lib.train_centralised(setup, f"site_{site}", members).last)
-    return weights
-
-
-def _float32_model(study: DomainStudy) -> tf.keras.Model:
-    """The model that is measured, in float32 whatever it was trained in."""
-    return models.build_segmentation(
-        study.model,
-        study.image_size,
-        batch_norm=study.plan.batch_norm,
-        seed=study.seed,
-        channels=study.channels,
-    ).keras
-
-
-def _measure(
-    study: DomainStudy,
-    model: tf.keras.Model,
-    data: ClientData,
-    trained: Mapping[str, Mapping[str, study_lib.Weights]],
-) -> list[Masks]:
-    """Scores the test images of every client with its model of every training."""
-    evaluator = MaskEvaluator(model, data, "", segmentation_losses.bce, "test")
-    return [
-        Masks(
-            training,
-            weights,
-            MaskScores.join(
-                [evaluator.score(weights[client], client) for client in sorted(weights)]
-            ),
-        )
-        for training, weights in trained.items()
-    ]
-
-
-def _rows(study: DomainStudy, results: Sequence[Masks]) -> list[dict[str, Any]]:
-    """The rows of `metrics.json`: a row per model and task, and one of all tasks together."""
-    tasks = [*study.tasks, *([ALL_DOMAINS] if len(study.tasks) > 1 else [])]
-    rows = []
-    for task in tasks:
-        reference = None
-        for result in results:
-            scores = _of_task(study, result.scores, task)
-            found = score_cases(scores, study.patients)
-            # The first federated model is what the others are compared with.
-            rows.append(_row(study, task, result.training, scores, found, reference))
-            reference = reference or found
-    return rows
-
-
-def _row(
-    study: DomainStudy,
-    task: str,
-    training: str,
-    scores: MaskScores,
-    found: CaseScores,
-    reference: CaseScores | None,
-) -> dict[str, Any]:
-    people = study.people(found.cases)
-    row: dict[str, Any] = {
-        "task": task,
-        "model": study.model,
-        "training": training,
-        "split": "test",
-        "images": len(scores.rows),
-        "cases": len(found.cases),
-        "patients": len(set(people)),
-        "loss": float(scores.loss.mean()),
-        "missed": int(found.missed.sum()),
-        "interval": study.interval,
-    }
-    values = {"overlap": found.overlap, "dice": found.dice}
-    if reference is not None:
-        values["dice_difference"] = found.dice - reference.dice
-    for name, by_case in values.items():
-        mean = mean_interval(by_case, people, study.replicates, seed=study.seed)
-        row.update({name: mean.mean, f"{name}_low": mean.low, f"{name}_high": mean.high})
-    return row
-
-
-def _of_task(study: DomainStudy, scores: MaskScores, task: str) -> MaskScores:
-    """The scores of the images of one task, or of all domains."""
-    if task == ALL_DOMAINS:
-        return scores
-    mine = np.array([study.task_of[client] == task for client in scores.clients], bool)
-    fields = dataclasses.fields(scores)
-    return MaskScores(*(getattr(scores, field.name)[mine] for field in fields))
-
-
-def _write_cases(directory: pathlib.Path, study: DomainStudy, results: Sequence[Masks]) -> None:
-    """Writes `cases.csv`: a row per model and case, numbered within its task, nobody named."""
-    parts = []
-    for result in results:
-        for task in study.tasks:
-            found = score_cases(_of_task(study, result.scores, task), study.patients)
-            parts.append(
-                pd.DataFrame(
-                    {
-                        "task": task,
-                        "training": result.training,
-                        "case": np.arange(1, len(found.cases) + 1),
-                        "overlap": found.overlap,
-                        "dice": found.dice,
-                        "missed": found.missed.astype(int),
-                    }
-                )
-            )
-    write_table(directory / "cases.csv", pd.concat(parts, ignore_index=True))
-
-
-def _write_pictures(
-    directory: pathlib.Path, study: DomainStudy, model: tf.keras.Model, results: Sequence[Masks]
-) -> None:
-    """Writes a few cases of each task, each by the slice with most of the region.
-
-    They are chosen by the Dice of the first model; all models are shown on the same slices.
-    """
-    scores = results[0].scores
-    patients = study.patients(scores)
-    chosen = []
-    for task in study.tasks:
-        places = np.flatnonzero([study.task_of[client] == task for client in scores.clients])
-        largest: dict[str, int] = {}
-        for place in places.tolist():
-            best = largest.setdefault(patients[place], place)
-            if scores.truth_area[place] > scores.truth_area[best]:
-                largest[patients[place]] = place
-        shown = np.array(sorted(largest.values()))
-        chosen += [
-            mask_cases.Chosen(int(shown[position]), task, kind)
-            for position, kind in mask_cases.choose(scores.dice[shown])
-        ]
-    mask_cases.write(
-        directory, study, model, results, chosen, study.shown_channel, study.with_boxes
-    )
-
-
-def _save_models(
-    directory: pathlib.Path, study: DomainStudy, model: tf.keras.Model, results: Sequence[Masks]
-) -> None:
+def _save_models(directory: pathlib.Path, model: tf.keras.Model, results: Sequence[Masks]) -> None:
     """Writes the weights of every training: one file, or one per client if they differ."""
     (directory / "models").mkdir(exist_ok=True)
     for result in results:
-        is_shared = result.training in (study_lib.FEDERATED, "pooled")
+        is_shared = result.training in (trainings.FEDERATED, trainings.POOLED)
         for client in sorted(result.weights):
             name = result.training if is_shared else f"{result.training}_{client}"
-            study_lib.save_weights(
-                model, result.weights[client], directory / "models" / f"{name}.h5"
-            )
+            path = directory / "models" / f"{name}.h5"
+            trainings.save_weights(model, result.weights[client], path)
             if is_shared:
                 break

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from experiments.flags import aggregators
+from tffcxr.learning import aggregators
 
 
 @pytest.mark.parametrize("clients", [2.0, 1000.0])

@@ -1,0 +1,105 @@
+"""Recipes whose hospitals label findings: flags, checks and the study that they make."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+import dataclasses
+import pathlib
+from typing import TYPE_CHECKING
+
+from absl import flags
+
+from experiments.flags import recipe, study_flags, training_flags
+from tffcxr import options
+from tffcxr.errors import InputError
+
+if TYPE_CHECKING:
+    from tffcxr.clients.sites import ClientRecords, Site
+    from tffcxr.studies.findings.findings_study import FindingsStudy
+
+FLAGS = flags.FLAGS
+
+
+def define(
+    *, model: Sequence[str], baseline: Sequence[str] = options.BASELINES, heatmaps: int = 6
+) -> None:
+    """Defines the flags with a recipe's defaults.
+
+    Args:
+      model: default of the flag, like the others.
+      baseline: some of `options.BASELINES`.
+      heatmaps: true positives per finding.
+    """
+    flags.DEFINE_list(
+        "model", list(model), f"Networks, trained one by one: {', '.join(options.CLASSIFIERS)}."
+    )
+    flags.DEFINE_list(
+        "baseline",
+        list(baseline),
+        "Models to compare with: site (each site's own), pooled (of all images together); none.",
+    )
+    flags.DEFINE_integer("heatmaps", heatmaps, "True positives per finding that Grad-CAM explains.")
+
+
+@dataclasses.dataclass(frozen=True)
+class FindingsRecipe(recipe.Recipe):
+    """A recipe of findings.
+
+    Attributes:
+      phantoms: the hospitals that are made without `--site`.
+      elsewhere: whether every site's own model is also measured on the other sites' images.
+    """
+
+    phantoms: tuple[study_flags.PhantomSite, ...]
+    elsewhere: bool = False
+
+    def check(self) -> None:
+        """See `Recipe`."""
+        training_flags.check()
+        study_flags.check()
+        training_flags.check_at_least(0, "heatmaps")
+        training_flags.parse_baselines(FLAGS.baseline)
+        study_flags.parse_names("model", FLAGS.model, options.CLASSIFIERS)
+        if FLAGS.batch_norm == "local" and FLAGS.clients_per_site > 1:
+            raise InputError(
+                "--batch_norm=local: expected one client per site, since a site's model is the "
+                f"mean of its clients', found --clients_per_site={FLAGS.clients_per_site}"
+            )
+        study_flags.given_sites(with_finding=True)
+
+    def make_study(self, run_folder: pathlib.Path) -> FindingsStudy:
+        """See `Recipe`."""
+        sites = study_flags.given_sites(with_finding=True)
+        clients = _load_clients(sites) if sites else None
+        from tffcxr.studies.findings import findings_study
+
+        phantom_findings = {site.finding for site in self.phantoms}
+        findings = len(clients.findings) if clients else len(phantom_findings)
+        plans = {
+            name: training_flags.make_plan(
+                training_flags.model_spec(name, findings), findings_study.LOSS, findings
+            )
+            for name in study_flags.parse_names("model", FLAGS.model, options.CLASSIFIERS)
+        }
+        # Phantoms take a while, so that what can be wrong with the model comes before.
+        clients = clients or _load_clients(study_flags.make_phantoms(run_folder, self.phantoms))
+        return findings_study.FindingsStudy(
+            study_flags.settings(self.name, run_folder),
+            clients,
+            plans=plans,
+            baselines=training_flags.parse_baselines(FLAGS.baseline),
+            heatmaps=FLAGS.heatmaps,
+            elsewhere=self.elsewhere,
+        )
+
+
+def _load_clients(sites: Sequence[Site]) -> ClientRecords:
+    from tffcxr.clients import sites as sites_lib
+
+    return sites_lib.load_clients(
+        sites,
+        seed=FLAGS.seed,
+        partition_name=FLAGS.partition,
+        clients_per_site=FLAGS.clients_per_site,
+        alpha=FLAGS.alpha,
+    )

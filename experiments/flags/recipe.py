@@ -1,0 +1,75 @@
+"""A recipe: a program that trains and compares models as a paper does, from its flags to a report.
+
+flags ─► check ─► run's folder ─► make_study ─► Study.run ─► table in the terminal
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import pathlib
+from typing import TYPE_CHECKING
+
+from absl import flags
+
+from experiments.flags import training_flags
+from tffcxr import environment
+
+if TYPE_CHECKING:
+    from tffcxr.studies.study import Study
+
+FLAGS = flags.FLAGS
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe(abc.ABC):
+    """A program with a paper.
+
+    Attributes:
+      name: of the program.
+      paper: whose method it is, for the report.
+    """
+
+    name: str
+    paper: str
+
+    def apply_defaults(self) -> None:  # noqa: B027  # Most recipes have nothing to do.
+        """Gives flags that were not given the values that go with the others."""
+
+    @abc.abstractmethod
+    def check(self) -> None:
+        """Checks the flags by themselves, before TensorFlow is imported, which takes seconds.
+
+        Raises:
+          InputError: a flag is out of range, does nothing, or does not go with another.
+        """
+
+    @abc.abstractmethod
+    def make_study(self, run_folder: pathlib.Path) -> Study:
+        """Loads the clients' records, or makes phantoms, and says what is trained.
+
+        What can be wrong is looked at in the order of what it costs: data, model, phantoms.
+
+        Raises:
+          InputError: unusable data or model.
+        """
+
+    def main(self, unused_operands: list[str]) -> None:
+        """Runs the recipe, unless it is complete."""
+        self.apply_defaults()
+        self.check()
+        environment.prepare_for_precision(FLAGS.precision)
+        from tffcxr.training.run_directory import RunDirectory
+
+        output = pathlib.Path(FLAGS.output_dir)
+        facts = {"paper": self.paper, **training_flags.facts()}
+        settings = training_flags.recorded_settings()
+        directory = RunDirectory.open(output, self.name, settings, facts)
+        if directory.is_complete:
+            print(f"{output} is complete; its report is {output / 'report.html'}")
+            return
+        rows = self.make_study(directory.path).run(directory)
+        from tffcxr.report import report
+
+        print(report.format_table(rows))
+        print(f"report: {output / 'report.html'}")

@@ -1,0 +1,189 @@
+"""The trainings of a study: one across all clients, and baselines side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+import dataclasses
+import pathlib
+import tempfile
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tffcxr.clients.client_data import ClientData
+from tffcxr.clients.sampling import Sampler
+from tffcxr.files import write_atomically
+from tffcxr.studies import side_by_side
+from tffcxr.training import loop
+from tffcxr.training.centralised import CentralisedTraining
+from tffcxr.training.evaluators.validation import Evaluator
+from tffcxr.training.federated import FederatedTraining
+from tffcxr.training.plan import Plan
+from tffcxr.training.progress import Progress
+from tffcxr.training.run_directory import RunDirectory
+from tffcxr.training.tensorboard import TensorBoard, name_weights
+
+FEDERATED, SITE, POOLED = "federated", "site", "pooled"
+
+Weights = Sequence[np.ndarray]  # In the order of `model.weights`.
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """Everything that a federated training and its baselines have in common.
+
+    Attributes:
+      directory: the run's folder.
+      plan: how the model is trained.
+      data: the clients' images.
+      make_evaluator: of what measures after every round; each training has its own, since trainings
+        run side by side.
+      split: the images that it measures on, "validation" or "test"; for the progress.
+      sampler: which clients take part in a round.
+      best: the column of `rounds.csv` by which the best round is kept; None for the last one.
+      histograms: whether TensorBoard gets the weights of the federated model.
+      variant: a name for files, where one run trains several models; otherwise empty.
+    """
+
+    directory: RunDirectory
+    plan: Plan
+    data: ClientData
+    make_evaluator: Callable[[], Evaluator]
+    split: str
+    sampler: Sampler
+    best: str | None = None
+    histograms: bool = False
+    variant: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """The models that a training leaves behind.
+
+    Attributes:
+      last: client -> weights after the last round; the same for all clients where all is shared.
+      best: the same after the best round by `Training.best`; without that, of the last.
+      best_round: its number, counted from 1.
+    """
+
+    last: Mapping[str, Weights]
+    best: Mapping[str, Weights]
+    best_round: int
+
+
+def train_federated(setup: Training) -> Trained:
+    """Trains across all clients, from where an earlier program stopped.
+
+    Raises:
+      InputError: the files of the run that is to be resumed are damaged.
+      loop.TrainingFailed: training broke off.
+    """
+    evaluator = setup.make_evaluator()
+    training = FederatedTraining(setup.plan, setup.data, setup.sampler, evaluator)
+    journal = _journal(setup, FEDERATED, _histograms_of(setup, training))
+
+    def weights_of(state: Any, round_number: int) -> Mapping[str, Weights]:
+        return training.client_weights(state, round_number)
+
+    return _run(setup, training, evaluator.columns, journal, weights_of)
+
+
+def train_baselines(setup: Training, groups: Mapping[str, Sequence[str]]) -> dict[str, Trained]:
+    """Trains the same model on the images of some clients put together, for each of some groups.
+
+    They do not depend on each other and run side by side; see `side_by_side`.
+
+    Args:
+      setup: as for the federated training.
+      groups: the name of each training, "pooled" or "site_" with the site's name, to the clients
+        whose images it gets.
+
+    Raises:
+      InputError: the files of the run that is to be resumed are damaged.
+      loop.TrainingFailed: training broke off.
+    """
+    return side_by_side.run(
+        {name: _baseline(setup, name, clients) for name, clients in groups.items()}
+    )
+
+
+def site_name(site: str) -> str:
+    """The name of a site's own training, in `groups` and in the names of files."""
+    return f"{SITE}_{site}"
+
+
+def save_weights(model: tf.keras.Model, weights: Weights, path: pathlib.Path) -> None:
+    """Writes weights as the HDF5 file that `--weights=FILE` loads."""
+    model.set_weights(weights)
+    with tempfile.TemporaryDirectory(prefix="tffcxr-") as folder:
+        saved = pathlib.Path(folder) / path.name
+        model.save_weights(saved, save_format="h5")
+        write_atomically(path, lambda file: file.write(saved.read_bytes()))
+
+
+def _baseline(setup: Training, name: str, clients: Sequence[str]) -> Callable[[], Trained]:
+    """What trains one baseline when it is called; models are made now, in the caller's thread."""
+    evaluator = setup.make_evaluator()
+    training = CentralisedTraining(setup.plan, setup.data, clients, evaluator)
+    journal = _journal(setup, name, None)
+
+    def weights_of(state: Any, round_number: int) -> Mapping[str, Weights]:
+        del round_number
+        return dict.fromkeys(clients, list(state["weights"]))
+
+    return lambda: _run(setup, training, evaluator.columns, journal, weights_of)
+
+
+def _run(
+    setup: Training,
+    training: loop.Training,
+    columns: Sequence[str],
+    journal: loop.Journal,
+    weights_of: Callable[[Any, int], Mapping[str, Weights]],
+) -> Trained:
+    rounds = setup.plan.rounds
+    last = weights_of(loop.run(training, setup.plan, columns, journal), rounds)
+    if setup.best is None:
+        return Trained(last, last, rounds)
+    number, state = loop.load_best(training, setup.plan, columns, journal)
+    return Trained(last, weights_of(state, number), number)
+
+
+def _journal(
+    setup: Training,
+    name: str,
+    weights_of: Callable[[Any, int], Mapping[str, np.ndarray]] | None,
+) -> loop.Journal:
+    """Where a training leaves its traces; the federated one has `rounds.csv` and `clients.csv`."""
+    path = setup.directory.path
+    suffix = f"_{setup.variant}" if setup.variant else ""
+    is_federated = name == FEDERATED
+    rounds = f"rounds{suffix}.csv" if is_federated else f"rounds{suffix}_{name}.csv"
+    title = " ".join(part for part in (setup.variant, name) if part).replace("_", " ")
+    return loop.Journal(
+        rounds=path / rounds,
+        clients=path / f"clients{suffix}.csv" if is_federated else None,
+        checkpoints=path / "checkpoints" / f"{name}{suffix}",
+        best=setup.best,
+        observers=(
+            side_by_side.stop_if_asked,
+            Progress(title, setup.plan.rounds, setup.split),
+            TensorBoard(path / "tensorboard" / f"{name}{suffix}", weights_of),
+        ),
+    )
+
+
+def _histograms_of(
+    setup: Training, training: FederatedTraining
+) -> Callable[[Any, int], Mapping[str, np.ndarray]] | None:
+    """Names the weights of the first client's model after a round, for TensorBoard."""
+    if not setup.histograms:
+        return None
+    names = [weight.name for weight in setup.plan.model.structure().keras.weights]
+
+    def weights_of(state: Any, round_number: int) -> Mapping[str, np.ndarray]:
+        first, weights = next(iter(training.client_weights(state, round_number).items()))
+        return name_weights([f"{first}/{name}" for name in names], weights)
+
+    return weights_of
