@@ -16,7 +16,7 @@ import dataclasses
 
 from absl import flags
 
-from experiments.flags import class_flags, command_line, study_flags, training_flags
+from experiments.flags import checks, class_flags, command_line, study_flags, training_flags
 from tffcxr import options
 from tffcxr.datasets import findings
 
@@ -75,9 +75,9 @@ class _Covid(class_flags.ClassRecipe):
     def check(self) -> None:
         """See `Recipe`."""
         super().check()
-        training_flags.check_at_least(1, "pooled_epochs")
+        checks.at_least(1, "pooled_epochs")
         is_pooled = FLAGS.baseline == "pooled"
-        training_flags.check_used(
+        checks.used(
             is_pooled, "pooled_epochs", "--baseline=pooled", "baseline", may_be_taken_back=True
         )
 

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from experiments.flags import command_line, recipe, study_flags, training_flags
+from experiments.flags import checks, command_line, plan_flags, recipe, study_flags, training_flags
 from tffcxr.errors import InputError
 
 if TYPE_CHECKING:
@@ -113,8 +113,8 @@ class _CrossDomain(recipe.Recipe):
         training_flags.check()
         study_flags.check()
         study_flags.check_fractions()
-        training_flags.parse_baselines(FLAGS.baseline)
-        private = study_flags.parse_names("private", FLAGS.private, _PRIVATE)
+        checks.baselines(FLAGS.baseline)
+        private = checks.names("private", FLAGS.private, _PRIVATE)
         if {"norm", "both"} & set(private) and FLAGS.batch_norm != "aggregate":
             raise InputError(
                 f"--private={','.join(private)}: expected --batch_norm=aggregate with it, found "
@@ -122,8 +122,8 @@ class _CrossDomain(recipe.Recipe):
             )
         study_flags.check_image_multiple(_MULTIPLE)
         is_kidneys = FLAGS.task == "kidneys"
-        training_flags.check_used(is_kidneys, "ct_window", "--task=kidneys", "task")
-        training_flags.check_used(is_kidneys, "suv_maximum", "--task=kidneys", "task")
+        checks.used(is_kidneys, "ct_window", "--task=kidneys", "task")
+        checks.used(is_kidneys, "suv_maximum", "--task=kidneys", "task")
         for name in ("field_of_view", "suv_maximum"):
             value = FLAGS[name].value
             if value is not None and not 0 < value < float("inf"):
@@ -140,8 +140,8 @@ class _CrossDomain(recipe.Recipe):
         from tffcxr.clients.sites import ClientRecords
         from tffcxr.studies.volumes import volume_study
 
-        spec = training_flags.model_spec(_MODEL, channels=experiment.channels)
-        plan = training_flags.make_plan(spec, volume_study.LOSS)
+        spec = plan_flags.model_spec(_MODEL, channels=experiment.channels)
+        plan = plan_flags.make_plan(spec, volume_study.LOSS)
         if not sites:  # Which takes a while, so what can be wrong with the model comes before.
             sites = _make_phantoms(study_flags.phantom_dir(run_folder))
             records = _load(sites, run_folder)
@@ -152,8 +152,8 @@ class _CrossDomain(recipe.Recipe):
             task_of={name: experiment.tasks[loader] for name, loader in source_of.items()},
             group_of=volume_sites.group_by_patients(sites, records),
             plan=plan,
-            private=study_flags.parse_names("private", FLAGS.private, _PRIVATE),
-            baselines=training_flags.parse_baselines(FLAGS.baseline),
+            private=checks.names("private", FLAGS.private, _PRIVATE),
+            baselines=checks.baselines(FLAGS.baseline),
             shown_channel=experiment.shown_channel,
             with_boxes=experiment.with_boxes,
         )

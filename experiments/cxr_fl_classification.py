@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from experiments.flags import class_flags, command_line, study_flags, training_flags
+from experiments.flags import checks, class_flags, command_line, study_flags, training_flags
 from tffcxr import options
 from tffcxr.datasets import findings
 from tffcxr.errors import InputError
@@ -81,7 +81,7 @@ class _Classification(class_flags.ClassRecipe):
         """See `Recipe`."""
         super().check()
         is_used = "segmented" in _images()
-        training_flags.check_used(is_used, "segmentation_model", "--images=segmented", "images")
+        checks.used(is_used, "segmentation_model", "--images=segmented", "images")
 
     def make_study(self, run_folder: pathlib.Path) -> ClassStudy:
         """See `Recipe`; what is wrong with the model that finds lungs is told first."""
@@ -112,7 +112,7 @@ class _Classification(class_flags.ClassRecipe):
 
 def _images() -> tuple[str, ...]:
     """The kinds of `--images`; raises InputError for others."""
-    return study_flags.parse_names("images", FLAGS.images, options.IMAGE_KINDS)
+    return checks.names("images", FLAGS.images, options.IMAGE_KINDS)
 
 
 RECIPE = _Classification(

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from experiments.flags import command_line, recipe, study_flags, training_flags
+from experiments.flags import command_line, plan_flags, recipe, study_flags, training_flags
 
 if TYPE_CHECKING:
     from tffcxr.clients.sites import ClientRecords, Site
@@ -68,8 +68,8 @@ class _Segmentation(recipe.Recipe):
         clients = _load_clients(sites) if sites else None
         from tffcxr.studies.masks import mask_study
 
-        spec = training_flags.model_spec(FLAGS.model)
-        segmenter = mask_study.Segmenter(training_flags.make_plan(spec, mask_study.LOSS))
+        spec = plan_flags.model_spec(FLAGS.model)
+        segmenter = mask_study.Segmenter(plan_flags.make_plan(spec, mask_study.LOSS))
         # Phantoms take a while, so that what can be wrong with the model comes before.
         clients = clients or _load_clients(study_flags.make_phantoms(run_folder, [_PHANTOMS]))
         return mask_study.MaskStudy(

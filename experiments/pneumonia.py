@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 
 from experiments.flags import (
+    checks,
     command_line,
     pneumonia_classification,
     pneumonia_segmentation,
@@ -103,7 +104,7 @@ class _Pneumonia(recipe.Recipe):
         """See `Recipe`."""
         for task, module in _TASKS.items():
             for flag in FLAGS.get_key_flags_for_module(module):
-                training_flags.check_used(FLAGS.task == task, flag.name, f"--task={task}", "task")
+                checks.used(FLAGS.task == task, flag.name, f"--task={task}", "task")
         _TASKS[FLAGS.task].TASK.check()
 
     def make_study(self, run_folder: pathlib.Path) -> Study:

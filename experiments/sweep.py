@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from experiments.flags import command_line, sweep_flags, training_flags
+from experiments.flags import checks, command_line, sweep_flags, training_flags
 from tffcxr.errors import InputError
 from tffcxr.sweeps import sweep_plan
 
@@ -141,8 +141,8 @@ def _plan() -> sweep_plan.Plan:
     if FLAGS.experiment not in sweep_flags.RECIPES:
         known = ", ".join(sorted(sweep_flags.RECIPES))
         raise InputError(f"--experiment: expected one of {known}, found {FLAGS.experiment!r}")
-    training_flags.check_at_least(1, "repeats")
-    training_flags.check_at_least(0, "seed")
+    checks.at_least(1, "repeats")
+    checks.at_least(0, "seed")
     if FLAGS.target is not None and not math.isfinite(FLAGS.target):
         raise InputError(f"--target: expected a finite number, found {FLAGS.target}")
     named = []

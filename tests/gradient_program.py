@@ -14,7 +14,7 @@ def main(precision: str) -> None:
     environment.prepare_for_precision(precision)
     import tensorflow as tf
 
-    model = ModelSpec("standard", 32, 1, precision=precision)  # type: ignore[arg-type].build().keras
+    model = ModelSpec("standard", 32, 1, precision=precision).build().keras  # type: ignore[arg-type]
     images = tf.ones([2, 32, 32, 1])
 
     @tf.function

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from experiments.flags import recipe, study_flags, training_flags
+from experiments.flags import checks, plan_flags, recipe, study_flags
 from tffcxr import environment, options
 from tffcxr.errors import InputError
 
@@ -44,7 +44,7 @@ def networks() -> tuple[str, ...]:
     Raises:
       InputError: an unknown network, none, or one twice.
     """
-    return study_flags.parse_names("model", FLAGS.model, options.CLASSIFIERS)
+    return checks.names("model", FLAGS.model, options.CLASSIFIERS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +85,7 @@ class ClassRecipe(recipe.Recipe):
             raise InputError(f"--width: expected above 0 and at most 1, found {FLAGS.width}")
         if FLAGS.width != 1 and FLAGS.weights == "imagenet":
             raise InputError(f"--weights=imagenet: expected --width=1 with it, found {FLAGS.width}")
-        training_flags.check_at_least(0, "heatmaps")
+        checks.at_least(0, "heatmaps")
         networks()
 
     def make_study(self, run_folder: pathlib.Path) -> ClassStudy:
@@ -126,7 +126,7 @@ class ClassRecipe(recipe.Recipe):
         `pooled_epochs` passes over all images in the place of a round's local epochs.
 
         Raises:
-          InputError: see `training_flags.make_plan`.
+          InputError: see `plan_flags.make_plan`.
         """
         from tffcxr.studies import trainings
 
@@ -142,12 +142,12 @@ class ClassRecipe(recipe.Recipe):
         """How a network is trained by the flags.
 
         Raises:
-          InputError: see `training_flags.make_plan`.
+          InputError: see `plan_flags.make_plan`.
         """
         from tffcxr.studies.classes import class_study
 
-        spec = training_flags.model_spec(network, len(self.classes))
-        return training_flags.make_plan(spec, class_study.LOSS)
+        spec = plan_flags.model_spec(network, len(self.classes))
+        return plan_flags.make_plan(spec, class_study.LOSS)
 
     def pooled_epochs(self) -> int:
         """See `plans`; as many as a client makes, unless a recipe says otherwise."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from experiments.flags import recipe, study_flags, training_flags
+from experiments.flags import checks, plan_flags, recipe, study_flags, training_flags
 from tffcxr import options
 from tffcxr.errors import InputError
 
@@ -57,9 +57,9 @@ class FindingsRecipe(recipe.Recipe):
         """See `Recipe`."""
         training_flags.check()
         study_flags.check()
-        training_flags.check_at_least(0, "heatmaps")
-        training_flags.parse_baselines(FLAGS.baseline)
-        study_flags.parse_names("model", FLAGS.model, options.CLASSIFIERS)
+        checks.at_least(0, "heatmaps")
+        checks.baselines(FLAGS.baseline)
+        checks.names("model", FLAGS.model, options.CLASSIFIERS)
         if FLAGS.batch_norm == "local" and FLAGS.clients_per_site > 1:
             raise InputError(
                 "--batch_norm=local: expected one client per site, since a site's model is the "
@@ -76,10 +76,10 @@ class FindingsRecipe(recipe.Recipe):
         phantom_findings = {site.finding for site in self.phantoms}
         findings = len(clients.findings) if clients else len(phantom_findings)
         plans = {
-            name: training_flags.make_plan(
-                training_flags.model_spec(name, findings), findings_study.LOSS, findings
+            name: plan_flags.make_plan(
+                plan_flags.model_spec(name, findings), findings_study.LOSS, findings
             )
-            for name in study_flags.parse_names("model", FLAGS.model, options.CLASSIFIERS)
+            for name in checks.names("model", FLAGS.model, options.CLASSIFIERS)
         }
         # Phantoms take a while, so that what can be wrong with the model comes before.
         clients = clients or _load_clients(study_flags.make_phantoms(run_folder, self.phantoms))
@@ -87,7 +87,7 @@ class FindingsRecipe(recipe.Recipe):
             study_flags.settings(self.name, run_folder),
             clients,
             plans=plans,
-            baselines=training_flags.parse_baselines(FLAGS.baseline),
+            baselines=checks.baselines(FLAGS.baseline),
             heatmaps=FLAGS.heatmaps,
             elsewhere=self.elsewhere,
         )

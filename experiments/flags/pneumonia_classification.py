@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from experiments.flags import class_flags, study_flags, training_flags
+from experiments.flags import checks, class_flags, study_flags, training_flags
 from tffcxr import options
 from tffcxr.datasets import findings
 from tffcxr.errors import InputError
@@ -124,12 +124,10 @@ class _Classification(class_flags.ClassRecipe):
     def check(self) -> None:
         """See `Recipe`."""
         super().check()
-        training_flags.check_at_least(1, "central_epochs")
+        checks.at_least(1, "central_epochs")
         is_pooled = FLAGS.baseline == "pooled"
         for name in ("central", "central_epochs"):
-            training_flags.check_used(
-                is_pooled, name, "--baseline=pooled", "baseline", may_be_taken_back=True
-            )
+            checks.used(is_pooled, name, "--baseline=pooled", "baseline", may_be_taken_back=True)
         _parse_central()
 
     def plans(self) -> dict[tuple[str, str], Plan]:

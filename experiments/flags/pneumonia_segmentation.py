@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from experiments.flags import pneumonia_classification, recipe, study_flags, training_flags
+from experiments.flags import (
+    checks,
+    plan_flags,
+    pneumonia_classification,
+    recipe,
+    study_flags,
+)
 from tffcxr.errors import InputError
 
 if TYPE_CHECKING:
@@ -67,7 +73,7 @@ class _Segmentation(recipe.Recipe):
     def check(self) -> None:
         """See `Recipe`."""
         for name in _NOT_FOR_IT:
-            training_flags.check_used(False, name, "--task=classification", "task")
+            checks.used(False, name, "--task=classification", "task")
         study_flags.check_shared_task()
         if FLAGS.image_size < _SMALLEST_IMAGE:
             raise InputError(
@@ -88,7 +94,7 @@ class _Segmentation(recipe.Recipe):
             clients,
             region=REGION,
             segmenter=nnunet_segmenter.NnUNet(
-                training_flags.make_plan,
+                plan_flags.make_plan,
                 dataset="_".join(clients.source_of),
                 gpu_memory_gb=FLAGS.gpu_memory_gb,
                 batch_size=FLAGS.batch_size,

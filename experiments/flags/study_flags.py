@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from experiments.flags import training_flags
+from experiments.flags import checks, training_flags
 from tffcxr import options
 from tffcxr.errors import InputError
 
@@ -184,16 +184,15 @@ def check() -> None:
     Raises:
       InputError: a flag is out of range, or does nothing.
     """
-    training_flags.check_at_least(1, "image_size", "phantom_patients", "bootstrap")
+    checks.at_least(1, "image_size", "phantom_patients", "bootstrap")
     if FLAGS.image_size > _LARGEST_IMAGE:
         raise InputError(
             f"--image_size: expected at most {_LARGEST_IMAGE}, found {FLAGS.image_size}"
         )
     if FLAGS.weights not in ("none", "imagenet") and not pathlib.Path(FLAGS.weights).exists():
         raise InputError(f"--weights: expected none, imagenet or a file, found {FLAGS.weights!r}")
-    check_used = training_flags.check_used
-    check_used(not FLAGS.site, "phantom_patients", "no --site", "site")
-    check_used(not FLAGS.site, "phantom_dir", "no --site", "site")
+    checks.used(not FLAGS.site, "phantom_patients", "no --site", "site")
+    checks.used(not FLAGS.site, "phantom_dir", "no --site", "site")
     if "partition" in FLAGS:
         _check_radiographs()
 
@@ -230,15 +229,14 @@ def _check_radiographs() -> None:
         raise InputError(
             f"--max_rejected_fraction: expected 0 to 1, found {FLAGS.max_rejected_fraction}"
         )
-    check_used = training_flags.check_used
-    training_flags.check_at_least(1, "clients_per_site")
+    checks.at_least(1, "clients_per_site")
     if not 0 < FLAGS.alpha < float("inf"):
         raise InputError(f"--alpha: expected above 0, found {FLAGS.alpha}")
     is_uneven = FLAGS.partition in options.UNEVEN_PARTITIONS
     uneven = "--partition=quantity, dirichlet or hybrid"
-    check_used(is_uneven, "alpha", uneven, "partition", may_be_taken_back=True)
+    checks.used(is_uneven, "alpha", uneven, "partition", may_be_taken_back=True)
     is_cut = FLAGS.partition != "none"
-    check_used(is_cut, "clients_per_site", "a --partition", "partition", may_be_taken_back=True)
+    checks.used(is_cut, "clients_per_site", "a --partition", "partition", may_be_taken_back=True)
 
 
 def given_sites(with_finding: bool, loaders: Sequence[str] | None = None) -> list[Site]:
@@ -341,16 +339,3 @@ def phantom_dir(run_folder: pathlib.Path) -> pathlib.Path:
     """
     root = pathlib.Path(FLAGS.phantom_dir) if FLAGS.phantom_dir else run_folder / "phantoms"
     return root / f"{FLAGS.phantom_patients}_patients_seed_{FLAGS.seed}"
-
-
-def parse_names(name: str, values: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
-    """Reads a list flag whose values are names, in the order of `known`.
-
-    Raises:
-      InputError: no value, an unknown one, or one twice.
-    """
-    if not values or not set(values) <= set(known) or len(set(values)) != len(values):
-        raise InputError(
-            f"--{name}: expected some of {', '.join(known)}, each once, found {','.join(values)!r}"
-        )
-    return tuple(value for value in known if value in values)

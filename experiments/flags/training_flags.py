@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 import hashlib
 import importlib.metadata
-import math
 import pathlib
 import platform
 from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from experiments.flags import typed
+from experiments.flags import checks, plan_flags, typed
 from tffcxr import options
 from tffcxr.errors import InputError
 
 if TYPE_CHECKING:
-    from tffcxr.learning.local_training import LossFn
-    from tffcxr.models.spec import ModelSpec
-    from tffcxr.training.plan import ModelSource, Plan
+    pass
 
 FLAGS = flags.FLAGS
 
@@ -201,111 +197,6 @@ def facts() -> dict[str, Any]:
     }
 
 
-def model_spec(network: str, outputs: int = 1, channels: int = 1) -> ModelSpec:
-    """The model that the flags describe.
-
-    Args:
-      network: a name of `options.CLASSIFIERS` or `options.SEGMENTERS`.
-      outputs: number of findings or classes.
-      channels: of the images.
-
-    Raises:
-      InputError: see `ModelSpec`.
-    """
-    from tffcxr.models.spec import ModelSpec
-
-    return ModelSpec(
-        network,
-        FLAGS.image_size,
-        outputs,
-        batch_norm=FLAGS.batch_norm,
-        precision=FLAGS.precision,
-        width=FLAGS.width if "width" in FLAGS else 1.0,
-        weights=FLAGS.weights,
-        seed=FLAGS.seed,
-        channels=channels,
-    )
-
-
-def make_plan(model: ModelSource, loss_fn: LossFn, findings: int = 1) -> Plan:
-    """How the flags say that a model is trained.
-
-    The model's weights are read here, so that a file that does not fit is told before images are
-    decoded.
-
-    Args:
-      model: what is trained.
-      loss_fn: see `Plan`.
-      findings: how many different findings the sites label.
-
-    Raises:
-      InputError: a flag is out of range, or weights cannot be had.
-    """
-    from tffcxr.learning import aggregators
-    from tffcxr.training.plan import Plan, Stage
-
-    head = _head_schedule()
-    share: Any = FLAGS.share if "share" in FLAGS else "all"
-    stages = []
-    if head:
-        stages.append(Stage("head", FLAGS.head_rounds, head, "representation"))
-    stages.append(Stage("all", FLAGS.rounds, _schedule()))
-    is_private = FLAGS.aggregator == "dp"
-    plan = Plan(
-        model=model,
-        stages=tuple(stages),
-        loss_fn=loss_fn,
-        local_epochs=FLAGS.local_epochs,
-        optimizer=FLAGS.optimizer,
-        momentum=FLAGS.momentum,
-        nesterov=FLAGS.nesterov,
-        weight_decay=FLAGS.weight_decay,
-        clip_norm=FLAGS.clip_norm,
-        server_optimizer=FLAGS.server_optimizer,
-        server_learning_rate=server_learning_rate(
-            FLAGS.server_learning_rate,
-            FLAGS.server_optimizer,
-            share,
-            FLAGS.clients_per_round,
-            findings,
-        ),
-        share=share,
-        proximal=FLAGS.proximal,
-        weighting=FLAGS.weighting,
-        aggregator=aggregators.make(
-            FLAGS.aggregator, FLAGS.dp_noise_multiplier, _dp_clients() if is_private else 0.0
-        ),
-    )
-    plan.initial_weights()
-    return plan
-
-
-def server_learning_rate(
-    given: float | None, optimizer: str, share: str, clients_per_round: str, findings: int
-) -> float:
-    """The server's rate where --server_learning_rate may leave it open.
-
-    The mean of F unrelated updates, as sites make them that train for different findings, is the
-    root of F shorter than each, so the shared block learns all of them more slowly than each
-    site alone would. The default gives the mean their length; with one finding that is FedAvg.
-
-    Args:
-      given: --server_learning_rate.
-      optimizer: --server_optimizer.
-      share: --share.
-      clients_per_round: --clients_per_round; a round of some clients has fewer findings.
-      findings: F, how many different findings the sites label.
-    """
-    from tffcxr.learning import optimizers
-
-    is_mean_of_all = optimizer == "average" and clients_per_round == "all"
-    if given is not None:
-        return given
-    if not is_mean_of_all or share == "all":
-        return optimizers.default_server_rate(optimizer)
-    return math.sqrt(findings)
-
-
 def check() -> None:
     """Checks what can be checked before TensorFlow is imported, which takes seconds.
 
@@ -314,18 +205,18 @@ def check() -> None:
     """
     from tffcxr.clients import sampling
 
-    check_at_least(1, "rounds", "local_epochs", "batch_size")
-    check_at_least(0, "seed", "dp_noise_multiplier")
+    checks.at_least(1, "rounds", "local_epochs", "batch_size")
+    checks.at_least(0, "seed", "dp_noise_multiplier")
     if "head_rounds" in FLAGS:
-        check_at_least(0, "head_rounds")
-        check_used(FLAGS.head_rounds > 0, "head_learning_rate", "--head_rounds", "head_rounds")
+        checks.at_least(0, "head_rounds")
+        checks.used(FLAGS.head_rounds > 0, "head_learning_rate", "--head_rounds", "head_rounds")
     for name, low, high in _RANGES:
         value = FLAGS[name].value
         if value is not None and not low <= value <= high:
             raise InputError(f"--{name}: expected {low:g} to {high:g}, found {value}")
     sampling.parse_clients_per_round(FLAGS.clients_per_round)
-    _head_schedule()
-    _schedule()
+    plan_flags.head_schedule()
+    plan_flags.schedule()
     _check_partners()
     _check_privacy()
     if FLAGS.batch_norm == "recompute" and FLAGS.aggregator != "mean":
@@ -345,95 +236,17 @@ def _check_privacy() -> None:
             "--aggregator=dp: expected --dp_noise_multiplier above 0, "
             f"found {FLAGS.dp_noise_multiplier}"
         )
-    _dp_clients()
-
-
-def _dp_clients() -> float:
-    try:
-        return float(int(FLAGS.clients_per_round))
-    except ValueError:
-        raise InputError(
-            "--aggregator=dp: expected a count in --clients_per_round, "
-            f"found {FLAGS.clients_per_round!r}"
-        ) from None
-
-
-def parse_baselines(values: Sequence[str]) -> tuple[str, ...]:
-    """Reads `--baseline`.
-
-    Raises:
-      InputError: anything but site, pooled, both, or none alone.
-    """
-    if list(values) == ["none"]:
-        return ()
-    if not values or not set(values) <= set(options.BASELINES):
-        raise InputError(
-            f"--baseline: expected site, pooled, both or none, found {','.join(values)!r}"
-        )
-    return tuple(name for name in options.BASELINES if name in values)
-
-
-def check_at_least(minimum: int, *names: str) -> None:
-    """Raises InputError if one of the named flags is less than `minimum`; None is not."""
-    for name in names:
-        if FLAGS[name].value is not None and FLAGS[name].value < minimum:
-            raise InputError(f"--{name}: expected at least {minimum}, found {FLAGS[name].value}")
-
-
-def check_used(
-    is_used: bool, name: str, expected: str, partner: str, may_be_taken_back: bool = False
-) -> None:
-    """Refuses a flag that was given and does nothing, for want of its partner.
-
-    Args:
-      is_used: whether the flag does something.
-      name: of the flag.
-      expected: what the flag goes with.
-      partner: name of the flag that has another value than expected.
-      may_be_taken_back: whether the flag may stand in a preset and the partner in the command line,
-        which takes back by it what the flag of the preset is for.
-
-    Raises:
-      InputError: the flag was given and is not used.
-    """
-    command = typed.current()
-    is_taken_back = may_be_taken_back and command.has(partner) and not command.has(name)
-    if FLAGS[name].present and not is_used and not is_taken_back:
-        raise InputError(
-            f"--{name}: expected {expected} with it, found --{partner}={FLAGS[partner].value}"
-        )
+    plan_flags.dp_clients()
 
 
 def _check_partners() -> None:
     plateau = FLAGS.schedule == "plateau"
-    check_used(plateau, "plateau_patience", "--schedule=plateau", "schedule")
-    check_used(plateau, "plateau_factor", "--schedule=plateau", "schedule")
-    check_used(FLAGS.optimizer == "sgd", "momentum", "--optimizer=sgd", "optimizer")
+    checks.used(plateau, "plateau_patience", "--schedule=plateau", "schedule")
+    checks.used(plateau, "plateau_factor", "--schedule=plateau", "schedule")
+    checks.used(FLAGS.optimizer == "sgd", "momentum", "--optimizer=sgd", "optimizer")
     is_used = FLAGS.momentum > 0 or not FLAGS.nesterov
-    check_used(is_used, "nesterov", "a --momentum above 0", "momentum")
+    checks.used(is_used, "nesterov", "a --momentum above 0", "momentum")
     dp = FLAGS.aggregator == "dp"
-    check_used(dp, "dp_noise_multiplier", "--aggregator=dp", "aggregator")
+    checks.used(dp, "dp_noise_multiplier", "--aggregator=dp", "aggregator")
     # With differential privacy every client counts the same.
-    check_used(not dp, "weighting", "another --aggregator", "aggregator")
-
-
-def _head_schedule() -> Any:
-    """The learning rates of the head's rounds; None without any."""
-    from tffcxr.learning.schedules import Schedule
-
-    if "head_rounds" not in FLAGS or not FLAGS.head_rounds:
-        return None
-    return Schedule("constant", FLAGS.head_learning_rate, FLAGS.head_rounds)
-
-
-def _schedule() -> Any:
-    """The learning rates of all other rounds."""
-    from tffcxr.learning.schedules import Schedule
-
-    return Schedule(
-        FLAGS.schedule,
-        FLAGS.learning_rate,
-        FLAGS.rounds,
-        factor=FLAGS.plateau_factor,
-        patience=FLAGS.plateau_patience,
-    )
+    checks.used(not dp, "weighting", "another --aggregator", "aggregator")

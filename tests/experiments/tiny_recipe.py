@@ -10,7 +10,7 @@ import time
 
 from absl import flags
 
-from experiments.flags import command_line, training_flags
+from experiments.flags import checks, command_line, training_flags
 from tffcxr.errors import RunError
 
 FLAGS = flags.FLAGS
@@ -26,7 +26,7 @@ COLUMNS = ["round", "seconds", "train_loss", "Lung, left/loss", "Lung, left/auro
 
 
 def check_flags():
-    training_flags.check_used(not FLAGS.site, "phantom_dir", "no --site", "site")
+    checks.used(not FLAGS.site, "phantom_dir", "no --site", "site")
 
 
 def main(unused_operands):

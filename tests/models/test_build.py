@@ -133,7 +133,7 @@ def test_the_base_computes_in_the_precision_and_the_rest_in_float32(name, precis
 
 def test_an_unknown_precision_is_refused():
     with pytest.raises(InputError, match="found 'float8'"):
-        ModelSpec("standard", 16, 1, precision="float8")  # type: ignore[arg-type].build()
+        ModelSpec("standard", 16, 1, precision="float8").build()  # type: ignore[arg-type]
 
 
 def test_frozen_representation_trains_the_task_block_alone():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from experiments.flags import training_flags
+from experiments.flags import plan_flags
 
 
 @pytest.mark.parametrize(
@@ -19,5 +19,5 @@ from experiments.flags import training_flags
 def test_the_mean_over_findings_keeps_the_length_of_an_update(
     given, optimizer, share, per_round, findings, expected
 ):
-    rate = training_flags.server_learning_rate(given, optimizer, share, per_round, findings)
+    rate = plan_flags.server_learning_rate(given, optimizer, share, per_round, findings)
     assert rate == expected

@@ -1,0 +1,160 @@
+"""What the flags of a training mean: the model, how it is trained, and learning rates by round."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from absl import flags
+
+from tffcxr.errors import InputError
+
+if TYPE_CHECKING:
+    from tffcxr.learning.local_training import LossFn
+    from tffcxr.learning.schedules import Schedule
+    from tffcxr.models.spec import ModelSpec
+    from tffcxr.training.plan import ModelSource, Plan
+
+FLAGS = flags.FLAGS
+
+
+def model_spec(network: str, outputs: int = 1, channels: int = 1) -> ModelSpec:
+    """The model that the flags describe.
+
+    Args:
+      network: a name of `options.CLASSIFIERS` or `options.SEGMENTERS`.
+      outputs: number of findings or classes.
+      channels: of the images.
+
+    Raises:
+      InputError: see `ModelSpec`.
+    """
+    from tffcxr.models.spec import ModelSpec
+
+    return ModelSpec(
+        network,
+        FLAGS.image_size,
+        outputs,
+        batch_norm=FLAGS.batch_norm,
+        precision=FLAGS.precision,
+        width=FLAGS.width if "width" in FLAGS else 1.0,
+        weights=FLAGS.weights,
+        seed=FLAGS.seed,
+        channels=channels,
+    )
+
+
+def make_plan(model: ModelSource, loss_fn: LossFn, findings: int = 1) -> Plan:
+    """How the flags say that a model is trained.
+
+    The model's weights are read here, so that a file that does not fit is told before images are
+    decoded.
+
+    Args:
+      model: what is trained.
+      loss_fn: see `Plan`.
+      findings: how many different findings the sites label.
+
+    Raises:
+      InputError: a flag is out of range, or weights cannot be had.
+    """
+    from tffcxr.learning import aggregators
+    from tffcxr.training.plan import Plan, Stage
+
+    head = head_schedule()
+    share: Any = FLAGS.share if "share" in FLAGS else "all"
+    stages = []
+    if head:
+        stages.append(Stage("head", FLAGS.head_rounds, head, "representation"))
+    stages.append(Stage("all", FLAGS.rounds, schedule()))
+    is_private = FLAGS.aggregator == "dp"
+    plan = Plan(
+        model=model,
+        stages=tuple(stages),
+        loss_fn=loss_fn,
+        local_epochs=FLAGS.local_epochs,
+        optimizer=FLAGS.optimizer,
+        momentum=FLAGS.momentum,
+        nesterov=FLAGS.nesterov,
+        weight_decay=FLAGS.weight_decay,
+        clip_norm=FLAGS.clip_norm,
+        server_optimizer=FLAGS.server_optimizer,
+        server_learning_rate=server_learning_rate(
+            FLAGS.server_learning_rate,
+            FLAGS.server_optimizer,
+            share,
+            FLAGS.clients_per_round,
+            findings,
+        ),
+        share=share,
+        proximal=FLAGS.proximal,
+        weighting=FLAGS.weighting,
+        aggregator=aggregators.make(
+            FLAGS.aggregator, FLAGS.dp_noise_multiplier, dp_clients() if is_private else 0.0
+        ),
+    )
+    plan.initial_weights()
+    return plan
+
+
+def server_learning_rate(
+    given: float | None, optimizer: str, share: str, clients_per_round: str, findings: int
+) -> float:
+    """The server's rate where --server_learning_rate may leave it open.
+
+    The mean of F unrelated updates, as sites make them that train for different findings, is the
+    root of F shorter than each, so the shared block learns all of them more slowly than each
+    site alone would. The default gives the mean their length; with one finding that is FedAvg.
+
+    Args:
+      given: --server_learning_rate.
+      optimizer: --server_optimizer.
+      share: --share.
+      clients_per_round: --clients_per_round; a round of some clients has fewer findings.
+      findings: F, how many different findings the sites label.
+    """
+    from tffcxr.learning import optimizers
+
+    is_mean_of_all = optimizer == "average" and clients_per_round == "all"
+    if given is not None:
+        return given
+    if not is_mean_of_all or share == "all":
+        return optimizers.default_server_rate(optimizer)
+    return math.sqrt(findings)
+
+
+def dp_clients() -> float:
+    """How many clients take part in a round of --aggregator=dp.
+
+    Raises:
+      InputError: --clients_per_round is no count.
+    """
+    try:
+        return float(int(FLAGS.clients_per_round))
+    except ValueError:
+        raise InputError(
+            "--aggregator=dp: expected a count in --clients_per_round, "
+            f"found {FLAGS.clients_per_round!r}"
+        ) from None
+
+
+def head_schedule() -> Schedule | None:
+    """The learning rates of the head's rounds; None without any."""
+    from tffcxr.learning.schedules import Schedule
+
+    if "head_rounds" not in FLAGS or not FLAGS.head_rounds:
+        return None
+    return Schedule("constant", FLAGS.head_learning_rate, FLAGS.head_rounds)
+
+
+def schedule() -> Schedule:
+    """The learning rates of all other rounds."""
+    from tffcxr.learning.schedules import Schedule
+
+    return Schedule(
+        FLAGS.schedule,
+        FLAGS.learning_rate,
+        FLAGS.rounds,
+        factor=FLAGS.plateau_factor,
+        patience=FLAGS.plateau_patience,
+    )
