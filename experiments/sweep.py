@@ -31,7 +31,8 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from experiments import command_line, sweep_flags, sweep_plan, training_flags
+from experiments import command_line, sweep_flags, sweep_plan, sweep_progress, training_flags
+from tffcxr import environment
 from tffcxr.errors import InputError
 
 if TYPE_CHECKING:
@@ -93,7 +94,12 @@ def main(unused_operands: list[str]) -> None:
         plan.fixed,
         output,
         _shared_folders(output, plan, recipe),
+        {
+            configuration.name: environment.of_precision(settings.get("precision", ""))
+            for configuration, settings in zip(plan.configurations, recipe.settings)
+        },
         _note,
+        sweep_progress.Display(sys.stderr),
     )
     outcomes = _run_all(runner, output, plan)
     sweep, finals = _results(output, plan, outcomes)
