@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from tests.clients.fixtures import FINDINGS, client_records, picture
 from tests.real_data import real_data
-from tffcxr.clients import decoding, shards
+from tffcxr.clients import decoding, shard_writer, shards
 from tffcxr.datasets import annotations as regions
 from tffcxr.datasets import images, loaders
 from tffcxr.errors import InputError
@@ -53,6 +53,25 @@ def test_shards_hold_pixels_labels_and_rows(tmp_path):
         "Effusion": {"present": 0, "absent": 4, "unknown": 3},
     }
     store.verify()
+
+
+def test_progress_names_the_client_and_the_split(tmp_path, monkeypatch):
+    told = []
+
+    class Bar(shard_writer.tqdm.tqdm):
+        def update(self, n=1):
+            told.append(self.desc)
+
+    monkeypatch.setattr(shard_writer.tqdm, "tqdm", Bar)
+    records = {name: client_records(tmp_path / name) for name in ("north", "south")}
+    shards.prepare(records, SPEC, tmp_path / "cache")
+    expected = [
+        f"decoding {split} images of {client}: "
+        for client in records
+        for split, images in (("train", 7), ("validation", 3))
+        for _ in range(images)
+    ]
+    assert told == expected
 
 
 def test_real_radiographs(tmp_path):
