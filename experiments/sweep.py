@@ -31,9 +31,10 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from experiments.flags import checks, command_line, sweep_flags, training_flags
+from experiments.flags import checks, command_line, sweep_flags, training_flags, typed
+from tffcxr import environment
 from tffcxr.errors import InputError
-from tffcxr.sweeps import sweep_plan
+from tffcxr.sweeps import sweep_plan, sweep_progress
 
 if TYPE_CHECKING:
     from tffcxr.sweeps.sweep_results import Run, Sweep
@@ -72,6 +73,8 @@ flags.DEFINE_string(
 flags.DEFINE_float("target", None, "Also count the rounds until the metric is as good as this.")
 
 _NAME = "sweep"
+# What runs would spend their first seconds on importing.
+PRELOADED = ["tffcxr.studies.preloaded"]
 # A sweep reads no images itself; each run has the fingerprint of its own.
 _DATA = "in the config.json of each run"
 
@@ -93,12 +96,18 @@ def main(unused_operands: list[str]) -> None:
         plan.fixed,
         output,
         _shared_folders(output, plan, recipe),
+        {
+            configuration.name: environment.of_precision(settings.get("precision", ""))
+            for configuration, settings in zip(plan.configurations, recipe.settings)
+        },
         _note,
+        sweep_progress.Display(sys.stderr),
+        PRELOADED,
     )
     outcomes = _run_all(runner, output, plan)
     sweep, finals = _results(output, plan, outcomes)
     _write_hparams(sweep)
-    command = [f"//experiments:{_NAME}", *sys.argv[1:]]
+    command = typed.current().words
     report = sweep_report.write_report(sweep, command, finals)
     print(sweep_table.format_summary(sweep, finals))
     print(f"\nreport: {report}")

@@ -14,10 +14,28 @@ import runpy
 import signal
 import subprocess
 import sys
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 _PR_SET_PDEATHSIG = 1
 _START = "from tffcxr import child_process; child_process.main()"
+
+
+class Process(Protocol):
+    """A child that leads a session: of `start`, or of `fork_server`."""
+
+    @property
+    def pid(self) -> int:
+        """Its number, and that of its session."""
+
+    def send_signal(self, sig: int) -> None:
+        """Sends a signal, unless it has ended."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Waits for its end and returns its exit status; minus the signal if one ended it.
+
+        Raises:
+          subprocess.TimeoutExpired: it has not ended within `timeout` seconds.
+        """
 
 
 def environment(**changes: str) -> dict[str, str]:
@@ -57,7 +75,7 @@ def ask(code: str, question: bytes) -> subprocess.CompletedProcess[bytes]:
     )
 
 
-def stop(process: subprocess.Popen[bytes], patience: float) -> None:
+def stop(process: Process, patience: float) -> None:
     """Ends a child as Ctrl-C would, and kills what is left of its session after `patience` s."""
     try:
         process.send_signal(signal.SIGINT)
@@ -67,18 +85,28 @@ def stop(process: subprocess.Popen[bytes], patience: float) -> None:
         kill_session(process)
 
 
-def kill_session(process: subprocess.Popen[bytes]) -> None:
+def kill_session(process: Process) -> None:
     """Kills a child that leads a session, and all that it started in it."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 
+def end_with(parent: int) -> None:
+    """Has the kernel kill this process when its parent ends; ends it if that has happened."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:  # It died before the line above.
+        sys.exit(1)
+
+
+def run_program(module: str, arguments: Sequence[str]) -> None:
+    """Runs a module as the main program of this process."""
+    sys.argv = [module, *arguments]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
 def main() -> None:
     """The child's side: `sys.argv` has the parent's id, the module to run, and its arguments."""
     parent, module, *arguments = sys.argv[1:]
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != int(parent):  # It died before the line above.
-        sys.exit(1)
-    sys.argv = [module, *arguments]
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    end_with(int(parent))
+    run_program(module, arguments)

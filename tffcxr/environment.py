@@ -23,17 +23,21 @@ def prepare() -> None:
         os.environ.setdefault(name, value)
 
 
-def prepare_for_precision(precision: str) -> None:
-    """Takes oneDNN back where it cannot serve; to be called before TensorFlow is imported.
+def of_precision(precision: str) -> dict[str, str]:
+    """What a precision needs in the environment when TensorFlow is imported.
 
-    Its convolutions in bfloat16 need AVX-512, and with that TensorFlow 2.14 fuses them with their
-    bias to an operation that refuses bfloat16.
+    Convolutions of oneDNN in bfloat16 need AVX-512, and with that TensorFlow 2.14 fuses them with
+    their bias to an operation that refuses bfloat16.
 
     Args:
       precision: a name of `tffcxr.options.PRECISIONS`.
     """
-    if precision == "bfloat16":
-        os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
+    return {"TF_ENABLE_ONEDNN_OPTS": "0"} if precision == "bfloat16" else {}
+
+
+def prepare_for_precision(precision: str) -> None:
+    """Sets what a precision needs; to be called before TensorFlow is imported."""
+    os.environ.update(of_precision(precision))
 
 
 def prepare_for_small_steps() -> None:

@@ -68,7 +68,13 @@ def fail(message: str, status: int = _USAGE_STATUS) -> NoReturn:
 def _parse(argv: Sequence[str], operands: str) -> list[str]:
     try:
         remaining = flags.FLAGS(list(argv))
-    except SystemExit:  # absl has printed the help, and would have it that this is a failure.
+    except (SystemExit, BrokenPipeError):
+        # absl has printed the help, and would have it that this is a failure. `| head` may not have
+        # read it all, of which Python would complain when it ends.
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(0)
     except (flags.Error, OSError) as error:
         fail(" ".join(str(error).split()) + " (--help lists the flags)")

@@ -4,6 +4,8 @@ import csv
 import os
 import pathlib
 import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -20,6 +22,21 @@ def _programs():
     for path in sorted((programs.REPOSITORY / "experiments").glob("*.py")):
         if "command_line.run(main" in path.read_text(encoding="utf-8"):
             yield path.stem
+
+
+def test_help_whose_reader_has_gone_says_nothing():
+    reading, writing = os.pipe()
+    os.close(reading)  # As `head` does when it has its lines.
+    with open(writing, "wb") as output:
+        ended = subprocess.run(
+            [sys.executable, "-m", "experiments.cheXviz", "--help"],
+            cwd=programs.REPOSITORY,
+            stdout=output,
+            stderr=subprocess.PIPE,
+            timeout=300,
+            check=False,
+        )
+    assert (ended.returncode, ended.stderr) == (0, b"")
 
 
 @pytest.mark.parametrize("name", _programs())

@@ -89,9 +89,9 @@ def test_folder_holds_the_runs_and_names_the_best(whole):
     assert (config["learning_rate"], config["seed"]) == (0.5, 1)
     assert config["site"] == ["x,1", "y"]
     assert best.with_name("repeat_2.log").read_text().splitlines() == [
-        "round 1",
-        "round 2",
-        "round 3",
+        "tiny: round 1/3  loss 0.5000",
+        "tiny: round 2/3  loss 0.3333",
+        "tiny: round 3/3  loss 0.2500",
     ]
     # Shared by all runs; with sites, there are no phantoms.
     assert (folder / "cache").is_dir() and not (folder / "phantoms").exists()
@@ -103,7 +103,8 @@ def test_folder_holds_the_runs_and_names_the_best(whole):
     progress = ended.errors.splitlines()
     assert progress[0] == "run 1/4: learning_rate=0.1, repeat 1 (seed 0)"
     assert progress[1].startswith("run 1/4: complete; ")
-    assert progress[1].endswith(" left")
+    assert progress[1].endswith(" elapsed")  # One run tells too little of the others.
+    assert progress[3].endswith(" left")
 
 
 def test_again_runs_nothing_and_may_ask_for_another_metric(whole):
@@ -249,6 +250,18 @@ def test_configurations_of_a_file(tmp_path):
     assert (slow["configuration"], slow["learning_rate"], slow["rounds"]) == ("slow", "0.1", "")
     assert (fast["learning_rate"], fast["rounds"], fast["rounds_trained"]) == ("", "1", "1")
     assert fast["folder"] == "runs/fast,-short/repeat_1"
+
+
+def test_runs_are_forks_of_one_process_unless_they_need_another_environment(tmp_path):
+    flags = ("--experiment=tiny", "--grid=precision=float32,bfloat16,float16", "--set=rounds=1")
+    ended = _sweep(tmp_path / "s", *flags)
+    assert ended.status == 0, ended.errors
+    parents = [
+        (tmp_path / "s" / "runs" / f"precision={name}" / "repeat_1" / "parent").read_text()
+        for name in ("float32", "bfloat16", "float16")
+    ]
+    # TensorFlow reads at its import what bfloat16 needs, and the server has imported it.
+    assert parents[0] == parents[2] != parents[1]
 
 
 @pytest.mark.parametrize(

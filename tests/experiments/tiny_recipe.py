@@ -4,6 +4,7 @@ The loss of a round falls with the learning rate and the seed; a learning rate o
 """
 
 import json
+import os
 import pathlib
 import sys
 import time
@@ -50,8 +51,9 @@ def main(unused_operands):
         loss = _loss(number)
         row = [number, 0.001 * time.monotonic(), loss, loss, 1.0 - loss, "all"]
         log.append([dict(zip(COLUMNS, row))])
-        print(f"round {number}", file=sys.stderr)
+        print(f"tiny: round {number}/{FLAGS.rounds}  loss {loss:.4f}", file=sys.stderr)
     (path / "report.html").write_text("a run")
+    (path / "parent").write_text(str(os.getppid()))
     final = {
         "task": "Lung, left",
         "model": "tiny",

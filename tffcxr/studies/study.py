@@ -100,7 +100,7 @@ class Study(abc.ABC):
     Attributes:
       settings: what every kind is told.
       clients: who holds what; the records have a "split" column.
-      kind: what is asked, one of `tffcxr.report.kinds`; stands in `config.json`.
+      kind: what is asked, one of `tffcxr.report.kinds.kinds`; stands in `config.json`.
     """
 
     settings: Settings

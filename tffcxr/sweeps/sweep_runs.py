@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 import dataclasses
+import os
 import pathlib
 import signal
+import statistics
+import subprocess
 import time
+from typing import BinaryIO
 
 from tffcxr import child_process
-from tffcxr.sweeps import sweep_plan
+from tffcxr.sweeps import fork_server, sweep_plan, sweep_progress
 from tffcxr.training import run_directory
 from tffcxr.training.progress import format_duration
 
@@ -17,6 +21,7 @@ COMPLETE, FAILED, PENDING = "complete", "failed", "pending"
 # A recipe that is interrupted ends at once; one that does not is killed, and can be resumed too.
 _PATIENCE_SECONDS = 10.0
 _LONGEST_MESSAGE = 300
+_LOOK_SECONDS = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,12 +42,18 @@ class Outcome:
 class Runner:
     """Starts runs of one recipe.
 
+    Runs are forks of a server process that has imported TensorFlow, except those that need another
+    environment than the sweep's when it is imported: these are processes of their own.
+
     Args:
       module: the recipe's.
       fixed: settings of all runs.
       output: the sweep's folder.
       shared: by configuration, arguments for the folders that its runs share with others.
+      environments: by configuration, what its runs need in the environment.
       note: gets a line for every start and end of a run.
+      progress: shows the rounds of a run.
+      preloaded: modules that the process imports of which runs are forks.
     """
 
     def __init__(
@@ -51,13 +62,19 @@ class Runner:
         fixed: Sequence[sweep_plan.Setting],
         output: pathlib.Path,
         shared: Mapping[str, Sequence[str]],
+        environments: Mapping[str, Mapping[str, str]],
         note: Callable[[str], None],
+        progress: sweep_progress.Display,
+        preloaded: Sequence[str] = (),
     ):
         self._module = module
         self._fixed = fixed
         self._output = output
         self._shared = shared
+        self._environments = environments
         self._note = note
+        self._progress = progress
+        self._server = fork_server.Server(preloaded)
 
     def run_all(self, runs: Sequence[sweep_plan.Run]) -> Iterator[list[Outcome]]:
         """Runs what is not complete, in order.
@@ -71,20 +88,33 @@ class Runner:
         if len(waiting) < len(runs):
             self._note(f"{len(runs) - len(waiting)} of {len(runs)} runs are complete already")
         started = time.monotonic()
-        for done, index in enumerate(waiting):
-            title = f"run {len(runs) - len(waiting) + done + 1}/{len(runs)}"
-            self._note(f"{title}: {runs[index].name} (seed {runs[index].seed})")
-            outcomes[index] = self.run(runs[index])
-            elapsed = time.monotonic() - started
-            left = elapsed / (done + 1) * (len(waiting) - done - 1)
-            self._note(
-                f"{title}: {outcomes[index].error or COMPLETE}; "
-                f"{format_duration(elapsed)} elapsed, about {format_duration(left)} left"
-            )
-            yield list(outcomes)
+        seconds: dict[str, list[float]] = {}  # Of complete runs, by configuration.
+        try:
+            for done, index in enumerate(waiting):
+                run, title = runs[index], f"run {len(runs) - len(waiting) + done + 1}/{len(runs)}"
+                self._note(f"{title}: {run.name} (seed {run.seed})")
+                before = time.monotonic()
+                outcomes[index] = self.run(run, title)
+                now = time.monotonic()
+                if outcomes[index].status == COMPLETE:
+                    seconds.setdefault(run.configuration.name, []).append(now - before)
+                left = _left(seconds, [runs[i].configuration.name for i in waiting[done + 1 :]])
+                self._note(
+                    f"{title}: {outcomes[index].error or COMPLETE}; "
+                    f"{format_duration(now - started)} elapsed"
+                    + (f", about {format_duration(left)} left" if left is not None else "")
+                )
+                yield list(outcomes)
+        finally:
+            self._server.close()
 
-    def run(self, run: sweep_plan.Run) -> Outcome:
-        """Starts or resumes a run and waits for its end, in whatever way that comes."""
+    def run(self, run: sweep_plan.Run, title: str) -> Outcome:
+        """Starts or resumes a run and waits for its end, in whatever way that comes.
+
+        Args:
+          run: which.
+          title: what stands before its rounds where they are shown.
+        """
         folder = self._output / run.folder
         # Beside it: a recipe takes a folder that is empty.
         log = folder.with_name(f"{folder.name}.log")
@@ -95,11 +125,11 @@ class Runner:
             *([] if run.configuration.text("seed") else [f"--seed={run.seed}"]),
             f"--output_dir={folder}",
         ]
-        with log.open("ab") as file:
-            before = file.tell()
-            process = child_process.start(self._module, arguments, file)
+        with log.open("ab") as file, log.open("rb") as reader:
+            before = reader.seek(0, os.SEEK_END)
+            process = self._start(run, arguments, file)
             try:
-                status = process.wait()
+                status = self._wait(process, title, reader)
             except BaseException:
                 child_process.stop(process, _PATIENCE_SECONDS)
                 raise
@@ -108,9 +138,46 @@ class Runner:
             return Outcome(run, COMPLETE)
         return Outcome(run, FAILED, _reason(log, before, status))
 
+    def _start(
+        self, run: sweep_plan.Run, arguments: Sequence[str], log: BinaryIO
+    ) -> child_process.Process:
+        needed = self._environments[run.configuration.name]
+        if all(os.environ.get(name) == value for name, value in needed.items()):
+            return self._server.start(self._module, arguments, log)
+        return child_process.start(self._module, arguments, log)
+
+    def _wait(self, process: child_process.Process, title: str, log: BinaryIO) -> int:
+        """Shows what is added to the log until the run has ended; returns its exit status."""
+        with self._progress.of(title, log) as rounds:
+            while True:
+                try:
+                    return process.wait(_LOOK_SECONDS)
+                except subprocess.TimeoutExpired:
+                    rounds.update()
+
     def is_complete(self, run: sweep_plan.Run) -> bool:
         """Whether a run has nothing left to do."""
         return run_directory.is_complete(self._output / run.folder)
+
+
+def _left(seconds: Mapping[str, Sequence[float]], waiting: Sequence[str]) -> float | None:
+    """Estimates the seconds that are left; None where too little is known.
+
+    A run takes as long as the others of its configuration did, or as all others if it is the first.
+    What the first run of a sweep took is not counted, once there is another: it may have made and
+    decoded the images of all.
+
+    Args:
+      seconds: of complete runs, by configuration, in the order in which they ran.
+      waiting: the configurations of the runs to come.
+    """
+    taken = [(name, each) for name, times in seconds.items() for each in times]
+    later = taken[1:]
+    if not waiting or not later:
+        return None
+    usual = statistics.fmean(each for _, each in later)
+    own = {name: [each for other, each in later if other == name] for name in set(waiting)}
+    return sum(statistics.fmean(own[name]) if own[name] else usual for name in waiting)
 
 
 def _reason(log: pathlib.Path, start: int, status: int) -> str:

@@ -8,12 +8,16 @@ import math
 import textwrap
 from typing import Any
 
-from tffcxr.report import style
+from tffcxr.report import style, text_table
 from tffcxr.sweeps import sweep_finals, sweep_results
 
 _WIDTH = 100
-_NARROWEST = 8
 # How the parts of `sweep_finals.IDENTITY` are headed.
+# What to know of the best of several.
+BIAS = (
+    "The best of many results on the same images is optimistically biased: test the chosen model "
+    "on other images."
+)
 _PARTS = {name: name for name in sweep_finals.IDENTITY} | {"images_kind": "images"}
 
 
@@ -99,14 +103,14 @@ def of_finals(
     Args:
       sweep: the sweep.
       finals: of `sweep_finals.rows`, one at least.
-      is_short: whether to leave out all metrics but the loss and the first two.
+      is_short: whether to leave out the metrics of single classes.
     """
     metrics = sweep_finals.metrics_of(finals)
     names = [name for name in names_of(sweep) if name not in sweep_finals.IDENTITY]
     shared = _shared(finals)
     parts = [n for n in sweep_finals.IDENTITY if n in finals[0] and n not in shared]
     if is_short:
-        metrics = [m for i, m in enumerate(metrics) if i < 2 or m == "loss"]
+        metrics = [name for name in metrics if name in sweep_finals.METRICS]
     headings = [*names, *(_PARTS[name] for name in parts), "runs"]
     cells = [
         [
@@ -151,11 +155,12 @@ def legend(sweep: sweep_results.Sweep) -> list[str]:
     ]
     if len(sweep.runs) > len({run.configuration for run in sweep.runs}):
         sentences.append("Mean ± standard deviation over the complete runs of a configuration.")
+    sentences.append(BIAS)
     return sentences
 
 
 def format_summary(sweep: sweep_results.Sweep, finals: Sequence[Mapping[str, Any]] = ()) -> str:
-    """The tables as text of at most 100 columns, unless there are very many columns.
+    """The tables as text of at most 100 columns.
 
     Args:
       sweep: the sweep.
@@ -176,31 +181,12 @@ def format_summary(sweep: sweep_results.Sweep, finals: Sequence[Mapping[str, Any
 
 
 def format_table(table: Table) -> str:
-    """Aligns a table; names are shortened where it would be too wide."""
-    lines = [list(table.headings), *map(list, table.cells)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(table.headings))]
-    while sum(widths) + 2 * (len(widths) - 1) > _WIDTH:
-        widest = max(range(table.names), key=lambda i: widths[i])
-        if widths[widest] <= _NARROWEST:
-            break
-        widths[widest] -= 1
-    lines.insert(1, ["-" * width for width in widths])
-    return "\n".join(
-        "  ".join(
-            _fitted(text, width).ljust(width) if i < table.names else text.rjust(width)
-            for i, (text, width) in enumerate(zip(line, widths))
-        ).rstrip()
-        for line in lines
-    )
+    """A table as text; see `text_table`."""
+    return text_table.format_table(table.headings, table.cells, table.names)
 
 
 def _wrapped(text: str) -> str:
     return "\n".join(textwrap.wrap(text, _WIDTH))
-
-
-def _fitted(text: str, width: int) -> str:
-    """A text in so many columns; its end is what tells values apart, such as paths."""
-    return text if len(text) <= width else "…" + text[len(text) - width + 1 :]
 
 
 def _heading_of_columns(sweep: sweep_results.Sweep) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 import math
+import re
 import sys
 import time
 from typing import TYPE_CHECKING, Any, TextIO
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 # The metrics that are shown, of those that an evaluator measures.
 _SHOWN = {"auroc": "AUROC", "jaccard": "Jaccard", "dice": "Dice", "accuracy": "accuracy"}
+_ROUND = re.compile(r".+: round \d+/\d+  loss ")
 
 
 class Progress:
@@ -50,8 +52,10 @@ class Progress:
             f"loss {row['train_loss']:.4f}",
             *(f"{self._split} {name} {', '.join(values)}" for name, values in shown.items()),
             f"{row['images'] / max(seconds, 1e-9):.0f} images/s",
-            f"{format_duration(self._left(int(row['round'])))} left",
         ]
+        left = self._left(int(row["round"]))
+        if left is not None:
+            parts.append(f"about {format_duration(left)} left")
         print("  ".join(parts), file=self._stream, flush=True)
         for client in result.clients:
             if client.status != "ok":
@@ -62,11 +66,18 @@ class Progress:
                     flush=True,
                 )
 
-    def _left(self, done: int) -> float:
+    def _left(self, done: int) -> float | None:
+        """The seconds that are left; None where nothing is left or too little is known."""
         # The first round also traces the graphs, so it tells little of the others.
-        steady = self._times[1:] if len(self._times) > 2 else self._times
-        per_round = (steady[-1] - steady[0]) / (len(steady) - 1)
-        return per_round * (self._rounds - done)
+        steady = self._times[1:]
+        if len(steady) < 2 or done == self._rounds:
+            return None
+        return (steady[-1] - steady[0]) / (len(steady) - 1) * (self._rounds - done)
+
+
+def is_round(line: str) -> bool:
+    """Whether a line is one that `Progress` prints for a round."""
+    return _ROUND.match(line) is not None
 
 
 def format_duration(seconds: float) -> str:

@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from tests.clients.fixtures import FINDINGS, client_records, picture
 from tests.real_data import real_data
-from tffcxr.clients.shards import decoding
+from tffcxr.clients.shards import decoding, preparation, shard_writer
 from tffcxr.clients.shards.preparation import ShardSpec, ShardStore, prepare
 from tffcxr.datasets import loaders
 from tffcxr.datasets.imaging import annotations as regions
@@ -55,6 +55,25 @@ def test_shards_hold_pixels_labels_and_rows(tmp_path):
         "Effusion": {"present": 0, "absent": 4, "unknown": 3},
     }
     store.verify()
+
+
+def test_progress_names_the_client_and_the_split(tmp_path, monkeypatch):
+    told = []
+
+    class Bar(shard_writer.tqdm.tqdm):
+        def update(self, n=1):
+            told.append(self.desc)
+
+    monkeypatch.setattr(shard_writer.tqdm, "tqdm", Bar)
+    records = {name: client_records(tmp_path / name) for name in ("north", "south")}
+    preparation.prepare(records, SPEC, tmp_path / "cache")
+    expected = [
+        f"decoding {split} images of {client}: "
+        for client in records
+        for split, images in (("train", 7), ("validation", 3))
+        for _ in range(images)
+    ]
+    assert told == expected
 
 
 def test_real_radiographs(tmp_path):

@@ -105,6 +105,7 @@ class ShardWriter:
         splits: dict[str, Any] = {}
         rejections: list[dict[str, Any]] = []
         for split in SPLITS:
+            bar.set_description(f"decoding {split} images of {client}", refresh=False)
             files, written = [], []
             shards = self._shards(client, split)
             for part, rows in enumerate(shards):
