@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+import contextlib
 import pathlib
 from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from experiments import training_flags
+from experiments import command_line, training_flags
 from tffcxr import environment
-from tffcxr.errors import InputError
+from tffcxr.errors import InputError, RunError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,11 +51,37 @@ def run(
     if directory.is_complete:
         print(f"{output} is complete; its report is {output / 'report.html'}")
         return
-    rows = make(directory)
+    with guarded(directory):
+        rows = make(directory)
     from tffcxr.report import report
 
     print(report.format_table(rows))
     print(f"report: {output / 'report.html'}")
+
+
+@contextlib.contextmanager
+def guarded(directory: RunDirectory) -> Iterator[None]:
+    """Says in one line what Ctrl-C, SIGTERM or the loss of the run's folder means for a run.
+
+    Raises:
+      RunError: the folder was removed, moved away or replaced while the run was using it.
+    """
+
+    def what_next() -> str:
+        if directory.has_finished_rounds:
+            return "the same command goes on from the last finished round"
+        return "no round was finished; the same command starts again"
+
+    try:
+        with command_line.on_interruption(what_next):
+            yield
+    except Exception as error:
+        if not directory.is_gone:
+            raise
+        raise RunError(
+            f"--output_dir: {directory.path} was removed or moved while this run was using it; "
+            "the same command starts a new run"
+        ) from error
 
 
 def define(

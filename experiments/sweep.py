@@ -95,7 +95,8 @@ def main(unused_operands: list[str]) -> None:
         _shared_folders(output, plan, recipe),
         _note,
     )
-    outcomes = _run_all(runner, output, plan)
+    with command_line.on_interruption(lambda: "the same command goes on with what is not complete"):
+        outcomes = _run_all(runner, output, plan)
     sweep, finals = _results(output, plan, outcomes)
     _write_hparams(sweep)
     command = [f"//experiments:{_NAME}", *sys.argv[1:]]

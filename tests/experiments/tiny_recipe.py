@@ -10,7 +10,7 @@ import time
 
 from absl import flags
 
-from experiments import command_line, training_flags
+from experiments import command_line, study_flags, training_flags
 from tffcxr.errors import RunError
 
 FLAGS = flags.FLAGS
@@ -30,7 +30,6 @@ def check_flags():
 
 
 def main(unused_operands):
-    from tffcxr.training.round_log import RoundLog
     from tffcxr.training.run_directory import RunDirectory
 
     check_flags()
@@ -38,6 +37,13 @@ def main(unused_operands):
     directory = RunDirectory.open(
         path, "tiny", training_flags.recorded_settings(), {"synthetic": True}
     )
+    with study_flags.guarded(directory):
+        _run(path, directory)
+
+
+def _run(path, directory):
+    from tffcxr.training.round_log import RoundLog
+
     directory.record_data("none", [])
     for shared in filter(None, (FLAGS.cache_dir, FLAGS.phantom_dir)):
         pathlib.Path(shared).mkdir(parents=True, exist_ok=True)
