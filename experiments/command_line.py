@@ -10,13 +10,16 @@ import os
 import signal
 import sys
 from types import FrameType
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 import warnings
 
 from absl import app, flags
 
 from tffcxr import environment
 from tffcxr.errors import InputError, RunError
+
+if TYPE_CHECKING:
+    from tffcxr.training.run_directory import RunDirectory
 
 _USAGE_STATUS = 2
 _INTERRUPTED_STATUS = 128 + signal.SIGINT
@@ -68,6 +71,31 @@ def on_interruption(what_next: Callable[[], str]) -> Iterator[None]:
     except KeyboardInterrupt as interruption:
         interruption.args = (what_next(),)
         raise
+
+
+@contextlib.contextmanager
+def guarded(directory: RunDirectory) -> Iterator[None]:
+    """Says in one line what Ctrl-C, SIGTERM or the loss of the run's folder means for a run.
+
+    Raises:
+      RunError: the folder was removed, moved away or replaced while the run was using it.
+    """
+
+    def what_next() -> str:
+        if directory.has_finished_rounds:
+            return "the same command goes on from the last finished round"
+        return "no round was finished; the same command starts again"
+
+    try:
+        with on_interruption(what_next):
+            yield
+    except Exception as error:
+        if not directory.is_gone:
+            raise
+        raise RunError(
+            f"--output_dir: {directory.path} was removed or moved while this run was using it; "
+            "the same command starts a new run"
+        ) from error
 
 
 def _leave_own_folder() -> None:

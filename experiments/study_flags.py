@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-import contextlib
+from collections.abc import Callable, Mapping, Sequence
 import pathlib
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ from absl import flags
 
 from experiments import command_line, training_flags
 from tffcxr import environment
-from tffcxr.errors import InputError, RunError
+from tffcxr.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,6 +31,8 @@ def run(
 ) -> None:
     """Runs a recipe from its flags to the table in the terminal, unless it is complete.
 
+    A complete run has its record for TensorBoard's HParams, too, whenever it was made.
+
     What can be wrong is looked at in the order of what it costs: flags, folder, data, model.
 
     Args:
@@ -43,45 +44,24 @@ def run(
     """
     check_flags()
     environment.prepare_for_precision(FLAGS.precision)
+    from experiments import run_hparams
     from tffcxr.training.run_directory import RunDirectory
 
     output = pathlib.Path(FLAGS.output_dir)
     facts = {"paper": paper, **training_flags.facts()}
     directory = RunDirectory.open(output, recipe, training_flags.recorded_settings(), facts)
     if directory.is_complete:
+        if not run_hparams.is_written(output):
+            run_hparams.write(output)
         print(f"{output} is complete; its report is {output / 'report.html'}")
         return
-    with guarded(directory):
+    with command_line.guarded(directory):
         rows = make(directory)
+        run_hparams.write(output)
     from tffcxr.report import report
 
     print(report.format_table(rows))
     print(f"report: {output / 'report.html'}")
-
-
-@contextlib.contextmanager
-def guarded(directory: RunDirectory) -> Iterator[None]:
-    """Says in one line what Ctrl-C, SIGTERM or the loss of the run's folder means for a run.
-
-    Raises:
-      RunError: the folder was removed, moved away or replaced while the run was using it.
-    """
-
-    def what_next() -> str:
-        if directory.has_finished_rounds:
-            return "the same command goes on from the last finished round"
-        return "no round was finished; the same command starts again"
-
-    try:
-        with command_line.on_interruption(what_next):
-            yield
-    except Exception as error:
-        if not directory.is_gone:
-            raise
-        raise RunError(
-            f"--output_dir: {directory.path} was removed or moved while this run was using it; "
-            "the same command starts a new run"
-        ) from error
 
 
 def define(

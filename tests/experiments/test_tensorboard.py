@@ -14,6 +14,7 @@ import pytest
 from experiments import tensorboard
 from tests.experiments import programs
 from tffcxr.errors import InputError
+from tffcxr.evaluation import tables
 
 PROGRAM = programs.REPOSITORY / "experiments" / "tensorboard.py"
 # Of a machine behind a proxy that nobody answers at; the loopback is to be reached nevertheless.
@@ -25,7 +26,7 @@ def run(tmp_path_factory):
     """A run's folder with a curve of two rounds and its record for HParams."""
     import tensorflow as tf
 
-    from tffcxr.training import hparams
+    from experiments import run_hparams
 
     folder = tmp_path_factory.mktemp("run")
     writer = tf.summary.create_file_writer(str(folder / "tensorboard" / "federated"))
@@ -33,8 +34,12 @@ def run(tmp_path_factory):
         for step, loss in ((1, 0.75), (2, 0.5)):
             tf.summary.scalar("loss/train", loss, step=step)
     writer.close()
-    trial = hparams.Trial("results", {"rate": "0.1", "model": "unet"}, {"final/auroc": 0.875}, {})
-    hparams.write(folder / "tensorboard", [trial])
+    config = {"recipe": "tiny", "settings": {"rate": 0.1, "schedule": None, "site": ["a=b:c"]}}
+    (folder / "config.json").write_text(json.dumps(config))
+    row = {"task": "A", "training": "federated", "split": "test", "auroc": 0.875, "images": 9}
+    tables.write_metrics(folder, "tiny", [row])
+    run_hparams.write(folder)
+    assert run_hparams.is_written(folder)
     return folder
 
 
@@ -79,9 +84,9 @@ def test_runs_curves_and_hparams_over_http(run):
 
         hparams = f"{address}data/plugin/hparams/"
         experiment = _get(hparams + "experiment", {"experimentName": ""})
-        assert {info["name"] for info in experiment["hparamInfos"]} == {"rate", "model"}
+        assert {info["name"] for info in experiment["hparamInfos"]} == {"rate", "recipe"}
         (metric,) = (info["name"] for info in experiment["metricInfos"])
-        assert metric == {"group": "", "tag": "final/auroc"}
+        assert metric == {"group": "", "tag": "final/A/federated/auroc"}
         groups = _get(
             hparams + "session_groups",
             {
@@ -93,7 +98,8 @@ def test_runs_curves_and_hparams_over_http(run):
             },
         )
         (group,) = groups["sessionGroups"]
-        assert group["hparams"] == {"rate": 0.1, "model": "unet"}
+        assert group["hparams"] == {"rate": 0.1, "recipe": "tiny"}
+        assert group["name"] == run.name
         assert [value["value"] for value in group["metricValues"]] == [0.875]
 
         children = server.children(recursive=True)

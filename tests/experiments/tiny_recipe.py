@@ -10,7 +10,7 @@ import time
 
 from absl import flags
 
-from experiments import command_line, study_flags, training_flags
+from experiments import command_line, training_flags
 from tffcxr.errors import RunError
 
 FLAGS = flags.FLAGS
@@ -37,7 +37,7 @@ def main(unused_operands):
     directory = RunDirectory.open(
         path, "tiny", training_flags.recorded_settings(), {"synthetic": True}
     )
-    with study_flags.guarded(directory):
+    with command_line.guarded(directory):
         _run(path, directory)
 
 

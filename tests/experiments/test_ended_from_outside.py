@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from experiments import study_flags
+from experiments import command_line
 from tests.experiments import programs
 from tffcxr.errors import RunError
 from tffcxr.training.run_directory import RunDirectory
@@ -54,14 +54,14 @@ def test_what_ends_a_run_from_outside_says_whether_it_goes_on(tmp_path):
     checkpoint.parent.mkdir(parents=True)
     checkpoint.touch()
     expected = pytest.raises(KeyboardInterrupt, match="goes on from the last finished round")
-    with expected, study_flags.guarded(directory):
+    with expected, command_line.guarded(directory):
         raise KeyboardInterrupt
 
 
 def test_other_errors_of_a_run_stay_what_they_are(tmp_path):
     directory = RunDirectory.open(tmp_path / "run", "tiny", {}, {})
-    with pytest.raises(ZeroDivisionError), study_flags.guarded(directory):
+    with pytest.raises(ZeroDivisionError), command_line.guarded(directory):
         raise ZeroDivisionError
     shutil.rmtree(tmp_path / "run")
-    with pytest.raises(RunError, match="was removed"), study_flags.guarded(directory):
+    with pytest.raises(RunError, match="was removed"), command_line.guarded(directory):
         raise ZeroDivisionError
