@@ -48,6 +48,8 @@ def run(main: Callable[[list[str]], None], operands: str = "") -> None:
     # Readers of images say themselves, in one line, what they cannot read.
     warnings.filterwarnings("ignore", module="pydicom")
     logging.getLogger("pydicom").setLevel(logging.ERROR)
+    # Of TensorBoard and google.rpc; requirements.in keeps the setuptools that has it.
+    warnings.filterwarnings("ignore", "pkg_resources is deprecated", UserWarning)
     # Not `app.run`: Keras layers fail where TensorFlow is first imported inside of it (with
     # TensorFlow 2.14), and importing it before would make --help slow.
     app.define_help_flags()

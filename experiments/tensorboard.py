@@ -14,7 +14,6 @@ import os
 import pathlib
 import signal
 import socket
-import warnings
 
 from absl import flags
 
@@ -81,9 +80,8 @@ def _serve(folder: pathlib.Path) -> str:
     given = {"logdir": str(folder), "host": FLAGS.host, "port": _free_port(FLAGS.host, FLAGS.port)}
     # TensorBoard reads event files in a process of its own, to which it talks over the loopback.
     os.environ.setdefault("no_grpc_proxy", "localhost")
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "pkg_resources", UserWarning)
-        from tensorboard import default, program
+    from tensorboard import default, program
+
     for name in given:  # TensorBoard's parser knows absl's flags, and has the same names itself.
         delattr(FLAGS, name)
     server = program.TensorBoard(default.get_plugins())
