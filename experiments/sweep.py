@@ -104,7 +104,8 @@ def main(unused_operands: list[str]) -> None:
         sweep_progress.Display(sys.stderr),
         PRELOADED,
     )
-    outcomes = _run_all(runner, output, plan)
+    with command_line.on_interruption(lambda: "the same command goes on with what is not complete"):
+        outcomes = _run_all(runner, output, plan)
     sweep, finals = _results(output, plan, outcomes)
     _write_hparams(sweep)
     command = typed.current().words

@@ -84,7 +84,7 @@ def test_stop_interrupts_first_and_kills_what_does_not_listen(tmp_path, start):
         with (tmp_path / f"{name}.log").open("wb") as log:
             process = start(SLEEPER, [str(tmp_path / name), name], log)
             assert int(_wait_for(tmp_path / name)) == process.pid == os.getsid(process.pid)
-            child_process.stop(process, 5.0 if name == "polite" else 0.3)
+            child_process.stop(process, 60.0 if name == "polite" else 0.3)
         assert process.wait() == expected
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+import contextlib
 import errno
 import logging
 import os
+import signal
 import sys
-from typing import NoReturn
+from types import FrameType
+from typing import TYPE_CHECKING, NoReturn
 import warnings
 
 from absl import app, flags
@@ -16,8 +19,17 @@ from experiments.flags import help_text, typed
 from tffcxr import environment
 from tffcxr.errors import InputError, RunError
 
+if TYPE_CHECKING:
+    from tffcxr.training.run_directory import RunDirectory
+
 _USAGE_STATUS = 2
+_INTERRUPTED_STATUS = 128 + signal.SIGINT
+_TERMINATED_STATUS = 128 + signal.SIGTERM
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which whatever cleans up after Ctrl-C answers in the same way."""
 
 
 def run(main: Callable[[list[str]], None], operands: str = "") -> None:
@@ -26,8 +38,10 @@ def run(main: Callable[[list[str]], None], operands: str = "") -> None:
     Relative paths mean what they mean where the user stands, also under `bazel run`, which starts
     programs in a folder of its own. `main` gets what is not a flag; `operands` says what that may
     be, nothing by default. A bad flag or an `InputError` is printed as one line and ends
-    the program with status 2, a `RunError` or a full disk with 1; Ctrl-C ends it with 130.
+    the program with status 2, a `RunError` or a full disk with 1; Ctrl-C ends it with 130 and
+    SIGTERM with 143, after the same clean-up.
     """
+    _leave_own_folder()
     if "BUILD_WORKING_DIRECTORY" in os.environ:
         os.chdir(os.environ["BUILD_WORKING_DIRECTORY"])
     environment.prepare()
@@ -35,12 +49,16 @@ def run(main: Callable[[list[str]], None], operands: str = "") -> None:
     # Readers of images say themselves, in one line, what they cannot read.
     warnings.filterwarnings("ignore", module="pydicom")
     logging.getLogger("pydicom").setLevel(logging.ERROR)
+    # Of TensorBoard and google.rpc; requirements.in keeps the setuptools that has it.
+    warnings.filterwarnings("ignore", "pkg_resources is deprecated", UserWarning)
     # Not `app.run`: Keras layers fail where TensorFlow is first imported inside of it (with
     # TensorFlow 2.14), and importing it before would make --help slow.
     app.define_help_flags()
     flags.DEFINE_flag(_HelpFlag())
     typed.remember(sys.argv)
-    _run_main(main, _parse(sys.argv, operands)[1:])
+    arguments = _parse(sys.argv, operands)[1:]
+    with _sigterm_raises():
+        _run_main(main, arguments)
 
 
 class _HelpFlag(flags.BooleanFlag):
@@ -63,6 +81,65 @@ def fail(message: str, status: int = _USAGE_STATUS) -> NoReturn:
     print(f"{typed.current().name}: {message}", file=sys.stderr)
     sys.stderr.flush()
     sys.exit(status)
+
+
+@contextlib.contextmanager
+def on_interruption(what_next: Callable[[], str]) -> Iterator[None]:
+    """Adds to the line that Ctrl-C and SIGTERM print what `what_next` says the user can do."""
+    try:
+        yield
+    except KeyboardInterrupt as interruption:
+        interruption.args = (what_next(),)
+        raise
+
+
+@contextlib.contextmanager
+def guarded(directory: RunDirectory) -> Iterator[None]:
+    """Says in one line what Ctrl-C, SIGTERM or the loss of the run's folder means for a run.
+
+    Raises:
+      RunError: the folder was removed, moved away or replaced while the run was using it.
+    """
+
+    def what_next() -> str:
+        if directory.has_finished_rounds:
+            return "the same command goes on from the last finished round"
+        return "no round was finished; the same command starts again"
+
+    try:
+        with on_interruption(what_next):
+            yield
+    except Exception as error:
+        if not directory.is_gone:
+            raise
+        raise RunError(
+            f"--output_dir: {directory.path} was removed or moved while this run was using it; "
+            "the same command starts a new run"
+        ) from error
+
+
+def _leave_own_folder() -> None:
+    """Keeps programs from hiding the packages of their names, such as TensorBoard.
+
+    Bazel starts a program as a file, and Python then looks for packages in the file's folder first.
+    """
+    own = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
+    sys.path[:] = [path for path in sys.path if os.path.realpath(path) != own]
+
+
+@contextlib.contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    """Has SIGTERM raise `Terminated` in the main thread."""
+
+    def terminate(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _parse(argv: Sequence[str], operands: str) -> list[str]:
@@ -94,5 +171,8 @@ def _run_main(main: Callable[[list[str]], None], operands: list[str]) -> None:
         if error.errno not in _FULL:
             raise
         fail(f"{error.strerror}: {error.filename}; free some space and start again", 1)
-    except KeyboardInterrupt:
-        fail("interrupted; the same command goes on from the last finished round", 130)
+    except KeyboardInterrupt as error:
+        is_terminated = isinstance(error, Terminated)
+        happened = "terminated" if is_terminated else "interrupted"
+        status = _TERMINATED_STATUS if is_terminated else _INTERRUPTED_STATUS
+        fail("; ".join([happened, *map(str, error.args)]), status)

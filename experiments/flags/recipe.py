@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from experiments.flags import training_flags
+from experiments.flags import command_line, training_flags
 from tffcxr import environment
 
 if TYPE_CHECKING:
@@ -65,10 +65,16 @@ class Recipe(abc.ABC):
         facts = {"paper": self.paper, **training_flags.facts()}
         settings = training_flags.recorded_settings()
         directory = RunDirectory.open(output, self.name, settings, facts)
+        from tffcxr.studies import run_hparams
+
         if directory.is_complete:
+            if not run_hparams.is_written(output):
+                run_hparams.write(output)
             print(f"{output} is complete; its report is {output / 'report.html'}")
             return
-        rows = self.make_study(directory.path).run(directory)
+        with command_line.guarded(directory):
+            rows = self.make_study(directory.path).run(directory)
+            run_hparams.write(output)
         from tffcxr.report import report
 
         print(report.format_table(rows))

@@ -48,6 +48,7 @@ _MODULES = {
     "pneumonia": "experiments.pneumonia",
     "predict": "experiments.predict",
     "sweep": "experiments.sweep",
+    "tiny_recipe": "tests.experiments.tiny_recipe",
     "tiny_sweep": "tests.experiments.tiny_sweep",
 }
 
@@ -90,6 +91,10 @@ class Program:
         """Sends what Ctrl-C sends."""
         if self._process.pid is not None:
             os.kill(self._process.pid, signal.SIGINT)
+
+    def terminate(self) -> None:
+        """Ends it with SIGTERM."""
+        self._process.terminate()
 
     def children(self) -> list[psutil.Process]:
         """The processes that it has started and that run now."""
@@ -171,7 +176,8 @@ def _run(name: str, arguments: list[str], folder: str) -> None:
     # The name under which absl knows the flags of a module that is not the main program.
     sys.argv = [module.__name__, *arguments]
     try:
-        command_line.run(module.main, getattr(module, "OPERANDS", ""))
+        main = getattr(module, "RECIPE", module).main
+        command_line.run(main, getattr(module, "OPERANDS", ""))
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

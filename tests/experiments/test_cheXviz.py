@@ -83,6 +83,7 @@ def test_the_run_directory(run):
     assert expected <= files
     assert "checkpoints/federated/round_000001.npz" not in files
     assert any(name.startswith("tensorboard/federated/events") for name in files)
+    assert any(name.startswith("tensorboard/results/events") for name in files)
     assert not [name for name in files if name.endswith(".tmp") or "partial" in name]
 
 

@@ -11,7 +11,7 @@ import time
 
 from absl import flags
 
-from experiments.flags import checks, command_line, training_flags
+from experiments.flags import checks, command_line, recipe, training_flags
 from tffcxr.errors import RunError
 
 FLAGS = flags.FLAGS
@@ -26,19 +26,28 @@ flags.adopt_module_key_flags(training_flags)
 COLUMNS = ["round", "seconds", "train_loss", "Lung, left/loss", "Lung, left/auroc", "stage"]
 
 
-def check_flags():
-    checks.used(not FLAGS.site, "phantom_dir", "no --site", "site")
+class _Tiny(recipe.Recipe):
+    def check(self):
+        checks.used(not FLAGS.site, "phantom_dir", "no --site", "site")
+
+    def make_study(self, run_folder):
+        raise NotImplementedError
+
+    def main(self, unused_operands):
+        from tffcxr.training.run_directory import RunDirectory
+
+        self.check()
+        path = pathlib.Path(FLAGS.output_dir)
+        directory = RunDirectory.open(
+            path, "tiny", training_flags.recorded_settings(), {"synthetic": True}
+        )
+        with command_line.guarded(directory):
+            _run(path, directory)
 
 
-def main(unused_operands):
+def _run(path, directory):
     from tffcxr.training.round_log import RoundLog
-    from tffcxr.training.run_directory import RunDirectory
 
-    check_flags()
-    path = pathlib.Path(FLAGS.output_dir)
-    directory = RunDirectory.open(
-        path, "tiny", training_flags.recorded_settings(), {"synthetic": True}
-    )
     directory.record_data("none", [])
     for shared in filter(None, (FLAGS.cache_dir, FLAGS.phantom_dir)):
         pathlib.Path(shared).mkdir(parents=True, exist_ok=True)
@@ -69,5 +78,8 @@ def _loss(number):
     return 1.0 / (1.0 + number * FLAGS.learning_rate * (1 + FLAGS.seed))
 
 
+RECIPE = _Tiny("tiny", "no paper")
+
+
 if __name__ == "__main__":
-    command_line.run(main)
+    command_line.run(RECIPE.main)

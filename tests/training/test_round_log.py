@@ -68,3 +68,11 @@ def test_the_first_column_is_the_round(tmp_path):
 def test_an_unknown_column_is_refused(tmp_path):
     with pytest.raises(ValueError, match="dict contains fields not in fieldnames"):
         _log(tmp_path / "a.csv").append([{"round": 1, "los": 2}])
+
+
+def test_a_file_that_was_removed_is_not_begun_in_the_middle(tmp_path):
+    log = _log(tmp_path / "rounds.csv", 1)
+    log.path.unlink()
+    with pytest.raises(FileNotFoundError):
+        log.append([{"round": 2, "loss": 1.0, "note": ""}])
+    assert not log.path.exists()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -158,3 +159,21 @@ def test_a_run_is_complete_when_its_results_say_so(run, text, complete):
 def test_a_run_whose_report_is_still_missing_is_not_complete(run):
     (run / "metrics.json").write_text('{"complete": true}')
     assert not _open(run).is_complete
+
+
+def test_finished_rounds_are_those_with_a_checkpoint(tmp_path):
+    directory = _open(tmp_path)
+    (tmp_path / "checkpoints" / "federated").mkdir(parents=True)
+    (tmp_path / "checkpoints" / "federated" / ".round_000001.npz.7.tmp").touch()
+    assert not directory.has_finished_rounds
+    (tmp_path / "checkpoints" / "federated" / "round_000001.npz").touch()
+    assert directory.has_finished_rounds
+
+
+def test_a_folder_that_was_removed_is_gone_also_when_there_is_a_new_one(tmp_path):
+    directory = _open(tmp_path / "run")
+    assert not directory.is_gone
+    shutil.rmtree(tmp_path / "run")
+    assert directory.is_gone
+    _open(tmp_path / "run")
+    assert directory.is_gone

@@ -21,7 +21,7 @@ ARROWS: dict[str, set[str]] = {
     "clients": {"datasets"},
     "nnunet": {"clients"},
     "models": {"nnunet"},
-    "learning": set(),
+    "learning": {"runtime"},
     "runtime": set(),
     "evaluation": set(),
     "explanation": set(),

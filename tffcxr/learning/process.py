@@ -22,6 +22,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
+from tffcxr import runtime
 from tffcxr.learning import transplant
 from tffcxr.learning.local_training import LocalTraining, LossFn
 from tffcxr.learning.server import AggregationFactory, build_averaging, build_server_step
@@ -129,6 +130,8 @@ def build_process(
 ) -> FederatedProcess:
     """Builds the process.
 
+    Where no executor was chosen, it becomes the device executor's: `tffcxr.runtime.use` chooses.
+
     Args:
       model: a Keras model that was built eagerly; its structure counts, its weights do not.
       initial_weights: the start, in the order of `model.weights`.
@@ -151,6 +154,7 @@ def build_process(
     """
     if weighting not in ("examples", "uniform"):
         raise ValueError(f"weighting: expected 'examples' or 'uniform', found {weighting!r}")
+    runtime.use_device_unless_chosen()
     partition = WeightPartition.of(model, private_layers)
     partition.check_values(initial_weights)
     initial = {group: partition.select(initial_weights, group) for group in Group}

@@ -54,3 +54,20 @@ def use(
         )
     tff.framework.get_context_stack().set_default_context(context)
     return f"clients are computed on {where}"
+
+
+def use_device_unless_chosen() -> None:
+    """Makes the device executor TFF's default where nobody has chosen an executor.
+
+    TFF itself would start its stock worker at the first call, which outlives the program and keeps
+    its output open. A context that was put on TFF's stack is a choice, and stays.
+    """
+    import tensorflow_federated as tff
+    from tensorflow_federated.python.core.impl.context_stack import runtime_error_context
+
+    unchosen = (
+        tff.framework.SyncExecutionContext,
+        runtime_error_context.RuntimeErrorContext,  # What threads other than the first one have.
+    )
+    if type(tff.framework.get_context_stack().current) in unchosen:
+        use("device")

@@ -1,4 +1,4 @@
-"""The runs of a sweep for TensorBoard's HParams dashboard."""
+"""Runs for TensorBoard's HParams dashboard."""
 
 from __future__ import annotations
 
@@ -18,16 +18,18 @@ class Trial:
     """One run.
 
     Attributes:
-      name: of its folder below that of the dashboard, and of the trial.
+      name: of its folder below that of the dashboard.
       hparams: what tells it from other runs; text that is a number is written as one.
       results: numbers of the whole run; an undefined one (NaN) is left out.
       curves: numbers by round.
+      title: what the dashboard calls it; its name if that is empty.
     """
 
     name: str
     hparams: Mapping[str, str]
     results: Mapping[str, float]
     curves: Mapping[str, Mapping[int, float]]
+    title: str = ""
 
 
 def write(folder: pathlib.Path, trials: Sequence[Trial]) -> None:
@@ -43,7 +45,7 @@ def write(folder: pathlib.Path, trials: Sequence[Trial]) -> None:
         writer = tf.summary.create_file_writer(str(place))
         with writer.as_default(step=0):
             hparams = {name: _value(text) for name, text in trial.hparams.items()}
-            hp.hparams(hparams, trial_id=trial.name)
+            hp.hparams(hparams, trial_id=trial.title or trial.name)
             for name, value in trial.results.items():
                 if not math.isnan(value):
                     tf.summary.scalar(name, value)

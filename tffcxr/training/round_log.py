@@ -54,10 +54,14 @@ class RoundLog:
         return rows
 
     def append(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Adds rows and flushes them to the disk; floats keep every digit."""
+        """Adds rows and flushes them to the disk; floats keep every digit.
+
+        Raises:
+          OSError: the file cannot be written, or is not there any more: `rewind` makes it.
+        """
         text = io.StringIO()
         csv.DictWriter(text, self._columns, lineterminator="\n").writerows(rows)
-        with open(self._path, "a", encoding="utf-8", newline="") as file:
+        with open(self._path, "a", encoding="utf-8", newline="", opener=_open_existing) as file:
             file.write(text.getvalue())
             file.flush()
             os.fsync(file.fileno())
@@ -74,3 +78,8 @@ class RoundLog:
                 f"found {','.join(reader.fieldnames)}"
             )
         return list(reader)
+
+
+def _open_existing(path: str, flags: int) -> int:
+    """Opens a file as `open` does, but makes none, which would have no header."""
+    return os.open(path, flags & ~os.O_CREAT)

@@ -14,6 +14,7 @@ from tffcxr.errors import InputError
 from tffcxr.files import remove_unfinished, write_json
 
 _MINIMUM_FREE_BYTES = 200 * 2**20
+_LOCK = ".lock"
 
 
 class RunDirectory:
@@ -51,7 +52,7 @@ class RunDirectory:
         try:
             path.mkdir(parents=True, exist_ok=True)
             _check_not_foreign(path)
-            lock = os.open(path / ".lock", os.O_RDWR | os.O_CREAT)
+            lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT)
         except OSError as error:
             raise InputError(
                 f"--output_dir: expected a folder that can be written, found {path}: "
@@ -101,6 +102,19 @@ class RunDirectory:
         """Whether the run has written its final results and its report."""
         return is_complete(self.path)
 
+    @property
+    def has_finished_rounds(self) -> bool:
+        """Whether there is a checkpoint, so that a new start goes on from a finished round."""
+        return any(self.path.glob("checkpoints/*/*.npz"))
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the folder was removed, moved away or replaced since it was opened."""
+        try:
+            return not os.path.samestat(os.stat(self.path / _LOCK), os.fstat(self._lock))
+        except FileNotFoundError:
+            return True
+
     def close(self) -> None:
         """Gives the folder free for other programs."""
         os.close(self._lock)
@@ -146,7 +160,7 @@ def _take(
 def _check_not_foreign(path: pathlib.Path) -> None:
     names = {entry.name for entry in path.iterdir()}
     # A kill may have come while `config.json` was first written.
-    others = sorted(n for n in names if n != ".lock" and not n.startswith(".config.json."))
+    others = sorted(n for n in names if n != _LOCK and not n.startswith(".config.json."))
     if others and "config.json" not in names:
         raise InputError(
             f"--output_dir: expected an empty folder or an earlier run, found {others[0]!r} "

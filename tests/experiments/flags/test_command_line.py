@@ -1,6 +1,11 @@
 """How programs end: one line, and a status that says whose fault it was."""
 
 import errno
+import os
+import pathlib
+import signal
+import sys
+import time
 import warnings
 
 import pytest
@@ -37,11 +42,9 @@ def _end(capsys, error):
             1,
             "covid: No space left on device: runs/x.csv; free some space and start again\n",
         ),
-        (
-            KeyboardInterrupt(),
-            130,
-            "covid: interrupted; the same command goes on from the last finished round\n",
-        ),
+        (KeyboardInterrupt(), 130, "covid: interrupted\n"),
+        (command_line.Terminated(), 143, "covid: terminated\n"),
+        (KeyboardInterrupt("it can go on"), 130, "covid: interrupted; it can go on\n"),
     ],
 )
 def test_the_line_and_the_status(capsys, error, status, text):
@@ -64,3 +67,30 @@ def test_paths_are_relative_to_where_the_user_stands(tmp_path, monkeypatch):
     monkeypatch.setenv("BUILD_WORKING_DIRECTORY", str(tmp_path))
     command_line.run(lambda operands: None)
     assert command_line.os.getcwd() == str(tmp_path)
+
+
+def test_sigterm_cleans_up_as_ctrl_c_does_and_says_what_is_next(capsys):
+    cleaned = []
+
+    def main(operands):
+        try:
+            with command_line.on_interruption(lambda: "the same command goes on"):
+                os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(10)
+        except KeyboardInterrupt:
+            cleaned.append("as after Ctrl-C")
+            raise
+
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as end:
+        command_line.run(main)
+    assert (end.value.code, cleaned) == (143, ["as after Ctrl-C"])
+    assert capsys.readouterr().err == "covid: terminated; the same command goes on\n"
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_programs_hide_no_packages(monkeypatch):
+    folder = pathlib.Path(command_line.__file__).parent
+    monkeypatch.setattr(sys, "path", [str(folder), "/elsewhere"])
+    command_line.run(lambda operands: None)
+    assert sys.path == ["/elsewhere"]
