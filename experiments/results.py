@@ -112,15 +112,21 @@ def write_predictions(directory: pathlib.Path, scores: Sequence[TaskScores]) -> 
 def metric_rows(study: FindingsStudy, scores: Sequence[TaskScores]) -> list[dict[str, Any]]:
     """The rows of `metrics.json`, on test images.
 
-    The federated model is compared with the site's own model, or with the pooled one if no site
-    trained its own.
+    The federated model is compared with the site's own model and with the pooled one, those of
+    them that were trained. `p_ttest` and `p_delong` are of the first of these, the `baseline`;
+    `p_ttest_pooled` and `p_delong_pooled` are of the pooled model in any case.
     """
     by_key = {(task.training, task.task): task for task in scores}
     rows = []
     for task in scores:
-        test, reference = task.test, None
+        test, references = task.test, {}
         if task.training == "federated":
-            reference = by_key.get(("site", task.task)) or by_key.get(("pooled", task.task))
+            references = {
+                training: by_key[training, task.task].test.scores[:, task.column]
+                for training in ("site", "pooled")
+                if (training, task.task) in by_key
+            }
+        baseline = next(iter(references), None)
         rows.append(
             tables.result_row(
                 task.task,
@@ -130,8 +136,9 @@ def metric_rows(study: FindingsStudy, scores: Sequence[TaskScores]) -> list[dict
                 test.labels[:, task.column],
                 test.scores[:, task.column],
                 task.threshold,
-                baseline_scores=reference.test.scores[:, task.column] if reference else None,
-                baseline=reference.training if reference else "none",
+                baseline_scores=references[baseline] if baseline else None,
+                baseline=baseline or "none",
+                further_baselines={k: v for k, v in references.items() if k == "pooled"},
                 groups=study.patients(test),
                 replicates=study.replicates,
                 seed=study.seed,

@@ -14,14 +14,15 @@ from tffcxr.evaluation import tables
 NAN = float("nan")
 
 
-def _row(seed=0, **more):
+def _row(seed=0, baseline_scores=None, **more):
     generator = np.random.default_rng(seed)
     labels = np.repeat([0.0, 1.0], 20)
     scores = np.clip(generator.normal(0.3 + 0.4 * labels, 0.2), 0, 1)
     baseline = np.clip(generator.normal(0.3 + 0.3 * labels, 0.2), 0, 1)
     return tables.result_row(
         "Pneumothorax", "standard", "federated", "test", labels, scores, 0.5,
-        baseline_scores=baseline, replicates=100, **more,
+        baseline_scores=baseline if baseline_scores is None else baseline_scores, replicates=100,
+        **more,
     )  # fmt: skip
 
 
@@ -50,6 +51,16 @@ def test_row_compares_with_the_baseline():
     assert row["baseline"] == "site"
     assert 0 < row["p_delong"] < 1
     assert 0 <= row["p_ttest"] < row["p_delong"]
+
+
+def test_row_compares_with_further_baselines():
+    generator = np.random.default_rng(7)
+    other = np.clip(generator.normal(0.3, 0.2, 40), 0, 1)
+    row, plain = _row(further_baselines={"pooled": other}), _row()
+    assert {key: row[key] for key in plain} == plain
+    swapped = _row(baseline_scores=other)
+    for test in ("p_delong", "p_ttest"):
+        assert row[f"{test}_pooled"] == swapped[test] != row[test]
 
 
 def test_a_further_column_cannot_replace_a_metric():

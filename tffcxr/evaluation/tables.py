@@ -29,6 +29,7 @@ def result_row(
     operating_point: str = "Youden index, chosen on validation images",
     baseline_scores: np.ndarray | None = None,
     baseline: str = "site",
+    further_baselines: Mapping[str, np.ndarray] | None = None,
     groups: np.ndarray | None = None,
     replicates: int = 1000,
     level: float = 0.95,
@@ -49,6 +50,7 @@ def result_row(
       baseline_scores: [N], the scores of the model to compare with on the same images; None
         leaves the p-values undefined.
       baseline: the `training` of that model.
+      further_baselines: by `training`, [N], the scores of other models to compare with.
       groups: [N], the patient of each image; None: every image is a patient.
       replicates: number of bootstrap replicates, of the interval and of the paired t-test.
       level: coverage of the interval.
@@ -59,7 +61,9 @@ def result_row(
       The columns of `metrics.json`: `task`, `model`, `training`, `split`; `images`, `positives`
       and `patients` with a known label; the metrics of `metrics.binary_metrics`; `auroc_low`,
       `auroc_high` and `interval`, what kind of interval that is; `p_ttest` and `p_delong` against
-      `baseline`; `threshold` and `operating_point`. Undefined numbers are NaN.
+      `baseline`, and `p_ttest_NAME` and `p_delong_NAME` against each of `further_baselines`, none
+      of them adjusted for the number of comparisons; `threshold` and `operating_point`. Undefined
+      numbers are NaN.
 
     Raises:
       ValueError: for arrays that do not fit together or scores that are no probabilities.
@@ -86,12 +90,15 @@ def result_row(
         "p_ttest": float("nan"),
         "p_delong": float("nan"),
     }
+    others = {f"_{name}": values for name, values in (further_baselines or {}).items()}
     if baseline_scores is not None:
         row["baseline"] = baseline
-        row["p_ttest"] = bootstrap.paired_ttest(
-            labels, scores, baseline_scores, groups, replicates, seed
+        others[""] = baseline_scores
+    for suffix, values in others.items():
+        row[f"p_ttest{suffix}"] = bootstrap.paired_ttest(
+            labels, scores, values, groups, replicates, seed
         )
-        row["p_delong"] = delong.delong_test(labels, scores, baseline_scores, groups)[1]
+        row[f"p_delong{suffix}"] = delong.delong_test(labels, scores, values, groups)[1]
     clash = sorted(row.keys() & extra.keys())
     if clash:
         raise ValueError(f"expected further columns with names of their own, found {clash}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-import json
 import pathlib
 from typing import Any, TypeVar
 import zipfile
@@ -24,6 +23,7 @@ from tffcxr.report import (
     rounds_figure,
     run_cases,
     run_directory,
+    sites_table,
     style,
     table,
 )
@@ -69,13 +69,15 @@ def write_report(
         synthetic=remarks.is_synthetic(run.config),
         summary=remarks.summary(rows),
         warnings=remarks.warnings(run, curves),
-        sites=_sites(run),
+        sites=sites_table.of(run),
         clients_figure=_clients(run),
         kind=kind,
         metric_name=kinds.METRIC_NAMES[kinds.MAIN_METRIC[kind]],
         measured_split=run.measured_split,
         results=table.blocks(rows),
         columns=columns.of(rows),
+        baselines=columns.compared_with(rows),
+        not_compared=style.NOT_COMPARED,
         commonest=table.commonest_share(rows),
         intervals=_distinct(run.rows, "interval"),
         tells_detection=kind == kinds.MASKS and columns.tells_detection(rows),
@@ -110,62 +112,12 @@ def _title(run: run_directory.Run) -> str:
     return f"{run.recipe}: {', '.join(tasks)}" if tasks else run.recipe
 
 
-def _sites(run: run_directory.Run) -> dict[str, list[Any]] | None:
-    """Returns headings and cells of the table of sites, or None if nothing is known of them.
-
-    The configuration's `sites` ({name: {property: value}} or a list of such properties) go before
-    what the results tell.
-    """
-    sites = run.config.get("sites")
-    if isinstance(sites, Mapping):
-        described = [
-            {"site": name, **(about if isinstance(about, Mapping) else {"description": about})}
-            for name, about in sites.items()
-        ]
-    elif isinstance(sites, list):
-        described = [dict(site) if isinstance(site, Mapping) else {"site": site} for site in sites]
-    else:
-        described = _sites_of_results(run)
-    headings = list(dict.fromkeys(key for site in described for key in site))
-    if not headings:
-        return None
-    return {
-        "headings": [_heading(str(heading)) for heading in headings],
-        "cells": [[_text(site.get(heading, "")) for heading in headings] for site in described],
-    }
-
-
 def _clients(run: run_directory.Run) -> str | None:
     """Draws who holds what, if the configuration tells it of several clients."""
     sites = run.config.get("sites")
     clients = [row for row in sites if isinstance(row, Mapping)] if isinstance(sites, list) else []
     classes = next((row["classes"] for row in run.rows if "classes" in row), ())
     return page.write_figure(run.path, "clients", clients_figure.draw(clients, classes))
-
-
-def _heading(name: str) -> str:
-    """Returns the name of a property as a heading; that of a finding in it stays as it is."""
-    text = name.replace("_", " ")
-    return text[:1].upper() + text[1:]
-
-
-def _sites_of_results(run: run_directory.Run) -> list[dict[str, Any]]:
-    """Returns what the results tell of each test set."""
-    described: dict[str, dict[str, Any]] = {}
-    for row in table.in_order(run.rows):
-        if not style.is_number(row.get("images")):
-            continue
-        described.setdefault(
-            row["title"],
-            {
-                "finding": row["task"],
-                "site": table.client(row),
-                "images evaluated": f"{row['images']:.0f} ({row['split']})",
-                **({"positive": style.number(row["positives"], 0)} if "positives" in row else {}),
-                "patients": style.number(row.get("patients"), 0),
-            },
-        )
-    return list(described.values())
 
 
 def _distinct(rows: list[dict[str, Any]], key: str) -> list[str]:
@@ -287,12 +239,5 @@ def _settings(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, st
             # The flags need no prefix.
             result += _settings(value, "" if key == "settings" else f"{prefix}{key}.")
         else:
-            result.append((f"{prefix}{key}", _text(value)))
+            result.append((f"{prefix}{key}", sites_table.as_text(value)))
     return result
-
-
-def _text(value: Any) -> str:
-    """Returns a setting as text."""
-    if isinstance(value, str):
-        return value
-    return json.dumps(value, ensure_ascii=False)
