@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 import dataclasses
 import functools
-import pathlib
-import shlex
 from typing import Any, Literal
 
 from experiments import explanations, results
@@ -93,12 +91,8 @@ def run(study: FindingsStudy, directory: RunDirectory) -> list[dict[str, Any]]:
     rows = results.metric_rows(study, scores)
     explanations.write(directory.path, study, model, trained, scores)
     tables.write_metrics(directory.path, study.recipe, rows)
-    report.write_report(directory.path, _predict_command(directory.path))
+    report.write_report(directory.path, report.predict_command(str(directory.path)))
     return rows
-
-
-def _predict_command(directory: pathlib.Path) -> str:
-    return f"./bazelw run //experiments:predict -- --model={shlex.quote(str(directory))} IMAGE.dcm"
 
 
 def _positives(study: FindingsStudy, store: ShardStore, client: str) -> dict[str, Any]:

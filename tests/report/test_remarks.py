@@ -113,7 +113,7 @@ def test_sources_of_the_same_hospital_and_few_replicates(run):
     hospital, replicates = _warnings(run, _ROW, config=config)
     assert hospital.startswith("nih and rsna took images from the same hospital")
     assert "Too few bootstrap replicates" in replicates and "20" in replicates
-    assert not _warnings(run, _ROW, config={"sites": [{"source": "rsna"}]})
+    assert not _warnings(run, _ROW, config={"sites": [{"source": "rsna"}, "nih"]})
     phantoms = {"synthetic": True, "sites": [{"source": "rsna"}, {"source": "siim"}]}
     assert not _warnings(run, _ROW, config=phantoms)
 

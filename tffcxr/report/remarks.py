@@ -69,7 +69,8 @@ def _of_the_settings(config: Mapping[str, Any]) -> list[str]:
     """Returns what the sites and the settings alone make doubtful."""
     result = []
     sites = config.get("sites")
-    sources = {site.get("source") for site in sites} if isinstance(sites, list) else set()
+    described = sites if isinstance(sites, list) else []
+    sources = {str(site.get("source")) for site in described if isinstance(site, Mapping)}
     shared = sorted(sources & _FROM_THE_NIH)
     if len(shared) > 1 and not is_synthetic(config):
         result.append(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 import pathlib
+import shlex
 from typing import Any, TypeVar
 import zipfile
 
@@ -34,6 +35,8 @@ _Case = TypeVar("_Case", run_cases.Explanation, run_cases.Segmentation)
 
 # Not repeated in the table of settings.
 _SHOWN_ELSEWHERE = ("command", "paper", "sites", "recipe")
+# The exported model of a run of findings, which `//experiments:predict` applies.
+MULTI_TASK = pathlib.PurePath("models", "multi_task.keras")
 _LISTED_FAILURES = 50
 _LISTED_REASONS = 12
 
@@ -104,6 +107,11 @@ def write_report(
     path = run.path / "report.html"
     files.write_text(path, html)
     return path
+
+
+def predict_command(run_dir: str) -> str:
+    """Returns the command that applies the exported model of a run."""
+    return f"./bazelw run //experiments:predict -- --model={shlex.quote(run_dir)} IMAGE.dcm"
 
 
 def _title(run: run_directory.Run) -> str:
