@@ -47,6 +47,7 @@ _MODULES = {
     "cxr_fl_segmentation": "experiments.cxr_fl_segmentation",
     "pneumonia": "experiments.pneumonia",
     "predict": "experiments.predict",
+    "report": "experiments.report",
     "sweep": "experiments.sweep",
     "tiny_recipe": "tests.experiments.tiny_recipe",
     "tiny_sweep": "tests.experiments.tiny_sweep",

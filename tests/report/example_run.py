@@ -101,6 +101,9 @@ def _write_results(run_dir, images, generator):
                     of_model,
                     metrics.operating_point(labels[::2], of_model[::2]),
                     baseline_scores=scores["site"] if training == "federated" else None,
+                    further_baselines=(
+                        {"pooled": scores["pooled"]} if training == "federated" else None
+                    ),
                     groups=np.arange(images) // 2,
                     replicates=200,
                     client=client,

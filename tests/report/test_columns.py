@@ -32,7 +32,7 @@ def test_masks():
 
 def test_masks_of_regions_that_may_be_absent():
     cells = _cells({**_MASK, "sensitivity": 0.875, "specificity": None})
-    assert list(cells)[3:6] == ["Dice (90 % CI)", "Sensitivity, any pixel", "Specificity, no pixel"]
+    assert list(cells)[3:6] == ["Loss", "Sensitivity, any pixel", "Specificity, no pixel"]
     assert cells["Sensitivity, any pixel"] == "0.875"
     assert cells["Specificity, no pixel"] == "–"
 
@@ -46,6 +46,50 @@ def test_classes():
         "Sensitivity, Normal": "0.800",
         "Sensitivity, Ill": "–",
     }
+
+
+def test_the_first_column_is_what_models_are_compared_by():
+    finding = {"training": "federated", "auroc": 0.9}
+    volume = {"training": "federated", "dice": 0.9, "missed": 0}
+    firsts = [columns.of([row])[0].heading for row in (finding, _MASK, _CLASSES, volume)]
+    assert firsts == ["AUROC (CI)", "Jaccard (90 % CI)", "Accuracy (CI)", "Dice (CI)"]
+
+
+def test_federated_is_compared_with_the_site_and_with_all_sites_pooled():
+    federated = {
+        "training": "federated", "baseline": "site", "p_delong": 0.03, "p_ttest": 1e-9,
+        "p_delong_pooled": None, "p_ttest_pooled": 0.2,
+    }  # fmt: skip
+    site = {"training": "site", "p_delong": None, "p_ttest": None}
+
+    def cells(row):
+        return {
+            column.heading: column.text(row)
+            for column in columns.of([federated, site])
+            if "vs" in column.heading
+        }
+
+    assert cells(federated) == {
+        "p vs site": "0.030", "p vs pooled": "–", "t-test vs site": "<0.001",
+        "t-test vs pooled": "0.200",
+    }  # fmt: skip
+    assert set(cells(site).values()) == {"not compared"}
+
+
+def test_the_only_baseline_may_be_the_pooled_model():
+    row = {"training": "federated", "baseline": "pooled", "p_delong": 0.03, "p_ttest": 0.02}
+    assert {text for name, text in _cells(row).items() if "vs pooled" in name} == {"0.030", "0.020"}
+    assert not [name for name in _cells(row) if "vs site" in name]
+    assert not [name for name in _cells({"training": "federated"}) if "vs" in name]
+
+
+def test_differences_have_a_minus_sign():
+    row = {"missed": 0, "dice_difference": -0.0124, "dice_difference_low": -0.02,
+           "dice_difference_high": 0.01}  # fmt: skip
+    assert _cells(row)["Dice difference"] == "\u22120.012"
+    assert _cells(row)["Interval of the difference"] == "\u22120.020 to +0.010"
+    assert _cells({"missed": 0})["Dice difference"] == "not compared"
+    assert _cells({"missed": 0, "dice_difference": None})["Dice difference"] == "–"
 
 
 def test_a_model_without_sensitivities_has_dashes():

@@ -29,12 +29,19 @@ def _summary(*rows):
 
 
 def test_summary_compares_with_the_baseline():
-    (text,) = _summary(_ROW, _SITE, {**_SITE, "training": "pooled", "auroc": 0.99})
+    pooled = {**_SITE, "training": "pooled", "auroc": 0.99}
+    (text,) = _summary({**_ROW, "p_delong_pooled": 0.0004}, _SITE, pooled)
     assert text.startswith(
         "Pneumothorax (test images): federated AUROC 0.910 (0.890–0.930); "
         "site alone 0.900 (0.890–0.930); difference +0.010. DeLong's test: p = 0.200."
     )
     assert "no evidence" in text
+    assert text.endswith(
+        " Against all sites pooled 0.990 (0.890–0.930); difference \u22120.080. DeLong's test: "
+        "p <0.001. The federated model is worse; chance alone would seldom make such a difference."
+    )
+    (untested,) = _summary(_ROW, _SITE, pooled)
+    assert untested.endswith("difference \u22120.080. The difference was not tested.")
 
 
 @pytest.mark.parametrize(
@@ -85,6 +92,7 @@ def test_a_good_row_needs_no_warning(run):
         ({"threshold": NAN}, "no operating point"),
         ({"positives": 29}, "only 29 positive and 371 negative images"),
         ({"positives": 380}, "only 380 positive and 20 negative images"),
+        ({"positives": 399}, "only 399 positive and 1 negative image;"),
     ],
 )
 def test_each_problem_has_its_warning(run, change, expected):
@@ -105,8 +113,8 @@ def test_sources_of_the_same_hospital_and_few_replicates(run):
     }
     hospital, replicates = _warnings(run, _ROW, config=config)
     assert hospital.startswith("nih and rsna took images from the same hospital")
-    assert "20 bootstrap replicates are too few" in replicates
-    assert not _warnings(run, _ROW, config={"sites": [{"source": "rsna"}]})
+    assert "Too few bootstrap replicates" in replicates and "20" in replicates
+    assert not _warnings(run, _ROW, config={"sites": [{"source": "rsna"}, "nih"]})
     phantoms = {"synthetic": True, "sites": [{"source": "rsna"}, {"source": "siim"}]}
     assert not _warnings(run, _ROW, config=phantoms)
 

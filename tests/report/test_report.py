@@ -34,7 +34,7 @@ def _text_only(monkeypatch):
 
 
 def test_whole_run(run_dir):
-    path = report.write_report(run_dir, predict_command="./bazelw run //experiments:predict")
+    path = report.write_report(run_dir, shown_as="RUN")
     assert path == run_dir / "report.html"
     html = path.read_text()
     for heading in ("In short", "Data", "Results", "ROC curves", "Training", "Settings"):
@@ -152,7 +152,25 @@ def test_sites_of_the_configuration_are_shown(run_dir, text_only):
     )
     html = report.write_report(run_dir).read_text()
     assert '<th scope="col">Train images</th>' in html
-    assert "<td>A</td><td>10</td><td></td>" in html
+    assert '<td>A</td><td></td><td class="number">10</td>' in html
+
+
+def test_one_round_is_singular(run_dir, text_only):
+    for name in ("rounds.csv", "clients.csv"):
+        lines = (run_dir / name).read_text().splitlines()
+        (run_dir / name).write_text("\n".join([*lines[:2], ""]))
+    html = report.write_report(run_dir).read_text()
+    assert "<p>1 round, 0.2\nminutes of federated training, 1 client.</p>" in html
+
+
+def test_both_comparisons_are_in_short_and_in_the_table(run_dir, text_only):
+    html = report.write_report(run_dir).read_text()
+    short = html[html.index("<h2>In short") : html.index("<h2>Data")]
+    assert short.count("site alone 0.") == short.count("Against all sites pooled 0.") == 2
+    assert short.count("DeLong&#39;s test: p") == 4
+    assert '<th scope="col">p vs pooled</th>' in html
+    assert "<td>not compared</td>" in html
+    assert "“not compared”" in html
 
 
 @pytest.mark.parametrize("has_fingerprint", [False, True])

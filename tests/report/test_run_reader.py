@@ -78,8 +78,22 @@ def test_rounds_come_in_order(run_dir):
     [
         ("config.json", None, "config.json, found No such file"),
         ("config.json", "{", "expected JSON in .*config.json"),
+        ("config.json", '{"settings": 3}', "expected an object as 'settings' in .*config.json"),
+        ("config.json", '{"derived": [1]}', "expected an object as 'derived' in .*config.json"),
+        ("config.json", '{"derived": {"lungs": {"images": "x"}}}', "numbers of images as 'lungs'"),
+        ("config.json", '{"derived": {"lungs": {"reasons": {"a": null}}}}', "as 'lungs'"),
         ("config.json", "[]", "expected a JSON object in .*config.json, found list"),
         ("metrics.json", '{"rows": [{"task": "A"}]}', "'training' in row 0 of .*metrics.json"),
+        (
+            "metrics.json",
+            '{"rows": [{"task": ["A"], "training": "site", "split": "test"}]}',
+            "expected a text as 'task' in row 0 of .*metrics.json",
+        ),
+        (
+            "metrics.json",
+            '{"rows": [{"task": "A", "training": "site", "split": "test", "classes": [3]}]}',
+            "expected a list of texts as 'classes' in row 0 of .*metrics.json",
+        ),
         ("metrics.json", '{"rows": 3}', "list of rows in .*metrics.json"),
         ("rounds.csv", "", "table in .*rounds.csv"),
         ("rounds.csv", "number\n1\n", "column 'round' in .*rounds.csv, found number"),

@@ -23,6 +23,19 @@ def test_numbers():
     assert style.percent(0.826) == "83 %"
 
 
+def test_negative_numbers_have_a_minus_sign():
+    assert style.number(-0.5) == "\u22120.500"
+    assert style.signed(-0.5) == "\u22120.500"
+    assert style.signed(0.25, 2) == "+0.25"
+    assert style.signed(NAN) == "–"
+
+
+def test_one_thing_is_singular():
+    assert [style.counted(count, "round") for count in (0, 1, 2)] == [
+        "0 rounds", "1 round", "2 rounds",
+    ]  # fmt: skip
+
+
 def test_metric_without_interval_has_no_brackets():
     row = {"auroc": 0.9, "auroc_low": 0.85, "auroc_high": 0.95}
     assert style.with_interval(row, "auroc") == "0.900 (0.850–0.950)"

@@ -53,12 +53,18 @@ def test_settings_with_a_value_and_what_was_derived(tmp_path, monkeypatch):
 def test_a_complete_run_gets_the_record_that_it_lacks(tmp_path, monkeypatch, is_there):
     from types import SimpleNamespace
 
-    from experiments.flags import study_flags, training_flags
+    from experiments.flags import recipe, training_flags
     from tffcxr.training.run_directory import RunDirectory
 
-    monkeypatch.setattr(
-        study_flags, "FLAGS", SimpleNamespace(output_dir=str(tmp_path), precision="float32")
-    )
+    class Complete(recipe.Recipe):
+        def check(self):
+            pass
+
+        def make_study(self, run_folder):
+            pytest.fail("it trains")
+
+    flags = SimpleNamespace(output_dir=str(tmp_path), precision="float32")
+    monkeypatch.setattr(recipe, "FLAGS", flags)
     monkeypatch.setattr(training_flags, "facts", dict)
     monkeypatch.setattr(training_flags, "recorded_settings", dict)
     RunDirectory.open(tmp_path, "tiny", {}, {}).close()
@@ -67,5 +73,5 @@ def test_a_complete_run_gets_the_record_that_it_lacks(tmp_path, monkeypatch, is_
     monkeypatch.setattr(run_hparams, "is_written", lambda path: is_there)
     written: list[pathlib.Path] = []
     monkeypatch.setattr(run_hparams, "write", written.append)
-    study_flags.run("tiny", "a paper", lambda: None, lambda directory: pytest.fail("it trains"))
+    Complete("tiny", "a paper").main([])
     assert written == ([] if is_there else [tmp_path])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 import dataclasses
 import functools
 from typing import Any
@@ -11,6 +11,7 @@ from tffcxr.report import style
 from tffcxr.report.kinds import kinds
 
 Row = Mapping[str, Any]
+BASELINES = ("site", "pooled")  # With which federated models of findings are compared.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,6 +23,8 @@ class Column:
       short: on the terminal.
       width: on the terminal, in characters.
       text: what it says of a row; a dash where that is undefined.
+
+    The first ones are those by which models are compared: they are seen on a narrow screen too.
     """
 
     heading: str
@@ -37,29 +40,29 @@ def of(rows: Sequence[Row]) -> list[Column]:
     loss = _number("Loss", "loss", 6, "loss")
     if kind == kinds.MASKS:
         return [
-            images,
-            loss,
             _with_interval("Jaccard", "jaccard", rows),
             _with_interval("Dice", "dice", rows),
+            images,
+            loss,
             *_detection(rows),
             _number("Round", "round", 5, "round", digits=0),
             _number("Jaccard, last round", "last J.", 7, "last_jaccard"),
         ]
     if kind == kinds.VOLUMES:
         return [
-            _number("Cases", "cases", 5, "cases", digits=0),
-            loss,
             _with_interval("Dice", "dice", rows),
             _overlap(rows),
             _number("Missed", "missed", 6, "missed", digits=0),
+            _number("Cases", "cases", 5, "cases", digits=0),
+            loss,
             *_difference(),
         ]
     if kind == kinds.CLASSES:
         return [
-            images,
+            _with_interval("Accuracy", "accuracy", rows),
             _of_round("Maximum accuracy (round)", "max. acc.", "maximum_accuracy"),
             _of_round("Minimum loss (round)", "min. loss", "minimum_loss"),
-            _with_interval("Accuracy", "accuracy", rows),
+            images,
             *(
                 Column(
                     f"Sensitivity, {name}",
@@ -70,16 +73,46 @@ def of(rows: Sequence[Row]) -> list[Column]:
                 for position, name in enumerate(class_names(rows))
             ),
         ]
+    baselines = compared_with(rows)
     return [
+        _with_interval("AUROC", "auroc", rows),
+        *(_p_value(f"p vs {name}", f"p {name}", "delong", name) for name in baselines),
         images,
         loss,
         _number("Sensitivity", "sens.", 6, "sensitivity"),
         _number("Specificity", "spec.", 6, "specificity"),
         _number("AUPR", "AUPR", 6, "aupr"),
-        _with_interval("AUROC", "auroc", rows),
-        Column("p, t-test", "p t-test", 9, lambda row: style.p_value(row.get("p_ttest"))),
-        Column("p, DeLong", "p DeLong", 9, lambda row: style.p_value(row.get("p_delong"))),
+        *(_p_value(f"t-test vs {name}", f"t {name}", "ttest", name) for name in baselines),
     ]
+
+
+def compared_with(rows: Iterable[Row]) -> list[str]:
+    """Returns the trainings that some row was tested against."""
+    keys = {key for row in rows for key in row}
+    named = {row.get("baseline") for row in rows}
+    return [name for name in BASELINES if name in named or f"p_delong_{name}" in keys]
+
+
+def p_key(row: Row, test: str, against: str) -> str | None:
+    """Returns the name of the p-value of a test, or None if the row was not tested so.
+
+    Args:
+      row: of a `metrics.json`.
+      test: "delong" or "ttest".
+      against: the training of the other model.
+    """
+    if row.get("baseline") == against:
+        return f"p_{test}"
+    key = f"p_{test}_{against}"
+    return key if key in row else None
+
+
+def _p_value(heading: str, short: str, test: str, against: str) -> Column:
+    def text(row: Row) -> str:
+        key = p_key(row, test, against)
+        return style.NOT_COMPARED if key is None else style.p_value(row[key])
+
+    return Column(heading, short, 9, text)
 
 
 def tells_detection(rows: Sequence[Row]) -> bool:
@@ -123,17 +156,21 @@ def _overlap(rows: Sequence[Row]) -> Column:
 def _difference() -> list[Column]:
     """How much better than the first federated model, and between what that may be."""
 
-    def signed(value: Any) -> str:
-        return f"{value:+.3f}" if style.is_number(value) else style.UNDEFINED
+    def difference(row: Row) -> str:
+        if "dice_difference" not in row:
+            return style.NOT_COMPARED
+        return style.signed(row["dice_difference"])
 
     def interval(row: Row) -> str:
+        if "dice_difference" not in row:
+            return style.NOT_COMPARED
         low, high = (row.get(f"dice_difference_{end}") for end in ("low", "high"))
         if style.is_number(low) and style.is_number(high):
-            return f"{signed(low)} to {signed(high)}"
+            return f"{style.signed(low)} to {style.signed(high)}"
         return style.UNDEFINED
 
     return [
-        Column("Dice difference", "differ.", 7, lambda row: signed(row.get("dice_difference"))),
+        Column("Dice difference", "differ.", 7, difference),
         Column("Interval of the difference", "its CI", 16, interval),
     ]
 

@@ -28,6 +28,7 @@ def template(name: str) -> jinja2.Template:
     )
     environment.filters.update(
         colour=style.training_colour,
+        counted=style.counted,
         number=style.number,
         p_value=style.p_value,
         percent=style.percent,

@@ -47,9 +47,10 @@ def warnings(run: run_reader.Run, curves: Sequence[roc_figure.Curve]) -> list[st
     result += _of_the_settings(run.config)
     failed = rounds_figure.failures(run.clients)
     if len(failed):
+        rounds = style.counted(run.clients["round"].nunique(), "round")
         result.append(
-            f"In {failed['round'].nunique()} of {run.clients['round'].nunique()} rounds a client "
-            "failed and was left out; see the list below."
+            f"In {failed['round'].nunique()} of {rounds} a client failed and was left out; see the "
+            "list below."
         )
     rows, kind = table.in_order(run.rows), kinds.of_rows(run.rows)
     if kind == kinds.MASKS:
@@ -65,7 +66,8 @@ def _of_the_settings(config: Mapping[str, Any]) -> list[str]:
     """Returns what the sites and the settings alone make doubtful."""
     result = []
     sites = config.get("sites")
-    sources = {site.get("source") for site in sites} if isinstance(sites, list) else set()
+    described = sites if isinstance(sites, list) else []
+    sources = {str(site.get("source")) for site in described if isinstance(site, Mapping)}
     shared = sorted(sources & _FROM_THE_NIH)
     if len(shared) > 1 and not is_synthetic(config):
         result.append(
@@ -75,7 +77,7 @@ def _of_the_settings(config: Mapping[str, Any]) -> list[str]:
     replicates: Any = config.get("settings", config).get("bootstrap")
     if style.is_number(replicates) and replicates < _FEW_REPLICATES:
         result.append(
-            f"{replicates} bootstrap replicates are too few for the ends of an interval; take at "
+            f"Too few bootstrap replicates for the ends of an interval: {replicates}; take at "
             f"least {_FEW_REPLICATES}."
         )
     return result

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-import json
 import pathlib
+import shlex
 from typing import Any, TypeVar
 import zipfile
 
 from tffcxr import errors, files
-from tffcxr.report import columns, page, remarks, run_cases, run_reader, style, table
+from tffcxr.report import columns, page, remarks, run_cases, run_reader, sites_table, style, table
 from tffcxr.report.figures import (
     clients_figure,
     confusion_figure,
@@ -28,16 +28,19 @@ _Case = TypeVar("_Case", run_cases.Explanation, run_cases.Segmentation)
 
 # Not repeated in the table of settings.
 _SHOWN_ELSEWHERE = ("command", "paper", "sites", "recipe")
+# The exported model of a run of findings, which `//experiments:predict` applies.
+MULTI_TASK = pathlib.PurePath("models", "multi_task.keras")
 _LISTED_FAILURES = 50
 _LISTED_REASONS = 12
 
 
-def write_report(run_dir: run_reader.PathLike, predict_command: str | None = None) -> pathlib.Path:
+def write_report(run_dir: run_reader.PathLike, shown_as: str | None = None) -> pathlib.Path:
     """Writes `report.html` and the figures of a run; files of an earlier report are replaced.
 
     Args:
       run_dir: the run directory. Only `config.json` must be there.
-      predict_command: the command that applies the exported model to an image, to be shown.
+      shown_as: what the page calls the folder in the command that applies the exported model to
+        an image; by default its path.
 
     Returns:
       The path of `report.html`.
@@ -61,13 +64,15 @@ def write_report(run_dir: run_reader.PathLike, predict_command: str | None = Non
         synthetic=remarks.is_synthetic(run.config),
         summary=remarks.summary(rows),
         warnings=remarks.warnings(run, curves),
-        sites=_sites(run),
+        sites=sites_table.of(run),
         clients_figure=_clients(run),
         kind=kind,
         metric_name=kinds.METRIC_NAMES[kinds.MAIN_METRIC[kind]],
         measured_split=run.measured_split,
         results=table.blocks(rows),
         columns=columns.of(rows),
+        baselines=columns.compared_with(rows),
+        not_compared=style.NOT_COMPARED,
         commonest=table.commonest_share(rows),
         intervals=_distinct(run.rows, "interval"),
         tells_detection=kind == kinds.MASKS and columns.tells_detection(rows),
@@ -88,12 +93,19 @@ def write_report(run_dir: run_reader.PathLike, predict_command: str | None = Non
         unlisted_failures=max(0, len(rounds_figure.failures(run.clients)) - _LISTED_FAILURES),
         explanations=_explanations(run),
         explanation_method=run.derived.get("explanation", "Grad-CAM"),
-        predict_command=predict_command,
+        predict_command=_predict_command(run.path, shown_as or str(run_dir)),
         settings=_settings(run.config),
     )
     path = run.path / "report.html"
     files.write_text(path, html)
     return path
+
+
+def _predict_command(run_dir: pathlib.Path, shown_as: str) -> str | None:
+    """Returns the command that applies the exported model of a run, None if there is none."""
+    if not (run_dir / MULTI_TASK).is_file():
+        return None
+    return f"./bazelw run //experiments:predict -- --model={shlex.quote(shown_as)} IMAGE.dcm"
 
 
 def _title(run: run_reader.Run) -> str:
@@ -102,62 +114,12 @@ def _title(run: run_reader.Run) -> str:
     return f"{run.recipe}: {', '.join(tasks)}" if tasks else run.recipe
 
 
-def _sites(run: run_reader.Run) -> dict[str, list[Any]] | None:
-    """Returns headings and cells of the table of sites, or None if nothing is known of them.
-
-    The configuration's `sites` ({name: {property: value}} or a list of such properties) go before
-    what the results tell.
-    """
-    sites = run.config.get("sites")
-    if isinstance(sites, Mapping):
-        described = [
-            {"site": name, **(about if isinstance(about, Mapping) else {"description": about})}
-            for name, about in sites.items()
-        ]
-    elif isinstance(sites, list):
-        described = [dict(site) if isinstance(site, Mapping) else {"site": site} for site in sites]
-    else:
-        described = _sites_of_results(run)
-    headings = list(dict.fromkeys(key for site in described for key in site))
-    if not headings:
-        return None
-    return {
-        "headings": [_heading(str(heading)) for heading in headings],
-        "cells": [[_text(site.get(heading, "")) for heading in headings] for site in described],
-    }
-
-
 def _clients(run: run_reader.Run) -> str | None:
     """Draws who holds what, if the configuration tells it of several clients."""
     sites = run.config.get("sites")
     clients = [row for row in sites if isinstance(row, Mapping)] if isinstance(sites, list) else []
     classes = next((row["classes"] for row in run.rows if "classes" in row), ())
     return page.write_figure(run.path, "clients", clients_figure.draw(clients, classes))
-
-
-def _heading(name: str) -> str:
-    """Returns the name of a property as a heading; that of a finding in it stays as it is."""
-    text = name.replace("_", " ")
-    return text[:1].upper() + text[1:]
-
-
-def _sites_of_results(run: run_reader.Run) -> list[dict[str, Any]]:
-    """Returns what the results tell of each test set."""
-    described: dict[str, dict[str, Any]] = {}
-    for row in table.in_order(run.rows):
-        if not style.is_number(row.get("images")):
-            continue
-        described.setdefault(
-            row["title"],
-            {
-                "finding": row["task"],
-                "site": table.client(row),
-                "images evaluated": f"{row['images']:.0f} ({row['split']})",
-                **({"positive": style.number(row["positives"], 0)} if "positives" in row else {}),
-                "patients": style.number(row.get("patients"), 0),
-            },
-        )
-    return list(described.values())
 
 
 def _distinct(rows: list[dict[str, Any]], key: str) -> list[str]:
@@ -279,12 +241,5 @@ def _settings(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, st
             # The flags need no prefix.
             result += _settings(value, "" if key == "settings" else f"{prefix}{key}.")
         else:
-            result.append((f"{prefix}{key}", _text(value)))
+            result.append((f"{prefix}{key}", sites_table.as_text(value)))
     return result
-
-
-def _text(value: Any) -> str:
-    """Returns a setting as text."""
-    if isinstance(value, str):
-        return value
-    return json.dumps(value, ensure_ascii=False)

@@ -16,6 +16,9 @@ import pandas as pd
 from tffcxr import errors
 from tffcxr.report import run_cases, run_files, style
 
+ROC = "roc.csv"  # In a copy that has no predictions.
+# What a row of results is told by.
+_TEXTS = ("task", "model", "training", "split", "client", "baseline", "images_kind")
 PathLike = Union[str, "os.PathLike[str]"]
 
 
@@ -33,6 +36,7 @@ class Run:
       rounds_pooled: `rounds_pooled.csv`, the same of the pooled baseline.
       clients: `clients.csv`, a row per round and client.
       predictions: `predictions.csv`, a row per model and image.
+      roc: `roc.csv`, a row per point of an ROC curve, where there are no predictions.
       masks: `masks.csv`, a row per model and segmented image.
       cases: `cases.csv`, a row per model and segmented volume.
       explanations: of `explanations.csv`, in its order.
@@ -49,6 +53,7 @@ class Run:
     rounds_pooled: pd.DataFrame
     clients: pd.DataFrame
     predictions: pd.DataFrame
+    roc: pd.DataFrame
     masks: pd.DataFrame
     cases: pd.DataFrame
     explanations: list[run_cases.Explanation]
@@ -86,7 +91,7 @@ def read(run_dir: PathLike) -> Run:
     path = pathlib.Path(run_dir)
     if not path.is_dir():
         raise errors.InputError(f"expected a run directory, found no folder {path}")
-    config = run_files.read_json(path / "config.json")
+    config = _config(path / "config.json")
     results: dict[str, Any] = {}
     if (path / "metrics.json").exists():
         results = run_files.read_json(path / "metrics.json")
@@ -108,6 +113,11 @@ def read(run_dir: PathLike) -> Run:
             ["task", "training", "client", "split", "label", "score"],
             text=["task", "training", "client", "split", "row"],
         ),
+        roc=run_files.read_csv(
+            path / ROC,
+            ["task", "training", "client", "split", "false_positive_rate", "sensitivity"],
+            text=["task", "training", "client", "split"],
+        ),
         masks=run_files.read_csv(
             path / "masks.csv",
             ["task", "training", "client", "jaccard"],
@@ -120,6 +130,21 @@ def read(run_dir: PathLike) -> Run:
         segmentations=run_cases.read_segmentations(path),
         models=sorted(f"models/{file.name}" for file in (path / "models").glob("*.keras")),
     )
+
+
+def _config(path: pathlib.Path) -> dict[str, Any]:
+    """Reads the configuration and checks what a report takes from it."""
+    config = run_files.read_json(path)
+    for name in ("settings", "derived"):
+        if not isinstance(config.get(name, {}), dict):
+            raise errors.InputError(f"expected an object as {name!r} in {path}")
+    lungs = _object(_object(config.get("derived")).get("lungs"))
+    reasons = _object(lungs.get("reasons"))
+    counts = [lungs.get(name) for name in ("images", "implausible", "unreadable")]
+    known = [*(count for count in counts if count is not None), *reasons.values()]
+    if not all(style.is_number(count) for count in known):
+        raise errors.InputError(f"expected numbers of images as 'lungs' in {path}")
+    return config
 
 
 def _object(value: Any) -> dict[str, Any]:
@@ -136,6 +161,14 @@ def _rows(results: dict[str, Any], path: pathlib.Path) -> list[dict[str, Any]]:
         missing = [key for key in ("task", "training", "split") if key not in row]
         if missing:
             raise errors.InputError(f"expected {missing[0]!r} in row {position} of {path}")
+        wrong = [key for key in _TEXTS if not isinstance(row.get(key), (str, type(None)))]
+        if wrong:
+            raise errors.InputError(f"expected a text as {wrong[0]!r} in row {position} of {path}")
+        classes = row.get("classes") or []
+        if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+            raise errors.InputError(
+                f"expected a list of texts as 'classes' in row {position} of {path}"
+            )
         if "confusion" in row and not _is_square(row["confusion"], row.get("classes")):
             raise errors.InputError(
                 f"expected counts of every class by every class as 'confusion' in row {position} "

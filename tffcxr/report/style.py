@@ -46,6 +46,8 @@ _IMAGES = ("full", "segmented")
 # For what is not a kind of training (sites, findings, variants); none of the three colours above.
 SERIES_COLOURS = ("#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31", "#6A3D9A", "#999999")
 UNDEFINED = "–"
+NOT_COMPARED = "not compared"  # Not a gap: there is nothing that the model was to be compared with.
+_MINUS = "\N{MINUS SIGN}"
 
 
 def training_name(training: str) -> str:
@@ -111,7 +113,17 @@ def is_number(value: Any) -> bool:
 
 def number(value: Any, digits: int = 3) -> str:
     """Returns a number with so many decimals, a dash if it is undefined."""
-    return f"{value:.{digits}f}" if is_number(value) else UNDEFINED
+    return f"{value:.{digits}f}".replace("-", _MINUS) if is_number(value) else UNDEFINED
+
+
+def signed(value: Any, digits: int = 3) -> str:
+    """Returns a difference with its sign: "+0.010", and a minus sign rather than a hyphen."""
+    return f"{value:+.{digits}f}".replace("-", _MINUS) if is_number(value) else UNDEFINED
+
+
+def counted(count: float, noun: str) -> str:
+    """Returns a number of things: "1 round", "2 rounds", "1 negative image"."""
+    return f"{count:.0f} {noun}" + ("" if count == 1 else "s")
 
 
 def p_value(value: Any) -> str:

@@ -21,7 +21,8 @@ def format_table(rows: Iterable[Mapping[str, Any]]) -> str:
       rows: of `metrics.json`; an undefined number may be NaN or None.
 
     Returns:
-      Lines of at most 100 columns, without a final line break; undefined numbers are dashes.
+      Lines of at most 100 columns, without a final line break; undefined numbers are dashes, and
+      what was not to be compared is left out.
     """
     ordered = in_order(rows)
     if not ordered:
@@ -136,8 +137,9 @@ def _footnote(rows: list[dict[str, Any]], hidden: list[columns.Column]) -> str:
         notes.append(f"Operating point of sensitivity and specificity: {'; '.join(points)}.")
     if any(row.get("baseline") for row in rows):
         notes.append(
-            "p: against the baseline of the same task; DeLong's is the one to trust, the paired "
-            "t-test's shrinks with the number of bootstrap replicates."
+            "p: DeLong's test of the federated model against the one that is named; t: the paired "
+            "t-test, whose p shrinks with the number of bootstrap replicates, so trust p. Neither "
+            "is adjusted for the number of comparisons."
         )
     chosen = sorted({row["chosen"] for row in rows if isinstance(row.get("chosen"), str)})
     if chosen:
@@ -170,7 +172,9 @@ def _fitting(all_columns: list[columns.Column]) -> tuple[list[columns.Column], .
 def _row_lines(row: Mapping[str, Any], shown: list[columns.Column]) -> list[str]:
     """Returns a row's numbers, after further lines if its name is long."""
     names = textwrap.wrap(row["name"], _NAME_WIDTH - 2)
-    numbers = _line(f"  {names[-1]}", [column.text(row) for column in shown], shown)
+    texts = [column.text(row) for column in shown]
+    cells = ["" if text == style.NOT_COMPARED else text for text in texts]
+    numbers = _line(f"  {names[-1]}", cells, shown)
     return [f"  {line}" for line in names[:-1]] + [numbers]
 
 

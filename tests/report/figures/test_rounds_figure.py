@@ -31,7 +31,7 @@ def test_three_panels(run):
     figure = _draw(run)
     losses, auroc, clients = figure.axes
     assert _entries(losses) == [
-        "training, all sites", "validation, Lung Opacity", "validation, Pneumothorax",
+        "Federated, training images", "Lung Opacity", "Pneumothorax",
     ]  # fmt: skip
     np.testing.assert_array_equal(
         auroc.get_lines()[0].get_ydata(), run.rounds["Lung Opacity/auroc"]
@@ -40,10 +40,36 @@ def test_three_panels(run):
     np.testing.assert_array_equal(clients.get_lines()[2].get_xdata(), [5])
 
 
+def _look(line):
+    marker = line.get_marker() if line.get_marker() not in ("None", "o") else ""
+    return line.get_color(), line.get_linestyle(), marker
+
+
+def test_every_line_of_a_panel_looks_different(run):
+    both = dataclasses.replace(run, rounds_pooled=run.rounds)
+    losses, auroc, _ = _draw(both).axes
+    names = ["Lung Opacity, federated", "Pneumothorax, federated", "Lung Opacity, pooled",
+             "Pneumothorax, pooled"]  # fmt: skip
+    assert _entries(auroc) == names
+    assert _entries(losses) == [
+        "Federated, training images", "All sites pooled, training images", *names,
+    ]  # fmt: skip
+    for axes in (losses, auroc):
+        named = axes.get_legend_handles_labels()[0]
+        assert len({_look(line) for line in named}) == len(named)
+
+
+def test_more_names_than_colours_differ_in_their_markers(run):
+    rounds = pd.DataFrame({"round": [1.0], "stage": "", **{f"{n}/auroc": 0.5 for n in range(20)}})
+    axes = _draw(dataclasses.replace(run, rounds=rounds)).axes[1]
+    named = axes.get_legend_handles_labels()[0]
+    assert len(named) == len({_look(line) for line in named}) == 20
+
+
 def test_stage_change_is_marked_between_the_rounds(run):
     axes = _draw(run).axes[0]
     assert [text.get_text() for text in axes.texts] == ["head", "fine-tuning"]
-    vertical = [line for line in axes.get_lines() if line.get_linestyle() == ":"]
+    vertical = [line for line in axes.get_lines() if len(set(line.get_xdata())) == 1]
     assert [line.get_xdata()[0] for line in vertical] == [4.5]
     one_stage = dataclasses.replace(run, rounds=run.rounds.assign(stage="all"))
     assert not _draw(one_stage).axes[0].texts
@@ -228,9 +254,25 @@ def test_few_clients_that_come_and_go_are_dots_too(classes):
         (3, "a", "resnet50 full", 0.2, "ok"),
     ]
     clients = pd.DataFrame(rows, columns=["round", "client", "variant", "train_loss", "status"])
-    dots, mean = _draw(dataclasses.replace(classes, clients=clients)).axes[-1].get_lines()
-    assert dots.get_linestyle() == "None"
-    assert mean.get_ydata().tolist() == [0.5, 0.3, 0.2]
+    only = classes.rounds[["round", "stage", "resnet50 full/loss", "resnet50 full/accuracy"]]
+    for rounds in (classes.rounds, only):
+        figure = _draw(dataclasses.replace(classes, clients=clients, rounds=rounds))
+        *dots, mean = [line for line in figure.axes[-1].get_lines() if len(line.get_xdata())]
+        assert {line.get_linestyle() for line in dots} == {"None"}
+        assert len({_look(line) for line in dots}) == 3
+        assert mean.get_ydata().tolist() == [0.5, 0.3, 0.2]
+        assert {"a", "b", "c"} <= set(_entries(figure.axes[-1]))
+
+
+def test_few_clients_of_the_only_variant_have_names_and_colours(classes):
+    clients = pd.DataFrame(
+        [(r, client, "resnet50 full", 0.5, "ok") for r in (1, 2) for client in "ab"],
+        columns=["round", "client", "variant", "train_loss", "status"],
+    )
+    only = classes.rounds[["round", "stage", "resnet50 full/loss", "resnet50 full/accuracy"]]
+    axes = _draw(dataclasses.replace(classes, clients=clients, rounds=only)).axes[-1]
+    assert _entries(axes) == ["a", "b"]
+    assert len({line.get_color() for line in axes.get_lines()}) == 2
 
 
 def test_clients_of_the_only_variant_have_the_colour_of_federated_training(classes):
@@ -251,9 +293,11 @@ def test_clients_of_variants_share_the_variants_colour(classes):
         columns=["round", "client", "variant", "train_loss", "status"],
     )
     axes = _draw(dataclasses.replace(classes, clients=clients)).axes[-1]
-    assert _entries(axes) == ["DenseNet121, full", "ResNet50, full"]
-    colours = [line.get_color() for line in axes.get_lines()]
+    assert _entries(axes) == ["DenseNet121, full", "ResNet50, full", "a", "b"]
+    lines = [line for line in axes.get_lines() if len(line.get_xdata())]
+    colours = [line.get_color() for line in lines]
     assert colours[0] == colours[1] != colours[2] == colours[3]
+    assert len({_look(line) for line in lines}) == 4
 
 
 def test_a_long_legend_leaves_the_panels_their_height(classes):

@@ -33,7 +33,7 @@ def test_summary_names_the_best_model_and_what_guessing_gives():
     assert "most accurate model is ResNet50, full, 0.800 (0.750–0.850)" in best
     assert "right in 50 % of the images" in guessing
     assert difference == (
-        "ResNet50, segmented against ResNet50, full: difference in accuracy -0.030."
+        "ResNet50, segmented against ResNet50, full: difference in accuracy \u22120.030."
     )
 
 
@@ -47,9 +47,11 @@ def test_models_are_compared_within_their_training():
     ]  # fmt: skip
     differences = [text for text in remarks.summary(table.in_order(rows)) if "difference" in text]
     # Federated against pooled on full images, then on the lungs; the lungs against full images.
-    assert sorted(text[-7:] for text in differences) == ["+0.010.", "-0.020.", "-0.070.", "-0.100."]
+    assert sorted(text[-7:] for text in differences) == [
+        "+0.010.", "\u22120.020.", "\u22120.070.", "\u22120.100.",
+    ]  # fmt: skip
     lungs = [text for text in differences if "segmented" in text and "full" in text]
-    assert sorted(text[-7:] for text in lungs) == ["+0.010.", "-0.020."]
+    assert sorted(text[-7:] for text in lungs) == ["+0.010.", "\u22120.020."]
 
 
 def test_a_good_row_needs_no_warning(run):
@@ -140,7 +142,8 @@ def test_federation_is_set_against_one_place_network_by_network():
         )
     ]  # fmt: skip
     differences = [text for text in remarks.summary(table.in_order(rows)) if "difference" in text]
-    assert sorted(text[-7:] for text in differences if "pooled" in text) == ["+0.010.", "-0.050."]
+    against_pooled = sorted(text[-7:] for text in differences if "pooled" in text)
+    assert against_pooled == ["+0.010.", "\u22120.050."]
     train = [{**row, "split": "train"} for row in rows]
     assert remarks.summary(table.in_order(train)) == []
 

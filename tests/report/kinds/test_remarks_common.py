@@ -33,7 +33,7 @@ def test_few_patients_of_a_test_set_are_told_once():
     ]
     told = "another sample may give quite other numbers, and"
     assert remarks_common.few_patients(rows) == [
-        f"a: only 1 patients; {told} no interval can be given.",
+        f"a: only 1 patient; {told} no interval can be given.",
         f"b: only 29 patients; {told} intervals of so few are too narrow.",
     ]
     assert remarks_common.few_patients(rows, with_images=True) == [

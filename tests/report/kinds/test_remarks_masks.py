@@ -35,7 +35,7 @@ def test_summary_is_federated_minus_pooled(row):
     (text,) = remarks.summary(table.in_order([row, pooled]))
     assert text == (
         "Lungs (unet model, test images): federated Jaccard 0.900 (0.880–0.920); all sites pooled "
-        "0.920 (0.880–0.920); federated minus pooled -0.020."
+        "0.920 (0.880–0.920); federated minus pooled \u22120.020."
     )
     (alone,) = remarks.summary(table.in_order([row, {**pooled, "jaccard": NAN}]))
     assert alone.endswith("0.900 (0.880–0.920).")

@@ -17,8 +17,8 @@ def test_summary_of_each_task(run):
     first, second = remarks.summary(table.in_order(run.rows))
     assert first == (
         "Kidneys in CT (unet model, test images): federated Dice 0.800 (0.750–0.850); each node "
-        "alone 0.450 (0.400–0.500); Federated, private batch norm -0.100; missed entirely in 0 of "
-        "6 cases."
+        "alone 0.450 (0.400–0.500); Federated, private batch norm \u22120.100; missed entirely in "
+        "0 of 6 cases."
     )
     assert second.startswith("Kidneys in PET")
     alone = [row for row in run.rows if row["training"] == "federated"]
@@ -41,7 +41,7 @@ def test_the_table_tells_the_difference(run):
     text = report.format_table(run.rows)
     lines = {line.strip().split("  ")[0]: line for line in text.splitlines()[3:7]}
     assert "0.450 (0.400–0.500)" in lines["Site alone"]
-    assert "-0.100" in lines["Site alone"]
+    assert "\u22120.100" in lines["Site alone"]
     assert "0.800 (0.750–0.850)" in lines["Federated"]
     assert "missed" in text.splitlines()[0]
     assert all(len(line) <= 100 for line in text.splitlines())
@@ -56,7 +56,7 @@ def test_the_page_has_its_figures(tmp_path):
         "rounds.png", "dice.png", "masks_kidneys-in-ct.png", "masks_kidneys-in-pet.png",
     }  # fmt: skip
     assert "Interval of the difference" in html
-    assert "-0.200 to +0.050" in html
+    assert "\u22120.200 to +0.050" in html
     assert "Overlap with boxes" in html
     assert "volumes drawn by a program" in " ".join(html.split())
     assert "Dice and overlap at a picture are of this slice alone" in " ".join(html.split())

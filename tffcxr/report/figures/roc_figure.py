@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 import dataclasses
 from typing import Any
 
@@ -40,8 +41,11 @@ class Curve:
 def curves(run: run_reader.Run) -> list[Curve]:
     """Computes a curve for every row that has predictions of both classes.
 
-    A run without results yet gets a curve per task, training, client and split.
+    A run without results yet gets a curve per task, training, client and split. A shared copy has
+    the points of the curves in place of predictions.
     """
+    if run.predictions.empty:
+        return _curves_of_points(run)
     result = []
     for title, rows in table.blocks(table.in_order(run.rows or _rows_of(run.predictions))):
         for row in rows:
@@ -54,6 +58,41 @@ def curves(run: run_reader.Run) -> list[Curve]:
             )
             area = float(sklearn_metrics.auc(false_positive_rate, sensitivity))
             result.append(Curve(title, row, false_positive_rate, sensitivity, area))
+    return result
+
+
+def as_table(all_curves: Sequence[Curve]) -> pd.DataFrame:
+    """Returns a row per point of every curve, without any threshold: the `roc.csv` of a copy."""
+    parts = [
+        pd.DataFrame(
+            {
+                "task": curve.row["task"],
+                "training": curve.row["training"],
+                "client": table.client(curve.row),
+                "split": curve.row["split"],
+                "false_positive_rate": curve.false_positive_rate,
+                "sensitivity": curve.sensitivity,
+            }
+        )
+        for curve in all_curves
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def _curves_of_points(run: run_reader.Run) -> list[Curve]:
+    """Returns the curves whose points are known."""
+    result = []
+    rows = run.rows or _rows_of(run.roc)
+    for title, block in table.blocks(table.in_order(rows)):
+        for row in block:
+            mine = run.roc["client"] == table.client(row)
+            for key in ("task", "training", "split"):
+                mine &= run.roc[key] == row[key]
+            points = run.roc[mine]
+            if len(points) > 1:
+                rate, sensitivity = points["false_positive_rate"], points["sensitivity"]
+                area = float(sklearn_metrics.auc(rate, sensitivity))
+                result.append(Curve(title, row, rate.to_numpy(), sensitivity.to_numpy(), area))
     return result
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 import dataclasses
 
 from matplotlib import axes as matplotlib_axes
@@ -12,13 +11,9 @@ import numpy as np
 import pandas as pd
 
 from tffcxr.report import run_reader, style, table
-from tffcxr.report.figures import panels
+from tffcxr.report.figures import client_losses, panels
 from tffcxr.report.kinds import kinds
 
-# With more clients than this, single lines are grey and their median is drawn.
-_CLIENTS_BY_NAME = 7
-# With fewer rounds than this each one gets a marker, so that a single round is seen.
-_ROUNDS_WITH_MARKERS = 25
 SUCCESS = ("ok", "")
 # Of a panel with its legend, in inches, and how many entries of which height the legend may have.
 _WIDTH, _HEIGHT = 3.5, 3.5
@@ -63,7 +58,7 @@ def draw(run: run_reader.Run) -> matplotlib_figure.Figure | None:
         figure, grid = panels.panels(1, count, _WIDTH, _HEIGHT)
         cells = iter(grid[0])
         axes = next(cells)
-        _draw_losses(axes, run, kind)
+        _draw_losses(axes, run)
         for metric in metrics:
             axes = next(cells)
             _draw_metric(axes, run, kind, metric)
@@ -88,6 +83,7 @@ class _Series:
       label: in the legend.
       colour: of the line.
       dashed: whether it stands beside a line of the same colour.
+      marker: where there are more names than colours, what tells those of one colour apart.
       rounds: [points].
       values: [points].
     """
@@ -97,6 +93,7 @@ class _Series:
     label: str
     colour: str
     dashed: bool
+    marker: str | None
     rounds: pd.Series
     values: pd.Series
 
@@ -126,11 +123,17 @@ def _series(run: run_reader.Run, metric: str) -> list[_Series]:
             dashed = training == "pooled" and not by_training
             result.append(
                 _Series(
-                    name, training, label, colour, dashed,
+                    name, training, label, colour, dashed, _marker(names.index(name)),
                     measured["round"], measured[columns[name]],
                 )
             )  # fmt: skip
     return result
+
+
+def _marker(position: int) -> str | None:
+    """Returns the marker of a name, None while colours alone tell names apart."""
+    again = position // len(style.SERIES_COLOURS)
+    return client_losses.MARKERS[again % len(client_losses.MARKERS)] if again else None
 
 
 def _names(run: run_reader.Run, metric: str) -> list[str]:
@@ -158,24 +161,12 @@ def _loss_name(run: run_reader.Run) -> str:
     return run.loss_name or _LOSS_NAMES[kinds.of_rounds(run.rounds)]
 
 
-def _draw_losses(axes: matplotlib_axes.Axes, run: run_reader.Run, kind: str) -> None:
-    """Draws the training loss and each task's loss on the images that rounds are measured on."""
-    split = run.measured_split
-    axes.set(title="Loss", ylabel=_loss_name(run))
-    if kind == kinds.FINDINGS:
-        if "train_loss" in run.rounds:
-            colour = style.training_colour("federated")
-            _line(
-                axes, run.rounds["round"], run.rounds["train_loss"], colour, "training, all sites"
-            )
-        for series in _series(run, "loss"):
-            label = f"{split}, {series.label}"
-            _line(axes, series.rounds, series.values, series.colour, label, "--")
-        return
+def _draw_losses(axes: matplotlib_axes.Axes, run: run_reader.Run) -> None:
+    """Draws the training loss, and the loss on the images that rounds are measured on."""
+    axes.set(title=f"Loss on {run.measured_split} images", ylabel=_loss_name(run))
     _draw_training_losses(axes, run)
     _draw_series(axes, run, "loss")
     _use_decades(axes)
-    axes.set_title(f"Loss on {split} images")
 
 
 def _use_decades(axes: matplotlib_axes.Axes) -> None:
@@ -197,7 +188,9 @@ def _draw_training_losses(axes: matplotlib_axes.Axes, run: run_reader.Run) -> No
     styles = {}
     for series in _series(run, "train_loss"):
         line_style = "-." if series.dashed else ":"
-        _line(axes, series.rounds, series.values, series.colour, None, line_style)
+        client_losses.line(
+            axes, series.rounds, series.values, series.colour, None, line_style, series.marker
+        )
         styles[series.training] = line_style
     for training, line_style in styles.items():
         label = "training images" + (f", {training}" if len(styles) > 1 else "")
@@ -206,7 +199,7 @@ def _draw_training_losses(axes: matplotlib_axes.Axes, run: run_reader.Run) -> No
         if "train_loss" in measured and measured["train_loss"].notna().any():
             colour, name = style.training_colour(training), style.training_name(training)
             label = f"{name}, training images"
-            _line(axes, measured["round"], measured["train_loss"], colour, label, ":")
+            client_losses.line(axes, measured["round"], measured["train_loss"], colour, label, ":")
 
 
 def _draw_metric(axes: matplotlib_axes.Axes, run: run_reader.Run, kind: str, metric: str) -> None:
@@ -232,7 +225,10 @@ def _draw_series(axes: matplotlib_axes.Axes, run: run_reader.Run, metric: str) -
     dots = []
     for series in _series(run, metric):
         line_style = "--" if series.dashed else "-"
-        _line(axes, series.rounds, series.values, series.colour, series.label, line_style)
+        client_losses.line(
+            axes, series.rounds, series.values, series.colour, series.label, line_style,
+            series.marker,
+        )  # fmt: skip
         for row in run.rows:
             if row["training"] == series.training and series.name in (
                 row["task"], table.variant(row),
@@ -251,74 +247,10 @@ def _draw_series(axes: matplotlib_axes.Axes, run: run_reader.Run, metric: str) -
 
 def _draw_clients(axes: matplotlib_axes.Axes, run: run_reader.Run) -> None:
     """Draws each client's training loss, and a cross where it failed."""
-    clients = run.clients
-    ordered = clients.sort_values("round", kind="stable")
-    by_client = list(ordered.groupby("client"))
-    if "variant" in clients:
-        variants = sorted(str(name) for name in clients["variant"].unique())
-        names = dict.fromkeys([*_names(run, "loss"), *variants])
-        only = {name: style.training_colour("federated") for name in names}
-        colours = only if len(names) == 1 else style.colours(names)
-        for variant, of_variant in ordered.groupby("variant"):
-            _draw_clients_of_variant(axes, str(variant), of_variant, colours[str(variant)])
-    elif len(by_client) <= _CLIENTS_BY_NAME:
-        for (client, of_client), colour in _coloured(by_client):
-            _line(axes, of_client["round"], of_client["train_loss"], colour, client)
-    else:
-        for _, of_client in by_client:
-            axes.plot(of_client["round"], of_client["train_loss"], color="#BBBBBB", linewidth=0.7)
-        median = clients.groupby("round")["train_loss"].median()
-        label = f"median of {len(by_client)} clients"
-        _line(axes, median.index, median, style.training_colour("federated"), label)
-    failed = failures(clients)["round"].unique()
-    if failed.size:
-        # At the bottom of the panel whatever the losses are.
-        axes.plot(
-            failed, np.full(failed.size, 0.03), color="#B00020", marker="x", linestyle="none",
-            transform=axes.get_xaxis_transform(), label="a client failed",
-        )  # fmt: skip
+    variants = _names(run, "loss") if "variant" in run.clients else []
+    client_losses.draw(axes, run.clients, variants)
+    client_losses.mark_failures(axes, failures(run.clients)["round"].unique())
     axes.set(title="Training loss by client", ylabel=_loss_name(run))
-
-
-def _draw_clients_of_variant(
-    axes: matplotlib_axes.Axes, variant: str, clients: pd.DataFrame, colour: str
-) -> None:
-    """Draws the clients' training losses of one variant: dots if they are many or come and go."""
-    by_client = clients.groupby("client")
-    name = style.training_name(variant)
-    takes_part_always = len(clients) == len(by_client) * clients["round"].nunique()
-    if len(by_client) <= _CLIENTS_BY_NAME and takes_part_always:
-        for position, (_, of_client) in enumerate(by_client):
-            label = None if position else name
-            _line(axes, of_client["round"], of_client["train_loss"], colour, label)
-        return
-    # Lines would leap over rounds in which a client takes no part.
-    axes.plot(
-        clients["round"], clients["train_loss"],
-        color=colour, alpha=0.35, marker="o", markersize=2.5, linestyle="none",
-    )  # fmt: skip
-    mean = clients.groupby("round")["train_loss"].mean()
-    _line(axes, mean.index, mean, colour, f"{name}, mean of a round's clients")
-
-
-def _line(
-    axes: matplotlib_axes.Axes,
-    rounds: pd.Series | pd.Index,
-    values: pd.Series,
-    colour: str,
-    label: str | None,
-    line_style: str = "-",
-) -> None:
-    """Draws one quantity by round."""
-    axes.plot(
-        rounds,
-        values,
-        color=colour,
-        label=label,
-        linestyle=line_style,
-        marker="o" if len(values) < _ROUNDS_WITH_MARKERS else None,
-        markersize=3,
-    )
 
 
 def _finish(axes: matplotlib_axes.Axes, rounds: pd.DataFrame, pooled: pd.DataFrame) -> None:
@@ -349,11 +281,3 @@ def _finish(axes: matplotlib_axes.Axes, rounds: pd.DataFrame, pooled: pd.DataFra
             )
     if axes.get_legend_handles_labels()[0]:
         axes.legend(loc="upper left", bbox_to_anchor=(0, -0.18), ncols=1, handlelength=3.2)
-
-
-def _coloured(items: Iterable) -> list[tuple]:
-    """Pairs each item with a colour."""
-    return [
-        (item, style.SERIES_COLOURS[position % len(style.SERIES_COLOURS)])
-        for position, item in enumerate(items)
-    ]

@@ -77,7 +77,7 @@ def _differences(known: Sequence[dict[str, Any]], key: str, one: str, reference:
     alike = {"model", "images_kind", "training"} - {key}
     return [
         f"{row['name']} against {other['name']}: difference in accuracy "
-        f"{row['accuracy'] - other['accuracy']:+.3f}."
+        f"{style.signed(row['accuracy'] - other['accuracy'])}."
         for row in known
         for other in known
         if (row.get(key), other.get(key)) == (one, reference)
@@ -129,12 +129,13 @@ def _of_the_lungs(run: run_reader.Run) -> list[str]:
             "the predicted lungs were implausible" if lungs.get("model") else "no lungs are known"
         )
         result.append(
-            f"In {implausible} of {images} images {what}. The full image was used there, so models "
-            "of the lungs were partly trained and tested on full images."
+            f"In {implausible} of {style.counted(images, 'image')} {what}. The full image was used "
+            "there, so models of the lungs were partly trained and tested on full images."
         )
     if style.is_number(lungs.get("unreadable")) and lungs["unreadable"]:
         result.append(
-            f"{lungs['unreadable']} images could not be read, so there are no lungs to cut out."
+            f"{style.counted(lungs['unreadable'], 'image')} could not be read, so there are no "
+            "lungs to cut out."
         )
     return result
 

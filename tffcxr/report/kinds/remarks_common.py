@@ -43,11 +43,11 @@ def few_patients(rows: Sequence[dict[str, Any]], with_images: bool = False) -> l
             continue
         if with_images and not style.is_number(images):
             continue
-        of_images = f" ({images:.0f} images)" if with_images else ""
+        of_images = f" ({style.counted(images, 'image')})" if with_images else ""
         has_interval = any(style.is_number(row[name]) for name in row if name.endswith("_low"))
         about = "intervals of so few are too narrow" if has_interval else "no interval can be given"
         few.add(
-            f"{row['title']}: only {patients:.0f} patients{of_images}; another sample may give "
-            f"quite other numbers, and {about}."
+            f"{row['title']}: only {style.counted(patients, 'patient')}{of_images}; another "
+            f"sample may give quite other numbers, and {about}."
         )
     return sorted(few)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tffcxr.report import style, table
+from tffcxr.report import columns, style, table
 from tffcxr.report.figures import roc_figure
 
 # Below this many images of a class, one image moves sensitivity or specificity by over 3 %.
@@ -18,7 +18,7 @@ _AUROC_TOLERANCE = 1e-3
 
 
 def summary(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """Returns a few sentences per federated row: its AUROC, its baseline's, and the test.
+    """Returns a few sentences per federated row: its AUROC, those of its baselines, and the tests.
 
     Args:
       rows: of `table.in_order`.
@@ -27,18 +27,16 @@ def summary(rows: Sequence[dict[str, Any]]) -> list[str]:
     for row in rows:
         if row["training"] != "federated" or not style.is_number(row.get("auroc")):
             continue
-        auroc = style.with_interval(row, "auroc")
-        text = f"{row['title']}: {row['name'].lower()} AUROC {auroc}"
-        baseline = _baseline(row, rows)
-        if baseline is None:
+        text = f"{row['title']}: {row['name'].lower()} AUROC {style.with_interval(row, 'auroc')}"
+        comparisons = [
+            f"{other['name'].lower()} {style.with_interval(other, 'auroc')}; difference "
+            f"{style.signed(row['auroc'] - other['auroc'])}. {_verdict(row, other)}"
+            for other in _baselines(row, rows)
+        ]
+        if comparisons:
+            sentences.append(f"{text}; {' Against '.join(comparisons)}")
+        else:
             sentences.append(f"{text}.")
-            continue
-        difference = row["auroc"] - baseline["auroc"]
-        text += (
-            f"; {baseline['name'].lower()} {style.with_interval(baseline, 'auroc')}; "
-            f"difference {difference:+.3f}"
-        )
-        sentences.append(f"{text}. {_verdict(row, difference)}")
     return sentences
 
 
@@ -64,11 +62,10 @@ def warnings(rows: Sequence[dict[str, Any]], curves: Sequence[roc_figure.Curve])
     return result
 
 
-def _baseline(row: dict[str, Any], rows: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
-    """Returns the row that a federated row was compared with."""
-    kind = row.get("baseline")
-    kinds = [kind] if isinstance(kind, str) else ["site", "pooled"]
-    for training in kinds:
+def _baselines(row: dict[str, Any], rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Returns the rows of the models that a federated row is compared with."""
+    found = []
+    for training in columns.BASELINES:
         for other in rows:
             same = all(other.get(key) == row.get(key) for key in ("task", "split", "model"))
             same_client = table.client(other) in (table.client(row), "") or not table.client(row)
@@ -78,13 +75,17 @@ def _baseline(row: dict[str, Any], rows: Sequence[dict[str, Any]]) -> dict[str, 
                 and other["training"] == training
                 and style.is_number(other.get("auroc"))
             ):
-                return other
-    return None
+                found.append(other)
+                break
+    return found
 
 
-def _verdict(row: dict[str, Any], difference: float) -> str:
-    """Says what DeLong's test says."""
-    p: Any = row.get("p_delong")
+def _verdict(row: dict[str, Any], other: dict[str, Any]) -> str:
+    """Says what DeLong's test of a row against another says."""
+    key = columns.p_key(row, "delong", other["training"])
+    if key is None:
+        return "The difference was not tested."
+    p: Any = row.get(key)
     if not style.is_number(p):
         return "The difference could not be tested."
     text = f"DeLong's test: p {'' if p < 0.001 else '= '}{style.p_value(p)}. "
@@ -94,8 +95,8 @@ def _verdict(row: dict[str, Any], difference: float) -> str:
             "are equally good."
         )
     return text + (
-        f"The federated model is {'better' if difference > 0 else 'worse'}; chance alone would "
-        "seldom make such a difference."
+        f"The federated model is {'better' if row['auroc'] > other['auroc'] else 'worse'}; chance "
+        "alone would seldom make such a difference."
     )
 
 
@@ -145,6 +146,6 @@ def _few_images(rows: Sequence[dict[str, Any]]) -> list[str]:
             key = (row["task"], row["split"], positives, negatives)
             result[key] = (
                 f"{row['task']} ({row['split']}): only {positives:.0f} positive and "
-                f"{negatives:.0f} negative images; every number here is uncertain."
+                f"{style.counted(negatives, 'negative image')}; every number here is uncertain."
             )
     return list(result.values())

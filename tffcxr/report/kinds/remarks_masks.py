@@ -31,7 +31,7 @@ def summary(rows: Sequence[dict[str, Any]]) -> list[str]:
             difference = federated["jaccard"] - pooled["jaccard"]
             text += (
                 f"; all sites pooled {style.with_interval(pooled, 'jaccard')}; federated minus "
-                f"pooled {difference:+.3f}"
+                f"pooled {style.signed(difference)}"
             )
         if style.is_number(federated.get("specificity")):
             sensitivity, false = federated.get("sensitivity"), 1 - federated["specificity"]
@@ -87,8 +87,8 @@ def _problems(row: dict[str, Any], masks: pd.DataFrame) -> list[str]:
     failures = int((known < jaccard_figure.FAILURE).sum())
     if failures:
         problems.append(
-            f"Jaccard is below {jaccard_figure.FAILURE} in {failures} of {len(known)} images; look "
-            "at the worst masks."
+            f"Jaccard is below {jaccard_figure.FAILURE} in {failures} of "
+            f"{style.counted(len(known), 'image')}; look at the worst masks."
         )
     if len(known) and abs(float(known.mean()) - jaccard) > _TOLERANCE:
         problems.append(
@@ -112,15 +112,16 @@ def _empty_truths(run: run_reader.Run) -> list[str]:
         return []
     # Every model is measured on the same images.
     images = run.masks.drop_duplicates(["task", "client", "row"])
+    all_images = style.counted(len(images), "image")
     empty = int(np.count_nonzero(images["truth_area"] == 0))
     if not empty:
         return []
     if images.loc[images["truth_area"] == 0, "jaccard"].isna().all():
         return [
-            f"In {empty} of {len(images)} images the true mask is empty. Jaccard and Dice are of "
+            f"In {empty} of {all_images} the true mask is empty. Jaccard and Dice are of "
             "the others; what is marked in these counts in the specificity alone."
         ]
     return [
-        f"In {empty} of {len(images)} images the true mask is empty. There Jaccard and Dice are 1 "
+        f"In {empty} of {all_images} the true mask is empty. There Jaccard and Dice are 1 "
         "if the predicted mask is empty too and 0 if a single pixel is marked."
     ]

@@ -25,10 +25,11 @@ def summary(rows: Sequence[dict[str, Any]]) -> list[str]:
             text += f"; each node alone {style.with_interval(known['site'], 'dice')}"
         for training, row in known.items():
             if training.startswith("federated_") and style.is_number(row.get("dice_difference")):
-                text += f"; {row['name']} {row['dice_difference']:+.3f}"
-        missed, cases = federated.get("missed"), federated.get("cases")
+                text += f"; {row['name']} {style.signed(row['dice_difference'])}"
+        missed: Any = federated.get("missed")
+        cases: Any = federated.get("cases")
         if style.is_number(missed) and style.is_number(cases):
-            text += f"; missed entirely in {missed:.0f} of {cases:.0f} cases"
+            text += f"; missed entirely in {missed:.0f} of {style.counted(cases, 'case')}"
         sentences.append(f"{text}.")
     return sentences
 

@@ -1,0 +1,64 @@
+r"""Makes the report of a run again, or a copy of the run that can be shown outside the hospital.
+
+  ./bazelw run //experiments:report -- --run=RUN_DIR
+  ./bazelw run //experiments:report -- --run=RUN_DIR --share=NEW_DIR
+
+The run may be unfinished. The copy has the results, the curves and the settings. It has no image
+of a patient, no label or score of a single image, no path and no name of a computer; models go
+into it with --share_models. NEW_DIR/SHARED.txt says what was left out. Names of sites and numbers
+of patients stay in it: read the copy before you send it.
+"""
+
+from __future__ import annotations
+
+import pathlib
+
+from absl import flags
+
+from experiments.flags import command_line
+from tffcxr.errors import InputError
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_string("run", None, "The folder of a run, finished or not.")
+flags.DEFINE_string("share", None, "Write a copy without patients' data to this new folder.")
+flags.DEFINE_boolean(
+    "share_models",
+    False,
+    "Also copy the models. Weights may give away images that they were trained on, and those of a "
+    "site alone have never left it.",
+)
+
+
+def main(unused_operands: list[str]) -> None:
+    """Runs the program."""
+    if FLAGS.run is None:
+        raise InputError("--run: expected the folder of a run, found none")
+    if FLAGS.share_models and FLAGS.share is None:
+        raise InputError("--share_models: expected --share with it, found none")
+    run_dir = pathlib.Path(FLAGS.run)
+    if (run_dir / "sweep.json").exists():
+        raise InputError(f"--run: expected the folder of a single run, found a sweep in {run_dir}")
+    from tffcxr.report import report
+
+    try:
+        if FLAGS.share is None:
+            print(f"report: {report.write_report(run_dir)}")
+        else:
+            _share(run_dir, pathlib.Path(FLAGS.share))
+    except OSError as error:
+        raise InputError(
+            f"expected files that can be read and written, found {error.strerror}: {error.filename}"
+        ) from error
+
+
+def _share(run_dir: pathlib.Path, target: pathlib.Path) -> None:
+    from tffcxr.report import shared_copy
+    from tffcxr.training import event_files
+
+    print(shared_copy.write(run_dir, target, event_files.copy_scalars, FLAGS.share_models))
+    print(f"copy: {target}")
+
+
+if __name__ == "__main__":
+    command_line.run(main)

@@ -1,0 +1,48 @@
+"""Tests of report.sites_table: which columns the table of data has, and in which order."""
+
+import json
+
+from tests.report import example_run
+from tffcxr.report import run_reader, sites_table
+
+
+def _table(tmp_path, sites):
+    (tmp_path / "config.json").write_text(json.dumps({"sites": sites}))
+    return sites_table.of(run_reader.read(tmp_path))
+
+
+def test_columns_go_from_names_to_training_to_test(tmp_path):
+    names = [
+        "client", "finding", "modality", "rejected_files", "site", "source", "test_images",
+        "train: Ill", "train_images", "train_patients", "validation_images",
+    ]  # fmt: skip
+    site = {name: name.upper() for name in names}
+    assert _table(tmp_path, [site]).headings == [
+        "Client", "Site", "Source", "Finding", "Modality", "Train images", "Train patients",
+        "Train: Ill", "Validation images", "Test images", "Rejected files",
+    ]  # fmt: skip
+
+
+def test_a_site_that_is_its_only_client_is_named_once(tmp_path):
+    sites = [{"client": name, "site": name, "train_images": 3} for name in "ab"]
+    table = _table(tmp_path, sites)
+    assert table.headings == ["Client", "Train images"]
+    assert [[(cell.text, cell.is_number) for cell in row] for row in table.cells] == [
+        [("a", False), ("3", True)],
+        [("b", False), ("3", True)],
+    ]
+    sites[1]["site"] = "a"
+    assert _table(tmp_path, sites).headings == ["Client", "Site", "Train images"]
+
+
+def test_without_a_description_the_results_tell_of_the_sites(tmp_path):
+    table = sites_table.of(run_reader.read(example_run.write(tmp_path, 20, 1, 1)))
+    assert table is not None
+    assert table.headings == ["Site", "Finding", "Images evaluated", "Positive", "Patients"]
+    assert [cell.text for cell in table.cells[0]] == [
+        "opacity", "Lung Opacity", "20 (test)", "6", "10",
+    ]  # fmt: skip
+
+
+def test_nothing_known_no_table(tmp_path):
+    assert _table(tmp_path, []) is None

@@ -1,0 +1,106 @@
+"""The table of who holds what data, for the page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+import dataclasses
+import json
+from typing import Any
+
+from tffcxr.report import run_reader, style, table
+from tffcxr.report.figures import clients_figure
+
+# The order of the columns; what is not named here comes between the names and the numbers.
+_NAMES = ("client", "site", "source", "task", "finding")
+_SPLITS = ("train", "validation", "test")
+_COUNTS = ("images", "patients", "positive")
+_LAST = ("rejected_files",)
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """A text, and whether it is a number."""
+
+    text: str
+    is_number: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """Headings and rows of cells."""
+
+    headings: Sequence[str]
+    cells: Sequence[Sequence[Cell]]
+
+
+def of(run: run_reader.Run) -> Table | None:
+    """Returns the table of sites, or None if nothing is known of them.
+
+    The configuration's `sites` ({name: {property: value}} or a list of such properties) go before
+    what the results tell.
+    """
+    sites = run.config.get("sites")
+    if isinstance(sites, Mapping):
+        described = [
+            {"site": name, **(about if isinstance(about, Mapping) else {"description": about})}
+            for name, about in sites.items()
+        ]
+    elif isinstance(sites, list):
+        described = [dict(site) if isinstance(site, Mapping) else {"site": site} for site in sites]
+    else:
+        described = _of_results(run)
+    properties = in_order(list(dict.fromkeys(str(key) for site in described for key in site)))
+    if all("client" in site and site.get("site") == site["client"] for site in described):
+        properties = [name for name in properties if name != "site"]
+    if not properties:
+        return None
+    return Table(
+        [_heading(name) for name in properties],
+        [[_cell(site.get(name, "")) for name in properties] for site in described],
+    )
+
+
+def in_order(properties: Sequence[str]) -> list[str]:
+    """Sorts properties: who, what, then counts in the order of training, validation, test."""
+    counts = [f"{split}_{what}" for split in _SPLITS for what in _COUNTS]
+    classes = [name for name in properties if name.startswith(clients_figure.PREFIX)]
+    # The classes divide the training images.
+    counts[len(_COUNTS) : len(_COUNTS)] = classes
+    known = [*_NAMES, *counts, *_LAST]
+    others = [name for name in properties if name not in known]
+    order = [*_NAMES, *others, *counts, *_LAST]
+    return [name for name in order if name in properties]
+
+
+def _heading(name: str) -> str:
+    """Returns the name of a property as a heading; that of a finding in it stays as it is."""
+    text = name.replace("_", " ")
+    return text[:1].upper() + text[1:]
+
+
+def _cell(value: Any) -> Cell:
+    return Cell(value if isinstance(value, str) else as_text(value), style.is_number(value))
+
+
+def as_text(value: Any) -> str:
+    """Returns a setting or a property as text."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _of_results(run: run_reader.Run) -> list[dict[str, Any]]:
+    """Returns what the results tell of each test set."""
+    described: dict[str, dict[str, Any]] = {}
+    for row in table.in_order(run.rows):
+        if not style.is_number(row.get("images")):
+            continue
+        described.setdefault(
+            row["title"],
+            {
+                "site": table.client(row),
+                "finding": row["task"],
+                "images evaluated": f"{row['images']:.0f} ({row['split']})",
+                **({"positive": style.number(row["positives"], 0)} if "positives" in row else {}),
+                "patients": style.number(row.get("patients"), 0),
+            },
+        )
+    return list(described.values())
