@@ -42,6 +42,7 @@ def define(
     clients_per_round: str = "all",
     batch_norm: str = "aggregate",
     personal: bool = True,
+    share: str = "representation",
 ) -> None:
     """Defines the flags with a recipe's defaults.
 
@@ -56,6 +57,7 @@ def define(
       batch_norm: default of the flag.
       personal: whether sites have tasks of their own, and so may keep a part of the model private
         or train it first. Otherwise everything is shared.
+      share: default of the flag, where sites have tasks of their own.
     """
     flags.DEFINE_integer("rounds", rounds, "Rounds of federated training.")
     flags.DEFINE_integer(
@@ -122,7 +124,7 @@ def define(
     )
     _define_batch_norm(batch_norm, personal)
     if personal:
-        _define_personal()
+        _define_personal(share)
     flags.DEFINE_enum(
         "precision",
         "float32",
@@ -153,7 +155,7 @@ def _define_batch_norm(default: str, personal: bool) -> None:
     flags.DEFINE_enum("batch_norm", default, names, f"Batch-norm statistics: {text}.")
 
 
-def _define_personal() -> None:
+def _define_personal(share: str) -> None:
     flags.DEFINE_integer(
         "head_rounds",
         0,
@@ -162,7 +164,7 @@ def _define_personal() -> None:
     flags.DEFINE_float("head_learning_rate", 1e-3, "Client learning rate of the --head_rounds.")
     flags.DEFINE_enum(
         "share",
-        "representation",
+        share,
         list(options.SHARES),
         "What is averaged: the representation block (every client keeps its task block) or all.",
     )

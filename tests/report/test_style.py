@@ -83,3 +83,7 @@ def test_trainings_differ_in_colour_and_the_federated_model_comes_last():
     colours = {style.training_colour(kind) for kind in kinds}
     assert len(colours) == 3
     assert not colours & set(style.SERIES_COLOURS)
+
+
+def test_a_model_of_another_site_is_named_by_where_it_was_trained():
+    assert style.training_name("site_north") == "Trained at north"

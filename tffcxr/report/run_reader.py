@@ -111,12 +111,12 @@ def read(run_dir: PathLike) -> Run:
         predictions=run_files.read_csv(
             path / "predictions.csv",
             ["task", "training", "client", "split", "label", "score"],
-            text=["task", "training", "client", "split", "row"],
+            text=["task", "model", "training", "client", "split", "row"],
         ),
         roc=run_files.read_csv(
             path / ROC,
             ["task", "training", "client", "split", "false_positive_rate", "sensitivity"],
-            text=["task", "training", "client", "split"],
+            text=["task", "model", "training", "client", "split"],
         ),
         masks=run_files.read_csv(
             path / "masks.csv",

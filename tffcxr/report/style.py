@@ -28,6 +28,7 @@ _TRAINING_COLOURS = {
     "federated_private_both": "#56B4E9",
     "federated": "#0072B2",
 }
+_OF_SITE = "site_"  # The own model of a site, where it is measured on the images of another.
 _OTHER_TRAINING_COLOUR = "#555555"
 # What papers call the models of `tffcxr/models/build.py`.
 _MODEL_NAMES = {
@@ -53,11 +54,13 @@ _MINUS = "\N{MINUS SIGN}"
 def training_name(training: str) -> str:
     """Returns what a reader calls a kind of training or a variant.
 
-    "Federated" for "federated", "ResNet50, segmented" for "resnet50 segmented", "ResNet50, pooled"
+    "Federated" for "federated", "Trained at north" for "site_north", "ResNet50, segmented" for "resnet50 segmented", "ResNet50, pooled"
     for "resnet50 pooled".
     """
     if training in _TRAINING_NAMES:
         return _TRAINING_NAMES[training]
+    if training.startswith(_OF_SITE):
+        return f"Trained at {training.removeprefix(_OF_SITE)}"
     model, *about = training.split(" ")
     is_variant = all(word in (*_IMAGES, *_TRAINING_NAMES) for word in about)
     if not is_variant or not (about or model in _MODEL_NAMES):

@@ -110,3 +110,16 @@ def test_seven_tasks_fill_three_rows(run):
     curves = roc_figure.curves(dataclasses.replace(run, rows=[], predictions=predictions))
     axes = _draw(curves).axes
     assert [cell.get_visible() for cell in axes] == [True] * 7 + [False] * 2
+
+
+def test_networks_of_one_run_have_their_own_curves_and_panels(run):
+    parts = []
+    for model, ill, healthy in (("standard", 0.9, 0.1), ("resnet18", 0.1, 0.9)):
+        part = _predictions(
+            [("T", "site_b", "a", "test", 1, ill), ("T", "site_b", "a", "test", 0, healthy)]
+        )
+        parts.append(part.assign(model=model))
+    curves = roc_figure.curves(dataclasses.replace(run, rows=[], predictions=pd.concat(parts)))
+    assert {curve.row["model"]: curve.auroc for curve in curves} == {"standard": 1, "resnet18": 0}
+    titles = [axes.get_title(loc="left") for axes in _draw(curves).axes]
+    assert [title.split("\n")[0] for title in titles] == ["T, ResNet18", "T, standard"]

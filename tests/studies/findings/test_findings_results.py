@@ -1,11 +1,13 @@
 """Tests of tffcxr.studies.findings.findings_results: what the federated model is compared with."""
 
+import dataclasses
 import types
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tffcxr.clients.sites import ClientRecords
 from tffcxr.evaluation import delong
 from tffcxr.studies.findings import findings_results
 from tffcxr.training.evaluators.validation import Scores
@@ -53,3 +55,33 @@ def test_federated_is_tested_against_all_baselines(trainings):
 def test_baselines_are_not_tested():
     rows = _rows(_scores("site", 0), _scores("pooled", 1))
     assert all(np.isnan(row["p_delong"]) and "baseline" not in row for row in rows)
+
+
+class _Scorer:
+    """Gives every image the probability that stands in place of the weights."""
+
+    def score(self, weights, client, split):
+        count = 4
+        return Scores(
+            rows=np.arange(count),
+            clients=np.array([client] * count, dtype=object),
+            labels=np.array([[0.0], [1.0]] * 2),
+            scores=np.full((count, 1), weights),
+        )
+
+
+def test_a_sites_own_model_is_measured_at_its_operating_point_where_others_label_the_same():
+    finding_of = {"a": "Tuberculosis", "b": "Tuberculosis", "c": "Pneumothorax"}
+    clients = ClientRecords({}, {site: site for site in finding_of}, finding_of, {})
+    study: Any = types.SimpleNamespace(clients=clients)
+    own: Any = {"a": 0.25, "b": 0.75, "c": 0.5}
+    found = [_scores("site", 0)]
+    found = [dataclasses.replace(found[0], site=site, threshold=own[site]) for site in own]
+    scorer: Any = _Scorer()
+    elsewhere = findings_results._score_elsewhere(study, scorer, own, found)
+    assert [(task.training, task.task, task.threshold) for task in elsewhere] == [
+        ("site_b", "Tuberculosis at a", 0.75),
+        ("site_a", "Tuberculosis at b", 0.25),
+    ]
+    assert elsewhere[0].probabilities.tolist() == [0.75] * 4
+    assert elsewhere[0].test.clients.tolist() == ["a"] * 4

@@ -67,6 +67,7 @@ def as_table(all_curves: Sequence[Curve]) -> pd.DataFrame:
         pd.DataFrame(
             {
                 "task": curve.row["task"],
+                "model": str(curve.row.get("model", "")),
                 "training": curve.row["training"],
                 "client": table.client(curve.row),
                 "split": curve.row["split"],
@@ -86,7 +87,7 @@ def _curves_of_points(run: run_reader.Run) -> list[Curve]:
     for title, block in table.blocks(table.in_order(rows)):
         for row in block:
             mine = run.roc["client"] == table.client(row)
-            for key in ("task", "training", "split"):
+            for key in _keys(run.roc, by_client=False):
                 mine &= run.roc[key] == row[key]
             points = run.roc[mine]
             if len(points) > 1:
@@ -99,8 +100,12 @@ def _curves_of_points(run: run_reader.Run) -> list[Curve]:
 def draw(all_curves: list[Curve]) -> matplotlib_figure.Figure | None:
     """Draws the curves on each task's first split (the test set), or returns None without any."""
     tasks: dict[str, list[Curve]] = {}
+    networks = {str(curve.row.get("model", "")) for curve in all_curves}
     for curve in all_curves:
-        of_task = tasks.setdefault(curve.row["task"], [])
+        task = str(curve.row["task"])
+        if len(networks) > 1:
+            task += f", {style.model_name(str(curve.row.get('model', '')))}"
+        of_task = tasks.setdefault(task, [])
         if not of_task or of_task[0].row["split"] == curve.row["split"]:
             of_task.append(curve)
     if not tasks:
@@ -180,14 +185,20 @@ def _predictions_of(
       by_client: whether other rows differ from this one in their client alone. Otherwise the row
         is about all clients of its site, whatever they are called.
     """
-    keys = ["task", "training", "split"] + ["client"] * by_client
+    # A run of several networks names each.
+    keys = _keys(predictions, by_client)
     is_mine = np.isfinite(predictions["label"]) & np.isfinite(predictions["score"])
     for key in keys:
         is_mine &= predictions[key] == row[key]
     return predictions[is_mine]
 
 
+def _keys(table_of_run: pd.DataFrame, by_client: bool) -> list[str]:
+    """Returns the columns that tell one model's part of a table from the others'."""
+    keys = ["task", "training", "split"]
+    return [*keys, *["client"] * by_client, *["model"] * ("model" in table_of_run)]
+
+
 def _rows_of(predictions: pd.DataFrame) -> list[dict[str, Any]]:
     """Returns a row without metrics for each model and client of the predictions."""
-    keys = ["task", "training", "client", "split"]
-    return predictions[keys].drop_duplicates().to_dict("records")
+    return predictions[_keys(predictions, by_client=True)].drop_duplicates().to_dict("records")
