@@ -9,7 +9,7 @@ import tensorflow_federated as tff
 
 from tests.learning import tiny
 from tffcxr import runtime
-from tffcxr.learning import optimizers, process
+from tffcxr.learning import failure, optimizers, process
 from tffcxr.learning.weight_groups import Group, batch_norm_layers
 
 
@@ -195,8 +195,10 @@ class TestNotFinite:
         federated, private, (state, clients, metrics, per_client), good = self._round(np.nan)
         alone, *_ = federated.next(federated.initialize(), [good])
         np.testing.assert_array_equal(_flat(state), _flat(alone))
-        assert per_client[0]["failed"] == -1
-        assert federated.partition.weights[per_client[1]["failed"]].layer == "conv"
+        assert failure.decode(per_client[0]["failed"]) is None
+        failed = failure.decode(per_client[1]["failed"])
+        assert failed is not None
+        assert failed.describe(federated.partition) == "layer conv is not finite"
         np.testing.assert_array_equal(_flat(clients[1]), _flat(private))
         assert metrics["round"]["clients"] == 1
         assert np.isfinite(metrics["round"]["loss"])

@@ -8,6 +8,7 @@ import tensorflow_federated as tff
 
 from tffcxr import runtime
 from tffcxr.learning import optimizers, server
+from tffcxr.learning.weight_groups import Statistic
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -27,7 +28,7 @@ def test_statistics_take_the_mean_itself_and_a_variance_stays_at_zero_or_above()
         optimizers.server_optimizer("average", 0.5),
         weights_type,
         update_type,
-        ["bn/moving_mean:0", "bn/moving_variance:0"],
+        [Statistic.MEAN, Statistic.VARIANCE],
     )
     ones = np.ones(2, np.float32)
     down = np.array([-0.25, -3.0], np.float32)

@@ -1,9 +1,10 @@
 """Every weight of a model has exactly one role."""
 
 import pytest
+import tensorflow as tf
 
 from tests.learning import tiny
-from tffcxr.learning.weight_groups import Group, WeightPartition, batch_norm_layers
+from tffcxr.learning.weight_groups import Group, Statistic, WeightPartition, batch_norm_layers
 
 
 def _groups(model, private):
@@ -80,3 +81,31 @@ def test_unknown_layers_are_refused():
 
 def test_batch_norm_layers_are_found():
     assert batch_norm_layers(tiny.image_model()) == ("bn",)
+
+
+def test_states_hold_every_weight_once_and_give_the_model_back():
+    partition = WeightPartition.of(tiny.image_model(), ["head", "bn"])
+    values = [f"weight {i}" for i in range(len(partition.weights))]
+    server, client = partition.server_weights(values), partition.client_state(values)
+    assert {name: len(part) for name, part in server.items()} == {
+        "trainable": 1,
+        "statistics": 0,
+        "constants": 0,
+    }
+    assert {name: len(part) for name, part in client.items()} == {"trainable": 4, "other": 2}
+    assert partition.merge_states(server, client) == values
+    assert list(partition.update(values)) == ["trainable", "statistics"]
+
+
+def test_a_variance_is_known_by_its_layer_and_not_by_its_name():
+    images = tf.keras.Input([4])
+    features = tf.keras.layers.Normalization(name="scale")(images)
+    features = tf.keras.layers.Dense(2, name="variance_head")(features)
+    features = tf.keras.layers.BatchNormalization(name="bn")(features)
+    weights = WeightPartition.of(tf.keras.Model(images, features), []).weights
+    assert [(w.layer, w.statistic) for w in weights if w.statistic] == [
+        ("scale", Statistic.MEAN),
+        ("scale", Statistic.VARIANCE),
+        ("bn", Statistic.MEAN),
+        ("bn", Statistic.VARIANCE),
+    ]

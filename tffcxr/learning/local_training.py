@@ -20,9 +20,10 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_federated as tff
 
+from tffcxr.learning import failure
 from tffcxr.learning.loss_scale import loss_scale
 from tffcxr.learning.packing import Packing
-from tffcxr.learning.weight_groups import Group, WeightPartition
+from tffcxr.learning.weight_groups import Group, WeightPartition, groups_of
 
 # (batch, model outputs) -> (sum of losses, number of labels that the sum is over), both float32
 # scalars. The objective of a step is their ratio; a batch without known labels has 0 and 0.
@@ -71,13 +72,9 @@ class LocalTraining:
     def start(self, broadcast: Any, client: Any) -> Any:
         """The progress before the first batch."""
         packed = {
-            Group.SHARED_TRAINABLE: broadcast["trainable"],
-            Group.SHARED_STATISTICS: broadcast["statistics"],
-            Group.SHARED_CONSTANTS: broadcast["constants"],
-            Group.PRIVATE_TRAINABLE: client["trainable"],
-            Group.PRIVATE_OTHER: client["other"],
+            group: self._packings[group].pack(values)
+            for group, values in groups_of(broadcast, client).items()
         }
-        packed = {group: self._packings[group].pack(values) for group, values in packed.items()}
         groups = Group.SHARED_TRAINABLE, Group.PRIVATE_TRAINABLE
         trainable = tuple(packed[group] for group in groups)
         optimizer_state = self._optimizer.initialize(
@@ -179,18 +176,13 @@ class LocalTraining:
         """What the client keeps and what it offers to the aggregation.
 
         An update with a value that is not finite is withheld: its weight and its update are zero,
-        the client keeps the private weights it had, and `failed` tells the position in
-        `model.weights` of the first such weight (-2: the loss; -1: nothing failed).
+        the client keeps the private weights it had, and `failed` is the code of the failure, see
+        `tffcxr.learning.failure`.
         """
         moved = self._weights(progress)
         finite = tf.stack([tf.reduce_all(tf.math.is_finite(value)) for value in moved])
-        loss_is_finite = tf.math.is_finite(progress["loss"])
-        first_bad = tf.argmin(tf.cast(finite, tf.int32), output_type=tf.int32)
-        failed = tf.where(tf.reduce_all(finite), tf.where(loss_is_finite, -1, -2), first_bad)
-        succeeded = tf.equal(failed, -1)
-
-        def select(group: Group) -> tuple:
-            return self._partition.select(moved, group)
+        failed = failure.encode(finite, tf.math.is_finite(progress["loss"]))
+        succeeded = failure.succeeded(failed)
 
         def difference(new, old):
             return tuple(tf.where(succeeded, n - o, tf.zeros_like(o)) for n, o in zip(new, old))
@@ -200,12 +192,12 @@ class LocalTraining:
 
         return collections.OrderedDict(
             update=collections.OrderedDict(
-                trainable=difference(select(Group.SHARED_TRAINABLE), broadcast["trainable"]),
-                statistics=difference(select(Group.SHARED_STATISTICS), broadcast["statistics"]),
+                (name, difference(new, broadcast[name]))
+                for name, new in self._partition.update(moved).items()
             ),
             client=collections.OrderedDict(
-                trainable=kept(select(Group.PRIVATE_TRAINABLE), client["trainable"]),
-                other=kept(select(Group.PRIVATE_OTHER), client["other"]),
+                (name, kept(new, client[name]))
+                for name, new in self._partition.client_state(moved).items()
             ),
             metrics=collections.OrderedDict(
                 loss=progress["loss"],

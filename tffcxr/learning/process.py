@@ -14,7 +14,7 @@ representation block alone. One round:
 from __future__ import annotations
 
 import collections
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import dataclasses
 from typing import Any
 
@@ -42,7 +42,7 @@ class FederatedProcess:
       next: `(<S@SERVER, {<state=C, data=B*>}@CLIENTS> -> <S@SERVER, {C}@CLIENTS, R@SERVER,
         {M}@CLIENTS>)`. R holds `loss` (mean over labels), `images` and `clients` (of those that
         succeeded) and `aggregator` (the factory's measurements); M holds `loss` (a sum), `labels`,
-        `images` and `failed` (see `LocalTraining.finish`).
+        `images` and `failed` (a code, see `tffcxr.learning.failure`).
       partition: the model's weights and their groups.
       recompute: the statistics of the server's weights by a pass over the clients' images, see
         `tffcxr.learning.statistics`; None if that was not asked for, or has nothing to do.
@@ -56,16 +56,7 @@ class FederatedProcess:
 
     def model_weights(self, server_state: Any, client_state: Any) -> list[np.ndarray]:
         """One client's model, in the order of `model.weights`."""
-        shared = server_state["weights"]
-        return self.partition.merge(
-            {
-                Group.SHARED_TRAINABLE: list(shared["trainable"]),
-                Group.SHARED_STATISTICS: list(shared["statistics"]),
-                Group.SHARED_CONSTANTS: list(shared["constants"]),
-                Group.PRIVATE_TRAINABLE: list(client_state["trainable"]),
-                Group.PRIVATE_OTHER: list(client_state["other"]),
-            }
-        )
+        return self.partition.merge_states(server_state["weights"], client_state)
 
     def with_model_weights(
         self, server_state: Any, weights: Sequence[np.ndarray]
@@ -79,17 +70,11 @@ class FederatedProcess:
         Returns:
           `(server state with its shared weights, client state with its private weights)`.
         """
-        select = self.partition.select
         shared = collections.OrderedDict(
-            trainable=select(weights, Group.SHARED_TRAINABLE),
-            statistics=select(weights, Group.SHARED_STATISTICS),
-            constants=select(weights, Group.SHARED_CONSTANTS),
+            self.partition.server_weights(weights),
             learning_rate=server_state["weights"]["learning_rate"],
         )
-        client_state = collections.OrderedDict(
-            trainable=select(weights, Group.PRIVATE_TRAINABLE),
-            other=select(weights, Group.PRIVATE_OTHER),
-        )
+        client_state = self.partition.client_state(weights)
         return collections.OrderedDict(server_state, weights=shared), client_state
 
     def with_learning_rate(self, server_state: Any, learning_rate: float) -> Any:
@@ -157,22 +142,16 @@ def build_process(
     runtime.use_device_unless_chosen()
     partition = WeightPartition.of(model, private_layers)
     partition.check_values(initial_weights)
-    initial = {group: partition.select(initial_weights, group) for group in Group}
     local = LocalTraining(model, partition, loss_fn, client_optimizer, proximal)
 
     @tff.tensorflow.computation
     def initialize_client():
-        return collections.OrderedDict(
-            trainable=_constants(initial[Group.PRIVATE_TRAINABLE]),
-            other=_constants(initial[Group.PRIVATE_OTHER]),
-        )
+        return _constants(partition.client_state(initial_weights))
 
     @tff.tensorflow.computation
     def initial_server_weights():
         return collections.OrderedDict(
-            trainable=_constants(initial[Group.SHARED_TRAINABLE]),
-            statistics=_constants(initial[Group.SHARED_STATISTICS]),
-            constants=_constants(initial[Group.SHARED_CONSTANTS]),
+            _constants(partition.server_weights(initial_weights)),
             learning_rate=tf.constant(learning_rate, tf.float32),
         )
 
@@ -186,7 +165,7 @@ def build_process(
         server_optimizer,
         weights_type,
         result_type["update"],
-        [partition.weights[i].name for i in partition.indices(Group.SHARED_STATISTICS)],
+        [partition.weights[i].statistic for i in partition.indices(Group.SHARED_STATISTICS)],
     )
 
     @tff.federated_computation
@@ -272,8 +251,12 @@ def as_learning_process(process: FederatedProcess) -> tff.learning.templates.Lea
     )
 
 
-def _constants(values: Sequence[np.ndarray]) -> tuple[tf.Tensor, ...]:
-    return tuple(tf.constant(value) for value in values)
+def _constants(
+    groups: Mapping[str, Sequence[np.ndarray]],
+) -> collections.OrderedDict[str, tuple[tf.Tensor, ...]]:
+    return collections.OrderedDict(
+        (name, tuple(tf.constant(value) for value in values)) for name, values in groups.items()
+    )
 
 
 def _client_training(

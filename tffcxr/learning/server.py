@@ -10,6 +10,9 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
+from tffcxr.learning import failure
+from tffcxr.learning.weight_groups import Statistic
+
 AggregationFactory = Union[
     tff.aggregators.WeightedAggregationFactory, tff.aggregators.UnweightedAggregationFactory
 ]
@@ -46,7 +49,7 @@ def build_averaging(
     @tff.tensorflow.computation(metrics_type)
     def weight_of(metrics):
         size = tf.cast(metrics["images"], tf.float32) if weighting == "examples" else 1.0
-        trained = tf.logical_and(tf.equal(metrics["failed"], -1), metrics["images"] > 0)
+        trained = tf.logical_and(failure.succeeded(metrics["failed"]), metrics["images"] > 0)
         return tf.where(trained, size, 0.0)
 
     if not tff.structure.flatten(update_type):
@@ -103,7 +106,7 @@ def _nothing_to_aggregate(update_type: tff.Type) -> tff.templates.AggregationPro
 def _build_counts(metrics_type: tff.Type) -> tff.Computation:
     @tff.tensorflow.computation(metrics_type)
     def counts(metrics):
-        succeeded = tf.equal(metrics["failed"], -1)
+        succeeded = failure.succeeded(metrics["failed"])
 
         def unless_failed(value):
             return tf.where(succeeded, value, tf.zeros_like(value))
@@ -135,7 +138,7 @@ def build_server_step(
     optimizer: tff.learning.optimizers.Optimizer,
     weights_type: tff.StructType,
     mean_type: tff.Type,
-    statistics_names: Sequence[str],
+    statistics: Sequence[Statistic | None],
 ) -> tuple[tff.Computation, tff.Computation]:
     """The server optimizer as two computations.
 
@@ -143,8 +146,8 @@ def build_server_step(
       optimizer: see `tffcxr.learning.optimizers`.
       weights_type: W.
       mean_type: U.
-      statistics_names: names of the statistics. A moving variance is kept at 0 or above, which a
-        mean with noise or lossy compression does not see to.
+      statistics: which one each weight of W's `statistics` is. A variance is kept at 0 or above,
+        which a mean with noise or lossy compression does not see to.
 
     Returns:
       `( -> O)` and `(<O, W, U> -> <O, W>)`, with optimizer state O, server weights W and mean
@@ -161,11 +164,10 @@ def build_server_step(
     def apply_update(state, weights, mean):
         gradient = tuple(-update for update in mean["trainable"])
         state, trainable = optimizer.next(state, tuple(weights["trainable"]), gradient)
-        statistics = tuple(
-            tf.maximum(w + u, 0.0) if "variance" in name else w + u
-            for name, w, u in zip(statistics_names, weights["statistics"], mean["statistics"])
+        moved = tuple(
+            tf.maximum(w + u, 0.0) if statistic is Statistic.VARIANCE else w + u
+            for statistic, w, u in zip(statistics, weights["statistics"], mean["statistics"])
         )
-        moved = collections.OrderedDict(weights, trainable=trainable, statistics=statistics)
-        return state, moved
+        return state, collections.OrderedDict(weights, trainable=trainable, statistics=moved)
 
     return initialize_optimizer, apply_update

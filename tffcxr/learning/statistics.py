@@ -157,15 +157,7 @@ class _Pass:
         )
 
     def start(self, broadcast: Any, state: Any) -> Any:
-        weights = self._partition.merge(
-            {
-                Group.SHARED_TRAINABLE: broadcast["trainable"],
-                Group.SHARED_STATISTICS: broadcast["statistics"],
-                Group.SHARED_CONSTANTS: broadcast["constants"],
-                Group.PRIVATE_TRAINABLE: state["trainable"],
-                Group.PRIVATE_OTHER: state["other"],
-            }
-        )
+        weights = self._partition.merge_states(broadcast, state)
         return collections.OrderedDict(weights=self._packing.pack(weights), **self.nothing())
 
     def nothing(self) -> Any:

@@ -9,13 +9,18 @@ Every weight of a model belongs to exactly one group:
     shared_constants    nothing (layers that are frozen)  no, it came from the server
     private_trainable   gradient steps                    never
     private_other       batch-norm moving averages        never
+
+The shared groups travel as the server's weights, the private ones as a client's state; which names
+they have there is written here alone, see `WeightPartition`.
 """
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Iterable, Mapping, Sequence
 import dataclasses
 import enum
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -31,6 +36,26 @@ class Group(enum.Enum):
     PRIVATE_OTHER = "private_other"
 
 
+class Statistic(enum.Enum):
+    """What a normalisation keeps of the activations that it has seen."""
+
+    MEAN = "mean"
+    VARIANCE = "variance"
+
+
+# Where the groups stand in what the server sends, and in what a client keeps.
+_IN_SERVER_WEIGHTS = {
+    "trainable": Group.SHARED_TRAINABLE,
+    "statistics": Group.SHARED_STATISTICS,
+    "constants": Group.SHARED_CONSTANTS,
+}
+_IN_CLIENT_STATE = {"trainable": Group.PRIVATE_TRAINABLE, "other": Group.PRIVATE_OTHER}
+# What an update tells the server; constants came from there.
+_IN_UPDATE = {
+    name: group for name, group in _IN_SERVER_WEIGHTS.items() if group is not Group.SHARED_CONSTANTS
+}
+
+
 @dataclasses.dataclass(frozen=True)
 class Weight:
     """One weight of a model.
@@ -41,6 +66,7 @@ class Weight:
       shape: its static shape.
       dtype: its dtype's name.
       group: its role in a round.
+      statistic: which one it is, if it is one of a normalisation.
     """
 
     layer: str
@@ -48,6 +74,7 @@ class Weight:
     shape: tuple[int, ...]
     dtype: str
     group: Group
+    statistic: Statistic | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,12 +100,20 @@ class WeightPartition:
             raise ValueError(f"private layers {sorted(missing)} are not layers of {model.name!r}")
         owner = {id(w): layer for layer in model.layers for w in layer.weights}
         trainable = {id(w) for w in model.trainable_weights}
+        statistics = _statistics(model)
         weights = []
         for weight in model.weights:
             layer = owner[id(weight)]
             group = _group(layer, id(weight) in trainable, layer.name in private)
             weights.append(
-                Weight(layer.name, weight.name, tuple(weight.shape), weight.dtype.name, group)
+                Weight(
+                    layer.name,
+                    weight.name,
+                    tuple(weight.shape),
+                    weight.dtype.name,
+                    group,
+                    statistics.get(id(weight)),
+                )
             )
         return cls(tuple(weights))
 
@@ -103,6 +138,33 @@ class WeightPartition:
                 merged[index] = value
         return merged
 
+    def server_weights(self, values: Sequence) -> collections.OrderedDict[str, tuple]:
+        """`<trainable, statistics, constants>` out of `values`, which follow `model.weights`."""
+        return self._split(values, _IN_SERVER_WEIGHTS)
+
+    def client_state(self, values: Sequence) -> collections.OrderedDict[str, tuple]:
+        """`<trainable, other>`, the private weights out of `values` like `model.weights`."""
+        return self._split(values, _IN_CLIENT_STATE)
+
+    def update(self, values: Sequence) -> collections.OrderedDict[str, tuple]:
+        """`<trainable, statistics>`, what a client tells the server out of `values`."""
+        return self._split(values, _IN_UPDATE)
+
+    def merge_states(self, server_weights: Any, client_state: Any) -> list:
+        """One client's model in the order of `model.weights`; see `groups_of`.
+
+        Raises:
+          ValueError: the states have other numbers of weights than the model.
+        """
+        return self.merge(groups_of(server_weights, client_state))
+
+    def _split(
+        self, values: Sequence, names: Mapping[str, Group]
+    ) -> collections.OrderedDict[str, tuple]:
+        return collections.OrderedDict(
+            (name, self.select(values, group)) for name, group in names.items()
+        )
+
     def check_values(self, values: Sequence[np.ndarray]) -> None:
         """Raises ValueError unless `values` have the shapes of the model's weights."""
         if len(values) != len(self.weights):
@@ -112,6 +174,35 @@ class WeightPartition:
                 raise ValueError(
                     f"{weight.name}: expected shape {weight.shape}, found {np.shape(value)}"
                 )
+
+
+def groups_of(server_weights: Any, client_state: Any) -> dict[Group, Sequence]:
+    """The weights of all groups, from the server's weights and a client's state.
+
+    Args:
+      server_weights: with the names of `WeightPartition.server_weights`, and maybe others.
+      client_state: with the names of `WeightPartition.client_state`.
+    """
+    return {
+        group: tuple(state[name])
+        for state, names in (
+            (server_weights, _IN_SERVER_WEIGHTS),
+            (client_state, _IN_CLIENT_STATE),
+        )
+        for name, group in names.items()
+    }
+
+
+def _statistics(model: tf.keras.Model) -> dict[int, Statistic]:
+    """The means and variances of activations in a model, by the ids of the variables."""
+    found = {}
+    for layer in model.submodules:
+        for prefix in ("moving", "adapt"):  # Of batch norms, and of Keras' `Normalization`.
+            for statistic in Statistic:
+                variable = getattr(layer, f"{prefix}_{statistic.value}", None)
+                if variable is not None:
+                    found[id(variable)] = statistic
+    return found
 
 
 def _group(layer: tf.keras.layers.Layer, is_trainable: bool, is_private: bool) -> Group:

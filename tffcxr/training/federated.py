@@ -10,7 +10,7 @@ import numpy as np
 
 from tffcxr.clients.client_data import ClientData
 from tffcxr.clients.sampling import Sampler
-from tffcxr.learning import optimizers, process
+from tffcxr.learning import failure, optimizers, process
 from tffcxr.learning.weight_groups import batch_norm_layers
 from tffcxr.training.evaluators.validation import Evaluator
 from tffcxr.training.loop import ClientResult, RoundResult, TrainingFailed
@@ -129,13 +129,9 @@ class FederatedTraining:
     def _client_result(
         self, client: str, measured: Any, stage_process: process.FederatedProcess
     ) -> ClientResult:
-        failed, labels = int(measured["failed"]), float(measured["labels"])
-        status = "ok"
-        if failed == -2:
-            status = "loss is not finite"
-        elif failed >= 0:
-            weight = stage_process.partition.weights[failed]
-            status = f"layer {weight.layer} is not finite"
+        failed = failure.decode(int(measured["failed"]))
+        status = failed.describe(stage_process.partition) if failed else "ok"
+        labels = float(measured["labels"])
         loss = float(measured["loss"]) / labels if labels else float("nan")
         return ClientResult(client, int(measured["images"]), loss, status)
 
