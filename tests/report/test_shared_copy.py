@@ -59,6 +59,7 @@ def _plant(run_dir):
         (run_dir / folder).mkdir(exist_ok=True)
         np.savez(run_dir / folder / "planted.npz", image=image)
         (run_dir / folder / "roc.png").write_bytes(image.tobytes())
+        (run_dir / folder / f"gradcam_{MARK}.png").write_bytes(image.tobytes())
     for name in ("lungs_examples.npz", "rounds.npz", f"rounds_{MARK}.txt", "worker.log", ".lock",
                  "class_predictions.csv", "other.json"):  # fmt: skip
         if not (run_dir / name).exists():

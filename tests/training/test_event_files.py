@@ -9,7 +9,7 @@ from tffcxr.training import event_files
 def _events(path):
     return [
         tf.compat.v1.Event.FromString(record)
-        for record in tf.compat.v1.io.tf_record_iterator(str(path))
+        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator()
     ]
 
 

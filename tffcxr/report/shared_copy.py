@@ -58,7 +58,7 @@ _KINDS = (
         ("predictions.csv", "class_predictions.csv", "masks.csv", "cases.csv", "explanations.csv",
          "segmentations.csv", "lungs.csv", "figures/jaccard.png", "figures/dice.png"),
     ),
-    ("checkpoints", ("checkpoints",)),
+    ("weights from which a training goes on", ("checkpoints",)),
 )  # fmt: skip
 
 
@@ -258,10 +258,10 @@ def _note(run: run_reader.Run, with_models: bool) -> str:
         "Left out:",
     ]
     for what, patterns in _KINDS:
-        found = [path for pattern in patterns for path in run.path.glob(pattern)]
+        # By the names that are known here: a file's own name may tell something.
+        found = [pattern for pattern in patterns if any(run.path.glob(pattern))]
         if found:
-            names = ", ".join(sorted(path.name for path in found))
-            lines.append(f"- {what}: {names}")
+            lines.append(f"- {what}: {', '.join(found)}")
     if not with_models and (run.path / "models").is_dir():
         lines.append(
             "- models: weights may give away images that they were trained on, and those of a site "

@@ -23,7 +23,7 @@ def copy_scalars(source: pathlib.Path, target: pathlib.Path) -> None:
         version = tf.compat.v1.Event(file_version="brain.Event:2")
         writer.write(version.SerializeToString())
         try:
-            for record in tf.compat.v1.io.tf_record_iterator(str(source)):
+            for record in tf.data.TFRecordDataset(str(source)).as_numpy_iterator():
                 event = tf.compat.v1.Event.FromString(record)
                 values = [_scalar(value) for value in event.summary.value if _is_scalar(value)]
                 if values:

@@ -318,6 +318,16 @@ def test_rounds_are_whole_numbers(masks):
     assert all(tick == int(tick) for tick in axes.get_xticks())
 
 
+def test_training_losses_without_another_line_are_named(classes):
+    rounds = classes.rounds[["round", "stage", "resnet50 full/loss", "resnet50 full/accuracy"]]
+    losses = {"federated/train_loss": 0.5, "federated_private_norm/train_loss": 0.6}
+    axes = _draw(dataclasses.replace(classes, rounds=rounds.assign(**losses), rows=[])).axes[0]
+    assert _entries(axes)[:2] == [
+        "Federated, training images", "Federated, private batch norm, training images",
+    ]  # fmt: skip
+    assert {line.get_linestyle() for line in axes.get_lines()[:2]} == {":"}
+
+
 def test_training_losses_of_variants_are_dotted(classes):
     rounds = classes.rounds.assign(**{"resnet50 full/train_loss": 0.5})
     axes = _draw(dataclasses.replace(classes, rounds=rounds)).axes[0]

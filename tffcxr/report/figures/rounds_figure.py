@@ -186,7 +186,12 @@ def _draw_training_losses(axes: matplotlib_axes.Axes, run: run_reader.Run) -> No
     Beside a federated variant the pooled one is dash-dotted.
     """
     styles = {}
+    measured_names = {series.name for series in _series(run, "loss")}
     for series in _series(run, "train_loss"):
+        if series.name not in measured_names:  # No other line tells whose its colour is.
+            label = f"{series.label}, training images"
+            client_losses.line(axes, series.rounds, series.values, series.colour, label, ":")
+            continue
         line_style = "-." if series.dashed else ":"
         client_losses.line(
             axes, series.rounds, series.values, series.colour, None, line_style, series.marker
