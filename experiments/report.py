@@ -39,11 +39,11 @@ def main(unused_operands: list[str]) -> None:
     run_dir = pathlib.Path(FLAGS.run)
     if (run_dir / "sweep.json").exists():
         raise InputError(f"--run: expected the folder of a single run, found a sweep in {run_dir}")
-    from tffcxr.report import report
+    from tffcxr.report import run_report
 
     try:
         if FLAGS.share is None:
-            print(f"report: {report.write_report(run_dir)}")
+            print(f"report: {run_report.write_report(run_dir)}")
         else:
             _share(run_dir, pathlib.Path(FLAGS.share))
     except OSError as error:

@@ -75,7 +75,7 @@ class Recipe(abc.ABC):
         with command_line.guarded(directory):
             rows = self.make_study(directory.path).run(directory)
             run_hparams.write(output)
-        from tffcxr.report import report
+        from tffcxr.report import run_report
 
-        print(report.format_table(rows))
+        print(run_report.format_table(rows))
         print(f"report: {output / 'report.html'}")

@@ -7,5 +7,5 @@ environment.prepare()
 import tensorflow as tf  # noqa: E402, F401
 import tensorflow_federated as tff  # noqa: E402, F401
 
-from tffcxr.report import report  # noqa: E402, F401
+from tffcxr.report import run_report  # noqa: E402, F401
 from tffcxr.studies.findings import findings_study  # noqa: E402, F401

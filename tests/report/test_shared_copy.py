@@ -1,4 +1,4 @@
-"""Tests of report.shared_copy: nothing of a patient, a path or a computer is in the copy."""
+"""Tests of run_report.shared_copy: nothing of a patient, a path or a computer is in the copy."""
 
 import json
 import pathlib
@@ -11,7 +11,7 @@ import pytest
 
 from tests.report import example_classes, example_masks, example_run
 from tffcxr import errors
-from tffcxr.report import report, run_reader, shared_copy
+from tffcxr.report import run_reader, run_report, shared_copy
 from tffcxr.report.figures import panels, roc_figure
 
 MARK = "MARK-of-a-patient"
@@ -154,7 +154,7 @@ def test_results_and_curves_stay(run_dir, tmp_path):
     ]  # fmt: skip
     # The copy is a run's folder of which the report can be made again.
     (copy / "report.html").unlink()
-    assert report.write_report(copy).read_text() == html
+    assert run_report.write_report(copy).read_text() == html
 
 
 def test_a_copy_of_classes_and_of_masks(tmp_path):

@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from tffcxr import errors, files
-from tffcxr.report import report, run_files, run_reader, style
+from tffcxr.report import run_files, run_reader, run_report, style
 from tffcxr.report.figures import roc_figure
 
 NOTE = "SHARED.txt"
@@ -99,7 +99,7 @@ def write(
             copy_events(event_file, folder / f"events.out.tfevents.{number:010d}.shared.v2")
         if with_models:
             _copy_models(source, copy)
-        report.write_report(copy, shown_as="RUN")
+        run_report.write_report(copy, shown_as="RUN")
         note = _note(run, with_models)
         files.write_text(copy / NOTE, note)
         os.replace(copy, target)

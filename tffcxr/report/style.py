@@ -54,8 +54,8 @@ _MINUS = "\N{MINUS SIGN}"
 def training_name(training: str) -> str:
     """Returns what a reader calls a kind of training or a variant.
 
-    "Federated" for "federated", "Trained at north" for "site_north", "ResNet50, segmented" for "resnet50 segmented", "ResNet50, pooled"
-    for "resnet50 pooled".
+    "Federated" for "federated", "Trained at north" for "site_north", "ResNet50, segmented" for
+    "resnet50 segmented", "ResNet50, pooled" for "resnet50 pooled".
     """
     if training in _TRAINING_NAMES:
         return _TRAINING_NAMES[training]

@@ -24,7 +24,7 @@ from tffcxr.clients.shards.shard_store import SPLITS
 from tffcxr.clients.sites import ClientRecords
 from tffcxr.datasets.imaging import images
 from tffcxr.evaluation import tables
-from tffcxr.report import report
+from tffcxr.report import run_report
 from tffcxr.training.run_directory import RunDirectory
 
 Row = dict[str, Any]  # Of `metrics.json`.
@@ -120,7 +120,7 @@ class Study(abc.ABC):
         sampler = self._sampler()  # What is wrong with it is told before images are decoded.
         rows = self._run(directory, sampler)
         tables.write_metrics(directory.path, self.settings.recipe, rows)
-        report.write_report(directory.path)
+        run_report.write_report(directory.path)
         return rows
 
     @abc.abstractmethod

@@ -18,11 +18,11 @@ from tffcxr.studies import side_by_side
 from tffcxr.training import loop
 from tffcxr.training.centralised import CentralisedTraining
 from tffcxr.training.evaluators.validation import Evaluator
+from tffcxr.training.event_writer import TensorBoard, name_weights
 from tffcxr.training.federated import FederatedTraining
 from tffcxr.training.plan import Plan
 from tffcxr.training.progress import Progress
 from tffcxr.training.run_directory import RunDirectory
-from tffcxr.training.tensorboard import TensorBoard, name_weights
 
 FEDERATED, SITE, POOLED = "federated", "site", "pooled"
 

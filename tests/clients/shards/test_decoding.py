@@ -2,6 +2,10 @@
 
 import dataclasses
 import os
+import subprocess
+import sys
+import textwrap
+import time
 
 import numpy as np
 from PIL import Image
@@ -104,3 +108,39 @@ def test_a_worker_that_dies_names_where(paths):
     jobs = [decoding.Job(paths[0], 16, "pad", Crash())] * 100
     with pytest.raises(InputError, match="a decoding process died near .*0.png"):
         list(decoding.decode_in_order(jobs, len(jobs), workers=2))
+
+
+def test_workers_end_when_the_parent_is_killed(tmp_path):
+    code = """
+        import os, sys, time
+        from tffcxr.clients.shards import decoding
+        def jobs():
+            while True:
+                yield decoding.Job("missing.png", 8, "pad")
+        if __name__ == "__main__":
+            results = decoding.decode_in_order(jobs(), 10**6, workers=2)
+            next(results)
+            children = open(f"/proc/self/task/{os.getpid()}/children").read()
+            print(children, flush=True)
+            time.sleep(60)
+    """
+    script = tmp_path / "script.py"
+    script.write_text(textwrap.dedent(code))
+    run = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
+    assert run.stdout is not None
+    children = [int(pid) for pid in run.stdout.readline().split()]
+    assert len(children) >= 2
+    run.kill()
+    run.wait()
+    deadline = time.monotonic() + 10
+    while any(_runs(pid) for pid in children) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(_runs(pid) for pid in children)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        state = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 
 import numpy as np
 import pandas as pd
@@ -321,42 +320,6 @@ def test_a_killed_run_leaves_nothing_that_is_trusted(tmp_path):
     store = prepare(records, SPEC, cache)
     assert store.count("north", "train") == 37
     assert {path.name for path in cache.iterdir()} == {".lock", "notes", store.root.name}
-
-
-def test_workers_end_when_the_parent_is_killed(tmp_path):
-    code = """
-        import os, sys, time
-        from tffcxr.clients.shards import decoding
-        def jobs():
-            while True:
-                yield decoding.Job("missing.png", 8, "pad")
-        if __name__ == "__main__":
-            results = decoding.decode_in_order(jobs(), 10**6, workers=2)
-            next(results)
-            children = open(f"/proc/self/task/{os.getpid()}/children").read()
-            print(children, flush=True)
-            time.sleep(60)
-    """
-    script = tmp_path / "script.py"
-    script.write_text(textwrap.dedent(code))
-    run = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
-    assert run.stdout is not None
-    children = [int(pid) for pid in run.stdout.readline().split()]
-    assert len(children) >= 2
-    run.kill()
-    run.wait()
-    deadline = time.monotonic() + 10
-    while any(_runs(pid) for pid in children) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not any(_runs(pid) for pid in children)
-
-
-def _runs(pid: int) -> bool:
-    try:
-        state = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return False
-    return state != "Z"
 
 
 def test_a_worker_that_imports_an_unguarded_program_does_not_wait_for_its_parent(

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.report import example_volumes
-from tffcxr.report import remarks, report, run_reader, table
+from tffcxr.report import remarks, run_reader, run_report, table
 
 NAN = float("nan")
 
@@ -38,7 +38,7 @@ def test_few_patients_and_undefined_dice_are_warned_of(run):
 
 
 def test_the_table_tells_the_difference(run):
-    text = report.format_table(run.rows)
+    text = run_report.format_table(run.rows)
     lines = {line.strip().split("  ")[0]: line for line in text.splitlines()[3:7]}
     assert "0.450 (0.400–0.500)" in lines["Site alone"]
     assert "\u22120.100" in lines["Site alone"]
@@ -50,7 +50,7 @@ def test_the_table_tells_the_difference(run):
 
 def test_the_page_has_its_figures(tmp_path):
     run_dir = example_volumes.write(tmp_path)
-    html = report.write_report(run_dir).read_text(encoding="utf-8")
+    html = run_report.write_report(run_dir).read_text(encoding="utf-8")
     names = {path.name for path in (run_dir / "figures").iterdir()}
     assert names == {
         "rounds.png", "dice.png", "masks_kidneys-in-ct.png", "masks_kidneys-in-pet.png",

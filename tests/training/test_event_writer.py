@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tffcxr.training import tensorboard
+from tffcxr.training import event_writer
 from tffcxr.training.loop import ClientResult, RoundResult
 
 
@@ -33,7 +33,7 @@ def _row(number):
 
 
 def test_scalars_by_round_and_none_that_is_undefined(tmp_path):
-    observer = tensorboard.TensorBoard(tmp_path)
+    observer = event_writer.TensorBoard(tmp_path)
     observer(_row(1), _result(), None)
     observer(_row(2), _result(), None)
     events = _events(tmp_path)
@@ -55,9 +55,9 @@ def test_histograms_on_request(tmp_path):
 
     def weights_of(state, round_number):
         asked.append(round_number)
-        return tensorboard.name_weights(["north/conv/kernel"], [np.array(state)])
+        return event_writer.name_weights(["north/conv/kernel"], [np.array(state)])
 
-    tensorboard.TensorBoard(tmp_path, weights_of)(_row(3), _result(), [1.0, 2.0, 4.0])
+    event_writer.TensorBoard(tmp_path, weights_of)(_row(3), _result(), [1.0, 2.0, 4.0])
     histogram = _events(tmp_path)["north/conv/kernel", 3]  # rows of left, right, count
     assert asked == [3]
     assert histogram[:, 2].sum() == 3

@@ -1,4 +1,4 @@
-"""Tests of report.report: the page from whole, partial and hostile run directories."""
+"""Tests of run_report.report: the page from whole, partial and hostile run directories."""
 
 import json
 import os
@@ -12,7 +12,7 @@ import pytest
 
 from tests.report import example_classes, example_masks, example_run
 from tffcxr import errors
-from tffcxr.report import report
+from tffcxr.report import run_report
 from tffcxr.report.figures import panels
 
 
@@ -34,7 +34,7 @@ def _text_only(monkeypatch):
 
 
 def test_whole_run(run_dir):
-    path = report.write_report(run_dir, shown_as="RUN")
+    path = run_report.write_report(run_dir, shown_as="RUN")
     assert path == run_dir / "report.html"
     html = path.read_text()
     for heading in ("In short", "Data", "Results", "ROC curves", "Training", "Settings"):
@@ -52,14 +52,14 @@ def test_whole_run(run_dir):
 
 
 def test_page_is_self_contained(run_dir):
-    html = report.write_report(run_dir).read_text()
+    html = run_report.write_report(run_dir).read_text()
     assert set(re.findall(r'src="(.{21})', html)) == {"data:image/png;base64"}
     assert not re.search(r"https?://|<script|<link|@import|url\(", html)
 
 
 def test_same_run_gives_the_same_bytes_and_leaves_matplotlib_alone(run_dir):
     def contents():
-        report.write_report(run_dir)
+        run_report.write_report(run_dir)
         files = [run_dir / "report.html", *sorted((run_dir / "figures").iterdir())]
         return [file.read_bytes() for file in files]
 
@@ -79,15 +79,15 @@ def test_names_cannot_become_markup(run_dir, text_only):
     (run_dir / "clients.csv").write_text(
         f"round,client,images,train_loss,status\n1,{hostile},1,0.5,{hostile}\n"
     )
-    html = report.write_report(run_dir).read_text()
+    html = run_report.write_report(run_dir).read_text()
     assert hostile not in html
     assert "&lt;img src=x onerror=alert(1)&gt;" in html
 
 
 def test_the_paper_is_named_where_the_program_says_it(run_dir, tmp_path):
-    html = report.write_report(example_classes.write(tmp_path, 2, 1)).read_text()
+    html = run_report.write_report(example_classes.write(tmp_path, 2, 1)).read_text()
     assert "The method is that of Somebody et al., “Federated R&amp;D”, 2022." in html
-    assert "The method is that of" not in report.write_report(run_dir).read_text()
+    assert "The method is that of" not in run_report.write_report(run_dir).read_text()
 
 
 def test_mathtext_in_a_name_does_not_break_a_figure(run_dir):
@@ -97,12 +97,12 @@ def test_mathtext_in_a_name_does_not_break_a_figure(run_dir):
     (run_dir / "predictions.csv").write_text(text.replace("Pneumothorax", "$Pneumo^{"))
     text = (run_dir / "rounds.csv").read_text()
     (run_dir / "rounds.csv").write_text(text.replace("Pneumothorax", "$x^{$"))
-    assert "$Pneumo^{" in report.write_report(run_dir).read_text()
+    assert "$Pneumo^{" in run_report.write_report(run_dir).read_text()
 
 
 def test_only_a_configuration(tmp_path):
     (tmp_path / "config.json").write_text('{"recipe": "cheXviz", "settings": {"seed": 3}}')
-    html = report.write_report(tmp_path).read_text()
+    html = run_report.write_report(tmp_path).read_text()
     assert "<h1>cheXviz</h1>" in html
     assert "There are no results yet." in html
     assert "This run has not finished" in html
@@ -117,7 +117,7 @@ def test_only_a_configuration(tmp_path):
 )
 def test_any_other_file_may_be_missing(run_dir, text_only, missing):
     (run_dir / missing).unlink()
-    html = report.write_report(run_dir).read_text()
+    html = run_report.write_report(run_dir).read_text()
     assert "<h2>Settings</h2>" in html
     assert ("<h2>What the models look at</h2>" in html) == (missing != "explanations.csv")
     assert ("<h2>ROC curves</h2>" in html) == (missing != "predictions.csv")
@@ -130,7 +130,7 @@ def test_undefined_metrics_are_dashes(run_dir, text_only):
     for row in table["rows"]:
         row.update(dict.fromkeys(("auroc", "aupr", "auroc_low", "auroc_high", "specificity")))
     (run_dir / "metrics.json").write_text(json.dumps(table))
-    html = report.write_report(run_dir).read_text()
+    html = run_report.write_report(run_dir).read_text()
     assert "AUROC is undefined" in html
     assert "nan" not in re.sub(r"base64,[^\"]*", "", html).lower()
 
@@ -140,7 +140,7 @@ def test_failed_clients_are_listed_to_a_limit(run_dir, text_only):
     (run_dir / "clients.csv").write_text(
         "\n".join(["round,client,images,train_loss,status", *lines, ""])
     )
-    html = report.write_report(run_dir).read_text()
+    html = run_report.write_report(run_dir).read_text()
     assert "layer conv_50 is not finite" in html
     assert "layer conv_51 is not finite" not in html
     assert "and 10 more in clients.csv." in html
@@ -150,7 +150,7 @@ def test_sites_of_the_configuration_are_shown(run_dir, text_only):
     (run_dir / "config.json").write_text(
         json.dumps({"sites": [{"site": "A", "train_images": 10}, {"site": "B", "note": None}]})
     )
-    html = report.write_report(run_dir).read_text()
+    html = run_report.write_report(run_dir).read_text()
     assert '<th scope="col">Train images</th>' in html
     assert '<td>A</td><td></td><td class="number">10</td>' in html
 
@@ -159,12 +159,12 @@ def test_one_round_is_singular(run_dir, text_only):
     for name in ("rounds.csv", "clients.csv"):
         lines = (run_dir / name).read_text().splitlines()
         (run_dir / name).write_text("\n".join([*lines[:2], ""]))
-    html = report.write_report(run_dir).read_text()
+    html = run_report.write_report(run_dir).read_text()
     assert "<p>1 round, 0.2\nminutes of federated training, 1 client.</p>" in html
 
 
 def test_both_comparisons_are_in_short_and_in_the_table(run_dir, text_only):
-    html = report.write_report(run_dir).read_text()
+    html = run_report.write_report(run_dir).read_text()
     short = html[html.index("<h2>In short") : html.index("<h2>Data")]
     assert short.count("site alone 0.") == short.count("Against all sites pooled 0.") == 2
     assert short.count("DeLong&#39;s test: p") == 4
@@ -177,7 +177,7 @@ def test_both_comparisons_are_in_short_and_in_the_table(run_dir, text_only):
 def test_what_travels_is_told(run_dir, text_only, has_fingerprint):
     if has_fingerprint:
         (run_dir / "nnunet_fingerprint.json").write_text("{}", encoding="utf-8")
-    html = report.write_report(run_dir).read_text(encoding="utf-8")
+    html = run_report.write_report(run_dir).read_text(encoding="utf-8")
     assert "the images stay at their site" in html
     assert ("histograms of" in html) == has_fingerprint
 
@@ -185,16 +185,16 @@ def test_what_travels_is_told(run_dir, text_only, has_fingerprint):
 def test_tasks_with_the_same_file_name_keep_their_figures(run_dir, text_only):
     text = (run_dir / "explanations.csv").read_text()
     (run_dir / "explanations.csv").write_text(text.replace("Pneumothorax", "lung opacity"))
-    report.write_report(run_dir)
+    run_report.write_report(run_dir)
     names = {file.name for file in (run_dir / "figures").iterdir()}
     assert {"gradcam_lung-opacity.png", "gradcam_lung-opacity-2.png"} <= names
 
 
 def test_damaged_run_leaves_the_old_report(run_dir, text_only):
-    before = report.write_report(run_dir).read_bytes()
+    before = run_report.write_report(run_dir).read_bytes()
     (run_dir / "metrics.json").write_text("{")
     with pytest.raises(errors.InputError, match="metrics.json"):
-        report.write_report(run_dir)
+        run_report.write_report(run_dir)
     assert (run_dir / "report.html").read_bytes() == before
     assert not list(run_dir.rglob("*.tmp"))
 
@@ -217,7 +217,7 @@ def _headings(html):
 def test_masks(tmp_path, monkeypatch):
     monkeypatch.setattr(panels, "_DOTS_PER_INCH", 40)
     run_dir = example_masks.write(tmp_path, 10, 3, 2)
-    html = report.write_report(run_dir).read_text()
+    html = run_report.write_report(run_dir).read_text()
     assert _headings(html) == [
         "In short", "Data", "Results", "Training", "The masks", "Settings",
     ]  # fmt: skip
@@ -234,7 +234,7 @@ def test_masks(tmp_path, monkeypatch):
 
 def test_masks_of_a_region_that_may_be_absent(tmp_path, text_only):
     run_dir = example_masks.write(tmp_path, 10, 3, 1)
-    plain = report.write_report(run_dir).read_text()
+    plain = run_report.write_report(run_dir).read_text()
     assert "specificity" not in plain
     assert "binary cross-entropy plus one" in plain
     metrics = json.loads((run_dir / "metrics.json").read_text())
@@ -248,7 +248,7 @@ def test_masks_of_a_region_that_may_be_absent(tmp_path, text_only):
         for number in range(2)
     ]
     (run_dir / "config.json").write_text(json.dumps(config))
-    html = report.write_report(run_dir).read_text()
+    html = run_report.write_report(run_dir).read_text()
     assert "Specificity, no pixel" in html
     assert "<strong>specificity</strong> the share of the images without it" in html
     assert "<strong>Loss</strong> is cross-entropy minus dice of the probabilities" in html
@@ -259,7 +259,7 @@ def test_masks_of_a_region_that_may_be_absent(tmp_path, text_only):
 def test_a_run_of_masks_may_be_partial(tmp_path, text_only, missing):
     run_dir = example_masks.write(tmp_path, 10, 3, 1)
     (run_dir / missing).unlink()
-    html = report.write_report(run_dir).read_text()
+    html = run_report.write_report(run_dir).read_text()
     assert "measured on the test images" in html
     assert ("Jaccard of each image" in html) == (missing != "masks.csv")
     assert ("True and predicted masks" in html) == (missing != "segmentations.csv")
@@ -269,7 +269,7 @@ def test_masks_of_two_organs_have_a_figure_each(tmp_path, text_only):
     run_dir = example_masks.write(tmp_path, 10, 3, 2)
     text = (run_dir / "segmentations.csv").read_text()
     (run_dir / "segmentations.csv").write_text(text.replace("Lungs,1", "Heart,1"))
-    report.write_report(run_dir)
+    run_report.write_report(run_dir)
     names = {file.name for file in (run_dir / "figures").iterdir()}
     assert {"masks_lungs.png", "masks_heart.png"} <= names
 
@@ -277,7 +277,7 @@ def test_masks_of_two_organs_have_a_figure_each(tmp_path, text_only):
 def test_classes(tmp_path, monkeypatch):
     monkeypatch.setattr(panels, "_DOTS_PER_INCH", 40)
     run_dir = example_classes.write(tmp_path, 3, 1)
-    html = report.write_report(run_dir).read_text()
+    html = run_report.write_report(run_dir).read_text()
     assert _headings(html) == [
         "In short", "Data", "Results", "Which class is taken for which", "Training",
         "Lungs cut out", "What the models look at", "Settings",
@@ -304,7 +304,7 @@ def test_without_lungs_cut_out_there_is_no_such_section(tmp_path, text_only):
     run_dir = example_classes.write(tmp_path, 3, 1)
     (run_dir / "config.json").write_text("{}")
     (run_dir / "lungs.csv").unlink()
-    assert "Lungs cut out" not in report.write_report(run_dir).read_text()
+    assert "Lungs cut out" not in run_report.write_report(run_dir).read_text()
 
 
 @pytest.mark.parametrize(
@@ -323,9 +323,9 @@ def test_damaged_lungs_are_one_line(tmp_path, text_only, file, content):
     if content is not None:
         (run_dir / file).write_text(content)
     with pytest.raises(errors.InputError, match="predicted lungs in .*lungs.csv") as caught:
-        report.write_report(run_dir)
+        run_report.write_report(run_dir)
     assert "\n" not in str(caught.value)
 
 
 def test_format_table_is_offered_here():
-    assert report.format_table([]) == "No results."
+    assert run_report.format_table([]) == "No results."
