@@ -22,6 +22,8 @@ from typing import Any
 
 import psutil
 
+from experiments import recipes
+
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 TESTDATA = REPOSITORY / "testdata"
 _TIMEOUT = 600.0
@@ -38,17 +40,9 @@ _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["tests.experiments.preloaded"])
 
 # In full, so that they are found as dependencies.
+_TOOLS = ("benchmark", "predict", "report", "sweep", "tensorboard")
 _MODULES = {
-    "benchmark": "experiments.benchmark",
-    "cheXviz": "experiments.cheXviz",
-    "covid": "experiments.covid",
-    "cross_domain": "experiments.cross_domain",
-    "cxr_fl_classification": "experiments.cxr_fl_classification",
-    "cxr_fl_segmentation": "experiments.cxr_fl_segmentation",
-    "pneumonia": "experiments.pneumonia",
-    "predict": "experiments.predict",
-    "report": "experiments.report",
-    "sweep": "experiments.sweep",
+    **{name: f"experiments.{name}" for name in (*recipes.RECIPES, *_TOOLS)},
     "tiny_recipe": "tests.experiments.tiny_recipe",
     "tiny_sweep": "tests.experiments.tiny_sweep",
 }
