@@ -9,4 +9,5 @@ RECIPES = (
     "cxr_fl_classification",
     "cxr_fl_segmentation",
     "pneumonia",
+    "tuberculosis",
 )

@@ -18,17 +18,19 @@ def root(tmp_path):
     return source_folders.copy("shenzhen", tmp_path)
 
 
-def test_images_without_mask_are_left_out_and_counted(caplog):
-    with caplog.at_level(logging.WARNING):
+def test_images_without_mask_stay_and_are_counted(caplog):
+    with caplog.at_level(logging.INFO):
         table = shenzhen.load_records(source_folders.TESTDATA / "shenzhen")
     assert records.findings(table) == ["Tuberculosis"]
-    assert table["patient"].tolist() == ["0001", "0002", "0004", "0005"]
-    assert table["Tuberculosis"].tolist() == [0.0, 1.0, 1.0, 0.0]
-    assert "shenzhen: 1 of 5 images have no mask and are left out" in caplog.text
+    assert table["patient"].tolist() == ["0001", "0002", "0003", "0004", "0005"]
+    assert table["Tuberculosis"].tolist() == [0.0, 1.0, 0.0, 1.0, 0.0]
+    assert table["lungs"].isna().tolist() == [False, False, True, False, False]
+    assert "shenzhen: 1 of 5 images have no mask of the lungs" in caplog.text
 
 
 def test_mask_is_the_file_of_the_same_name():
-    for row in shenzhen.load_records(source_folders.TESTDATA / "shenzhen").to_dict("records"):
+    table = shenzhen.load_records(source_folders.TESTDATA / "shenzhen")
+    for row in table[table["lungs"].notna()].to_dict("records"):
         expected = row["image"].replace("CXR_png", "mask").replace(".png", "_mask.png")
         assert row["mask"].files == (expected,)
 
@@ -43,7 +45,7 @@ def test_no_image_has_a_mask(root):
 def test_mask_without_image_is_counted(root, caplog):
     (root / "CXR_png" / "CHNCXR_0001_0.png").unlink()
     with caplog.at_level(logging.WARNING):
-        assert len(shenzhen.load_records(root)) == 3
+        assert len(shenzhen.load_records(root)) == 4
     assert "1 masks have no image and are left out, such as CHNCXR_0001_0" in caplog.text
 
 

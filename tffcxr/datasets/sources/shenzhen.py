@@ -3,12 +3,11 @@
     CXR_png/CHNCXR_<number>_<0 or 1>.png
     mask/<same name>_mask.png
 
-The masks, by Stirenko et al., exist for 566 of the 662 images; the other images are left out, and
-counted in the log.
+The masks, by Stirenko et al., exist for 566 of the 662 images; the log counts the others.
 
-Records: images of about 3000 x 3000, one per patient. `mask` and `lungs` are both lungs;
-"Tuberculosis" is the last digit of the name, known for all. What `ClinicalReadings/` says of age
-and sex is not read.
+Records: images of about 3000 x 3000, one per patient. `mask` and `lungs` are both lungs, None
+without a mask; "Tuberculosis" is the last digit of the name, known for all. What
+`ClinicalReadings/` says of age and sex is not read.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ def cite() -> str:
 
 
 def load_records(root: pathlib.Path) -> pd.DataFrame:
-    """Returns the records table of the images that have a mask.
+    """Returns the records table of all images.
 
     Args:
       root: the folder that holds the files above.
@@ -52,25 +51,23 @@ def load_records(root: pathlib.Path) -> pd.DataFrame:
     images = mask_folders.files_by_stem(root / "CXR_png", _SOURCE)
     masks = mask_folders.files_by_stem(root / "mask", _SOURCE, ending="_mask")
     mask_folders.report_masks_without_image(images, masks, _SOURCE)
-    with_mask = [stem for stem in images if stem in masks]
-    if not with_mask:
+    without = sum(stem not in masks for stem in images)
+    if without == len(images):
         raise InputError(
             f"{_SOURCE}: expected masks in {root / 'mask'} for some images of {root / 'CXR_png'}, "
             f"found none for any of {len(images)}"
         )
-    if len(with_mask) < len(images):
-        logging.getLogger(__name__).warning(
-            "%s: %d of %d images have no mask and are left out",
-            _SOURCE,
-            len(images) - len(with_mask),
-            len(images),
+    if without:
+        logging.getLogger(__name__).info(
+            "%s: %d of %d images have no mask of the lungs", _SOURCE, without, len(images)
         )
     rows = []
-    for stem in with_mask:
-        image = images[stem]
+    for stem, image in images.items():
         number, label = mask_folders.tuberculosis(stem, _PREFIX, image, _SOURCE)
-        mask_folders.check_sizes(image, [masks[stem]], _SOURCE)
-        region = areas.MaskFile(masks[stem])
+        region = None
+        if stem in masks:
+            mask_folders.check_sizes(image, [masks[stem]], _SOURCE)
+            region = areas.MaskFile(masks[stem])
         row = {"image": image, "patient": number, "mask": region, "lungs": region}
         rows.append({**row, mask_folders.TUBERCULOSIS: label})
     return records.build(rows, [mask_folders.TUBERCULOSIS], _SOURCE)

@@ -1,0 +1,54 @@
+r"""Trains one classifier of tuberculosis across two hospitals, and compares it with each one's own.
+
+The hospitals are those of Jaeger, Candemir, Antani, Wang, Lu, Thoma: "Two public chest X-ray
+datasets for computer-aided screening of pulmonary diseases" (Quantitative Imaging in Medicine and
+Surgery 4(6), 2014): Shenzhen and Montgomery County. Each network is trained across both, and at
+each hospital alone; a hospital's own model is measured on the other one's images, too. The paper
+trains no network: the comparison is ours. Without --site, phantom radiographs are made.
+
+  ./bazelw run //experiments:tuberculosis -- --output_dir=DIR \
+      --flagfile=experiments/presets/tuberculosis.flags \
+      --site=shenzhen=shenzhen:PATH:Tuberculosis --site=montgomery=montgomery:PATH:Tuberculosis
+"""
+
+from __future__ import annotations
+
+from absl import flags
+
+from experiments.flags import command_line, findings_flags, study_flags, training_flags
+
+findings_flags.define(model=["standard", "densenet121"], baseline=["site"], heatmaps=3)
+study_flags.define(
+    recipe="tuberculosis",
+    site_help="A hospital as NAME=LOADER:PATH:FINDING, with the finding Tuberculosis and the "
+    "loaders shenzhen and montgomery; may be given several times. Default: one of each with "
+    "phantom radiographs.",
+    phantom_patients=300,
+    image_size=64,
+)
+training_flags.define(
+    rounds=12,
+    learning_rate=2e-3,
+    batch_size=16,
+    schedule="polynomial",
+    batch_norm="recompute",
+    share="all",
+)
+for _module in (findings_flags, study_flags, training_flags):
+    flags.adopt_module_key_flags(_module)
+
+RECIPE = findings_flags.FindingsRecipe(
+    name="tuberculosis",
+    paper="Jaeger et al., “Two public chest X-ray datasets for computer-aided screening of "
+    "pulmonary diseases”, 2014, doi:10.3978/j.issn.2223-4292.2014.11.20 (the hospitals; the "
+    "comparison is ours)",
+    phantoms=(
+        study_flags.PhantomSite("shenzhen", "shenzhen", "write_shenzhen", "Tuberculosis"),
+        study_flags.PhantomSite("montgomery", "montgomery", "write_montgomery", "Tuberculosis"),
+    ),
+    elsewhere=True,
+)
+
+
+if __name__ == "__main__":
+    command_line.run(RECIPE.main)
