@@ -228,7 +228,7 @@ def _number(header: Dataset, keyword: str, unit: str, low: float, high: float) -
     value = header.get(keyword)
     try:
         number = float(value) if value is not None else math.nan
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not (math.isfinite(number) and low <= number <= high):
         wanted = f"from {low:g} to {high:g} {unit}" if high < math.inf else f"above 0 {unit}"
