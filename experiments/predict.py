@@ -51,7 +51,7 @@ class Finding(NamedTuple):
     """What the model says of one finding in one image.
 
     Attributes:
-      file: the image's path.
+      file: the image's path, see `readable`.
       finding: its name.
       probability: in 0..1.
       operating_point: the probability at or above which it is called present, NaN if the run has
@@ -89,7 +89,7 @@ def main(operands: list[str]) -> None:
         try:
             image = _read(file, exported.metadata)
         except InputError as error:
-            failures.append(str(error))
+            failures.append(readable(str(error)))
             continue
         findings = _predict(exported, file, image)
         found.extend(findings)
@@ -130,6 +130,19 @@ def format_table(found: Sequence[Finding]) -> str:
         for line in lines
     ]
     return "\n".join([texts[0], "-" * (sum(widths) + 2 * (len(widths) - 1)), *texts[1:]])
+
+
+def readable(path: str | os.PathLike[str]) -> str:
+    r"""Returns a path as text of one line that UTF-8 can encode.
+
+    Bytes that are not UTF-8 and characters that are not printable become \x and two digits, or \u
+    and four: `caf\xe9.png`.
+    """
+    text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
+        for letter in text
+    )
 
 
 def logits_of(model: tf.keras.Model) -> tf.keras.Model:
@@ -182,7 +195,7 @@ def _predict(exported: Exported, file: pathlib.Path, image: np.ndarray) -> list[
     probabilities = exported.keras(image[None], training=False).numpy()[0]
     points = exported.metadata.operating_points
     return [
-        Finding(str(file), name, float(probability), points.get(name, math.nan))
+        Finding(readable(file), name, float(probability), points.get(name, math.nan))
         for name, probability in zip(exported.metadata.findings, probabilities)
     ]
 

@@ -127,3 +127,16 @@ def test_missing_images_are_dropped_and_counted(caplog):
     assert "2 of 3 labelled images are not in folder" in caplog.text
     with pytest.raises(InputError, match="images in folder, found none of the 3"):
         records.drop_missing_images(table, paths[[1, 2]].reindex(table.index), "made", "folder")
+
+
+@pytest.mark.parametrize(
+    ("column", "longest"), [("image", 4096), ("patient", 256), ("site", 256), ("view", 256)]
+)
+def test_texts_have_a_longest_length(column, longest):
+    fits = [f"{number}{'x' * (longest - 1)}" for number in range(3)]
+    assert records.validate(_table(**{column: fits}))[column].tolist() == fits
+    with pytest.raises(
+        InputError, match=f"at most {longest} characters as {column}, found 5000 in row 1: y{{40}}"
+    ) as error:
+        records.validate(_table(**{column: ["a", "y" * 5000, "b"]}))
+    assert len(str(error.value)) < 200

@@ -1,5 +1,6 @@
 """The multi-task model on files that a user names."""
 
+import os
 import re
 import shutil
 
@@ -94,6 +95,29 @@ def test_unreadable_files_are_named_and_the_others_done(run, tmp_path):
     assert "text file" in first
     assert "no.png" in second
     assert f"{IMAGES[0]}  Lung Opacity" in ended.output
+
+
+def test_names_that_are_not_utf8_or_not_of_one_line(run, tmp_path):
+    names = [b"caf\xe9.dcm", b"two\nlines.dcm"]
+    for name in names:
+        shutil.copy(os.fsencode(IMAGES[0]), os.path.join(os.fsencode(tmp_path), name))
+    (tmp_path / os.fsdecode(b"bad\xff.dcm")).write_text("no image")
+    table, heatmaps = tmp_path / "scores.csv", tmp_path / "heatmaps"
+    ended = programs.run(
+        "predict", f"--model={run}", f"--csv={table}", f"--heatmaps={heatmaps}", tmp_path
+    )
+    assert ended.status == 2, ended
+    (line,) = ended.errors.strip().splitlines()
+    assert f"{tmp_path}/bad\\xff.dcm: expected a DICOM, PNG or JPEG file" in line
+    shown = [f"{tmp_path}/caf\\xe9.dcm", f"{tmp_path}/two\\nlines.dcm"]
+    assert [row["file"] for row in programs.read_rows(table)][::2] == shown
+    lines = ended.output.splitlines()
+    assert [line.split()[0] for line in lines[2:-2:2]] == shown
+    assert len(list(heatmaps.iterdir())) == 4
+
+
+def test_a_name_in_utf8_stays_as_it_is():
+    assert predict.readable("Röntgen/é.png") == "Röntgen/é.png"
 
 
 def test_heat_maps_of_the_logit(run, tmp_path):

@@ -15,6 +15,7 @@ import re
 import numpy as np
 import pandas as pd
 
+from tffcxr.datasets import limits
 from tffcxr.errors import InputError
 
 COLUMNS = ("image", "patient", "site", "view", "age", "sex", "mask", "lungs")
@@ -22,6 +23,12 @@ SPLIT = "split"
 SPLITS = ("train", "validation", "test")
 MAXIMUM_AGE = 120.0  # Years. NIH ChestX-ray14 has typing errors such as 414.
 
+_LENGTHS = {
+    "image": limits.MAXIMUM_PATH,
+    "patient": limits.MAXIMUM_TEXT,
+    "site": limits.MAXIMUM_TEXT,
+    "view": limits.MAXIMUM_TEXT,
+}
 _OPTIONAL = ("view", "sex", "mask", "lungs")
 _YEARS_PER_UNIT = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25, "": 1.0}
 _AGE = re.compile(r"(\d+(?:\.\d+)?)\s*([YMWD]?)", re.IGNORECASE)
@@ -74,7 +81,8 @@ def validate(df: pd.DataFrame) -> pd.DataFrame:
 
     Raises:
       InputError: a column is missing, there is no image or neither a finding nor a mask, an image
-        is listed twice or has no patient, or a value is outside what the column may hold.
+        is listed twice or has no patient, a text is too long, or a value is outside what the column
+        may hold.
     """
     missing = [name for name in COLUMNS if name not in df.columns]
     if missing:
@@ -98,6 +106,8 @@ def validate(df: pd.DataFrame) -> pd.DataFrame:
         raise InputError(f"expected one row per image, found several for {twice}")
     for name in _OPTIONAL:
         df[name] = _optional(df[name])
+    for name, longest in _LENGTHS.items():
+        _check_length(df, name, longest)
     _check_values(df)
     df["age"] = _numbers(df, "age")
     if ((df["age"] < 0) | (df["age"] > MAXIMUM_AGE)).any():
@@ -152,6 +162,16 @@ def _texts(df: pd.DataFrame, name: str) -> pd.Series:
             f"expected every record to have a {name}, found none in row {int(np.argmax(bad))}"
         )
     return values.astype(str).astype(object)
+
+
+def _check_length(df: pd.DataFrame, name: str, longest: int) -> None:
+    lengths = df[name].map(lambda value: 0 if value is None else len(str(value)))
+    if lengths.max() > longest:
+        row = int(lengths.argmax())
+        raise InputError(
+            f"expected at most {longest} characters as {name}, found {lengths[row]} in row {row}: "
+            f"{df[name][row]!s:.40}..."
+        )
 
 
 def _optional(values: pd.Series) -> pd.Series:

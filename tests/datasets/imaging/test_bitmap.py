@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 
 import numpy as np
 import PIL.Image
 import PIL.ImageOps
+import PIL.PngImagePlugin
 import pytest
+import simplejpeg
 
 from tffcxr.datasets.imaging import bitmap
 from tffcxr.datasets.imaging.image_error import ImageError
+from tffcxr.datasets.sources import mask_folders
 
 _PIXELS = np.add.outer(np.arange(20), np.arange(30) * 4).astype(np.uint8)  # [20, 30]
 
@@ -136,3 +141,47 @@ def test_damaged_files_are_refused_or_decoded_but_nothing_else(kind):
         except ImageError:
             outcomes.add("refused")
     assert "refused" in outcomes
+
+
+def _huge_png():
+    """Returns a small PNG file of 13000 x 13000 pixels."""
+    rows = zlib.compressobj()
+    packed = b"".join(rows.compress(bytes(1 + 13000 // 8)) for _ in range(13000)) + rows.flush()
+    chunks = [
+        (b"IHDR", struct.pack(">IIBBBBB", 13000, 13000, 1, 0, 0, 0, 0)),
+        (b"IDAT", packed),
+        (b"IEND", b""),
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
+    )
+
+
+@pytest.mark.filterwarnings("error")
+def test_more_pixels_than_any_detector_has_are_refused_before_they_are_decoded(
+    monkeypatch, tmp_path
+):
+    png = _huge_png()
+    assert len(png) < 1 << 16
+    jpeg = bytearray(_file(PIL.Image.fromarray(_PIXELS), "JPEG"))
+    start = jpeg.index(b"\xff\xc0") + 5
+    jpeg[start : start + 4] = struct.pack(">HH", 20000, 20000)
+    monkeypatch.setattr(PIL.PngImagePlugin.PngImageFile, "load", None)
+    monkeypatch.setattr(simplejpeg, "decode_jpeg", None)
+    for data, side in ((png, 13000), (bytes(jpeg), 20000)):
+        with pytest.raises(ImageError) as error:
+            bitmap.decode(data)
+        if side == 13000:
+            assert str(error.value) == (
+                "expected an image of 1 to 40000000 pixels, found 13000x13000"
+            )
+        assert "\n" not in str(error.value)
+    (tmp_path / "a.png").write_bytes(png)
+    assert mask_folders.size(str(tmp_path / "a.png")) is None
+
+
+def test_the_largest_images_are_read():
+    side = 6144  # Film of 43 cm at 0.07 mm.
+    data = _file(PIL.Image.new("L", (side, side), 7))
+    assert bitmap.decode(data).shape == (side, side)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import zipfile
 
 import numpy as np
 import PIL.Image
@@ -11,6 +13,7 @@ import pytest
 from tests import real_data
 from tests.datasets import dicom_files
 from tffcxr import options
+from tffcxr.datasets import limits
 from tffcxr.datasets.imaging import images
 from tffcxr.errors import InputError
 
@@ -253,3 +256,59 @@ def test_place_in_the_square_is_where_an_image_lands(shape, size, fit, place):
     square = images.fit_to_square(np.ones(shape, bool), size, fit, is_mask=True)
     assert square[rows, columns].all()
     assert square.sum() == square[rows, columns].size
+
+
+def _npz(path, shape, dtype="|u1"):
+    """Writes an archive with the array `x` that says its shape and has hardly any data."""
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        header, {"shape": shape, "fortran_order": False, "descr": dtype}
+    )
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("x.npy", header.getvalue() + bytes(64))
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "found"),
+    [
+        ((1 << 20, 1 << 12, 1 << 10), "|u1", r"uint8 .1048576, 4096, 1024."),
+        ((1 << 12, 1 << 12, 1 << 12), "<f8", "float64"),
+        ((-1, 4, 4), "|u1", ""),
+        ((4, 4, 4), "|O", "object"),
+        ((8, 4, 4), "|u1", ""),  # Cut.
+    ],
+)
+def test_arrays_that_say_they_are_too_large_are_refused_before_they_are_read(
+    tmp_path, shape, dtype, found
+):
+    _npz(tmp_path / "a.npz", shape, dtype)
+    with pytest.raises(images.ImageError, match=f"a.npz#x/0: expected .*, found:? {found}"):
+        images.read_image(f"{tmp_path}/a.npz#x/0")
+
+
+def test_archives_damaged_anywhere_are_refused_or_read(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 4, 4), np.uint8)
+    np.savez_compressed(tmp_path / "a.npz", x=pixels)
+    whole = (tmp_path / "a.npz").read_bytes()
+    for position in range(len(whole)):
+        damaged = bytearray(whole)
+        damaged[position] ^= 0x15
+        path = tmp_path / f"{position}.npz"
+        path.write_bytes(damaged)
+        try:
+            np.testing.assert_array_equal(images.read_image(f"{path}#x/1")[:, :, 0], pixels[1])
+        except images.ImageError as error:
+            assert "\n" not in str(error)
+
+
+def test_a_file_without_end_is_refused(monkeypatch):
+    monkeypatch.setattr(limits, "MAXIMUM_BYTES", 1000)
+    with pytest.raises(images.ImageError, match="expected a file of at most 1000 bytes"):
+        images.read_image("/dev/zero")
+
+
+def test_more_pixels_than_fit_after_resampling_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(limits, "MAXIMUM_PIXELS", 100)
+    made = dicom_files.dataset(np.full((8, 8), 77, np.uint8), PixelSpacing=[0.2, 0.1])
+    with pytest.raises(images.ImageError, match="x.dcm: expected an image of 1 to 100 pixels"):
+        images.read_image(_write(tmp_path / "x.dcm", dicom_files.to_bytes(made)))

@@ -69,7 +69,7 @@ def test_files_that_cannot_be_used(tmp_path):
         (tmp_path / name).write_text("no archive")
     with pytest.raises(InputError, match="found pneumoniamnist.npz, pneumoniamnist_64.npz"):
         medmnist.load_records(tmp_path)
-    with pytest.raises(InputError, match="expected an .npz file, found"):
+    with pytest.raises(InputError, match="expected an intact .npz file, found"):
         medmnist.load_records(tmp_path / "pneumoniamnist.npz")
 
 

@@ -117,3 +117,20 @@ def test_real_images():
 
 def test_citation():
     assert "ChestX-ray8" in nih.cite()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "column"),
+    [
+        ("No Finding,0,1,35", f"No Finding,0,{'1' * 5000},35", "Patient ID"),
+        ("No Finding,0,1,35", f"No Finding,0,1,{'3' * 5000}", "Patient Age"),
+        ("No Finding,0,1,35", f"{'No Finding|' * 500},0,1,35", "Finding Labels"),
+    ],
+)
+def test_a_value_of_thousands_of_characters_is_refused(root, old, new, column):
+    source_folders.edit(root / _TABLE, old, new)
+    expected = f"at most 256 characters as {column}, found in line 2: "
+    with pytest.raises(InputError, match=expected) as error:
+        nih.load_records(root)
+    assert len(str(error.value)) < 1000
+    assert "\n" not in str(error.value)

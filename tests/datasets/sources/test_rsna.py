@@ -85,9 +85,10 @@ def test_mapping_file_gives_the_patients_of_nih(root):
     path = root / "pneumonia-challenge-dataset-mappings_2018.json"
     path.write_text(json.dumps(entries))
     assert rsna.load_records(root)["patient"].tolist()[:4] == ["14706", "14706", "2", _id(3)]
-    path.write_text('[{"img_id": 3}]')
-    with pytest.raises(InputError, match="subset_img_id and img_id"):
-        rsna.load_records(root)
+    for damaged in ('[{"img_id": 3}]', "[1]", "1", '[{"subset_img_id": "a", "img_id": "x_1"}]'):
+        path.write_text(damaged)
+        with pytest.raises(InputError, match="subset_img_id and img_id"):
+            rsna.load_records(root)
 
 
 def test_images_that_are_not_on_disk_are_left_out(root, caplog):

@@ -199,18 +199,39 @@ class TestRefused:
                 dicom_series.read(folder)
             assert "\n" not in str(found.value)
 
-    @pytest.mark.parametrize("slope", ["1e300", "-1e300", "1e308"])
+    @pytest.mark.parametrize("slope", ["1e300", "-1e300", "1e308", "inf", "nan"])
     @pytest.mark.filterwarnings("error::RuntimeWarning")
     def test_values_beyond_any_number(self, folder, slope):
         _change(folder / "0003.dcm", RescaleSlope=slope)
-        with pytest.raises(ImageError, match=r"ct/0003.dcm: expected voxels up to 3.4e\+38, found"):
+        with pytest.raises(ImageError, match="ct/0003.dcm: expected a number as Rescale Slope"):
             dicom_series.read(folder)
 
     @pytest.mark.filterwarnings("error::RuntimeWarning")
-    def test_a_place_that_is_none(self, folder):
+    @pytest.mark.parametrize(
+        ("element", "value", "expected"),
+        [
+            ("PixelSpacing", ["1e-320", "1"], "Pixel Spacing from 0.001 to 100 mm"),
+            ("PixelSpacing", ["0.01", "1"], "Pixel Spacing of pixels at most 10 times"),
+            ("PixelSpacing", ["inf", "1"], "a number as Pixel Spacing"),
+            ("ImagePositionPatient", ["nan", "0", "0"], "a number as Image Position"),
+            ("ImagePositionPatient", ["1e9", "0", "0"], "a position of at most 100000 mm"),
+            ("ImagePositionPatient", ["1", "0"], "3 numbers as Image Position"),
+            ("ImageOrientationPatient", ["inf"] * 6, "a number as Image Orientation"),
+        ],
+    )
+    @pytest.mark.filterwarnings("error::RuntimeWarning")
+    def test_a_place_that_is_none(self, folder, element, value, expected):
         for path in folder.iterdir():
-            _change(path, PixelSpacing=["1e-320", "1"])
-        with pytest.raises(ImageError, match="ct: expected three axes that span a space"):
+            _change(path, **{element: value})
+        with pytest.raises(ImageError, match=f"ct/....\\.dcm: expected {expected}.*, found"):
+            dicom_series.read(folder)
+
+    def test_slices_too_far_apart(self, folder):
+        for number, path in enumerate(sorted(folder.iterdir())):
+            _change(path, ImagePositionPatient=["0", "0", str(2000 * number)])
+        with pytest.raises(
+            ImageError, match="ct: expected slices at most 100 mm apart, found 2000"
+        ):
             dicom_series.read(folder)
 
 

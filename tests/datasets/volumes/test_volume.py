@@ -159,3 +159,11 @@ def test_pictures_of_another_orientation_are_refused():
 def test_what_is_no_volume(array, affine, message):
     with pytest.raises(InputError, match=message):
         Volume(array, affine)
+
+
+def test_a_grid_of_too_many_slices_is_refused():
+    reference = volume.Grid((2, 2, 100_000), np.diag([1.0, 1.0, 0.1, 1.0]))
+    with pytest.raises(
+        InputError, match="at most 536870912 voxels, found 100000 slices of 512x512"
+    ):
+        volume.axial_grid(reference, 512, 400.0)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 import io
+import os
 import struct
+from typing import BinaryIO, TypeVar
+import warnings
 import zlib
 
 import numpy as np
 import PIL.Image
 import simplejpeg
 
+from tffcxr.datasets import limits
 from tffcxr.datasets.imaging.image_error import ImageError
 
 _ORIENTATION = 0x0112  # The EXIF tag.
@@ -24,8 +28,11 @@ _TURN: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     7: lambda image: np.rot90(image, 2).T,
     8: np.rot90,
 }
-_DECODING_ERRORS = (
+# What Pillow raises on damaged files, as fuzzing shows.
+_PILLOW_ERRORS = (
     ArithmeticError,
+    AttributeError,
+    EOFError,
     LookupError,
     OSError,
     PIL.Image.DecompressionBombError,
@@ -35,6 +42,7 @@ _DECODING_ERRORS = (
     struct.error,
     zlib.error,
 )
+_Result = TypeVar("_Result")
 
 
 def is_png(data: bytes) -> bool:
@@ -62,47 +70,94 @@ def decode(data: bytes) -> np.ndarray:
     Raises:
       ImageError: the file is damaged or of an unusual kind. The message lacks the path.
     """
-    kind = "PNG" if is_png(data) else "JPEG"
+    image = _decode_png(data) if is_png(data) else _decode_jpeg(data)
+    turn = _TURN.get(_orientation(data))
+    return np.ascontiguousarray(image if turn is None else turn(image))
+
+
+def open_image(
+    file: BinaryIO | str | os.PathLike[str], kind: str = "PNG or JPEG"
+) -> PIL.Image.Image:
+    """Opens an image without decoding it.
+
+    Args:
+      file: a path, or an open file that the image then reads from.
+      kind: what the file is, for messages.
+
+    Raises:
+      ImageError: it is no image that Pillow knows, or too large a one, see `limits.check_pixels`.
+        The message lacks the path.
+    """
+    with warnings.catch_warnings():
+        # Its limit is another one than ours.
+        warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
+        image = _of_pillow(lambda: PIL.Image.open(file), kind)
     try:
-        image = _decode_png(data) if kind == "PNG" else _decode_jpeg(data)
-        turn = _TURN.get(_orientation(data))
-        return np.ascontiguousarray(image if turn is None else turn(image))
+        limits.check_pixels(image.height, image.width)
     except ImageError:
+        image.close()
         raise
-    except _DECODING_ERRORS as error:
+    return image
+
+
+def _of_pillow(call: Callable[[], _Result], kind: str = "PNG") -> _Result:
+    """Makes one call of Pillow on a file of a kind. It raises nearly everything on damaged ones."""
+    try:
+        return call()
+    except _PILLOW_ERRORS as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise ImageError(f"expected an intact {kind} file, found: {reason}") from None
+        raise ImageError(f"expected an intact {kind} file, found: {reason:.200}") from None
 
 
 def _orientation(data: bytes) -> int:
     if b"Exif" not in data[: 1 << 17] and b"eXIf" not in data:
         return 1
-    with PIL.Image.open(io.BytesIO(data)) as image:
-        return int(image.getexif().get(_ORIENTATION, 1))
+    with open_image(io.BytesIO(data), "JPEG" if is_jpeg(data) else "PNG") as image:
+        return orientation(image)
+
+
+def orientation(image: PIL.Image.Image) -> int:
+    """Returns the EXIF orientation of an open image, 1 (upright) where it has none.
+
+    Raises:
+      ImageError: its EXIF data are damaged.
+    """
+    kind = image.format or "PNG or JPEG"
+    value = _of_pillow(lambda: image.getexif().get(_ORIENTATION, 1), kind)
+    return value if isinstance(value, int) else 1
 
 
 def _decode_jpeg(data: bytes) -> np.ndarray:
-    _, _, colourspace, _ = simplejpeg.decode_jpeg_header(data)
-    if colourspace not in ("Gray", "YCbCr", "RGB"):
-        raise ImageError(f"expected a grey or colour JPEG file, found {colourspace}")
-    # Strict: libjpeg fills what is missing with grey and only warns.
-    return simplejpeg.decode_jpeg(data, "GRAY")[:, :, 0]
+    try:
+        height, width, colourspace, _ = simplejpeg.decode_jpeg_header(data)
+        if colourspace not in ("Gray", "YCbCr", "RGB"):
+            raise ImageError(f"expected a grey or colour JPEG file, found {colourspace}")
+        limits.check_pixels(height, width)
+        # Strict: libjpeg fills what is missing with grey and only warns.
+        return simplejpeg.decode_jpeg(data, "GRAY")[:, :, 0]
+    except ImageError:
+        raise
+    except ValueError as error:
+        raise ImageError(
+            f"expected an intact JPEG file, found: {' '.join(str(error).split())}"
+        ) from None
 
 
 def _decode_png(data: bytes) -> np.ndarray:
-    with PIL.Image.open(io.BytesIO(data)) as image:
-        image.verify()  # The checksum of every chunk, which loading does not look at.
-    with PIL.Image.open(io.BytesIO(data)) as image:
-        if getattr(image, "n_frames", 1) != 1:
-            raise ImageError(f"expected one image, found an animation of {image.n_frames} frames")
-        image.load()
+    with open_image(io.BytesIO(data), "PNG") as image:
+        _of_pillow(image.verify)  # The checksum of every chunk, which loading does not look at.
+    with open_image(io.BytesIO(data), "PNG") as image:
+        frames = _of_pillow(lambda: getattr(image, "n_frames", 1))
+        if frames != 1:
+            raise ImageError(f"expected one image, found an animation of {frames} frames")
+        _of_pillow(image.load)
         if image.mode.startswith("I"):
             return _stretch(np.asarray(image))
         if image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:
-            upright = image.convert("RGBA")
+            upright = _of_pillow(lambda: image.convert("RGBA"))
             opaque = PIL.Image.new("RGBA", image.size, (0, 0, 0, 255))
             return np.asarray(PIL.Image.alpha_composite(opaque, upright).convert("L"))
-        return np.asarray(image.convert("L"))
+        return np.asarray(_of_pillow(lambda: image.convert("L")))
 
 
 def _stretch(values: np.ndarray) -> np.ndarray:

@@ -6,44 +6,36 @@ or a wrong grey scale would become a wrong diagnosis.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-import contextlib
-import io
-import struct
+from collections.abc import Iterable
+import dataclasses
 from typing import NoReturn
-import zlib
 
 import numpy as np
-import pydicom
 from pydicom import uid
 from pydicom.dataset import Dataset
-import pydicom.errors
-import pydicom.tag
 
-from tffcxr.datasets.imaging import dicom_codecs, grey
+from tffcxr.datasets import limits
+from tffcxr.datasets.imaging import dicom_codecs, dicom_elements, grey
 from tffcxr.datasets.imaging.image_error import ImageError
 
 _SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
-_TAGS = tuple(
-    pydicom.tag.Tag(keyword)
-    for keyword in (
-        *grey.KEYWORDS,
-        *_SPACINGS,
-        "SpecificCharacterSet",
-        "SamplesPerPixel",
-        "NumberOfFrames",
-        "Rows",
-        "Columns",
-        "PixelAspectRatio",
-        "BitsAllocated",
-        "BitsStored",
-        "HighBit",
-        "PixelRepresentation",
-        "SharedFunctionalGroupsSequence",
-        "PixelData",
-        "FloatPixelData",
-        "DoubleFloatPixelData",
-    )
+_KEYWORDS = (
+    *grey.KEYWORDS,
+    *_SPACINGS,
+    "SpecificCharacterSet",
+    "SamplesPerPixel",
+    "NumberOfFrames",
+    "Rows",
+    "Columns",
+    "PixelAspectRatio",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+    "SharedFunctionalGroupsSequence",
+    "PixelData",
+    "FloatPixelData",
+    "DoubleFloatPixelData",
 )
 _NATIVE = (
     uid.ImplicitVRLittleEndian,
@@ -51,26 +43,21 @@ _NATIVE = (
     uid.DeflatedExplicitVRLittleEndian,
     uid.ExplicitVRBigEndian,
 )
-# What pydicom raises on damaged files, as fuzzing shows.
-PARSING_ERRORS = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    NotImplementedError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    pydicom.errors.BytesLengthException,
-    pydicom.errors.InvalidDicomError,
-    struct.error,
-    zlib.error,
-)
+_WORD = (1 << 16) - 1  # The largest number of 16 bits.
 
-# Those of a file that ends within an element.
-_ENDED_EARLY = (EOFError, pydicom.errors.BytesLengthException, struct.error)
+
+@dataclasses.dataclass(frozen=True)
+class _Pixels:
+    """The pixel data of a file, and what its header says of them."""
+
+    data: bytes
+    vr: str  # Value representation of the data, "OB" or "OW".
+    height: int
+    width: int
+    allocated: int  # Bits per pixel, 8 or 16, of which `stored` up to `high_bit` are the value.
+    stored: int
+    high_bit: int
+    signed: bool
 
 
 def is_dicom(data: bytes) -> bool:
@@ -90,18 +77,18 @@ def decode(data: bytes) -> tuple[np.ndarray, float]:
     Raises:
       ImageError: the file is damaged or is not a plain radiograph. The message lacks the path.
     """
-    with _as_image_error():
-        dataset = pydicom.dcmread(io.BytesIO(data), force=True, specific_tags=list(_TAGS))
-        stored, bits, big = _read(dataset, data)
-        values, aspect = grey.to_grey(stored, bits, dataset, big), _pixel_aspect(dataset)
-    return values, aspect
+    dataset = dicom_elements.parse(data, _KEYWORDS)
+    aspect = _pixel_aspect(dataset)
+    stored, bits, big = _read(dataset, data)
+    return grey.to_grey(stored, bits, dataset, big), aspect
 
 
-def decode_values(data: bytes) -> tuple[np.ndarray, Dataset]:
+def decode_values(data: bytes, keywords: Iterable[str]) -> tuple[np.ndarray, Dataset]:
     """Decodes one slice of a series.
 
     Args:
       data: the whole file, for which `is_dicom` holds.
+      keywords: the elements of the header that will be accessed, see `dicom_elements.parse`.
 
     Returns:
       The values in the units of the modality, float64 [H, W] (Hounsfield units in a CT, see
@@ -110,53 +97,36 @@ def decode_values(data: bytes) -> tuple[np.ndarray, Dataset]:
     Raises:
       ImageError: the file is damaged or is not one slice. The message lacks the path.
     """
-    with _as_image_error():
-        dataset = pydicom.dcmread(io.BytesIO(data), force=True)
-        stored, _, big = _read(dataset, data)
-        values = grey.to_modality(stored, dataset, big)
-    return values, dataset
-
-
-@contextlib.contextmanager
-def _as_image_error() -> Iterator[None]:
-    """Turns what pydicom raises on damaged files into an `ImageError`."""
-    try:
-        yield
-    except ImageError:
-        raise
-    except _ENDED_EARLY as error:
-        raise ImageError(
-            f"expected a complete DICOM file, found it truncated or damaged: {error}"
-        ) from None
-    except PARSING_ERRORS as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ImageError(
-            f"expected a DICOM image that can be decoded, found: {reason[:200]}"
-        ) from None
+    dataset = dicom_elements.parse(data, (*_KEYWORDS, "Modality", *keywords), others=True)
+    stored, _, big = _read(dataset, data)
+    return grey.to_modality(stored, dataset, big), dataset
 
 
 def _read(dataset: Dataset, data: bytes) -> tuple[np.ndarray, int, bool]:
     """Returns stored values [H, W], their bits of precision, and whether words are big-endian."""
     syntax = _transfer_syntax(dataset)
     _check_kind(dataset, data)
-    stored, bits = _stored_values(dataset, syntax)
+    stored, bits = _stored_values(_pixels(dataset), syntax)
     return stored, bits, syntax == uid.ExplicitVRBigEndian
 
 
 def _transfer_syntax(dataset: Dataset) -> uid.UID:
     # Without the meta information `is_dicom` has seen little endian, and the pixels are the same
     # whether value representations are explicit.
-    return dataset.file_meta.get("TransferSyntaxUID") or uid.ImplicitVRLittleEndian
+    syntax = dataset.file_meta.get("TransferSyntaxUID") or uid.ImplicitVRLittleEndian
+    if not isinstance(syntax, uid.UID):
+        raise ImageError(f"expected one transfer syntax, found {dicom_elements.describe(syntax)}")
+    return syntax
 
 
 def _check_kind(dataset: Dataset, data: bytes) -> None:
-    """Refuses everything that is not one frame of grey integers of 8 to 16 bits."""
+    """Refuses everything that is not one frame of grey integers."""
     if "FloatPixelData" in dataset or "DoubleFloatPixelData" in dataset:
         raise ImageError("expected pixels of whole numbers, found floating-point pixel data")
     if not dataset.get("PixelData"):
         _refuse_without_pixels(dataset, data)
-    frames = dataset.get("NumberOfFrames") or 1
-    if int(frames) != 1:
+    frames = dicom_elements.whole(dataset, "NumberOfFrames", 0, limits.MAXIMUM_BYTES, missing=1)
+    if frames > 1:
         raise ImageError(f"expected one frame, found a multi-frame image of {frames} frames")
     if "SharedFunctionalGroupsSequence" in dataset:
         raise ImageError("expected a plain image, found an enhanced (functional group) image")
@@ -166,26 +136,35 @@ def _check_kind(dataset: Dataset, data: bytes) -> None:
     if kind not in ("MONOCHROME1", "MONOCHROME2") or dataset.get("SamplesPerPixel", 1) != 1:
         raise ImageError(
             "expected one grey channel (MONOCHROME1 or MONOCHROME2), found a colour image "
-            f"({kind}, {dataset.get('SamplesPerPixel')} samples per pixel)"
+            f"({' '.join(str(kind).split()):.40}, "
+            f"{dicom_elements.describe(dataset.get('SamplesPerPixel'))} samples per pixel)"
         )
-    if dataset.get("BitsAllocated") not in (8, 16):
+
+
+def _pixels(dataset: Dataset) -> _Pixels:
+    """Returns the pixel data and what they are; refuses all but integers of 8 to 16 bits."""
+    data, allocated = dataset.PixelData, dataset.get("BitsAllocated")
+    if not isinstance(data, bytes):
+        raise ImageError(f"expected pixel data of bytes, found {dicom_elements.describe(data)}")
+    if allocated not in (8, 16):
         raise ImageError(
-            f"expected 8 or 16 bits allocated per pixel, found {dataset.get('BitsAllocated')}"
+            f"expected 8 or 16 bits allocated per pixel, found {dicom_elements.describe(allocated)}"
         )
-    dataset.setdefault("SamplesPerPixel", 1)
-    dataset.setdefault("PixelRepresentation", 0)
-    dataset.setdefault("BitsStored", dataset.BitsAllocated)
-    dataset.setdefault("HighBit", dataset.BitsStored - 1)
-    if not 1 <= dataset.BitsStored <= dataset.HighBit + 1 <= dataset.BitsAllocated:
+    allocated = int(allocated)
+    stored = dicom_elements.whole(dataset, "BitsStored", 0, _WORD, missing=allocated)
+    high_bit = dicom_elements.whole(dataset, "HighBit", 0, _WORD, missing=max(stored - 1, 0))
+    if not 1 <= stored <= high_bit + 1 <= allocated:
         raise ImageError(
-            f"expected stored bits within the {dataset.BitsAllocated} allocated ones, found "
-            f"{dataset.BitsStored} bits up to bit {dataset.HighBit}"
+            f"expected stored bits within the {allocated} allocated ones, found "
+            f"{stored} bits up to bit {high_bit}"
         )
-    if not (dataset.get("Rows") and dataset.get("Columns")):
-        raise ImageError(
-            "expected rows and columns, found "
-            f"{dataset.get('Rows')} rows and {dataset.get('Columns')} columns"
-        )
+    height = dicom_elements.whole(dataset, "Rows", 1, _WORD)
+    width = dicom_elements.whole(dataset, "Columns", 1, _WORD)
+    limits.check_pixels(height, width)
+    signed = dicom_elements.whole(dataset, "PixelRepresentation", 0, 1, missing=0) == 1
+    return _Pixels(
+        data, dataset["PixelData"].VR, height, width, allocated, stored, high_bit, signed
+    )
 
 
 def _refuse_without_pixels(dataset: Dataset, data: bytes) -> NoReturn:
@@ -196,7 +175,7 @@ def _refuse_without_pixels(dataset: Dataset, data: bytes) -> NoReturn:
     if data[128:132] == b"DICM" and "TransferSyntaxUID" not in dataset.file_meta:
         raise ImageError("expected a DICOM file with its transfer syntax, found it truncated")
     kind = dataset.file_meta.get("MediaStorageSOPClassUID")
-    if kind is not None and kind.name.endswith("Image Storage"):
+    if isinstance(kind, uid.UID) and kind.name.endswith("Image Storage"):
         raise ImageError(
             f"expected the pixel data of a {kind.name.replace(' Storage', '')}, found none: "
             "truncated, or its pixels were removed"
@@ -204,14 +183,14 @@ def _refuse_without_pixels(dataset: Dataset, data: bytes) -> NoReturn:
     raise ImageError("expected an image, found DICOM without pixel data")
 
 
-def _stored_values(dataset: Dataset, syntax: uid.UID) -> tuple[np.ndarray, int]:
+def _stored_values(pixels: _Pixels, syntax: uid.UID) -> tuple[np.ndarray, int]:
     """Returns the stored values [H, W], signed as they are meant, and their bits of precision."""
-    bits, high_bit = dataset.BitsStored, dataset.HighBit
+    bits, high_bit = pixels.stored, pixels.high_bit
     if syntax in _NATIVE:
-        words = _native_words(dataset, syntax)
+        words = _native_words(pixels, syntax)
     elif syntax in dicom_codecs.SYNTAXES:
-        layout = dicom_codecs.Layout(dataset.Rows, dataset.Columns, dataset.BitsAllocated)
-        words, precision = dicom_codecs.decompress(dataset.PixelData, syntax, layout)
+        layout = dicom_codecs.Layout(pixels.height, pixels.width, pixels.allocated)
+        words, precision = dicom_codecs.decompress(pixels.data, syntax, layout)
         if syntax != uid.RLELossless:
             if high_bit != bits - 1:
                 raise ImageError(
@@ -220,27 +199,29 @@ def _stored_values(dataset: Dataset, syntax: uid.UID) -> tuple[np.ndarray, int]:
             bits = min(bits, precision)
             high_bit = bits - 1
     else:
-        raise ImageError(f"expected a transfer syntax that is supported, found {syntax.name}")
-    return _sign(words, bits, high_bit, dataset.PixelRepresentation == 1), bits
+        raise ImageError(f"expected a transfer syntax that is supported, found {syntax.name:.80}")
+    return _sign(words, bits, high_bit, pixels.signed), bits
 
 
-def _native_words(dataset: Dataset, syntax: uid.UID) -> np.ndarray:
+def _native_words(pixels: _Pixels, syntax: uid.UID) -> np.ndarray:
     """Returns the words of uncompressed pixel data, unsigned [H, W]."""
-    data = dataset.PixelData
-    size = dataset.BitsAllocated // 8
-    expected = dataset.Rows * dataset.Columns * size
+    data = pixels.data
+    size = pixels.allocated // 8
+    expected = pixels.height * pixels.width * size
     if len(data) < expected:
         raise ImageError(
-            f"expected {expected} bytes of pixel data for {dataset.Columns}x{dataset.Rows} pixels "
-            f"of {dataset.BitsAllocated} bits, found {len(data)}: truncated"
+            f"expected {expected} bytes of pixel data for {pixels.width}x{pixels.height} pixels "
+            f"of {pixels.allocated} bits, found {len(data)}: truncated"
         )
     if data[:4] == b"\xfe\xff\x00\xe0" and len(data) > expected + 1:
         raise ImageError("expected plain pixel data, found compressed data declared as plain")
     big = syntax == uid.ExplicitVRBigEndian
-    if big and size == 1 and dataset["PixelData"].VR == "OW":
+    if big and size == 1 and pixels.vr == "OW":
         data = np.frombuffer(data[: len(data) // 2 * 2], np.uint16).byteswap().tobytes()
-    values = np.frombuffer(data, f"{'>' if big else '<'}u{size}", dataset.Rows * dataset.Columns)
-    return values.astype(f"u{size}", copy=False).reshape(dataset.Rows, dataset.Columns)
+    if len(data) < expected:
+        raise ImageError(f"expected {expected} bytes in words of two, found {len(data)}")
+    values = np.frombuffer(data, f"{'>' if big else '<'}u{size}", pixels.height * pixels.width)
+    return values.astype(f"u{size}", copy=False).reshape(pixels.height, pixels.width)
 
 
 def _sign(words: np.ndarray, bits: int, high_bit: int, signed: bool) -> np.ndarray:
@@ -253,11 +234,13 @@ def _sign(words: np.ndarray, bits: int, high_bit: int, signed: bool) -> np.ndarr
 
 
 def _pixel_aspect(dataset: Dataset) -> float:
-    """Returns the height of a pixel over its width, 1 where the header does not say."""
-    for keyword in (*_SPACINGS, "PixelAspectRatio"):
-        spacing = dataset.get(keyword)
-        if spacing is not None and not isinstance(spacing, str) and len(spacing) == 2:
-            vertical, horizontal = float(spacing[0]), float(spacing[1])
-            if vertical > 0 and horizontal > 0:
-                return vertical / horizontal
-    return 1.0
+    """Returns the height of a pixel over its width, 1 where the header does not say.
+
+    Spacings that are absent or empty are passed over; one that cannot be is a damaged header.
+    """
+    found = [dicom_elements.spacing(dataset, keyword) for keyword in _SPACINGS]
+    ratio = dicom_elements.numbers(dataset, "PixelAspectRatio", 2)
+    if ratio is not None:
+        dicom_elements.check_aspect(ratio[0], ratio[1], "PixelAspectRatio")
+    vertical, horizontal = next((pair for pair in (*found, ratio) if pair), (1.0, 1.0))
+    return vertical / horizontal

@@ -31,6 +31,7 @@ SYNTAXES = (uid.RLELossless, uid.JPEGBaseline8Bit, *_GDCM_SYNTAXES)
 
 _ITEM = b"\xfe\xff\x00\xe0"
 _JPEG_2000 = b"\xff\x4f\xff\x51"  # Start of codestream, image and tile size.
+_JPEG_2000_HEADER = 43  # Bytes up to the precision of the first channel.
 _END_OF_IMAGE = b"\xff\xd9"  # Of JPEG and JPEG-LS, and end of codestream of JPEG 2000.
 _START_OF_FRAME = (0xC0, 0xC1, 0xC2, 0xC3, 0xF7)  # Baseline, extended, progressive, ..., JPEG-LS.
 _LOSSLESS = 0xC3
@@ -102,7 +103,7 @@ def _join_fragments(data: bytes) -> bytes:
     """Returns the one frame whose fragments follow the offset table (PS3.5, table A.4-1)."""
     fragments = []
     position = 0
-    while data[position : position + 4] == _ITEM:
+    while data[position : position + 4] == _ITEM and position + 8 <= len(data):
         (length,) = struct.unpack_from("<I", data, position + 4)
         position += 8 + length
         if position > len(data):
@@ -115,7 +116,7 @@ def _join_fragments(data: bytes) -> bytes:
 
 def _read_header(frame: bytes) -> _FrameHeader:
     """Reads the SIZ segment of JPEG 2000, or the segments of JPEG and JPEG-LS up to the scan."""
-    if frame.startswith(_JPEG_2000):
+    if frame.startswith(_JPEG_2000) and len(frame) >= _JPEG_2000_HEADER:
         right, bottom, left, top = struct.unpack_from(">4I", frame, 8)
         channels, depth = struct.unpack_from(">HB", frame, 40)
         precision = (depth & 0x7F) + 1

@@ -10,10 +10,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import pydicom
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
+from tffcxr.datasets.imaging import dicom_elements
 from tffcxr.datasets.imaging.image_error import ImageError
 
 # What `to_grey` looks at; a reader may skip all other elements.
@@ -34,6 +34,9 @@ KEYWORDS = (
 # Modalities whose values have a unit, which the stored numbers alone do not give: Hounsfield units
 # and activity. PS3.3, C.8.2.1 and C.8.9.4, require the rescale of them.
 _RESCALED = ("CT", "PT")
+# Smaller ones are those of damaged headers, and would make all values one.
+_NARROWEST = 1e-6
+_SMALLEST_SLOPE = 1e-12
 
 
 def to_grey(
@@ -51,7 +54,7 @@ def to_grey(
     Args:
       stored: integers [H, W], masked and signed as the header says.
       bits: bits of precision, at most 16.
-      dataset: the header.
+      dataset: the header, as of `dicom_elements.parse` with `KEYWORDS`.
       big_endian: the byte order of lookup tables that are given as bytes.
 
     Returns:
@@ -100,23 +103,24 @@ def to_modality(stored: np.ndarray, dataset: Dataset, big_endian: bool = False) 
     modality = dataset.get("Modality")
     if modality in _RESCALED and not dataset.get("ModalityLUTSequence"):
         missing = [
-            name for name in ("RescaleSlope", "RescaleIntercept") if _number(dataset, name) is None
+            name
+            for name in ("RescaleSlope", "RescaleIntercept")
+            if dicom_elements.number(dataset, name) is None
         ]
         if missing:
             raise ImageError(
                 f"expected RescaleSlope and RescaleIntercept in an image of modality {modality}, "
                 f"found no {' and no '.join(missing)}"
             )
-    with np.errstate(over="ignore"):  # Whoever takes the values looks whether they are finite.
-        return _modality(stored, stored.dtype.kind == "i", dataset, order)[0]
+    return _modality(stored, stored.dtype.kind == "i", dataset, order)[0]
 
 
 def _padding(stored: np.ndarray, dataset: Dataset) -> np.ndarray | None:
     """Returns where the pixels are padding, bool [H, W], or None if none is."""
-    value = _integer(dataset, "PixelPaddingValue")
+    value = _whole(dataset, "PixelPaddingValue")
     if value is None:
         return None
-    limit = _integer(dataset, "PixelPaddingRangeLimit")
+    limit = _whole(dataset, "PixelPaddingRangeLimit")
     ends = [value, value if limit is None else limit]
     if stored.dtype.kind == "i":
         # Explicit transfer syntaxes may carry a negative value as unsigned.
@@ -131,11 +135,14 @@ def _display(
 ) -> np.ndarray:
     """Returns the grey from 0 to 1 of each stored value, before any inversion."""
     modality_values, rescaled = _modality(values, signed, dataset, order)
-    lut = dataset.get("VOILUTSequence")
-    if lut:
-        table, first, depth = _lut(lut[0], order, signed)
+    lut = dicom_elements.item(dataset, "VOILUTSequence")
+    if lut is not None:
+        table, first, depth = _lut(lut, order, signed)
         return _look_up(modality_values, table, first) / (2.0**depth - 1.0)
-    center, width = _number(dataset, "WindowCenter"), _number(dataset, "WindowWidth")
+    center, width = (
+        dicom_elements.number(dataset, "WindowCenter"),
+        dicom_elements.number(dataset, "WindowWidth"),
+    )
     if center is not None and width is not None:
         return window(modality_values, center, width, dataset.get("VOILUTFunction") or "LINEAR")
     if bits <= 8 and not signed and not rescaled:
@@ -164,7 +171,7 @@ def window(values: np.ndarray, center: float, width: float, function: str) -> np
     Raises:
       ImageError: the width is too small for the function, or the function is none of these.
     """
-    narrowest = 1.0 if function == "LINEAR" else math.ulp(0.0)
+    narrowest = 1.0 if function == "LINEAR" else _NARROWEST
     if not (math.isfinite(center) and math.isfinite(width) and width >= narrowest):
         raise ImageError(
             f"expected a {function} window with a width of at least {narrowest:g}, found center "
@@ -188,14 +195,17 @@ def _modality(
     values: np.ndarray, signed: bool, dataset: Dataset, order: str
 ) -> tuple[np.ndarray, bool]:
     """Returns the modality values (float64) and whether they differ from the stored ones."""
-    sequence = dataset.get("ModalityLUTSequence")
-    if sequence:
-        table, first, _ = _lut(sequence[0], order, signed)
+    lut = dicom_elements.item(dataset, "ModalityLUTSequence")
+    if lut is not None:
+        table, first, _ = _lut(lut, order, signed)
         return _look_up(values, table, first), True
-    slope, intercept = _number(dataset, "RescaleSlope"), _number(dataset, "RescaleIntercept")
+    slope, intercept = (
+        dicom_elements.number(dataset, "RescaleSlope"),
+        dicom_elements.number(dataset, "RescaleIntercept"),
+    )
     slope = 1.0 if slope is None else slope
     intercept = 0.0 if intercept is None else intercept
-    if slope == 0.0 or not math.isfinite(slope) or not math.isfinite(intercept):
+    if abs(slope) < _SMALLEST_SLOPE:
         raise ImageError(
             f"expected a rescale slope other than 0, found slope {slope:g}, intercept {intercept:g}"
         )
@@ -204,10 +214,15 @@ def _modality(
 
 def _lut(item: Dataset, order: str, signed: bool) -> tuple[np.ndarray, int, int]:
     """Returns a lookup table (float64), the first value that it maps, and its bits per entry."""
-    descriptor, data = item.get("LUTDescriptor"), item.get("LUTData")
-    if descriptor is None or len(descriptor) != 3 or data is None:
+    descriptor, data = dicom_elements.numbers(item, "LUTDescriptor", 3), item.get("LUTData")
+    if descriptor is None or data is None:
         raise ImageError("expected a lookup table with a descriptor of 3 numbers and with data")
     entries, first, depth = (int(number) for number in descriptor)
+    if not 0 <= entries <= 1 << 16 or not -(1 << 15) <= first < 1 << 16:
+        raise ImageError(
+            "expected a lookup table of at most 65536 entries that starts at a number of 16 bits, "
+            f"found {entries} entries that start at {first}"
+        )
     entries = entries or 1 << 16
     if signed and first >= 1 << 15:
         first -= 1 << 16
@@ -217,9 +232,12 @@ def _lut(item: Dataset, order: str, signed: bool) -> tuple[np.ndarray, int, int]
         raw = bytes(data)
     else:
         words = data if isinstance(data, (list, tuple, MultiValue)) else [data]
-        raw = np.asarray(words, f"{order}u2").tobytes()
+        if not all(isinstance(word, int) and -(1 << 15) <= word < 1 << 16 for word in words):
+            raise ImageError("expected a lookup table of numbers of 16 bits, found others")
+        raw = np.asarray(words, np.int64).astype(f"{order}u2").tobytes()
     # Entries of 8 bits come in words of their own or two to a word.
     packed = depth == 8 and len(raw) - entries in (0, 1)
+    raw = raw if packed else raw[: len(raw) // 2 * 2]
     table = np.frombuffer(raw, np.uint8 if packed else f"{order}u2")
     if table.size < entries:
         raise ImageError(
@@ -230,21 +248,9 @@ def _lut(item: Dataset, order: str, signed: bool) -> tuple[np.ndarray, int, int]
 
 def _look_up(values: np.ndarray, table: np.ndarray, first: int) -> np.ndarray:
     """Values before the first and after the last entry get the first and the last entry."""
-    return table[np.clip(np.rint(values).astype(np.int64) - first, 0, table.size - 1)]
+    return table[np.clip(np.rint(values) - first, 0, table.size - 1).astype(np.int64)]
 
 
-def _number(dataset: Dataset, keyword: str) -> float | None:
-    """Returns the (first) number of an element, or None where it is absent or empty."""
-    try:
-        value = dataset.get(keyword)
-        if isinstance(value, (list, tuple, MultiValue)):
-            value = value[0] if value else None
-        return None if value is None or value == "" else float(value)
-    except (TypeError, ValueError, OverflowError) as error:
-        name = pydicom.datadict.dictionary_description(keyword)
-        raise ImageError(f"expected a number as {name}: {error}") from None
-
-
-def _integer(dataset: Dataset, keyword: str) -> int | None:
-    value = _number(dataset, keyword)
+def _whole(dataset: Dataset, keyword: str) -> int | None:
+    value = dicom_elements.number(dataset, keyword)
     return None if value is None else int(value)

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import functools
 import os
-import pathlib
-import zipfile
 
 import cv2
 import numpy as np
 
 from tffcxr import options
+from tffcxr.datasets import limits, npz_files
 from tffcxr.datasets.imaging import bitmap, dicom
 from tffcxr.datasets.imaging.image_error import ImageError
 from tffcxr.errors import InputError
@@ -51,11 +50,19 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
             return _read_npz(file + ".npz", place)[:, :, np.newaxis]
         if is_npy:
             return _read_slice(volume + ".npy", index)
-        return _decode(pathlib.Path(path).read_bytes())[:, :, np.newaxis]
+        return _decode(_read_bytes(path))[:, :, np.newaxis]
     except ImageError as error:
         raise ImageError(f"{path}: {error}") from None
     except OSError as error:
         raise ImageError(f"{path}: expected an image file, found: {error.strerror}") from None
+
+
+def _read_bytes(path: str) -> bytes:
+    with open(path, "rb") as file:
+        data = file.read(limits.MAXIMUM_BYTES + 1)
+    if len(data) > limits.MAXIMUM_BYTES:
+        raise ImageError(f"expected a file of at most {limits.MAXIMUM_BYTES} bytes, found more")
+    return data
 
 
 def fit_to_square(
@@ -153,8 +160,7 @@ def _decode(data: bytes) -> np.ndarray:
         return plane
     height, width = plane.shape
     height, width = round(height * max(aspect, 1.0)), round(width * max(1.0 / aspect, 1.0))
-    if height * width > 1 << 28:
-        raise ImageError(f"expected pixels that are nearly square, found an aspect of {aspect:g}")
+    limits.check_pixels(height, width)
     return cv2.resize(plane, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
@@ -173,7 +179,7 @@ def _read_slice(path: str, index: str) -> np.ndarray:
     """Returns one of the slices uint8 [N, H, W, C] of a file, of which no other one is read."""
     try:
         slices = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
+    except npz_files.READING_ERRORS as error:
         raise ImageError(f"expected an intact .npy file, found: {error}") from None
     if slices.ndim != 4 or slices.dtype != np.uint8:
         raise ImageError(
@@ -181,6 +187,7 @@ def _read_slice(path: str, index: str) -> np.ndarray:
         )
     if not index.isdecimal() or int(index) >= len(slices):
         raise ImageError(f"expected an index from 0 to {len(slices) - 1}, found {index!r}")
+    limits.check_pixels(*slices.shape[1:3])
     return np.array(slices[int(index)])
 
 
@@ -198,17 +205,10 @@ def _read_npz(path: str, place: str) -> np.ndarray:
 def _npz_array(path: str, name: str, modified: int) -> np.ndarray:
     """Returns the array uint8 [N, H, W]; kept, because every access unpacks the whole array."""
     del modified  # Only makes a changed file a different one.
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            if name not in archive.files:
-                raise ImageError(
-                    f"expected an array named {name!r}, found {', '.join(archive.files)}"
-                )
-            array = archive[name]
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        if isinstance(error, ImageError):
-            raise
-        raise ImageError(f"expected an intact .npz file, found: {error}") from None
+    found = npz_files.names(path)
+    if name not in found:
+        raise ImageError(f"expected an array named {name!r}, found {', '.join(found)}")
+    array = npz_files.read(path, name)
     if array.ndim == 4 and array.shape[3] == 1:
         array = array[:, :, :, 0]
     if array.ndim != 3 or array.dtype != np.uint8:
@@ -216,5 +216,6 @@ def _npz_array(path: str, name: str, modified: int) -> np.ndarray:
             f"expected {name!r} to be grey images uint8 [N, H, W], found {array.dtype} "
             f"{list(array.shape)}"
         )
+    limits.check_pixels(*array.shape[1:])
     array.setflags(write=False)
     return array

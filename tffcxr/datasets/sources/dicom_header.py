@@ -12,13 +12,15 @@ from pydicom.dataset import Dataset
 import pydicom.tag
 
 from tffcxr.datasets import records
-from tffcxr.datasets.imaging import dicom
+from tffcxr.datasets.imaging import dicom_elements
+from tffcxr.datasets.imaging.image_error import ImageError
 
 _TAGS = tuple(
     pydicom.tag.Tag(keyword)
     for keyword in ("PatientID", "PatientSex", "PatientAge", "ViewPosition", "Rows", "Columns")
 )
 _PROGRESS_SECONDS = 5.0
+_LARGEST = (1 << 16) - 1  # Rows and columns have 16 bits.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,19 +67,33 @@ def read_headers(paths: Sequence[str], source: str) -> list[Header]:
 
 
 def _read(path: str) -> Header | None:
+    dataset = _parse(path)
+    if dataset is None:
+        return None
+    try:
+        return Header(
+            patient=_text(dataset, "PatientID"),
+            age=_age(dataset),
+            sex=_sex(dataset),
+            view=_text(dataset, "ViewPosition"),
+            height=dicom_elements.whole(dataset, "Rows", 0, _LARGEST, missing=0) or None,
+            width=dicom_elements.whole(dataset, "Columns", 0, _LARGEST, missing=0) or None,
+        )
+    except ImageError:
+        return None
+
+
+def _parse(path: str) -> Dataset | None:
+    """Returns the header, rows and columns converted; None where it cannot be read."""
     try:
         with open(path, "rb") as file:
+            dicom_elements.check_inflated(file)
             dataset = pydicom.dcmread(file, specific_tags=list(_TAGS), stop_before_pixels=True)
-            return Header(
-                patient=_text(dataset, "PatientID"),
-                age=_age(dataset),
-                sex=_sex(dataset),
-                view=_text(dataset, "ViewPosition"),
-                height=int(dataset.get("Rows") or 0) or None,
-                width=int(dataset.get("Columns") or 0) or None,
-            )
-    except dicom.PARSING_ERRORS:
+        for keyword in ("Rows", "Columns"):
+            dataset.get(keyword)
+    except dicom_elements.PARSING_ERRORS:  # ImageError, a ValueError, among them.
         return None
+    return dataset
 
 
 def _text(dataset: Dataset, keyword: str) -> str | None:

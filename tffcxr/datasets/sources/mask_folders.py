@@ -7,16 +7,14 @@ import logging
 import os
 import pathlib
 import re
-import struct
 
-import PIL.Image
-
+from tffcxr.datasets.imaging import bitmap
+from tffcxr.datasets.imaging.image_error import ImageError
 from tffcxr.datasets.sources import source_files
 from tffcxr.errors import InputError
 
 _SUFFIXES = (".png", ".jpg", ".jpeg")
 TUBERCULOSIS = "Tuberculosis"
-_EXIF_ORIENTATION = 0x0112
 _ON_THEIR_SIDE = (5, 6, 7, 8)  # The EXIF orientations that swap rows and columns.
 
 
@@ -107,13 +105,11 @@ def check_sizes(image: str, masks: Iterable[str], source: str) -> None:
 def size(path: str) -> tuple[int, int] | None:
     """Returns the height and width that `images.read_image` gives, None if that cannot be told."""
     try:
-        with PIL.Image.open(path) as image:
+        with bitmap.open_image(path) as image:
             width, height = image.size
             # Without the condition, EXIF would be looked for behind the pixels of a PNG file.
-            turned = "exif" in image.info and (
-                image.getexif().get(_EXIF_ORIENTATION) in _ON_THEIR_SIDE
-            )
-    except (OSError, ValueError, SyntaxError, struct.error, PIL.Image.DecompressionBombError):
+            turned = "exif" in image.info and bitmap.orientation(image) in _ON_THEIR_SIDE
+    except ImageError:
         return None
     return (width, height) if turned else (height, width)
 

@@ -11,12 +11,12 @@ stands for a patient of its own.
 from __future__ import annotations
 
 import pathlib
-import zipfile
 
 import numpy as np
 import pandas as pd
 
-from tffcxr.datasets import records
+from tffcxr.datasets import npz_files, records
+from tffcxr.datasets.imaging.image_error import ImageError
 from tffcxr.errors import InputError
 
 _SOURCE = "medmnist"
@@ -44,18 +44,19 @@ def load_records(root: pathlib.Path) -> pd.DataFrame:
     """
     path = _file(root)
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            splits = [name for name in _SPLITS if f"{name}_images" in archive.files]
-            if not splits:
-                raise InputError(
-                    f"{_SOURCE}: {path}: expected the array 'train_images', found "
-                    f"{', '.join(archive.files) or 'none'}"
-                )
-            rows = [row for name in splits for row in _rows(path, archive, name)]
-    except (OSError, EOFError, zipfile.BadZipFile, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{_SOURCE}: {path}: expected an .npz file, found: {error}") from None
+        found = npz_files.names(path)
+        splits = [name for name in _SPLITS if f"{name}_images" in found]
+        if not splits:
+            raise ImageError(
+                f"expected the array 'train_images', found {', '.join(found) or 'none'}"
+            )
+        rows = [row for name in splits for row in _rows(path, found, name)]
+    except ImageError as error:
+        raise InputError(f"{_SOURCE}: {path}: {error}") from None
+    except OSError as error:
+        raise InputError(
+            f"{_SOURCE}: {path}: expected an .npz file, found: {error.strerror}"
+        ) from None
     return records.build(rows, [_FINDING], _SOURCE)
 
 
@@ -72,22 +73,18 @@ def _file(root: pathlib.Path) -> pathlib.Path:
     return found[0]
 
 
-def _rows(path: pathlib.Path, archive: np.lib.npyio.NpzFile, name: str) -> list[dict]:
-    if f"{name}_labels" not in archive.files:
-        raise InputError(
-            f"{_SOURCE}: {path}: expected the array '{name}_labels', found "
-            f"{', '.join(archive.files)}"
-        )
-    images, labels = archive[f"{name}_images"], archive[f"{name}_labels"]
+def _rows(path: pathlib.Path, found: list[str], name: str) -> list[dict]:
+    if f"{name}_labels" not in found:
+        raise ImageError(f"expected the array '{name}_labels', found {', '.join(found)}")
+    images = npz_files.read(path, f"{name}_images")
+    labels = npz_files.read(path, f"{name}_labels")
     if images.dtype != np.uint8 or images.ndim != 3 or labels.shape != (len(images), 1):
-        raise InputError(
-            f"{_SOURCE}: {path}: expected {name}_images uint8 [N, H, W] and {name}_labels [N, 1], "
+        raise ImageError(
+            f"expected {name}_images uint8 [N, H, W] and {name}_labels [N, 1], "
             f"found {images.dtype} {list(images.shape)} and {list(labels.shape)}"
         )
     if not np.isin(labels, (0, 1)).all():
-        raise InputError(
-            f"{_SOURCE}: {path}: expected {name}_labels to be 0 or 1, found {labels.max()}"
-        )
+        raise ImageError(f"expected {name}_labels to be 0 or 1, found {labels.max()}")
     return [
         {
             "image": f"{path}#{name}_images/{index}",

@@ -27,6 +27,7 @@ from __future__ import annotations
 import json
 import logging
 import pathlib
+import re
 
 import pandas as pd
 
@@ -45,6 +46,7 @@ _ABOUT = ["age", "sex", "position"]
 _MAPPING = "pneumonia-challenge-dataset-mappings_2018.json"
 _BOX = ["x", "y", "width", "height"]
 _OPACITY = "Lung Opacity"
+_NIH_IMAGE = re.compile(r"(\d{1,64})(_.*)?")
 _SIDE = 1024
 
 
@@ -225,14 +227,23 @@ def _nih_patients(root: pathlib.Path) -> dict[str, str]:
         return {}
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{_SOURCE}: {path}: expected JSON, found: {error}") from None
+    patients = {}
+    for entry in entries if isinstance(entries, list) else [entries]:
         # "00014706_008.png" is the image 8 of patient 14706.
-        patients = {
-            entry["subset_img_id"]: str(int(entry["img_id"].partition("_")[0])) for entry in entries
-        }
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise InputError(
-            f"{_SOURCE}: {path}: expected a list of objects with subset_img_id and img_id, found "
-            f"{type(error).__name__}: {error}"
-        ) from None
+        match = _NIH_IMAGE.fullmatch(_text_of(entry, "img_id"))
+        subset = _text_of(entry, "subset_img_id")
+        if match is None or not subset:
+            raise InputError(
+                f"{_SOURCE}: {path}: expected a list of objects with subset_img_id and img_id, "
+                f"found {entry!r:.80}"
+            )
+        patients[subset] = str(int(match[1]))
     logging.getLogger(__name__).info("%s: patients are those of NIH, from %s", _SOURCE, path)
     return patients
+
+
+def _text_of(entry: object, key: str) -> str:
+    value = entry.get(key) if isinstance(entry, dict) else None
+    return value if isinstance(value, str) else ""

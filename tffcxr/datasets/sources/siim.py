@@ -79,7 +79,7 @@ def load_records(root: pathlib.Path) -> pd.DataFrame:
 
 def _regions(path: pathlib.Path) -> dict[str, tuple[str, ...]]:
     """Returns the run-length codes of each ImageId, none for an image without pneumothorax."""
-    df = source_files.read_csv(path, ["ImageId", "EncodedPixels"], _SOURCE)
+    df = source_files.read_csv(path, ["ImageId", "EncodedPixels"], _SOURCE, long=["EncodedPixels"])
     columns = ["ImageId", "EncodedPixels"]
     bad = (df[columns] == "").any(axis=1)
     if bad.any():

@@ -9,6 +9,7 @@ import warnings
 
 import pandas as pd
 
+from tffcxr.datasets import limits
 from tffcxr.datasets.imaging import annotations as areas
 from tffcxr.errors import InputError
 
@@ -37,7 +38,9 @@ def first_existing(root: pathlib.Path, names: Sequence[str], source: str) -> pat
     raise InputError(f"{source}: expected {' or '.join(names)} in {root}, found none")
 
 
-def read_csv(path: pathlib.Path, columns: Sequence[str], source: str) -> pd.DataFrame:
+def read_csv(
+    path: pathlib.Path, columns: Sequence[str], source: str, long: Sequence[str] = ()
+) -> pd.DataFrame:
     """Reads a CSV file as text.
 
     Spaces around column names and values do not matter.
@@ -46,12 +49,14 @@ def read_csv(path: pathlib.Path, columns: Sequence[str], source: str) -> pd.Data
       path: the file.
       columns: the columns that it must have; others are kept.
       source: the dataset's name, for error messages.
+      long: those of `columns` whose values may have more than `limits.MAXIMUM_TEXT` characters.
 
     Returns:
       A table of strings; an empty field is "".
 
     Raises:
-      InputError: there is no such file, it is no CSV file, it has no rows or lacks a column.
+      InputError: there is no such file, it is no CSV file, it has no rows or lacks a column, or a
+        value is too long.
     """
     try:
         with warnings.catch_warnings():
@@ -82,6 +87,10 @@ def read_csv(path: pathlib.Path, columns: Sequence[str], source: str) -> pd.Data
     df = df.fillna("")
     for name in columns:
         df[name] = df[name].str.strip()
+        too_long = df[name].str.len() > limits.MAXIMUM_TEXT
+        if name not in long and too_long.any():
+            expected = f"at most {limits.MAXIMUM_TEXT} characters as {name}"
+            raise bad_row(path, df, too_long, expected, source)
     return df
 
 

@@ -15,14 +15,18 @@ import pathlib
 import numpy as np
 from pydicom.dataset import Dataset
 
-from tffcxr.datasets.imaging import dicom
+from tffcxr.datasets import limits
+from tffcxr.datasets.imaging import dicom, dicom_elements
 from tffcxr.datasets.imaging.image_error import ImageError
+from tffcxr.datasets.volumes import suv
 from tffcxr.datasets.volumes.volume import Volume
 from tffcxr.errors import InputError
 
 # Of the distance between slices: how far a slice may be from its place in the stack.
 _UNEVEN = 0.1
 _SAME_DIRECTION = 1e-3
+# From the origin to a pixel, in mm: beyond the largest field of view.
+_FARTHEST = 1e5
 # Of files that must be DICOM; many series have names without any ending.
 _SUFFIXES = (".dcm", ".dicom")
 # DICOM's x grows towards the patient's left, its y towards the back.
@@ -100,38 +104,32 @@ def _read_slice(path: str) -> _Slice | None:
             raise ImageError(f"{path}: expected a DICOM file, found another or a damaged one")
         return None
     try:
-        modality_values, header = dicom.decode_values(data)
-        with np.errstate(over="ignore"):
-            values = modality_values.astype(np.float32)
-        if not np.isfinite(values).all():
-            raise ImageError(
-                f"expected voxels up to {np.finfo(np.float32).max:.1e}, found "
-                f"{np.abs(modality_values).max():.1e} with the slope {header.get('RescaleSlope')}"
-            )
-        missing = [name for name in _NEEDED if not header.get(name)]
-        if missing:
-            raise ImageError(f"expected a slice with {', '.join(missing)}, found none")
-        position = np.array(header.ImagePositionPatient, float)
-        orientation = np.array(header.ImageOrientationPatient, float)
-        spacing = np.array(header.PixelSpacing, float)
-        lengths = (position.shape, orientation.shape, spacing.shape)
-        if lengths != ((3,), (6,), (2,)) or not (spacing > 0).all():
-            raise ImageError(
-                "expected a position of 3, an orientation of 6 and a pixel spacing of 2 numbers "
-                f"above 0, found {position.size}, {orientation.size} and {spacing.tolist()}"
-            )
-        orientation = orientation.reshape(2, 3)
-        if not np.allclose(orientation @ orientation.T, np.eye(2), atol=_SAME_DIRECTION):
-            raise ImageError(
-                "expected an orientation of two directions at right angles, found "
-                f"{orientation.tolist()}"
-            )
+        modality_values, header = dicom.decode_values(data, (*_NEEDED, *suv.KEYWORDS))
+        values = modality_values.astype(np.float32)
+        position, orientation, spacing = _place(header)
     except ImageError as error:
         raise ImageError(f"{path}: {error}") from None
-    except (TypeError, ValueError) as error:
-        raise ImageError(f"{path}: expected the place of a slice, found: {error}") from None
     del header.PixelData
-    return _Slice(path, values, header, position, orientation, (spacing[0], spacing[1]))
+    return _Slice(path, values, header, position, orientation, spacing)
+
+
+def _place(header: Dataset) -> tuple[np.ndarray, np.ndarray, tuple[float, float]]:
+    """Returns position, orientation and spacing as of `_Slice`."""
+    position = dicom_elements.numbers(header, "ImagePositionPatient", 3)
+    orientation = dicom_elements.numbers(header, "ImageOrientationPatient", 6)
+    spacing = dicom_elements.spacing(header, "PixelSpacing")
+    missing = [name for name in _NEEDED if not header.get(name)]
+    if position is None or orientation is None or spacing is None or missing:
+        raise ImageError(f"expected a slice with {', '.join(missing)}, found none")
+    if max(map(abs, position)) > _FARTHEST:
+        raise ImageError(f"expected a position of at most {_FARTHEST:g} mm, found {list(position)}")
+    directions = np.array(orientation).reshape(2, 3)
+    if not np.allclose(directions @ directions.T, np.eye(2), atol=_SAME_DIRECTION):
+        raise ImageError(
+            "expected an orientation of two directions at right angles, found "
+            f"{directions.tolist()}"
+        )
+    return np.array(position), directions, spacing
 
 
 def _check_alike(slices: list[_Slice], folder: object) -> None:
@@ -182,6 +180,11 @@ def _stack(slices: list[_Slice], folder: object) -> Series:
         raise ImageError(
             f"{folder}: expected one slice at each position, found {one.path} and {two.path} "
             f"at {heights[twice[0]]:.2f} mm"
+        )
+    if usual > limits.SPACING_MM[1]:
+        raise ImageError(
+            f"{folder}: expected slices at most {limits.SPACING_MM[1]:g} mm apart, found "
+            f"{usual:.2f} mm"
         )
     step = (slices[-1].position - slices[0].position) / (len(slices) - 1)
     uneven = np.flatnonzero(np.abs(gaps - usual) > _UNEVEN * usual)

@@ -5,14 +5,18 @@ NIfTI-1 and -2: https://nifti.nimh.nih.gov. Scale factors of the header are appl
 
 from __future__ import annotations
 
+from collections.abc import Callable
 import logging
+import math
 import os
 import pathlib
+from typing import TypeVar
 import zlib
 
 import nibabel
 import numpy as np
 
+from tffcxr.datasets import limits
 from tffcxr.datasets.imaging.image_error import ImageError
 from tffcxr.datasets.volumes.volume import Volume
 from tffcxr.errors import InputError
@@ -20,6 +24,8 @@ from tffcxr.errors import InputError
 SUFFIXES = (".nii.gz", ".nii")
 # Of the header's units of length; most programs write none and mean millimetres.
 _MILLIMETRES = {"mm": 1.0, "unknown": 1.0, "meter": 1000.0, "micron": 0.001}
+_LARGEST_HEADER = 16 << 20  # Bytes, with its extensions.
+_Result = TypeVar("_Result")
 # What nibabel raises on damaged files; a damaged size can be one of terabytes.
 _PARSING_ERRORS = (
     EOFError,
@@ -54,12 +60,24 @@ def read(path: str | os.PathLike[str]) -> Volume:
         are not real numbers, or does not say how it lies in the patient. The message is one line
         that starts with the path.
     """
+    _of_nibabel(lambda: _check_offset(path), path)
+    image = _of_nibabel(lambda: nibabel.load(path), path)
+    shape = _check_header(image, path)
+    unit = _of_nibabel(lambda: image.header.get_xyzt_units()[0], path)
+    with np.errstate(over="ignore"):  # `Volume` refuses what is not finite.
+        array = _of_nibabel(lambda: np.asarray(image.dataobj, np.float32), path).reshape(shape)
+    affine = np.asarray(image.affine, np.float64).copy()
+    affine[:3] *= _MILLIMETRES[unit]
     try:
-        image = nibabel.load(path)
-        shape = _check_header(image, path)
-        unit = image.header.get_xyzt_units()[0]
-        with np.errstate(over="ignore"):  # `Volume` refuses what is not finite.
-            array = np.asarray(image.dataobj, dtype=np.float32).reshape(shape)
+        return Volume(array, affine)
+    except InputError as error:
+        raise ImageError(f"{path}: {error}") from None
+
+
+def _of_nibabel(call: Callable[[], _Result], path: object) -> _Result:
+    """Makes one call of nibabel, which raises exceptions of many classes on damaged files."""
+    try:
+        return call()
     except ImageError:
         raise
     except FileNotFoundError:
@@ -71,12 +89,20 @@ def read(path: str | os.PathLike[str]) -> Volume:
         elif isinstance(error, MemoryError):
             reason = "a header of more voxels than fit in memory"
         raise ImageError(f"{path}: expected a NIfTI file, found: {reason:.200}") from None
-    affine = np.asarray(image.affine, np.float64).copy()
-    affine[:3] *= _MILLIMETRES[unit]
-    try:
-        return Volume(array, affine)
-    except InputError as error:
-        raise ImageError(f"{path}: {error}") from None
+
+
+def _check_offset(path: str | os.PathLike[str]) -> None:
+    """Refuses a header so large that the file, packed, can be a small one that fills the memory."""
+    with nibabel.openers.ImageOpener(path, "rb") as file:
+        start = file.read(nibabel.Nifti2Header.sizeof_hdr)
+    for kind in (nibabel.Nifti1Header, nibabel.Nifti2Header):
+        if kind.may_contain_header(start):
+            offset = float(kind(start[: kind.sizeof_hdr], check=False)["vox_offset"])
+            if not offset <= _LARGEST_HEADER:
+                raise ImageError(
+                    f"{path}: expected voxels after a header of at most {_LARGEST_HEADER} bytes, "
+                    f"found them after {offset:g}"
+                )
 
 
 def _check_header(
@@ -90,9 +116,14 @@ def _check_header(
         shape = shape[:-1]
     if len(shape) != 3:
         raise ImageError(f"{path}: expected one volume [I, J, K], found shape {image.shape}")
-    dtype = image.get_data_dtype()
+    if math.prod(shape) > limits.MAXIMUM_VOXELS:
+        raise ImageError(
+            f"{path}: expected a volume of at most {limits.MAXIMUM_VOXELS} voxels, found shape "
+            f"{list(shape)}"
+        )
+    dtype = _of_nibabel(image.get_data_dtype, path)
     if dtype.kind not in "iuf":
-        code = image.header.get_value_label("datatype")
+        code = _of_nibabel(lambda: image.header.get_value_label("datatype"), path)
         raise ImageError(f"{path}: expected voxels of integers or real numbers, found {code}")
     if not image.header["sform_code"] and not image.header["qform_code"]:
         raise ImageError(

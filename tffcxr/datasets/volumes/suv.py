@@ -18,8 +18,22 @@ import math
 from pydicom.dataset import Dataset
 import pydicom.multival
 
+from tffcxr.datasets.imaging import dicom_elements
 from tffcxr.datasets.imaging.image_error import ImageError
 
+# The elements that the formula needs.
+KEYWORDS = (
+    "Units",
+    "CorrectedImage",
+    "PatientWeight",
+    "RadiopharmaceuticalInformationSequence",
+    "DecayCorrection",
+    "AcquisitionDate",
+    "AcquisitionTime",
+    "SeriesDate",
+    "SeriesTime",
+    "TimezoneOffsetFromUTC",
+)
 # GE's own scan date and time, where the series was made later than it was acquired.
 _GE_GROUP, _GE_CREATOR, _GE_SCAN = 0x0009, "GEMS_PETD_01", 0x0D
 _DAY = datetime.timedelta(days=1)
@@ -31,6 +45,7 @@ _MOST_HALF_LIVES = 8.0
 _DOSES_BQ = (1e6, 1e10)
 # From the smallest preterm infants to beyond what a scanner's table carries; grams lie above.
 _WEIGHTS_KG = (0.5, 400.0)
+_YEARS = (1950, 2200)  # Of an acquisition.
 
 
 def factor(headers: Sequence[Dataset]) -> float:
@@ -57,18 +72,18 @@ def factor(headers: Sequence[Dataset]) -> float:
     if missing:
         raise ImageError(
             "expected a PET series corrected for attenuation (ATTN) and decay (DECAY), found "
-            f"{', '.join(corrections) or 'no correction'}"
+            f"{', '.join(map(str, corrections)) or 'no correction':.200}"
         )
     weight = _number(header, "PatientWeight", "kg", *_WEIGHTS_KG)
-    sequence = header.get("RadiopharmaceuticalInformationSequence")
-    if not sequence:
+    drug = dicom_elements.item(header, "RadiopharmaceuticalInformationSequence")
+    if drug is None:
         raise ImageError("expected a PET series with its radiopharmaceutical, found none")
-    dose = _number(sequence[0], "RadionuclideTotalDose", "Bq", *_DOSES_BQ)
+    dose = _number(drug, "RadionuclideTotalDose", "Bq", *_DOSES_BQ)
     correction = _text(header, "DecayCorrection")
     if correction == "ADMIN":
         left = dose
     elif correction == "START":
-        left = dose * 2.0 ** -_half_lives_to_scan(headers, sequence[0])
+        left = dose * 2.0 ** -_half_lives_to_scan(headers, drug)
     else:
         raise ImageError(
             f"expected decay correction to START or ADMIN, found {correction or 'none'}"
@@ -143,6 +158,8 @@ def _ge_scan(header: Dataset) -> datetime.datetime | None:
         element = header.private_block(_GE_GROUP, _GE_CREATOR)[_GE_SCAN]
     except KeyError:
         return None
+    except dicom_elements.PARSING_ERRORS as error:
+        raise ImageError(f"expected GE's date and time of the scan, found: {error}") from None
     value = element.value
     text = value.decode("latin-1") if isinstance(value, bytes) else value
     return _date_time(text, _zone(header))
@@ -191,6 +208,8 @@ def _date_time(value: object, zone: datetime.timezone | None) -> datetime.dateti
         if len(digits) == len(datetime.datetime(2000, 1, 1).strftime(form)):
             try:
                 time = datetime.datetime.strptime(digits, form).replace(tzinfo=zone)
+                if not _YEARS[0] <= time.year <= _YEARS[1]:
+                    break
                 return time + datetime.timedelta(seconds=float(f"0.{fraction or 0}"))
             except ValueError:
                 break
@@ -209,7 +228,7 @@ def _number(header: Dataset, keyword: str, unit: str, low: float, high: float) -
     value = header.get(keyword)
     try:
         number = float(value) if value is not None else math.nan
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not (math.isfinite(number) and low <= number <= high):
         wanted = f"from {low:g} to {high:g} {unit}" if high < math.inf else f"above 0 {unit}"

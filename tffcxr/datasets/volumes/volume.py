@@ -15,6 +15,7 @@ import nibabel
 import numpy as np
 from scipy import ndimage
 
+from tffcxr.datasets import limits
 from tffcxr.errors import InputError
 
 # Two voxel sizes, or directions, that differ less than this are the same.
@@ -95,6 +96,12 @@ def check_affine(affine: np.ndarray) -> None:
         raise InputError(
             f"expected three axes that span a space, found {affine[:3, :3].round(3).tolist()}"
         )
+    low, high = limits.SPACING_MM
+    if not (low <= spacing.min() and spacing.max() <= high):
+        raise InputError(
+            f"expected voxels of {low:g} to {high:g} mm, found "
+            f"{' x '.join(f'{one:g}' for one in spacing)}"
+        )
 
 
 def canonical(volume: Volume) -> Volume:
@@ -139,6 +146,11 @@ def axial_grid(reference: Grid, image_size: int, field_of_view: float) -> Grid:
     ) * np.append(np.asarray(reference.shape, float) - 1.0, 1.0)  # [8, 4]
     heights = corners @ reference.affine[2]  # z of each corner's voxel
     slices = int(math.floor((heights.max() - heights.min()) / step + 1e-3)) + 1
+    if image_size**2 * slices > limits.MAXIMUM_VOXELS:
+        raise InputError(
+            f"expected at most {limits.MAXIMUM_VOXELS} voxels, found {slices} slices of "
+            f"{image_size}x{image_size}"
+        )
     pixel = field_of_view / image_size
     affine = np.diag([pixel, pixel, step, 1.0])
     shape = (image_size, image_size, slices)

@@ -7,17 +7,16 @@ import json
 import os
 import pathlib
 from typing import Any
-import zipfile
 
 import numpy as np
 import tensorflow as tf
 
 from tffcxr import options
 from tffcxr.errors import InputError
-from tffcxr.models.networks import grouped  # noqa: F401  register layers of saved models
-from tffcxr.nnunet import inference  # noqa: F401  register layers of saved models
+from tffcxr.models.files import safe_files
 
 PIXELS = "float32 [B, S, S, 1] in 0..1, higher = denser"
+_LARGEST_IMAGE = 4096  # Pixels a side.
 
 
 def save(path: pathlib.Path, model: tf.keras.Model, metadata: Mapping[str, Any]) -> None:
@@ -56,10 +55,16 @@ def load_metadata(path: pathlib.Path) -> dict[str, Any]:
     """
     path = path.with_suffix(".json")
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        with path.open(encoding="utf-8") as file:
+            text = file.read(safe_files.MAXIMUM_JSON_BYTES + 1)
+        if len(text) > safe_files.MAXIMUM_JSON_BYTES:
+            raise InputError(
+                f"{path}: expected metadata of at most {safe_files.MAXIMUM_JSON_BYTES} characters"
+            )
+        data = json.loads(text)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise InputError(f"expected an exported model's metadata, found no file {path}") from error
-    except (OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (OSError, json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"{path}: expected an exported model's metadata: {error}") from error
     if not isinstance(data, dict):
         raise InputError(f"{path}: expected an exported model's metadata, found {str(data)[:40]}")
@@ -80,18 +85,18 @@ def check_version(path: pathlib.Path, metadata: Mapping[str, Any], version: int)
 
 
 def load_model(path: pathlib.Path) -> tf.keras.Model:
-    """Reads the model, not compiled.
+    """Reads the model, not compiled. Nothing in the file is run, see `safe_files`.
 
     Raises:
-      InputError: the file is missing or holds no Keras model, or a weight is not finite.
+      InputError: the file is missing, holds no Keras model or one that is not safe to load, or a
+        weight is not finite.
     """
     if not path.is_file():
         raise InputError(f"expected an exported model, found no file {path}")
     try:
-        model = tf.keras.models.load_model(path, compile=False)
-    except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
-        reason = (str(error).strip() or type(error).__name__).split("\n")[0]
-        raise InputError(f"expected an exported Keras model in {path}: {reason}") from error
+        model = safe_files.load_keras(path)
+    except InputError as error:
+        raise InputError(f"expected an exported Keras model in {path}: {error}") from error
     for weight in model.weights:
         # Its predictions need not tell: some implementations of ReLU make NaN a zero.
         if not np.isfinite(weight.numpy()).all():
@@ -100,7 +105,7 @@ def load_model(path: pathlib.Path) -> tf.keras.Model:
 
 
 def check_input(model: tf.keras.Model, image_size: int, fit: str) -> None:
-    """Checks that a model takes images of a size, and that its fit is one.
+    """Checks that a model takes images of a size, of at most 4096 pixels, and that its fit is one.
 
     Raises:
       ValueError: one does not fit.
@@ -109,6 +114,10 @@ def check_input(model: tf.keras.Model, image_size: int, fit: str) -> None:
         raise ValueError(
             f"the model takes images of {model.input_shape[1:3]} pixels, "
             f"the metadata say {image_size}"
+        )
+    if not isinstance(image_size, int) or not 1 <= image_size <= _LARGEST_IMAGE:
+        raise ValueError(
+            f"expected images of 1 to {_LARGEST_IMAGE} pixels a side, found {image_size!r:.60}"
         )
     if fit not in options.FITS:
         raise ValueError(f"fit must be pad or stretch, found {fit!r}")

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 import logging
 import pathlib
 import re
-import zipfile
 
 import h5py
 import numpy as np
@@ -14,6 +13,7 @@ import tensorflow as tf
 
 from tffcxr.errors import InputError
 from tffcxr.models.blocks import CxrModel
+from tffcxr.models.files import safe_files
 from tffcxr.models.networks import backbones, unetplusplus
 
 # Layer name -> weight name within the layer ("kernel", "gamma", …) -> values.
@@ -25,18 +25,6 @@ _PRESETS = {
     "resnet50": ("ResNetBackbone", "resnet50_imagenet"),
 }
 _WITH_IMAGENET = (*_PRESETS, "mobilenetv2", "unetplusplus")
-
-# What Keras, h5py and the download raise for a file or a network that is not as it should be.
-_LOADING_ERRORS = (
-    AttributeError,
-    ImportError,
-    KeyError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    zipfile.BadZipFile,
-)
 
 
 def load(model: CxrModel, name: str, weights: str) -> None:
@@ -105,12 +93,12 @@ def _read(path: pathlib.Path, model: CxrModel) -> StoredWeights:
         raise InputError(f"--weights: expected none, imagenet or a file, found no file {path}")
     try:
         if path.suffix == ".keras":
-            return _of_layers(tf.keras.models.load_model(path, compile=False))
+            return _of_layers(safe_files.load_keras(path))
         if path.suffix in (".h5", ".hdf5"):
+            safe_files.check_hdf5(path)
             return _read_hdf5(path, model)
-    except _LOADING_ERRORS as error:
-        reason = str(error).strip().split("\n")[0] or type(error).__name__
-        raise InputError(f"weights file {path} cannot be read into the model: {reason}") from error
+    except InputError as error:
+        raise InputError(f"weights file {path} cannot be read into the model: {error}") from error
     raise InputError(f"weights file {path}: expected .keras, .weights.h5 or .h5")
 
 
@@ -118,15 +106,45 @@ def _read_hdf5(path: pathlib.Path, model: CxrModel) -> StoredWeights:
     """Reads HDF5 by content: Keras 3's layout has no layer names, the legacy one does."""
     with h5py.File(path, "r") as file:
         if "_layer_checkpoint_dependencies" not in file:
-            group = file.get("model_weights", file)
-            return {_text(layer): _of_group(group[layer]) for layer in group.attrs["layer_names"]}
+            return _of_legacy(file)
     twin = tf.keras.models.clone_model(model.keras)
-    twin.load_weights(path)
+    try:
+        twin.load_weights(path)
+    except safe_files.KERAS_ERRORS as error:
+        raise InputError(safe_files.one_line(error)) from error
     return _of_layers(twin)
 
 
+def _of_legacy(file: h5py.File) -> StoredWeights:
+    group = file.get("model_weights", file)
+    return {layer: _of_group(_member(group, layer)) for layer in _names(group, "layer_names")}
+
+
 def _of_group(group: h5py.Group) -> dict[str, np.ndarray]:
-    return {_short(_text(name)): group[name][()] for name in group.attrs["weight_names"]}
+    stored = {}
+    for name in _names(group, "weight_names"):
+        values = _member(group, name)
+        if not isinstance(values, h5py.Dataset):
+            raise InputError(f"expected the array {name:.60}, found a group")
+        stored[_short(name)] = values[()]
+    return stored
+
+
+def _names(group: h5py.Group, attribute: str) -> list[str]:
+    """Returns the names of layers, or of a layer's weights, that a legacy file lists."""
+    names = group.attrs.get(attribute) if isinstance(group, h5py.Group) else None
+    if not isinstance(names, np.ndarray) or names.ndim != 1:
+        raise InputError(f"expected Keras weights with {attribute}, found none")
+    return [
+        name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name) for name in names
+    ]
+
+
+def _member(group: h5py.Group, name: str) -> h5py.Group | h5py.Dataset:
+    value = group.get(name)
+    if value is None:
+        raise InputError(f"expected {name:.60} as listed in the file, found nothing of this name")
+    return value
 
 
 def _of_layers(model: tf.keras.Model) -> StoredWeights:
@@ -135,10 +153,6 @@ def _of_layers(model: tf.keras.Model) -> StoredWeights:
         for layer in model.layers
         if layer.weights
     }
-
-
-def _text(name: str | bytes) -> str:
-    return name.decode() if isinstance(name, bytes) else name
 
 
 def _short(weight_name: str) -> str:
