@@ -111,7 +111,9 @@ def test_encoding_by_hand():
 
 def test_every_published_code_marks_as_many_pixels_as_its_lengths_add_up_to():
     path = real_data.real_data("siim") / "train-rle.csv"
-    table = source_files.read_csv(path, ["ImageId", "EncodedPixels"], "siim")
+    table = source_files.read_csv(
+        path, ["ImageId", "EncodedPixels"], "siim", long=["EncodedPixels"]
+    )
     assert len(table) == 12954
     empty = 0
     atlas = np.zeros((16, 16))

@@ -79,3 +79,12 @@ def test_two_files_of_one_name(tmp_path):
         (tmp_path / name / "a.png").touch()
     with pytest.raises(InputError, match="one file named a.png, found"):
         source_files.find_files([tmp_path], [".png"])
+
+
+def test_long_values_only_where_they_are_expected(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text(f"id,code,other\n1,{'3 4 ' * 1000},{'x' * 5000}\n")
+    table = source_files.read_csv(path, ["id", "code"], "made", long=["code"])
+    assert len(table["code"][0]) == 3999
+    with pytest.raises(InputError, match="at most 256 characters as code, found in line 2: id=1"):
+        source_files.read_csv(path, ["id", "code"], "made")
