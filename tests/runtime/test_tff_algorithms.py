@@ -14,6 +14,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from tests.runtime.executors import assert_same, contexts, run, run_both
+from tffcxr.runtime import placed
 
 CLIENTS = 3
 
@@ -90,8 +91,22 @@ def test_training(name):
     assert all(np.any(new != old) for new, old in moved)
 
 
-def test_mime_lite_takes_two_walks_over_the_clients():
-    train(ALGORITHMS["mime lite"]())
+@pytest.mark.parametrize("name", ["weighted fed avg", "mime lite"])
+def test_a_round_walks_over_the_clients_once(monkeypatch, name):
+    process = ALGORITHMS[name]()
+    train(process, rounds=1)
+    device = contexts()["device"]
+    state = run(device, process.initialize)
+    walks = []
+    walk = placed.Federation._walk
+
+    def counted(self, *arguments):
+        walks.append(self)
+        return walk(self, *arguments)
+
+    monkeypatch.setattr(placed.Federation, "_walk", counted)
+    run(device, process.next, state, all_data())
+    assert len(walks) == 1
 
 
 def test_k_means():
