@@ -13,6 +13,7 @@ from tffcxr.clients.client_data import ClientData
 from tffcxr.clients.sampling import Sampler
 from tffcxr.clients.shards.preparation import ShardSpec, ShardStore
 from tffcxr.models import losses
+from tffcxr.models.blocks import CxrModel
 from tffcxr.report.kinds import kinds
 from tffcxr.studies import study as study_lib
 from tffcxr.studies import trainings, variant_logs
@@ -74,17 +75,24 @@ class FindingsStudy(study_lib.Study):
         """Trains one network in every way, scores it and saves it."""
         findings = self.clients.findings
         tasks = [f"{name} {finding}" if self.several else finding for finding in findings]
+        # In float32, whatever it is trained in: what is measured is what is exported.
+        model = plan.model.measuring_model()
+
+        def evaluator(of: CxrModel) -> FindingsEvaluator:
+            return FindingsEvaluator(of.keras, data, tasks)
+
         setup = trainings.Training(
             directory,
             plan,
             data,
-            lambda: FindingsEvaluator(plan.model.measuring_model().keras, data, tasks),
+            lambda: evaluator(plan.model.measuring_model()),
             self.settings.measured_split,
             sampler,
             histograms=self.settings.histograms,
             variant=name if self.several else "",
         )
-        federated = trainings.train_federated(setup).last
+        alone = dataclasses.replace(setup, make_evaluator=lambda: evaluator(model))
+        federated = trainings.train_federated(alone).last
         trained: dict[str, Mapping[str, trainings.Weights]] = {
             trainings.FEDERATED: findings_results.site_models(self.clients, federated, data.store)
         }
@@ -93,8 +101,6 @@ class FindingsStudy(study_lib.Study):
         for training in self.baselines:
             last = {site: baselines[_baseline_name(training, site)].last for site in members}
             trained[training] = {site: last[site][client] for site, client in members.items()}
-        # In float32, whatever it was trained in: what is measured is what is exported.
-        model = plan.model.measuring_model()
         scores = findings_results.score_all(self, data, model.keras, trained)
         result = findings_results.NetworkResult(name, model, trained, scores)
         findings_results.save_models(directory.path, self, result)
