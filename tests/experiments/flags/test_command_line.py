@@ -90,7 +90,7 @@ def test_sigterm_cleans_up_as_ctrl_c_does_and_says_what_is_next(capsys):
 
 
 def test_programs_hide_no_packages(monkeypatch):
-    folder = pathlib.Path(command_line.__file__).parent
+    folder = pathlib.Path(command_line.__file__).parents[1]
     monkeypatch.setattr(sys, "path", [str(folder), "/elsewhere"])
     command_line.run(lambda operands: None)
     assert sys.path == ["/elsewhere"]
