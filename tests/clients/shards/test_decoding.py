@@ -127,7 +127,12 @@ def test_workers_end_when_the_parent_is_killed(tmp_path):
     """
     script = tmp_path / "script.py"
     script.write_text(textwrap.dedent(code))
-    run = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
+    run = subprocess.Popen(
+        [sys.executable, str(script)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
     assert run.stdout is not None
     children = [int(pid) for pid in run.stdout.readline().split()]
     assert len(children) >= 2

@@ -35,7 +35,7 @@ def test_values_are_those_of_the_recipe(tmp_path):
         ([("grid", "1")], "expected a flag of it, found 'grid'"),
         ([("help", "true")], "expected a flag of it, found 'help'"),
         ([("rounds", "many")], "--rounds=many"),
-        ([("model", "vgg")], "--model=vgg"),
+        ([("fit", "tight")], "--fit=tight"),
         ([("rounds", "1"), ("rounds", "2")], "expected rounds once, found it 2 times"),
         ([("flagfile", "/nowhere.flags")], "/nowhere.flags"),
         ([("local_epochs", "0")], "--local_epochs: expected at least 1, found 0"),

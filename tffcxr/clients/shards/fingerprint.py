@@ -13,11 +13,23 @@ import pandas as pd
 
 from tffcxr.clients.shards import decoding
 from tffcxr.clients.shards.shard_store import FORMAT_VERSION, ShardSpec
+from tffcxr.datasets import limits, npz_files
 from tffcxr.datasets.imaging import annotations as regions
-from tffcxr.datasets.imaging import bitmap, dicom, dicom_codecs, grey, images
+from tffcxr.datasets.imaging import bitmap, dicom, dicom_codecs, dicom_elements, grey, images
 
 # Everything of this project that turns a file into pixels.
-CODE = (bitmap, decoding, dicom, dicom_codecs, grey, images, regions)
+CODE = (
+    bitmap,
+    decoding,
+    dicom,
+    dicom_codecs,
+    dicom_elements,
+    grey,
+    images,
+    limits,
+    npz_files,
+    regions,
+)
 
 
 def fingerprint(records_by_client: Mapping[str, pd.DataFrame], spec: ShardSpec) -> str:
