@@ -73,9 +73,10 @@ class Recipe(abc.ABC):
             print(f"{output} is complete; its report is {output / 'report.html'}")
             return
         with command_line.guarded(directory):
-            rows = self.make_study(directory.path).run(directory)
+            study = self.make_study(directory.path)
+            rows = study.run(directory)
             run_hparams.write(output)
         from tffcxr.report import run_report
 
-        print(run_report.format_table(rows))
+        print(run_report.format_table(rows, study.kind))
         print(f"report: {output / 'report.html'}")

@@ -80,9 +80,9 @@ def test_file_is_sorted_and_nan_is_null(tmp_path):
             "images": np.int64(3),
         },
     ]
-    path = tables.write_metrics(tmp_path, "cheXviz", rows)
+    path = tables.write_metrics(tmp_path, "cheXviz", "findings", rows)
     table = json.loads(path.read_text())
-    assert table["recipe"] == "cheXviz"
+    assert (table["recipe"], table["kind"]) == ("cheXviz", "findings")
     assert table["complete"] is True
     assert [(row["task"], row["training"]) for row in table["rows"]] == [
         ("A", "federated"), ("A", "site"), ("B", "site"),
@@ -90,28 +90,28 @@ def test_file_is_sorted_and_nan_is_null(tmp_path):
     assert table["rows"][0]["images"] == 3
     assert table["rows"][2]["auroc"] is None
     text = path.read_bytes()
-    tables.write_metrics(tmp_path, "cheXviz", reversed(rows))
+    tables.write_metrics(tmp_path, "cheXviz", "findings", reversed(rows))
     assert path.read_bytes() == text
     assert np.isnan(tables.read_metrics(tmp_path)["rows"][2]["auroc"])
 
 
 def test_round_trip_of_a_real_row(tmp_path):
     row = _row()
-    tables.write_metrics(tmp_path, "cheXviz", [row], complete=False)
+    tables.write_metrics(tmp_path, "cheXviz", "findings", [row], complete=False)
     table = tables.read_metrics(tmp_path)
     assert table["complete"] is False
     assert table["rows"] == [row]
 
 
 def test_failed_write_leaves_the_old_file_and_no_debris(tmp_path, monkeypatch):
-    tables.write_metrics(tmp_path, "cheXviz", [{"task": "A"}])
+    tables.write_metrics(tmp_path, "cheXviz", "findings", [{"task": "A"}])
 
     def full_disk(descriptor):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full_disk)
     with pytest.raises(OSError, match="No space left"):
-        tables.write_metrics(tmp_path, "cheXviz", [{"task": "B"}])
+        tables.write_metrics(tmp_path, "cheXviz", "findings", [{"task": "B"}])
     assert tables.read_metrics(tmp_path)["rows"] == [{"task": "A"}]
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.json"]
 

@@ -37,7 +37,7 @@ def run(tmp_path_factory):
     config = {"recipe": "tiny", "settings": {"rate": 0.1, "schedule": None, "site": ["a=b:c"]}}
     (folder / "config.json").write_text(json.dumps(config))
     row = {"task": "A", "training": "federated", "split": "test", "auroc": 0.875, "images": 9}
-    tables.write_metrics(folder, "tiny", [row])
+    tables.write_metrics(folder, "tiny", "findings", [row])
     run_hparams.write(folder)
     assert run_hparams.is_written(folder)
     return folder

@@ -34,6 +34,7 @@ def write(
     generator = np.random.default_rng(0)
     config = {
         "recipe": "cxr_fl_classification",
+        "kind": "classes",
         "settings": {"rounds": rounds, "image_size": _SIZE},
         "derived": {
             "measured_split": "test",
@@ -64,7 +65,9 @@ def write(
             rows.append(_row(table, model, images, training, position))
         name = "rounds.csv" if training == "federated" else "rounds_pooled.csv"
         table.to_csv(run_dir / name, index=False)
-    results = {"recipe": "cxr_fl_classification", "rows": rows, "complete": True}
+    results = {
+        "recipe": "cxr_fl_classification", "kind": "classes", "rows": rows, "complete": True,
+    }  # fmt: skip
     (run_dir / "metrics.json").write_text(json.dumps(results))
     _write_explanations(run_dir, cases, variants, generator)
     _write_lungs(run_dir)

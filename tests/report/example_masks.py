@@ -26,6 +26,7 @@ def write(
     generator = np.random.default_rng(0)
     config = {
         "recipe": "cxr_fl_segmentation",
+        "kind": "masks",
         "settings": {"model": "unet", "image_size": _SIZE, "rounds": rounds},
         "derived": {"measured_split": "test"},
         "command": ["//experiments:cxr_fl_segmentation"],
@@ -39,7 +40,9 @@ def write(
     masks = _masks(images, trainings, generator)
     masks.to_csv(run_dir / "masks.csv", index=False)
     rows = [_row(masks, training, measured[training]) for training in trainings]
-    results = {"recipe": "cxr_fl_segmentation", "rows": rows, "complete": True}
+    results = {
+        "recipe": "cxr_fl_segmentation", "kind": "masks", "rows": rows, "complete": True,
+    }  # fmt: skip
     (run_dir / "metrics.json").write_text(json.dumps(results))
     _write_cases(run_dir, cases, trainings, generator)
     return run_dir

@@ -34,6 +34,7 @@ def write(
 def _write_config(run_dir, rounds):
     config = {
         "recipe": "cheXviz",
+        "kind": "findings",
         "settings": {
             "model": "standard",
             "image_size": 64,
@@ -122,7 +123,7 @@ def _write_results(run_dir, images, generator):
                     }
                 )  # fmt: skip
             )
-    tables.write_metrics(run_dir, "cheXviz", rows)
+    tables.write_metrics(run_dir, "cheXviz", "findings", rows)
     pd.concat(predictions).to_csv(run_dir / "predictions.csv", index=False)
 
 

@@ -17,6 +17,7 @@ def write(run_dir: pathlib.Path, rounds: int = 4, cases: int = 6) -> pathlib.Pat
     """Writes every file that a report reads."""
     config = {
         "recipe": "cross_domain",
+        "kind": "volumes",
         "settings": {"phantom_patients": 20, "image_size": _SIZE, "rounds": rounds},
         "derived": {"measured_split": "test", "loss": "Binary cross-entropy"},
         "sites": [{"client": "ct", "site": "ct", "source": "ct", "task": "Kidneys in CT"}],
@@ -26,7 +27,7 @@ def write(run_dir: pathlib.Path, rounds: int = 4, cases: int = 6) -> pathlib.Pat
     table = _cases(cases)
     table.to_csv(run_dir / "cases.csv", index=False)
     rows = [_row(table, task, training) for task in TASKS for training in TRAININGS]
-    results = {"recipe": "cross_domain", "rows": rows, "complete": True}
+    results = {"recipe": "cross_domain", "kind": "volumes", "rows": rows, "complete": True}
     (run_dir / "metrics.json").write_text(json.dumps(results))
     _write_pictures(run_dir)
     return run_dir

@@ -1,6 +1,6 @@
-"""Tests of report.columns: what stands in a cell."""
+"""Tests of report.columns, with those of each kind of study: what stands in a cell."""
 
-from tffcxr.report import columns
+from tffcxr.report.kinds import classes_kind, findings_kind, masks_kind, volumes_kind
 
 _MASK = {
     "training": "federated", "images": 40, "loss": 0.25, "jaccard": 0.9, "jaccard_low": 0.85,
@@ -15,12 +15,12 @@ _CLASSES = {
 }  # fmt: skip
 
 
-def _cells(row):
-    return {column.heading: column.text(row) for column in columns.of([row])}
+def _cells(row, kind):
+    return {column.heading: column.text(row) for column in kind.KIND.columns([row])}
 
 
 def test_masks():
-    assert _cells(_MASK) == {
+    assert _cells(_MASK, masks_kind) == {
         "Images": "40",
         "Loss": "0.250",
         "Jaccard (90 % CI)": "0.900 (0.850–0.940)",
@@ -31,14 +31,14 @@ def test_masks():
 
 
 def test_masks_of_regions_that_may_be_absent():
-    cells = _cells({**_MASK, "sensitivity": 0.875, "specificity": None})
+    cells = _cells({**_MASK, "sensitivity": 0.875, "specificity": None}, masks_kind)
     assert list(cells)[3:6] == ["Loss", "Sensitivity, any pixel", "Specificity, no pixel"]
     assert cells["Sensitivity, any pixel"] == "0.875"
     assert cells["Specificity, no pixel"] == "–"
 
 
 def test_classes():
-    assert _cells(_CLASSES) == {
+    assert _cells(_CLASSES, classes_kind) == {
         "Images": "–",
         "Maximum accuracy (round)": "0.750 (4)",
         "Minimum loss (round)": "0.500",
@@ -51,7 +51,10 @@ def test_classes():
 def test_the_first_column_is_what_models_are_compared_by():
     finding = {"training": "federated", "auroc": 0.9}
     volume = {"training": "federated", "dice": 0.9, "missed": 0}
-    firsts = [columns.of([row])[0].heading for row in (finding, _MASK, _CLASSES, volume)]
+    kinds = {
+        findings_kind: finding, masks_kind: _MASK, classes_kind: _CLASSES, volumes_kind: volume,
+    }  # fmt: skip
+    firsts = [kind.KIND.columns([row])[0].heading for kind, row in kinds.items()]
     assert firsts == ["AUROC (CI)", "Jaccard (90 % CI)", "Accuracy (CI)", "Dice (CI)"]
 
 
@@ -65,7 +68,7 @@ def test_federated_is_compared_with_the_site_and_with_all_sites_pooled():
     def cells(row):
         return {
             column.heading: column.text(row)
-            for column in columns.of([federated, site])
+            for column in findings_kind.KIND.columns([federated, site])
             if "vs" in column.heading
         }
 
@@ -78,27 +81,30 @@ def test_federated_is_compared_with_the_site_and_with_all_sites_pooled():
 
 def test_the_only_baseline_may_be_the_pooled_model():
     row = {"training": "federated", "baseline": "pooled", "p_delong": 0.03, "p_ttest": 0.02}
-    assert {text for name, text in _cells(row).items() if "vs pooled" in name} == {"0.030", "0.020"}
-    assert not [name for name in _cells(row) if "vs site" in name]
-    assert not [name for name in _cells({"training": "federated"}) if "vs" in name]
+    assert {text for name, text in _cells(row, findings_kind).items() if "vs pooled" in name} == {
+        "0.030",
+        "0.020",
+    }
+    assert not [name for name in _cells(row, findings_kind) if "vs site" in name]
+    assert not [name for name in _cells({"training": "federated"}, findings_kind) if "vs" in name]
 
 
 def test_differences_have_a_minus_sign():
     row = {"missed": 0, "dice_difference": -0.0124, "dice_difference_low": -0.02,
            "dice_difference_high": 0.01}  # fmt: skip
-    assert _cells(row)["Dice difference"] == "\u22120.012"
-    assert _cells(row)["Interval of the difference"] == "\u22120.020 to +0.010"
-    assert _cells({"missed": 0})["Dice difference"] == "not compared"
-    assert _cells({"missed": 0, "dice_difference": None})["Dice difference"] == "–"
+    assert _cells(row, volumes_kind)["Dice difference"] == "\u22120.012"
+    assert _cells(row, volumes_kind)["Interval of the difference"] == "\u22120.020 to +0.010"
+    assert _cells({"missed": 0}, volumes_kind)["Dice difference"] == "not compared"
+    assert _cells({"missed": 0, "dice_difference": None}, volumes_kind)["Dice difference"] == "–"
 
 
 def test_a_model_without_sensitivities_has_dashes():
     row = {**_CLASSES, "sensitivity_by_class": float("nan")}
-    assert _cells(row)["Sensitivity, Normal"] == "–"
+    assert _cells(row, classes_kind)["Sensitivity, Normal"] == "–"
 
 
 def test_cells_fit_on_the_terminal():
-    for row in (_MASK, _CLASSES):
-        for column in columns.of([row]):
+    for kind, row in ((masks_kind, _MASK), (classes_kind, _CLASSES)):
+        for column in kind.KIND.columns([row]):
             assert len(column.short) <= column.width
             assert len(column.text(row)) <= column.width

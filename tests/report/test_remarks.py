@@ -9,6 +9,7 @@ import pytest
 from tests.report import example_run
 from tffcxr.report import remarks, run_reader, table
 from tffcxr.report.figures import roc_figure
+from tffcxr.report.kinds.findings_kind import KIND
 
 NAN = float("nan")
 _ROW = {
@@ -25,7 +26,7 @@ def _run(tmp_path_factory):
 
 
 def _summary(*rows):
-    return remarks.summary(table.in_order(rows))
+    return KIND.summary(table.in_order(rows, KIND))
 
 
 def test_summary_compares_with_the_baseline():

@@ -25,7 +25,7 @@ def _run_dir(example, tmp_path):
 
 def test_reads_a_whole_run(run_dir):
     run = run_reader.read(run_dir)
-    assert run.recipe == "cheXviz"
+    assert (run.recipe, run.kind.name) == ("cheXviz", "findings")
     assert run.complete
     assert len(run.rows) == 6
     assert np.isnan(run.rows[0]["p_delong"]) or run.rows[0]["training"] == "federated"
@@ -40,7 +40,7 @@ def test_reads_a_whole_run(run_dir):
 
 
 def test_only_the_configuration_is_required(tmp_path):
-    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "config.json").write_text('{"kind": "findings"}')
     run = run_reader.read(tmp_path)
     assert not run.complete
     assert (run.rows, run.explanations, run.models) == ([], [], [])
@@ -48,7 +48,7 @@ def test_only_the_configuration_is_required(tmp_path):
 
 
 def test_names_are_text_and_empty_numbers_are_nan(tmp_path):
-    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "config.json").write_text('{"kind": "findings"}')
     (tmp_path / "clients.csv").write_text(
         "round,client,images,train_loss,status\n1,007,10,,ok\n1,NA,10,0.5,loss is not finite\n"
     )
@@ -59,7 +59,7 @@ def test_names_are_text_and_empty_numbers_are_nan(tmp_path):
 
 def test_undefined_numbers_of_the_round_log_are_nan(tmp_path):
     """As `training.round_log` writes them, a left-out client's loss for one."""
-    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "config.json").write_text('{"kind": "findings"}')
     text = io.StringIO()
     csv.writer(text).writerows([["round", "train_loss"], [1, float("nan")], [2, 0.5]])
     (tmp_path / "rounds.csv").write_text(text.getvalue())
@@ -82,6 +82,9 @@ def test_rounds_come_in_order(run_dir):
         ("config.json", '{"derived": [1]}', "expected an object as 'derived' in .*config.json"),
         ("config.json", '{"derived": {"lungs": {"images": "x"}}}', "numbers of images as 'lungs'"),
         ("config.json", '{"derived": {"lungs": {"reasons": {"a": null}}}}', "as 'lungs'"),
+        ("config.json", '{"recipe": "covid"}', 'expected "kind" in .*config.json, one of findings'),
+        ("config.json", '{"kind": "tabular"}', "'tabular'"),
+        ("config.json", '{"kind": ["masks"]}', "expected a kind of study of findings, .*found"),
         ("config.json", "[]", "expected a JSON object in .*config.json, found list"),
         ("metrics.json", '{"rows": [{"task": "A"}]}', "'training' in row 0 of .*metrics.json"),
         (

@@ -74,7 +74,14 @@ def test_names_cannot_become_markup(run_dir, text_only):
         text = (run_dir / name).read_text()
         (run_dir / name).write_text(text.replace("Pneumothorax", hostile))
     (run_dir / "config.json").write_text(
-        json.dumps({"command": hostile, "sites": {hostile: {"a<b": hostile}}, hostile: "'\"&"})
+        json.dumps(
+            {
+                "kind": "findings",
+                "command": hostile,
+                "sites": {hostile: {"a<b": hostile}},
+                hostile: "'\"&",
+            }  # fmt: skip
+        )
     )
     (run_dir / "clients.csv").write_text(
         f"round,client,images,train_loss,status\n1,{hostile},1,0.5,{hostile}\n"
@@ -101,7 +108,9 @@ def test_mathtext_in_a_name_does_not_break_a_figure(run_dir):
 
 
 def test_only_a_configuration(tmp_path):
-    (tmp_path / "config.json").write_text('{"recipe": "cheXviz", "settings": {"seed": 3}}')
+    (tmp_path / "config.json").write_text(
+        '{"recipe": "cheXviz", "kind": "findings", "settings": {"seed": 3}}'
+    )
     html = run_report.write_report(tmp_path).read_text()
     assert "<h1>cheXviz</h1>" in html
     assert "There are no results yet." in html
@@ -148,7 +157,12 @@ def test_failed_clients_are_listed_to_a_limit(run_dir, text_only):
 
 def test_sites_of_the_configuration_are_shown(run_dir, text_only):
     (run_dir / "config.json").write_text(
-        json.dumps({"sites": [{"site": "A", "train_images": 10}, {"site": "B", "note": None}]})
+        json.dumps(
+            {
+                "kind": "findings",
+                "sites": [{"site": "A", "train_images": 10}, {"site": "B", "note": None}],
+            }
+        )
     )
     html = run_report.write_report(run_dir).read_text()
     assert '<th scope="col">Train images</th>' in html
@@ -201,8 +215,8 @@ def test_damaged_run_leaves_the_old_report(run_dir, text_only):
 
 def test_needs_neither_tensorflow_nor_pyplot(run_dir):
     program = (
-        "import sys\nfrom tffcxr.report import report\n"
-        f"report.write_report({str(run_dir)!r})\n"
+        "import sys\nfrom tffcxr.report import run_report\n"
+        f"run_report.write_report({str(run_dir)!r})\n"
         "heavy = ('tensorflow', 'tensorflow_federated', 'keras', 'matplotlib.pyplot', 'absl')\n"
         "sys.exit([name for name in heavy if name in sys.modules] or None)"
     )
@@ -302,7 +316,7 @@ def test_classes(tmp_path, monkeypatch):
 
 def test_without_lungs_cut_out_there_is_no_such_section(tmp_path, text_only):
     run_dir = example_classes.write(tmp_path, 3, 1)
-    (run_dir / "config.json").write_text("{}")
+    (run_dir / "config.json").write_text('{"kind": "classes"}')
     (run_dir / "lungs.csv").unlink()
     assert "Lungs cut out" not in run_report.write_report(run_dir).read_text()
 
@@ -328,4 +342,6 @@ def test_damaged_lungs_are_one_line(tmp_path, text_only, file, content):
 
 
 def test_format_table_is_offered_here():
-    assert run_report.format_table([]) == "No results."
+    assert run_report.format_table([], "masks") == "No results."
+    with pytest.raises(errors.InputError, match="expected a kind of study of .*, found 'tabular'"):
+        run_report.format_table([], "tabular")

@@ -7,7 +7,7 @@ from tffcxr.report import run_reader, sites_table
 
 
 def _table(tmp_path, sites):
-    (tmp_path / "config.json").write_text(json.dumps({"sites": sites}))
+    (tmp_path / "config.json").write_text(json.dumps({"kind": "findings", "sites": sites}))
     return sites_table.of(run_reader.read(tmp_path))
 
 

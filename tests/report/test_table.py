@@ -1,6 +1,7 @@
 """Tests of report.table: the terminal's table."""
 
 from tffcxr.report import table
+from tffcxr.report.kinds import classes_kind, findings_kind, masks_kind
 
 _ROW = {
     "task": "Pneumothorax", "model": "standard", "training": "federated", "split": "test",
@@ -14,7 +15,7 @@ _ROW = {
 def test_table_of_two_models():
     baseline = {**_ROW, "training": "site", "p_ttest": None, "p_delong": float("nan")}
     del baseline["baseline"]
-    assert table.format_table([_ROW, baseline]).split("\n")[:5] == [
+    assert table.format_table([_ROW, baseline], findings_kind.KIND).split("\n")[:5] == [
         "                             AUROC (95 % CI)    p site  images   loss  sens.  spec."
         "   AUPR    t site",
         "-" * 100,
@@ -32,26 +33,28 @@ def test_no_line_is_wider_than_100_columns():
         {**_ROW, "client": "a-hospital-with-a-name-that-is-far-too-long-for-a-column"},
         {**_ROW, "client": "other", "training": "leave-one-hospital-out"},
     ]
-    assert max(map(len, table.format_table(rows).split("\n"))) == 100
+    assert max(map(len, table.format_table(rows, findings_kind.KIND).split("\n"))) == 100
 
 
 def test_clients_are_named_where_they_tell_models_apart():
     rows = [{**_ROW, "training": "site", "client": name} for name in ("b", "a")]
     rows.append({**_ROW, "client": None})
-    ordered = table.in_order(rows)
+    ordered = table.in_order(rows, findings_kind.KIND)
     assert [row["name"] for row in ordered] == ["Site alone at a", "Site alone at b", "Federated"]
     assert {row["title"] for row in ordered} == {"Pneumothorax (standard model, test images)"}
 
 
 def test_site_is_not_named_twice():
-    (row,) = table.in_order([{**_ROW, "task": "Pneumothorax at siim"}])
+    (row,) = table.in_order([{**_ROW, "task": "Pneumothorax at siim"}], findings_kind.KIND)
     assert row["title"] == "Pneumothorax at siim (standard model, test images)"
 
 
 def test_undefined_metrics_and_rows_with_few_columns():
-    text = table.format_table([{"task": "T", "training": "federated", "split": "test"}])
+    text = table.format_table(
+        [{"task": "T", "training": "federated", "split": "test"}], findings_kind.KIND
+    )
     assert text.split("\n")[3].split() == ["Federated", *"–" * 6]
-    assert table.format_table([]) == "No results."
+    assert table.format_table([], findings_kind.KIND) == "No results."
 
 
 def test_masks():
@@ -62,7 +65,10 @@ def test_masks():
         "interval": "95 % percentile interval",
     }  # fmt: skip
     pooled = {**row, "training": "pooled", "jaccard_low": None, "round": 12}
-    lines = [" ".join(line.split()) for line in table.format_table([row, pooled]).split("\n")]
+    lines = [
+        " ".join(line.split())
+        for line in table.format_table([row, pooled], masks_kind.KIND).split("\n")
+    ]
     assert lines == [
         "Jaccard (95 % CI) Dice (95 % CI) images loss round last J.",
         "-" * 94,
@@ -90,13 +96,13 @@ def test_variants_of_classes_are_compared_with_each_other():
         _classes("resnet50", "full"),
         _classes("densenet121", "full"),
     ]
-    ordered = table.in_order(rows)
+    ordered = table.in_order(rows, classes_kind.KIND)
     assert [row["name"] for row in ordered] == [
         "DenseNet121, full", "ResNet50, full", "ResNet50, segmented",
     ]  # fmt: skip
     assert {row["title"] for row in ordered} == {"RSNA classes (test images)"}
     assert len({row["colour"] for row in ordered}) == 3
-    lines = table.format_table(rows).split("\n")
+    lines = table.format_table(rows, classes_kind.KIND).split("\n")
     assert lines[5].split() == [
         "ResNet50,", "segmented", "0.700", "0.750", "(4)", "–", "–", "0.700", "–",
     ]  # fmt: skip
@@ -105,7 +111,7 @@ def test_variants_of_classes_are_compared_with_each_other():
 
 def test_trainings_are_named_where_they_tell_variants_apart():
     rows = [_classes("resnet50", "full", training) for training in ("federated", "pooled")]
-    names = [row["name"] for row in table.in_order(rows)]
+    names = [row["name"] for row in table.in_order(rows, classes_kind.KIND)]
     assert names == ["ResNet50, full, pooled", "ResNet50, full, federated"]
 
 
@@ -113,7 +119,7 @@ def test_columns_that_do_not_fit_are_said_to_be_missing():
     names = [f"class {i}" for i in range(5)]
     row = _classes("resnet50", "full")
     row.update(classes=names, sensitivity_by_class=dict.fromkeys(names, 0.5))
-    text = table.format_table([row])
+    text = table.format_table([row], classes_kind.KIND)
     assert max(map(len, text.split("\n"))) <= 100
     assert "Not shown for want of room: sens. D, sens. E" in text
 
@@ -126,5 +132,5 @@ def test_share_of_the_commonest_class():
 
 def test_rows_are_not_changed():
     row = dict(_ROW)
-    table.format_table([row])
+    table.format_table([row], findings_kind.KIND)
     assert row == _ROW

@@ -67,7 +67,7 @@ def test_lines_are_means_and_shades_are_ranges(sweep):
     metric, loss = figure.axes
     assert (metric.get_title(loc="left"), loss.get_title(loc="left")) == (
         "Lungs: Jaccard",
-        "Lungs: loss",
+        "Lungs: Loss",
     )
     *lines, target = metric.get_lines()
     assert len(lines) == len(loss.get_lines()) == 9
@@ -160,9 +160,9 @@ def test_every_model_has_panels(two_models):
     axes = _draw(two_models).axes
     assert [each.get_title(loc="left") for each in axes] == [
         "Lungs: Jaccard",
-        "Lungs: loss",
+        "Lungs: Loss",
         "Heart: Jaccard",
-        "Heart: loss",
+        "Heart: Loss",
     ]
     lungs, _, heart, loss = [each.get_lines()[0].get_ydata() for each in axes]
     np.testing.assert_allclose(heart, 1 - lungs)

@@ -177,3 +177,13 @@ def test_a_folder_that_was_removed_is_gone_also_when_there_is_a_new_one(tmp_path
     assert directory.is_gone
     _open(tmp_path / "run")
     assert directory.is_gone
+
+
+def test_a_run_of_an_earlier_version_gets_its_kind_when_it_is_resumed(tmp_path):
+    directory = RunDirectory.open(tmp_path / "run", "tiny", {}, {})
+    directory.record_data("abc", [])
+    config = tmp_path / "run" / "config.json"
+    assert "kind" not in json.loads(config.read_text())
+    directory.record_data("abc", [], kind="masks")
+    assert json.loads(config.read_text())["kind"] == "masks"
+    directory.close()

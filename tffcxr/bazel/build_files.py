@@ -26,8 +26,8 @@ ARROWS: dict[str, set[str]] = {
     "evaluation": set(),
     "explanation": set(),
     "training": {"clients", "learning", "runtime", "evaluation", "models"},
-    "report": set(),
-    "sweeps": {"report", "training"},
+    "report": {"evaluation"},
+    "sweeps": {"evaluation", "report", "training"},
     "benchmarks": {"clients", "datasets", "models", "learning", "runtime", "report"},
     "studies": {
         "datasets",

@@ -108,6 +108,7 @@ def result_row(
 def write_metrics(
     run_dir: str | os.PathLike[str],
     recipe: str,
+    kind: str,
     rows: Iterable[Mapping[str, Any]],
     complete: bool = True,
 ) -> pathlib.Path:
@@ -119,6 +120,7 @@ def write_metrics(
     Args:
       run_dir: an existing run directory.
       recipe: the program that ran, such as "cheXviz".
+      kind: of study, such as "findings", as in `config.json`.
       rows: from `result_row`.
       complete: False while results are still to come.
 
@@ -132,7 +134,7 @@ def write_metrics(
     plain = [{key: _plain(value) for key, value in row.items()} for row in rows]
     plain.sort(key=lambda row: [str(row.get(key, "")) for key in keys])
     text = json.dumps(
-        {"recipe": recipe, "rows": plain, "complete": bool(complete)},
+        {"recipe": recipe, "kind": kind, "rows": plain, "complete": bool(complete)},
         indent=2,
         sort_keys=True,
         allow_nan=False,

@@ -1,4 +1,4 @@
-"""What the results say and what they cannot say, in sentences."""
+"""What a reader must know before trusting the results of a run, in sentences."""
 
 from __future__ import annotations
 
@@ -7,33 +7,10 @@ from typing import Any
 
 from tffcxr.report import run_reader, style, table
 from tffcxr.report.figures import roc_figure, rounds_figure
-from tffcxr.report.kinds import (
-    kinds,
-    remarks_classes,
-    remarks_findings,
-    remarks_masks,
-    remarks_volumes,
-)
 
 _FEW_REPLICATES = 200
 # Loaders of data sets whose images come from ChestX-ray14.
 _FROM_THE_NIH = {"nih", "rsna", "siim"}
-
-
-def summary(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """Returns a few sentences on the comparison that a run was made for.
-
-    Args:
-      rows: of `table.in_order`.
-    """
-    kind = kinds.of_rows(rows)
-    if kind == kinds.MASKS:
-        return remarks_masks.summary(rows)
-    if kind == kinds.CLASSES:
-        return remarks_classes.summary(rows)
-    if kind == kinds.VOLUMES:
-        return remarks_volumes.summary(rows)
-    return remarks_findings.summary(rows)
 
 
 def warnings(run: run_reader.Run, curves: Sequence[roc_figure.Curve]) -> list[str]:
@@ -52,14 +29,7 @@ def warnings(run: run_reader.Run, curves: Sequence[roc_figure.Curve]) -> list[st
             f"In {failed['round'].nunique()} of {rounds} a client failed and was left out; see the "
             "list below."
         )
-    rows, kind = table.in_order(run.rows), kinds.of_rows(run.rows)
-    if kind == kinds.MASKS:
-        return result + remarks_masks.warnings(rows, run)
-    if kind == kinds.CLASSES:
-        return result + remarks_classes.warnings(rows, run)
-    if kind == kinds.VOLUMES:
-        return result + remarks_volumes.warnings(rows)
-    return result + remarks_findings.warnings(rows, curves)
+    return result + run.kind.warnings(table.in_order(run.rows, run.kind), run, curves)
 
 
 def _of_the_settings(config: Mapping[str, Any]) -> list[str]:

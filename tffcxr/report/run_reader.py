@@ -15,6 +15,8 @@ import pandas as pd
 
 from tffcxr import errors
 from tffcxr.report import run_cases, run_files, style
+from tffcxr.report.kinds import kinds
+from tffcxr.report.kinds.kind import Kind
 
 ROC = "roc.csv"  # In a copy that has no predictions.
 # What a row of results is told by.
@@ -30,6 +32,7 @@ class Run:
       path: the directory.
       config: `config.json`.
       recipe: the program that ran.
+      kind: of study.
       rows: of `metrics.json`, null as NaN.
       complete: whether `metrics.json` is there and says that it is complete.
       rounds: `rounds.csv`, a row per round.
@@ -47,6 +50,7 @@ class Run:
     path: pathlib.Path
     config: dict[str, Any]
     recipe: str
+    kind: Kind
     rows: list[dict[str, Any]]
     complete: bool
     rounds: pd.DataFrame
@@ -99,6 +103,7 @@ def read(run_dir: PathLike) -> Run:
         path=path,
         config=config,
         recipe=str(results.get("recipe") or config.get("recipe") or "experiment"),
+        kind=_kind(config, path / "config.json"),
         rows=_rows(results, path / "metrics.json"),
         complete=bool(results.get("complete", False)),
         rounds=_rounds(path / "rounds.csv"),
@@ -145,6 +150,18 @@ def _config(path: pathlib.Path) -> dict[str, Any]:
     if not all(style.is_number(count) for count in known):
         raise errors.InputError(f"expected numbers of images as 'lungs' in {path}")
     return config
+
+
+def _kind(config: dict[str, Any], path: pathlib.Path) -> Kind:
+    if "kind" not in config:
+        raise errors.InputError(
+            f'expected "kind" in {path}, one of {", ".join(kinds.KINDS)}, found none: the run '
+            "stopped before its images were prepared, or is of an earlier version"
+        )
+    try:
+        return kinds.named(config["kind"])
+    except errors.InputError as error:
+        raise errors.InputError(f'"kind" in {path}: {error}') from error
 
 
 def _object(value: Any) -> dict[str, Any]:

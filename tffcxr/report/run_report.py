@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 import pathlib
 import shlex
 from typing import Any, TypeVar
 import zipfile
 
 from tffcxr import errors, files
-from tffcxr.report import columns, page, remarks, run_cases, run_reader, sites_table, style, table
+from tffcxr.evaluation import registry
+from tffcxr.report import page, remarks, run_cases, run_reader, sites_table, style, table
 from tffcxr.report.figures import (
     clients_figure,
     confusion_figure,
@@ -22,8 +23,6 @@ from tffcxr.report.figures import (
 )
 from tffcxr.report.kinds import kinds
 
-format_table = table.format_table
-
 _Case = TypeVar("_Case", run_cases.Explanation, run_cases.Segmentation)
 
 # Not repeated in the table of settings.
@@ -32,6 +31,19 @@ _SHOWN_ELSEWHERE = ("command", "paper", "sites", "recipe")
 MULTI_TASK = pathlib.PurePath("models", "multi_task.keras")
 _LISTED_FAILURES = 50
 _LISTED_REASONS = 12
+
+
+def format_table(rows: Iterable[Mapping[str, Any]], kind: str) -> str:
+    """Returns the results as text for a terminal, see `table.format_table`.
+
+    Args:
+      rows: of `metrics.json`.
+      kind: of study, by its name in `config.json`.
+
+    Raises:
+      errors.InputError: there is no such kind.
+    """
+    return table.format_table(rows, kinds.named(kind))
 
 
 def write_report(run_dir: run_reader.PathLike, shown_as: str | None = None) -> pathlib.Path:
@@ -50,11 +62,11 @@ def write_report(run_dir: run_reader.PathLike, shown_as: str | None = None) -> p
       OSError: if the report cannot be written.
     """
     run = run_reader.read(run_dir)
-    kind = kinds.of_rows(run.rows) if run.rows else kinds.of_rounds(run.rounds)
-    curves = roc_figure.curves(run) if kind == kinds.FINDINGS else []
+    kind = run.kind
+    curves = roc_figure.curves(run) if kind.has_roc else []
     roc = page.write_figure(run.path, "roc", roc_figure.draw(curves))
     rounds = page.write_figure(run.path, "rounds", rounds_figure.draw(run))
-    rows = table.in_order(run.rows)
+    rows = table.in_order(run.rows, kind)
     reasons = _lung_reasons(run)
     html = page.template("report.html.jinja").render(
         run=run,
@@ -62,27 +74,27 @@ def write_report(run_dir: run_reader.PathLike, shown_as: str | None = None) -> p
         command=page.command(run.config.get("command")),
         paper=run.config.get("paper"),
         synthetic=remarks.is_synthetic(run.config),
-        summary=remarks.summary(rows),
+        summary=kind.summary(rows),
         warnings=remarks.warnings(run, curves),
         sites=sites_table.of(run),
         clients_figure=_clients(run),
         kind=kind,
-        metric_name=kinds.METRIC_NAMES[kinds.MAIN_METRIC[kind]],
+        rounds_caption=kind.rounds_caption.format(split=run.measured_split),
         measured_split=run.measured_split,
         results=table.blocks(rows),
-        columns=columns.of(rows),
-        baselines=columns.compared_with(rows),
+        columns=kind.columns(rows),
+        facts=kind.facts(rows),
         not_compared=style.NOT_COMPARED,
-        commonest=table.commonest_share(rows),
         intervals=_distinct(run.rows, "interval"),
-        tells_detection=kind == kinds.MASKS and columns.tells_detection(rows),
         operating_points=_distinct(run.rows, "operating_point"),
         chosen=_distinct(run.rows, "chosen"),
         roc=roc,
         rounds=rounds,
         confusion=page.write_figure(run.path, "confusion", confusion_figure.draw(rows)),
         jaccard=page.write_figure(run.path, "jaccard", jaccard_figure.draw(run.masks)),
-        dice=page.write_figure(run.path, "dice", jaccard_figure.draw(run.cases, "dice", "case")),
+        dice=page.write_figure(
+            run.path, "dice", jaccard_figure.draw(run.cases, registry.DICE, "case")
+        ),
         segmentations=_segmentations(run),
         lungs=run.lungs,
         lung_reasons=reasons[:_LISTED_REASONS],
@@ -110,7 +122,7 @@ def _predict_command(run_dir: pathlib.Path, shown_as: str) -> str | None:
 
 def _title(run: run_reader.Run) -> str:
     """Returns the heading: the recipe and what it looked for."""
-    tasks = list(dict.fromkeys(str(row["task"]) for row in table.in_order(run.rows)))
+    tasks = list(dict.fromkeys(str(row["task"]) for row in table.in_order(run.rows, run.kind)))
     return f"{run.recipe}: {', '.join(tasks)}" if tasks else run.recipe
 
 

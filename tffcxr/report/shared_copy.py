@@ -122,7 +122,12 @@ def _copy_tables(run: run_reader.Run, copy: pathlib.Path) -> None:
     if (run.path / "metrics.json").exists():
         results = run_files.read_json(run.path / "metrics.json")
         rows = [_texts_of(row, _OF_ROWS) for row in results.get("rows", [])]
-        shared = {"recipe": run.recipe, "rows": rows, "complete": run.complete}
+        shared = {
+            "recipe": run.recipe,
+            "kind": run.kind.name,
+            "rows": rows,
+            "complete": run.complete,
+        }
         files.write_json(copy / "metrics.json", shared)
     for name in _NNUNET_FILES:
         if (run.path / name).exists():
@@ -140,7 +145,7 @@ def _config(config: Mapping[str, Any]) -> dict[str, Any]:
     sites = config.get("sites")
     versions = config.get("versions")
     result: dict[str, Any] = {
-        name: str(config[name]) for name in ("recipe", "paper") if name in config
+        name: str(config[name]) for name in ("recipe", "paper", "kind") if name in config
     }
     if isinstance(settings, Mapping):
         result["settings"] = {name: setting(name, value) for name, value in settings.items()}

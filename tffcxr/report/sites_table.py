@@ -90,7 +90,7 @@ def as_text(value: Any) -> str:
 def _of_results(run: run_reader.Run) -> list[dict[str, Any]]:
     """Returns what the results tell of each test set."""
     described: dict[str, dict[str, Any]] = {}
-    for row in table.in_order(run.rows):
+    for row in table.in_order(run.rows, run.kind):
         if not style.is_number(row.get("images")):
             continue
         described.setdefault(

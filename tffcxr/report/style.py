@@ -136,11 +136,12 @@ def p_value(value: Any) -> str:
     return number(value)
 
 
-def with_interval(row: Mapping[str, Any], metric: str) -> str:
+def with_interval(row: Mapping[str, Any], metric: str, digits: int = 3) -> str:
     """Returns a metric and its interval: "0.912 (0.880-0.940)", with an en dash."""
-    text = number(row.get(metric))
-    if is_number(row.get(f"{metric}_low")) and is_number(row.get(f"{metric}_high")):
-        text += f" ({number(row[f'{metric}_low'])}–{number(row[f'{metric}_high'])})"
+    text = number(row.get(metric), digits)
+    low, high = (row.get(f"{metric}_{end}") for end in ("low", "high"))
+    if is_number(low) and is_number(high):
+        text += f" ({number(low, digits)}–{number(high, digits)})"
     return text
 
 

@@ -8,49 +8,49 @@ import textwrap
 from typing import Any
 
 from tffcxr.report import columns, style
-from tffcxr.report.kinds import kinds
+from tffcxr.report.kinds.kind import Kind
 
 _WIDTH = 100
 _NAME_WIDTH = 23
 
 
-def format_table(rows: Iterable[Mapping[str, Any]]) -> str:
+def format_table(rows: Iterable[Mapping[str, Any]], kind: Kind) -> str:
     """Returns the results as text for a terminal: a block per task and test set.
 
     Args:
       rows: of `metrics.json`; an undefined number may be NaN or None.
+      kind: of study.
 
     Returns:
       Lines of at most 100 columns, without a final line break; undefined numbers are dashes, and
       what was not to be compared is left out.
     """
-    ordered = in_order(rows)
+    ordered = in_order(rows, kind)
     if not ordered:
         return "No results."
-    shown, hidden = _fitting(columns.of(ordered))
+    shown, hidden = _fitting(kind.columns(ordered))
     heading = _line("", [column.short for column in shown], shown)
     lines = [heading, "-" * len(heading)]
     for title, block in blocks(ordered):
         lines += textwrap.wrap(title, _WIDTH)
         for row in block:
             lines += _row_lines(row, shown)
-    lines += ["", *textwrap.wrap(_footnote(ordered, hidden), _WIDTH)]
+    lines += ["", *textwrap.wrap(_footnote(ordered, kind, hidden), _WIDTH)]
     return "\n".join(line.rstrip() for line in lines)
 
 
-def in_order(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def in_order(rows: Iterable[Mapping[str, Any]], kind: Kind) -> list[dict[str, Any]]:
     """Returns the rows with titles, names and colours, in the order in which they are read.
 
     Sorted by task, test set first, model, baselines before the federated model. A row's `title` is
     what it shares with the rows that it is compared with, its `name` is what tells them apart.
-    Findings and masks of different models are not compared with each other, classes are.
+    Only some kinds compare different models with each other.
     """
     ordered = [dict(row) for row in rows]
-    kind = kinds.of_rows(ordered)
     groups: dict[Any, list[dict[str, Any]]] = {}
     for row in sorted(ordered, key=lambda row: (*_block(row, kind), *_place(row))):
         groups.setdefault(_block(row, kind), []).append(row)
-    name = _name_classes if kind == kinds.CLASSES else _name_trainings
+    name = _name_models if kind.compares_models else _name_trainings
     for group in groups.values():
         name(group)
     return [row for group in groups.values() for row in group]
@@ -86,9 +86,9 @@ def commonest_share(rows: Iterable[Mapping[str, Any]]) -> float | None:
     return None
 
 
-def _block(row: Mapping[str, Any], kind: str) -> tuple:
+def _block(row: Mapping[str, Any], kind: Kind) -> tuple:
     """Returns what the rows that are compared with each other have in common."""
-    model = "" if kind == kinds.CLASSES else str(row.get("model", ""))
+    model = "" if kind.compares_models else str(row.get("model", ""))
     return str(row["task"]), style.split_order(str(row["split"])), model
 
 
@@ -113,7 +113,7 @@ def _name_trainings(block: list[dict[str, Any]]) -> None:
         row["colour"] = style.training_colour(str(row["training"]))
 
 
-def _name_classes(block: list[dict[str, Any]]) -> None:
+def _name_models(block: list[dict[str, Any]]) -> None:
     """Names rows that differ in their model and images, and perhaps in their training."""
     trainings = {str(row["training"]) for row in block}
     variants = {variant(row) for row in block}
@@ -129,27 +129,16 @@ def _name_classes(block: list[dict[str, Any]]) -> None:
         row["colour"] = style.training_colour(training) if only else colours[variant(row)]
 
 
-def _footnote(rows: list[dict[str, Any]], hidden: list[columns.Column]) -> str:
+def _footnote(rows: list[dict[str, Any]], kind: Kind, hidden: list[columns.Column]) -> str:
     """Explains the columns that need it."""
     notes = []
     points = sorted({str(row["operating_point"]) for row in rows if row.get("operating_point")})
     if points:
         notes.append(f"Operating point of sensitivity and specificity: {'; '.join(points)}.")
-    if any(row.get("baseline") for row in rows):
-        notes.append(
-            "p: DeLong's test of the federated model against the one that is named; t: the paired "
-            "t-test, whose p shrinks with the number of bootstrap replicates, so trust p. Neither "
-            "is adjusted for the number of comparisons."
-        )
     chosen = sorted({row["chosen"] for row in rows if isinstance(row.get("chosen"), str)})
     if chosen:
         notes.append(f"The round of the models: {'; '.join(chosen)}.")
-    if kinds.of_rows(rows) == kinds.MASKS:
-        notes.append("last J.: Jaccard of the last round's model.")
-    names = columns.class_names(rows)
-    if names:
-        legend = ", ".join(f"{columns.letter(i)} {name}" for i, name in enumerate(names))
-        notes.append(f"In brackets after maximum and minimum: the round. Classes: {legend}.")
+    notes += kind.notes(rows)
     if hidden:
         notes.append(
             f"Not shown for want of room: {', '.join(column.short for column in hidden)}; see "

@@ -12,7 +12,7 @@ import math
 import pathlib
 from typing import Any
 
-from tffcxr.evaluation import tables
+from tffcxr.evaluation import registry, tables
 from tffcxr.sweeps import sweep_finals
 
 # No training is called so, see `study.py`.
@@ -70,7 +70,7 @@ def _identity(row: Mapping[str, Any], names: Sequence[str]) -> tuple[str, ...]:
 def _numbers(row: Mapping[str, Any]) -> dict[str, float]:
     """The metrics of a row, the sensitivities of classes among them; a missing one is NaN."""
     of_classes = row.get(sweep_finals.BY_CLASS)
-    found = {name: row[name] for name in sweep_finals.METRICS if name in row}
+    found = {name: row[name] for name in registry.BY_NAME if name in row}
     if isinstance(of_classes, dict):
         found.update({f"{sweep_finals.BY_CLASS}/{name}": of_classes[name] for name in of_classes})
     return {name: math.nan if value is None else float(value) for name, value in found.items()}

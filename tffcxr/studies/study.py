@@ -100,7 +100,7 @@ class Study(abc.ABC):
     Attributes:
       settings: what every kind is told.
       clients: who holds what; the records have a "split" column.
-      kind: what is asked, one of `tffcxr.report.kinds.kinds`; stands in `config.json`.
+      kind: what is asked, a name in `tffcxr.report.kinds.kinds`; stands in `config.json`.
     """
 
     settings: Settings
@@ -119,7 +119,7 @@ class Study(abc.ABC):
         """
         sampler = self._sampler()  # What is wrong with it is told before images are decoded.
         rows = self._run(directory, sampler)
-        tables.write_metrics(directory.path, self.settings.recipe, rows)
+        tables.write_metrics(directory.path, self.settings.recipe, self.kind, rows)
         run_report.write_report(directory.path)
         return rows
 

@@ -18,6 +18,7 @@ from matplotlib import ticker
 import numpy as np
 import pandas as pd
 
+from tffcxr.evaluation import registry
 from tffcxr.report import style
 from tffcxr.report.figures import panels
 from tffcxr.sweeps import sweep_results, sweep_table
@@ -26,8 +27,6 @@ _LINE_STYLES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (7, 2, 1, 
 # With fewer rounds than this each one gets a marker, so that a single round is seen.
 _ROUNDS_WITH_MARKERS = 6
 _LONG_NAME = 28  # Characters; of shorter names, three stand side by side in the legend.
-_NAMES = {"auroc": "AUROC", "aupr": "AUPR", "jaccard": "Jaccard", "dice": "Dice"}
-
 
 # (run, column) -> values by round.
 _Curves = Callable[[sweep_results.Run, str], pd.Series]
@@ -77,7 +76,7 @@ def draw(sweep: sweep_results.Sweep) -> matplotlib_figure.Figure | None:
 
 def _has_losses(sweep: sweep_results.Sweep) -> bool:
     """Whether there are losses beside the metric, and it is none itself."""
-    if sweep.metric is None or sweep_results.is_loss(sweep.metric):
+    if sweep.metric is None or registry.is_lower_better(sweep.metric):
         return False
     return any(len(sweep.losses(run, name)) for run in sweep.runs for name in sweep.compared)
 
@@ -176,8 +175,6 @@ def _entry(text: str, look: _Look) -> matplotlib_lines.Line2D:
 
 
 def _title(column: str) -> str:
-    if column == "train_loss":
-        return "Training loss"
     task, _, metric = column.rpartition("/")
-    name = _NAMES.get(metric, metric)
-    return f"{task}: {name}" if task else name.capitalize() if name.islower() else name
+    title = registry.BY_NAME[metric].title
+    return f"{task}: {title}" if task else title

@@ -15,6 +15,7 @@ import statistics
 from typing import Any
 
 from tffcxr import errors
+from tffcxr.evaluation import registry
 from tffcxr.report import run_files, style
 from tffcxr.sweeps import sweep_results
 
@@ -22,21 +23,6 @@ FILE = "results.csv"
 # What tells the rows of a `metrics.json` apart, and that every row has.
 IDENTITY = ("task", "model", "images_kind", "client", "training", "split")
 _REQUIRED = ("task", "training", "split")
-# Name in `metrics.json` -> heading. Limits of intervals, p-values and thresholds have no mean.
-METRICS = {
-    "accuracy": "Accuracy",
-    "auroc": "AUROC",
-    "jaccard": "Jaccard",
-    "dice": "Dice",
-    "overlap": "Overlap",
-    "loss": "Loss",
-    "aupr": "AUPR",
-    "sensitivity": "Sensitivity",
-    "specificity": "Specificity",
-    "maximum_accuracy": "Maximum accuracy",
-    "minimum_loss": "Minimum loss",
-    "missed": "Missed cases",
-}
 # An object of numbers by class; its metrics are called "sensitivity_by_class/CLASS" here.
 BY_CLASS = "sensitivity_by_class"
 
@@ -97,7 +83,7 @@ def metrics_of(finals: Sequence[Mapping[str, Any]]) -> list[str]:
 def heading(metric: str) -> str:
     """What a reader calls a metric: "AUROC", "Sensitivity, Normal"."""
     name, _, of_class = metric.partition("/")
-    return f"Sensitivity, {of_class}" if name == BY_CLASS else METRICS[metric]
+    return f"Sensitivity, {of_class}" if name == BY_CLASS else registry.BY_NAME[metric].title
 
 
 def write(path: pathlib.Path, finals: Sequence[Mapping[str, Any]]) -> None:
@@ -132,9 +118,12 @@ def _read(path: pathlib.Path) -> dict[tuple[str, ...], dict[str, Any]]:
 
 
 def _known_metrics(everything: Sequence[Mapping[str, Any]]) -> list[str]:
-    """All metrics that a row may have, sensitivities of classes last."""
+    """All metrics that a row may have, sensitivities of classes last.
+
+    Limits of intervals, p-values and thresholds are no metrics: they have no mean.
+    """
     names = dict.fromkeys(name for row in everything for name in row)
-    return [*METRICS, *(name for name in names if name.startswith(f"{BY_CLASS}/"))]
+    return [*registry.BY_NAME, *(name for name in names if name.startswith(f"{BY_CLASS}/"))]
 
 
 def _statistics(

@@ -23,15 +23,12 @@ import numpy as np
 import pandas as pd
 
 from tffcxr import errors, files
+from tffcxr.evaluation import registry
 from tffcxr.report import run_files
 
 COMPLETE = "complete"
 FILE = "sweep.json"
 FORMAT_VERSION = 1
-# What is looked at when no metric is asked for: what the first column ends in that ends so; Dice,
-# which stands beside other metrics, only where there is none of these.
-_USUAL_METRICS = ("/jaccard", "/accuracy", "/auroc")
-_ELSE = "/dice"
 _MEASURED = ("best", "last", "best_loss")
 
 
@@ -127,10 +124,10 @@ class Sweep:
 
 def loss_of(metric: str) -> str:
     """The column with the loss of a metric's task; a loss is its own."""
-    if is_loss(metric):
+    if registry.of_column(metric) in (registry.LOSS, registry.TRAIN_LOSS):
         return metric
     task, separator, _ = metric.rpartition("/")
-    return f"{task}{separator}loss"
+    return f"{task}{separator}{registry.LOSS.name}"
 
 
 def _matching(rounds: pd.DataFrame, metric: str) -> list[str]:
@@ -153,7 +150,7 @@ def read(
       path: the sweep's folder.
       experiment: the recipe.
       runs: all of its runs.
-      metric: see `Sweep`; None for Jaccard, accuracy or AUROC, whichever comes first.
+      metric: see `Sweep`; None for that of `registry.main_column`.
       target: see `Sweep`.
 
     Raises:
@@ -177,25 +174,20 @@ def _choose_metric(wish: str | None, tables: Sequence[pd.DataFrame]) -> str:
 
     That is a column if all runs have it, and no other that ends like it; otherwise the end.
     """
-    measured = [n for n in dict.fromkeys(n for t in tables for n in t.columns) if "/" in n]
+    every = dict.fromkeys(name for table in tables for name in table.columns)
+    measured = [name for name in every if "/" in name and registry.of_column(name)]
     ends = dict.fromkeys(name.rpartition("/")[2] for name in measured)
-    by_rank = sorted(measured, key=lambda name: name.endswith(_ELSE))
-    usual = next((n for n in by_rank if n.endswith((*_USUAL_METRICS, _ELSE))), None)
+    usual = registry.main_column(measured)
     if wish is None and usual is not None:
         end = usual.rpartition("/")[2]
         is_alone = all(_matching(table, end) == [usual] for table in tables)
         wish = usual if is_alone else end
-    known = ["train_loss", *measured, *ends]
+    known = [registry.TRAIN_LOSS.name, *measured, *ends]
     if wish is None or wish not in known:
         raise errors.InputError(
             f"--metric: expected one of {', '.join(known)} of rounds.csv, found {wish!r}"
         )
     return wish
-
-
-def is_loss(column: str) -> bool:
-    """Whether less of a column is better."""
-    return column.rpartition("/")[2] in ("loss", "train_loss")
 
 
 def best(values: pd.Series, is_lower_better: bool) -> tuple[float, float]:
@@ -235,7 +227,8 @@ def run_rows(sweep: Sweep) -> list[dict[str, Any]]:
 
 def _run_row(sweep: Sweep, run: Run, column: str) -> dict[str, Any]:
     values, losses = sweep.values(run, column), sweep.losses(run, column)
-    lower = is_loss(column)
+    # Which metric is compared is not known before a run is complete.
+    lower = run.status == COMPLETE and registry.is_lower_better(column)
     value, at = best(values, lower) if run.status == COMPLETE else (math.nan, math.nan)
     rounds = sweep.rounds.get(run.folder)
     row: dict[str, Any] = {
@@ -303,7 +296,7 @@ def best_row(sweep: Sweep, rows: Sequence[Mapping[str, Any]]) -> Mapping[str, An
     defined = [row for row in rows if not math.isnan(row["best"])]
     if not defined or sweep.metric is None:
         return None
-    choose = min if is_loss(sweep.metric) else max
+    choose = min if registry.is_lower_better(sweep.metric) else max
     return choose(defined, key=lambda row: row["best"])
 
 

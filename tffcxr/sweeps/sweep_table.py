@@ -8,6 +8,7 @@ import math
 import textwrap
 from typing import Any
 
+from tffcxr.evaluation import registry
 from tffcxr.report import style, text_table
 from tffcxr.sweeps import sweep_finals, sweep_results
 
@@ -110,7 +111,7 @@ def of_finals(
     shared = _shared(finals)
     parts = [n for n in sweep_finals.IDENTITY if n in finals[0] and n not in shared]
     if is_short:
-        metrics = [name for name in metrics if name in sweep_finals.METRICS]
+        metrics = [name for name in metrics if name in registry.BY_NAME]
     headings = [*names, *(_PARTS[name] for name in parts), "runs"]
     cells = [
         [
@@ -148,7 +149,7 @@ def legend(sweep: sweep_results.Sweep) -> list[str]:
     """Sentences that say what the columns are."""
     if sweep.metric is None:
         return ["No run is complete yet."]
-    is_lower_better = sweep_results.is_loss(sweep.metric)
+    is_lower_better = registry.is_lower_better(sweep.metric)
     loss = "" if is_lower_better else f" Least loss: {sweep_results.loss_of(sweep.metric)}."
     sentences = [
         f"Best ({'least' if is_lower_better else 'highest'}) and last: {sweep.metric}.{loss}"

@@ -18,6 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from tffcxr.errors import InputError, RunError
+from tffcxr.evaluation import registry
 from tffcxr.training.checkpoints import Checkpoints
 from tffcxr.training.evaluators.validation import mean_loss
 from tffcxr.training.plan import Plan, Stage
@@ -93,8 +94,8 @@ class Journal:
       rounds: the CSV file with a row per round.
       clients: the CSV file with a row per round and client, or None.
       checkpoints: the folder of its checkpoints.
-      best: the column of `rounds` whose best round's checkpoint is kept beside the latest: the
-        largest value, of a loss the least; None for none.
+      best: the column of `rounds` whose best round's checkpoint is kept beside the latest, by
+        what is better of its metric; None for none.
       observers: called after every round with `(row, result, state)`, for progress and
         TensorBoard; `row` is that of the CSV file.
     """
@@ -168,9 +169,9 @@ def best_round(rows: Sequence[Mapping[str, Any]], column: str) -> int:
 
     Args:
       rows: of `rounds.csv`, at least one.
-      column: the metric. Of a loss, `.../loss`, the least is best, of others the largest.
+      column: of a metric, which says whether the largest or the least value is best.
     """
-    sign = -1.0 if column.endswith("/loss") else 1.0
+    sign = -1.0 if registry.is_lower_better(column) else 1.0
     values = np.array([sign * float(row[column]) for row in rows])
     place = len(rows) - 1 if np.isnan(values).all() else int(np.nanargmax(values))
     return int(rows[place]["round"])
@@ -224,5 +225,5 @@ def _client_row(number: int, client: ClientResult) -> dict[str, Any]:
 
 
 def _validation_loss(row: Mapping[str, str]) -> float:
-    values = {name: float(value) for name, value in row.items() if name.endswith("/loss")}
+    values = {name: float(value) for name, value in row.items() if registry.LOSS.is_of(name)}
     return mean_loss(values) if values else math.nan

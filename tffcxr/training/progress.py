@@ -9,12 +9,12 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, TextIO
 
+from tffcxr.evaluation import registry
+
 if TYPE_CHECKING:
     from tffcxr.training.loop import RoundResult
 
 
-# The metrics that are shown, of those that an evaluator measures.
-_SHOWN = {"auroc": "AUROC", "jaccard": "Jaccard", "dice": "Dice", "accuracy": "accuracy"}
 _ROUND = re.compile(r".+: round \d+/\d+  loss ")
 
 
@@ -41,11 +41,13 @@ class Progress:
         self._times.append(time.monotonic())
         shown: dict[str, list[str]] = {}
         for column, value in result.validation.items():
-            task, metric = column.rsplit("/", 1)
-            if metric == "dice" and f"{task}/jaccard" in result.validation:
+            task, _, name = column.rpartition("/")
+            metric = registry.BY_NAME.get(name)
+            if metric is registry.DICE and registry.JACCARD.column(task) in result.validation:
                 continue  # It says the same.
-            if metric in _SHOWN and not math.isnan(value):
-                shown.setdefault(_SHOWN[metric], []).append(f"{task} {value:.3f}")
+            if metric and metric.progress and not math.isnan(value):
+                number = f"{task} {value:.{metric.digits}f}"
+                shown.setdefault(metric.progress, []).append(number)
         seconds = self._times[-1] - self._times[-2]
         parts = [
             f"{self._title}: round {row['round']}/{self._rounds}",

@@ -88,14 +88,15 @@ class RunDirectory:
         if before is None:
             config.update(data_fingerprint=fingerprint, sites=[dict(site) for site in sites])
             config.update(derived=dict(derived or {}))
-            if kind is not None:
-                config.update(kind=kind)
-            write_json(self.path / "config.json", config)
         elif before != fingerprint:
             raise InputError(
                 f"--output_dir: {self.path} holds a run on other images (fingerprint {before}, "
                 f"found {fingerprint}); files or labels have changed since: use another folder"
             )
+        # A run that an earlier version started has no kind yet.
+        if before is None or (kind is not None and "kind" not in config):
+            config.update({} if kind is None else {"kind": kind})
+            write_json(self.path / "config.json", config)
 
     @property
     def is_complete(self) -> bool:

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from tffcxr.evaluation import registry
 from tffcxr.report.figures import jaccard_figure
 
 
@@ -44,7 +45,7 @@ def test_a_panel_per_task():
 
 def test_cases_by_another_metric():
     table = _table(federated=[0.5, 0.2]).rename(columns={"jaccard": "dice"})
-    figure = jaccard_figure.draw(table, "dice", "case")
+    figure = jaccard_figure.draw(table, registry.DICE, "case")
     assert figure is not None
     (axes,) = figure.axes
     assert axes.get_title(loc="left") == "Lungs: Dice of each case"

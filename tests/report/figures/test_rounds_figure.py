@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from tests.report import example_classes, example_masks, example_run
+from tffcxr.evaluation import registry
 from tffcxr.report import run_reader, style
 from tffcxr.report.figures import panels, rounds_figure
 
@@ -77,7 +78,7 @@ def test_stage_change_is_marked_between_the_rounds(run):
 
 def test_a_task_may_contain_a_slash():
     rounds = pd.DataFrame(columns=["round", "No Lung Opacity / Not Normal/auroc", "A/loss"])
-    assert rounds_figure.metric_columns(rounds, "auroc") == {
+    assert rounds_figure.metric_columns(rounds, registry.AUROC) == {
         "No Lung Opacity / Not Normal": "No Lung Opacity / Not Normal/auroc"
     }
 

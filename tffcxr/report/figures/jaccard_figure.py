@@ -6,9 +6,9 @@ from matplotlib import figure as matplotlib_figure
 import numpy as np
 import pandas as pd
 
+from tffcxr.evaluation.registry import JACCARD, Metric
 from tffcxr.report import style
 from tffcxr.report.figures import panels
-from tffcxr.report.kinds import kinds
 
 # Below this less than half of what truth and mask cover together is covered by both.
 FAILURE = 0.5
@@ -18,20 +18,19 @@ _COLUMNS = 3
 
 
 def draw(
-    masks: pd.DataFrame, metric: str = "jaccard", unit: str = "image"
+    masks: pd.DataFrame, metric: Metric = JACCARD, unit: str = "image"
 ) -> matplotlib_figure.Figure | None:
     """Draws each image's Jaccard, sorted, a panel per task and a line per training.
 
     Args:
       masks: `masks.csv`, or `cases.csv`.
-      metric: the column.
+      metric: whose column it is.
       unit: what a row is of, "image" or "case".
 
     Returns:
       None if nothing has a value.
     """
-    known = masks[np.isfinite(masks[metric])]
-    metric_name = kinds.METRIC_NAMES[metric]
+    known = masks[np.isfinite(masks[metric.name])]
     tasks = [str(task) for task in known["task"].drop_duplicates()]
     if not tasks:
         return None
@@ -42,7 +41,7 @@ def draw(
         for axes, task in zip(cells, tasks):
             of_task = known[known["task"] == task]
             for training in sorted(of_task["training"].unique(), key=style.training_order):
-                values = np.sort(of_task.loc[of_task["training"] == training, metric])
+                values = np.sort(of_task.loc[of_task["training"] == training, metric.name])
                 axes.plot(
                     (np.arange(len(values)) + 0.5) / len(values) * 100,
                     values,
@@ -54,7 +53,7 @@ def draw(
                 )
             axes.axhline(FAILURE, color="#999999", linewidth=1, linestyle=(0, (4, 4)))
             axes.set(
-                title=f"{task}: {metric_name} of each {unit}", ylabel=metric_name,
+                title=f"{task}: {metric.title} of each {unit}", ylabel=metric.title,
                 xlabel=f"{unit.capitalize()}s, worst to best (%)",
                 xlim=(-2, 102), ylim=(-0.02, 1.02),
             )  # fmt: skip

@@ -47,7 +47,9 @@ def curves(run: run_reader.Run) -> list[Curve]:
     if run.predictions.empty:
         return _curves_of_points(run)
     result = []
-    for title, rows in table.blocks(table.in_order(run.rows or _rows_of(run.predictions))):
+    for title, rows in table.blocks(
+        table.in_order(run.rows or _rows_of(run.predictions), run.kind)
+    ):
         for row in rows:
             alike = [other for other in rows if other["training"] == row["training"]]
             chosen = _predictions_of(row, run.predictions, by_client=len(alike) > 1)
@@ -84,7 +86,7 @@ def _curves_of_points(run: run_reader.Run) -> list[Curve]:
     """Returns the curves whose points are known."""
     result = []
     rows = run.rows or _rows_of(run.roc)
-    for title, block in table.blocks(table.in_order(rows)):
+    for title, block in table.blocks(table.in_order(rows, run.kind)):
         for row in block:
             mine = run.roc["client"] == table.client(row)
             for key in _keys(run.roc, by_client=False):

@@ -1,4 +1,4 @@
-"""Losses and AUROC, Jaccard and Dice, or accuracy by round."""
+"""Losses and the metrics of a kind of study by round."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from matplotlib import ticker
 import numpy as np
 import pandas as pd
 
+from tffcxr.evaluation import registry
 from tffcxr.report import run_reader, style, table
 from tffcxr.report.figures import client_losses, panels
-from tffcxr.report.kinds import kinds
+from tffcxr.report.kinds.kind import Guess
 
 SUCCESS = ("ok", "")
 # Of a panel with its legend, in inches, and how many entries of which height the legend may have.
@@ -20,18 +21,6 @@ _WIDTH, _HEIGHT = 3.5, 3.5
 _ENTRIES, _ENTRY_HEIGHT = 4, 0.18
 # Losses whose largest is so many times their median have a logarithmic axis.
 _SPREAD = 4.0
-_METRICS = {
-    kinds.FINDINGS: ("auroc",),
-    kinds.MASKS: ("jaccard", "dice"),
-    kinds.CLASSES: ("accuracy",),
-    kinds.VOLUMES: ("dice", "overlap"),
-}
-_LOSS_NAMES = {
-    kinds.FINDINGS: "Cross-entropy",
-    kinds.MASKS: "BCE-Dice loss",
-    kinds.CLASSES: "Cross-entropy",
-    kinds.VOLUMES: "Binary cross-entropy",
-}
 
 
 def failures(clients: pd.DataFrame) -> pd.DataFrame:
@@ -40,10 +29,9 @@ def failures(clients: pd.DataFrame) -> pd.DataFrame:
     return clients[~status.isin(SUCCESS)]
 
 
-def metric_columns(rounds: pd.DataFrame, metric: str) -> dict[str, str]:
+def metric_columns(rounds: pd.DataFrame, metric: registry.Metric) -> dict[str, str]:
     """Returns {task: column} of the columns `<task>/<metric>`; a task may contain a slash."""
-    suffix = f"/{metric}"
-    return {column[: -len(suffix)]: column for column in rounds.columns if column.endswith(suffix)}
+    return {column.rpartition("/")[0]: column for column in rounds.columns if metric.is_of(column)}
 
 
 def draw(run: run_reader.Run) -> matplotlib_figure.Figure | None:
@@ -51,8 +39,7 @@ def draw(run: run_reader.Run) -> matplotlib_figure.Figure | None:
     rounds, clients = run.rounds, run.clients
     if rounds.empty:
         return None
-    kind = kinds.of_rounds(rounds)
-    metrics = [metric for metric in _METRICS[kind] if metric_columns(rounds, metric)]
+    metrics = [metric for metric in run.kind.of_rounds if metric_columns(rounds, metric)]
     count = 1 + len(metrics) + (not clients.empty)
     with panels.style():
         figure, grid = panels.panels(1, count, _WIDTH, _HEIGHT)
@@ -61,7 +48,7 @@ def draw(run: run_reader.Run) -> matplotlib_figure.Figure | None:
         _draw_losses(axes, run)
         for metric in metrics:
             axes = next(cells)
-            _draw_metric(axes, run, kind, metric)
+            _draw_metric(axes, run, metric)
         if not clients.empty:
             axes = next(cells)
             _draw_clients(axes, run)
@@ -98,14 +85,14 @@ class _Series:
     values: pd.Series
 
 
-def _series(run: run_reader.Run, metric: str) -> list[_Series]:
+def _series(run: run_reader.Run, metric: registry.Metric) -> list[_Series]:
     """Returns the lines of a metric.
 
     Several tasks or variants differ in colour, and the pooled model of each is dashed. The
     trainings of a single one have the colours that they have everywhere.
     """
     names = _names(run, metric)
-    by_training = kinds.of_rounds(run.rounds) != kinds.FINDINGS and len(names) == 1
+    by_training = run.kind.colours_trainings and len(names) == 1
     in_two_ways = not run.rounds_pooled.empty
     colours = style.colours(names)
     result = []
@@ -136,19 +123,19 @@ def _marker(position: int) -> str | None:
     return client_losses.MARKERS[again % len(client_losses.MARKERS)] if again else None
 
 
-def _names(run: run_reader.Run, metric: str) -> list[str]:
+def _names(run: run_reader.Run, metric: registry.Metric) -> list[str]:
     """Returns the tasks or variants in the order of their colours, the same in all panels.
 
     A variant may be trained in one of the ways alone.
     """
     found = dict.fromkeys(
         name
-        for measure in ("loss", metric)
+        for measure in (registry.LOSS, metric)
         for _, measured in _tables(run)
         for name in metric_columns(measured, measure)
     )
     # In the order of the table, so that a variant has one colour in all of the report.
-    return sorted(found) if kinds.of_rounds(run.rounds) == kinds.CLASSES else list(found)
+    return sorted(found) if run.kind.compares_models else list(found)
 
 
 def _tables(run: run_reader.Run) -> tuple[tuple[str, pd.DataFrame], ...]:
@@ -158,14 +145,14 @@ def _tables(run: run_reader.Run) -> tuple[tuple[str, pd.DataFrame], ...]:
 
 def _loss_name(run: run_reader.Run) -> str:
     """Returns what the loss of a run is, that of its kind unless the run says another."""
-    return run.loss_name or _LOSS_NAMES[kinds.of_rounds(run.rounds)]
+    return run.loss_name or run.kind.loss
 
 
 def _draw_losses(axes: matplotlib_axes.Axes, run: run_reader.Run) -> None:
     """Draws the training loss, and the loss on the images that rounds are measured on."""
     axes.set(title=f"Loss on {run.measured_split} images", ylabel=_loss_name(run))
     _draw_training_losses(axes, run)
-    _draw_series(axes, run, "loss")
+    _draw_series(axes, run, registry.LOSS)
     _use_decades(axes)
 
 
@@ -186,8 +173,8 @@ def _draw_training_losses(axes: matplotlib_axes.Axes, run: run_reader.Run) -> No
     Beside a federated variant the pooled one is dash-dotted.
     """
     styles = {}
-    measured_names = {series.name for series in _series(run, "loss")}
-    for series in _series(run, "train_loss"):
+    measured_names = {series.name for series in _series(run, registry.LOSS)}
+    for series in _series(run, registry.TRAIN_LOSS):
         if series.name not in measured_names:  # No other line tells whose its colour is.
             label = f"{series.label}, training images"
             client_losses.line(axes, series.rounds, series.values, series.colour, label, ":")
@@ -207,25 +194,25 @@ def _draw_training_losses(axes: matplotlib_axes.Axes, run: run_reader.Run) -> No
             client_losses.line(axes, measured["round"], measured["train_loss"], colour, label, ":")
 
 
-def _draw_metric(axes: matplotlib_axes.Axes, run: run_reader.Run, kind: str, metric: str) -> None:
+def _draw_metric(axes: matplotlib_axes.Axes, run: run_reader.Run, metric: registry.Metric) -> None:
     """Draws what the models of a kind are compared by, and what guessing gives."""
     _draw_series(axes, run, metric)
-    guessing = {kinds.FINDINGS: 0.5, kinds.CLASSES: table.commonest_share(run.rows)}.get(kind)
-    if guessing is not None:
-        label = "always the commonest class" if kind == kinds.CLASSES else None
-        axes.axhline(guessing, color="#999999", linewidth=1, linestyle=(0, (4, 4)), label=label)
+    guess = run.kind.guess(run.rows) if metric == run.kind.main else Guess()
+    if guess.value is not None:
+        look = {"color": "#999999", "linewidth": 1, "linestyle": (0, (4, 4))}
+        axes.axhline(guess.value, label=guess.label, **look)
     values = [value for series in _series(run, metric) for value in series.values]
-    known = [value for value in [*values, guessing] if style.is_number(value)]
+    known = [value for value in [*values, guess.value] if style.is_number(value)]
     axes.set(
-        title=f"{kinds.METRIC_NAMES[metric]} on {run.measured_split} images",
+        title=f"{metric.title} on {run.measured_split} images",
         ylim=(
             max(0.0, min(known, default=0.0) - 0.03),
-            1.01 if kind == kinds.FINDINGS else min(1.01, max(known, default=1.0) + 0.03),
+            1.01 if run.kind.ends_at_one else min(1.01, max(known, default=1.0) + 0.03),
         ),
     )
 
 
-def _draw_series(axes: matplotlib_axes.Axes, run: run_reader.Run, metric: str) -> None:
+def _draw_series(axes: matplotlib_axes.Axes, run: run_reader.Run, metric: registry.Metric) -> None:
     """Draws the lines of a metric, and a dot at the round that the table is about."""
     dots = []
     for series in _series(run, metric):
@@ -252,7 +239,7 @@ def _draw_series(axes: matplotlib_axes.Axes, run: run_reader.Run, metric: str) -
 
 def _draw_clients(axes: matplotlib_axes.Axes, run: run_reader.Run) -> None:
     """Draws each client's training loss, and a cross where it failed."""
-    variants = _names(run, "loss") if "variant" in run.clients else []
+    variants = _names(run, registry.LOSS) if "variant" in run.clients else []
     client_losses.draw(axes, run.clients, variants)
     client_losses.mark_failures(axes, failures(run.clients)["round"].unique())
     axes.set(title="Training loss by client", ylabel=_loss_name(run))

@@ -1,44 +1,25 @@
-"""What kind of question a run asks, which decides its table, its figures and its remarks."""
+"""All kinds of study that have a report. A further one is a module beside this and a line here."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from typing import Any
 
-import pandas as pd
+from tffcxr import errors
+from tffcxr.report.kinds import classes_kind, findings_kind, masks_kind, volumes_kind
+from tffcxr.report.kinds.kind import Kind
 
-FINDINGS = "findings"  # is a finding there? AUROC
-MASKS = "masks"  # where is an organ? Jaccard
-CLASSES = "classes"  # which one of several classes? Accuracy
-VOLUMES = "volumes"  # where is it in a volume? Dice of each case
-
-# The metric by which models of a kind are compared.
-MAIN_METRIC = {FINDINGS: "auroc", MASKS: "jaccard", CLASSES: "accuracy", VOLUMES: "dice"}
-METRIC_NAMES = {
-    "auroc": "AUROC",
-    "jaccard": "Jaccard",
-    "dice": "Dice",
-    "accuracy": "Accuracy",
-    "overlap": "Overlap with boxes",
+KINDS: dict[str, Kind] = {
+    kind.name: kind
+    for kind in (findings_kind.KIND, masks_kind.KIND, classes_kind.KIND, volumes_kind.KIND)
 }
 
 
-def of_rows(rows: Iterable[Mapping[str, Any]]) -> str:
-    """Returns the kind of the rows of a `metrics.json`; those of findings have accuracies too."""
-    for row in rows:
-        if "jaccard" in row:
-            return MASKS
-        if "classes" in row:
-            return CLASSES
-        if "missed" in row:
-            return VOLUMES
-    return FINDINGS
+def named(name: Any) -> Kind:
+    """Returns the kind of a name.
 
-
-def of_rounds(rounds: pd.DataFrame) -> str:
-    """Returns the kind of a `rounds.csv`, all that an unfinished run has."""
-    metrics = {column.rpartition("/")[2] for column in rounds.columns if "/" in column}
-    for kind, metric in MAIN_METRIC.items():
-        if metric in metrics:
-            return kind
-    return FINDINGS
+    Raises:
+      errors.InputError: no kind has this name.
+    """
+    if not isinstance(name, str) or name not in KINDS:
+        raise errors.InputError(f"expected a kind of study of {', '.join(KINDS)}, found {name!r}")
+    return KINDS[name]

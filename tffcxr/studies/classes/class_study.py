@@ -21,7 +21,7 @@ from tffcxr.clients.shards.preparation import ShardSpec, ShardStore
 from tffcxr.errors import InputError
 from tffcxr.models import losses
 from tffcxr.models.blocks import CxrModel
-from tffcxr.report.kinds import kinds
+from tffcxr.report.kinds import classes_kind
 from tffcxr.studies import study as study_lib
 from tffcxr.studies import trainings
 from tffcxr.studies.classes import class_explanations, class_results, lung_cut_out
@@ -58,7 +58,7 @@ class ClassStudy(study_lib.Study):
         data.
     """
 
-    kind = kinds.CLASSES
+    kind = classes_kind.KIND.name
     task: str
     classes: tuple[str, ...]
     variants: tuple[Variant, ...]

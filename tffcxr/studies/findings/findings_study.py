@@ -14,7 +14,7 @@ from tffcxr.clients.sampling import Sampler
 from tffcxr.clients.shards.preparation import ShardSpec, ShardStore
 from tffcxr.models import losses
 from tffcxr.models.blocks import CxrModel
-from tffcxr.report.kinds import kinds
+from tffcxr.report.kinds import findings_kind
 from tffcxr.studies import study as study_lib
 from tffcxr.studies import trainings, variant_logs
 from tffcxr.studies.findings import findings_explanations, findings_results
@@ -37,7 +37,7 @@ class FindingsStudy(study_lib.Study):
         these label the same finding.
     """
 
-    kind = kinds.FINDINGS
+    kind = findings_kind.KIND.name
     plans: Mapping[str, Plan]
     baselines: tuple[str, ...]
     heatmaps: int

@@ -22,7 +22,7 @@ from tffcxr.evaluation.mean_interval import mean_interval
 from tffcxr.files import write_json, write_table
 from tffcxr.models import segmentation_losses
 from tffcxr.models.files import export_segmentation
-from tffcxr.report.kinds import kinds
+from tffcxr.report.kinds import masks_kind
 from tffcxr.studies import mask_cases, trainings
 from tffcxr.studies import study as study_lib
 from tffcxr.training.evaluators import region_validation
@@ -84,7 +84,7 @@ class MaskStudy(study_lib.Study):
         its name which are. Jaccard and Dice are of the others alone.
     """
 
-    kind = kinds.MASKS
+    kind = masks_kind.KIND.name
     region: str
     segmenter: Callable[[ShardStore], Segmenter]
     with_pooled: bool

@@ -26,7 +26,7 @@ from tffcxr.evaluation.mean_interval import mean_interval
 from tffcxr.files import write_table
 from tffcxr.models import segmentation_losses
 from tffcxr.models.spec import ModelSpec
-from tffcxr.report.kinds import kinds
+from tffcxr.report.kinds import volumes_kind
 from tffcxr.studies import mask_cases, trainings, variant_logs
 from tffcxr.studies import study as study_lib
 from tffcxr.studies.mask_cases import Masks
@@ -60,7 +60,7 @@ class VolumeStudy(study_lib.Study):
       with_boxes: whether pictures show the boxes around what is marked.
     """
 
-    kind = kinds.VOLUMES
+    kind = volumes_kind.KIND.name
     task_of: Mapping[str, str]
     group_of: Mapping[str, str]
     plan: Plan

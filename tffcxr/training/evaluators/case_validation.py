@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from tffcxr.evaluation import case_overlap
+from tffcxr.evaluation import case_overlap, registry
 from tffcxr.training.evaluators.mask_validation import MaskEvaluator, MaskScores
 
-METRICS = ("loss", "dice", "overlap")
+METRICS = (registry.LOSS, registry.DICE, registry.OVERLAP)
 # From the slices that were scored to the case of each, object [N].
 CasesOf = Callable[[MaskScores], np.ndarray]
 
@@ -38,7 +38,7 @@ class CaseEvaluator:
 
     def __init__(self, evaluator: MaskEvaluator, task_of: Mapping[str, str], cases_of: CasesOf):
         self._tasks = tuple(dict.fromkeys(task_of.values()))
-        self.columns = tuple(f"{task}/{name}" for task in self._tasks for name in METRICS)
+        self.columns = tuple(metric.column(task) for task in self._tasks for metric in METRICS)
         self._evaluator = evaluator
         self._task_of = dict(task_of)
         self._cases_of = cases_of
@@ -57,13 +57,13 @@ class CaseEvaluator:
                 for part in parts
                 if len(part.clients) and self._task_of[part.clients[0]] == task
             ]
-            measured = {name: float("nan") for name in METRICS}
+            measured = {metric: float("nan") for metric in METRICS}
             if mine:
                 scores = MaskScores.join(mine)
                 found = score_cases(scores, self._cases_of)
-                measured["loss"] = float(scores.loss.mean())
-                measured["dice"] = float(found.dice.mean())
+                measured[registry.LOSS] = float(scores.loss.mean())
+                measured[registry.DICE] = float(found.dice.mean())
                 known = found.overlap[~np.isnan(found.overlap)]
-                measured["overlap"] = float(known.mean()) if len(known) else float("nan")
-            values.update({f"{task}/{name}": value for name, value in measured.items()})
+                measured[registry.OVERLAP] = float(known.mean()) if len(known) else float("nan")
+            values.update({metric.column(task): value for metric, value in measured.items()})
         return values

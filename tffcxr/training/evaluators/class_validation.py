@@ -7,10 +7,10 @@ import warnings
 
 import numpy as np
 
-from tffcxr.evaluation import class_metrics
+from tffcxr.evaluation import class_metrics, registry
 from tffcxr.training.evaluators.validation import Scorer, Scores
 
-METRICS = ("loss", "accuracy")
+METRICS = (registry.LOSS, registry.ACCURACY)
 
 
 class ClassEvaluator:
@@ -23,7 +23,7 @@ class ClassEvaluator:
     """
 
     def __init__(self, scorer: Scorer, task: str, split: str):
-        self.columns = tuple(f"{task}/{name}" for name in METRICS)
+        self.columns = tuple(metric.column(task) for metric in METRICS)
         self._scorer = scorer
         self._split = split
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tffcxr.evaluation import case_overlap, segmentation
+from tffcxr.evaluation import case_overlap, registry, segmentation
 from tffcxr.training.evaluators.validation import join_arrays
 
-METRICS = ("loss", "jaccard", "dice")
+METRICS = (registry.LOSS, registry.JACCARD, registry.DICE)
 # (masks, logits), both float32 [B, S, S, 1], to the loss of each image, float32 [B].
 ImageLoss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
@@ -69,7 +69,7 @@ class MaskEvaluator:
         loss: ImageLoss,
         split: str,
     ):
-        self.columns = tuple(f"{region}/{name}" for name in METRICS)
+        self.columns = tuple(metric.column(region) for metric in METRICS)
         self._model = model
         self._data = client_data
         self._split = split

@@ -12,9 +12,11 @@ import dataclasses
 
 import numpy as np
 
+from tffcxr.evaluation import registry
+from tffcxr.training.evaluators import mask_validation
 from tffcxr.training.evaluators.mask_validation import MaskEvaluator, MaskScores
 
-METRICS = ("loss", "jaccard", "dice", "sensitivity", "specificity")
+METRICS = (*mask_validation.METRICS, registry.SENSITIVITY, registry.SPECIFICITY)
 
 
 def detection(truth_area: np.ndarray, predicted_area: np.ndarray) -> tuple[float, float]:
@@ -44,7 +46,7 @@ class RegionEvaluator:
     """
 
     def __init__(self, evaluator: MaskEvaluator, region: str):
-        self.columns = tuple(f"{region}/{name}" for name in METRICS)
+        self.columns = tuple(metric.column(region) for metric in METRICS)
         self._evaluator = evaluator
 
     def score(self, weights: Sequence[np.ndarray], client: str) -> MaskScores:

@@ -10,17 +10,17 @@ import warnings
 import numpy as np
 import tensorflow as tf
 
-from tffcxr.evaluation import metrics
+from tffcxr.evaluation import metrics, registry
 
-_METRICS = ("loss", "auroc", "aupr")
+_METRICS = (registry.LOSS, registry.AUROC, registry.AUPR)
 
 
 class Evaluator(Protocol):
     """Measures models on the images that clients hold for it.
 
     Attributes:
-      columns: names of the metrics, in the order of `rounds.csv`; those that end in "/loss" steer
-        the schedule.
+      columns: `<task>/<metric>`, by the names in `registry.METRICS`, in the order of `rounds.csv`;
+        losses steer the schedule.
     """
 
     columns: tuple[str, ...]
@@ -128,7 +128,7 @@ class FindingsEvaluator:
     """
 
     def __init__(self, model: tf.keras.Model, client_data: Any, findings: Sequence[str]):
-        self.columns = tuple(f"{finding}/{name}" for finding in findings for name in _METRICS)
+        self.columns = tuple(metric.column(finding) for finding in findings for metric in _METRICS)
         self._findings = tuple(findings)
         self._scorer = Scorer(model, client_data)
 
@@ -146,12 +146,12 @@ class FindingsEvaluator:
                 found = metrics.binary_metrics(
                     scores.labels[:, index], scores.scores[:, index], 0.5
                 )
-            values.update({f"{finding}/{name}": found[name] for name in _METRICS})
+            values.update({metric.column(finding): found[metric.name] for metric in _METRICS})
         return values
 
 
 def mean_loss(values: Mapping[str, float]) -> float:
     """The mean of the validation losses; what has none is left out."""
-    losses = [value for name, value in values.items() if name.endswith("/loss")]
+    losses = [value for name, value in values.items() if registry.LOSS.is_of(name)]
     losses = [value for value in losses if not np.isnan(value)]
     return float(np.mean(losses)) if losses else float("nan")

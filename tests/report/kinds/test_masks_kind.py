@@ -1,4 +1,4 @@
-"""Tests of report.remarks_masks: each sentence appears when it should, and only then."""
+"""Tests of report.kinds.masks_kind: each sentence appears when it should, and only then."""
 
 import dataclasses
 
@@ -7,6 +7,7 @@ import pytest
 
 from tests.report import example_masks
 from tffcxr.report import remarks, run_reader, table
+from tffcxr.report.kinds.masks_kind import KIND
 
 NAN = float("nan")
 
@@ -26,29 +27,33 @@ def _row(run):
     }  # fmt: skip
 
 
+def _summary(rows):
+    return KIND.summary(table.in_order(rows, KIND))
+
+
 def _warnings(run, *rows, **more):
     return remarks.warnings(dataclasses.replace(run, rows=list(rows), **more), [])
 
 
 def test_summary_is_federated_minus_pooled(row):
     pooled = {**row, "training": "pooled", "jaccard": 0.92}
-    (text,) = remarks.summary(table.in_order([row, pooled]))
+    (text,) = _summary([row, pooled])
     assert text == (
         "Lungs (unet model, test images): federated Jaccard 0.900 (0.880–0.920); all sites pooled "
         "0.920 (0.880–0.920); federated minus pooled \u22120.020."
     )
-    (alone,) = remarks.summary(table.in_order([row, {**pooled, "jaccard": NAN}]))
+    (alone,) = _summary([row, {**pooled, "jaccard": NAN}])
     assert alone.endswith("0.900 (0.880–0.920).")
-    assert remarks.summary(table.in_order([{**row, "jaccard": NAN}])) == []
+    assert _summary([{**row, "jaccard": NAN}]) == []
 
 
 def test_summary_tells_what_is_marked_where_nothing_is(row):
     row = {**row, "sensitivity": 0.9, "specificity": 0.75}
-    (text,) = remarks.summary(table.in_order([row]))
+    (text,) = _summary([row])
     assert text.endswith(
         "; something is marked in 90 % of the images with it and in 25 % of those without."
     )
-    (unknown,) = remarks.summary(table.in_order([{**row, "specificity": NAN}]))
+    (unknown,) = _summary([{**row, "specificity": NAN}])
     assert "marked" not in unknown
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from tests.report import example_volumes
 from tffcxr.report import remarks, run_reader, run_report, table
+from tffcxr.report.kinds.volumes_kind import KIND
 
 NAN = float("nan")
 
@@ -13,8 +14,12 @@ def _run(tmp_path_factory):
     return run_reader.read(example_volumes.write(tmp_path_factory.mktemp("run")))
 
 
+def _summary(rows):
+    return KIND.summary(table.in_order(rows, KIND))
+
+
 def test_summary_of_each_task(run):
-    first, second = remarks.summary(table.in_order(run.rows))
+    first, second = _summary(run.rows)
     assert first == (
         "Kidneys in CT (unet model, test images): federated Dice 0.800 (0.750–0.850); each node "
         "alone 0.450 (0.400–0.500); Federated, private batch norm \u22120.100; missed entirely in "
@@ -22,7 +27,7 @@ def test_summary_of_each_task(run):
     )
     assert second.startswith("Kidneys in PET")
     alone = [row for row in run.rows if row["training"] == "federated"]
-    assert "alone" not in remarks.summary(table.in_order(alone))[0]
+    assert "alone" not in _summary(alone)[0]
 
 
 def test_few_patients_and_undefined_dice_are_warned_of(run):
@@ -38,7 +43,7 @@ def test_few_patients_and_undefined_dice_are_warned_of(run):
 
 
 def test_the_table_tells_the_difference(run):
-    text = run_report.format_table(run.rows)
+    text = run_report.format_table(run.rows, "volumes")
     lines = {line.strip().split("  ")[0]: line for line in text.splitlines()[3:7]}
     assert "0.450 (0.400–0.500)" in lines["Site alone"]
     assert "\u22120.100" in lines["Site alone"]

@@ -1,27 +1,60 @@
-"""What the masks of a run say and what they cannot say, in sentences."""
+"""Where is an organ or a finding? Masks, compared by the Jaccard of each image."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from tffcxr.report import run_reader, style, table
+from tffcxr.evaluation import registry
+from tffcxr.report import columns, style, table
 from tffcxr.report.figures import jaccard_figure
 from tffcxr.report.kinds import remarks_common
+from tffcxr.report.kinds.kind import Kind, Rows
+
+if TYPE_CHECKING:
+    from tffcxr.report.figures.roc_figure import Curve
+    from tffcxr.report.run_reader import Run
 
 # A larger difference than rounding makes between two computations of a mean.
 _TOLERANCE = 1e-3
 
 
-def summary(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """Returns a sentence per federated row: its Jaccard, the pooled model's, the difference.
+def _columns(rows: Rows) -> list[columns.Column]:
+    detection = (
+        columns.plain(registry.SENSITIVITY, "any pixel"),
+        columns.plain(registry.SPECIFICITY, "no pixel"),
+    )
+    return [
+        columns.with_interval(registry.JACCARD, rows),
+        columns.with_interval(registry.DICE, rows),
+        columns.images(),
+        columns.plain(registry.LOSS),
+        *(detection if _tells_detection(rows) else ()),
+        columns.number("Round", "round", 5, "round"),
+        columns.number(
+            "Jaccard, last round", "last J.", 7, "last_jaccard", registry.JACCARD.digits
+        ),
+    ]
 
-    Args:
-      rows: of `table.in_order`.
-    """
+
+def _tells_detection(rows: Rows) -> bool:
+    """Whether the rows are of images some of which are free of the region."""
+    return any(registry.SPECIFICITY.name in row for row in rows)
+
+
+def _facts(rows: Rows) -> dict[str, Any]:
+    return {"tells_detection": _tells_detection(rows)}
+
+
+def _notes(unused_rows: Rows) -> list[str]:
+    return ["last J.: Jaccard of the last round's model."]
+
+
+def _summary(rows: Rows) -> list[str]:
+    """Returns a sentence per federated row: its Jaccard, the pooled model's, the difference."""
     sentences = []
     for title, known in remarks_common.compared(rows, "jaccard"):
         federated = known["federated"]
@@ -43,13 +76,7 @@ def summary(rows: Sequence[dict[str, Any]]) -> list[str]:
     return sentences
 
 
-def warnings(rows: Sequence[dict[str, Any]], run: run_reader.Run) -> list[str]:
-    """Returns what makes the numbers doubtful.
-
-    Args:
-      rows: of `table.in_order`.
-      run: that they are of.
-    """
+def _warnings(rows: Rows, run: Run, unused_curves: Sequence[Curve]) -> list[str]:
     result = []
     for title, block in table.blocks(rows):
         result += _chosen_on_the_same_images(title, block)
@@ -106,7 +133,7 @@ def _masks_of(row: dict[str, Any], masks: pd.DataFrame) -> pd.DataFrame:
     return masks[mine]
 
 
-def _empty_truths(run: run_reader.Run) -> list[str]:
+def _empty_truths(run: Run) -> list[str]:
     """Returns a warning if there are images whose true mask is empty."""
     if "truth_area" not in run.masks:
         return []
@@ -125,3 +152,17 @@ def _empty_truths(run: run_reader.Run) -> list[str]:
         f"In {empty} of {all_images} the true mask is empty. There Jaccard and Dice are 1 "
         "if the predicted mask is empty too and 0 if a single pixel is marked."
     ]
+
+
+KIND = Kind(
+    name="masks",
+    main=registry.JACCARD,
+    of_rounds=(registry.JACCARD, registry.DICE),
+    loss="BCE-Dice loss",
+    columns=_columns,
+    summary=_summary,
+    warnings=_warnings,
+    guide="guide_masks.html.jinja",
+    facts=_facts,
+    notes=_notes,
+)

@@ -1,12 +1,19 @@
-"""What the AUROCs of a run say and what they cannot say, in sentences."""
+"""Is a finding there? Models of each finding, compared by their AUROC."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from tffcxr.evaluation import registry
 from tffcxr.report import columns, style, table
-from tffcxr.report.figures import roc_figure
+from tffcxr.report.kinds.kind import Guess, Kind, Rows
+
+if TYPE_CHECKING:
+    from tffcxr.report.figures.roc_figure import Curve
+    from tffcxr.report.run_reader import Run
+
+_BASELINES = ("site", "pooled")  # With which federated models are compared.
 
 # Below this many images of a class, one image moves sensitivity or specificity by over 3 %.
 _FEW_IMAGES = 30
@@ -17,12 +24,69 @@ _SIGNIFICANT = 0.05
 _AUROC_TOLERANCE = 1e-3
 
 
-def summary(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """Returns a few sentences per federated row: its AUROC, those of its baselines, and the tests.
+def _columns(rows: Rows) -> list[columns.Column]:
+    baselines = _compared_with(rows)
+    return [
+        columns.with_interval(registry.AUROC, rows),
+        *(_p_value(f"p vs {name}", f"p {name}", "delong", name) for name in baselines),
+        columns.images(),
+        columns.plain(registry.LOSS),
+        columns.plain(registry.SENSITIVITY),
+        columns.plain(registry.SPECIFICITY),
+        columns.plain(registry.AUPR),
+        *(_p_value(f"t-test vs {name}", f"t {name}", "ttest", name) for name in baselines),
+    ]
+
+
+def _p_value(heading: str, short: str, test: str, against: str) -> columns.Column:
+    def text(row: columns.Row) -> str:
+        key = _p_key(row, test, against)
+        return style.NOT_COMPARED if key is None else style.p_value(row[key])
+
+    return columns.Column(heading, short, 9, text)
+
+
+def _compared_with(rows: Rows) -> list[str]:
+    """Returns the trainings that some row was tested against."""
+    keys = {key for row in rows for key in row}
+    named = {row.get("baseline") for row in rows}
+    return [name for name in _BASELINES if name in named or f"p_delong_{name}" in keys]
+
+
+def _p_key(row: columns.Row, test: str, against: str) -> str | None:
+    """Returns the name of the p-value of a test, or None if the row was not tested so.
 
     Args:
-      rows: of `table.in_order`.
+      row: of a `metrics.json`.
+      test: "delong" or "ttest".
+      against: the training of the other model.
     """
+    if row.get("baseline") == against:
+        return f"p_{test}"
+    key = f"p_{test}_{against}"
+    return key if key in row else None
+
+
+def _notes(rows: Rows) -> list[str]:
+    if not any(row.get("baseline") for row in rows):
+        return []
+    return [
+        "p: DeLong's test of the federated model against the one that is named; t: the paired "
+        "t-test, whose p shrinks with the number of bootstrap replicates, so trust p. Neither "
+        "is adjusted for the number of comparisons."
+    ]
+
+
+def _facts(rows: Rows) -> dict[str, Any]:
+    return {"baselines": _compared_with(rows)}
+
+
+def _guess(unused_rows: Rows) -> Guess:
+    return Guess(0.5)
+
+
+def _summary(rows: Rows) -> list[str]:
+    """Returns sentences per federated row: its AUROC, its baselines' AUROCs, and the tests."""
     sentences = []
     for row in rows:
         if row["training"] != "federated" or not style.is_number(row.get("auroc")):
@@ -40,13 +104,8 @@ def summary(rows: Sequence[dict[str, Any]]) -> list[str]:
     return sentences
 
 
-def warnings(rows: Sequence[dict[str, Any]], curves: Sequence[roc_figure.Curve]) -> list[str]:
-    """Returns what makes the numbers doubtful, row by row.
-
-    Args:
-      rows: of `table.in_order`.
-      curves: of the predictions, to compare with the rows.
-    """
+def _warnings(rows: Rows, unused_run: Run, curves: Sequence[Curve]) -> list[str]:
+    """Returns what makes the numbers doubtful, also that they differ from the curves'."""
     result = []
     for row in rows:
         result += [f"{row['title']}, {row['name']}: {problem}" for problem in _problems(row)]
@@ -65,7 +124,7 @@ def warnings(rows: Sequence[dict[str, Any]], curves: Sequence[roc_figure.Curve])
 def _baselines(row: dict[str, Any], rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Returns the rows of the models that a federated row is compared with."""
     found = []
-    for training in columns.BASELINES:
+    for training in _BASELINES:
         for other in rows:
             same = all(other.get(key) == row.get(key) for key in ("task", "split", "model"))
             same_client = table.client(other) in (table.client(row), "") or not table.client(row)
@@ -82,7 +141,7 @@ def _baselines(row: dict[str, Any], rows: Sequence[dict[str, Any]]) -> list[dict
 
 def _verdict(row: dict[str, Any], other: dict[str, Any]) -> str:
     """Says what DeLong's test of a row against another says."""
-    key = columns.p_key(row, "delong", other["training"])
+    key = _p_key(row, "delong", other["training"])
     if key is None:
         return "The difference was not tested."
     p: Any = row.get(key)
@@ -149,3 +208,24 @@ def _few_images(rows: Sequence[dict[str, Any]]) -> list[str]:
                 f"{style.counted(negatives, 'negative image')}; every number here is uncertain."
             )
     return list(result.values())
+
+
+KIND = Kind(
+    name="findings",
+    main=registry.AUROC,
+    of_rounds=(registry.AUROC,),
+    loss="Cross-entropy",
+    columns=_columns,
+    summary=_summary,
+    warnings=_warnings,
+    guide="guide_findings.html.jinja",
+    facts=_facts,
+    notes=_notes,
+    colours_trainings=False,
+    ends_at_one=True,
+    guess=_guess,
+    has_roc=True,
+    rounds_caption=(
+        "A validation loss that rises while the training loss falls means overfitting."
+    ),
+)

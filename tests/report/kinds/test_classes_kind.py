@@ -1,4 +1,4 @@
-"""Tests of report.remarks_classes: each sentence appears when it should, and only then."""
+"""Tests of report.kinds.classes_kind: each sentence appears when it should, and only then."""
 
 import dataclasses
 
@@ -7,6 +7,7 @@ import pytest
 
 from tests.report import example_classes
 from tffcxr.report import remarks, run_reader, table
+from tffcxr.report.kinds.classes_kind import KIND
 
 NAN = float("nan")
 _ROW = {
@@ -23,13 +24,17 @@ def _run(tmp_path_factory):
     return dataclasses.replace(run_reader.read(path), config={})
 
 
+def _summary(rows):
+    return KIND.summary(table.in_order(rows, KIND))
+
+
 def _warnings(run, *rows, **more):
     return remarks.warnings(dataclasses.replace(run, rows=list(rows), **more), [])
 
 
 def test_summary_names_the_best_model_and_what_guessing_gives():
     lungs = {**_ROW, "images_kind": "segmented", "accuracy": 0.77}
-    best, guessing, difference = remarks.summary(table.in_order([_ROW, lungs]))
+    best, guessing, difference = _summary([_ROW, lungs])
     assert "most accurate model is ResNet50, full, 0.800 (0.750–0.850)" in best
     assert "right in 50 % of the images" in guessing
     assert difference == (
@@ -45,7 +50,7 @@ def test_models_are_compared_within_their_training():
             ("pooled", "full", 0.9), ("pooled", "segmented", 0.88),
         )
     ]  # fmt: skip
-    differences = [text for text in remarks.summary(table.in_order(rows)) if "difference" in text]
+    differences = [text for text in _summary(rows) if "difference" in text]
     # Federated against pooled on full images, then on the lungs; the lungs against full images.
     assert sorted(text[-7:] for text in differences) == [
         "+0.010.", "\u22120.020.", "\u22120.070.", "\u22120.100.",
@@ -141,11 +146,11 @@ def test_federation_is_set_against_one_place_network_by_network():
             ("densenet121", "federated", 0.7), ("densenet121", "pooled", 0.69),
         )
     ]  # fmt: skip
-    differences = [text for text in remarks.summary(table.in_order(rows)) if "difference" in text]
+    differences = [text for text in _summary(rows) if "difference" in text]
     against_pooled = sorted(text[-7:] for text in differences if "pooled" in text)
     assert against_pooled == ["+0.010.", "\u22120.050."]
     train = [{**row, "split": "train"} for row in rows]
-    assert remarks.summary(table.in_order(train)) == []
+    assert _summary(train) == []
 
 
 @pytest.mark.parametrize(("epochs", "count"), [(2, 1), (1, 0)])

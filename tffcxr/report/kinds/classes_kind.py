@@ -1,11 +1,18 @@
-"""What the accuracies of a run say and what they cannot say, in sentences."""
+"""Which one of several classes? Models and kinds of images, compared by their accuracy."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+import functools
+from typing import TYPE_CHECKING, Any
 
-from tffcxr.report import run_reader, style, table
+from tffcxr.evaluation import registry
+from tffcxr.report import columns, style, table
+from tffcxr.report.kinds.kind import Guess, Kind, Rows
+
+if TYPE_CHECKING:
+    from tffcxr.report.figures.roc_figure import Curve
+    from tffcxr.report.run_reader import Run
 
 # Below this many images of a class, one image moves its sensitivity by over 3 %.
 _FEW_IMAGES = 30
@@ -15,12 +22,58 @@ _MORE_IMAGES = 1.2
 _FEW_PLACES = 4
 
 
-def summary(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """Returns the best model, what guessing gives, and what federation and lungs alone changed.
+def _columns(rows: Rows) -> list[columns.Column]:
+    return [
+        columns.with_interval(registry.ACCURACY, rows),
+        columns.of_round(registry.MAXIMUM_ACCURACY),
+        columns.of_round(registry.MINIMUM_LOSS),
+        columns.images(),
+        *(
+            columns.Column(
+                f"{registry.SENSITIVITY.title}, {name}",
+                f"{registry.SENSITIVITY.heading} {_letter(position)}",
+                7,
+                functools.partial(_sensitivity, name),
+            )
+            for position, name in enumerate(_class_names(rows))
+        ),
+    ]
 
-    Args:
-      rows: of `table.in_order`.
-    """
+
+def _sensitivity(name: str, row: columns.Row) -> str:
+    by_class = row.get("sensitivity_by_class")
+    value = by_class.get(name) if isinstance(by_class, Mapping) else None
+    return style.number(value, registry.SENSITIVITY.digits)
+
+
+def _class_names(rows: Rows) -> list[str]:
+    """Returns the classes of all rows, in their order."""
+    return list(dict.fromkeys(name for row in rows for name in row.get("classes", ())))
+
+
+def _letter(position: int) -> str:
+    """Returns the letter that stands for a class where its name is too long: "A" for the first."""
+    return chr(ord("A") + position)
+
+
+def _notes(rows: Rows) -> list[str]:
+    names = _class_names(rows)
+    if not names:
+        return []
+    legend = ", ".join(f"{_letter(i)} {name}" for i, name in enumerate(names))
+    return [f"In brackets after maximum and minimum: the round. Classes: {legend}."]
+
+
+def _facts(rows: Rows) -> dict[str, Any]:
+    return {"commonest": table.commonest_share(rows)}
+
+
+def _guess(rows: Rows) -> Guess:
+    return Guess(table.commonest_share(rows), "always the commonest class")
+
+
+def _summary(rows: Rows) -> list[str]:
+    """Returns the best model, what guessing gives, and what federation and lungs alone changed."""
     sentences = []
     for title, block in table.blocks(rows):
         known = [row for row in block if style.is_number(row.get("accuracy"))]
@@ -42,13 +95,7 @@ def summary(rows: Sequence[dict[str, Any]]) -> list[str]:
     return sentences
 
 
-def warnings(rows: Sequence[dict[str, Any]], run: run_reader.Run) -> list[str]:
-    """Returns what makes the numbers doubtful.
-
-    Args:
-      rows: of `table.in_order`.
-      run: that they are of.
-    """
+def _warnings(rows: Rows, run: Run, unused_curves: Sequence[Curve]) -> list[str]:
     result = []
     width = run.derived.get("width")
     if style.is_number(width) and width != 1:
@@ -85,7 +132,7 @@ def _differences(known: Sequence[dict[str, Any]], key: str, one: str, reference:
     ]
 
 
-def _of_the_images_seen(rows: Sequence[dict[str, Any]], run: run_reader.Run) -> list[str]:
+def _of_the_images_seen(rows: Sequence[dict[str, Any]], run: Run) -> list[str]:
     """Returns a warning if models of one training saw more images, in all rounds, than others."""
     seen = {}
     for training, rounds in (("federated", run.rounds), ("pooled", run.rounds_pooled)):
@@ -106,7 +153,7 @@ def _of_the_images_seen(rows: Sequence[dict[str, Any]], run: run_reader.Run) -> 
     ]
 
 
-def _of_the_heat(run: run_reader.Run) -> list[str]:
+def _of_the_heat(run: Run) -> list[str]:
     """Returns a warning if heat maps have so few places that they cannot say where."""
     coarse: dict[int, list[str]] = {}
     for model, places in run.derived.get("heat_map_places", {}).items():
@@ -119,7 +166,7 @@ def _of_the_heat(run: run_reader.Run) -> list[str]:
     ]
 
 
-def _of_the_lungs(run: run_reader.Run) -> list[str]:
+def _of_the_lungs(run: Run) -> list[str]:
     """Returns a warning if lungs could not be cut out of every image."""
     lungs = run.lungs
     images, implausible = lungs.get("images"), lungs.get("implausible")
@@ -188,3 +235,19 @@ def _problems(row: dict[str, Any]) -> list[str]:
         if confusion and not any(counts[position] for counts in confusion):
             problems.append(f"no image was called “{name}”.")
     return problems
+
+
+KIND = Kind(
+    name="classes",
+    main=registry.ACCURACY,
+    of_rounds=(registry.ACCURACY,),
+    loss="Cross-entropy",
+    columns=_columns,
+    summary=_summary,
+    warnings=_warnings,
+    guide="guide_classes.html.jinja",
+    facts=_facts,
+    notes=_notes,
+    compares_models=True,
+    guess=_guess,
+)

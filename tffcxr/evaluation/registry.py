@@ -1,0 +1,116 @@
+"""All metrics of models, each once: what it is called, which way is better, how it is written.
+
+Evaluators name their columns of `rounds.csv` by this list; progress, tables, figures, TensorBoard,
+the choice of the best round and sweeps read it. A metric stands in a row of `metrics.json` by its
+name, and in `rounds.csv` as `<task>/<name>`.
+
+  >>> registry.AUROC.column("Pneumothorax")
+  'Pneumothorax/auroc'
+  >>> registry.is_lower_better("Pneumothorax/loss")
+  True
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+import dataclasses
+
+import numpy as np
+
+from tffcxr.evaluation import segmentation
+
+HIGHER, LOWER = "higher", "lower"
+
+
+@dataclasses.dataclass(frozen=True)
+class Metric:
+    """One number that says how good a model is.
+
+    Attributes:
+      name: in the files of a run.
+      title: over a column or a panel.
+      better: `HIGHER` or `LOWER`.
+      function: computes it of a predicted and a true mask, both bool [H, W]; None where each kind
+        of study has its own way, or several metrics are computed at once.
+      short: over a column on the terminal; None for the title.
+      progress: what the line of a round calls it; None if that does not show it.
+      digits: after the decimal point.
+    """
+
+    name: str
+    title: str
+    better: str = HIGHER
+    function: Callable[[np.ndarray, np.ndarray], float] | None = None
+    short: str | None = None
+    progress: str | None = None
+    digits: int = 3
+
+    def __post_init__(self) -> None:
+        if self.better not in (HIGHER, LOWER):
+            raise ValueError(f"expected {HIGHER!r} or {LOWER!r}, found {self.better!r}")
+
+    @property
+    def heading(self) -> str:
+        """What stands over its column on the terminal."""
+        return self.short or self.title
+
+    def column(self, task: str) -> str:
+        """Returns its column of `rounds.csv`."""
+        return f"{task}/{self.name}"
+
+    def is_of(self, column: str) -> bool:
+        """Whether a column of `rounds.csv` is of this metric, whatever the task."""
+        return column.endswith(f"/{self.name}")
+
+
+ACCURACY = Metric("accuracy", "Accuracy", progress="accuracy")
+AUROC = Metric("auroc", "AUROC", progress="AUROC")
+JACCARD = Metric("jaccard", "Jaccard", function=segmentation.jaccard, progress="Jaccard")
+DICE = Metric("dice", "Dice", function=segmentation.dice, progress="Dice")
+OVERLAP = Metric("overlap", "Overlap with boxes", short="overlap")
+LOSS = Metric("loss", "Loss", LOWER, short="loss")
+AUPR = Metric("aupr", "AUPR")
+SENSITIVITY = Metric("sensitivity", "Sensitivity", short="sens.")
+SPECIFICITY = Metric("specificity", "Specificity", short="spec.")
+MAXIMUM_ACCURACY = Metric("maximum_accuracy", "Maximum accuracy", short="max. acc.")
+MINIMUM_LOSS = Metric("minimum_loss", "Minimum loss", LOWER, short="min. loss")
+MISSED = Metric("missed", "Missed cases", LOWER, short="missed", digits=0)
+TRAIN_LOSS = Metric("train_loss", "Training loss", LOWER)
+
+# In the order in which tables of several kinds have them.
+METRICS = (
+    ACCURACY, AUROC, JACCARD, DICE, OVERLAP, LOSS, AUPR, SENSITIVITY, SPECIFICITY,
+    MAXIMUM_ACCURACY, MINIMUM_LOSS, MISSED, TRAIN_LOSS,
+)  # fmt: skip
+BY_NAME = {metric.name: metric for metric in METRICS}
+# By which models are compared where nobody says by what. Dice ranks masks as Jaccard does, so it
+# is for models that have none of the others.
+_COMPARED = (ACCURACY, AUROC, JACCARD)
+_COMPARED_OTHERWISE = (DICE,)
+
+
+def of_column(column: str) -> Metric | None:
+    """Returns the metric of a column of `rounds.csv`, None of "round" and others that are none."""
+    return BY_NAME.get(column.rpartition("/")[2])
+
+
+def is_lower_better(column: str) -> bool:
+    """Whether less of a column of `rounds.csv`, or of a metric by its name, is better.
+
+    Raises:
+      ValueError: it is no metric.
+    """
+    metric = of_column(column)
+    if metric is None:
+        raise ValueError(f"expected one of the metrics {', '.join(BY_NAME)}, found {column!r}")
+    return metric.better == LOWER
+
+
+def main_column(columns: Iterable[str]) -> str | None:
+    """Returns the first column by which models are compared by default, None if there is none."""
+    columns = list(columns)
+    for compared in (_COMPARED, _COMPARED_OTHERWISE):
+        for column in columns:
+            if of_column(column) in compared:
+                return column
+    return None

@@ -1,0 +1,100 @@
+"""Where is it in a volume? Models across domains, compared by the Dice of each case."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from tffcxr.evaluation import registry
+from tffcxr.report import columns, style
+from tffcxr.report.kinds import remarks_common
+from tffcxr.report.kinds.kind import Kind, Rows
+
+if TYPE_CHECKING:
+    from tffcxr.report.figures.roc_figure import Curve
+    from tffcxr.report.run_reader import Run
+
+_LITTLE_DICE = 0.5  # Below it false positives and negatives outnumber true positives by 2 : 1.
+
+
+def _columns(rows: Rows) -> list[columns.Column]:
+    return [
+        columns.with_interval(registry.DICE, rows),
+        columns.with_interval(registry.OVERLAP, rows),
+        columns.plain(registry.MISSED),
+        columns.number("Cases", "cases", 5, "cases"),
+        columns.plain(registry.LOSS),
+        columns.Column("Dice difference", "differ.", 7, _difference),
+        columns.Column("Interval of the difference", "its CI", 16, _interval_of_difference),
+    ]
+
+
+def _difference(row: columns.Row) -> str:
+    """How much better than the first federated model."""
+    if "dice_difference" not in row:
+        return style.NOT_COMPARED
+    return style.signed(row["dice_difference"])
+
+
+def _interval_of_difference(row: columns.Row) -> str:
+    if "dice_difference" not in row:
+        return style.NOT_COMPARED
+    low, high = (row.get(f"dice_difference_{end}") for end in ("low", "high"))
+    if style.is_number(low) and style.is_number(high):
+        return f"{style.signed(low)} to {style.signed(high)}"
+    return style.UNDEFINED
+
+
+def _summary(rows: Rows) -> list[str]:
+    """Returns a sentence per task: the federated Dice, that of other models, what was missed."""
+    sentences = []
+    for title, known in remarks_common.compared(rows, "dice"):
+        federated = known["federated"]
+        text = f"{title}: federated Dice {style.with_interval(federated, 'dice')}"
+        if "site" in known:
+            text += f"; each node alone {style.with_interval(known['site'], 'dice')}"
+        for training, row in known.items():
+            if training.startswith("federated_") and style.is_number(row.get("dice_difference")):
+                text += f"; {row['name']} {style.signed(row['dice_difference'])}"
+        missed: Any = federated.get("missed")
+        cases: Any = federated.get("cases")
+        if style.is_number(missed) and style.is_number(cases):
+            text += f"; missed entirely in {missed:.0f} of {style.counted(cases, 'case')}"
+        sentences.append(f"{text}.")
+    return sentences
+
+
+def _warnings(rows: Rows, unused_run: Run, unused_curves: Sequence[Curve]) -> list[str]:
+    result = [
+        f"{row['title']}, {row['name']}: Dice is undefined; the model diverged."
+        for row in rows
+        if not style.is_number(row.get("dice"))
+    ]
+    result += [
+        f"{row['title']}, {row['name']}: Dice {row['dice']:.3f}; what it marks in error and misses "
+        "is more than twice what it finds."
+        for row in rows
+        if style.is_number(row.get("dice")) and row["dice"] < _LITTLE_DICE
+    ]
+    return result + remarks_common.few_patients(rows)
+
+
+KIND = Kind(
+    name="volumes",
+    main=registry.DICE,
+    of_rounds=(registry.DICE, registry.OVERLAP),
+    loss="Binary cross-entropy",
+    columns=_columns,
+    summary=_summary,
+    warnings=_warnings,
+    guide="guide_volumes.html.jinja",
+    pictures="volumes",
+    rounds_caption=(
+        "After every round the model was measured on the {split} images. A loss that rises again "
+        "there means overfitting. The table is of the last round."
+    ),
+    masks_caption=(
+        "Each picture is the slice of a case that shows most of the region. Dice and overlap at a "
+        "picture are of this slice alone, and its number is not that of cases.csv."
+    ),
+)
