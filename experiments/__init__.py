@@ -1,1 +1,1 @@
-"""The programs: one per recipe, and those that prepare, predict and measure."""
+"""The programs: one per recipe, and the tools that sweep, report, predict and measure."""

@@ -1,14 +1,14 @@
 """Measures what federation costs: speed against Keras `fit`, memory, start, and preparing images.
 
-Federated rounds of tffcxr under each executor, plain Keras and TFF's own federated averaging over
-arrays in memory train the same model on the same images, in turns, each in a process of its own.
-The speeds are medians of the steady state. Images are phantoms; --dicom_dir prepares real ones.
+tffcxr under each executor, plain Keras, and TFF's own federated averaging over arrays in memory
+train the same model on the same images, in turns, each in a process of its own. Speeds are medians
+of the steady state. Images are phantoms; --dicom_dir gives real ones.
 
   ./bazelw run //experiments:benchmark -- --output_dir=DIR --quick
 
-writes DIR/benchmark.json and DIR/benchmark.png and prints the table. Nothing else should run on the
-machine meanwhile. The whole takes hours on two cores, --quick about two minutes; --measure and
---models choose parts of it.
+writes DIR/benchmark.json and DIR/benchmark.png and prints the table. Run nothing else on the
+machine meanwhile. All measurements take hours on two cores, --quick about two minutes; --measure
+and --models select some of them.
 """
 
 from __future__ import annotations
@@ -41,35 +41,37 @@ _IMAGE_SIZES = {"standard": 128, "unet": 256, "unetplusplus": 256, "nnunet": 256
 _SMALL_MODEL, _SMALL_SIZE = "standard", 16
 _FINDING = "Lung Opacity"
 
-flags.DEFINE_string("output_dir", "runs/benchmark", "Folder of the results; without earlier ones.")
-flags.DEFINE_boolean("quick", False, "Less of everything: one model, small images, few rounds.")
+flags.DEFINE_string("output_dir", "runs/benchmark", "Folder of the results; new or empty.")
+flags.DEFINE_boolean("quick", False, "Measure less: one model, small images, few rounds.")
 flags.DEFINE_list(
     "measure",
     list(_MEASURES),
-    "What to measure: rounds (images per second), memory (by clients and by rounds), startup (to "
-    "the first finished round), pipeline (input alone), prepare (DICOM to shards).",
+    "What to measure: rounds (images per second), memory (by clients and by rounds), startup (time "
+    "to the first finished round), pipeline (input alone), prepare (DICOM to shards).",
 )
-flags.DEFINE_list("models", None, "Models; default: all, with --quick the standard one.")
+flags.DEFINE_list("models", None, "Models; default: all, with --quick standard.")
 flags.DEFINE_list("executors", list(options.EXECUTORS), "Executors of tffcxr: device, native.")
 flags.DEFINE_boolean("stock", True, "Also measure TFF's own federated averaging.")
-flags.DEFINE_list("clients", None, "Clients in a round, for memory; default: 2,20,100.")
+flags.DEFINE_list(
+    "clients", None, "Clients per round, for memory; default: 2,20,100, with --quick 2,10."
+)
 flags.DEFINE_integer(
     "images_per_client",
     None,
-    "Images that a client has in rounds; default: 512 of up to 128 pixels, 64 of more.",
+    "Images per client, for rounds; default: 512 of up to 128 pixels, 64 of more.",
 )
-flags.DEFINE_integer("rounds", None, "Rounds over which memory is followed; default: 500.")
+flags.DEFINE_integer("rounds", None, "Rounds over which memory is measured; default: 500.")
 flags.DEFINE_integer("repetitions", None, "Timed runs of each kind, in turns; default: 5.")
 flags.DEFINE_integer("batch_size", 8, "Images per step.")
 flags.DEFINE_string(
-    "dicom_dir", None, "Folder in RSNA's layout, for prepare and as images of all; else phantoms."
+    "dicom_dir", None, "Folder in RSNA's layout with the images to measure on. Default: phantoms."
 )
-flags.DEFINE_integer("seed", 0, "Of phantoms, weights and order.")
+flags.DEFINE_integer("seed", 0, "Seed of phantoms, weights and order.")
 
 
 @dataclasses.dataclass(frozen=True)
 class _Plan:
-    """What is measured, with how much of everything."""
+    """What is measured, and its sizes and counts."""
 
     models: tuple[str, ...]
     executors: tuple[str, ...]
@@ -87,7 +89,7 @@ class _Plan:
 
     @property
     def engines(self) -> tuple[str, ...]:
-        """All that trains in a federation."""
+        """The engines that train in federated rounds."""
         return (*self.executors, "stock") if self.with_stock else self.executors
 
 
@@ -140,7 +142,7 @@ def _plan(executors: tuple[str, ...], clients: tuple[int, ...]) -> _Plan:
     sizes = {name: _IMAGE_SIZES.get(name, 224) for name in models}
     if FLAGS.quick:
         sizes = dict.fromkeys(models, 64)
-    # So that a client makes several steps in a round, and a round does not take many minutes.
+    # A client makes several steps in a round, and a round takes few minutes.
     share = 4 if FLAGS.quick else 1
     images = {
         name: FLAGS.images_per_client or (512 if size <= 128 else 64) // share
@@ -164,7 +166,7 @@ def _plan(executors: tuple[str, ...], clients: tuple[int, ...]) -> _Plan:
 
 
 def _run(plan: _Plan, measures: Sequence[str], output: pathlib.Path, scratch: pathlib.Path) -> bool:
-    """Measures, and writes after every step what is known by then. Tells whether some failed."""
+    """Measures, and writes the results so far after every step; returns whether any failed."""
     from tffcxr.benchmarks import benchmark_results
 
     settings = {**dataclasses.asdict(plan), "measures": list(measures), "quick": FLAGS.quick}
@@ -182,7 +184,7 @@ def _run(plan: _Plan, measures: Sequence[str], output: pathlib.Path, scratch: pa
 
 
 def _records(plan: _Plan, scratch: pathlib.Path) -> pd.DataFrame:
-    """The images that everything is made from, one row each."""
+    """The records table of the images to measure on."""
     from tffcxr.datasets import loaders
     from tffcxr.datasets.phantoms import phantom
 
@@ -317,10 +319,10 @@ class _Bench:
         )
 
     def _store(self, size: int, clients: int, images: int, model: str | None = None) -> str:
-        """The folder of shards of so many clients with so many images each, one way or another.
+        """The folder of shards of `clients` clients with `images` images each.
 
-        There are fewer images than that, so clients have the same ones. A model that segments gets
-        the annotated opacities as masks.
+        Clients may share images, since there are fewer. For a segmentation model, the annotated
+        opacities are the masks.
         """
         from tffcxr.clients.shards.preparation import ShardSpec, prepare
 

@@ -1,10 +1,10 @@
 r"""Trains classifiers of COVID-19, pneumonia and normal chests with and without federation.
 
 Liu, Yan, Zhou, Yang, Zhang: "Experiments of Federated Learning for COVID-19 Chest X-ray Images"
-(arXiv 2007.05592, 2020): COVID-Net, ResNet18, ResNeXt and MobileNetV2 on COVIDx, which five
-hospitals hold in equal parts and two of which take part in a round; beside each the same network
-trained on all images in one place. Without --site, phantom radiographs are made. Defaults are for
-these; the paper's settings are in a file:
+(arXiv 2007.05592, 2020). COVID-Net, ResNet18, ResNeXt and MobileNetV2 train on COVIDx, divided
+equally among five hospitals, of which two take part in a round. Each network is compared with the
+same network trained on all images pooled. Without --site, the program draws phantom radiographs.
+The defaults suit phantoms; the preset has the paper's settings:
 
   ./bazelw run //experiments:covid -- --output_dir=DIR --site=covidx=covidx:PATH \
       --flagfile=experiments/presets/covid.flags
@@ -22,7 +22,7 @@ from tffcxr.datasets import findings
 
 FLAGS = flags.FLAGS
 
-# Whole networks would learn nothing in five minutes on two cores.
+# Networks of full width would learn nothing in five minutes on two cores.
 _WIDTH_OF_PHANTOMS = 0.25
 
 flags.DEFINE_list(
@@ -32,19 +32,20 @@ flags.DEFINE_list(
 )
 class_flags.define_width(of_phantoms=_WIDTH_OF_PHANTOMS)
 flags.DEFINE_enum(
-    "baseline", "pooled", ["pooled", "none"], "Models to compare with: of all images in one place."
+    "baseline",
+    "pooled",
+    ["pooled", "none"],
+    "Models to compare with: pooled (trained on all images).",
 )
-flags.DEFINE_integer(
-    "pooled_epochs", 1, "Passes over all images that the pooled model makes in a round."
-)
-flags.DEFINE_integer("heatmaps", 1, "Test images of each class that Grad-CAM++ explains.")
+flags.DEFINE_integer("pooled_epochs", 1, "Passes of the pooled model over all images per round.")
+flags.DEFINE_integer("heatmaps", 1, "Test images per class explained by Grad-CAM++.")
 study_flags.define_fractions(test=0.2)
 study_flags.define_class_balance()
 study_flags.define(
     recipe="covid",
     site_help="A hospital as NAME=LOADER:PATH, with the loader covidx, or classes for a folder "
-    "that has the folders Normal, Pneumonia and COVID-19; may be given several times. The test "
-    "images of COVIDx stay its test images. Default: one hospital with phantom radiographs.",
+    "that has the folders Normal, Pneumonia and COVID-19; repeatable. The test images of COVIDx "
+    "stay test images. Default: one hospital with phantom radiographs.",
     phantom_patients=400,
     image_size=64,
     partition="iid",

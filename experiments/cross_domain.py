@@ -1,12 +1,13 @@
-r"""Trains one U-Net across nodes that have other images and other tasks.
+r"""Trains one U-Net across nodes whose images and tasks differ.
 
 Parekh, Lai, Braverman, Leal, Rowe, Pillai, Jacobs: "Cross-Domain Federated Learning in Medical
-Imaging" (MIDL 2022, arXiv 2112.10001). --task=kidneys, its first experiment, finds the kidneys in
-PET at one node and in CT at the other; --task=lesions, its second, finds lesions in the MRI of
-brains and of breasts (T1 before and after contrast agent, T2). The server averages all weights to
-one global model, as in the paper; beside it are models whose batch norm, output block, or both
-stay at their node, and every node's own model. Without --site, phantom patients are made. Defaults
-are for these; the paper's settings are in files:
+Imaging" (MIDL 2022, arXiv 2112.10001). --task=kidneys, its first experiment, segments the kidneys
+in PET at one node and in CT at the other. --task=lesions, its second, segments lesions in MRI of
+the brain at one node and of the breast at the other (T1 before and after contrast agent, T2). As
+in the paper, the server averages all weights to one global model. The program compares it with
+models whose batch norm, output block, or both stay at their node, and with every node's own model.
+Without --site, it draws phantom patients. The defaults suit phantoms; the presets have the paper's
+settings:
 
   ./bazelw run //experiments:cross_domain -- --output_dir=DIR \
       --flagfile=experiments/presets/cross_domain_kidneys.flags \
@@ -43,7 +44,7 @@ class _Experiment:
     """What the nodes of an experiment have in common.
 
     Attributes:
-      tasks: loader to what its nodes find.
+      tasks: loader to the region that its nodes segment.
       field_of_view: default of the flag, mm.
       channels: of the images.
       shown_channel: in pictures; of the MRI, that after contrast agent.
@@ -72,25 +73,27 @@ flags.DEFINE_enum(
 flags.DEFINE_list(
     "private",
     ["none", "norm", "output"],
-    "What stays at each node, a federated model for each: none (the paper's single global model), "
-    "norm (batch norm), output (the last convolution), both.",
+    "What stays at each node; one federated model is trained per value: none (the paper's single "
+    "global model), norm (batch norm), output (the last convolution), both.",
 )
 flags.DEFINE_list(
-    "baseline", ["site"], "Models to compare with: site (each node's own), pooled; none."
+    "baseline",
+    ["site"],
+    "Models to compare with: site (each node's own), pooled (trained on all images), or none.",
 )
 flags.DEFINE_float(
     "field_of_view",
     None,
     "Side of a slice in mm; default: 400 for kidneys, 200 for lesions. All volumes are resampled "
-    "to it, with --image_size pixels and as many slices as the mask has.",
+    "to it, with --image_size pixels and the slices of the mask.",
 )
-flags.DEFINE_list("ct_window", ["40", "400"], "Centre and width in Hounsfield units: grey in CT.")
-flags.DEFINE_float("suv_maximum", 7.0, "SUV by body weight (g/ml) that is white in PET.")
+flags.DEFINE_list("ct_window", ["40", "400"], "Centre and width of the CT window in HU.")
+flags.DEFINE_float("suv_maximum", 7.0, "SUV by body weight (g/ml) shown as white in PET.")
 study_flags.define_fractions(test=0.3, chooses=False)  # The paper's 35 and 15 patients.
 study_flags.define(
     recipe="cross_domain",
-    site_help="A node as NAME=LOADER:PATH, with the loaders pet and ct (which may have one folder) "
-    "or brats and breast_mri; may be given several times. Default: a node of each with phantoms.",
+    site_help="A node as NAME=LOADER:PATH, with the loaders pet and ct (which may share a folder) "
+    "or brats and breast_mri; repeatable. Default: one node of each with phantoms.",
     phantom_patients=16,
     image_size=64,
     augmentation="none",
@@ -142,7 +145,7 @@ class _CrossDomain(recipe.Recipe):
 
         spec = plan_flags.model_spec(_MODEL, channels=experiment.channels)
         plan = plan_flags.make_plan(spec, volume_study.LOSS)
-        if not sites:  # Which takes a while, so what can be wrong with the model comes before.
+        if not sites:  # Drawing phantoms takes a while, so the model is checked first.
             sites = _make_phantoms(study_flags.phantom_dir(run_folder))
             records = _load(sites, run_folder)
         source_of = {site.name: site.loader for site in sites}

@@ -1,12 +1,13 @@
 r"""Trains classifiers of chest radiographs across hospitals, on full images and on the lungs alone.
 
 Ślazyk, Jabłecki, Lisowska, Malawski, Płotka: "CXR-FL: Deep Learning-based Chest X-ray Image
-Analysis Using Federated Learning" (ICCS 2022, arXiv 2204.05203), its second part: ResNet50 and
-DenseNet121 on the three classes of RSNA. Every network is trained on every kind of images, one
-after the other; the clients hold the same data in all, however many they are. Without --site,
-phantom radiographs are made, whose lungs are known.
+Analysis Using Federated Learning" (ICCS 2022, arXiv 2204.05203), second part: ResNet50 and
+DenseNet121 on the three classes of RSNA. The program trains every network on every kind of images,
+one after the other. The total training data do not depend on the number of clients. Without
+--site, it draws phantom radiographs, whose lung masks are known.
 
   ./bazelw run //experiments:cxr_fl_classification -- --output_dir=DIR --site=rsna=rsna:PATH \
+      --flagfile=experiments/presets/cxr_fl_classification.flags \
       --segmentation_model=RUN_OF_CXR_FL_SEGMENTATION
 """
 
@@ -42,26 +43,29 @@ flags.DEFINE_list(
 flags.DEFINE_list(
     "images",
     list(options.IMAGE_KINDS),
-    "full radiographs, segmented ones (the lungs alone, black around them), or both.",
+    "Kinds of images: full radiographs, segmented (all but the lungs is black), or both.",
 )
 flags.DEFINE_string(
     "segmentation_model",
     None,
-    "What finds the lungs of --images=segmented: the folder of a run of cxr_fl_segmentation, of a "
-    "sweep of it (whose best run is taken), or a .keras file. Default: outlines that come with the "
-    "images. Where the lungs found are implausible, the full image is used and counted.",
+    "Lung segmentation model for --images=segmented: the folder of a run of cxr_fl_segmentation or "
+    "of a sweep of it (its best run), or a .keras file. If a mask is implausible, the full image "
+    "is used and counted. Default: the outlines that come with the images.",
 )
 class_flags.define_width()
 flags.DEFINE_enum(
-    "baseline", "none", ["pooled", "none"], "Models to compare with: of all images in one place."
+    "baseline",
+    "none",
+    ["pooled", "none"],
+    "Models to compare with: pooled (trained on all images).",
 )
-flags.DEFINE_integer("heatmaps", 4, "Test images that Grad-CAM explains, by all models.")
+flags.DEFINE_integer("heatmaps", 4, "Test images explained by Grad-CAM, for all models.")
 study_flags.define_fractions(test=0.1)  # The paper's 9:1.
 study_flags.define_class_balance()
 study_flags.define(
     recipe="cxr_fl_classification",
-    site_help="A hospital as NAME=LOADER:PATH, with the loader rsna; may be given several times. "
-    "Default: one hospital with phantom radiographs.",
+    site_help="A hospital as NAME=LOADER:PATH, with the loader rsna; repeatable. Default: one "
+    "hospital with phantom radiographs.",
     phantom_patients=700,
     image_size=128,
     partition="iid",
@@ -84,7 +88,7 @@ class _Classification(class_flags.ClassRecipe):
         checks.used(is_used, "segmentation_model", "--images=segmented", "images")
 
     def make_study(self, run_folder: pathlib.Path) -> ClassStudy:
-        """See `Recipe`; what is wrong with the model that finds lungs is told first."""
+        """See `Recipe`; checks the segmentation model first."""
         if FLAGS.segmentation_model:
             from tffcxr.studies.classes import lung_cut_out
 
@@ -100,7 +104,7 @@ class _Classification(class_flags.ClassRecipe):
         )
 
     def prepare(self, table: pd.DataFrame, site: Site) -> pd.DataFrame:
-        """See `ClassRecipe`; refuses a site without the outlines that segmented images need."""
+        """See `ClassRecipe`; rejects a site without the outlines that segmented images need."""
         needs_outlines = "segmented" in FLAGS.images and not FLAGS.segmentation_model
         if needs_outlines and table["lungs"].isna().all():
             raise InputError(

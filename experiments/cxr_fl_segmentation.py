@@ -1,13 +1,15 @@
-r"""Trains one model across hospitals that finds the lungs in chest radiographs.
+r"""Trains one model across hospitals that segments the lungs in chest radiographs.
 
 Ślazyk, Jabłecki, Lisowska, Malawski, Płotka: "CXR-FL: Deep Learning-based Chest X-ray Image
-Analysis Using Federated Learning" (ICCS 2022, arXiv 2204.05203), its first part. Each client trains
-on its own images and masks, the server averages all weights, and measures the Jaccard index on its
-test images after every round. Without --site, phantom radiographs are made.
+Analysis Using Federated Learning" (ICCS 2022, arXiv 2204.05203), first part. Each client trains on
+its own images and masks. The server averages all weights and measures the Jaccard index on its test
+images after every round; the paper counts the rounds until 0.92. Without --site, the program draws
+phantom radiographs.
 
-  ./bazelw run //experiments:cxr_fl_segmentation -- --output_dir=DIR --site=v7=lungs:PATH
+  ./bazelw run //experiments:cxr_fl_segmentation -- --output_dir=DIR --site=v7=lungs:PATH \
+      --flagfile=experiments/presets/cxr_fl_segmentation.flags
 
-The model in DIR cuts the lungs out for //experiments:cxr_fl_classification.
+//experiments:cxr_fl_classification cuts the lungs out with the model in DIR.
 """
 
 from __future__ import annotations
@@ -29,14 +31,17 @@ FLAGS = flags.FLAGS
 
 flags.DEFINE_enum("model", "unet", ["unet", "unetplusplus"], "The network.")
 flags.DEFINE_enum(
-    "baseline", "pooled", ["pooled", "none"], "Model to compare with: of all images in one place."
+    "baseline",
+    "pooled",
+    ["pooled", "none"],
+    "Model to compare with: pooled (trained on all images).",
 )
 study_flags.define_fractions(test=0.1)  # The paper's 9:1.
 study_flags.define(
     recipe="cxr_fl_segmentation",
     site_help="A hospital as NAME=LOADER:PATH, with a loader of lung masks: lungs, montgomery, "
-    "shenzhen, covid_radiography, or rsna or siim with lung_masks; may be given several times. "
-    "Default: one hospital with phantom radiographs.",
+    "shenzhen, covid_radiography, or rsna or siim with lung_masks; repeatable. Default: one "
+    "hospital with phantom radiographs.",
     phantom_patients=200,
     image_size=64,
     partition="iid",
@@ -70,7 +75,7 @@ class _Segmentation(recipe.Recipe):
 
         spec = plan_flags.model_spec(FLAGS.model)
         segmenter = mask_study.Segmenter(plan_flags.make_plan(spec, mask_study.LOSS))
-        # Phantoms take a while, so that what can be wrong with the model comes before.
+        # Drawing phantoms takes a while, so the model is checked first.
         clients = clients or _load_clients(study_flags.make_phantoms(run_folder, [_PHANTOMS]))
         return mask_study.MaskStudy(
             study_flags.settings(self.name, run_folder, study_flags.measured_split()),

@@ -1,14 +1,14 @@
-r"""Finds pneumonia in chest radiographs across hospitals.
+r"""Trains models of pneumonia in chest radiographs across hospitals.
 
 Nagabhushanam & Yaswanth, "Federated Learning for Pneumonia Detection and Segmentation" (NITK 2025).
---task=classification tells pneumonia from normal chests: ResNet50 across twenty clients, against
-ResNet34 and ResNet50 on all images in one place. --task=segmentation outlines lung opacities with
-nnU-Net (Isensee et al., "nnU-Net: a self-configuring method for deep learning-based biomedical
-image segmentation", Nature Methods 18, 2021), which plans itself from statistics that the clients
-send. Without --site, phantom radiographs are made.
+--task=classification separates pneumonia from normal chests: ResNet50 across twenty clients,
+compared with ResNet34 and ResNet50 trained on all images pooled. --task=segmentation segments lung
+opacities with nnU-Net (Isensee et al., "nnU-Net: a self-configuring method for deep learning-based
+biomedical image segmentation", Nature Methods 18, 2021), which configures itself from statistics
+that the clients send. Without --site, the program draws phantom radiographs.
 
-Defaults are for phantoms, and those that --help shows are of the classification (--task tells the
-others). The paper's settings are in files:
+The defaults suit phantoms. --help shows those of the classification; the help of --task lists the
+differences for the segmentation. The presets have the paper's settings:
 
   ./bazelw run //experiments:pneumonia -- --output_dir=DIR --site=kermany=kermany:PATH \
       --flagfile=experiments/presets/pneumonia_classification.flags
@@ -55,20 +55,23 @@ flags.DEFINE_enum(
     "task",
     "classification",
     list(_TASKS),
-    f"What is learnt. Defaults of segmentation, where they are others: {_OTHERS}, and the batch "
-    "size of nnU-Net's plan.",
+    f"The task. Defaults that differ for segmentation: {_OTHERS}, and the batch size of nnU-Net's "
+    "plan.",
 )
 flags.DEFINE_enum(
-    "baseline", "pooled", ["pooled", "none"], "Models to compare with: of all images in one place."
+    "baseline",
+    "pooled",
+    ["pooled", "none"],
+    "Models to compare with: pooled (trained on all images).",
 )
 study_flags.define_fractions(test=0.2)
 study_flags.define(
     recipe="pneumonia",
-    site_help="A hospital as NAME=LOADER:PATH; may be given several times. Loaders of the "
-    "classification: kermany, whose own test images stay its test images unless patients have "
-    "images in train/, too; rsna, where Lung Opacity is pneumonia and all other images (Target 0, "
-    "abnormal ones among them) are normal; classes for a folder that has the folders Normal and "
-    "Pneumonia. Of the segmentation: rsna. Default: one hospital with phantom radiographs.",
+    site_help="A hospital as NAME=LOADER:PATH; repeatable. Loaders for classification: kermany, "
+    "whose test images stay test images unless patients also have images in train/; rsna, where "
+    "Lung Opacity is pneumonia and all other images (Target 0, including abnormal ones) are "
+    "normal; classes for a folder that has the folders Normal and Pneumonia. Loader for "
+    "segmentation: rsna. Default: one hospital with phantom radiographs.",
     phantom_patients=120,
     image_size=64,
 )

@@ -1,4 +1,4 @@
-"""The list of recipes: each is a program of its name, with `RECIPE`."""
+"""The list of recipes; each is the program of that name and defines `RECIPE`."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
-r"""Makes the report of a run again, or a copy of the run that can be shown outside the hospital.
+r"""Rebuilds the report of a run, or writes a copy of the run to share outside the hospital.
 
   ./bazelw run //experiments:report -- --run=RUN_DIR
   ./bazelw run //experiments:report -- --run=RUN_DIR --share=NEW_DIR
 
-The run may be unfinished. The copy has the results, the curves and the settings. It has no image
-of a patient, no label or score of a single image, no path and no name of a computer; models go
-into it with --share_models. NEW_DIR/SHARED.txt says what was left out. Names of sites and numbers
-of patients stay in it: read the copy before you send it.
+The run may be unfinished. The copy has the results, the curves and the settings. It has no images
+of patients, no labels or scores of single images, no paths and no computer names. Models are copied
+only with --share_models. NEW_DIR/SHARED.txt lists what was left out. Site names and patient counts
+stay in the copy: read it before you send it.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ flags.DEFINE_string("share", None, "Write a copy without patients' data to this 
 flags.DEFINE_boolean(
     "share_models",
     False,
-    "Also copy the models. Weights may give away images that they were trained on, and those of a "
-    "site alone have never left it.",
+    "Also copy the models. Weights may reveal training images, and those of a site's own model "
+    "have never left the site.",
 )
 
 

@@ -1,23 +1,23 @@
 r"""Runs a recipe with many settings and compares the runs.
 
-Every combination of the values in --grid is run, --repeats times with different seeds; instead or
-besides, --configurations names a file of settings with names. Each run is a process of its own with
-a folder of its own, below the sweep's; runs that use the same images prepare them once.
+The sweep runs every combination of the values in --grid, --repeats times with different seeds.
+Instead or in addition, --configurations gives a file of named settings. Each run is a process with
+a folder of its own below the sweep's. Runs on the same images prepare them once.
 
   ./bazelw run //experiments:sweep -- --experiment=cheXviz --output_dir=DIR \
       --grid=local_epochs=1,2,3 --grid=clients_per_round=1,2 --repeats=2 --set=rounds=10
 
-The same command goes on where a sweep was stopped: complete runs are skipped, interrupted ones go
-on from their last round, failed ones are tried again. A failed run does not stop the others.
+The same command resumes a stopped sweep: it skips complete runs, continues interrupted runs from
+their last round, and retries failed runs. A failed run does not stop the others.
 
 --configurations=FILE is JSON, an object of flags per name; a list gives a flag several times:
 
   {"small": {"model": "standard", "image_size": 64},
    "two hospitals": {"site": ["a=rsna:PATH:FINDING", "b=siim:PATH:FINDING"]}}
 
-DIR/report.html has the tables and the curves of all runs on one axis, DIR/summary.csv a row per
-run, DIR/configurations.csv a row per configuration, DIR/results.csv the final metrics of every
-configuration with mean and standard deviation over its repeats; DIR/tensorboard is for
+DIR/report.html has the tables and the curves of all runs on one axis; DIR/summary.csv one row per
+run; DIR/configurations.csv one row per configuration; DIR/results.csv the final metrics of every
+configuration with mean and standard deviation over its repeats. DIR/tensorboard has the runs for
 TensorBoard's HParams.
 """
 
@@ -43,19 +43,18 @@ if TYPE_CHECKING:
 FLAGS = flags.FLAGS
 
 flags.DEFINE_string("experiment", None, "The recipe: " + ", ".join(sweep_flags.RECIPES) + ".")
-flags.DEFINE_string("output_dir", "runs/sweep", "The sweep's folder; an earlier sweep goes on.")
+flags.DEFINE_string("output_dir", "runs/sweep", "The sweep's folder; a sweep in it is resumed.")
 flags.DEFINE_multi_string(
     "grid",
     [],
-    "A flag of the recipe and the values that it takes in turns, as NAME=VALUE,VALUE,…; of several "
-    "such flags all combinations are run. Values with commas: see --configurations.",
+    "A flag of the recipe and its values, as NAME=VALUE,VALUE,…; repeatable, all combinations are "
+    "run. For values with commas, see --configurations.",
 )
 flags.DEFINE_string("configurations", None, "A JSON file of named settings; see above.")
 flags.DEFINE_multi_string(
     "set",
     [],
-    "A flag that all runs get, as NAME=VALUE; may be given several times. --set=flagfile=FILE "
-    "gives them a preset.",
+    "A flag for all runs, as NAME=VALUE; repeatable. --set=flagfile=FILE gives all runs a preset.",
 )
 flags.DEFINE_integer("repeats", 1, "Runs per configuration, with the seeds --seed, --seed + 1, …")
 flags.DEFINE_integer("seed", 0, "Seed of the first repeat.")
@@ -63,14 +62,14 @@ flags.DEFINE_string("cache_dir", None, "Folder for decoded images; default: in t
 flags.DEFINE_string(
     "metric",
     None,
-    "What runs are compared by: a column of rounds.csv, such as 'Lung Opacity/auroc', or auroc for "
-    "every such column: where runs have several (findings; models on full and on segmented "
-    "images) there is a row and a curve for each. Default: Jaccard, accuracy or AUROC, whichever "
-    "rounds.csv has first. Of a loss the least is best, otherwise the highest. Columns are known "
-    "once a run is complete: a wrong name stops no run, and the same command with another one "
-    "makes the tables again.",
+    "Metric to compare runs by: a column of rounds.csv, such as 'Lung Opacity/auroc', or auroc for "
+    "all columns of that name (one per finding, or for full and segmented images), each with its "
+    "own row and curve. A loss is best when lowest, any other metric when highest. A wrong name "
+    "stops no run, because the columns are known only when a run is complete; the same command "
+    "with another name rewrites the tables. Default: Jaccard, accuracy or AUROC, whichever "
+    "rounds.csv has first.",
 )
-flags.DEFINE_float("target", None, "Also count the rounds until the metric is as good as this.")
+flags.DEFINE_float("target", None, "Also count the rounds until the metric reaches this value.")
 
 _NAME = "sweep"
 # What runs would spend their first seconds on importing.
@@ -104,7 +103,7 @@ def main(unused_operands: list[str]) -> None:
         sweep_progress.Display(sys.stderr),
         PRELOADED,
     )
-    with command_line.on_interruption(lambda: "the same command goes on with what is not complete"):
+    with command_line.on_interruption(lambda: "the same command resumes the sweep"):
         outcomes = _run_all(runner, output, plan)
     sweep, finals = _results(output, plan, outcomes)
     _write_hparams(sweep)
@@ -115,18 +114,18 @@ def main(unused_operands: list[str]) -> None:
     failed = sum(outcome.status == sweep_runs.FAILED for outcome in outcomes)
     if failed:
         command_line.fail(
-            f"{failed} of {len(outcomes)} runs failed; the same command tries them again", 1
+            f"{failed} of {len(outcomes)} runs failed; the same command retries them", 1
         )
 
 
 def _run_all(runner: Runner, output: pathlib.Path, plan: sweep_plan.Plan) -> Sequence[Outcome]:
     """Runs what is not complete, and writes the tables after every run.
 
-    Where there can be no tables, as with a wrong --metric, the runs go on: what they cost is not
-    lost, and the tables can be made later.
+    If the tables cannot be written, as with a wrong --metric, the runs continue: the work is not
+    lost, and the tables can be written later.
 
     Raises:
-      InputError: there can be no tables although all runs have ended.
+      InputError: all runs have ended and the tables cannot be written.
     """
     from tffcxr.sweeps import sweep_runs
 
@@ -142,7 +141,7 @@ def _run_all(runner: Runner, output: pathlib.Path, plan: sweep_plan.Plan) -> Seq
                 raise InputError(f"{error}{suffix}") from error
             if str(error) != told:
                 told = str(error)
-                _note(f"WARNING: no tables yet, the runs go on: {error}")
+                _note(f"WARNING: no tables yet, the runs continue: {error}")
     return outcomes
 
 
@@ -166,7 +165,7 @@ def _plan() -> sweep_plan.Plan:
 
 
 def _check_distinct(plan: sweep_plan.Plan, recipe: sweep_flags.Answer) -> None:
-    """Refuses configurations that differ in writing alone, such as 0.1 and 0.10."""
+    """Rejects configurations that differ only in notation, such as 0.1 and 0.10."""
     seen: list[tuple[dict[str, Any], str]] = []
     for configuration, settings in zip(plan.configurations, recipe.settings):
         key = {**settings, "seed": configuration.text("seed")}
@@ -180,7 +179,7 @@ def _check_distinct(plan: sweep_plan.Plan, recipe: sweep_flags.Answer) -> None:
 
 
 def _settings(plan: sweep_plan.Plan, recipe: sweep_flags.Answer) -> dict[str, Any]:
-    """What must stay the same for a sweep to go on."""
+    """What must stay the same for a sweep to resume."""
     swept = set(plan.swept)
     return {
         "experiment": FLAGS.experiment,
@@ -204,7 +203,7 @@ def _shared_folders(
     folders = {}
     for configuration, settings in zip(plan.configurations, recipe.settings):
         shared = {"cache_dir": cache}
-        if not settings.get("site"):  # Otherwise no phantoms are made, and the flag is refused.
+        if not settings.get("site"):  # With sites, recipes reject the flag.
             shared["phantom_dir"] = output / "phantoms"
         folders[configuration.name] = [
             f"--{name}={path}" for name, path in shared.items() if name in recipe.own_flags
@@ -213,17 +212,17 @@ def _shared_folders(
 
 
 def _note(line: str) -> None:
-    """Tells how far the sweep is."""
+    """Reports progress."""
     print(line, file=sys.stderr, flush=True)
 
 
 def _results(
     output: pathlib.Path, plan: sweep_plan.Plan, outcomes: Sequence[Outcome]
 ) -> tuple[Sweep, list[dict[str, Any]]]:
-    """Reads what there is by now and writes the tables; the second is of the final results.
+    """Reads the results so far, writes the tables, and returns the sweep and its final results.
 
     Raises:
-      InputError: no such --metric, though there are complete runs; or a run's file is damaged.
+      InputError: complete runs lack the --metric, or a run's file is damaged.
     """
     from tffcxr.sweeps import sweep_finals, sweep_results
 
@@ -239,7 +238,7 @@ def _results(
         )
         for outcome in outcomes
     ]
-    # First, as these do not depend on the metric.
+    # First, since these do not depend on the metric.
     finals = sweep_finals.rows(output, runs)
     sweep_finals.write(output, finals)
     sweep = sweep_results.read(output, FLAGS.experiment, runs, FLAGS.metric, FLAGS.target)
@@ -248,7 +247,7 @@ def _results(
 
 
 def _write_hparams(sweep: Sweep) -> None:
-    """Writes the complete runs for TensorBoard; this is what imports TensorFlow."""
+    """Writes the complete runs for TensorBoard; imports TensorFlow."""
     if not sweep.rounds:
         return
     from tffcxr.sweeps import sweep_results

@@ -2,7 +2,7 @@ r"""Shows the curves and HParams of a run or a sweep in the browser, with Tensor
 
   ./bazelw run //experiments:tensorboard -- --logdir=runs/cheXviz
 
-It serves until Ctrl-C, and new rounds of a run that is training appear by themselves.
+It serves until Ctrl-C. New rounds of a run in training appear automatically.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ FLAGS = flags.FLAGS
 flags.DEFINE_string(
     "logdir",
     None,
-    "The folder of a run or of a sweep, or any folder with event files below it.",
+    "Folder of a run or a sweep, or any folder with event files below it.",
 )
 flags.DEFINE_integer(
     "port",
     None,
-    "The port to serve on; 0 is any free one. Default: 6006, or the next one that is free.",
+    "Port to serve on; 0 for any free port. Default: 6006, or the next free port.",
     lower_bound=0,
     upper_bound=65535,
 )
 flags.DEFINE_string(
     "host",
     "localhost",
-    "The address to serve on. TensorBoard asks for no password: with an address that other "
-    "machines reach, everyone who reaches it sees the curves.",
+    "Address to serve on. TensorBoard asks for no password: anyone who can reach the address sees "
+    "the curves.",
 )
 
 _IN_RUN = "tensorboard"
@@ -47,7 +47,7 @@ _PORTS_TRIED = 100
 
 
 def main(unused_operands: list[str]) -> None:
-    """Serves until Ctrl-C or SIGTERM, both of which are a good end."""
+    """Serves until Ctrl-C or SIGTERM; both end the program with status 0."""
     if FLAGS.logdir is None:
         raise InputError("--logdir: expected the folder of a run or of a sweep, found none")
     folder = find_events(pathlib.Path(FLAGS.logdir))
@@ -58,10 +58,10 @@ def main(unused_operands: list[str]) -> None:
 
 
 def find_events(folder: pathlib.Path) -> pathlib.Path:
-    """The folder with the event files of a run or a sweep, or the folder itself if it has some.
+    """The folder with the event files: `tensorboard/` of a run or a sweep, or the folder itself.
 
     Raises:
-      InputError: it is no folder, or there are no event files.
+      InputError: not a folder, or no event files below it.
     """
     if not folder.is_dir():
         raise InputError(f"--logdir: expected the folder of a run or of a sweep, found {folder}")
@@ -91,7 +91,7 @@ def _serve(folder: pathlib.Path) -> str:
 
 
 def _free_port(host: str, wanted: int | None) -> int:
-    """The port that is wanted, or the first free one of many.
+    """The wanted port; without one, the first free port from 6006.
 
     Raises:
       InputError: no such address, or the port is in use.

@@ -1,10 +1,11 @@
-r"""Trains one classifier of tuberculosis across two hospitals, and compares it with each one's own.
+r"""Trains one classifier of tuberculosis across two hospitals; compares it with each one's own.
 
 The hospitals are those of Jaeger, Candemir, Antani, Wang, Lu, Thoma: "Two public chest X-ray
 datasets for computer-aided screening of pulmonary diseases" (Quantitative Imaging in Medicine and
-Surgery 4(6), 2014): Shenzhen and Montgomery County. Each network is trained across both, and at
-each hospital alone; a hospital's own model is measured on the other one's images, too. The paper
-trains no network: the comparison is ours. Without --site, phantom radiographs are made.
+Surgery 4(6), 2014): Shenzhen and Montgomery County. The program trains each network across both
+hospitals and at each hospital alone, and also measures each hospital's own model on the other's
+images. The paper trains no network, so the comparison and its settings are ours. Without --site,
+the program draws phantom radiographs.
 
   ./bazelw run //experiments:tuberculosis -- --output_dir=DIR \
       --flagfile=experiments/presets/tuberculosis.flags \
@@ -21,8 +22,8 @@ findings_flags.define(model=["standard", "densenet121"], baseline=["site"], heat
 study_flags.define(
     recipe="tuberculosis",
     site_help="A hospital as NAME=LOADER:PATH:FINDING, with the finding Tuberculosis and the "
-    "loaders shenzhen and montgomery; may be given several times. Default: one of each with "
-    "phantom radiographs.",
+    "loaders shenzhen and montgomery; repeatable. Default: one of each with phantom "
+    "radiographs.",
     phantom_patients=300,
     image_size=64,
 )

@@ -1,1 +1,1 @@
-"""The absl flags that programs share, and what they mean."""
+"""The absl flags that programs share, their checks, and what they make."""

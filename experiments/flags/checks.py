@@ -1,4 +1,4 @@
-"""Checks that the flags of several programs need."""
+"""Checks of flags that several programs need."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def baselines(values: Sequence[str]) -> tuple[str, ...]:
     """Reads `--baseline`.
 
     Raises:
-      InputError: anything but site, pooled, both, or none alone.
+      InputError: expected site, pooled, both, or none alone.
     """
     if list(values) == ["none"]:
         return ()
@@ -51,18 +51,18 @@ def at_least(minimum: int, *names: str) -> None:
 def used(
     is_used: bool, name: str, expected: str, partner: str, may_be_taken_back: bool = False
 ) -> None:
-    """Refuses a flag that was given and does nothing, for want of its partner.
+    """Rejects a flag that was given but has no effect without its partner.
 
     Args:
-      is_used: whether the flag does something.
+      is_used: whether the flag has an effect.
       name: of the flag.
-      expected: what the flag goes with.
-      partner: name of the flag that has another value than expected.
-      may_be_taken_back: whether the flag may stand in a preset and the partner in the command line,
-        which takes back by it what the flag of the preset is for.
+      expected: what the flag needs.
+      partner: name of the flag whose value is not the expected one.
+      may_be_taken_back: whether the partner may be typed on the command line to override a preset
+        that has the flag; then the flag is ignored.
 
     Raises:
-      InputError: the flag was given and is not used.
+      InputError: the flag was given and has no effect.
     """
     command = typed.current()
     is_taken_back = may_be_taken_back and command.has(partner) and not command.has(name)

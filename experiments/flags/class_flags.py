@@ -1,4 +1,4 @@
-"""Recipes of classes that exclude each other: flags, checks and the study that they make."""
+"""Recipes of mutually exclusive classes: flags, checks and the study that they make."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 FLAGS = flags.FLAGS
 
-# Flags at most so large make steps that `environment.prepare_for_small_steps` speeds up.
+# Up to these values, `environment.prepare_for_small_steps` speeds up the steps.
 _SMALL_STEPS = {"image_size": 64, "width": 0.25, "batch_size": 16}
 
 
@@ -33,7 +33,7 @@ def define_width(of_phantoms: float = 1.0) -> None:
     flags.DEFINE_float(
         "width",
         1.0,
-        "Part of its published channels that every layer of a classifier gets, about; 0.5 is a "
+        "Approximate fraction of its published channels in every layer of a classifier; 0.5 is a "
         f"quarter of the work and of the weights. Not with --weights=imagenet.{without}",
     )
 
@@ -52,15 +52,15 @@ class ClassRecipe(recipe.Recipe):
     """A recipe of classes.
 
     Attributes:
-      task: what is asked, for tables.
+      task: name of the task in tables.
       classes: in the order of the outputs.
-      stratify: the class that is as common in all splits, and by which uneven partitions go.
+      stratify: the class that splits are stratified by, and uneven partitions are made from.
       explained: the classes whose images are explained.
       explanation: "gradcam" or "gradcam++".
-      phantoms: the hospital that is made without `--site`.
-      own_test: whether the test images of a source that has some stay its test images.
-      with_train_scores: whether the training images are measured, too.
-      narrow_phantoms: `--width` of phantoms, where whole networks would learn nothing in minutes.
+      phantoms: the phantom hospital used without `--site`.
+      own_test: whether a source's own test images stay test images.
+      with_train_scores: whether the training images are also measured.
+      narrow_phantoms: `--width` on phantoms, on which full networks learn nothing in minutes.
     """
 
     task: str
@@ -74,7 +74,7 @@ class ClassRecipe(recipe.Recipe):
     narrow_phantoms: float = 1.0
 
     def apply_defaults(self) -> None:
-        """See `Recipe`; ImageNet's weights are of whole networks, so that with them width is 1."""
+        """See `Recipe`; ImageNet weights exist for full networks only, so with them width is 1."""
         is_whole = FLAGS.site or FLAGS.weights == "imagenet"
         FLAGS.set_default("width", 1.0 if is_whole else self.narrow_phantoms)
 
@@ -97,7 +97,7 @@ class ClassRecipe(recipe.Recipe):
         if all(FLAGS[name].value <= most for name, most in _SMALL_STEPS.items()):
             environment.prepare_for_small_steps()
         plans = self.plans()
-        # Phantoms take a while, so that what can be wrong with the models comes before.
+        # Drawing phantoms takes a while, so the models are checked first.
         clients = clients or self._load_clients(
             study_flags.make_phantoms(run_folder, [self.phantoms])
         )
@@ -122,8 +122,8 @@ class ClassRecipe(recipe.Recipe):
     def plans(self) -> dict[tuple[str, str], Plan]:
         """How each network is trained, by its name and one of `variants.TRAININGS`.
 
-        Here: `--model` across the clients, and with `--baseline=pooled` in one place, too, by
-        `pooled_epochs` passes over all images in the place of a round's local epochs.
+        By default: `--model` across the clients, and with `--baseline=pooled` also on all images
+        pooled, with `pooled_epochs` passes in place of a round's local epochs.
 
         Raises:
           InputError: see `plan_flags.make_plan`.
@@ -150,26 +150,26 @@ class ClassRecipe(recipe.Recipe):
         return plan_flags.make_plan(spec, class_study.LOSS)
 
     def pooled_epochs(self) -> int:
-        """See `plans`; as many as a client makes, unless a recipe says otherwise."""
+        """See `plans`; by default as many as a client makes."""
         return int(FLAGS.local_epochs)
 
     def variants(self, plans: dict[tuple[str, str], Plan]) -> tuple[Variant, ...]:
-        """What is compared; the networks that have a plan, unless a recipe says otherwise."""
+        """What is compared; by default the networks that have a plan."""
         from tffcxr.studies.classes.variants import Variant
 
         trained = {network for network, _ in plans}
         return tuple(Variant(name) for name in options.CLASSIFIERS if name in trained)
 
     def task_of(self, clients: ClientRecords) -> str:
-        """What is asked of these clients, for tables."""
+        """Name of the task of these clients in tables."""
         del clients
         return self.task
 
     def prepare(self, table: pd.DataFrame, site: Site) -> pd.DataFrame:
-        """From a site's table to one whose columns are the classes; here it has them already.
+        """Converts a site's table to columns of classes; by default it has them already.
 
         Raises:
-          InputError: the site lacks something that the flags ask for.
+          InputError: the site lacks something that the flags need.
         """
         del site
         return table
@@ -188,9 +188,9 @@ class ClassRecipe(recipe.Recipe):
 def centralised(
     plan: Plan, optimizer: str, learning_rate: float, momentum: float, epochs: int
 ) -> Plan:
-    """A plan of one stage, changed to passes over all images in one place, each of them a round.
+    """Changes a plan of one stage to passes over all images pooled, each of them a round.
 
-    Schedule, weight decay and gradient clipping stay; Nesterov's momentum does where there is any.
+    Schedule, weight decay and gradient clipping stay, Nesterov's momentum too if there is momentum.
 
     Raises:
       InputError: a value is out of range.

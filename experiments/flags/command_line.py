@@ -29,24 +29,24 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM, which whatever cleans up after Ctrl-C answers in the same way."""
+    """SIGTERM; the clean-up after Ctrl-C also handles it."""
 
 
 def run(main: Callable[[list[str]], None], operands: str = "") -> None:
     """Parses the flags, runs `main` and ends the program.
 
-    Relative paths mean what they mean where the user stands, also under `bazel run`, which starts
-    programs in a folder of its own. `main` gets what is not a flag; `operands` says what that may
-    be, nothing by default. A bad flag or an `InputError` is printed as one line and ends
-    the program with status 2, a `RunError` or a full disk with 1; Ctrl-C ends it with 130 and
-    SIGTERM with 143, after the same clean-up.
+    Relative paths are relative to the user's working directory, also under `bazel run`, which
+    starts programs in a folder of its own. `main` gets the operands; `operands` describes them, and
+    without it none are accepted. A bad flag or an `InputError` is printed as one line and ends the
+    program with status 2, a `RunError` or a full disk with 1. Ctrl-C ends it with 130 and SIGTERM
+    with 143, after the same clean-up.
     """
     _leave_own_folder()
     if "BUILD_WORKING_DIRECTORY" in os.environ:
         os.chdir(os.environ["BUILD_WORKING_DIRECTORY"])
     environment.prepare()
     warnings.formatwarning = lambda message, *_: f"WARNING: {message}\n"
-    # Readers of images say themselves, in one line, what they cannot read.
+    # The image readers report unreadable files themselves, in one line.
     warnings.filterwarnings("ignore", module="pydicom")
     logging.getLogger("pydicom").setLevel(logging.ERROR)
     # Of TensorBoard and google.rpc; requirements.in keeps the setuptools that has it.
@@ -85,7 +85,7 @@ def fail(message: str, status: int = _USAGE_STATUS) -> NoReturn:
 
 @contextlib.contextmanager
 def on_interruption(what_next: Callable[[], str]) -> Iterator[None]:
-    """Adds to the line that Ctrl-C and SIGTERM print what `what_next` says the user can do."""
+    """Appends `what_next()` to the line that Ctrl-C and SIGTERM print."""
     try:
         yield
     except KeyboardInterrupt as interruption:
@@ -95,7 +95,7 @@ def on_interruption(what_next: Callable[[], str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def guarded(directory: RunDirectory) -> Iterator[None]:
-    """Says in one line what Ctrl-C, SIGTERM or the loss of the run's folder means for a run.
+    """Prints one line if Ctrl-C, SIGTERM or the loss of its folder ends a run.
 
     Raises:
       RunError: the folder was removed, moved away or replaced while the run was using it.
@@ -103,7 +103,7 @@ def guarded(directory: RunDirectory) -> Iterator[None]:
 
     def what_next() -> str:
         if directory.has_finished_rounds:
-            return "the same command goes on from the last finished round"
+            return "the same command resumes from the last finished round"
         return "no round was finished; the same command starts again"
 
     try:
@@ -119,7 +119,7 @@ def guarded(directory: RunDirectory) -> Iterator[None]:
 
 
 def _leave_own_folder() -> None:
-    """Keeps programs from hiding the packages of their names, such as TensorBoard.
+    """Keeps programs from shadowing packages of the same name, such as TensorBoard.
 
     Bazel starts a program as a file, and Python then looks for packages in the file's folder first.
     """
@@ -146,8 +146,8 @@ def _parse(argv: Sequence[str], operands: str) -> list[str]:
     try:
         remaining = flags.FLAGS(list(argv))
     except (SystemExit, BrokenPipeError):
-        # absl has printed the help, and would have it that this is a failure. `| head` may not have
-        # read it all, of which Python would complain when it ends.
+        # absl has printed the help and exits with a status of failure. `| head` may have closed
+        # the pipe, which Python would report at exit.
         try:
             sys.stdout.flush()
         except BrokenPipeError:

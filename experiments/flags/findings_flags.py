@@ -36,9 +36,9 @@ def define(
     flags.DEFINE_list(
         "baseline",
         list(baseline),
-        "Models to compare with: site (each site's own), pooled (of all images together); none.",
+        "Models to compare with: site (each site's own), pooled (trained on all images), or none.",
     )
-    flags.DEFINE_integer("heatmaps", heatmaps, "True positives per finding that Grad-CAM explains.")
+    flags.DEFINE_integer("heatmaps", heatmaps, "True positives per finding explained by Grad-CAM.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +46,7 @@ class FindingsRecipe(recipe.Recipe):
     """A recipe of findings.
 
     Attributes:
-      phantoms: the hospitals that are made without `--site`.
+      phantoms: the phantom hospitals used without `--site`.
       elsewhere: whether every site's own model is also measured on the other sites' images.
     """
 
@@ -81,7 +81,7 @@ class FindingsRecipe(recipe.Recipe):
             )
             for name in checks.names("model", FLAGS.model, options.CLASSIFIERS)
         }
-        # Phantoms take a while, so that what can be wrong with the model comes before.
+        # Drawing phantoms takes a while, so the models are checked first.
         clients = clients or _load_clients(study_flags.make_phantoms(run_folder, self.phantoms))
         return findings_study.FindingsStudy(
             study_flags.settings(self.name, run_folder),

@@ -1,4 +1,4 @@
-"""What `--help` prints: the program's flags in groups, before them those that matter first."""
+"""What `--help` prints: the program's flags in groups, the most important ones first."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from absl import flags
 
-# The ten that a new user needs; a program shows those of them that it has.
+# The ten that a new user needs; a program shows those that it defines.
 _FIRST = (
     "site",
     "output_dir",
@@ -22,7 +22,7 @@ _FIRST = (
     "local_epochs",
     "clients_per_round",
 )
-# Where every other flag belongs; one that stands nowhere is the program's own.
+# The group of every other flag; flags in no group are listed last.
 _GROUPS = {
     "Data": (
         "phantom_patients",
@@ -97,7 +97,7 @@ def of_program(doc: str, own: Iterable[flags.Flag]) -> str:
 
 def _sections(by_name: dict[str, flags.Flag]) -> list[tuple[str, list[str]]]:
     """The titles, and the names of the flags below each."""
-    if "rounds" not in by_name:  # A tool: its flags stand in their own order.
+    if "rounds" not in by_name:  # A tool: its flags in the order of definition.
         return [("Flags", list(by_name))]
     placed = {*_FIRST, *(name for names in _GROUPS.values() for name in names)}
     found = [("Flags that matter first", [name for name in _FIRST if name in by_name])]
@@ -107,11 +107,11 @@ def _sections(by_name: dict[str, flags.Flag]) -> list[tuple[str, list[str]]]:
 
 
 def _entry(flag: flags.Flag) -> str:
-    """A flag with its values and default, and what it means."""
+    """One flag: its values, its meaning and its default."""
     values = getattr(flag.parser, "enum_values", None)
     kind = "|".join(values) if values else _KINDS.get(flag.flag_type(), "TEXT")
     head = f"  --[no]{flag.name}" if flag.boolean else f"  --{flag.name}={kind}"
-    # absl adds the values of an enumeration in front, and behind a list how to give several.
+    # absl prepends the values of an enumeration, and appends to a list how to give several.
     text = str(flag.help).partition(">: ")[2] if values else str(flag.help)
     text = text.partition(";\n")[0]
     default = _default(flag)

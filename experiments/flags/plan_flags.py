@@ -1,4 +1,4 @@
-"""What the flags of a training mean: the model, how it is trained, and learning rates by round."""
+"""Makes the model, the training plan and the learning-rate schedules from the flags."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ def model_spec(network: str, outputs: int = 1, channels: int = 1) -> ModelSpec:
 
 
 def make_plan(model: ModelSource, loss_fn: LossFn, findings: int = 1) -> Plan:
-    """How the flags say that a model is trained.
+    """The training plan of the flags.
 
-    The model's weights are read here, so that a file that does not fit is told before images are
-    decoded.
+    The function reads the model's weights, so that a file that does not fit is reported before
+    images are decoded.
 
     Args:
       model: what is trained.
@@ -56,7 +56,7 @@ def make_plan(model: ModelSource, loss_fn: LossFn, findings: int = 1) -> Plan:
       findings: how many different findings the sites label.
 
     Raises:
-      InputError: a flag is out of range, or weights cannot be had.
+      InputError: a flag is out of range, or weights cannot be read or downloaded.
     """
     from tffcxr.learning import aggregators
     from tffcxr.training.plan import Plan, Stage
@@ -100,11 +100,11 @@ def make_plan(model: ModelSource, loss_fn: LossFn, findings: int = 1) -> Plan:
 def server_learning_rate(
     given: float | None, optimizer: str, share: str, clients_per_round: str, findings: int
 ) -> float:
-    """The server's rate where --server_learning_rate may leave it open.
+    """The server's learning rate, with its default.
 
-    The mean of F unrelated updates, as sites make them that train for different findings, is the
-    root of F shorter than each, so the shared block learns all of them more slowly than each
-    site alone would. The default gives the mean their length; with one finding that is FedAvg.
+    Sites that label F different findings make unrelated updates, whose mean is shorter than each by
+    the root of F, so the shared block would learn more slowly than at each site alone. The default
+    restores the length of the updates; with one finding it is FedAvg.
 
     Args:
       given: --server_learning_rate.
@@ -124,10 +124,10 @@ def server_learning_rate(
 
 
 def dp_clients() -> float:
-    """How many clients take part in a round of --aggregator=dp.
+    """The number of clients per round of --aggregator=dp.
 
     Raises:
-      InputError: --clients_per_round is no count.
+      InputError: --clients_per_round is not a count.
     """
     try:
         return float(int(FLAGS.clients_per_round))
@@ -139,7 +139,7 @@ def dp_clients() -> float:
 
 
 def head_schedule() -> Schedule | None:
-    """The learning rates of the head's rounds; None without any."""
+    """The learning rates of the --head_rounds; None without any."""
     from tffcxr.learning.schedules import Schedule
 
     if "head_rounds" not in FLAGS or not FLAGS.head_rounds:

@@ -1,8 +1,8 @@
 """The classification of //experiments:pneumonia: pneumonia or normal.
 
 Nagabhushanam & Yaswanth, "Federated Learning for Pneumonia Detection and Segmentation" (NITK 2025),
-its first part: ResNet50 across clients that hold different shares of the images and of the classes,
-against networks with settings of their own that see all images in one place.
+first part: ResNet50 across clients that hold different shares of the images and of the classes,
+compared with networks trained on all images pooled, with settings of their own.
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ _OPACITY = "Lung Opacity"  # What RSNA's radiologists called possible pneumonia.
 
 @dataclasses.dataclass(frozen=True)
 class Central:
-    """How a network is trained on all images in one place.
+    """How a network is trained on all images pooled.
 
     Attributes:
       model: a name of `options.CLASSIFIERS`.
       optimizer: a name of `options.CLIENT_OPTIMIZERS`.
-      learning_rate: of its first epoch.
+      learning_rate: in the first epoch.
       momentum: of "sgd".
     """
 
@@ -99,20 +99,20 @@ def define_flags() -> None:
     flags.DEFINE_list(
         "model",
         ["standard"],
-        f"Federated networks: some of {', '.join(options.CLASSIFIERS)}. The paper's "
+        f"Federated networks, some of {', '.join(options.CLASSIFIERS)}. The paper's "
         "is resnet50; the default learns from few phantoms in minutes.",
     )
     flags.DEFINE_list(
         "central",
         ["resnet18:adam:0.001", "standard:adam:0.002"],
-        "Networks of --baseline=pooled, each as NETWORK:OPTIMIZER:LEARNING_RATE, for sgd also with "
-        ":MOMENTUM. --schedule, --weight_decay and --clip_norm are as in the federated training. "
+        "Networks of --baseline=pooled, each as NETWORK:OPTIMIZER:LEARNING_RATE, for sgd also "
+        "with :MOMENTUM. --schedule, --weight_decay and --clip_norm also apply to them. "
         "The paper's are resnet34:adam:0.01,resnet50:sgd:0.003:0.9.",
     )
     flags.DEFINE_integer(
-        "central_epochs", 8, "Passes of --central over all images; each is a round in its tables."
+        "central_epochs", 8, "Passes of --central over all images; each counts as a round."
     )
-    flags.DEFINE_integer("heatmaps", 2, "Test images with pneumonia that Grad-CAM explains.")
+    flags.DEFINE_integer("heatmaps", 2, "Test images with pneumonia explained by Grad-CAM.")
     study_flags.define_class_balance()
     class_flags.define_width()
     for name in ("class_balance", "width"):
@@ -131,7 +131,7 @@ class _Classification(class_flags.ClassRecipe):
         _parse_central()
 
     def plans(self) -> dict[tuple[str, str], Plan]:
-        """See `ClassRecipe`; networks in one place have settings of their own."""
+        """See `ClassRecipe`; pooled networks have settings of their own."""
         from tffcxr.studies import trainings
 
         plans = {(name, trainings.FEDERATED): self.plan(name) for name in class_flags.networks()}
@@ -153,7 +153,7 @@ class _Classification(class_flags.ClassRecipe):
         return self.task
 
     def prepare(self, table: pd.DataFrame, site: Site) -> pd.DataFrame:
-        """RSNA's classes as Kermany's: "Lung Opacity" is "Pneumonia", any other "Normal"."""
+        """See `ClassRecipe`; RSNA's "Lung Opacity" becomes "Pneumonia", other classes "Normal"."""
         if site.loader != "rsna":
             return table
         return table.assign(Pneumonia=table[_OPACITY], Normal=1.0 - table[_OPACITY])

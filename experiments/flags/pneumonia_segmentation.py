@@ -1,8 +1,8 @@
-"""The segmentation of //experiments:pneumonia: nnU-Net finds lung opacities.
+"""The segmentation of //experiments:pneumonia: nnU-Net segments lung opacities.
 
 Nagabhushanam & Yaswanth, "Federated Learning for Pneumonia Detection and Segmentation" (NITK 2025),
-its second part, with the nnU-Net of F. Isensee et al., Nature Methods 18, 2021. The boxes of the
-RSNA Pneumonia Detection Challenge are the masks; that of an image without a box is empty.
+second part, with the nnU-Net of F. Isensee et al., Nature Methods 18, 2021. The masks are the boxes
+of the RSNA Pneumonia Detection Challenge; an image without a box has an empty mask.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 FLAGS = flags.FLAGS
 
 REGION = "Lung Opacity"
-# The slides' settings, but for sizes and the rate: with ten rounds their 0.01 never gets off an
-# empty mask, and nnU-Net's own momentum of 0.99 makes it as large as 0.1 is with theirs of 0.9.
+# The slides' settings, except sizes and learning rate: after ten rounds with their 0.01, masks are
+# still empty. With nnU-Net's own momentum of 0.99, 0.01 is as large as 0.1 with their 0.9.
 DEFAULTS = {
     "optimizer": "sgd",
     "learning_rate": 0.1,
@@ -52,7 +52,7 @@ DEFAULTS = {
     "augmentation": "none",  # nnU-Net has its own.
 }
 _SMALLEST_IMAGE = 16  # Pixels; nnU-Net's network is at least three stages deep.
-# What nnU-Net decides itself, or does not have.
+# Flags that nnU-Net decides itself, or does not have.
 _NOT_FOR_IT = ("augmentation", "weights", "batch_norm")
 
 
@@ -61,10 +61,10 @@ def define_flags() -> None:
     flags.DEFINE_float(
         "gpu_memory_gb",
         8.0,
-        "GPU memory that nnU-Net's plan is for; patch and batch follow from it.",
+        "GPU memory in GB for nnU-Net's plan, which sets patch and batch size from it.",
     )
     flags.DEFINE_boolean(
-        "nnunet_augmentation", True, "Whether nnU-Net changes its training patches at random."
+        "nnunet_augmentation", True, "Random augmentation of nnU-Net's training patches."
     )
 
 

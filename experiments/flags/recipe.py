@@ -23,32 +23,32 @@ FLAGS = flags.FLAGS
 
 @dataclasses.dataclass(frozen=True)
 class Recipe(abc.ABC):
-    """A program with a paper.
+    """A program that follows a paper.
 
     Attributes:
       name: of the program.
-      paper: whose method it is, for the report.
+      paper: citation of the method, for the report.
     """
 
     name: str
     paper: str
 
     def apply_defaults(self) -> None:  # noqa: B027  # Most recipes have nothing to do.
-        """Gives flags that were not given the values that go with the others."""
+        """Sets the defaults that depend on other flags."""
 
     @abc.abstractmethod
     def check(self) -> None:
-        """Checks the flags by themselves, before TensorFlow is imported, which takes seconds.
+        """Checks the flags alone, before the import of TensorFlow, which takes seconds.
 
         Raises:
-          InputError: a flag is out of range, does nothing, or does not go with another.
+          InputError: a flag is out of range, has no effect, or conflicts with another.
         """
 
     @abc.abstractmethod
     def make_study(self, run_folder: pathlib.Path) -> Study:
-        """Loads the clients' records, or makes phantoms, and says what is trained.
+        """Loads the clients' records, or makes phantoms, and returns the study.
 
-        What can be wrong is looked at in the order of what it costs: data, model, phantoms.
+        Checks come in the order of their cost: data, model, phantoms.
 
         Raises:
           InputError: unusable data or model.

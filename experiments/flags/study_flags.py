@@ -1,4 +1,4 @@
-"""The flags of the data and the outputs that every recipe has, and what they mean."""
+"""The flags of data and outputs that every recipe has, and their checks."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
 
 FLAGS = flags.FLAGS
 
-_LARGEST_IMAGE = 4096  # Pixels; as large as detectors are.
+_LARGEST_IMAGE = 4096  # Pixels; the size of the largest detectors.
 
 
 @dataclasses.dataclass(frozen=True)
 class PhantomSite:
-    """A hospital that is made when none is given.
+    """A phantom hospital, used without `--site`.
 
     Attributes:
       name: of the hospital.
-      loader: what reads it.
-      writer: the function of `tffcxr.datasets.phantoms.phantom` that makes it, from a folder, a
+      loader: its loader.
+      writer: the function of `tffcxr.datasets.phantoms.phantom` that writes it, from a folder, a
         number of patients and a seed.
-      finding: that it labels; empty where all hospitals train for the same.
+      finding: that it labels; empty if all hospitals have the same task.
     """
 
     name: str
@@ -57,18 +57,20 @@ def define(
 
     Args:
       recipe: the program's name.
-      site_help: what `--site` is for this recipe.
+      site_help: help of `--site` in this recipe.
       phantom_patients: default of the flag.
       image_size: default of the flag, in pixels.
       partition: default of the flag.
       clients_per_site: default of the flag.
       augmentation: default of the flag.
-      radiographs: whether images are radiographs, of any shape, and a site may be cut into several
-        clients; otherwise they are slices of volumes, and a site is a client.
+      radiographs: whether images are radiographs of any shape, and a site may be divided into
+        several clients; otherwise they are slices of volumes, and a site is a client.
     """
-    flags.DEFINE_string("output_dir", f"runs/{recipe}", "The run's folder; it can be resumed.")
+    flags.DEFINE_string("output_dir", f"runs/{recipe}", "The run's folder; a run in it is resumed.")
     flags.DEFINE_multi_string("site", [], site_help)
-    flags.DEFINE_integer("phantom_patients", phantom_patients, "Patients of a phantom hospital.")
+    flags.DEFINE_integer(
+        "phantom_patients", phantom_patients, "Number of patients per phantom hospital."
+    )
     flags.DEFINE_string(
         "phantom_dir", None, "Folder for phantoms; default: phantoms/ in the run's folder."
     )
@@ -80,7 +82,10 @@ def define(
     )
     if radiographs:
         flags.DEFINE_enum(
-            "fit", "pad", list(options.FITS), "What to do with images that are not square."
+            "fit",
+            "pad",
+            list(options.FITS),
+            "How images are made square: pad with black, or stretch.",
         )
         _define_partition(partition, clients_per_site)
         flags.DEFINE_float(
@@ -92,14 +97,16 @@ def define(
         "augmentation",
         augmentation,
         list(options.AUGMENTATIONS),
-        "Random changes to training images: flip mirrors every other one; affine also rotates, "
-        "shifts, scales and shears them.",
+        "Random augmentation of training images: flip mirrors each with probability 0.5; affine "
+        "also rotates, shifts, scales and shears.",
     )
     flags.DEFINE_string(
         "cache_dir", None, "Folder for decoded images; default: cache/ in the run's folder."
     )
-    flags.DEFINE_integer("bootstrap", 1000, "Bootstrap replicates of intervals and the t-test.")
-    flags.DEFINE_boolean("tensorboard_histograms", False, "Also write the weights to TensorBoard.")
+    flags.DEFINE_integer("bootstrap", 1000, "Bootstrap replicates for intervals and the t-test.")
+    flags.DEFINE_boolean(
+        "tensorboard_histograms", False, "Also write histograms of the weights to TensorBoard."
+    )
 
 
 def _define_partition(partition: str, clients_per_site: int) -> None:
@@ -107,64 +114,65 @@ def _define_partition(partition: str, clients_per_site: int) -> None:
         "partition",
         partition,
         list(options.PARTITIONS),
-        "How each site's training images are cut into --clients_per_site clients.",
+        "How each site's training images are divided among --clients_per_site clients.",
     )
-    flags.DEFINE_integer(
-        "clients_per_site", clients_per_site, "Clients that each site is cut into."
+    flags.DEFINE_integer("clients_per_site", clients_per_site, "Number of clients per site.")
+    flags.DEFINE_float(
+        "alpha",
+        0.5,
+        "Concentration of the partitions quantity, dirichlet and hybrid; lower is more uneven.",
     )
-    flags.DEFINE_float("alpha", 0.5, "Concentration of the partitions quantity, dirichlet, hybrid.")
 
 
 def define_class_balance() -> None:
-    """Defines the flag of recipes of classes that exclude each other."""
+    """Defines the flag for recipes of mutually exclusive classes."""
     flags.DEFINE_enum(
         "class_balance",
         "none",
         list(options.CLASS_BALANCES),
-        "For classes of uneven size. weights: the loss of an image is multiplied by the inverse "
+        "Correction of class imbalance. weights: each image's loss is multiplied by the inverse "
         "frequency of its class among all clients' training images; clients send their class "
         "counts to the server. sampling: each client draws its classes equally often; its counts "
-        "stay with it.",
+        "stay at the client.",
     )
 
 
 def define_fractions(*, test: float, chooses: bool = True) -> None:
-    """Defines the flags of recipes that measure on the server's images after every round.
+    """Defines the flags for recipes that measure on the server's images after every round.
 
     Args:
       test: default of `--test_fraction`.
-      chooses: whether the best round is kept; otherwise results are of the last one.
+      chooses: whether the best round is kept; otherwise the last one.
     """
     flags.DEFINE_float("test_fraction", test, "Fraction of patients held out for testing.")
     flags.DEFINE_float(
         "validation_fraction",
         0.0,
-        "Fraction of patients held out for choosing the best round. With 0 it is chosen on the "
-        "test images, as in the paper, which is optimistically biased."
+        "Fraction of patients held out for choosing the best round. With 0, the round is chosen on "
+        "the test images, as in the paper, which is optimistically biased."
         if chooses
-        else "Fraction of patients held out for validation: every round is measured on their "
-        "images, and --schedule=plateau follows them. With 0, rounds are measured on the test "
-        "images.",
+        else "Fraction of patients held out for validation. Their images measure every round and "
+        "steer --schedule=plateau. With 0, rounds are measured on the test images.",
     )
 
 
 def fractions() -> dict[str, float]:
-    """The shares of the patients in each split."""
+    """The fraction of patients in each split."""
     validation, test = FLAGS.validation_fraction, FLAGS.test_fraction
     shares = {"train": 1.0 - test - validation, "validation": validation, "test": test}
     return {split: share for split, share in shares.items() if share}
 
 
 def measured_split() -> str:
-    """The images that are measured after every round."""
+    """The split that models are measured on after every round."""
     return "validation" if FLAGS.validation_fraction else "test"
 
 
 def check_fractions() -> None:
-    """Checks the shares of the splits, and that test images steer no learning rate.
+    """Checks the fractions of the splits, and that test images steer no learning rate.
 
     Raises:
-      InputError: one is out of range, or missing where it is needed.
+      InputError: a fraction is out of range, or missing.
     """
     test, value = FLAGS.test_fraction, FLAGS.validation_fraction
     if not 0 < test < 1:
@@ -179,10 +187,10 @@ def check_fractions() -> None:
 
 
 def check() -> None:
-    """Checks what can be checked before TensorFlow is imported, which takes seconds.
+    """Checks what can be checked before the import of TensorFlow, which takes seconds.
 
     Raises:
-      InputError: a flag is out of range, or does nothing.
+      InputError: a flag is out of range, or has no effect.
     """
     checks.at_least(1, "image_size", "phantom_patients", "bootstrap")
     if FLAGS.image_size > _LARGEST_IMAGE:
@@ -198,7 +206,7 @@ def check() -> None:
 
 
 def check_image_multiple(multiple: int) -> None:
-    """Raises InputError unless the images have the size that a network can halve so often."""
+    """Raises InputError unless the image size is a multiple of so many pixels."""
     if FLAGS.image_size % multiple:
         raise InputError(
             f"--image_size: expected a multiple of {multiple}, found {FLAGS.image_size}"
@@ -206,7 +214,7 @@ def check_image_multiple(multiple: int) -> None:
 
 
 def check_shared_task() -> None:
-    """Checks all flags of radiographs' recipes whose hospitals train for the same.
+    """Checks all flags of recipes of radiographs whose hospitals have the same task.
 
     Raises:
       InputError: see `check`, `training_flags.check`, `check_fractions` and `given_sites`; more
@@ -219,7 +227,7 @@ def check_shared_task() -> None:
     check_fractions()
     sites = given_sites(with_finding=False)
     clients_of_site = 1 if FLAGS.partition == "none" else FLAGS.clients_per_site
-    # The recipes' phantoms are of one hospital.
+    # The recipes have one phantom hospital.
     clients = [str(number) for number in range(clients_of_site * max(1, len(sites)))]
     sampling.Sampler(clients, sampling.parse_clients_per_round(FLAGS.clients_per_round))
 
@@ -244,10 +252,10 @@ def given_sites(with_finding: bool, loaders: Sequence[str] | None = None) -> lis
 
     Args:
       with_finding: whether each names its finding.
-      loaders: those that the recipe takes; None for all of radiographs.
+      loaders: those that the recipe accepts; None for all loaders of radiographs.
 
     Raises:
-      InputError: one is not in the form that the recipe takes.
+      InputError: one does not have the form that the recipe needs.
     """
     from tffcxr.clients.sites import Site
 
@@ -262,7 +270,7 @@ def load_shared_task(
     stratify: str | None,
     own_test: bool = False,
 ) -> ClientRecords:
-    """As `sites.load_shared_task`, with splits and partition from the flags."""
+    """Calls `sites.load_shared_task` with splits and partition from the flags."""
     from tffcxr.clients import sites as sites_lib
 
     return sites_lib.load_shared_task(
@@ -279,11 +287,11 @@ def load_shared_task(
 
 
 def make_phantoms(run_folder: pathlib.Path, sites: Sequence[PhantomSite]) -> list[Site]:
-    """Makes the phantom hospitals of a recipe, unless they are there; each with a seed of its own.
+    """Writes the phantom hospitals of a recipe unless they exist, each with a seed of its own.
 
     Args:
-      run_folder: where they go unless `--phantom_dir` says otherwise.
-      sites: the hospitals, each of another loader.
+      run_folder: the parent of their folder without `--phantom_dir`.
+      sites: the hospitals, each with a different loader.
     """
     from tffcxr.clients.sites import Site
     from tffcxr.datasets.phantoms import phantom
@@ -296,19 +304,19 @@ def make_phantoms(run_folder: pathlib.Path, sites: Sequence[PhantomSite]) -> lis
 
 
 def settings(recipe: str, run_folder: pathlib.Path, measured_split: str = "validation") -> Settings:
-    """What the flags tell a study of every kind.
+    """The settings that every kind of study takes from the flags.
 
     Args:
       recipe: the program's name.
-      run_folder: where decoded images go unless `--cache_dir` says otherwise.
-      measured_split: the images that models are measured on after a round.
+      run_folder: the parent of `cache/` without `--cache_dir`.
+      measured_split: the split that models are measured on after a round.
     """
     from tffcxr.studies.study import Settings
 
     return Settings(
         recipe=recipe,
         image_size=FLAGS.image_size,
-        # What has no batch size plans it, see `NnUNet`.
+        # Without a batch size, nnU-Net plans it, see `NnUNet`.
         batch_size=FLAGS.batch_size or 1,
         cache_dir=cache_dir(run_folder),
         measured_split=measured_split,
@@ -317,7 +325,7 @@ def settings(recipe: str, run_folder: pathlib.Path, measured_split: str = "valid
         clients_per_round=FLAGS.clients_per_round,
         seed=FLAGS.seed,
         executor=FLAGS.executor,
-        # Slices are files that we wrote ourselves.
+        # Slices are files that the program itself wrote.
         max_rejected_fraction=(
             FLAGS.max_rejected_fraction if "max_rejected_fraction" in FLAGS else 0.0
         ),
@@ -327,15 +335,15 @@ def settings(recipe: str, run_folder: pathlib.Path, measured_split: str = "valid
 
 
 def cache_dir(run_folder: pathlib.Path) -> pathlib.Path:
-    """Where decoded images go."""
+    """The folder for decoded images."""
     return pathlib.Path(FLAGS.cache_dir) if FLAGS.cache_dir else run_folder / "cache"
 
 
 def phantom_dir(run_folder: pathlib.Path) -> pathlib.Path:
-    """Where the phantoms of these settings go.
+    """The folder for the phantoms of these settings.
 
-    Each setting has a folder of its own, so that a run whose settings were corrected makes its own
-    phantoms, and runs that share --phantom_dir share them.
+    Each setting has a folder of its own: a run whose settings were corrected makes its own
+    phantoms, and runs that share --phantom_dir share phantoms of the same settings.
     """
     root = pathlib.Path(FLAGS.phantom_dir) if FLAGS.phantom_dir else run_folder / "phantoms"
     return root / f"{FLAGS.phantom_patients}_patients_seed_{FLAGS.seed}"

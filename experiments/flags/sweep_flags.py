@@ -1,7 +1,7 @@
 """Checks the flags that a sweep gives to a recipe, before anything runs.
 
-The recipe defines its flags where the sweep has flags of the same names, so it is imported in a
-process of its own, which parses and checks every configuration as the recipe would.
+The recipe and the sweep define flags of the same names, so the recipe is imported in a process of
+its own, which parses and checks every configuration as the recipe would.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _START = "from experiments.flags import sweep_flags; sweep_flags.main()"
 
 
 def check(experiment: str, command_lines: Sequence[Sequence[sweep_plan.Setting]]) -> Answer:
-    """Parses what a sweep wants to give to a recipe.
+    """Parses and checks the settings of a sweep's configurations.
 
     Args:
       experiment: a name of `RECIPES`.
       command_lines: the settings of each configuration, without those of the sweep itself.
 
     Raises:
-      InputError: no such recipe, or it does not take one of the flags or values.
+      InputError: no such recipe, or it rejects one of the flags or values.
     """
     if experiment not in RECIPES:
         raise InputError(
@@ -52,7 +52,7 @@ def check(experiment: str, command_lines: Sequence[Sequence[sweep_plan.Setting]]
 
 
 class Answer:
-    """What a recipe makes of its flags.
+    """How a recipe reads its flags.
 
     Attributes:
       own_flags: those of `sweep_plan.RESERVED` that the recipe has.
@@ -65,7 +65,7 @@ class Answer:
 
 
 def main() -> None:
-    """The other process: reads the question from standard input, prints the answer."""
+    """Runs in the other process: reads the question from standard input, prints the answer."""
     question = json.load(sys.stdin)
     module = importlib.import_module(question["module"])
     known = {flag.name for flag in flags.FLAGS.get_key_flags_for_module(module.__name__)}
@@ -85,7 +85,7 @@ def main() -> None:
 
 
 def _parse(program: str, settings: Sequence[sweep_plan.Setting], known: set[str]) -> None:
-    """Gives the recipe's flags the values that they have under one configuration."""
+    """Sets the recipe's flags to one configuration."""
     names = [name for name, _ in settings]
     for name in names:
         if name not in known | {"flagfile"}:
@@ -96,7 +96,7 @@ def _parse(program: str, settings: Sequence[sweep_plan.Setting], known: set[str]
             raise InputError(f"expected {name} once, found it {names.count(name)} times")
     flags.FLAGS.unparse_flags()
     argv = [program, *sweep_plan.arguments(settings)]
-    typed.remember(argv)  # Some checks look at what was typed.
+    typed.remember(argv)  # Some checks read the words that were typed.
     try:
         remaining = flags.FLAGS(argv)
     except (flags.Error, OSError) as error:

@@ -1,4 +1,4 @@
-"""The flags of a federated training that every recipe has, and the plan that they make."""
+"""The flags of federated training that every recipe has, and their checks."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def define(
     """Defines the flags with a recipe's defaults.
 
     Args:
-      rounds: default of the flag, like the others that are not mentioned.
+      rounds: default of the flag.
       learning_rate: of the clients.
       batch_size: in images.
       local_epochs: per round.
@@ -55,19 +55,25 @@ def define(
       optimizer: of the clients.
       clients_per_round: default of the flag.
       batch_norm: default of the flag.
-      personal: whether sites have tasks of their own, and so may keep a part of the model private
-        or train it first. Otherwise everything is shared.
-      share: default of the flag, where sites have tasks of their own.
+      personal: whether sites have tasks of their own, and so may keep part of the model private or
+        train it first. Otherwise everything is shared.
+      share: default of the flag if sites have tasks of their own.
     """
     flags.DEFINE_integer("rounds", rounds, "Rounds of federated training.")
     flags.DEFINE_integer(
-        "local_epochs", local_epochs, "Passes over its own images that a client makes in a round."
+        "local_epochs", local_epochs, "Passes of a client over its own images per round."
     )
     flags.DEFINE_integer("batch_size", batch_size, "Images per optimizer step.")
     flags.DEFINE_float("learning_rate", learning_rate, "Client learning rate of the first round.")
-    flags.DEFINE_enum("schedule", schedule, list(options.SCHEDULES), "Learning rate by round.")
+    flags.DEFINE_enum(
+        "schedule",
+        schedule,
+        list(options.SCHEDULES),
+        "Learning rate by round: constant; plateau reduces it when the loss stops falling; "
+        "polynomial decays it to 0.",
+    )
     flags.DEFINE_integer(
-        "plateau_patience", 10, "Rounds without a lower loss that --schedule=plateau allows."
+        "plateau_patience", 10, "Rounds without a lower loss that --schedule=plateau tolerates."
     )
     flags.DEFINE_float(
         "plateau_factor", 0.1, "Factor by which --schedule=plateau reduces the learning rate."
@@ -76,10 +82,10 @@ def define(
     flags.DEFINE_float("momentum", 0.0, "Momentum of --optimizer=sgd.")
     flags.DEFINE_boolean("nesterov", False, "Whether --momentum is Nesterov's.")
     flags.DEFINE_float(
-        "weight_decay", 0.0, "L2 penalty as PyTorch's weight_decay; with adamw decoupled."
+        "weight_decay", 0.0, "Weight decay: an L2 penalty as in PyTorch, decoupled with adamw."
     )
     flags.DEFINE_float(
-        "clip_norm", 0.0, "Maximum norm of a step's gradients over all weights; 0 for no limit."
+        "clip_norm", 0.0, "Maximum global norm of a step's gradients; 0 for no limit."
     )
     flags.DEFINE_enum(
         "server_optimizer",
@@ -90,10 +96,10 @@ def define(
     flags.DEFINE_float(
         "server_learning_rate",
         None,
-        "Learning rate of --server_optimizer; default: 1 for average and momentum, else 0.01."
+        "Learning rate of --server_optimizer; default: 1 for average and momentum, otherwise 0.01."
         + (
-            " Where sites that label F findings all take part and keep their task blocks, average "
-            "takes the root of F."
+            " If sites that label F different findings all take part and keep their task blocks, "
+            "the default for average is the root of F."
             if personal
             else ""
         ),
@@ -110,9 +116,9 @@ def define(
         "mean",
         list(options.AGGREGATORS),
         "How updates are combined: mean; robust (adaptive zeroing and clipping); compression "
-        "(lossy, of large tensors); secure (TFF's secure aggregator, whose sums this simulation "
-        "computes in the clear: its clipping and quantisation, but no protection); dp (adaptive "
-        "clipping and Gaussian noise, needs --dp_noise_multiplier).",
+        "(lossy, for large tensors); secure (adds the updates in the clear, with the clipping and "
+        "quantisation of TFF's secure aggregator but without its protection); dp (adaptive "
+        "clipping and Gaussian noise; needs --dp_noise_multiplier).",
     )
     flags.DEFINE_float(
         "dp_noise_multiplier", 0.0, "Noise of --aggregator=dp, relative to the clipping norm."
@@ -120,7 +126,7 @@ def define(
     flags.DEFINE_string(
         "clients_per_round",
         clients_per_round,
-        "Clients per round: all, a count, or a fraction (0.4).",
+        "Clients per round: all, a count (3), or a fraction (0.4).",
     )
     _define_batch_norm(batch_norm, personal)
     if personal:
@@ -129,8 +135,8 @@ def define(
         "precision",
         "float32",
         list(options.PRECISIONS),
-        "Precision of the base in training; weights, task block and loss stay "
-        "float32. float16 scales the loss. Lower precision is faster on GPUs, not on most CPUs.",
+        "Precision of the base in training; weights, task block and loss stay float32. float16 "
+        "uses loss scaling. Lower precision is faster on GPUs, not on most CPUs.",
     )
     flags.DEFINE_integer("seed", 0, "Seed of all random choices.")
     flags.DEFINE_enum(
@@ -143,30 +149,30 @@ def define(
 
 def _define_batch_norm(default: str, personal: bool) -> None:
     texts = {
-        "aggregate": "averaged with the weights",
-        "recompute": "re-estimated in one extra pass over the clients' images, for "
+        "aggregate": "statistics averaged with the weights",
+        "recompute": "statistics re-estimated in one extra pass over the clients' images; needs "
         "--aggregator=mean",
-        "local": "kept at the client together with the layer",
-        "frozen": "frozen",
+        "local": "layer and statistics kept at the client",
+        "frozen": "not trained",
         "group": "replaced by group norm",
     }
     names = [name for name in options.BATCH_NORM if personal or name != "local"]
-    text = ", ".join(f"{texts[name]} ({name})" for name in names)
-    flags.DEFINE_enum("batch_norm", default, names, f"Batch-norm statistics: {text}.")
+    text = ", ".join(f"{name} ({texts[name]})" for name in names)
+    flags.DEFINE_enum("batch_norm", default, names, f"Batch norm: {text}.")
 
 
 def _define_personal(share: str) -> None:
     flags.DEFINE_integer(
         "head_rounds",
         0,
-        "Rounds before --rounds that train the task block alone, with the base frozen.",
+        "Rounds before --rounds that train only the task block, with the base frozen.",
     )
     flags.DEFINE_float("head_learning_rate", 1e-3, "Client learning rate of the --head_rounds.")
     flags.DEFINE_enum(
         "share",
         share,
         list(options.SHARES),
-        "What is averaged: the representation block (every client keeps its task block) or all.",
+        "What is averaged: representation (every client keeps its task block), or all weights.",
     )
 
 
@@ -179,17 +185,17 @@ _PACKAGES = ("tensorflow", "tensorflow-federated", "keras-cv", "numpy", "scikit-
 
 
 def recorded_settings() -> dict[str, Any]:
-    """The values of the program's flags, apart from those that change no result."""
+    """The values of the program's flags, except those that change no result."""
     own = FLAGS.get_key_flags_for_module(typed.current().program)
     settings = {flag.name: flag.value for flag in own if flag.name not in _UNRECORDED}
     weights = pathlib.Path(settings.get("weights") or "none")
-    if weights.is_file():  # Another file of the same name makes another run.
+    if weights.is_file():  # The file may change under the same name.
         settings["weights_sha256"] = hashlib.sha256(weights.read_bytes()).hexdigest()
     return settings
 
 
 def facts() -> dict[str, Any]:
-    """What `config.json` tells beside the settings: the command and the versions."""
+    """Further content of `config.json`: the command and the versions."""
     return {
         "command": typed.current().words,
         "versions": {
@@ -200,7 +206,7 @@ def facts() -> dict[str, Any]:
 
 
 def check() -> None:
-    """Checks what can be checked before TensorFlow is imported, which takes seconds.
+    """Checks what can be checked before the import of TensorFlow, which takes seconds.
 
     Raises:
       InputError: a flag is out of range.
@@ -230,7 +236,7 @@ def check() -> None:
 
 
 def _check_privacy() -> None:
-    """Checks that privacy has noise, and knows how many clients take part in a round."""
+    """Checks that --aggregator=dp has noise and a number of clients per round."""
     if FLAGS.aggregator != "dp":
         return
     if FLAGS.dp_noise_multiplier <= 0:

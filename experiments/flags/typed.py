@@ -1,4 +1,4 @@
-"""What stood in the command line, as it was typed and as files of flags completed it."""
+"""The command line as it was typed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class CommandLine:
 
     Attributes:
       program: the name under which absl knows the program's flags.
-      arguments: what was typed after it; a file of flags is one of them.
+      arguments: what was typed after it, `--flagfile=FILE` included.
     """
 
     program: str = ""
@@ -30,7 +30,7 @@ class CommandLine:
         return [f"//experiments:{self.name}", *self.arguments]
 
     def has(self, flag: str) -> bool:
-        """Whether a flag was typed itself, not only given by a file of flags."""
+        """Whether a flag was typed, not only given by a file of flags."""
         typed = {argument.partition("=")[0].lstrip("-") for argument in self.arguments}
         return not typed.isdisjoint({flag, f"no{flag}"})
 
@@ -39,7 +39,7 @@ _current = CommandLine()
 
 
 def remember(argv: Sequence[str]) -> None:
-    """Notes the command line that the flags are parsed from; `command_line` calls it once."""
+    """Stores the command line that the flags are parsed from."""
     global _current
     _current = CommandLine(argv[0], tuple(argv[1:]))
 

@@ -53,7 +53,7 @@ def test_what_ends_a_run_from_outside_says_whether_it_goes_on(tmp_path):
     checkpoint = directory.path / "checkpoints" / "federated" / "round_000001.npz"
     checkpoint.parent.mkdir(parents=True)
     checkpoint.touch()
-    expected = pytest.raises(KeyboardInterrupt, match="goes on from the last finished round")
+    expected = pytest.raises(KeyboardInterrupt, match="resumes from the last finished round")
     with expected, command_line.guarded(directory):
         raise KeyboardInterrupt
 

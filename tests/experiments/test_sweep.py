@@ -158,7 +158,7 @@ def test_wrong_metric_is_told_once_and_early_with_what_failed(tmp_path):
     warnings = [i for i, line in enumerate(lines) if line.startswith("WARNING:")]
     assert len(warnings) == 1
     assert "run 1/3: complete" in lines[warnings[0] - 1]
-    assert "the runs go on: --metric: expected one of train_loss" in lines[warnings[0]]
+    assert "the runs continue: --metric: expected one of train_loss" in lines[warnings[0]]
     assert lines[-1].endswith("found 'dise'; 1 of 3 runs failed")
 
 
@@ -214,7 +214,7 @@ def test_ctrl_c_ends_the_child_and_says_how_to_go_on(tmp_path):
     ended = program.wait()
     assert ended.status == 130
     assert ended.errors.splitlines()[-1].endswith(
-        "interrupted; the same command goes on with what is not complete"
+        "interrupted; the same command resumes the sweep"
     )
     told = log.with_name("repeat_1.log").read_text().splitlines()[-1]
     assert told.endswith("interrupted; no round was finished; the same command starts again")
@@ -231,7 +231,7 @@ def test_failed_run_does_not_stop_the_others_and_is_tried_again(tmp_path):
     assert failed["best"] == failed["rounds_trained"] == "nan"
     assert "failed: runs/learning_rate=1e30/repeat_1: " in ended.output
     assert ended.errors.splitlines()[-1].endswith(
-        "1 of 2 runs failed; the same command tries them again"
+        "1 of 2 runs failed; the same command retries them"
     )
     page = (tmp_path / "s" / "report.html").read_text(encoding="utf-8")
     assert "every client failed" in page

@@ -293,7 +293,7 @@ def test_classes(tmp_path, monkeypatch):
     run_dir = example_classes.write(tmp_path, 3, 1)
     html = run_report.write_report(run_dir).read_text()
     assert _headings(html) == [
-        "In short", "Data", "Results", "Which class is taken for which", "Training",
+        "In short", "Data", "Results", "Confusion matrices", "Training",
         "Lungs cut out", "What the models look at", "Settings",
     ]  # fmt: skip
     assert "Maximum accuracy (round)" in html
