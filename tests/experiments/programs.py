@@ -23,6 +23,7 @@ from typing import Any
 import psutil
 
 from experiments import recipes
+from tffcxr import run_tables
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 TESTDATA = REPOSITORY / "testdata"
@@ -142,6 +143,18 @@ def refusal(ended: Ended) -> str:
 def files_in(folder: pathlib.Path) -> set[str]:
     """The files that a program left in its folder, at any depth, relative to it."""
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def check_kind_and_tables(run: pathlib.Path, kind: str) -> None:
+    """Checks that a run says its kind, and that its tables have the columns of their schemas."""
+    for name in ("config.json", "metrics.json"):
+        assert read_json(run / name)["kind"] == kind
+    schemas = {value.file: value for value in vars(run_tables).values() if hasattr(value, "file")}
+    for path in run.glob("*.csv"):
+        kept_apart = path.stem.split("_")[0] in ("rounds", "clients")  # One for each model.
+        schema = schemas[f"{path.stem.split('_')[0]}.csv" if kept_apart else path.name]
+        with path.open(newline="", encoding="utf-8") as file:
+            schema.check(next(csv.reader(file)))
 
 
 def read_rows(path: pathlib.Path) -> list[dict[str, str]]:

@@ -58,6 +58,7 @@ def test_the_terminal_shows_the_rounds_and_the_table(ended, run):
 
 
 def test_the_run_directory(run):
+    programs.check_kind_and_tables(run, "findings")
     files = programs.files_in(run)
     expected = {
         "config.json",

@@ -40,6 +40,7 @@ def test_the_terminal_shows_rounds_and_results(ended, run):
 
 
 def test_the_run_directory(run):
+    programs.check_kind_and_tables(run, "classes")
     files = programs.files_in(run)
     assert {
         "config.json",

@@ -39,6 +39,7 @@ def _run(tmp_path_factory):
 
 
 def test_the_run_directory(run):
+    programs.check_kind_and_tables(run, "classes")
     files = programs.files_in(run)
     assert {
         "rounds.csv",

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from tests.report import example_chest
+from tffcxr import run_tables
 from tffcxr.report.figures import contact_sheet
 
 CLASSES = ("Normal", "No Lung Opacity / Not Normal", "Lung Opacity")
@@ -110,7 +111,7 @@ def _write_lungs(run_dir):
             "client": "hospital_0", "row": [0, 1], "plausible": [True, False], "reason": reasons,
             "area": [0.25, 0.0], "jaccard": [0.9, np.nan],
         }
-    ).to_csv(run_dir / contact_sheet.TABLE, index=False)  # fmt: skip
+    ).to_csv(run_dir / run_tables.LUNGS.file, index=False)  # fmt: skip
     lungs = np.zeros((2, _SIZE, _SIZE), bool)
     lungs[0, 16:48, 16:48] = True
     np.savez_compressed(

@@ -90,6 +90,7 @@ def _masks(images, trainings, generator):
                     "jaccard": jaccard,
                     "dice": 2 * jaccard / (1 + jaccard),
                     "truth_area": np.where(np.arange(images) == 1, 0.0, 0.3),
+                    "predicted_area": 0.3,
                 }
             )  # fmt: skip
         )
@@ -142,7 +143,7 @@ def _write_cases(run_dir, cases, trainings, generator):
                 {
                     "task": "Lungs", "case": case + 1, "kind": _KINDS[case * 3 // cases],
                     "training": training, "jaccard": segmentation.jaccard(mask, truth),
-                    "dice": segmentation.dice(mask, truth), "file": file,
+                    "dice": segmentation.dice(mask, truth), "overlap": np.nan, "file": file,
                 }
             )  # fmt: skip
     pd.DataFrame(rows).to_csv(run_dir / "segmentations.csv", index=False)

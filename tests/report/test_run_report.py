@@ -43,6 +43,8 @@ def test_whole_run(run_dir):
     assert "./bazelw run //experiments:cheXviz -- &#39;--output_dir=my run&#39;" in html
     assert "./bazelw run //experiments:predict" in html
     assert 'load_model("models/multi_task.keras"' in html
+    assert "One image in, one probability per finding out. In Python:" in html
+    assert "its operating point holds for images like those it was chosen on." in html
     row = json.loads((run_dir / "metrics.json").read_text())["rows"][0]
     assert f"{row['auroc']:.3f} ({row['auroc_low']:.3f}–{row['auroc_high']:.3f})" in html
     assert sorted(file.name for file in (run_dir / "figures").iterdir()) == [

@@ -12,7 +12,7 @@ import pathlib
 import numpy as np
 import pandas as pd
 
-from tffcxr import errors
+from tffcxr import errors, run_tables
 from tffcxr.report import run_files
 
 
@@ -80,11 +80,7 @@ def read_explanations(run_dir: pathlib.Path) -> list[Explanation]:
     Raises:
       errors.InputError: if one of these files is damaged or lacks something.
     """
-    table = run_files.read_csv(
-        run_dir / "explanations.csv",
-        ["task", "case", "training", "score", "file", "heat_in_lungs", "heat_in_annotation"],
-        text=["task", "case", "training", "file"],
-    )
+    table = run_files.read_table(run_dir, run_tables.EXPLANATIONS)
     explanations = []
     for (task, case), rows in table.groupby(["task", "case"], sort=False):
         by_training = rows.set_index("training")
@@ -116,11 +112,7 @@ def read_segmentations(run_dir: pathlib.Path) -> list[Segmentation]:
     Raises:
       errors.InputError: if one of these files is damaged or lacks something.
     """
-    table = run_files.read_csv(
-        run_dir / "segmentations.csv",
-        ["task", "case", "kind", "training", "jaccard", "dice", "file"],
-        text=["task", "case", "kind", "training", "file"],
-    )
+    table = run_files.read_table(run_dir, run_tables.SEGMENTATIONS)
     segmentations = []
     for (task, case), rows in table.groupby(["task", "case"], sort=False):
         by_training = rows.set_index("training")
@@ -143,7 +135,7 @@ def read_segmentations(run_dir: pathlib.Path) -> list[Segmentation]:
                     for training in by_training.index
                     if f"boxes_{training}" in arrays
                 },
-                overlap=by_training["overlap"].to_dict() if "overlap" in by_training else {},
+                overlap=by_training["overlap"].to_dict(),
             )
         )
     return segmentations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 import json
 import pathlib
 from typing import Any
@@ -12,7 +11,7 @@ import zlib
 import numpy as np
 import pandas as pd
 
-from tffcxr import errors
+from tffcxr import errors, run_tables
 
 
 def read_json(path: pathlib.Path) -> dict[str, Any]:
@@ -34,28 +33,36 @@ def read_json(path: pathlib.Path) -> dict[str, Any]:
     return value
 
 
-def read_csv(path: pathlib.Path, required: list[str], text: Iterable[str]) -> pd.DataFrame:
-    """Reads a table; columns are numbers (empty is NaN) unless named in `text`.
+def read_table(
+    run_dir: pathlib.Path, schema: run_tables.Table, file: str | None = None
+) -> pd.DataFrame:
+    """Reads a table of a run; an empty cell of a number is NaN.
+
+    Args:
+      run_dir: the run directory.
+      schema: of the table.
+      file: its name, if it is not that of the schema.
 
     Returns:
-      The table, with the required columns and no row if there is no such file.
+      The table, with the needed columns and no row if there is no such file.
 
     Raises:
       errors.InputError: if it is no table, lacks a column, or has text in a column of numbers.
     """
+    path, needed = run_dir / (file or schema.file), schema.needed_by_readers
     if not path.exists():
-        return pd.DataFrame({column: [] for column in required})
+        return pd.DataFrame({column: [] for column in needed})
     try:
         # As text first: an id such as "007" or "NA" is a name, not a number or a gap.
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:
         raise errors.InputError(f"expected a table in {path}, found {_one_line(error)}") from error
-    missing = [column for column in required if column not in table]
+    missing = [column for column in needed if column not in table]
     if missing:
         raise errors.InputError(
             f"expected column {missing[0]!r} in {path}, found {', '.join(table.columns)}"
         )
-    for column in table.columns.difference(list(text)):
+    for column in table.columns.difference(list(schema.texts)):
         try:
             table[column] = pd.to_numeric(table[column].replace(["", "nan"], np.nan)).astype(float)
         except ValueError as error:

@@ -13,12 +13,11 @@ from typing import Any, Union
 
 import pandas as pd
 
-from tffcxr import errors
+from tffcxr import errors, run_tables
 from tffcxr.report import run_cases, run_files, style
 from tffcxr.report.kinds import kinds
 from tffcxr.report.kinds.kind import Kind
 
-ROC = "roc.csv"  # In a copy that has no predictions.
 # What a row of results is told by.
 _TEXTS = ("task", "model", "training", "split", "client", "baseline", "images_kind")
 PathLike = Union[str, "os.PathLike[str]"]
@@ -106,31 +105,13 @@ def read(run_dir: PathLike) -> Run:
         kind=_kind(config, path / "config.json"),
         rows=_rows(results, path / "metrics.json"),
         complete=bool(results.get("complete", False)),
-        rounds=_rounds(path / "rounds.csv"),
-        rounds_pooled=_rounds(path / "rounds_pooled.csv"),
-        clients=run_files.read_csv(
-            path / "clients.csv",
-            ["round", "client", "images", "train_loss", "status"],
-            text=["client", "status", "variant"],
-        ),
-        predictions=run_files.read_csv(
-            path / "predictions.csv",
-            ["task", "training", "client", "split", "label", "score"],
-            text=["task", "model", "training", "client", "split", "row"],
-        ),
-        roc=run_files.read_csv(
-            path / ROC,
-            ["task", "training", "client", "split", "false_positive_rate", "sensitivity"],
-            text=["task", "model", "training", "client", "split"],
-        ),
-        masks=run_files.read_csv(
-            path / "masks.csv",
-            ["task", "training", "client", "jaccard"],
-            text=["task", "training", "client", "row"],
-        ),
-        cases=run_files.read_csv(
-            path / "cases.csv", ["task", "training", "case", "dice"], text=["task", "training"]
-        ),
+        rounds=_rounds(path, run_tables.ROUNDS.file),
+        rounds_pooled=_rounds(path, "rounds_pooled.csv"),
+        clients=run_files.read_table(path, run_tables.CLIENTS),
+        predictions=run_files.read_table(path, run_tables.PREDICTIONS),
+        roc=run_files.read_table(path, run_tables.ROC),
+        masks=run_files.read_table(path, run_tables.MASKS),
+        cases=run_files.read_table(path, run_tables.CASES),
         explanations=run_cases.read_explanations(path),
         segmentations=run_cases.read_segmentations(path),
         models=sorted(f"models/{file.name}" for file in (path / "models").glob("*.keras")),
@@ -209,9 +190,9 @@ def _is_square(confusion: Any, classes: Any) -> bool:
     )
 
 
-def _rounds(path: pathlib.Path) -> pd.DataFrame:
+def _rounds(path: pathlib.Path, file: str) -> pd.DataFrame:
     """Reads a row per round, in order, each with the name of its stage of training."""
-    rounds = run_files.read_csv(path, ["round"], text=["stage"])
+    rounds = run_files.read_table(path, run_tables.ROUNDS, file)
     if "stage" not in rounds:
         rounds["stage"] = ""
     return rounds.sort_values("round", kind="stable")

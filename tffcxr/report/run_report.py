@@ -8,7 +8,7 @@ import shlex
 from typing import Any, TypeVar
 import zipfile
 
-from tffcxr import errors, files
+from tffcxr import errors, files, run_tables
 from tffcxr.evaluation import registry
 from tffcxr.report import page, remarks, run_cases, run_reader, sites_table, style, table
 from tffcxr.report.figures import (
@@ -193,13 +193,13 @@ def _lung_reasons(run: run_reader.Run) -> list[tuple[str, Any]]:
 
 def _lungs(run: run_reader.Run) -> str | None:
     """Draws the contact sheet of the lungs that were cut out, if they were predicted."""
-    if not (run.path / contact_sheet.TABLE).exists():
+    if not (run.path / run_tables.LUNGS.file).exists():
         return None
     try:
         _, examples = contact_sheet.read(run.path)
-    except (OSError, LookupError, ValueError, zipfile.BadZipFile) as error:
+    except (errors.InputError, OSError, LookupError, ValueError, zipfile.BadZipFile) as error:
         raise errors.InputError(
-            f"expected predicted lungs in {run.path / contact_sheet.TABLE} and "
+            f"expected predicted lungs in {run.path / run_tables.LUNGS.file} and "
             f"{contact_sheet.EXAMPLES}, found {' '.join(str(error).split())}"
         ) from error
     return page.write_figure(run.path, "lungs", contact_sheet.draw(examples) if examples else None)

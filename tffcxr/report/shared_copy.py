@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from tffcxr import errors, files
+from tffcxr import errors, files, run_tables
 from tffcxr.report import run_files, run_reader, run_report, style
 from tffcxr.report.figures import roc_figure
 
@@ -39,7 +39,7 @@ _OF_ROWS = frozenset(
     }
 )  # fmt: skip
 _NNUNET_FILES = ("nnunet_fingerprint.json", "nnunet_plan.json")
-_TEXT_COLUMNS = frozenset({"client", "variant", "stage", "status"})
+_TEXT_COLUMNS = run_tables.ROUNDS.texts | run_tables.CLIENTS.texts
 _STATUS = re.compile(r"ok|loss is not finite|layer [\w./:-]+ is not finite|")
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|nan|inf|-inf|")
 _FLAG = re.compile(r"--?(\w+)(?:=(.*))?", re.DOTALL)
@@ -55,8 +55,8 @@ _KINDS = (
     ),
     (
         "tables of single images",
-        ("predictions.csv", "class_predictions.csv", "masks.csv", "cases.csv", "explanations.csv",
-         "segmentations.csv", "lungs.csv", "figures/jaccard.png", "figures/dice.png"),
+        (*(table.file for table in run_tables.OF_IMAGES), "figures/jaccard.png",
+         "figures/dice.png"),
     ),
     ("weights from which a training goes on", ("checkpoints",)),
 )  # fmt: skip
@@ -136,7 +136,7 @@ def _copy_tables(run: run_reader.Run, copy: pathlib.Path) -> None:
         files.write_table(copy / path.name, _rounds(path))
     curves = roc_figure.curves(run)
     if curves:
-        files.write_table(copy / run_reader.ROC, roc_figure.as_table(curves))
+        run_tables.ROC.write(copy, roc_figure.as_table(curves))
 
 
 def _config(config: Mapping[str, Any]) -> dict[str, Any]:

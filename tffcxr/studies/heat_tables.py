@@ -8,8 +8,6 @@ import numpy as np
 
 from tffcxr.explanation import localisation
 
-COLUMNS = ("task", "case", "training", "score", "file", "heat_in_lungs", "heat_in_annotation")
-
 
 def share_inside(heat: np.ndarray, region: np.ndarray | None) -> float:
     """The share of the heat inside a region, NaN without a region or without any heat."""

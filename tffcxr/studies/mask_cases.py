@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tffcxr import run_tables
 from tffcxr.evaluation import case_overlap
-from tffcxr.files import write_atomically, write_table
+from tffcxr.files import write_atomically
 from tffcxr.studies import study as study_lib
 from tffcxr.studies import trainings
 from tffcxr.training.evaluators.mask_validation import MaskScores
 
 _WORST, _BEST = 3, 1  # Of the images that are shown; one in the middle comes between.
-COLUMNS = ("task", "case", "kind", "training", "jaccard", "dice", "overlap", "file")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,7 +111,8 @@ def write(
         path = directory / f"segmentations/{number}.npz"
         write_atomically(path, functools.partial(np.savez_compressed, **arrays))
     rows.sort(key=lambda row: row["case"])
-    write_table(directory / "segmentations.csv", pd.DataFrame(rows, columns=list(COLUMNS)))
+    table = pd.DataFrame(rows, columns=list(run_tables.SEGMENTATIONS.columns))
+    run_tables.SEGMENTATIONS.write(directory, table)
 
 
 def _read(

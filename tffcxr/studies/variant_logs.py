@@ -7,7 +7,7 @@ import pathlib
 
 import pandas as pd
 
-from tffcxr.files import write_table
+from tffcxr import run_tables
 
 
 def write_rounds(directory: pathlib.Path, names: Mapping[str, str], suffix: str = "") -> None:
@@ -41,7 +41,8 @@ def write_rounds(directory: pathlib.Path, names: Mapping[str, str], suffix: str 
         for column in log.columns:
             if "/" in column:
                 rounds[column] = log[column]
-    write_table(directory / f"rounds{suffix}.csv", rounds.assign(stage=first["stage"]))
+    rounds = rounds.assign(stage=first["stage"])
+    run_tables.ROUNDS.write(directory, rounds, f"rounds{suffix}.csv")
 
 
 def write_clients(directory: pathlib.Path, names: Mapping[str, str]) -> None:
@@ -50,7 +51,7 @@ def write_clients(directory: pathlib.Path, names: Mapping[str, str]) -> None:
         _read(directory / f"clients_{variant}.csv").assign(variant=name)
         for variant, name in names.items()
     ]
-    write_table(directory / "clients.csv", pd.concat(tables, ignore_index=True))
+    run_tables.CLIENTS.write(directory, pd.concat(tables, ignore_index=True))
 
 
 def _read(path: pathlib.Path) -> pd.DataFrame:

@@ -22,7 +22,7 @@ import warnings
 import numpy as np
 import pandas as pd
 
-from tffcxr import errors, files
+from tffcxr import errors, files, run_tables
 from tffcxr.evaluation import registry
 from tffcxr.report import run_files
 
@@ -158,9 +158,9 @@ def read(
         file is damaged.
     """
     rounds = {
-        run.folder: run_files.read_csv(
-            path / run.folder / "rounds.csv", ["round"], text=["stage"]
-        ).sort_values("round", kind="stable")
+        run.folder: run_files.read_table(path / run.folder, run_tables.ROUNDS).sort_values(
+            "round", kind="stable"
+        )
         for run in runs
         if run.status == COMPLETE
     }

@@ -17,23 +17,13 @@ from typing import Any, Protocol
 import numpy as np
 import tensorflow as tf
 
+from tffcxr import run_tables
 from tffcxr.errors import InputError, RunError
 from tffcxr.evaluation import registry
 from tffcxr.training.checkpoints import Checkpoints
 from tffcxr.training.evaluators.validation import mean_loss
 from tffcxr.training.plan import Plan, Stage
 from tffcxr.training.round_log import RoundLog
-
-_ROUND_COLUMNS = (
-    "round",
-    "seconds",
-    "images",
-    "clients",
-    "failed_clients",
-    "learning_rate",
-    "train_loss",
-)
-CLIENT_COLUMNS = ("round", "client", "images", "train_loss", "status")
 
 
 class TrainingFailed(RunError):  # noqa: N818
@@ -109,7 +99,8 @@ class Journal:
 
 def round_columns(measured: Sequence[str]) -> list[str]:
     """The columns of `rounds.csv`, with those of the `Evaluator` in between."""
-    return [*_ROUND_COLUMNS, *measured, "stage"]
+    *numbers, stage = run_tables.ROUNDS.columns
+    return [*numbers, *measured, stage]
 
 
 def run(training: Training, plan: Plan, measured: Sequence[str], journal: Journal) -> Any:
@@ -130,7 +121,7 @@ def run(training: Training, plan: Plan, measured: Sequence[str], journal: Journa
     """
     checkpoints = Checkpoints(journal.checkpoints)
     rounds = RoundLog(journal.rounds, round_columns(measured))
-    clients = RoundLog(journal.clients, CLIENT_COLUMNS) if journal.clients else None
+    clients = RoundLog(journal.clients, run_tables.CLIENTS.always) if journal.clients else None
     restored = checkpoints.load_latest(training.initial_state)
     done, state = restored if restored else (0, training.initial_state(1))
     try:

@@ -25,6 +25,7 @@ _NODULES = Kind(
     guess=lambda rows: Guess(2.5, "always the mean"),
     pictures="drawings",
     rounds_caption="Counted on {split} images.",
+    exported="One drawing in, one count out.",
 )
 
 
@@ -42,6 +43,8 @@ def _run_dir(tmp_path, monkeypatch):
     (tmp_path / "rounds.csv").write_text(
         "round,seconds,Nodules/loss,Nodules/count_error\n1,1,0.5,2\n2,1,0.4,1.25\n"
     )
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "count.keras").write_bytes(b"only its name is read")
     return tmp_path
 
 
@@ -53,6 +56,8 @@ def test_the_page_of_a_made_up_kind_has_its_table_and_its_words(run_dir):
     assert "Of 1 models on validation images." in html
     assert "drawings drawn by a program" in " ".join(html.split())
     assert "Counted on validation images." in html
+    assert "One drawing in, one count out. In Python:" in html
+    assert "Kind(" not in html
     assert 'alt="Loss and Error of the count by round"' in html
 
 

@@ -11,6 +11,7 @@ import PIL.Image
 import pytest
 import tensorflow as tf
 
+from tffcxr import run_tables
 from tffcxr.clients.shards import decoding, fingerprint, preparation
 from tffcxr.datasets.imaging import annotations as regions
 from tffcxr.datasets.imaging import images
@@ -249,7 +250,7 @@ def test_the_contact_sheet_has_what_was_predicted(tmp_path, model, records):
     lung_cut_out.write(tmp_path / "out", found)
     table, examples = contact_sheet.read(tmp_path / "out")
     assert len(table) == 5
-    assert "secret" not in (tmp_path / "out" / contact_sheet.TABLE).read_text()
+    assert "secret" not in (tmp_path / "out" / run_tables.LUNGS.file).read_text()
     assert [(one.kind, one.name, one.reason) for one in examples] == [
         ("implausible", "north 2", "empty"),
         ("sample", "north 0", None),

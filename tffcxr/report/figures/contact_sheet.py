@@ -16,10 +16,10 @@ from matplotlib import figure as matplotlib_figure
 import numpy as np
 import pandas as pd
 
-from tffcxr.report import style
+from tffcxr import run_tables
+from tffcxr.report import run_files, style
 from tffcxr.report.figures import panels
 
-TABLE = "lungs.csv"
 EXAMPLES = "lungs_examples.npz"
 
 IMPLAUSIBLE = "implausible"
@@ -93,9 +93,10 @@ def read(directory: pathlib.Path) -> tuple[pd.DataFrame, list[Example]]:
       The rows of `lungs.csv`, and the examples in the order in which they are drawn.
 
     Raises:
-      OSError, KeyError, ValueError: the files are not those of a run with predicted lungs.
+      OSError, KeyError, ValueError: the examples are not those of a run with predicted lungs.
+      errors.InputError: the table is not.
     """
-    table = pd.read_csv(directory / TABLE, dtype={"client": str, "reason": str})
+    table = run_files.read_table(directory, run_tables.LUNGS)
     with np.load(directory / EXAMPLES, allow_pickle=False) as arrays:
         pixels, lungs = arrays["images"], arrays["lungs"]
         positions, kinds = arrays["positions"].tolist(), arrays["kinds"].tolist()
@@ -109,7 +110,7 @@ def read(directory: pathlib.Path) -> tuple[pd.DataFrame, list[Example]]:
                 image=pixels[place],
                 lungs=lungs[place],
                 area=float(row["area"]),
-                reason=None if pd.isna(row["reason"]) else str(row["reason"]),
+                reason=row["reason"] or None,
             )
         )
     return table, examples

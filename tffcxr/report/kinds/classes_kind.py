@@ -250,4 +250,8 @@ KIND = Kind(
     notes=_notes,
     compares_models=True,
     guess=_guess,
+    exported=(
+        "with the classes, in the order of the outputs, and the image size in the JSON file beside "
+        "it. One image in, one probability per class out."
+    ),
 )

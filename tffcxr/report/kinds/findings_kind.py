@@ -225,6 +225,11 @@ KIND = Kind(
     ends_at_one=True,
     guess=_guess,
     has_roc=True,
+    exported=(
+        "with the findings, in the order of the outputs, and the image size in the JSON file "
+        "beside it. One image in, one probability per finding out."
+    ),
+    validity="operating point holds for images like those it was chosen",
     rounds_caption=(
         "A validation loss that rises while the training loss falls means overfitting."
     ),

@@ -67,6 +67,8 @@ class Kind:
       pictures: what the images are.
       rounds_caption: of the curves by round; `{split}` is what they were measured on.
       masks_caption: what is to be known of single masks, besides what is the same for all.
+      exported: what goes into an exported model and comes out, and what is in the file beside it.
+      validity: what of a model is valid for which images: "its … on".
     """
 
     name: str
@@ -90,3 +92,5 @@ class Kind:
         "there means overfitting. A dot is the model of the table."
     )
     masks_caption: str = ""
+    exported: str = "with the image size in the JSON file beside it."
+    validity: str = "numbers hold for images like those it was tested"

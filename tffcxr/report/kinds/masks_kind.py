@@ -165,4 +165,8 @@ KIND = Kind(
     guide="guide_masks.html.jinja",
     facts=_facts,
     notes=_notes,
+    exported=(
+        "with the threshold and the image size in the JSON file beside it. One image in, the "
+        "probability of every pixel out."
+    ),
 )

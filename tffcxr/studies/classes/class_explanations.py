@@ -10,10 +10,11 @@ import warnings
 import numpy as np
 import pandas as pd
 
+from tffcxr import run_tables
 from tffcxr.explanation import gradcam
-from tffcxr.files import write_atomically, write_table
+from tffcxr.files import write_atomically
 from tffcxr.report import style
-from tffcxr.studies.heat_tables import COLUMNS, share_inside
+from tffcxr.studies.heat_tables import share_inside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -88,7 +89,8 @@ def write(
                         "heat_in_annotation": share_inside(heat, arrays.get("annotation")),
                     }
                 )
-    write_table(directory / "explanations.csv", pd.DataFrame(rows, columns=list(COLUMNS)))
+    table = pd.DataFrame(rows, columns=list(run_tables.EXPLANATIONS.columns))
+    run_tables.EXPLANATIONS.write(directory, table)
 
 
 def places_of_map(model: CxrModel) -> int:

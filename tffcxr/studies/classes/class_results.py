@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from tffcxr import run_tables
 from tffcxr.evaluation import class_metrics
 from tffcxr.evaluation.mean_interval import mean_interval
-from tffcxr.files import write_table
 from tffcxr.studies import variant_logs
 from tffcxr.studies.classes.variants import FULL, Result
 from tffcxr.studies.trainings import FEDERATED, POOLED
@@ -51,7 +51,7 @@ def write_predictions(
         for place, name in enumerate(study.classes):
             part[f"probability: {name}"] = result.probabilities[:, place]
         parts.append(part)
-    write_table(directory / "class_predictions.csv", pd.concat(parts, ignore_index=True))
+    run_tables.CLASS_PREDICTIONS.write(directory, pd.concat(parts, ignore_index=True))
 
 
 def rows(study: ClassStudy, directory: pathlib.Path, result: Result) -> list[dict[str, Any]]:

@@ -28,7 +28,7 @@ import PIL.PngImagePlugin
 import tensorflow as tf
 import tqdm
 
-from tffcxr import files
+from tffcxr import files, run_tables
 from tffcxr.clients.shards import decoding, fingerprint
 from tffcxr.datasets import lung_regions
 from tffcxr.datasets.imaging import annotations as regions
@@ -39,7 +39,7 @@ from tffcxr.models.files import export_segmentation
 from tffcxr.report.figures import contact_sheet
 from tffcxr.sweeps import sweep_results
 
-COLUMNS = ("client", "row", "plausible", "reason", "area", "jaccard", "mask")
+_COLUMNS = (*run_tables.LUNGS.columns, "mask")
 # `lungs_examples.npz` has images of this size, whatever the model takes.
 _EXAMPLE_SIZE = 256
 UNREADABLE = "unreadable"
@@ -161,7 +161,7 @@ def segment(
             rows.append({"client": client, "row": row, **_summarise(mask, truth)})
         lungs = [mask.region if mask and mask.reason is None else None for mask in found]
         tables[client] = records.assign(lungs=pd.Series(lungs, records.index, dtype=object))
-    summary = pd.DataFrame(rows, columns=list(COLUMNS))
+    summary = pd.DataFrame(rows, columns=list(_COLUMNS))
     return Segmented(tables, summary, model.metadata.image_size, model.metadata.fit)
 
 
@@ -195,7 +195,7 @@ def write(directory: pathlib.Path, segmented: Segmented, examples: int = 24) -> 
     files.write_atomically(
         directory / contact_sheet.EXAMPLES, lambda file: np.savez_compressed(file, **arrays)
     )
-    files.write_table(directory / contact_sheet.TABLE, summary.drop(columns="mask"))
+    run_tables.LUNGS.write(directory, summary.drop(columns="mask"))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from tffcxr import run_tables
 from tffcxr.explanation import gradcam
-from tffcxr.files import write_atomically, write_table
+from tffcxr.files import write_atomically
 from tffcxr.report import style
 from tffcxr.studies import heat_tables, trainings
 from tffcxr.studies.findings.findings_results import NetworkResult, TaskScores
-from tffcxr.studies.heat_tables import COLUMNS
 
 if TYPE_CHECKING:
     from tffcxr.studies.findings.findings_study import FindingsStudy
@@ -39,7 +39,8 @@ def write(directory: pathlib.Path, study: FindingsStudy, results: Sequence[Netwo
         if cases:
             name = f"{number}-{style.slug(task.task)}"  # Names may differ in punctuation alone.
             rows.extend(_explain(directory, name, study, result, task, cases))
-    write_table(directory / "explanations.csv", pd.DataFrame(rows, columns=list(COLUMNS)))
+    table = pd.DataFrame(rows, columns=list(run_tables.EXPLANATIONS.columns))
+    run_tables.EXPLANATIONS.write(directory, table)
 
 
 def _true_positives(study: FindingsStudy, task: TaskScores) -> list[int]:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from tffcxr import run_tables
 from tffcxr.clients.client_data import ClientData
 from tffcxr.clients.shards.preparation import ShardStore
 from tffcxr.clients.sites import ClientRecords
 from tffcxr.evaluation import metrics, tables
-from tffcxr.files import write_table
 from tffcxr.models import blocks
 from tffcxr.models.files import export
 from tffcxr.studies import trainings
@@ -167,7 +167,7 @@ def write_predictions(directory: pathlib.Path, results: Sequence[NetworkResult])
                 if len(results) > 1:
                     part.insert(1, "model", result.name)
                 parts.append(part)
-    write_table(directory / "predictions.csv", pd.concat(parts, ignore_index=True))
+    run_tables.PREDICTIONS.write(directory, pd.concat(parts, ignore_index=True))
 
 
 def metric_rows(study: FindingsStudy, result: NetworkResult) -> list[dict[str, Any]]:

@@ -14,12 +14,13 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
+from tffcxr import run_tables
 from tffcxr.clients.augment import ImageAugmentation
 from tffcxr.clients.client_data import ClientData
 from tffcxr.clients.sampling import Sampler
 from tffcxr.clients.shards.preparation import ShardSpec, ShardStore
 from tffcxr.evaluation.mean_interval import mean_interval
-from tffcxr.files import write_json, write_table
+from tffcxr.files import write_json
 from tffcxr.models import segmentation_losses
 from tffcxr.models.files import export_segmentation
 from tffcxr.report.kinds import masks_kind
@@ -239,4 +240,4 @@ def _write_masks(directory: pathlib.Path, region: str, results: Sequence[_Result
         )
         for result in results
     ]
-    write_table(directory / "masks.csv", pd.concat(parts, ignore_index=True))
+    run_tables.MASKS.write(directory, pd.concat(parts, ignore_index=True))

@@ -17,13 +17,12 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from tffcxr import options
+from tffcxr import options, run_tables
 from tffcxr.clients.client_data import ClientData
 from tffcxr.clients.sampling import Sampler
 from tffcxr.clients.shards.preparation import ShardSpec
 from tffcxr.evaluation.case_overlap import CaseScores
 from tffcxr.evaluation.mean_interval import mean_interval
-from tffcxr.files import write_table
 from tffcxr.models import segmentation_losses
 from tffcxr.models.spec import ModelSpec
 from tffcxr.report.kinds import volumes_kind
@@ -256,7 +255,7 @@ class VolumeStudy(study_lib.Study):
                     "missed": found.missed.astype(int),
                 }
                 parts.append(pd.DataFrame(columns))
-        write_table(directory / "cases.csv", pd.concat(parts, ignore_index=True))
+        run_tables.CASES.write(directory, pd.concat(parts, ignore_index=True))
 
     def _write_pictures(
         self, directory: pathlib.Path, model: tf.keras.Model, results: Sequence[Masks]

@@ -1,0 +1,154 @@
+"""The CSV files of a run directory: their columns, as what writes and what reads them has them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+import dataclasses
+import pathlib
+import re
+from typing import TYPE_CHECKING
+
+from tffcxr import files
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """The schema of a CSV file.
+
+    Attributes:
+      file: its name.
+      columns: in order.
+      texts: those that hold text. All others hold numbers; an empty cell is undefined.
+      optional: those that only some runs have.
+      free: a regular expression of the further columns that may stand between these, with numbers,
+        such as a metric of a task; None for none.
+      needed: those that readers cannot do without; None for all that are not optional.
+    """
+
+    file: str
+    columns: tuple[str, ...]
+    texts: frozenset[str] = frozenset()
+    optional: frozenset[str] = frozenset()
+    free: str | None = None
+    needed: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        unknown = {*self.texts, *self.optional, *(self.needed or ())} - {*self.columns}
+        if unknown:
+            raise ValueError(f"{self.file}: expected columns of {self.columns}, found {unknown}")
+
+    @property
+    def always(self) -> tuple[str, ...]:
+        """The columns that every run has."""
+        return tuple(name for name in self.columns if name not in self.optional)
+
+    @property
+    def needed_by_readers(self) -> tuple[str, ...]:
+        """The columns without which the file cannot be read."""
+        return self.always if self.needed is None else self.needed
+
+    def check(self, found: Sequence[str]) -> None:
+        """Checks the columns of a table that is to be written.
+
+        Raises:
+          ValueError: one is missing, unknown or out of order.
+        """
+        fixed = [name for name in found if self.free is None or not re.fullmatch(self.free, name)]
+        expected = [name for name in self.columns if name in fixed or name not in self.optional]
+        if fixed != expected:
+            raise ValueError(f"{self.file}: expected columns {expected}, found {fixed}")
+
+    def write(self, directory: pathlib.Path, table: pd.DataFrame, file: str | None = None) -> None:
+        """Writes the table into a run's folder, whole or not at all.
+
+        Args:
+          directory: the run's.
+          table: a row per row of the file.
+          file: where there are several of the kind, the name of this one.
+
+        Raises:
+          ValueError: it has other columns.
+          OSError: it cannot be written.
+        """
+        self.check(list(table.columns))
+        files.write_table(directory / (file or self.file), table)
+
+
+# A row per round. `rounds_<training>.csv` and the logs of single models have the same columns;
+# where models are joined, each has columns of its own.
+ROUNDS = Table(
+    "rounds.csv",
+    (
+        "round", "seconds", "images", "clients", "failed_clients", "learning_rate", "train_loss",
+        "stage",
+    ),
+    texts=frozenset({"stage"}),
+    optional=frozenset({"learning_rate", "train_loss"}),
+    free=r".+/.+",
+    needed=("round",),
+)  # fmt: skip
+# A row per round and client.
+CLIENTS = Table(
+    "clients.csv",
+    ("round", "client", "images", "train_loss", "status", "variant"),
+    texts=frozenset({"client", "status", "variant"}),
+    optional=frozenset({"variant"}),
+)
+# A row per model and image; `row` is the image's position in its client's records table.
+PREDICTIONS = Table(
+    "predictions.csv",
+    ("task", "model", "training", "client", "split", "row", "label", "score"),
+    texts=frozenset({"task", "model", "training", "client", "split", "row"}),
+    optional=frozenset({"model"}),
+)
+CLASS_PREDICTIONS = Table(
+    "class_predictions.csv",
+    ("model", "images_kind", "training", "client", "row", "class"),
+    texts=frozenset({"model", "images_kind", "training", "client", "row", "class"}),
+    free=r"probability: .+",
+)
+# Areas are shares of the image.
+MASKS = Table(
+    "masks.csv",
+    (
+        "task", "training", "client", "row", "loss", "jaccard", "dice", "truth_area",
+        "predicted_area",
+    ),
+    texts=frozenset({"task", "training", "client", "row"}),
+)  # fmt: skip
+# A row per model and volume, numbered in its task.
+CASES = Table(
+    "cases.csv",
+    ("task", "training", "case", "overlap", "dice", "missed"),
+    texts=frozenset({"task", "training"}),
+)
+# A row per model and image that a report shows; `file` has its arrays.
+SEGMENTATIONS = Table(
+    "segmentations.csv",
+    ("task", "case", "kind", "training", "jaccard", "dice", "overlap", "file"),
+    texts=frozenset({"task", "case", "kind", "training", "file"}),
+)
+EXPLANATIONS = Table(
+    "explanations.csv",
+    ("task", "case", "training", "score", "file", "heat_in_lungs", "heat_in_annotation"),
+    texts=frozenset({"task", "case", "training", "file"}),
+)
+# A row per image whose lungs were cut out.
+LUNGS = Table(
+    "lungs.csv",
+    ("client", "row", "plausible", "reason", "area", "jaccard"),
+    texts=frozenset({"client", "row", "plausible", "reason"}),
+)
+# A row per point of an ROC curve, in a copy that has no predictions.
+ROC = Table(
+    "roc.csv",
+    ("task", "model", "training", "client", "split", "false_positive_rate", "sensitivity"),
+    texts=frozenset({"task", "model", "training", "client", "split"}),
+)
+# What has a row per image of a patient.
+OF_IMAGES = (
+    PREDICTIONS, CLASS_PREDICTIONS, MASKS, CASES, EXPLANATIONS, SEGMENTATIONS, LUNGS,
+)  # fmt: skip
