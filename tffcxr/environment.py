@@ -7,8 +7,8 @@ import os
 _DEFAULTS = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
     # TensorFlow's own allocator keeps the memory that it has. Without it every step of a large
-    # model on the CPU gives its memory back to the kernel and gets it anew, page by page: a quarter
-    # of U-Net++'s time with two clients at once (0.9 images/s instead of 1.2).
+    # model on the CPU returns its memory to the kernel and requests it again, page by page: a
+    # quarter of U-Net++'s time with two clients at once (0.9 images/s instead of 1.2).
     "TF_CPU_ALLOCATOR_USE_BFC": "1",
     # oneDNN's convolutions, which TensorFlow 2.14 takes by itself only where the processor has
     # AVX-512 with VNNI. Its own gradient of the input copies the whole kernel for every image, most

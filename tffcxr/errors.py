@@ -10,8 +10,8 @@ class InputError(ValueError):
 
 
 class RunError(RuntimeError):
-    """A run that was asked for rightly and cannot go on.
+    """A run with correct input that cannot continue.
 
-    The message is one line that says why and what may help. Programs print it and exit with
+    The message is one line with the reason and what may help. Programs print it and exit with
     status 1.
     """

@@ -1,8 +1,8 @@
 """What the benchmark measures, each engine alone in a process of its own.
 
-`main` is that process. It builds one engine, then runs as many rounds as each line on its stdin
-says, and tells on a pipe what it did when, a JSON object per line. Clocks are `time.monotonic()`,
-which all processes of a machine share.
+`main` is that process. It builds one engine, runs the number of rounds that each line on its stdin
+gives, and reports events with their times on a pipe, one JSON object per line. Clocks are
+`time.monotonic()`, which all processes of a machine share.
 """
 
 from __future__ import annotations
@@ -55,10 +55,10 @@ class Job:
 
 
 class Engine(Protocol):
-    """Something whose speed is measured. Making one does all that is done once, before training."""
+    """Something whose speed is measured. Its constructor does all one-time work."""
 
     def run(self, rounds: int) -> int:
-        """Does what is to be timed so many times and returns the number of images it took in."""
+        """Repeats the timed work and returns the number of images processed."""
         ...
 
 

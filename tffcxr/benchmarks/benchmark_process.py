@@ -91,7 +91,7 @@ class FamilyMemory:
         self._looked = -_FAMILY_SECONDS
 
     def resident(self, refresh: bool = False) -> int:
-        """Bytes, now; descendants are looked for anew every few seconds, or on request."""
+        """Current bytes; the list of descendants is refreshed every few seconds, or on request."""
         if refresh or time.monotonic() - self._looked >= _FAMILY_SECONDS:
             self._looked = time.monotonic()
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -194,8 +194,8 @@ def race(
     """Measures jobs in turns.
 
     All are started at once and run one round each, which is not counted. Then every repetition
-    goes through all jobs, in the order given and in the reverse order by turns, so that whatever
-    drifts on the machine meets all alike.
+    goes through all jobs, in the order given and in the reverse order by turns, so that drifts of
+    the machine affect all jobs alike.
 
     Args:
       jobs: what to measure.

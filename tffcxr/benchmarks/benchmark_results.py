@@ -1,4 +1,4 @@
-"""What the benchmark found: rows, the table in the terminal, `benchmark.json` and the figure."""
+"""Results of the benchmark: rows, the table in the terminal, `benchmark.json` and the figure."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def row(what: str, outcome: Outcome, keras: Outcome | None = None, **more: Any) 
 
     Args:
       what: which measurement.
-      outcome: what came of it.
+      outcome: its result.
       keras: the outcome of Keras on the same images, if the ratio to it makes sense.
       **more: what this measurement has beside the columns that all have.
     """
@@ -114,7 +114,7 @@ def startup_row(outcomes: Sequence[Outcome]) -> Row:
         round_seconds=median([each.repetitions[0].seconds for each in whole]),
         starts=len(outcomes),
     )
-    # One small round after the first is no measure of speed.
+    # One small round after the first does not measure speed.
     return {**made, "images_per_second": None, "repetitions": None}
 
 
@@ -123,7 +123,7 @@ def _rounded(value: float | None, digits: int) -> float | None:
 
 
 def machine() -> dict[str, Any]:
-    """What the numbers were taken on."""
+    """The machine and the versions of the measurement."""
     model = platform.processor()
     try:
         lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()

@@ -2,7 +2,7 @@
 
 The map is that of torchvision's `RandomAffine` with `RandomHorizontalFlip`, which the papers use:
 each image gets its own rotation, scale and shear about its centre, then its own translation, and
-what comes from outside of the image is black.
+pixels from outside the image are black.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from tffcxr.errors import InputError
 
 
 class ImageAugmentation(Protocol):
-    """What becomes of a batch of training images; `Augmentation` is one."""
+    """An augmentation of batches of training images, such as `Augmentation`."""
 
     def output_shape(self, image_size: int) -> tuple[int, int]:
-        """Height and width of what `apply` makes of images of this height and width."""
+        """Height and width of the images that `apply` returns for this height and width."""
 
     def apply(
         self, images: tf.Tensor, seed: tf.Tensor, masks: tf.Tensor | None = None
@@ -30,7 +30,7 @@ class ImageAugmentation(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Augmentation:
-    """How far images are moved at random; the defaults move nothing.
+    """How far images are transformed at random; by default not at all.
 
     Attributes:
       flip: mirror every other image left to right. The heart of a flipped chest is on the wrong
@@ -75,7 +75,7 @@ class Augmentation:
           masks: float32 [B, H, W, C] or None, moved with the images, nearest pixel.
 
         Returns:
-          (images, masks) of the shapes that came in.
+          (images, masks) of the same shapes.
         """
         if not self.flip and not self.moves:
             return images, masks
@@ -126,7 +126,7 @@ def project(
     interpolation: str,
     size: tuple[int, int] | None = None,
 ) -> tf.Tensor:
-    """Reads each output pixel where a map puts it in the input; outside of that is 0.
+    """Reads each output pixel from its position in the input; outside the input it is 0.
 
     Args:
       images: float32 [B, H, W, C].

@@ -1,10 +1,10 @@
 """Draws a client's training images so that its classes come equally often.
 
-For classes that exclude each other. A client with n images of C classes, n(c) of class c, draws
-each image n / (C * n(c)) times per epoch in expectation: rare classes several times, others not
-in every epoch, and about n images in all. The number is rounded up or down at random, anew for
-each image and epoch, so that all images of a class have the same chance, and one pass over the
-shards is enough. Only the classes that the client has are counted: it cannot draw others.
+For mutually exclusive classes. A client with n images of C classes, n(c) of class c, draws each
+image n / (C * n(c)) times per epoch in expectation: rare classes several times, others not in every
+epoch, and about n images in all. The number is rounded up or down at random for each image and
+epoch, so that all images of a class have the same chance, and one pass over the shards is enough.
+Only classes that the client has are counted.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ class ClientData:
     Elements are {"images": float32 [B, S, S, C] in 0..1}, with "labels" float32 [B, F], NaN
     unknown, if the shards have findings, and "masks" float32 [B, S, S, 1] of 0 and 1 if they have
     masks. An augmentation may make training images of another height and width. The last batch of
-    an epoch holds what is left, which may be fewer than `batch_size` images.
+    an epoch may have fewer than `batch_size` images.
     """
 
     def __init__(

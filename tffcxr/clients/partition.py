@@ -101,9 +101,9 @@ def dirichlet(
     drawn from Dirichlet(alpha * p), p being the proportions of the whole table. A patient's class
     is which of the findings any of the patient's images shows, with "unknown" a value of its own.
 
-    As in the paper, one client after the other draws its patients class by class; when a class
-    runs out, a client goes on with its proportions of the remaining ones. So the last client
-    gets what the others left.
+    As in the paper, one client after the other draws its patients class by class; when a class runs
+    out, a client uses its proportions of the remaining classes. So the last client gets the
+    patients that the others left.
 
     Args:
       records: the table to deal.
@@ -169,7 +169,7 @@ def hybrid(
 def separate_sites(
     records_of_site: Mapping[str, pd.DataFrame], finding_of_site: Mapping[str, str], seed: int
 ) -> dict[str, pd.DataFrame]:
-    """Removes every patient from all sites but one, for sites that were cut from one source.
+    """Keeps every patient at one site only, for sites that come from the same source.
 
     The sites end with numbers of patients as even as the input allows. A patient with the finding
     of a site goes to a site where it is a positive, those with a choice to the site with the
@@ -228,7 +228,7 @@ def _draw(
         for _ in range(quota):
             weights = proportions[client] * (left > 0)
             # Of the remaining classes the client may have drawn none; then the prior decides.
-            # NaN is what a Dirichlet draw with a tiny alpha underflows to.
+            # A Dirichlet draw with a tiny alpha underflows to NaN.
             if not np.isfinite(weights.sum()) or weights.sum() <= 0:
                 weights = prior * (left > 0)
             chosen = rng.choice(len(labels), p=weights / weights.sum())

@@ -1,4 +1,4 @@
-"""Seeds as a function of what they are for, the same in every process and on every machine."""
+"""Seeds as a function of their purpose, the same in every process and on every machine."""
 
 from __future__ import annotations
 

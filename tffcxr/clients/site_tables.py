@@ -1,4 +1,4 @@
-"""What a recipe takes of the records table of a site: images whose answer is known."""
+"""Selects the rows of a site's records table that a recipe uses: images with a known answer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tffcxr.errors import InputError
 
 
 def keep_lungs(table: pd.DataFrame, site: Site) -> pd.DataFrame:
-    """The images whose lungs are outlined, with the lungs as what is to be segmented.
+    """The images with lung masks; the lungs become the region to segment.
 
     Raises:
       InputError: there is none.
@@ -36,7 +36,7 @@ def keep_lungs(table: pd.DataFrame, site: Site) -> pd.DataFrame:
 
 
 def keep_region(table: pd.DataFrame, site: Site, finding: str) -> pd.DataFrame:
-    """The images that are outlined where a finding is, or known to be free of it.
+    """The images with the finding outlined, or known to be free of it.
 
     Returns:
       The table with no other finding; the mask of an image without the finding is empty.
@@ -68,10 +68,10 @@ def keep_region(table: pd.DataFrame, site: Site, finding: str) -> pd.DataFrame:
 
 
 def keep_classes(table: pd.DataFrame, site: Site, classes: Sequence[str]) -> pd.DataFrame:
-    """The images that are in one of some classes that exclude each other.
+    """The images in exactly one of some mutually exclusive classes.
 
     Raises:
-      InputError: the site does not tell the classes, or an image is in several of them.
+      InputError: the site does not have the classes, or an image is in several of them.
     """
     known = records_lib.findings(table)
     missing = [name for name in classes if name not in known]

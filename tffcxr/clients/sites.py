@@ -1,4 +1,4 @@
-"""From `--site` flags to every client's records: load, keep what is asked for, split, partition."""
+"""From `--site` flags to every client's records: load, select, split, partition."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ FRACTIONS = {"train": 0.7, "validation": 0.1, "test": 0.2}
 
 @dataclasses.dataclass(frozen=True)
 class Site:
-    """A hospital: a name, where its images are, and the finding that it labels.
+    """A hospital: its name, the folder of its images, and the finding that it labels.
 
-    The finding is empty where all hospitals train for the same.
+    The finding is empty if all hospitals have the same task.
     """
 
     name: str
@@ -63,7 +63,7 @@ class ClientRecords:
     Attributes:
       records: client id to its records table with a "split" column, labels of other sites NaN.
       site_of: client id to the name of its site.
-      finding_of: site to its finding; empty where all sites train for the same.
+      finding_of: site to its finding; empty if all sites have the same task.
       source_of: site to the loader that read it.
     """
 
@@ -94,14 +94,14 @@ def load_clients(
     clients_per_site: int = 1,
     alpha: float = 0.5,
 ) -> ClientRecords:
-    """Loads all sites and deals their images out to clients.
+    """Loads all sites and divides their images among clients.
 
-    Patients never cross a split, and where two sites are cut from one source they share none.
+    Patients never cross a split, and sites from the same source share none.
 
     Args:
       sites: at least one, with different names.
       seed: of splits and partitions.
-      partition_name: one of `options.PARTITIONS`: how a site is cut into clients.
+      partition_name: one of `options.PARTITIONS`: how a site is divided into clients.
       clients_per_site: how many clients a site is cut into, unless the partition is "none".
       alpha: concentration of the Dirichlet and quantity partitions.
 
@@ -145,22 +145,22 @@ def load_shared_task(
     alpha: float,
     own_test: bool = False,
 ) -> ClientRecords:
-    """Loads sites that all train for the same, and deals their images out to clients.
+    """Loads sites that have the same task, and divides their images among clients.
 
-    Patients never cross a split or a client. The test images are dealt out, too, whatever the
-    number of clients; all of them together are the server's test set.
+    Patients never cross a split or a client. The test images are also divided among the clients;
+    together they are the server's test set, whatever the number of clients.
 
     Args:
       sites: at least one, with different names and folders.
-      keep: gives what the task needs of a site's table.
+      keep: selects the rows and columns of a site's table that the task needs.
       fractions: of the patients, by split.
       seed: of splits and partitions.
-      stratify: a finding, which is as common in all splits and by which uneven partitions go.
+      stratify: the finding that splits are stratified by, and uneven partitions are made from.
       partition_name: one of `options.PARTITIONS`.
       clients_per_site: how many clients a site is cut into, unless the partition is "none".
       alpha: concentration of the Dirichlet and quantity partitions.
-      own_test: whether the test images of a source that has some stay its test images; then
-        `fractions` say how the others are dealt out. A source's own splits are not used else.
+      own_test: whether a source's own test images stay test images; then `fractions` divide the
+        others. Otherwise a source's own splits are ignored.
 
     Raises:
       InputError: see `Site.parse` and the loaders; two sites of one folder; a partition by a
@@ -195,7 +195,7 @@ def load_shared_task(
 
 
 def check_names(sites: Sequence[Site]) -> None:
-    """Raises InputError unless the names of sites differ in what file names keep of them."""
+    """Raises InputError unless the names of sites also differ as file names."""
     names = [site.name for site in sites]
     if len({re.sub("[^a-z0-9]+", "-", name.lower()) for name in names}) != len(names):
         raise InputError(
@@ -223,7 +223,7 @@ def _separate(
     finding_of: Mapping[str, str],
     seed: int,
 ) -> dict[str, pd.DataFrame]:
-    """Deals out the patients that several sites have.
+    """Assigns each patient of several sites to one of them.
 
     Sites have patients in common if they are cut from one folder, or if the ids of the NIH, from
     which RSNA's images come too, meet in both. Equal ids in unrelated folders mean nothing.
@@ -257,7 +257,7 @@ def _related(one: Site, other: Site, tables: Mapping[str, pd.DataFrame]) -> bool
 
 
 def _split(table: pd.DataFrame, finding: str, seed: int) -> pd.DataFrame:
-    """Keeps the source's own splits; carves what it lacks out of its training images."""
+    """Keeps the source's own splits; takes missing splits from its training images."""
     if "split" not in table:
         return splits.split_patients(table, FRACTIONS, seed, finding)
     official = set(table["split"])
@@ -277,7 +277,7 @@ def _split_shared(
     seed: int,
     stratify: str | None,
 ) -> pd.DataFrame:
-    """Deals patients out to splits, those of the source's own test images perhaps excepted."""
+    """Divides patients among splits; the source's own test images may stay test images."""
     if not own_test or "split" not in table or "test" not in set(table["split"]):
         return splits.split_patients(table, fractions, seed, stratify)
     is_test = table["split"] == "test"
@@ -297,7 +297,7 @@ def _cut(
     alpha: float,
     seed: int,
 ) -> dict[str, pd.DataFrame]:
-    """Cuts a site into clients, its splits each by itself so that every client has all of them."""
+    """Divides a site into clients, each split separately, so that every client has all splits."""
     if name == "none":
         return {site: table}
     parts: dict[str, list[pd.DataFrame]] = {}

@@ -17,7 +17,7 @@ from tffcxr.datasets import splits
 from tffcxr.datasets.volumes import case_loaders
 from tffcxr.errors import InputError
 
-_OF_ONE_BODY = frozenset({"pet", "ct"})  # Loaders whose patients may well be the same people.
+_OF_ONE_BODY = frozenset({"pet", "ct"})  # Loaders whose patients may be the same people.
 
 
 def load(
@@ -27,12 +27,12 @@ def load(
     fractions: Mapping[str, float],
     seed: int,
 ) -> dict[str, pd.DataFrame]:
-    """Loads the slices of all sites, and deals the patients out to splits.
+    """Loads the slices of all sites, and divides the patients among splits.
 
     Sites may have patients in common, such as the PET and the CT of one folder: then a patient is
-    in the same split at all of them, so that nobody's CT is trained on who is in the test of the
-    PET. Patients of one name in PET and CT are taken for the same, also in different folders, and
-    said so; those in MRI of brain and of breast only in one folder.
+      in the same split at all of them, so that no model trains on the CT of a patient whose PET is
+      a test image. Patients with the same name in PET and CT count as the same, also in different
+      folders, with a warning; those in MRI of brain and breast only in the same folder.
 
     Args:
       sites: at least one, with different names, each a node.
@@ -102,7 +102,7 @@ def group_by_patients(sites: Sequence[Site], tables: Mapping[str, pd.DataFrame])
 
 
 def _shared_patients(one: Site, other: Site, tables: Mapping[str, pd.DataFrame]) -> list[str]:
-    """Those of one name whom two sites may have in common, sorted."""
+    """The names that may be the same patients at two sites, sorted."""
     is_possible = one.path.resolve() == other.path.resolve() or (
         {one.loader, other.loader} <= _OF_ONE_BODY
     )
@@ -111,7 +111,7 @@ def _shared_patients(one: Site, other: Site, tables: Mapping[str, pd.DataFrame])
 
 
 def _warn_of_shared_names(sites: Sequence[Site], tables: Mapping[str, pd.DataFrame]) -> None:
-    """Tells of patients who are taken for the same although their folders differ."""
+    """Warns of patients who count as the same although their folders differ."""
     for one, other in itertools.combinations(sites, 2):
         shared = _shared_patients(one, other, tables)
         if shared and one.path.resolve() != other.path.resolve():

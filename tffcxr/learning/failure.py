@@ -1,4 +1,4 @@
-"""Why a client's update was left out of a round: a number on its way, a `Failure` for readers."""
+"""Why a client's update was left out of a round: a number in TFF, a `Failure` for readers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Failure:
     weight: int | None
 
     def describe(self, partition: WeightPartition) -> str:
-        """Says it in a few words, with the layer's name."""
+        """A short text with the layer's name."""
         if self.weight is None:
             return "loss is not finite"
         return f"layer {partition.weights[self.weight].layer} is not finite"
@@ -51,7 +51,7 @@ def succeeded(code: tf.Tensor) -> tf.Tensor:
 
 
 def decode(code: int) -> Failure | None:
-    """What failed by its code, or None."""
+    """The failure of a code, or None."""
     if code == _NONE:
         return None
     return Failure(None if code == _LOSS else code)

@@ -8,7 +8,7 @@ Nothing here knows about federation. The loop over batches is `tff.sequence_redu
 `process.py`, so that each step is a function of its own that an executor calls once per batch;
 a loop inside the graph costs about a third of the speed. The progress holds the weights, and the
 optimizer's state for them, as vectors (see `packing.py`): every optimizer of `optimizers.py` works
-element by element, so for it one long vector is the same as many tensors.
+element by element, so one long vector gives the same result as many tensors.
 """
 
 from __future__ import annotations
@@ -173,7 +173,7 @@ class LocalTraining:
         return self._packings[group].pack([tf.convert_to_tensor(v) for v in variables])
 
     def finish(self, broadcast: Any, client: Any, progress: Any) -> Any:
-        """What the client keeps and what it offers to the aggregation.
+        """What the client keeps and what it sends to the aggregation.
 
         An update with a value that is not finite is withheld: its weight and its update are zero,
         the client keeps the private weights it had, and `failed` is the code of the failure, see

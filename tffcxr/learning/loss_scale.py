@@ -41,7 +41,7 @@ class LossScaling(tff.learning.optimizers.Optimizer):
         )
 
     def next(self, state: Any, weights: Any, gradients: Any) -> tuple[Any, Any]:
-        """A step of `inner`, or none where a gradient is not finite."""
+        """A step of `inner`, or no step if a gradient is not finite."""
         scale = state[_SCALE]
         gradients = tf.nest.map_structure(lambda g: g / scale, gradients)
         finite = [tf.reduce_all(tf.math.is_finite(g)) for g in tf.nest.flatten(gradients)]
@@ -69,6 +69,6 @@ class LossScaling(tff.learning.optimizers.Optimizer):
 
 
 def loss_scale(optimizer_state: Any) -> Any:
-    """What the loss is to be multiplied with; 1 for optimizers that do not scale."""
+    """The factor for the loss; 1 for optimizers that do not scale."""
     is_scaled = isinstance(optimizer_state, Mapping) and _SCALE in optimizer_state
     return optimizer_state[_SCALE] if is_scaled else 1.0

@@ -101,7 +101,7 @@ def client_optimizer(
     clip_norm: float = 0.0,
     scales_loss: bool = False,
 ) -> tff.learning.optimizers.Optimizer:
-    """The optimizer of local training; its state starts anew in every round.
+    """The optimizer of local training; its state is reset in every round.
 
     Args:
       name: one of `options.CLIENT_OPTIMIZERS`.
@@ -109,8 +109,8 @@ def client_optimizer(
       momentum: for "sgd" only, in [0, 1).
       nesterov: whether that momentum is Nesterov's.
       weight_decay: L2 as in PyTorch, for "adamw" decoupled.
-      clip_norm: the largest norm of the gradients over all weights, before weight decay; 0 for any.
-      scales_loss: whether it is given gradients of a scaled loss, for float16.
+      clip_norm: maximum global norm of the gradients, before weight decay; 0 for no limit.
+      scales_loss: whether its gradients are those of a scaled loss, for float16.
 
     Raises:
       InputError: an unknown name, or a value out of range.

@@ -19,7 +19,7 @@ _LARGE = 2**18
 
 
 class Packing:
-    """How tensors of known shapes lie one behind the other in vectors of about a megabyte.
+    """How tensors of known shapes are concatenated in vectors of about a megabyte.
 
     Args:
       specs: shape and dtype of each tensor, in order; the shapes are static.

@@ -3,8 +3,8 @@
 With every layer shared this is FedAvg (McMahan et al., "Communication-Efficient Learning of Deep
 Networks from Decentralized Data", AISTATS 2017). With the task block private it is the scheme of
 Kulkarni et al., "From Competition to Collaboration: Making Toy Datasets on Kaggle Clinically Useful
-for Chest X-Ray Diagnosis Using Federated Learning" (2022): nodes with different labels average the
-representation block alone. One round:
+for Chest X-Ray Diagnosis Using Federated Learning" (2022): nodes with different labels average only
+the representation block. One round:
 
     server state ──broadcast──► start ──► step per batch ──► finish ──► client state (stays)
          ▲                                                     │
@@ -45,7 +45,8 @@ class FederatedProcess:
         `images` and `failed` (a code, see `tffcxr.learning.failure`).
       partition: the model's weights and their groups.
       recompute: the statistics of the server's weights by a pass over the clients' images, see
-        `tffcxr.learning.statistics`; None if that was not asked for, or has nothing to do.
+        `tffcxr.learning.statistics`; None if it is switched off or the model has no such
+        statistics.
     """
 
     initialize: tff.Computation
@@ -115,7 +116,7 @@ def build_process(
 ) -> FederatedProcess:
     """Builds the process.
 
-    Where no executor was chosen, it becomes the device executor's: `tffcxr.runtime.use` chooses.
+    Without a choice by `tffcxr.runtime.use`, the device executor runs it.
 
     Args:
       model: a Keras model that was built eagerly; its structure counts, its weights do not.
@@ -124,7 +125,7 @@ def build_process(
       batch_spec: `tf.TensorSpec` structure of one batch: a dict with "images" and what `loss_fn`
         needs.
       loss_fn: see `tffcxr.learning.local_training.LossFn`.
-      client_optimizer: local optimizer; its state starts anew in each round.
+      client_optimizer: local optimizer; its state is reset in each round.
       server_optimizer: moves the shared trainable weights along the mean update. Batch-norm
         statistics are averages, not parameters, and take the plain mean.
       learning_rate: the client learning rate of the first round.
@@ -207,8 +208,8 @@ def as_learning_process(process: FederatedProcess) -> tff.learning.templates.Lea
     """Ordinary FedAvg as TFF's own interface, for a process without private weights.
 
     Raises:
-      ValueError: some weights are private; then a client's state must be kept between rounds,
-        which TFF's interface has no place for. Or statistics are recomputed after the round.
+      ValueError: some weights are private, and TFF's interface keeps no client state between
+        rounds; or statistics are recomputed after the round.
     """
     if process.recompute is not None:
         raise ValueError("expected a process that averages statistics, found one with `recompute`")

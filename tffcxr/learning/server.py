@@ -147,7 +147,7 @@ def build_server_step(
       weights_type: W.
       mean_type: U.
       statistics: which one each weight of W's `statistics` is. A variance is kept at 0 or above,
-        which a mean with noise or lossy compression does not see to.
+        which a mean with noise or lossy compression does not ensure.
 
     Returns:
       `( -> O)` and `(<O, W, U> -> <O, W>)`, with optimizer state O, server weights W and mean

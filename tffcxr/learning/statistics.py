@@ -1,15 +1,15 @@
-"""Batch norm's statistics of the averaged network, computed anew by the clients after a round.
+"""Batch norm's statistics of the averaged network, re-estimated by the clients after a round.
 
-The mean of the clients' moving statistics is not what the mean of their weights gives: weights that
-have moved apart cancel in part, and the averaged network's activations vary less than any client's.
-In few or long rounds it then names one class outside of training, whatever it has learnt. P.
-Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization", UAI 2018,
+The mean of the clients' moving statistics does not fit the mean of their weights: weights that have
+diverged cancel in part, and the averaged network's activations vary less than any client's. With
+few or long rounds, the network then predicts a single class in inference, whatever it has learnt.
+P. Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization", UAI 2018,
 arXiv:1803.05407, section 3.2, recompute the statistics by another pass over the data. Here each
-client of the round makes it over its own images, as training shows them, and the server gets sums:
-of images, of the deviations of their means from the last statistics, and of squares. The statistics
-are those of the round's clients' images together, with what lies between the clients; each image
-counts the same, whatever clients count in the averaging of weights. Pooled training makes the same
-pass, so that the two are measured alike.
+client of the round makes this pass over its own training images, and the server gets sums: of
+images, of the deviations of their means from the last statistics, and of squares. The result covers
+the images of all clients of the round, including the variance between clients. Every image has the
+same weight, whatever the weights of the clients in the average. Pooled training makes the same
+pass, so that both are comparable.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def build_recomputation(
 ) -> tff.Computation | None:
     """`(<W@SERVER, {<state=C, data=B*>}@CLIENTS> -> statistics@SERVER)`.
 
-    A client whose sums are not finite, or that has no images, does not count; if none does, the
+    A client without images, or with sums that are not finite, is left out; without any client, the
     statistics stay.
 
     Args:
@@ -82,7 +82,7 @@ def build_recomputation(
 
 
 class Recomputation:
-    """The statistics of a model's weights on images that lie in one place.
+    """The statistics of a model's weights on pooled images.
 
     Args:
       model: only its structure counts; its weights are overwritten at every call.

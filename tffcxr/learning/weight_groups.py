@@ -10,8 +10,8 @@ Every weight of a model belongs to exactly one group:
     private_trainable   gradient steps                    never
     private_other       batch-norm moving averages        never
 
-The shared groups travel as the server's weights, the private ones as a client's state; which names
-they have there is written here alone, see `WeightPartition`.
+The shared groups are the server's weights, the private ones a client's state. `WeightPartition`
+defines their names.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _IN_SERVER_WEIGHTS = {
     "constants": Group.SHARED_CONSTANTS,
 }
 _IN_CLIENT_STATE = {"trainable": Group.PRIVATE_TRAINABLE, "other": Group.PRIVATE_OTHER}
-# What an update tells the server; constants came from there.
+# What an update sends to the server; constants came from there.
 _IN_UPDATE = {
     name: group for name, group in _IN_SERVER_WEIGHTS.items() if group is not Group.SHARED_CONSTANTS
 }
@@ -147,7 +147,7 @@ class WeightPartition:
         return self._split(values, _IN_CLIENT_STATE)
 
     def update(self, values: Sequence) -> collections.OrderedDict[str, tuple]:
-        """`<trainable, statistics>`, what a client tells the server out of `values`."""
+        """`<trainable, statistics>`, what a client sends to the server, out of `values`."""
         return self._split(values, _IN_UPDATE)
 
     def merge_states(self, server_weights: Any, client_state: Any) -> list:

@@ -5,8 +5,7 @@ native worker gets it from TFF's own native compiler, which also optimises every
 device executor that would be lost time: TensorFlow optimises its functions when they first run.
 
 Secure aggregations become sums in the clear before, by TFF's own replacement. The native worker has
-no secure aggregation, and a simulation, which holds the values of all clients in one memory anyway,
-has nothing to hide from itself.
+no secure aggregation, and a simulation holds the values of all clients in one memory anyway.
 """
 
 from __future__ import annotations

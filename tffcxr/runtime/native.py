@@ -1,4 +1,4 @@
-"""TFF's C++ worker, tamed: it ends with the program, logs to a file, and nobody else reaches it.
+"""TFF's C++ worker, confined: it ends with the program, logs to a file, and nobody else reaches it.
 
 TFF 0.87 starts `worker_binary` with the program's own stdout, listening on every interface, and
 leaves it running when the interpreter shuts down. Here `native_launcher.py` stands between
@@ -216,7 +216,7 @@ def _run(coroutine: Coroutine[Any, Any, Any]) -> Any:
 
 
 class NativeContext(tff.framework.SyncContext):
-    """TFF's native execution context on a tamed worker.
+    """TFF's native execution context on a confined worker.
 
     A computation during which the worker dies is repeated on a new one, at most three times.
     """

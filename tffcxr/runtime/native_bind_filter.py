@@ -2,7 +2,7 @@
 
 The filter hands every `bind` call to a supervisor (`SECCOMP_RET_USER_NOTIF`, seccomp_unotify(2),
 Linux 5.0 or newer), which rewrites the wildcard addresses `0.0.0.0` and `::` in the memory of the
-calling process to 127.0.0.1 and lets the call go on. It needs no privilege, and works where user
+calling process to 127.0.0.1 and lets the call continue. It needs no privilege, and works where user
 namespaces are forbidden. Nothing here guards against a process that works against its supervisor
 (it could change the address again in between): the worker is not such a process.
 

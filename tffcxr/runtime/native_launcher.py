@@ -16,7 +16,7 @@ unreachable, neither needs root, and they are tried in this order:
     that hands its `bind` calls to the launcher, which replaces the "any interface" address by
     127.0.0.1. Other users of the same machine could still connect, other machines cannot.
 
-Where neither is allowed, the launcher starts nothing and says so, unless told `--isolation=none`.
+If neither is allowed, the launcher starts nothing and reports this, unless `--isolation=none`.
 
 The launcher watches the program through a pidfd, and the kernel kills the worker when the
 launcher ends (`PR_SET_PDEATHSIG`), so that no way to end any of the three leaves a process.

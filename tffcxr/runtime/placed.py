@@ -51,7 +51,7 @@ class ServerValue:
         return self._compute is None
 
     def set(self, value: Any) -> None:
-        """Gives the value. What it would have been computed from is let go."""
+        """Sets the value, and drops what it would have been computed from."""
         self._value, self._compute, self.needs = value, None, ()
 
     def get(self) -> Any:
@@ -68,7 +68,7 @@ class ServerValue:
 
 
 def known(value: Any) -> ServerValue:
-    """A server value that is there already."""
+    """A server value that is already known."""
     result = ServerValue(lambda: None)
     result.set(value)
     return result
@@ -256,10 +256,10 @@ class Federation:
 def _thread(number: int, process: int) -> concurrent.futures.ThreadPoolExecutor:
     """The thread of a worker, which lasts as long as the process; a fork makes its own.
 
-    TensorFlow and the allocator keep memory for every thread that has called them, so that threads
-    made anew for every round would let memory grow with rounds.
+    TensorFlow and the allocator keep memory for every thread that has called them, so new threads
+    in every round would let memory grow with rounds.
     """
-    del process  # Only tells forks apart.
+    del process  # Only distinguishes forks.
     return concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix=f"worker_{number}")
 
 

@@ -49,7 +49,7 @@ def write(run: pathlib.Path) -> None:
 def results(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """The metrics of all rows of a `metrics.json`, as `final/<task>/…/<training>/<metric>`.
 
-    Between task and training stands what else is needed to tell the rows apart, such as the model.
+    Between task and training comes what else identifies the row, such as the model.
     """
     names = list(_ALWAYS_NAMED)
     for name in sweep_finals.IDENTITY:

@@ -1,4 +1,4 @@
-"""What every study does between its clients' records and its report; each kind fills in the rest.
+"""The steps that every study takes from its clients' records to its report; each kind adds its own.
 
 clients' records → shards → federated training, baselines → scores → tables, figures, report
 """
@@ -60,7 +60,7 @@ class Scored(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What a run of every kind of study is told.
+    """The settings of a run, for every kind of study.
 
     Attributes:
       recipe: the program's name.
@@ -73,7 +73,7 @@ class Settings:
       clients_per_round: "all", a count or a fraction, see `sampling.parse_clients_per_round`.
       seed: of everything random.
       executor: one of `options.EXECUTORS`.
-      max_rejected_fraction: of a client's files that may be unreadable.
+      max_rejected_fraction: maximum fraction of unreadable files per client.
       replicates: of the bootstrap.
       histograms: whether TensorBoard gets the weights.
     """
@@ -98,7 +98,7 @@ class Study(abc.ABC):
     """One run of a recipe, from its clients' records to its report.
 
     Attributes:
-      settings: what every kind is told.
+      settings: the settings of every kind.
       clients: who holds what; the records have a "split" column.
       kind: what is asked, a name in `tffcxr.report.kinds.kinds`; stands in `config.json`.
     """
@@ -108,7 +108,7 @@ class Study(abc.ABC):
     kind: ClassVar[str]
 
     def run(self, directory: RunDirectory) -> list[Row]:
-        """Does all that is not done yet.
+        """Does everything that is not done yet.
 
         Returns:
           The rows of `metrics.json`.
@@ -117,7 +117,7 @@ class Study(abc.ABC):
           InputError: unusable images, masks or models.
           loop.TrainingFailed: training broke off.
         """
-        sampler = self._sampler()  # What is wrong with it is told before images are decoded.
+        sampler = self._sampler()  # Checked before images are decoded.
         rows = self._run(directory, sampler)
         tables.write_metrics(directory.path, self.settings.recipe, self.kind, rows)
         run_report.write_report(directory.path)
@@ -135,7 +135,7 @@ class Study(abc.ABC):
         )
 
     def patients(self, scored: Scored) -> np.ndarray:
-        """The patient of each image, told apart from those of other sites: object [N]."""
+        """The patient of each image, distinct from those of other sites: object [N]."""
         records, site_of = self.clients.records, self.clients.site_of
         return np.array(
             [
@@ -190,7 +190,7 @@ class Study(abc.ABC):
         augmentation: ImageAugmentation | None = None,
         batch_size: int | None = None,
     ) -> ClientData:
-        """The images as clients train on them; what is None is that of the settings."""
+        """The images as clients train on them; arguments of None take the settings' values."""
         return ClientData(
             store,
             batch_size or self.settings.batch_size,
@@ -207,13 +207,13 @@ class Study(abc.ABC):
         derived: Mapping[str, Any],
         fingerprint: str | None = None,
     ) -> None:
-        """Notes in `config.json` what is trained on, and chooses where rounds run.
+        """Records the data in `config.json`, and chooses where rounds run.
 
         Args:
           directory: the run's.
           store: has the clients' images.
-          about: what only this kind of study says of a client.
-          derived: what was chosen where the settings leave it open.
+          about: what only this kind of study reports of a client.
+          derived: values that were chosen where the settings leave them open.
           fingerprint: of the shards, if there are several stores.
         """
         directory.record_data(

@@ -31,7 +31,7 @@ Weights = Sequence[np.ndarray]  # In the order of `model.weights`.
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-    """Everything that a federated training and its baselines have in common.
+    """What a federated training and its baselines have in common.
 
     Attributes:
       directory: the run's folder.
@@ -90,9 +90,9 @@ def train_federated(setup: Training) -> Trained:
 
 
 def train_baselines(setup: Training, groups: Mapping[str, Sequence[str]]) -> dict[str, Trained]:
-    """Trains the same model on the images of some clients put together, for each of some groups.
+    """Trains the same model on the pooled images of each group of clients.
 
-    They do not depend on each other and run side by side; see `side_by_side`.
+    The trainings are independent and run side by side; see `side_by_side`.
 
     Args:
       setup: as for the federated training.
@@ -155,7 +155,7 @@ def _journal(
     name: str,
     weights_of: Callable[[Any, int], Mapping[str, np.ndarray]] | None,
 ) -> loop.Journal:
-    """Where a training leaves its traces; the federated one has `rounds.csv` and `clients.csv`."""
+    """The files of a training; the federated one has `rounds.csv` and `clients.csv`."""
     path = setup.directory.path
     suffix = f"_{setup.variant}" if setup.variant else ""
     is_federated = name == FEDERATED

@@ -46,7 +46,7 @@ def write_rounds(directory: pathlib.Path, names: Mapping[str, str], suffix: str 
 
 
 def write_clients(directory: pathlib.Path, names: Mapping[str, str]) -> None:
-    """Writes `clients.csv` of all variants from `clients_<variant>.csv`; else as `write_rounds`."""
+    """Writes `clients.csv` of all variants from `clients_<variant>.csv`, as `write_rounds` does."""
     tables = [
         _read(directory / f"clients_{variant}.csv").assign(variant=name)
         for variant, name in names.items()

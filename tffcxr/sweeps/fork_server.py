@@ -38,7 +38,7 @@ class Fork:
     Args:
       pid: its number.
       descriptor: a pidfd, which names this process alone, also when its number has gone to another.
-      server: where the server tells its exit status.
+      server: where the server sends its exit status.
     """
 
     def __init__(self, pid: int, descriptor: int, server: socket.socket):

@@ -131,7 +131,7 @@ def _looks(
 ) -> tuple[dict[str, _Look], list[list[matplotlib_lines.Line2D]]]:
     """How each configuration is drawn, and the columns of the legend.
 
-    Where two flags span a grid, the colour tells the first and the dashes the second.
+    If two flags span a grid, the colour shows the first and the dashes the second.
     """
     configurations = {run.configuration: run.flags for run in sweep.runs}
     values = {

@@ -20,7 +20,7 @@ from tffcxr.report import run_files, style
 from tffcxr.sweeps import sweep_results
 
 FILE = "results.csv"
-# What tells the rows of a `metrics.json` apart, and that every row has.
+# The keys that identify a row of `metrics.json`; every row has them.
 IDENTITY = ("task", "model", "images_kind", "client", "training", "split")
 _REQUIRED = ("task", "training", "split")
 # An object of numbers by class; its metrics are called "sensitivity_by_class/CLASS" here.

@@ -62,7 +62,7 @@ def _link(folder: str) -> str:
 
 
 def _config(sweep: sweep_results.Sweep, run: sweep_results.Run) -> dict[str, Any]:
-    """What a run tells of itself; nothing if it did not come that far."""
+    """The `config.json` of a run; empty if it does not have one yet."""
     try:
         config = json.loads((sweep.path / run.folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,7 +1,6 @@
-"""What came of the runs of a sweep: a row per run, a row per configuration, and the best run.
+"""The results of a sweep's runs: a row per run, a row per configuration, and the best run.
 
-Where runs have the metric of several models or tasks there is a row for each of them: they are
-never averaged, and none stands for the others.
+If runs have the metric of several models or tasks, each has its own row; they are never averaged.
 
 Only complete runs have numbers; of any other run they are NaN, and a configuration's mean and
 standard deviation (n - 1 in the denominator, so NaN for one run) are over its complete runs.
@@ -253,8 +252,8 @@ def _run_row(sweep: Sweep, run: Run, column: str) -> dict[str, Any]:
 def configuration_rows(sweep: Sweep, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """A row per configuration and `metric`: how many runs ended how, mean, standard deviation.
 
-    The rounds until the target have a mean only where every complete run reached it; the mean of
-    those that did would be too good.
+    The rounds until the target have a mean only where every complete run reached it; a mean over
+    those that did would be optimistically biased.
 
     Args:
       sweep: the sweep.

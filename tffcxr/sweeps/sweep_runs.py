@@ -1,4 +1,4 @@
-"""Runs what a sweep has planned, one process after the other, and tells how far it is."""
+"""Runs the plan of a sweep, one process after the other, and reports progress."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _LOOK_SECONDS = 0.5
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """How a run stands.
+    """The state of a run.
 
     Attributes:
       run: which.
@@ -156,12 +156,12 @@ class Runner:
                     rounds.update()
 
     def is_complete(self, run: sweep_plan.Run) -> bool:
-        """Whether a run has nothing left to do."""
+        """Whether a run is complete."""
         return run_directory.is_complete(self._output / run.folder)
 
 
 def _left(seconds: Mapping[str, Sequence[float]], waiting: Sequence[str]) -> float | None:
-    """Estimates the seconds that are left; None where too little is known.
+    """Estimates the remaining seconds; None without a complete run to estimate from.
 
     A run takes as long as the others of its configuration did, or as all others if it is the first.
     What the first run of a sweep took is not counted, once there is another: it may have made and

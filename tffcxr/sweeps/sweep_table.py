@@ -137,7 +137,7 @@ def legend_of_finals(finals: Sequence[Mapping[str, Any]]) -> str:
 
 
 def names_of(sweep: sweep_results.Sweep) -> list[str]:
-    """What tells configurations apart: the flags of a grid, else the name alone."""
+    """What distinguishes configurations: the flags of a grid, otherwise only the name."""
     is_grid = all(
         run.configuration == ",".join(f"{name}={value}" for name, value in run.flags.items())
         for run in sweep.runs

@@ -1,4 +1,4 @@
-"""The baseline: the same model, images, epochs and optimizer, trained in one place."""
+"""The baseline: the same model, images, epochs and optimizer, trained on pooled images."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tffcxr.training.plan import Plan, Stage
 
 
 class CentralisedTraining:
-    """A `loop.Training` on the images of some clients put together.
+    """A `loop.Training` on the pooled images of some clients.
 
     A "round" is the plan's `local_epochs` passes over all images. The optimizer is the clients'
     own; unlike theirs, its state lasts for the whole stage. The state is `<weights, optimizer>`,

@@ -1,8 +1,8 @@
 """Checkpoints of a training: any nest of arrays, one file per round.
 
-A `.npz` file carries a checksum of every array, so a damaged file is recognised when it is read;
-the one before it is used then. TFF's `FileProgramStateManager` is not used here because it writes
-a SavedModel without checksums, whose graph it builds anew for every round.
+A `.npz` file has a checksum of every array, so a damaged file is detected when it is read, and the
+previous one is used. TFF's `FileProgramStateManager` is not used because it writes a SavedModel
+without checksums and rebuilds its graph in every round.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Checkpoints:
         Args:
           round_number: counted from 1.
           state: a nest of arrays.
-          best: a round whose checkpoint is kept however old it is, or None.
+          best: a round whose checkpoint is always kept, or None.
 
         Raises:
           OSError: the disk is full or not writable; earlier checkpoints are untouched.

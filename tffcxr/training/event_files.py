@@ -1,4 +1,4 @@
-"""Event files of TensorBoard without what only their owner should see."""
+"""Copies of TensorBoard's event files without private content."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _CURVES = "scalars"  # TensorBoard's name for what it draws as curves.
 def copy_scalars(source: pathlib.Path, target: pathlib.Path) -> None:
     """Copies the curves of an event file, and nothing else, to a new file.
 
-    Tags, steps, times and single numbers are copied; histograms, images, texts and what the writer
-    notes of itself are not. A file that ends within an event, as that of a killed run may, is
-    copied up to there.
+    Tags, steps, times and single numbers are copied; histograms, images, texts and the writer's own
+    metadata are not. A file that ends within an event, as that of a killed run may, is copied up to
+    there.
 
     Raises:
       OSError: the target cannot be written.

@@ -19,7 +19,8 @@ class Trial:
 
     Attributes:
       name: of its folder below that of the dashboard.
-      hparams: what tells it from other runs; text that is a number is written as one.
+      hparams: the settings that distinguish it from other runs; numeric text is written as a
+        number.
       results: numbers of the whole run; an undefined one (NaN) is left out.
       curves: numbers by round.
       title: what the dashboard calls it; its name if that is empty.

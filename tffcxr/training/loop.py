@@ -2,7 +2,7 @@
 
 After every round the metrics are appended to the CSV files and then the state is saved; a resumed
 run starts from the last whole checkpoint and drops the rows of later rounds. All randomness is a
-function of (seed, round, client), so the repeated rounds come out as they did.
+function of (seed, round, client), so repeated rounds give the same results.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tffcxr.training.round_log import RoundLog
 
 
 class TrainingFailed(RunError):  # noqa: N818
-    """Training cannot go on; the message says in one line why."""
+    """Training cannot continue; the message gives the reason in one line."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +65,7 @@ class RoundResult:
 
 
 class Training(Protocol):
-    """What the loop needs to know of a training."""
+    """The interface between the loop and a training."""
 
     def initial_state(self, round_number: int) -> Any:
         """A state with the structure that round `round_number` leaves behind."""
@@ -78,7 +78,7 @@ class Training(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Journal:
-    """Where a training leaves its traces.
+    """The files that a training writes.
 
     Attributes:
       rounds: the CSV file with a row per round.

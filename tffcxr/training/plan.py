@@ -22,7 +22,7 @@ class ModelSource(Protocol):
 
     Attributes:
       network: its name in tables.
-      batch_norm: what becomes of batch norm, one of `options.BATCH_NORM`.
+      batch_norm: the batch-norm policy, one of `options.BATCH_NORM`.
       precision: one of `options.PRECISIONS`; "float16" scales the loss.
     """
 
@@ -59,7 +59,7 @@ class Stage:
       name: shown in the progress and in `rounds.csv`, such as "head".
       rounds: how many, at least 1.
       schedule: the client learning rate by round, counted from the start of the stage.
-      frozen: "representation" trains the task block alone.
+      frozen: "representation" trains only the task block.
     """
 
     name: str
@@ -77,7 +77,7 @@ class Plan:
     """Everything about a training except its data and its seed.
 
     Attributes:
-      model: makes the model, and says what becomes of batch norm and what it computes in.
+      model: makes the model, and defines its batch norm and its precision.
       stages: in order.
       loss_fn: see `LossFn`.
       local_epochs: passes over its own images that a client makes in a round.
@@ -85,7 +85,7 @@ class Plan:
       momentum: of "sgd".
       nesterov: whether that momentum is Nesterov's.
       weight_decay: L2 as in PyTorch.
-      clip_norm: the largest norm of the gradients over all weights; 0 for any.
+      clip_norm: maximum global norm of the gradients; 0 for no limit.
       server_optimizer: a name of `options.SERVER_OPTIMIZERS`.
       server_learning_rate: None for the usual rate of the optimizer.
       share: "representation" keeps the task block of every client private, "all" shares it too.

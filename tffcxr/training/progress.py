@@ -1,4 +1,4 @@
-"""One line of text per round, with the time that is left."""
+"""One line of text per round, with the remaining time."""
 
 from __future__ import annotations
 
@@ -69,8 +69,8 @@ class Progress:
                 )
 
     def _left(self, done: int) -> float | None:
-        """The seconds that are left; None where nothing is left or too little is known."""
-        # The first round also traces the graphs, so it tells little of the others.
+        """The remaining seconds; None at the end, or if there is no estimate yet."""
+        # The first round also traces the graphs, so its time says little about the others.
         steady = self._times[1:]
         if len(steady) < 2 or done == self._rounds:
             return None

@@ -1,4 +1,4 @@
-"""A run's folder: whose it is, with which settings, and whether another program is using it."""
+"""A run's folder: its recipe and settings, and a lock against other programs."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class RunDirectory:
         settings: Mapping[str, Any],
         facts: Mapping[str, Any],
     ) -> RunDirectory:
-        """Takes an empty folder for a run, or goes on with the run that is in it.
+        """Opens an empty folder for a run, or resumes the run in it.
 
         Args:
           path: made if it does not exist.
@@ -43,7 +43,7 @@ class RunDirectory:
           settings: everything that the results depend on, as JSON values; must be the same for a
             run to be resumed. A run that stopped before its images were prepared has no results,
             so its settings give way to these.
-          facts: what else `config.json` should tell (versions, the command).
+          facts: further content of `config.json` (versions, the command).
 
         Raises:
           InputError: the folder holds something else, a run with other settings (the first
@@ -76,9 +76,9 @@ class RunDirectory:
 
         Args:
           fingerprint: of the shards.
-          sites: what to tell of each site, for the report; no patient's id.
-          derived: what was chosen where the settings leave it open.
-          kind: of study, what the run asks; None of what is no study.
+          sites: what the report shows of each site; no patient ids.
+          derived: values that were chosen where the settings leave them open.
+          kind: kind of study; None for other runs.
 
         Raises:
           InputError: the run that is resumed used other images.
@@ -105,7 +105,7 @@ class RunDirectory:
 
     @property
     def has_finished_rounds(self) -> bool:
-        """Whether there is a checkpoint, so that a new start goes on from a finished round."""
+        """Whether there is a checkpoint, so that a new start resumes from a finished round."""
         return any(self.path.glob("checkpoints/*/*.npz"))
 
     @property
@@ -117,7 +117,7 @@ class RunDirectory:
             return True
 
     def close(self) -> None:
-        """Gives the folder free for other programs."""
+        """Unlocks the folder for other programs."""
         os.close(self._lock)
 
 

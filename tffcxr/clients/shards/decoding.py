@@ -30,7 +30,7 @@ from tffcxr.errors import InputError
 _CHUNK = 8
 # Tasks handed out ahead of the one that is awaited, per worker.
 _AHEAD = 4
-# With fewer images than this, starting workers takes longer than decoding.
+# For fewer images, starting workers takes longer than decoding.
 _WORTH_A_POOL = 64
 
 

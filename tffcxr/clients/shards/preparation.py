@@ -1,17 +1,17 @@
-"""Decodes the images of every client once, into TFRecord shards that training reads from then on.
+"""Decodes the images of every client once, into TFRecord shards that training reads.
 
     <cache>/<fingerprint>/manifest.json
     <cache>/<fingerprint>/<client id>/{train,validation,test}-00000-of-0000N.tfrecord
     <cache>/<fingerprint>/<client id>/rejected.csv      only if files were rejected
 
-The fingerprint covers all that the shards depend on: format, specification, the code that
+The fingerprint covers everything that the shards depend on: format, specification, the code that
 decodes, and for every image its client, row, path, size, time of change, split, labels and
 annotation. So shards are reused when nothing changed, and never when something did.
 
 A shard holds pixels, labels and the number of the row in the client's records table; the manifest
 holds counts, checksums and the numbers of the rows that were rejected. Neither names a patient or
-a file. File names, which in some datasets are patient ids, stand in `rejected.csv` alone, which
-stays in the client's own folder.
+a file. File names, which in some datasets are patient ids, are only in `rejected.csv`, which stays
+in the client's own folder.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ def prepare(
 ) -> ShardStore:
     """Returns the shards of all clients, made now or found in the cache.
 
-    The shards appear in the cache under their fingerprint all at once, by a rename after all was
-    written and synced. A run that is killed leaves a folder that is never read, and that the
-    next run deletes. Two runs that share a cache take turns.
+    The shards appear in the cache under their fingerprint all at once, by a rename after everything
+    was written and synced. A killed run leaves a folder that is never read; the next run deletes
+    it. Two runs that share a cache take turns.
 
     Args:
       records_by_client: client id -> records table with a column `split`. Ids are made of

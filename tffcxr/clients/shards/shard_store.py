@@ -1,4 +1,4 @@
-"""The shards that hold one client's examples per folder, and how to find and check them."""
+"""The shards on disk, one folder per client: their specification, manifest and checks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import zlib
 
 from tffcxr.errors import InputError
 
-# Raise it whenever what is in a shard changes its meaning.
+# Increase it whenever the meaning of a shard's content changes.
 FORMAT_VERSION = 1
 SPLITS = ("train", "validation", "test")
 MANIFEST = "manifest.json"
@@ -27,8 +27,8 @@ class ShardSpec:
       findings: the label columns, in the order of the labels; none where masks are the target.
       fit: how an image that is not square becomes one: "pad" or "stretch".
       with_mask: whether the annotation of every image is stored as a mask.
-      cut_out: whether all but the lungs is made black in every image whose lungs are known; other
-        images stay whole.
+      cut_out: whether everything outside the lungs becomes black, in every image whose lungs are
+        known; other images stay whole.
       channels: of every image; radiographs have one.
     """
 
@@ -74,7 +74,7 @@ class ShardStore:
 
     @classmethod
     def open(cls, root: str | pathlib.Path) -> ShardStore:
-        """Opens what `shards.prepare` made, after checking that all files are there at full size.
+        """Opens the shards that `preparation.prepare` wrote; checks the size of all files.
 
         Raises:
           InputError: no manifest, one of another format, or a file that is missing or of

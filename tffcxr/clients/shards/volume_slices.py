@@ -1,4 +1,4 @@
-"""Axial slices of volumes, written once as arrays from which shards are made like from any image.
+"""Axial slices of volumes, written once as arrays, from which shards are made as from images.
 
     <cache>/slices/<fingerprint of a case>.npy         uint8 [K, S, S, channels]
     <cache>/slices/<fingerprint of a case>_mask.npy    uint8 [K, S, S, 1] of 0 and 1
@@ -178,7 +178,7 @@ def make_slices(case: Case, spec: SliceSpec) -> tuple[np.ndarray, np.ndarray]:
     mask = volume.resample(region, grid, 0.0, is_mask=True)
     masks = volume.axial_pictures(mask).astype(np.uint8)
     if region.array.any() and not masks.any():
-        # Who finds nothing would be right, and the lesion is there.
+        # An empty prediction would count as correct although there is a lesion.
         raise ImageError(
             f"{case.mask}: expected the region in at least one pixel of {spec.image_size}x"
             f"{spec.image_size} over {spec.field_of_view:g} mm, found it too small "

@@ -71,7 +71,7 @@ def rows(study: ClassStudy, directory: pathlib.Path, result: Result) -> list[dic
 
 
 def _measured(study: ClassStudy, result: Result, split: str, scores: Scores) -> dict[str, Any]:
-    """What a model says of the images of a split."""
+    """A model's scores of the images of a split."""
     truth = class_metrics.true_classes(scores.labels)
     matrix = class_metrics.confusion(truth, scores.scores)
     patients = study.patients(scores)

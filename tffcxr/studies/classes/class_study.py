@@ -1,4 +1,4 @@
-"""A study of classes that exclude each other: several models, perhaps on the lungs alone.
+"""A study of mutually exclusive classes: several models, on full images or on the lungs alone.
 
 clients' records → lungs → shards → federated training of every variant → tables, heat maps, report
 """
@@ -39,15 +39,15 @@ class ClassStudy(study_lib.Study):
     """One run of a recipe of classes; its records have a column per class.
 
     Attributes:
-      task: what is asked, for tables.
+      task: name of the task in tables.
       classes: their names, in the order of the outputs.
       variants: what is compared, in order.
       plans: how each network is trained, by its name and one of `TRAININGS`: across the clients, or
-        on all images in one place. A pair that is not there is not trained, but each network of the
-        variants is in one way at least, and one of them across the clients. All plans of a training
-        have equally many rounds; everything is shared. The best round is chosen by accuracy on the
-        images that are measured after every round.
-      with_train_scores: whether the training images are measured, too, at the end.
+        on pooled images. A missing pair is not trained. Each network has at least one plan, and at
+        least one network is trained across the clients. All plans of a training have the same
+        number of rounds; everything is shared. The best round is chosen by accuracy on the images
+        that are measured after every round.
+      with_train_scores: whether the training images are also measured at the end.
       explained: the classes whose images are explained.
       explanation: "gradcam" or "gradcam++".
       heatmaps: test images to explain, of each of these classes.
@@ -96,7 +96,7 @@ class ClassStudy(study_lib.Study):
         outlined: Mapping[str, pd.DataFrame],
         about_lungs: dict[str, Any] | None,
     ) -> list[study_lib.Row]:
-        """The rest, once the lungs of the images are known where they are needed.
+        """The steps after the lungs are known, if these are needed.
 
         Args:
           directory: the run's.
@@ -150,7 +150,7 @@ class ClassStudy(study_lib.Study):
     def _with_lungs(
         self, directory: pathlib.Path
     ) -> tuple[Mapping[str, pd.DataFrame], dict[str, Any] | None]:
-        """Finds the lungs of all images, where they are needed, and tells how that went."""
+        """Segments the lungs of all images if needed, and returns a summary for `config.json`."""
         records = self.clients.records
         if self.segmentation_model:
             segmented = lung_cut_out.segment(
@@ -234,7 +234,7 @@ class ClassStudy(study_lib.Study):
           directory: the run's.
         """
         data = self._client_data(store, balance_classes=self.class_balance == "sampling")
-        # One for all ways of training: they differ in how the same network's weights come about.
+        # One for all trainings, which differ only in the network's weights.
         scorer = Scorer(model, data, tf.nn.log_softmax)
         evaluator = ClassEvaluator(scorer, variant.name, self.settings.measured_split)
         results = []

@@ -83,7 +83,7 @@ class Segmented:
 
 
 def find_model(path: str | os.PathLike[str]) -> pathlib.Path:
-    """Returns the segmentation model that a flag means.
+    """Returns the path of the segmentation model that a flag gives.
 
     Args:
       path: a `.keras` file, the folder of a run with `models/segmentation.keras`, or that of a
@@ -99,7 +99,7 @@ def find_model(path: str | os.PathLike[str]) -> pathlib.Path:
 
 
 def load_model(path: str | os.PathLike[str]) -> export_segmentation.ExportedSegmentation:
-    """Loads what `find_model` finds.
+    """Loads the model that `find_model` returns.
 
     Raises:
       InputError: the model cannot be used, or it does not segment lungs.
@@ -122,7 +122,7 @@ def segment(
     batch_size: int = 8,
     workers: int | None = None,
 ) -> Segmented:
-    """Predicts the lungs of every image, those that are in the cache excepted.
+    """Predicts the lungs of every image that is not in the cache.
 
     Args:
       records_by_client: client id -> records table.
@@ -133,7 +133,7 @@ def segment(
       workers: processes that decode; None for one per available core.
 
     Returns:
-      The same tables, with what was predicted in the place of any lungs that they had.
+      The same tables, with the predicted lungs instead of any that they had.
 
     Raises:
       InputError: the model cannot be used, it does not segment lungs, or the cache cannot be

@@ -1,4 +1,4 @@
-"""Heat maps of true positives: the federated model beside its baseline, and where they look."""
+"""Heat maps of true positives: the federated model beside its baselines."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def _explain(
 
 
 def annotation_of(record: Mapping[str, Any]) -> Any:
-    """Where the finding is; None where the source outlines nothing but the lungs."""
+    """The region of the finding; None if the source outlines only the lungs."""
     return None if record["mask"] == record["lungs"] else record["mask"]
 
 

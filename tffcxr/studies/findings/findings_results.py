@@ -30,7 +30,7 @@ MULTI_TASK = "multi_task"  # The name of the exported model.
 
 @dataclasses.dataclass(frozen=True)
 class TaskScores:
-    """What one kind of training says of one site's images.
+    """The scores of one kind of training on one site's images.
 
     Attributes:
       task: the finding, with the site's name if several sites label it.
@@ -69,7 +69,7 @@ class TaskScores:
 
 @dataclasses.dataclass(frozen=True)
 class NetworkResult:
-    """One network, trained in every way, and what it says.
+    """One network with all its trainings and scores.
 
     Attributes:
       name: of the network.
@@ -222,7 +222,7 @@ def site_models(
     Args:
       clients: who belongs to which site.
       weights: client -> weights in the order of `model.weights`.
-      store: tells the number of training images.
+      store: has the number of training images.
     """
     models = {}
     for site in clients.finding_of:

@@ -80,9 +80,9 @@ class MaskStudy(study_lib.Study):
     Attributes:
       region: what is segmented, such as "Lungs".
       segmenter: makes the network and its plan, from the images that clients have.
-      with_pooled: whether a model of all images in one place is trained beside.
-      may_be_absent: whether images may be free of the region; then the records say by a column of
-        its name which are. Jaccard and Dice are of the others alone.
+      with_pooled: whether a model is also trained on pooled images.
+      may_be_absent: whether images may be free of the region; then a column of its name marks them
+        in the records. Jaccard and Dice use only the images with the region.
     """
 
     kind = masks_kind.KIND.name

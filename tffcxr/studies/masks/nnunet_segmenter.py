@@ -1,4 +1,4 @@
-"""nnU-Net as the network of a segmentation study: it plans itself from what the clients hold.
+"""nnU-Net as the network of a segmentation study: it plans itself from the clients' images.
 
 each client's training images → its summary → fingerprint → plan → network, patches, inference
 """
@@ -35,7 +35,7 @@ class NnUNet:
       dataset: the name in nnU-Net's plan.
       gpu_memory_gb: that the plan is for.
       batch_size: images per step; None for the plan's.
-      changes: whether training patches are changed at random.
+      changes: whether training patches are augmented.
       seed: of the initial weights.
       precision: one of `options.PRECISIONS`.
     """
@@ -91,7 +91,7 @@ class NnUNet:
 
 
 def summarise(data: ClientData, client: str) -> dataset_fingerprint.Summary:
-    """What a client sends of its training images."""
+    """The summary that a client sends of its training images."""
 
     def images() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for batch in data.evaluation_dataset(client, "train"):

@@ -3,7 +3,7 @@
 nodes' records → shards → a federated model per variant, baselines → cases, pictures, table, report
 
 Variants differ in what stays private at each node: nothing, batch norm, the output block, or both.
-Nobody chooses a round: all results are of the models after the last one.
+No round is selected by its result: all results are of the models after the last round.
 """
 
 from __future__ import annotations
@@ -241,7 +241,7 @@ class VolumeStudy(study_lib.Study):
         return MaskScores(*(getattr(scores, field.name)[mine] for field in fields))
 
     def _write_cases(self, directory: pathlib.Path, results: Sequence[Masks]) -> None:
-        """Writes `cases.csv`: a row per model and case, numbered in its task, nobody named."""
+        """Writes `cases.csv`: a row per model and case, numbered in its task, without ids."""
         parts = []
         for result in results:
             for task in self.tasks:
