@@ -38,6 +38,8 @@ class LocalTraining:
       partition: the groups of the model's weights.
       loss_fn: see `LossFn`.
       optimizer: of `tffcxr.learning.optimizers`.
+      keeps_optimizer: whether the client's state has the optimizer's, as "optimizer", from which
+        its next round goes on; otherwise that starts fresh in every round.
       proximal: mu of FedProx (Li et al., "Federated Optimization in Heterogeneous Networks", MLSys
         2020): `mu / 2 * |w - w_server|^2` over the shared trainable weights is added to the loss.
     """
@@ -49,6 +51,7 @@ class LocalTraining:
         loss_fn: LossFn,
         optimizer: tff.learning.optimizers.Optimizer,
         proximal: float = 0.0,
+        keeps_optimizer: bool = False,
     ):
         if proximal < 0.0:
             raise ValueError(f"proximal: expected at least 0, found {proximal}")
@@ -57,6 +60,7 @@ class LocalTraining:
         self._loss_fn = loss_fn
         self._optimizer = optimizer
         self._proximal = proximal
+        self._keeps_optimizer = keeps_optimizer
         self._packings = {
             group: Packing(
                 [
@@ -67,6 +71,11 @@ class LocalTraining:
             )
             for group in Group
         }
+
+    def initial_optimizer(self) -> Any:
+        """The optimizer's state before a client's first step."""
+        groups = Group.SHARED_TRAINABLE, Group.PRIVATE_TRAINABLE
+        return self._optimizer.initialize(tuple(self._packings[group].specs for group in groups))
 
     def start(self, broadcast: Any, client: Any) -> Any:
         """The progress before the first batch."""
@@ -80,9 +89,7 @@ class LocalTraining:
         packed = {group: self._packings[group].pack(values) for group, values in packed.items()}
         groups = Group.SHARED_TRAINABLE, Group.PRIVATE_TRAINABLE
         trainable = tuple(packed[group] for group in groups)
-        optimizer_state = self._optimizer.initialize(
-            tuple(self._packings[group].specs for group in groups)
-        )
+        optimizer_state = client["optimizer"] if self._keeps_optimizer else self.initial_optimizer()
         optimizer_state = self._optimizer.set_hparams(
             optimizer_state,
             collections.OrderedDict(
@@ -179,7 +186,7 @@ class LocalTraining:
         """What the client keeps and what it offers to the aggregation.
 
         An update with a value that is not finite is withheld: its weight and its update are zero,
-        the client keeps the private weights it had, and `failed` tells the position in
+        the client keeps the state it had, and `failed` tells the position in
         `model.weights` of the first such weight (-2: the loss; -1: nothing failed).
         """
         moved = self._weights(progress)
@@ -196,17 +203,20 @@ class LocalTraining:
             return tuple(tf.where(succeeded, n - o, tf.zeros_like(o)) for n, o in zip(new, old))
 
         def kept(new, old):
-            return tuple(tf.where(succeeded, n, o) for n, o in zip(new, old))
+            return tf.nest.map_structure(lambda n, o: tf.where(succeeded, n, o), new, old)
 
+        kept_by_client = collections.OrderedDict(
+            trainable=kept(select(Group.PRIVATE_TRAINABLE), tuple(client["trainable"])),
+            other=kept(select(Group.PRIVATE_OTHER), tuple(client["other"])),
+        )
+        if self._keeps_optimizer:
+            kept_by_client["optimizer"] = kept(progress["optimizer"], client["optimizer"])
         return collections.OrderedDict(
             update=collections.OrderedDict(
                 trainable=difference(select(Group.SHARED_TRAINABLE), broadcast["trainable"]),
                 statistics=difference(select(Group.SHARED_STATISTICS), broadcast["statistics"]),
             ),
-            client=collections.OrderedDict(
-                trainable=kept(select(Group.PRIVATE_TRAINABLE), client["trainable"]),
-                other=kept(select(Group.PRIVATE_OTHER), client["other"]),
-            ),
+            client=kept_by_client,
             metrics=collections.OrderedDict(
                 loss=progress["loss"],
                 labels=progress["labels"],
