@@ -68,6 +68,7 @@ _GROUPS = {
         "nesterov",
         "weight_decay",
         "clip_norm",
+        "keep_optimizer",
         "plateau_patience",
         "plateau_factor",
         "head_rounds",

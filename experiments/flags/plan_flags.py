@@ -88,6 +88,7 @@ def make_plan(model: ModelSource, loss_fn: LossFn, findings: int = 1) -> Plan:
         ),
         share=share,
         proximal=FLAGS.proximal,
+        keeps_optimizer=FLAGS.keep_optimizer,
         weighting=FLAGS.weighting,
         aggregator=aggregators.make(
             FLAGS.aggregator, FLAGS.dp_noise_multiplier, dp_clients() if is_private else 0.0

@@ -41,6 +41,7 @@ def define(
     optimizer: str = "adam",
     clients_per_round: str = "all",
     batch_norm: str = "aggregate",
+    keep_optimizer: bool = False,
     personal: bool = True,
     share: str = "representation",
 ) -> None:
@@ -55,6 +56,7 @@ def define(
       optimizer: of the clients.
       clients_per_round: default of the flag.
       batch_norm: default of the flag.
+      keep_optimizer: default of the flag.
       personal: whether sites have tasks of their own, and so may keep part of the model private or
         train it first. Otherwise everything is shared.
       share: default of the flag if sites have tasks of their own.
@@ -86,6 +88,12 @@ def define(
     )
     flags.DEFINE_float(
         "clip_norm", 0.0, "Maximum global norm of a step's gradients; 0 for no limit."
+    )
+    flags.DEFINE_boolean(
+        "keep_optimizer",
+        keep_optimizer,
+        "Whether each client keeps its optimizer's state, such as Adam's moments, for its next "
+        "round; otherwise it starts fresh in every round. Baselines always keep it.",
     )
     flags.DEFINE_enum(
         "server_optimizer",

@@ -136,6 +136,54 @@ def test_one_client_that_shares_everything_trains_like_keras(name, keras_optimiz
         assert not np.allclose(ours, before)
 
 
+class TestKeepsOptimizer:
+    """w = 0 at the start, y = 4, rate 0.125, momentum 0.5: a step of one image."""
+
+    def _train(self, rounds, **options):
+        federated = tiny.scalar_process(
+            client_optimizer=optimizers.client_optimizer("sgd", 0.125, momentum=0.5),
+            learning_rate=0.125,
+            **options,
+        )
+        state, client = federated.initialize(), federated.initialize_client()
+        weights = []
+        for targets in rounds:
+            state, (client,), *_ = federated.next(
+                state, [tiny.client(client, tiny.scalars(targets))]
+            )
+            weights.append(float(state["weights"]["trainable"][0][0, 0]))
+        return weights
+
+    def test_the_next_round_goes_on_from_it(self):
+        # Gradients 2 (w - 4): -8, then -6. The velocity of round 2 is 0.5 * -8 - 6 = -10.
+        assert self._train([[4], [4]], keeps_optimizer=True) == pytest.approx([1.0, 2.25])
+
+    def test_otherwise_each_round_starts_fresh(self):
+        assert self._train([[4], [4]]) == pytest.approx([1.0, 1.75])
+
+    def test_it_stays_as_it_was_where_the_update_is_not_finite(self):
+        weights = self._train([[4], [np.inf], [4]], keeps_optimizer=True)
+        assert weights == pytest.approx([1.0, 1.0, 2.25])
+
+    def test_the_learning_rate_is_still_that_of_the_round(self):
+        federated = tiny.scalar_process(keeps_optimizer=True)
+        state, client = federated.initialize(), federated.initialize_client()
+        _, (client,), *_ = federated.next(state, [tiny.client(client, tiny.scalars([4]))])
+        state = federated.with_learning_rate(state, 0.125)
+        state, *_ = federated.next(state, [tiny.client(client, tiny.scalars([4]))])
+        assert state["weights"]["trainable"][0][0, 0] == pytest.approx(0.125 * 2 * 4)
+
+    def test_new_weights_come_with_a_fresh_one(self):
+        federated = tiny.image_process(
+            client_optimizer=optimizers.client_optimizer("adam", 0.1), keeps_optimizer=True
+        )
+        weights = [np.full_like(w, 2.0) for w in tiny.initial_image_weights()]
+        _, private = federated.with_model_weights(federated.initialize(), weights)
+        fresh = federated.initialize_client()["optimizer"]
+        np.testing.assert_array_equal(_flat(private["optimizer"]), _flat(fresh))
+        assert _flat(private["trainable"]) == pytest.approx(2.0)
+
+
 def test_the_order_of_clients_changes_nothing():
     federated = tiny.image_process()
     private = federated.initialize_client()
@@ -312,6 +360,10 @@ class TestLearningProcess:
     def test_private_weights_have_no_place_in_it(self):
         with pytest.raises(ValueError, match="head/kernel"):
             process.as_learning_process(tiny.image_process())
+
+    def test_nor_have_optimizers_that_clients_keep(self):
+        with pytest.raises(ValueError, match="keeps_optimizer"):
+            process.as_learning_process(tiny.scalar_process(keeps_optimizer=True))
 
 
 def test_wrong_weights_or_layers_are_refused():

@@ -130,6 +130,20 @@ def test_a_client_that_is_not_drawn_keeps_its_task_block(data):
         assert same is (client != drawn)
 
 
+@pytest.mark.parametrize("keeps", [False, True])
+def test_a_client_that_is_alone_trains_as_in_one_place_where_it_keeps_its_optimizer(data, keeps):
+    plan = example.plan(Stage("all", 3, RATE), keeps_optimizer=keeps)
+    sampler = Sampler(("north",), None, seed=0)
+    federated = FederatedTraining(plan, data, sampler, example.evaluator(data))
+    central = CentralisedTraining(plan, data, ["north"], example.evaluator(data))
+    ours, theirs = federated.initial_state(1), central.initial_state(1)
+    for number in (1, 2, 3):
+        ours, _ = federated.advance(ours, number, plan.stages[0], 1e-3)
+        theirs, _ = central.advance(theirs, number, plan.stages[0], 1e-3)
+    pairs = zip(federated.client_weights(ours, 3)["north"], theirs["weights"])
+    assert all(np.allclose(mine, other, atol=1e-5) for mine, other in pairs) is keeps
+
+
 def test_a_client_with_nan_pixels_is_left_out_and_named(tmp_path, data):
     plan = example.plan(ALL)
     training = _training(plan, _Spoilt(data, "south"))
@@ -156,7 +170,9 @@ def test_when_all_fail_the_run_stops_with_the_cause_and_saves_nothing(tmp_path, 
 
 def test_stopped_between_and_within_stages_it_goes_on_bit_for_bit(tmp_path, data):
     stages = (HEAD, Stage("all", 2, Schedule("polynomial", 1e-3, 2)))
-    plan = example.plan(*stages, server_optimizer="adam", server_learning_rate=0.01)
+    plan = example.plan(
+        *stages, server_optimizer="adam", server_learning_rate=0.01, keeps_optimizer=True
+    )
     whole = _run(tmp_path / "whole", _training(plan, data), plan)
 
     class Stopping(FederatedTraining):
@@ -225,7 +241,7 @@ def _native():
 
 
 def test_either_executor_goes_on_where_the_other_stopped(data, tmp_path, _native):
-    plan = example.plan(Stage("all", 3, RATE))
+    plan = example.plan(Stage("all", 3, RATE), keeps_optimizer=True)
     weights = []
     for switches in (False, True):
         training = _training(plan, data)

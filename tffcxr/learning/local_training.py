@@ -39,6 +39,8 @@ class LocalTraining:
       partition: the groups of the model's weights.
       loss_fn: see `LossFn`.
       optimizer: of `tffcxr.learning.optimizers`.
+      keeps_optimizer: whether the client's state has the optimizer's, as "optimizer", from which
+        its next round goes on; otherwise that starts fresh in every round.
       proximal: mu of FedProx (Li et al., "Federated Optimization in Heterogeneous Networks", MLSys
         2020): `mu / 2 * |w - w_server|^2` over the shared trainable weights is added to the loss.
     """
@@ -50,6 +52,7 @@ class LocalTraining:
         loss_fn: LossFn,
         optimizer: tff.learning.optimizers.Optimizer,
         proximal: float = 0.0,
+        keeps_optimizer: bool = False,
     ):
         if proximal < 0.0:
             raise ValueError(f"proximal: expected at least 0, found {proximal}")
@@ -58,6 +61,7 @@ class LocalTraining:
         self._loss_fn = loss_fn
         self._optimizer = optimizer
         self._proximal = proximal
+        self._keeps_optimizer = keeps_optimizer
         self._packings = {
             group: Packing(
                 [
@@ -69,6 +73,11 @@ class LocalTraining:
             for group in Group
         }
 
+    def initial_optimizer(self) -> Any:
+        """The optimizer's state before a client's first step."""
+        groups = Group.SHARED_TRAINABLE, Group.PRIVATE_TRAINABLE
+        return self._optimizer.initialize(tuple(self._packings[group].specs for group in groups))
+
     def start(self, broadcast: Any, client: Any) -> Any:
         """The progress before the first batch."""
         packed = {
@@ -77,9 +86,7 @@ class LocalTraining:
         }
         groups = Group.SHARED_TRAINABLE, Group.PRIVATE_TRAINABLE
         trainable = tuple(packed[group] for group in groups)
-        optimizer_state = self._optimizer.initialize(
-            tuple(self._packings[group].specs for group in groups)
-        )
+        optimizer_state = client["optimizer"] if self._keeps_optimizer else self.initial_optimizer()
         optimizer_state = self._optimizer.set_hparams(
             optimizer_state,
             collections.OrderedDict(
@@ -176,7 +183,7 @@ class LocalTraining:
         """What the client keeps and what it sends to the aggregation.
 
         An update with a value that is not finite is withheld: its weight and its update are zero,
-        the client keeps the private weights it had, and `failed` is the code of the failure, see
+        the client keeps the state it had, and `failed` is the code of the failure, see
         `tffcxr.learning.failure`.
         """
         moved = self._weights(progress)
@@ -188,17 +195,20 @@ class LocalTraining:
             return tuple(tf.where(succeeded, n - o, tf.zeros_like(o)) for n, o in zip(new, old))
 
         def kept(new, old):
-            return tuple(tf.where(succeeded, n, o) for n, o in zip(new, old))
+            return tf.nest.map_structure(lambda n, o: tf.where(succeeded, n, o), new, old)
 
+        kept_by_client = collections.OrderedDict(
+            (name, kept(tuple(new), tuple(client[name])))
+            for name, new in self._partition.client_state(moved).items()
+        )
+        if self._keeps_optimizer:
+            kept_by_client["optimizer"] = kept(progress["optimizer"], client["optimizer"])
         return collections.OrderedDict(
             update=collections.OrderedDict(
                 (name, difference(new, broadcast[name]))
                 for name, new in self._partition.update(moved).items()
             ),
-            client=collections.OrderedDict(
-                (name, kept(new, client[name]))
-                for name, new in self._partition.client_state(moved).items()
-            ),
+            client=kept_by_client,
             metrics=collections.OrderedDict(
                 loss=progress["loss"],
                 labels=progress["labels"],

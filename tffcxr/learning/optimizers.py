@@ -101,7 +101,7 @@ def client_optimizer(
     clip_norm: float = 0.0,
     scales_loss: bool = False,
 ) -> tff.learning.optimizers.Optimizer:
-    """The optimizer of local training; its state is reset in every round.
+    """The optimizer of local training.
 
     Args:
       name: one of `options.CLIENT_OPTIMIZERS`.

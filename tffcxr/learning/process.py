@@ -37,8 +37,8 @@ class FederatedProcess:
     Attributes:
       initialize: `( -> S@SERVER)`; S is `<weights=<trainable, statistics, constants,
         learning_rate>, optimizer, aggregator>`.
-      initialize_client: `( -> C)`, the private weights of a client that has not trained yet; C is
-        `<trainable, other>`.
+      initialize_client: `( -> C)`, what a client that has not trained yet keeps; C is `<trainable,
+        other>`, its private weights, or `<trainable, other, optimizer>`.
       next: `(<S@SERVER, {<state=C, data=B*>}@CLIENTS> -> <S@SERVER, {C}@CLIENTS, R@SERVER,
         {M}@CLIENTS>)`. R holds `loss` (mean over labels), `images` and `clients` (of those that
         succeeded) and `aggregator` (the factory's measurements); M holds `loss` (a sum), `labels`,
@@ -69,13 +69,16 @@ class FederatedProcess:
           weights: in the order of `model.weights`.
 
         Returns:
-          `(server state with its shared weights, client state with its private weights)`.
+          `(server state with its shared weights, client state with its private weights)`; an
+          optimizer's state in the latter is fresh.
         """
         shared = collections.OrderedDict(
             self.partition.server_weights(weights),
             learning_rate=server_state["weights"]["learning_rate"],
         )
-        client_state = self.partition.client_state(weights)
+        client_state = collections.OrderedDict(
+            self.initialize_client(), **self.partition.client_state(weights)
+        )
         return collections.OrderedDict(server_state, weights=shared), client_state
 
     def with_learning_rate(self, server_state: Any, learning_rate: float) -> Any:
@@ -112,6 +115,7 @@ def build_process(
     aggregator: AggregationFactory | None = None,
     weighting: str = "examples",
     proximal: float = 0.0,
+    keeps_optimizer: bool = False,
     recompute_statistics: bool = False,
 ) -> FederatedProcess:
     """Builds the process.
@@ -125,7 +129,7 @@ def build_process(
       batch_spec: `tf.TensorSpec` structure of one batch: a dict with "images" and what `loss_fn`
         needs.
       loss_fn: see `tffcxr.learning.local_training.LossFn`.
-      client_optimizer: local optimizer; its state is reset in each round.
+      client_optimizer: local optimizer.
       server_optimizer: moves the shared trainable weights along the mean update. Batch-norm
         statistics are averages, not parameters, and take the plain mean.
       learning_rate: the client learning rate of the first round.
@@ -133,6 +137,8 @@ def build_process(
         unweighted factory counts a failed client as a zero update.
       weighting: "examples" (by images trained on) or "uniform".
       proximal: mu of FedProx.
+      keeps_optimizer: whether each client keeps its optimizer's state for its next round; otherwise
+        that starts fresh in every round.
       recompute_statistics: whether the process has `recompute`.
 
     Raises:
@@ -143,11 +149,14 @@ def build_process(
     runtime.use_device_unless_chosen()
     partition = WeightPartition.of(model, private_layers)
     partition.check_values(initial_weights)
-    local = LocalTraining(model, partition, loss_fn, client_optimizer, proximal)
+    local = LocalTraining(model, partition, loss_fn, client_optimizer, proximal, keeps_optimizer)
 
     @tff.tensorflow.computation
     def initialize_client():
-        return _constants(partition.client_state(initial_weights))
+        state = _constants(partition.client_state(initial_weights))
+        if keeps_optimizer:
+            state["optimizer"] = local.initial_optimizer()
+        return state
 
     @tff.tensorflow.computation
     def initial_server_weights():
@@ -208,8 +217,9 @@ def as_learning_process(process: FederatedProcess) -> tff.learning.templates.Lea
     """Ordinary FedAvg as TFF's own interface, for a process without private weights.
 
     Raises:
-      ValueError: some weights are private, and TFF's interface keeps no client state between
-        rounds; or statistics are recomputed after the round.
+      ValueError: some weights are private, or clients keep their optimizer's state, and TFF's
+        interface keeps no client state between rounds; or statistics are recomputed after the
+        round.
     """
     if process.recompute is not None:
         raise ValueError("expected a process that averages statistics, found one with `recompute`")
@@ -223,6 +233,8 @@ def as_learning_process(process: FederatedProcess) -> tff.learning.templates.Lea
     state_type = process.initialize.type_signature.result
     client_type = process.next.type_signature.parameter[1].member
     data_type = client_type["data"]
+    if "optimizer" in tff.structure.name_list(client_type["state"]):
+        raise ValueError("expected clients that keep nothing, found `keeps_optimizer`")
 
     @tff.federated_computation(state_type, tff.FederatedType(data_type, tff.CLIENTS))
     def next_round(state, data):

@@ -170,5 +170,6 @@ class FederatedTraining:
             aggregator=plan.aggregator,
             weighting=plan.weighting,
             proximal=plan.proximal,
+            keeps_optimizer=plan.keeps_optimizer,
             recompute_statistics=plan.model.batch_norm == "recompute",
         )

@@ -90,6 +90,7 @@ class Plan:
       server_learning_rate: None for the usual rate of the optimizer.
       share: "representation" keeps the task block of every client private, "all" shares it too.
       proximal: mu of FedProx.
+      keeps_optimizer: whether a client keeps its optimizer's state from round to round.
       weighting: "examples" or "uniform".
       aggregator: a `tff.aggregators` factory, or None for the mean.
     """
@@ -107,6 +108,7 @@ class Plan:
     server_learning_rate: float | None = None
     share: options.Share = "representation"
     proximal: float = 0.0
+    keeps_optimizer: bool = False
     weighting: str = "examples"
     aggregator: Any = None
 
