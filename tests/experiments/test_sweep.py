@@ -213,9 +213,7 @@ def test_ctrl_c_ends_the_child_and_says_how_to_go_on(tmp_path):
     program.interrupt()
     ended = program.wait()
     assert ended.status == 130
-    assert ended.errors.splitlines()[-1].endswith(
-        "interrupted; the same command resumes the sweep"
-    )
+    assert ended.errors.splitlines()[-1].endswith("interrupted; the same command resumes the sweep")
     told = log.with_name("repeat_1.log").read_text().splitlines()[-1]
     assert told.endswith("interrupted; no round was finished; the same command starts again")
     assert not psutil.wait_procs(children, timeout=10)[1]
