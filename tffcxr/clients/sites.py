@@ -170,12 +170,12 @@ def load_shared_task(
     folders = [site.path.resolve() for site in sites]
     if len(set(folders)) != len(folders):
         raise InputError(
-            "--site: expected a folder of its own for each site, whose patients would be counted "
-            f"twice else, found {', '.join(str(site.path) for site in sites)}"
+            "--site: expected a folder of its own for each site, since patients would otherwise be "
+            f"counted twice, found {', '.join(str(site.path) for site in sites)}"
         )
     if stratify is None and partition_name in ("dirichlet", "hybrid"):
         raise InputError(
-            f"--partition: expected none, iid or quantity where there are no classes to deal out, "
+            f"--partition: expected none, iid or quantity without classes to divide by, "
             f"found {partition_name}"
         )
     clients, site_of = {}, {}
@@ -237,7 +237,7 @@ def _separate(
     for group in sources:
         if len(group) > 1:
             names = [site.name for site in group]
-            logging.info("%s have patients in common, who are dealt out", ", ".join(names))
+            logging.info("%s have patients in common, each kept at one site", ", ".join(names))
             separated.update(
                 partition.separate_sites(
                     {name: tables[name] for name in names},

@@ -30,9 +30,9 @@ def load(
     """Loads the slices of all sites, and divides the patients among splits.
 
     Sites may have patients in common, such as the PET and the CT of one folder: then a patient is
-      in the same split at all of them, so that no model trains on the CT of a patient whose PET is
-      a test image. Patients with the same name in PET and CT count as the same, also in different
-      folders, with a warning; those in MRI of brain and breast only in the same folder.
+    in the same split at all of them, so that no model trains on the CT of a patient whose PET is a
+    test image. Patients with the same name in PET and CT count as the same, also in different
+    folders, with a warning; those in MRI of brain and breast only in the same folder.
 
     Args:
       sites: at least one, with different names, each a node.
@@ -52,8 +52,8 @@ def load(
     sources = [(site.loader, site.path.resolve()) for site in sites]
     if len(set(sources)) != len(sources):
         raise InputError(
-            "--site: expected a loader or a folder of its own for each site, whose patients would "
-            f"be counted twice else, found {', '.join(str(site.path) for site in sites)}"
+            "--site: expected a loader or a folder of its own for each site, since patients would "
+            f"otherwise be counted twice, found {', '.join(str(site.path) for site in sites)}"
         )
     found = {site.name: case_loaders.load_cases(site.loader, site.path) for site in sites}
     tables = {
@@ -116,7 +116,7 @@ def _warn_of_shared_names(sites: Sequence[Site], tables: Mapping[str, pd.DataFra
         shared = _shared_patients(one, other, tables)
         if shared and one.path.resolve() != other.path.resolve():
             logging.warning(
-                "sites %s and %s: %d patients have the same name, such as %s, and are taken for "
-                "the same people: they are on one side of every split",
+                "sites %s and %s: %d patients have the same name, such as %s, and count as "
+                "the same patients: they are in the same split",
                 *(one.name, other.name, len(shared), shared[0]),
             )

@@ -2,7 +2,7 @@
 
 The fourteen findings of NIH ChestX-ray14 (Wang et al., CVPR 2017), the classes of the RSNA
 Pneumonia Detection Challenge 2018, those of COVIDx (Wang, Lin & Wong, Scientific Reports 2020), and
-those of Kermany's radiographs of children (Cell 2018). Classes exclude each other.
+those of Kermany's radiographs of children (Cell 2018). Classes are mutually exclusive.
 """
 
 from __future__ import annotations
@@ -62,12 +62,12 @@ def canonical(name: str) -> str:
 
 
 def find(name: str, available: Sequence[str], where: str = "the records") -> str:
-    """Returns the one of the `available` findings that a name means.
+    """Returns the finding among `available` that a name refers to.
 
     Args:
       name: as a user or a file writes it.
       available: the findings that there are, such as `records.findings(df)`.
-      where: what they are the findings of, for the error message.
+      where: the source of the findings, for the error message.
 
     Raises:
       InputError: none is meant; the message lists them and names similar ones.

@@ -1,6 +1,6 @@
 """How large the files and header values of a dataset may be.
 
-What lies beyond is a damaged or hostile file: it is refused by name before memory is taken for it.
+Larger files are damaged or hostile; they are rejected with a reason before memory is allocated.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Cleans a predicted mask of the lungs, and says when it cannot be one of them.
+"""Cleans a predicted lung mask, and rejects implausible ones.
 
-A classifier that is shown the lungs alone never sees what a wrong mask takes away. So a mask is
-either one that could be of two lungs, or it is not used at all. The limits below catch masks that
-are wrong as a whole; they do not find one that misses part of a lung. They are rather tight: for a
-good mask that is refused the whole image is used, and a bad one that is not hides a finding.
+A classifier on segmented images never sees what a wrong mask removes. So a mask that cannot be of
+two lungs is not used at all. The limits below catch masks that are wrong as a whole; they do not
+detect a mask that misses part of a lung. The limits are tight: rejecting a good mask only means
+that the whole image is used, while accepting a bad one hides a finding.
 
 Each limit lies outside of what was measured on true masks, at sides of 64 to 512 pixels: the 88 of
 COVID-19 patients by V7 Labs (see `lungs`; among the images are photographs of screens, crops and
@@ -18,7 +18,7 @@ import numpy as np
 from scipy import ndimage
 
 # Of the largest region's area. Measured, phantoms included: the smaller lung has 0.50 or more of
-# it, and what else there is (lung that a rib or the heart cuts off) at most 0.05.
+# it, and other regions (lung that a rib or the heart cuts off) at most 0.05.
 _LEAST_OF_LARGEST = 0.1
 _MOST_REGIONS = 2
 _TOUCHING = np.ones((3, 3), int)  # Pixels that share no more than a corner are of one region.
@@ -76,7 +76,7 @@ def _largest(mask: np.ndarray) -> np.ndarray:
 
 
 def implausible(mask: np.ndarray) -> str | None:
-    """Says why a cleaned mask cannot be of both lungs of a frontal radiograph.
+    """Returns why a cleaned mask cannot be of both lungs of a frontal radiograph.
 
     Args:
       mask: bool [H, W] of the image, without the padding that makes it square.

@@ -1,4 +1,4 @@
-"""Reads an array of an `.npz` file, after a look at the size that it says it has."""
+"""Reads an array of an `.npz` file, after a check of its declared size."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
 }
-# What zipfile and NumPy raise on damaged files.
+# Exceptions that zipfile and NumPy raise on damaged files.
 READING_ERRORS = (
     EOFError,
     NotImplementedError,

@@ -1,4 +1,4 @@
-"""The records table: one row per image, whatever the source.
+"""The records table: one row per image, the same for all sources.
 
 Columns: `image` (path, see `images.read_image`), `patient`, `site`, `view` ("PA", "AP", ... or
 None), `age` (years, NaN unknown), `sex` ("F", "M" or None), `mask` and `lungs` (an annotation of
@@ -127,7 +127,7 @@ def validate(df: pd.DataFrame) -> pd.DataFrame:
 def drop_missing_images(
     df: pd.DataFrame, paths: pd.Series, source: str, folder: object
 ) -> pd.DataFrame:
-    """Keeps the rows whose image is on disk, and says how many are not.
+    """Keeps the rows whose image is on disk, and logs how many are not.
 
     Args:
       df: one row per image.

@@ -14,7 +14,7 @@ def make(name: str, noise_multiplier: float = 0.0, clients: float = 0.0) -> Any:
     """The `tff.aggregators` factory of a name; None for the mean.
 
     "secure" adds in the clear: TFF's native compiler and this project's executors replace its
-      secure sums by plain sums. Only its clipping and quantisation remain.
+    secure sums by plain sums. Only TFF's clipping and quantisation remain.
 
     Args:
       name: one of `options.AGGREGATORS`.

@@ -161,7 +161,7 @@ class Runner:
 
 
 def _left(seconds: Mapping[str, Sequence[float]], waiting: Sequence[str]) -> float | None:
-    """Estimates the remaining seconds; None without a complete run to estimate from.
+    """Estimates the remaining seconds; None if too little is known.
 
     A run takes as long as the others of its configuration did, or as all others if it is the first.
     What the first run of a sweep took is not counted, once there is another: it may have made and

@@ -13,12 +13,11 @@ from tffcxr.report import style, text_table
 from tffcxr.sweeps import sweep_finals, sweep_results
 
 _WIDTH = 100
-# How the parts of `sweep_finals.IDENTITY` are headed.
-# What to know of the best of several.
 BIAS = (
     "The best of many results on the same images is optimistically biased: test the chosen model "
     "on other images."
 )
+# Headings of the parts of `sweep_finals.IDENTITY`.
 _PARTS = {name: name for name in sweep_finals.IDENTITY} | {"images_kind": "images"}
 
 
@@ -131,8 +130,8 @@ def legend_of_finals(finals: Sequence[Mapping[str, Any]]) -> str:
     told = f" All rows: {', '.join(shared)}." if shared else ""
     return (
         "Final results: mean ± sample standard deviation over the complete runs of a "
-        "configuration, which differ in their seed, of splits too (a dash for a single run); in "
-        f"brackets, in how many of these the number is defined, where not in all.{told}"
+        "configuration, which differ in their seed, also of the splits (a dash for a single run). "
+        f"In brackets: the number of runs with a defined value, if not all.{told}"
     )
 
 

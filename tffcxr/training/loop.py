@@ -148,10 +148,10 @@ def run(training: Training, plan: Plan, measured: Sequence[str], journal: Journa
     except OSError as error:
         raise TrainingFailed(
             f"cannot write the run's files: {error.strerror or error} ({error.filename}); "
-            "free some space and start the same command again to go on"
+            "free some space and start the same command again to resume"
         ) from error
     except tf.errors.OpError as error:
-        raise TrainingFailed(f"training broke off: {' '.join(str(error).split())}") from error
+        raise TrainingFailed(f"training failed: {' '.join(str(error).split())}") from error
     return state
 
 

@@ -38,7 +38,7 @@ def fingerprint(records_by_client: Mapping[str, pd.DataFrame], spec: ShardSpec) 
     It covers the format, the specification, the source code that decodes, and per client and row
     the image's path, size and time of change, the split, the labels, the annotation if masks are
     wanted, and the lungs if they are cut out. Contents are not read, so an edit that changes
-      neither size nor time is not detected.
+    neither size nor time is not detected.
     """
     digest = hashlib.sha256()
 

@@ -1,1 +1,1 @@
-"""From image files (DICOM, PNG, JPEG) to grey pixels, and what is outlined in them."""
+"""From image files (DICOM, PNG, JPEG) to grey pixels, and their annotations."""

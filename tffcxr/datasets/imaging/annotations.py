@@ -1,4 +1,4 @@
-"""Where a finding is: boxes, run lengths and mask files, all in the pixels of the original image.
+"""Annotations of a finding: boxes, run lengths and mask files, in the original image's pixels.
 
 `None` in a records table means that nobody annotated the image; an image known to be free of the
 finding has an annotation without boxes or runs.

@@ -28,7 +28,7 @@ _TURN: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     7: lambda image: np.rot90(image, 2).T,
     8: np.rot90,
 }
-# What Pillow raises on damaged files, as fuzzing shows.
+# Exceptions that Pillow raises on damaged files, as seen in fuzzing.
 _PILLOW_ERRORS = (
     ArithmeticError,
     AttributeError,
@@ -89,7 +89,7 @@ def open_image(
         The message lacks the path.
     """
     with warnings.catch_warnings():
-        # Its limit is another one than ours.
+        # Pillow's limit differs from ours.
         warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
         image = _of_pillow(lambda: PIL.Image.open(file), kind)
     try:
@@ -101,7 +101,7 @@ def open_image(
 
 
 def _of_pillow(call: Callable[[], _Result], kind: str = "PNG") -> _Result:
-    """Makes one call of Pillow on a file of a kind. It raises nearly everything on damaged ones."""
+    """Makes one call of Pillow, which raises nearly any exception on damaged files."""
     try:
         return call()
     except _PILLOW_ERRORS as error:

@@ -1,7 +1,7 @@
 """Reads a plain radiograph from a DICOM file (PS3.3 and PS3.5): one frame, one grey channel.
 
-Whatever cannot be decoded in full, or is not a plain radiograph, is refused by name: half a picture
-or a wrong grey scale would become a wrong diagnosis.
+Files that cannot be decoded in full, or are not plain radiographs, are rejected with a reason: half
+an image or a wrong grey scale could lead to a wrong diagnosis.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def _transfer_syntax(dataset: Dataset) -> uid.UID:
 
 
 def _check_kind(dataset: Dataset, data: bytes) -> None:
-    """Refuses everything that is not one frame of grey integers."""
+    """Rejects everything that is not one frame of grey integers."""
     if "FloatPixelData" in dataset or "DoubleFloatPixelData" in dataset:
         raise ImageError("expected pixels of whole numbers, found floating-point pixel data")
     if not dataset.get("PixelData"):
@@ -142,7 +142,7 @@ def _check_kind(dataset: Dataset, data: bytes) -> None:
 
 
 def _pixels(dataset: Dataset) -> _Pixels:
-    """Returns the pixel data and what they are; refuses all but integers of 8 to 16 bits."""
+    """Returns the pixel data and their format; rejects all but integers of 8 to 16 bits."""
     data, allocated = dataset.PixelData, dataset.get("BitsAllocated")
     if not isinstance(data, bytes):
         raise ImageError(f"expected pixel data of bytes, found {dicom_elements.describe(data)}")
@@ -168,7 +168,7 @@ def _pixels(dataset: Dataset) -> _Pixels:
 
 
 def _refuse_without_pixels(dataset: Dataset, data: bytes) -> NoReturn:
-    """Tells a file that was cut from one that is not an image."""
+    """Distinguishes a truncated file from one that is not an image."""
     # pydicom drops a last element that has no end.
     if b"\xe0\x7f\x10\x00" in data or b"\x7f\xe0\x00\x10" in data:
         raise ImageError("expected complete pixel data, found a truncated file")

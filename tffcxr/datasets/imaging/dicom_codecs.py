@@ -1,7 +1,7 @@
 """Decompresses DICOM pixel data (PS3.5, annexes A.4 and G): one frame of one grey channel.
 
-JPEG of 8 bits is decoded by libjpeg-turbo (simplejpeg), RLE here, all else by GDCM. Whatever is
-incomplete is refused: decoders tend to fill what is missing and to say nothing.
+JPEG of 8 bits is decoded by libjpeg-turbo (simplejpeg), RLE here, everything else by GDCM.
+Incomplete data are rejected: decoders tend to fill missing parts silently.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Layout:
 
 @dataclasses.dataclass(frozen=True)
 class _FrameHeader:
-    """What compressed data says of itself."""
+    """The header of compressed data."""
 
     precision: int  # Bits.
     height: int
@@ -147,7 +147,7 @@ def _read_header(frame: bytes) -> _FrameHeader:
 
 
 def _check_header(header: _FrameHeader, layout: Layout) -> None:
-    """Refuses compressed data that contradicts the DICOM header: it would also abort GDCM."""
+    """Rejects compressed data that contradicts the DICOM header: it would also abort GDCM."""
     if header.channels != 1:
         raise ImageError(
             f"expected one grey channel, found compressed data of {header.channels} channels"

@@ -1,8 +1,8 @@
 """Parses DICOM (PS3.5) with pydicom, and returns header values of the type that is expected.
 
-A damaged file may have anything in the place of a number. pydicom converts an element when it is
-first accessed, and raises exceptions of nearly every class where that fails. So `parse` converts
-all that will be accessed, and nothing else of what is done with a header raises them.
+A damaged file may have anything instead of a number. pydicom converts an element when it is first
+accessed, and raises exceptions of nearly every class on failure. So `parse` converts all elements
+that will be accessed, and later accesses raise none.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import pydicom.tag
 from tffcxr.datasets import limits
 from tffcxr.datasets.imaging.image_error import ImageError
 
-# What pydicom raises on damaged files, as fuzzing shows.
+# Exceptions that pydicom raises on damaged files, as seen in fuzzing.
 PARSING_ERRORS = (
     ArithmeticError,
     AssertionError,

@@ -124,7 +124,7 @@ def place_in_square(shape: tuple[int, ...], size: int, fit: str = "pad") -> tupl
 
 
 def take_nearest(plane: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Resizes without new values: takes the value under the centre of each new pixel.
+    """Resizes by the nearest value: that under the centre of each new pixel.
 
     Args:
       plane: [H, W] or [H, W, C] of any type.
@@ -165,7 +165,7 @@ def _decode(data: bytes) -> np.ndarray:
 
 
 def _describe(data: bytes) -> str:
-    """Says what a file that is no image seems to be."""
+    """Describes the apparent type of a file that is not an image."""
     if not data:
         return "an empty file"
     start = data[:64]

@@ -1,7 +1,7 @@
 """Phantom chest radiographs: simulated attenuation through a varying thorax.
 
-The program's data when it is given none. Everything is a function of the seed, the truth (lungs,
-consolidation, pleural air) is known exactly, and no patient is behind any image.
+The programs' data without `--site`. Everything is a function of the seed, the truth (lungs,
+consolidation, pleural air) is known exactly, and no image comes from a patient.
 
     radiograph = draw(seed=1, size=256, pneumonia=0.6)
     radiograph.image    # uint8 [256, 256]

@@ -1,9 +1,9 @@
-"""Writes phantom radiographs of classes that exclude each other, like COVIDx and Kermany's.
+"""Writes phantom radiographs of mutually exclusive classes, like COVIDx and Kermany's.
 
 Healthy chests, pneumonia (consolidated in one to three foci of a lobe) and COVID-19 (haze in both
-lungs near the chest wall and the diaphragm). In COVIDx's layout all of the sick are plainly so, in
-Kermany's a fifth hardly. Nothing else is wrong with anybody, since the classes have no place for
-it. Both layouts get `lung_masks/`, which the originals do not have.
+lungs near the chest wall and the diaphragm). In COVIDx's layout all disease is clearly visible; in
+Kermany's a fifth of it is faint. There are no other findings, since the classes do not include any.
+Both layouts get `lung_masks/`, which the originals do not have.
 """
 
 from __future__ import annotations

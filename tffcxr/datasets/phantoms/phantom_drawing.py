@@ -51,7 +51,7 @@ class Plan:
 
 
 def settings(layout: str, patients: int, seed: int, size: int, **others: float) -> dict[str, Any]:
-    """Returns what a folder of phantoms is made by.
+    """Returns the settings of a folder of phantoms.
 
     Args:
       layout: whose files they are like.
@@ -98,8 +98,8 @@ def write(
       plan: makes the plans.
       write_image: writes one image into the folder, given its size; a function of a module, since
         other processes call it. What it returns goes to `write_tables`.
-      write_tables: writes what else the layout has, from what is known of all images in order; None
-        if that is nothing.
+      write_tables: writes the layout's other files, from the results of `write_image` in order;
+        None without any.
       workers: processes; None takes one per usable core. The files do not depend on it.
       progress: called with (images written, images in all).
 
@@ -115,7 +115,7 @@ def write(
 
 
 def draw(plan: Plan, size: int) -> radiograph.Phantom:
-    """Draws what a plan says."""
+    """Draws the radiograph of a plan."""
     return radiograph.draw(
         plan.seed,
         size,
@@ -128,7 +128,7 @@ def draw(plan: Plan, size: int) -> radiograph.Phantom:
 
 
 def severity(rng: np.random.Generator) -> float:
-    """Returns how severe a disease is: mostly visible, for some hardly so."""
+    """Draws the severity of a disease: mostly visible, sometimes faint."""
     subtle, visible = rng.uniform(0.05, 0.35), rng.uniform(0.45, 1.0)
     return float(subtle if rng.random() < _SUBTLE else visible)
 

@@ -2,8 +2,8 @@
 
 RSNA Pneumonia Detection Challenge 2018 (Shih et al. 2019): DICOM files, boxes, three classes.
 SIIM-ACR Pneumothorax Segmentation 2019: nested DICOM files, relative run lengths down the columns.
-Both get `lung_masks/` beside the images. Sites are as in life: the pneumonia site also has
-pneumothoraces that nobody labelled, and the other way round. A site with masks of the lungs alone
+Both get `lung_masks/` beside the images. As in real data, the pneumonia site also has unlabelled
+pneumothoraces, and the pneumothorax site unlabelled pneumonia. A site with masks of the lungs alone
 has PNG files, and patients with either disease.
 """
 
@@ -109,7 +109,7 @@ def _write(
 def _plan(
     layout: str, patients: int, seed: int, positive_fraction: float
 ) -> Iterator[drawing.Plan]:
-    """Decides for every image what it shows; label and everything else are independent."""
+    """Draws the content of every image; the label is independent of everything else."""
     tag = {"rsna": 1, "siim": 2, "lungs": 3}[layout]
     rng = np.random.Generator(np.random.SFC64([seed, tag]))
     positives = round(patients * positive_fraction)

@@ -1,9 +1,9 @@
 """Writes phantom radiographs in the layouts of Shenzhen Hospital and Montgomery County.
 
-Half of the people have tuberculosis, drawn as consolidations in one to three foci. As in life,
-Shenzhen's masks of the lungs are missing for about a seventh of the images, and Montgomery's are
-split into the left and the right lung. Shenzhen's disease is plainer than Montgomery's, so that
-what one hospital learns is not all that the other one needs.
+Half of the patients have tuberculosis, drawn as consolidations in one to three foci. As in the real
+data, Shenzhen's masks of the lungs are missing for about a seventh of the images, and Montgomery's
+are split into the left and the right lung. Disease is more visible in Shenzhen's than in
+Montgomery's, so one hospital's model is not sufficient for the other.
 """
 
 from __future__ import annotations

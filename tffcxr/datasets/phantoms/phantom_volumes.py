@@ -1,8 +1,8 @@
-"""Writes phantom PET/CT and MRI as hospitals have them: DICOM series and NIfTI files.
+"""Writes phantom PET/CT and MRI as DICOM series and NIfTI files.
 
 The layouts are those of `petct`, `brats` and `breast_mri`. Volumes are small, so that a program
-without data ends soon: 12 slices of 64 x 64 pixels; PET has a coarser grid than CT, and MRI lies in
-the orientations that are usual for it, left to right in the brain's files, right to left in the
+without data runs quickly: 12 slices of 64 x 64 pixels; PET has a coarser grid than CT, and MRI lies
+in the orientations that are usual for it, left to right in the brain's files, right to left in the
 breast's.
 """
 

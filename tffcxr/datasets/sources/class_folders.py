@@ -5,18 +5,18 @@
     lung_masks/<name>.png             optional: masks of the lungs of <class>/**/<name>.*
     metadata.csv                      optional; filename, patientid: which patient an image is of
 
-Classes exclude each other: every image is 1 in its own and 0 in the others. A name that
+Classes are mutually exclusive: every image is 1 in its own and 0 in the others. A name that
 `findings.NAMES` has, in whatever case, becomes the vocabulary's ("NORMAL", "covid19"); any other
 stays as it is.
 
-Without `metadata.csv` patients are told by the names of the files: by the patient's number where
-the names are those of NIH ChestX-ray14 ("00000061_012"), of Kermany et al. ("person1_bacteria_2",
-"IM-0115-0001", "NORMAL2-IM-0927-0001", "VIRUS-1043-0001"), of MIDRC-RICORD or of BIMCV; else by the
-name without endings such as "-day2" (`lungs.patient_of`), within its class. This joins a few
-patients too many rather than too few. Names of another form tell nothing: every image then counts
-as a patient of its own, so that a hospital with several images of a patient needs `metadata.csv`.
-Where a patient is in several splits, the source's division is not used, and there is no column
-`split`: patients are then divided anew.
+Without `metadata.csv`, patients are identified by file names: by the patient's number in names of
+NIH ChestX-ray14 ("00000061_012"), of Kermany et al. ("person1_bacteria_2", "IM-0115-0001",
+"NORMAL2-IM-0927-0001", "VIRUS-1043-0001"), of MIDRC-RICORD or of BIMCV; otherwise by the name
+without endings such as "-day2" (`lungs.patient_of`), within its class. This joins a few patients
+too many rather than too few. With names of another form, every image counts as a patient of its
+own, so a hospital with several images per patient needs `metadata.csv`. If a patient is in several
+splits, the source's division is not used, and there is no column `split`: patients are then divided
+again.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _SPLITS = {
 }
 _LUNGS = "lung_masks"
 _METADATA = "metadata.csv"
-# What names the patient: for each source, what its file names start with.
+# For each source, the beginning of its file names, which identifies the patient.
 _PATIENTS = (
     re.compile(r"0*(?P<patient>\d+)_\d{3}"),  # NIH ChestX-ray14; as its loader writes it.
     re.compile(r"(?P<patient>person\d+)_(bacteria|virus)_\d+"),
@@ -110,11 +110,11 @@ def read(
 
 
 def patient_of(stem: str, kind: str) -> str:
-    """Returns the patient whom the name of a file tells.
+    """Returns the patient that a file name identifies.
 
     Args:
       stem: the file's name without its suffix.
-      kind: the class, within which a name of no known form tells the patient.
+      kind: the class, within which a name of no known form identifies the patient.
     """
     for pattern in _PATIENTS:
         match = pattern.fullmatch(stem)
@@ -147,7 +147,7 @@ def _files(
 
 
 def _folders(root: pathlib.Path) -> dict[str, pathlib.Path]:
-    """Returns the folders in a folder by name, without what systems leave there."""
+    """Returns the folders in a folder by name, without those of operating systems."""
     return {
         path.name: path
         for path in sorted(root.iterdir())
@@ -219,7 +219,7 @@ def _check_different(paths: Sequence[pathlib.Path], source: str) -> None:
 def _patients(
     root: pathlib.Path, files: Sequence[tuple[str, str, pathlib.Path]], source: str
 ) -> list[str]:
-    """Returns the patient of each image, and says how they were told."""
+    """Returns the patient of each image, and logs how they were identified."""
     paths = [path for *_, path in files]
     table = root / _METADATA
     if table.exists():
@@ -227,7 +227,7 @@ def _patients(
         return [listed[path.stem] for path in paths]
     patients = [patient_of(path.stem, kind) for _, kind, path in files]
     logging.getLogger(__name__).info(
-        "%s: %d images of %d patients, told by the names of the files in %s",
+        "%s: %d images of %d patients, identified by the names of the files in %s",
         source,
         len(patients),
         len(set(patients)),
@@ -261,7 +261,7 @@ def _lungs(root: pathlib.Path, paths: Sequence[pathlib.Path], source: str) -> Ma
 
 
 def _without_leaking_splits(table: pd.DataFrame, source: str) -> pd.DataFrame:
-    """Drops the source's division if a patient is in several of its splits, and says so."""
+    """Drops the source's division, with a warning, if a patient is in several of its splits."""
     if records.SPLIT not in table:
         return table
     splits = table.groupby("patient")[records.SPLIT].nunique()

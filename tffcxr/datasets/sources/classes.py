@@ -1,9 +1,9 @@
 """Any radiographs in a folder per class: see `class_folders` for the layout.
 
-For images that a hospital has sorted itself, and for a study that is put together from several
-sources: the folders may hold links to the images where they are.
+For images that a hospital has sorted itself, and for studies of several sources: the folders may
+contain links to the images.
 
-Records: the classes as findings that exclude each other, known for all.
+Records: the classes as mutually exclusive findings, known for all.
 """
 
 from __future__ import annotations

@@ -5,9 +5,9 @@
     train/*, test/*      the images; also data/train, data/test, or all in images/
     lung_masks/*.png     optional, not part of the data: masks of the lungs, by the images' names
 
-Three classes that exclude each other: "normal", "pneumonia" (any but COVID-19; "viral" and
-"bacteria" in the first version) and "COVID-19". Lists of two classes ("positive", "negative": the
-versions with a B) do not tell normal from pneumonia and are refused.
+Three mutually exclusive classes: "normal", "pneumonia" (any but COVID-19; "viral" and "bacteria" in
+the first version) and "COVID-19". Lists of two classes ("positive", "negative": the versions with a
+B) do not distinguish normal from pneumonia and are rejected.
 
 Records: the classes of `findings.COVID`, known for all; `split` as in the lists. The numbers of
 patients are their sources', so that patients of different sources are different. COVIDx is put
@@ -69,7 +69,7 @@ def load_records(root: pathlib.Path) -> pd.DataFrame:
     table = pd.concat(
         [_read(path).assign(split=split) for split, path in lists.items()], ignore_index=True
     )
-    if table["source"].notna().all():  # Else the same number may or may not be the same patient.
+    if table["source"].notna().all():  # Without sources, equal numbers may be two patients.
         table["patient"] = table["source"].str.lower() + "/" + table["patient"]
     _check_apart(table, "name", "image", lists)
     _check_apart(table, "patient", "patient", lists)

@@ -1,4 +1,4 @@
-"""Reads who and how from the headers of many DICOM files, without their pixels."""
+"""Reads patient, view and size from the headers of many DICOM files, without their pixels."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LARGEST = (1 << 16) - 1  # Rows and columns have 16 bits.
 
 @dataclasses.dataclass(frozen=True)
 class Header:
-    """What a DICOM header says of a radiograph.
+    """The entries of a radiograph's DICOM header.
 
     Attributes:
       patient: Patient ID, or None.

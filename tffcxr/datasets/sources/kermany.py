@@ -6,10 +6,10 @@
     chest_xray/              optional, above all of these
 
 Children of one to five years from Guangzhou, "Normal" and "Pneumonia", known for all. Patients are
-told by the names of the files, see `class_folders`. The authors call the patients of train/ and
-test/ independent, but in the files as Kaggle has them the same numbers occur in both
-("person1_bacteria_2" in train/, "person1_virus_6" in test/). Whether these are the same children
-cannot be told, so they count as the same, and patients are divided anew.
+identified by file names, see `class_folders`. The authors call the patients of train/ and test/
+independent, but in the files as Kaggle has them the same numbers occur in both
+("person1_bacteria_2" in train/, "person1_virus_6" in test/). Whether these are the same children is
+unknown, so they count as the same, and patients are divided again.
 """
 
 from __future__ import annotations

@@ -5,13 +5,13 @@
     metadata.csv                optional; filename, patientid: which patient an image is of
 
 Records: `mask` and `lungs` are the lungs; no findings. Without `metadata.csv` (its columns are
-those of the COVID-19 image data collection) patients are told by the names of the files: images
-whose names differ only in an ending for the day, the view or the part of a figure count as of one
-patient ("case-7-day2-PA", "case-7-day5"). This joins a few patients too many rather than too few,
-so that none is in training and test alike.
+those of the COVID-19 image data collection) patients are identified by file names: images whose
+names differ only in an ending for the day, the view or the part of a figure count as one patient
+("case-7-day2-PA", "case-7-day5"). This joins a few patients too many rather than too few, so that
+none is in both training and test.
 
-Where the lungs end is up to the source: the masks by V7 Labs include the lung behind the heart and
-are cut straight at the mediastinum; those of the phantoms leave the heart out.
+The border of the lungs depends on the source: the masks by V7 Labs include the lung behind the
+heart and are cut straight at the mediastinum; those of the phantoms leave the heart out.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def _patients(root: pathlib.Path, images: dict[str, str]) -> dict[str, str]:
     if not path.exists():
         patients = {stem: patient_of(stem) for stem in images}
         logging.getLogger(__name__).info(
-            "%s: %d images of %d patients, told by the names of the files in %s",
+            "%s: %d images of %d patients, identified by the names of the files in %s",
             _SOURCE,
             len(images),
             len(set(patients.values())),

@@ -1,4 +1,4 @@
-"""Pairs images with the mask files that lie in folders of their own, as lung segmentations do."""
+"""Pairs images with mask files in separate folders, such as lung segmentations."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def files_by_stem(folder: pathlib.Path, source: str, ending: str = "") -> dict[s
 def check_pairs(
     image_files: dict[str, str], masks: Iterable[str], source: str, folder: object
 ) -> None:
-    """Checks that every image has a mask, and says how many masks have no image.
+    """Checks that every image has a mask, and logs how many masks have no image.
 
     Args:
       image_files: the images, by stem.
@@ -87,7 +87,7 @@ def report_masks_without_image(
 def check_sizes(image: str, masks: Iterable[str], source: str) -> None:
     """Checks by the files' headers that masks have the size of their image.
 
-    A file whose header cannot be read passes; it is refused, by name, where it is decoded.
+    A file whose header cannot be read passes; decoding rejects it with a reason.
 
     Raises:
       InputError: a mask has another size.
@@ -103,7 +103,7 @@ def check_sizes(image: str, masks: Iterable[str], source: str) -> None:
 
 
 def size(path: str) -> tuple[int, int] | None:
-    """Returns the height and width that `images.read_image` gives, None if that cannot be told."""
+    """Returns the height and width that `images.read_image` gives, None if they cannot be read."""
     try:
         with bitmap.open_image(path) as image:
             width, height = image.size

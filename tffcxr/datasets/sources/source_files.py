@@ -1,4 +1,4 @@
-"""Finds and reads the files of a dataset as its users have downloaded it."""
+"""Locates and reads the files of a dataset as it was downloaded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Patients with volumes: which images a case has, and how each is read."""
+"""Patients with volumes: the images of a case, and how each is read."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Channel:
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """One patient's images and where the region to be found is.
+    """One patient's images and the mask of the region.
 
     Attributes:
       patient: identifier, unique in its dataset.
@@ -83,7 +83,7 @@ class GreyScale:
 
 
 def outside(kind: str) -> float:
-    """The value of places that an image of a kind does not show: air, no uptake, no signal."""
+    """The value outside an image of a kind: air, no uptake, no signal."""
     return -1024.0 if kind == "ct" else 0.0
 
 
@@ -128,7 +128,7 @@ def read_region(path: pathlib.Path) -> Volume:
 
 
 def check_shown(region: np.ndarray, shown: np.ndarray, what: str, path: pathlib.Path) -> None:
-    """Checks that a region was not cut off, by an image that is too small or lies elsewhere.
+    """Checks that no image, too small or elsewhere, cuts a region off.
 
     Args:
       region: bool array.

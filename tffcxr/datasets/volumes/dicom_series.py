@@ -2,8 +2,8 @@
 
 Slices are put in the order of their positions along their common normal, and lie as far apart as
 the positions say (DICOM PS3.3, C.7.6.2.1.1); Instance Number, Slice Thickness and Spacing Between
-Slices are not trusted. Whatever is not a complete stack of parallel slices is refused; that slices
-are missing at an end cannot be seen.
+Slices are not trusted. A series that is not a complete stack of parallel slices is rejected; slices
+missing at an end cannot be detected.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class _Slice:
 def read(folder: str | os.PathLike[str]) -> Series:
     """Reads the series that a folder holds, at any depth.
 
-    Files that are not DICOM and not named so, such as a licence, are passed over.
+    Files that are neither DICOM nor named as such, such as a licence, are skipped.
 
     Args:
       folder: with the files of one series.
@@ -95,7 +95,7 @@ def _read_slice(path: str) -> _Slice | None:
     data = pathlib.Path(path).read_bytes()
     if not dicom.is_dicom(data):
         if not data.strip(b"\0"):
-            # Passed over, a first or last slice would be missing without a word.
+            # If skipped, a first or last slice could be missing unnoticed.
             raise ImageError(
                 f"{path}: expected a DICOM file, found "
                 f"{f'{len(data)} bytes of zeros: truncated' if data else 'an empty file'}"

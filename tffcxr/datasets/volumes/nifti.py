@@ -26,7 +26,7 @@ SUFFIXES = (".nii.gz", ".nii")
 _MILLIMETRES = {"mm": 1.0, "unknown": 1.0, "meter": 1000.0, "micron": 0.001}
 _LARGEST_HEADER = 16 << 20  # Bytes, with its extensions.
 _Result = TypeVar("_Result")
-# What nibabel raises on damaged files; a damaged size can be one of terabytes.
+# Exceptions that nibabel raises on damaged files; a damaged size can be terabytes.
 _PARSING_ERRORS = (
     EOFError,
     KeyError,
@@ -39,8 +39,7 @@ _PARSING_ERRORS = (
     nibabel.filebasedimages.ImageFileError,
     nibabel.spatialimages.HeaderDataError,
 )
-# nibabel prints what it is about to raise, which is said here once and with the path; all that it
-# calls an error it raises.
+# nibabel also prints what it raises; here it is reported once, with the path.
 logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)
 
 
@@ -92,7 +91,7 @@ def _of_nibabel(call: Callable[[], _Result], path: object) -> _Result:
 
 
 def _check_offset(path: str | os.PathLike[str]) -> None:
-    """Refuses a header so large that the file, packed, can be a small one that fills the memory."""
+    """Rejects a header so large that a small compressed file could fill the memory."""
     with nibabel.openers.ImageOpener(path, "rb") as file:
         start = file.read(nibabel.Nifti2Header.sizeof_hdr)
     for kind in (nibabel.Nifti1Header, nibabel.Nifti2Header):
@@ -108,7 +107,7 @@ def _check_offset(path: str | os.PathLike[str]) -> None:
 def _check_header(
     image: nibabel.filebasedimages.FileBasedImage, path: object
 ) -> tuple[int, int, int]:
-    """Returns the shape of the one volume of real numbers that a file holds; else ImageError."""
+    """Returns the shape of a file's only volume of real numbers; raises ImageError otherwise."""
     if not isinstance(image, nibabel.Nifti1Image):  # Nifti2Image is one, too.
         raise ImageError(f"{path}: expected a NIfTI file, found {type(image).__name__}")
     shape = image.shape

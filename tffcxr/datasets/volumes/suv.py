@@ -6,7 +6,7 @@ After the vendor-neutral pseudo-code of the Quantitative Imaging Biomarkers Alli
 FDG-PET/CT as an Imaging Biomarker Measuring Response to Cancer Therapy, version 1.13, RSNA 2016,
 appendix G): values that are decay-corrected to the start of the scan are divided by the dose that
 is left then, D * 2^(-t / half-life), and values corrected to the injection by the dose itself.
-Whatever the formula needs and the header lacks is refused; a guess would be a wrong SUV.
+PET files without the tags needed for SUV are rejected; a guess would give a wrong SUV.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ _YEARS = (1950, 2200)  # Of an acquisition.
 
 
 def factor(headers: Sequence[Dataset]) -> float:
-    """Returns what multiplies Bq/ml to give the SUV by body weight, in g/ml.
+    """Returns the factor from Bq/ml to SUV by body weight, in g/ml.
 
-    The residue in the syringe is not known to the header and not subtracted.
+    The residue in the syringe is not in the header and not subtracted.
 
     Args:
       headers: of all slices of a PET series whose voxels were rescaled.
@@ -129,7 +129,7 @@ def _injection(
 
 
 def _check_zones(*times: datetime.datetime) -> None:
-    """Refuses times of which only some have an offset from UTC: they are hours apart."""
+    """Rejects times of which only some have an offset from UTC: they may be hours apart."""
     if len({time.tzinfo is None for time in times}) > 1:
         raise ImageError(
             "expected offsets from UTC in all times of the PET header or in none, found "

@@ -1,4 +1,4 @@
-"""Volumes of voxels with their place in the patient, and how to put them on another grid.
+"""Volumes of voxels with their position in the patient, and resampling to another grid.
 
 World coordinates are those of NIfTI, in millimetres: x grows towards the patient's right (R), y
 towards the front (A), z towards the head (S). DICOM's coordinates differ in the sign of x and y
@@ -24,7 +24,7 @@ _TOLERANCE = 1e-3
 
 @dataclasses.dataclass(frozen=True)
 class Volume:
-    """Voxels and where they are.
+    """Voxels and their position.
 
     Attributes:
       array: float32 [I, J, K].

@@ -35,7 +35,7 @@ class Lesion:
 
     Attributes:
       channels: T1 before and after contrast agent, and T2, on one grid.
-      labels: 0 where there is no lesion; else 1 core, 2 edema, 4 enhancing, as in BraTS.
+      labels: 0 without a lesion, 1 core, 2 edema, 4 enhancing, as in BraTS.
     """
 
     channels: tuple[Volume, ...]

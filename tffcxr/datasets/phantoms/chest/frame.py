@@ -233,7 +233,7 @@ def splat(points: np.ndarray, mass: np.ndarray, frame: Frame, shape: tuple[int, 
 
 
 def half_ellipse(squared: np.ndarray) -> np.ndarray:
-    """sqrt(1 - squared) where that is positive, else 0: chord of an ellipsoid over its depth."""
+    """sqrt(1 - squared) where positive, 0 elsewhere: chord of an ellipsoid over its depth."""
     return np.sqrt(np.maximum(np.float32(1) - squared, np.float32(0)))
 
 

@@ -20,7 +20,7 @@ from tffcxr.datasets.phantoms.chest import tissue as tissue
 from tffcxr.datasets.phantoms.chest import vessels as pv
 from tffcxr.errors import InputError
 
-VERSION = "4"  # Changes whenever the same seed would give other images.
+VERSION = "4"  # Changes whenever the same seed gives different images.
 MIN_SIZE = 64
 Box = tuple[float, float, float, float]
 INCIDENTAL = disease.INCIDENTAL
@@ -154,7 +154,7 @@ def _check(
 
 
 def random(*key: int) -> np.random.Generator:
-    """Random numbers for one topic of one phantom: seed, topic, and what else they depend on."""
+    """Random numbers for one topic of one phantom: seed, topic, and further keys."""
     return np.random.Generator(np.random.SFC64(key))
 
 
