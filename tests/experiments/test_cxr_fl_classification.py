@@ -105,6 +105,7 @@ def test_the_table_agrees_with_the_predictions_and_the_rounds(run):
 def test_the_exported_model_is_that_of_the_predictions(run):
     segmented = export.load(run, "federated_standard_segmented").metadata
     assert (segmented.number, segmented.cut_out, segmented.phantoms) == (2, True, True)
+    assert segmented.pixels.endswith("black outside of the lungs")
     exported = export.load(run)
     about = exported.metadata
     assert (about.number, about.cut_out, about.outputs) == (1, False, findings.RSNA)

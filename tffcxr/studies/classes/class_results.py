@@ -14,6 +14,7 @@ from tffcxr.evaluation.mean_interval import mean_interval
 from tffcxr.files import write_table
 from tffcxr.models.blocks import CxrModel
 from tffcxr.models.files import export
+from tffcxr.models.files.metadata import PIXELS
 from tffcxr.studies import variant_logs
 from tffcxr.studies.classes.variants import FULL, Result, Variant
 from tffcxr.studies.trainings import FEDERATED, POOLED, Weights, save_weights
@@ -94,11 +95,13 @@ def save_model(
     save_weights(model.keras, weights, path)
     if training != FEDERATED:
         return
+    outside = ", black outside of the lungs" if variant.is_cut_out else ""
     about = study.about_model(
         study.classes,
         variant.model,
         1 + study.trained(FEDERATED).index(variant),
         cut_out=variant.is_cut_out,
+        pixels=PIXELS + outside,
         gradcam_layers=dict.fromkeys(study.classes, model.gradcam_layer),
     )
     exported = export.Exported(export.with_probabilities(model.keras, "softmax"), about)
