@@ -45,23 +45,40 @@ class _Experiment:
 
     Attributes:
       tasks: loader to the region that its nodes segment.
+      images: loader to the images of its cases: the name of each channel and its kind, see
+        `cases.Channel`; equally many for all loaders.
       field_of_view: default of the flag, mm.
-      channels: of the images.
       shown_channel: in pictures; of the MRI, that after contrast agent.
       with_boxes: whether the region is localised by boxes.
     """
 
     tasks: dict[str, str]
+    images: dict[str, dict[str, str]]
     field_of_view: float
-    channels: int
     shown_channel: int
     with_boxes: bool
 
+    @property
+    def channels(self) -> int:
+        """How many images each case has."""
+        return len(next(iter(self.images.values())))
 
+
+_MRI = {"T1": "mri", "T1 after contrast agent": "mri", "T2": "mri"}
 _EXPERIMENTS = {
-    "kidneys": _Experiment({"pet": "Kidneys in PET", "ct": "Kidneys in CT"}, 400.0, 1, 0, True),
+    "kidneys": _Experiment(
+        {"pet": "Kidneys in PET", "ct": "Kidneys in CT"},
+        {"pet": {"PET": "pet"}, "ct": {"CT": "ct"}},
+        400.0,
+        0,
+        True,
+    ),
     "lesions": _Experiment(
-        {"brats": "Brain lesions", "breast_mri": "Breast lesions"}, 200.0, 3, 1, False
+        {"brats": "Brain lesions", "breast_mri": "Breast lesions"},
+        {"brats": _MRI, "breast_mri": _MRI},
+        200.0,
+        1,
+        False,
     ),
 }
 _PRIVATE = ("none", "norm", "output", "both")
@@ -159,6 +176,10 @@ class _CrossDomain(recipe.Recipe):
             baselines=checks.baselines(FLAGS.baseline),
             shown_channel=experiment.shown_channel,
             with_boxes=experiment.with_boxes,
+            slices_of={
+                name: _slice_spec().describe(experiment.images[loader])
+                for name, loader in source_of.items()
+            },
         )
 
 

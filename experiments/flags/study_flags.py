@@ -78,7 +78,9 @@ def define(
         "image_size", image_size, "Height and width of the model's input in pixels."
     )
     flags.DEFINE_string(
-        "weights", "none", "Initial weights: none (random), imagenet, or a model file of a run."
+        "weights",
+        "none",
+        "Initial weights: none (random), imagenet, the folder of a run, or one of its model files.",
     )
     if radiographs:
         flags.DEFINE_enum(
@@ -197,12 +199,27 @@ def check() -> None:
         raise InputError(
             f"--image_size: expected at most {_LARGEST_IMAGE}, found {FLAGS.image_size}"
         )
-    if FLAGS.weights not in ("none", "imagenet") and not pathlib.Path(FLAGS.weights).exists():
-        raise InputError(f"--weights: expected none, imagenet or a file, found {FLAGS.weights!r}")
+    _check_weights()
     checks.used(not FLAGS.site, "phantom_patients", "no --site", "site")
     checks.used(not FLAGS.site, "phantom_dir", "no --site", "site")
     if "partition" in FLAGS:
         _check_radiographs()
+
+
+def _check_weights() -> None:
+    path = pathlib.Path(FLAGS.weights)
+    if FLAGS.weights in ("none", "imagenet") or path.is_file():
+        return
+    if not path.is_dir():
+        raise InputError(
+            f"--weights: expected none, imagenet, a run's folder or a file, found {FLAGS.weights!r}"
+        )
+    from tffcxr.models.files import run_models
+
+    try:
+        run_models.in_run(path)
+    except InputError as error:
+        raise InputError(f"--weights: {error}") from error
 
 
 def check_image_multiple(multiple: int) -> None:
@@ -331,6 +348,7 @@ def settings(recipe: str, run_folder: pathlib.Path, measured_split: str = "valid
         ),
         replicates=FLAGS.bootstrap,
         histograms=FLAGS.tensorboard_histograms,
+        phantoms=not FLAGS.site,
     )
 
 

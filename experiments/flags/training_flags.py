@@ -197,9 +197,21 @@ def recorded_settings() -> dict[str, Any]:
     own = FLAGS.get_key_flags_for_module(typed.current().program)
     settings = {flag.name: flag.value for flag in own if flag.name not in _UNRECORDED}
     weights = pathlib.Path(settings.get("weights") or "none")
-    if weights.is_file():  # The file may change under the same name.
-        settings["weights_sha256"] = hashlib.sha256(weights.read_bytes()).hexdigest()
+    if weights.exists():  # Its content may change under the same name.
+        settings["weights_sha256"] = _digest(weights)
     return settings
+
+
+def _digest(weights: pathlib.Path) -> str:
+    """The SHA-256 of a file, or one of all exported models of a run's folder."""
+    if weights.is_file():
+        return hashlib.sha256(weights.read_bytes()).hexdigest()
+    from tffcxr.models.files import run_models
+
+    digest = hashlib.sha256()
+    for file in run_models.in_run(weights):
+        digest.update(file.name.encode() + hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
 
 
 def facts() -> dict[str, Any]:

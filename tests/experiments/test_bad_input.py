@@ -212,8 +212,10 @@ class TestModel:
 
     def test_a_weights_file_that_is_not_there(self, tmp_path):
         line = _refused(tmp_path, f"--weights={tmp_path / 'best.h5'}")
-        assert "--weights: expected none, imagenet or a file, found" in line
+        assert "--weights: expected none, imagenet, a run's folder or a file, found" in line
         assert "best.h5" in line
+        line = _refused(tmp_path, f"--weights={tmp_path}")
+        assert "--weights: expected a complete run with an exported model" in line
         assert not (tmp_path / "run" / "phantoms").exists()
 
     def test_imagenet_weights_without_a_network(self, tmp_path):

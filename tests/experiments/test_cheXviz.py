@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.experiments import programs
+from tffcxr.models.files import metadata
 
 FLAGS = (
     "--phantom_patients=60",
@@ -86,6 +87,16 @@ def test_the_run_directory(run):
     assert any(name.startswith("tensorboard/federated/events") for name in files)
     assert any(name.startswith("tensorboard/results/events") for name in files)
     assert not [name for name in files if name.endswith(".tmp") or "partial" in name]
+
+
+def test_the_exported_model_says_what_it_is(run):
+    about = metadata.read(run / "models" / "multi_task.keras")
+    assert (about.kind, set(about.outputs)) == ("findings", TASKS)
+    assert (about.recipe, about.network, about.training) == ("cheXviz", "standard", "federated")
+    assert about.phantoms
+    assert set(about.operating_points) == TASKS
+    layers = programs.read_json(run / "models" / "multi_task.json")["gradcam_layers"]
+    assert layers == dict.fromkeys(about.outputs, "relu3")
 
 
 def test_metrics_json(run):

@@ -5,6 +5,8 @@ import pytest
 
 from tests.datasets import volume_files
 from tests.experiments import programs
+from tffcxr.errors import InputError
+from tffcxr.models.files import export
 
 TINY = ("--image_size=32", "--rounds=1", "--batch_size=32", "--bootstrap=20")
 KIDNEYS = ("--phantom_patients=4", "--test_fraction=0.5", "--private=none,norm", "--baseline=none")
@@ -48,6 +50,9 @@ def test_the_run_directory(run):
         "models/federated.h5",
         "models/federated_private_norm_ct.h5",
         "models/federated_private_norm_pet.h5",
+        "models/federated.keras",
+        "models/federated_private_norm_ct.keras",
+        "models/federated_private_norm_pet.json",
     } <= files
     config = programs.read_json(run / "config.json")
     assert [site["task"] for site in config["sites"]] == ["Kidneys in CT", "Kidneys in PET"]
@@ -105,6 +110,30 @@ def test_pictures_show_slices_with_the_region_and_boxes(run):
         assert (boxes | ~mask).all()  # What is marked is in a box.
 
 
+@pytest.mark.parametrize("name", ["federated", "federated_private_norm_pet"])
+def test_the_exported_model_marks_what_the_pictures_show(run, name):
+    exported = export.load(run, name)
+    about = exported.metadata
+    is_private = name != "federated"
+    assert about.number == 1 + is_private
+    tasks = "Kidneys in PET" if is_private else "Kidneys in CT or Kidneys in PET"
+    assert (about.kind, about.outputs, about.channels) == ("volumes", (tasks,), 1)
+    assert set(about.slices) == ({"pet"} if is_private else {"ct", "pet"})
+    assert about.slices["pet"] == {
+        "field_of_view_mm": 400.0,
+        "orientation": "axial",
+        "channels": [{"name": "PET", "grey": "SUV by body weight from 0 to 7 g/ml"}],
+    }
+    training = name.removesuffix("_pet")
+    assert about.training == training
+    shown = programs.read_rows(run / "segmentations.csv")
+    file = next(row["file"] for row in shown if row["task"] == "Kidneys in PET")
+    with np.load(run / file) as arrays:
+        found = exported.keras(arrays["image"][None, ..., None] / np.float32(255))
+        mask = found.numpy()[0, ..., 0] >= about.threshold
+        np.testing.assert_array_equal(mask, arrays[f"mask_{training}"])
+
+
 def test_a_complete_run_is_not_run_again(run):
     again = programs.run("cross_domain", f"--output_dir={run}", *KIDNEYS, *TINY)
     assert again.status == 0
@@ -135,6 +164,12 @@ def test_lesions_from_folders_with_all_models(tmp_path):
     assert {row["patients"] for row in rows if row["task"] == "All domains"} == {2}
     assert (tmp_path / "run" / "rounds_pooled.csv").exists()
     assert (tmp_path / "run" / "models" / "site_brain.h5").exists()
+    with pytest.raises(InputError, match="both_brain.keras, federated_private_both_breast.keras"):
+        export.load(tmp_path / "run")
+    breast = export.load(tmp_path / "run", "federated_private_both_breast").metadata
+    assert (breast.outputs, breast.channels) == (("Breast lesions",), 3)
+    channels = breast.slices["breast"]["channels"]
+    assert [channel["name"] for channel in channels] == ["T1", "T1 after contrast agent", "T2"]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ import pytest
 
 from tests.experiments import programs
 from tffcxr.datasets import findings
-from tffcxr.models.files import export_segmentation
+from tffcxr.models.files import export
+from tffcxr.models.files.metadata import Metadata
 from tffcxr.models.spec import ModelSpec
 
 TINY = ("--image_size=32", "--rounds=2", "--bootstrap=50", "--heatmaps=2", "--model=standard")
@@ -57,7 +58,10 @@ def test_the_run_directory(run):
         "figures/gradcam_lung-opacity.png",
         "models/federated_standard_full.h5",
         "models/pooled_standard_segmented.h5",
+        "models/federated_standard_full.keras",
+        "models/federated_standard_segmented.json",
     } <= files
+    assert "models/pooled_standard_full.keras" not in files
 
 
 def test_the_table_agrees_with_the_predictions_and_the_rounds(run):
@@ -99,6 +103,27 @@ def test_the_table_agrees_with_the_predictions_and_the_rounds(run):
     assert {entry["client"] for entry in clients} == {"phantoms-client_00", "phantoms-client_01"}
 
 
+def test_the_exported_model_is_that_of_the_predictions(run):
+    segmented = export.load(run, "federated_standard_segmented").metadata
+    assert (segmented.number, segmented.cut_out, segmented.phantoms) == (2, True, True)
+    assert segmented.pixels.endswith("black outside of the lungs")
+    exported = export.load(run)
+    about = exported.metadata
+    assert (about.number, about.cut_out, about.outputs) == (1, False, findings.RSNA)
+    assert about.recipe == "cxr_fl_classification"
+    predictions = programs.read_rows(run / "class_predictions.csv")
+    expected = [
+        [float(entry[f"probability: {name}"]) for name in findings.RSNA]
+        for entry in predictions
+        if (entry["images_kind"], entry["training"]) == ("full", "federated")
+    ]
+    (root,) = (run / "phantoms").glob("*/rsna/stage_2_train_images")
+    found = [list(exported.predict(file).values()) for file in root.iterdir()]
+    # The predictions name no file: each must be that of some image.
+    distance = np.abs(np.array(expected)[:, None] - np.array(found)).max(axis=2).min(axis=1)
+    assert distance.max() < 1e-5
+
+
 def test_both_kinds_of_images_are_explained_on_the_same_samples(run):
     explained = programs.read_rows(run / "explanations.csv")
     assert {entry["training"] for entry in explained} == {
@@ -132,9 +157,9 @@ def segmenter(tmp_path_factory):
     weights = model.get_weights()
     weights[-2], weights[-1] = np.zeros_like(weights[-2]), np.full_like(weights[-1], 9.0)
     model.set_weights(weights)
-    export_segmentation.save(
-        folder, model, export_segmentation.SegmentationMetadata("Lungs", 32, "pad")
-    )
+    about = Metadata("masks", ("Lungs",), 32, "pad", "tiny", "unet", phantoms=True, threshold=0.5)
+    exported = export.Exported(export.with_probabilities(model, "sigmoid"), about)
+    export.save(folder / "models" / "segmentation.keras", exported)
     return folder
 
 
@@ -210,7 +235,9 @@ def test_what_cannot_be_is_refused_in_one_line(tmp_path, flags, expected):
 def test_a_model_of_findings_finds_no_lungs(tmp_path, run):
     weights = run / "models" / "federated_standard_full.h5"
     line = _refused(tmp_path, *TINY, f"--segmentation_model={weights}")
-    assert "segmentation run or a .keras file" in line
+    assert "a run's folder or a .keras file, found another file" in line
+    line = _refused(tmp_path, *TINY, f"--segmentation_model={run}")
+    assert "a model that segments lungs, found a model of the classes Lung Opacity" in line
 
 
 def test_without_outlines_a_model_is_asked_for(tmp_path):

@@ -8,7 +8,7 @@ from PIL import Image
 import pytest
 
 from tests.experiments import programs
-from tffcxr.models.files import export_segmentation
+from tffcxr.models.files import export
 
 # A step costs as much as its 7.9 million weights, so that each client has one a round.
 TINY = (
@@ -89,8 +89,10 @@ def test_no_patient_is_in_training_and_test_alike(run):
 
 
 def test_the_model_that_is_exported_is_the_best_federated_one(run):
-    exported = export_segmentation.load(run)
-    assert (exported.metadata.region, exported.metadata.image_size) == ("Lungs", 32)
+    exported = export.load(run)
+    about = exported.metadata
+    assert (about.kind, about.outputs, about.image_size) == ("masks", ("Lungs",), 32)
+    assert (about.network, about.phantoms) == ("unet", True)
     (worst, *_) = programs.read_rows(run / "segmentations.csv")
     assert worst["kind"] == "worst"
     with np.load(run / worst["file"]) as arrays:

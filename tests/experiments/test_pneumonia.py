@@ -2,11 +2,14 @@
 
 import shutil
 
+import h5py
+import numpy as np
 import pytest
 
 from experiments.flags import pneumonia_classification, pneumonia_segmentation, sweep_flags
 from tests.experiments import programs
 from tffcxr.errors import InputError
+from tffcxr.models.files import export
 
 TINY = ("--image_size=32", "--bootstrap=50", "--clients_per_site=4", "--clients_per_round=2")
 RSNA = programs.TESTDATA / "rsna"
@@ -52,6 +55,7 @@ def test_the_run_directory(run):
         "figures/gradcam_pneumonia.png",
         "figures/rounds.png",
         "models/federated_standard.h5",
+        "models/federated_standard.keras",
         "models/pooled_resnet18.h5",
         "models/pooled_standard.h5",
     } <= files
@@ -113,7 +117,7 @@ def test_every_network_is_explained_as_it_was_trained(run):
     }
 
 
-def test_the_classes_of_rsna_become_two(tmp_path):
+def test_the_classes_of_rsna_become_two_and_training_starts_at_a_run(tmp_path, run):
     folder = tmp_path / "run"
     ended = programs.run(
         "pneumonia",
@@ -126,8 +130,18 @@ def test_the_classes_of_rsna_become_two(tmp_path):
         "--rounds=1",
         "--baseline=none",
         "--test_fraction=0.5",
+        f"--weights={run}",
+        "--learning_rate=1e-12",
     )
     assert ended.status == 0, ended.errors
+    with (
+        h5py.File(run / "models" / "federated_standard.h5") as before,
+        h5py.File(folder / "models" / "federated_standard.h5") as after,
+    ):
+        kernel = "conv1/conv1/kernel:0"
+        np.testing.assert_allclose(after[kernel][()], before[kernel][()], atol=1e-6)
+    assert len(programs.read_json(folder / "config.json")["settings"]["weights_sha256"]) == 64
+    assert export.load(folder).metadata.phantoms is False
     (row,) = programs.read_json(folder / "metrics.json")["rows"]
     (site,) = programs.read_json(folder / "config.json")["sites"]
     assert row["task"] == "Pneumonia or normal (of RSNA: Lung Opacity or any other class)"

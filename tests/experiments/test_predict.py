@@ -1,4 +1,4 @@
-"""The multi-task model on files that a user names."""
+"""Exported models on files that a user names."""
 
 import os
 import re
@@ -10,6 +10,7 @@ import pytest
 
 from experiments import predict
 from tests.experiments import programs
+from tests.models.files import exported_models
 from tffcxr.models.spec import ModelSpec
 
 FINDINGS = ("Lung Opacity", "Pneumothorax")
@@ -20,7 +21,8 @@ IMAGES = sorted((programs.TESTDATA / "rsna" / "stage_2_train_images").glob("*.dc
 def run(tmp_path_factory):
     """A folder as a run leaves it; the model's task blocks are random."""
     from tffcxr.models import blocks
-    from tffcxr.models.files import export
+    from tffcxr.models.files import export, multi_task
+    from tffcxr.models.files.metadata import Metadata
 
     folder = tmp_path_factory.mktemp("run")
     model = ModelSpec("standard", 32, 2, seed=3).build()
@@ -31,14 +33,18 @@ def run(tmp_path_factory):
         for site in ("north", "south")
     }
     columns = dict(zip(FINDINGS, heads))
-    metadata = export.Metadata(
-        findings=FINDINGS,
+    about = Metadata(
+        kind="findings",
+        outputs=FINDINGS,
         image_size=32,
         fit="pad",
-        gradcam_layers=export.gradcam_layers(model, columns),
+        recipe="cheXviz",
+        network="standard",
+        phantoms=False,
+        gradcam_layers=multi_task.gradcam_layers(model, columns),
         operating_points={"Lung Opacity": 0.0, "Pneumothorax": float("nan")},
     )
-    exported = export.Exported(export.multi_task_model(model, heads, columns), metadata)
+    exported = export.Exported(multi_task.multi_task_model(model, heads, columns), about)
     export.save(folder / "models" / "multi_task.keras", exported)
     return folder
 
@@ -47,7 +53,7 @@ def _expected(run, path):
     from tffcxr.datasets.imaging import images
     from tffcxr.models.files import export
 
-    model = export.load_exported(run / "models" / "multi_task.keras").keras
+    model = export.load(run).keras
     pixels = images.fit_to_square(images.read_image(path), 32, "pad").astype(np.float32) / 255
     return model(pixels[None]).numpy()[0]
 
@@ -136,7 +142,7 @@ def test_the_gradient_of_a_sure_model_does_not_vanish(run, tmp_path):
     from tffcxr.explanation import gradcam
     from tffcxr.models.files import export
 
-    exported = export.load_exported(run / "models" / "multi_task.keras")
+    exported = export.load(run)
     kernel = next(w for w in exported.keras.weights if "Lung_Opacity/kernel" in w.name)
     bias = next(w for w in exported.keras.weights if "Lung_Opacity/bias" in w.name)
     kernel.assign(np.abs(kernel.numpy()))
@@ -161,8 +167,8 @@ def _logit(probability):
     "arguments,expected",
     [
         ([], "--model: expected a run's folder"),
-        (["--model=/nowhere", "a.dcm"], "found /nowhere"),
-        (["--model={empty}", "a.dcm"], "expected a complete run with models/multi_task.keras"),
+        (["--model=/nowhere", "a.dcm"], "found nothing at /nowhere"),
+        (["--model={empty}", "a.dcm"], "--model: expected a complete run with an exported model"),
         (["--model={run}"], "expected image files or folders after the flags, found none"),
         (["--model={run}", "{empty}"], "expected images (.dcm, .dicom, .jpeg, .jpg, .png) below"),
         (["--model={run}", "--csv=/proc/x.csv", "{image}"], "--csv: cannot write /proc/x.csv"),
@@ -185,4 +191,87 @@ def test_a_missing_model_is_said_before_tensorflow_is_imported(tmp_path):
 
 @pytest.mark.parametrize("probability,call", [(0.4, "above"), (0.39, "below")])
 def test_a_probability_at_the_operating_point_is_above(probability, call):
-    assert predict.Finding("a", "b", probability, 0.4).call == call
+    assert predict.call(probability, 0.4) == call
+
+
+@pytest.fixture(scope="module")
+def others(tmp_path_factory):
+    """Kind -> the folder of a run with small models of it."""
+    from tffcxr.models.files import export
+
+    folder = tmp_path_factory.mktemp("runs")
+    for kind in ("classes", "masks", "volumes"):
+        for number, name in enumerate(("second", "first"), start=0):
+            exported = exported_models.exported(kind, seed=1, number=2 - number, phantoms=True)
+            export.save(folder / kind / "models" / f"{name}.keras", exported)
+    cut_out = exported_models.exported("classes", cut_out=True)
+    export.save(folder / "cut_out" / "models" / "lungs.keras", cut_out)
+    return folder
+
+
+def test_classes(others, tmp_path):
+    from tffcxr.models.files import export
+
+    table, heatmaps = tmp_path / "scores.csv", tmp_path / "heatmaps"
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"")
+    ended = programs.run(
+        "predict",
+        f"--model={others / 'classes'}",
+        f"--csv={table}",
+        f"--heatmaps={heatmaps}",
+        bad,
+        IMAGES[0],
+    )
+    assert ended.status == 2
+    assert str(bad) in programs.refusal(ended)
+    expected = export.load(others / "classes").predict(IMAGES[0])
+    assert isinstance(expected, dict)
+    named = max(expected, key=lambda name: expected[name])
+    lines = ended.output.splitlines()
+    assert lines[0].split() == ["file", "class", "probability"]
+    assert [line.split()[-1] == "named" for line in lines[2:5]] == [c == named for c in expected]
+    assert lines[-3:] == [
+        "Model: first.keras; others of the run: second.keras",
+        predict.OF_PHANTOMS,
+        predict.NOTICE,
+    ]
+    rows = programs.read_rows(table)
+    assert [(row["class"], row["named"]) for row in rows] == [(name, named) for name in expected]
+    np.testing.assert_allclose(
+        [float(row["probability"]) for row in rows], list(expected.values()), atol=1e-6
+    )
+    assert len(list(heatmaps.iterdir())) == 3
+
+
+def test_masks(others, tmp_path):
+    from tffcxr.models.files import export
+
+    table, masks = tmp_path / "scores.csv", tmp_path / "masks"
+    model = others / "masks" / "models" / "first.keras"
+    ended = programs.run(
+        "predict", f"--model={model}", f"--csv={table}", f"--masks={masks}", IMAGES[0]
+    )
+    assert ended.status == 0, ended.errors
+    mask = export.load(model).predict(IMAGES[0])
+    assert isinstance(mask, np.ndarray)
+    assert "others of the run" not in ended.output
+    assert ended.output.splitlines()[2].startswith(f"{IMAGES[0]}  Lungs ")
+    (row,) = programs.read_rows(table)
+    assert row["region"] == "Lungs"
+    assert float(row["share"]) == pytest.approx(mask.mean())
+    assert [path.name for path in masks.iterdir()] == [f"0001_{IMAGES[0].stem}_lungs.png"]
+
+
+@pytest.mark.parametrize(
+    "arguments,expected",
+    [
+        (["--model={others}/volumes"], "--model: expected a model of radiographs, found a model"),
+        (["--model={others}/cut_out"], "--model: expected a model of whole radiographs"),
+        (["--model={others}/masks", "--heatmaps=h"], "--heatmaps: expected another --model with"),
+        (["--model={others}/classes", "--masks=m"], "--masks: expected another --model with it"),
+    ],
+)
+def test_what_a_kind_of_model_does_not_do(others, arguments, expected):
+    ended = programs.run("predict", *(each.format(others=others) for each in arguments), IMAGES[0])
+    assert expected in programs.refusal(ended)

@@ -10,7 +10,7 @@ import sys
 import matplotlib
 import pytest
 
-from tests.report import example_classes, example_masks, example_run
+from tests.report import example_classes, example_masks, example_run, example_volumes
 from tffcxr import errors
 from tffcxr.report import run_report
 from tffcxr.report.figures import panels
@@ -347,3 +347,16 @@ def test_format_table_is_offered_here():
     assert run_report.format_table([], "masks") == "No results."
     with pytest.raises(errors.InputError, match="expected a kind of study of .*, found 'tabular'"):
         run_report.format_table([], "tabular")
+
+
+@pytest.mark.parametrize(
+    ("example", "taken"), [(example_classes, True), (example_masks, True), (example_volumes, False)]
+)
+def test_the_command_that_applies_a_model(tmp_path, text_only, example, taken):
+    example.write(tmp_path)
+    assert "//experiments:predict" not in run_report.write_report(tmp_path).read_text()
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "a.keras").write_bytes(b"only its name is read")
+    html = run_report.write_report(tmp_path).read_text()
+    assert 'tffcxr.load_model("models/a.keras")' in html
+    assert ("//experiments:predict" in html) == ('model.predict("image.dcm")' in html) == taken

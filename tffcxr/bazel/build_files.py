@@ -20,7 +20,7 @@ ARROWS: dict[str, set[str]] = {
     "datasets": set(),
     "clients": {"datasets"},
     "nnunet": {"clients"},
-    "models": {"nnunet"},
+    "models": {"datasets", "nnunet"},
     "learning": {"runtime"},
     "runtime": set(),
     "evaluation": set(),

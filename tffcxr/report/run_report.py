@@ -27,8 +27,6 @@ _Case = TypeVar("_Case", run_cases.Explanation, run_cases.Segmentation)
 
 # Not repeated in the table of settings.
 _SHOWN_ELSEWHERE = ("command", "paper", "sites", "recipe")
-# The exported model of a run of findings, which `//experiments:predict` applies.
-MULTI_TASK = pathlib.PurePath("models", "multi_task.keras")
 _LISTED_FAILURES = 50
 _LISTED_REASONS = 12
 
@@ -105,7 +103,7 @@ def write_report(run_dir: run_reader.PathLike, shown_as: str | None = None) -> p
         unlisted_failures=max(0, len(rounds_figure.failures(run.clients)) - _LISTED_FAILURES),
         explanations=_explanations(run),
         explanation_method=run.derived.get("explanation", "Grad-CAM"),
-        predict_command=_predict_command(run.path, shown_as or str(run_dir)),
+        predict_command=_predict_command(run, shown_as or str(run_dir)),
         settings=_settings(run.config),
     )
     path = run.path / "report.html"
@@ -113,9 +111,9 @@ def write_report(run_dir: run_reader.PathLike, shown_as: str | None = None) -> p
     return path
 
 
-def _predict_command(run_dir: pathlib.Path, shown_as: str) -> str | None:
-    """Returns the command that applies the exported model of a run, None if there is none."""
-    if not (run_dir / MULTI_TASK).is_file():
+def _predict_command(run: run_reader.Run, shown_as: str) -> str | None:
+    """Returns the command that applies the exported model of a run, None if none takes images."""
+    if not run.models or not run.kind.takes_images:
         return None
     return f"./bazelw run //experiments:predict -- --model={shlex.quote(shown_as)} IMAGE.dcm"
 

@@ -6,7 +6,7 @@ clients' records → shards → federated training, baselines → scores → tab
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import pathlib
 import sys
@@ -24,6 +24,7 @@ from tffcxr.clients.shards.shard_store import SPLITS
 from tffcxr.clients.sites import ClientRecords
 from tffcxr.datasets.imaging import images
 from tffcxr.evaluation import tables
+from tffcxr.models.files.metadata import Metadata
 from tffcxr.report import run_report
 from tffcxr.training.run_directory import RunDirectory
 
@@ -76,6 +77,7 @@ class Settings:
       max_rejected_fraction: maximum fraction of unreadable files per client.
       replicates: of the bootstrap.
       histograms: whether TensorBoard gets the weights.
+      phantoms: whether all images are phantoms.
     """
 
     recipe: str
@@ -91,6 +93,7 @@ class Settings:
     max_rejected_fraction: float = 0.0
     replicates: int = 1000
     histograms: bool = False
+    phantoms: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,6 +135,30 @@ class Study(abc.ABC):
         """What the intervals of `metrics.json` are."""
         return (
             f"95 % percentile interval, {self.settings.replicates} bootstrap replicates of patients"
+        )
+
+    def about_model(
+        self, outputs: Sequence[str], network: str, number: int, **others: Any
+    ) -> Metadata:
+        """What is to be known of a model that the study exports.
+
+        Args:
+          outputs: see `Metadata`, like the others.
+          network: its architecture.
+          number: its place among the models of the run.
+          **others: what else `Metadata` has.
+        """
+        settings = self.settings
+        return Metadata(
+            kind=self.kind,
+            outputs=tuple(outputs),
+            image_size=settings.image_size,
+            fit=settings.fit,
+            recipe=settings.recipe,
+            network=network,
+            phantoms=settings.phantoms,
+            number=number,
+            **others,
         )
 
     def patients(self, scored: Scored) -> np.ndarray:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.experiments import programs
-from tffcxr.models.files import export_segmentation
+from tffcxr.models.files import export
 from tffcxr.nnunet import dataset_fingerprint, planning
 
 TINY = (
@@ -100,8 +100,9 @@ def test_who_holds_what_is_told(run):
 
 
 def test_the_exported_model_marks_what_the_figure_shows(run):
-    exported = export_segmentation.load(run)
-    assert (exported.metadata.region, exported.metadata.image_size) == ("Lung Opacity", 16)
+    exported = export.load(run)
+    about = exported.metadata
+    assert (about.network, about.outputs, about.image_size) == ("nnunet", ("Lung Opacity",), 16)
     (worst, *_) = programs.read_rows(run / "segmentations.csv")
     with np.load(run / worst["file"]) as arrays:
         found = exported.keras(arrays["image"][None, ..., None] / np.float32(255))

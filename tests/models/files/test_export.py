@@ -1,201 +1,149 @@
-"""The multi-task model says exactly what each site's own model says."""
+"""An exported model of every kind comes back equal, and says of a file what the network says."""
 
 import json
-import math
 
 import numpy as np
+from PIL import Image
 import pytest
 import tensorflow as tf
 
+from tests.models.files import exported_models
 from tffcxr.errors import InputError
-from tffcxr.models import blocks
-from tffcxr.models.files import export
+from tffcxr.models.files import export, metadata
 from tffcxr.models.spec import ModelSpec
 
-COLUMNS = {"Lung Opacity": "north", "Pneumothorax": "south"}
+SIZE = exported_models.SIZE
 
 
-def _site(seed, outputs=2):
-    """A model with a shared trunk (seed 0) and a task block of its own."""
-    model = ModelSpec("standard", 32, outputs, seed=0).build()
-    rng = np.random.default_rng(seed)
-    kernel, bias = blocks.get_weights(model.keras, model.task)
-    blocks.set_weights(
-        model.keras,
-        model.task,
-        [rng.normal(0, 0.05, kernel.shape), rng.normal(0, 0.05, bias.shape)],
-    )
-    return model
+def _images(kind=metadata.FINDINGS):
+    channels = 3 if kind == metadata.VOLUMES else 1
+    return np.random.default_rng(0).random((2, SIZE, SIZE, channels), np.float32)
 
 
-def _head(model):
-    return blocks.get_weights(model.keras, model.task)
-
-
-def _images():
-    return np.random.default_rng(9).random((4, 32, 32, 1), np.float32)
-
-
-def _probabilities(model, column):
-    return tf.sigmoid(model.keras(_images()))[:, column].numpy()
-
-
-@pytest.fixture
-def sites():
-    return {"north": _site(1), "south": _site(2)}
-
-
-@pytest.fixture
-def exported(sites):
-    heads = {name: _head(model) for name, model in sites.items()}
-    model = export.multi_task_model(sites["north"], heads, COLUMNS)
-    metadata = export.Metadata(
-        findings=tuple(COLUMNS),
-        image_size=32,
-        fit="pad",
-        gradcam_layers=export.gradcam_layers(sites["north"], COLUMNS),
-        operating_points={"Lung Opacity": 0.25, "Pneumothorax": float("nan")},
-    )
-    return export.Exported(model, metadata)
-
-
-def test_each_finding_comes_from_its_own_sites_column(sites, exported):
-    together = exported.keras(_images()).numpy()
-    np.testing.assert_allclose(together[:, 0], _probabilities(sites["north"], 0), atol=1e-6)
-    np.testing.assert_allclose(together[:, 1], _probabilities(sites["south"], 1), atol=1e-6)
-    assert np.ptp(together[:, 0]) > 1e-3
-
-
-def test_task_blocks_of_width_one():
-    north, south = _site(1, outputs=1), _site(2, outputs=1)
-    heads = {"north": _head(north), "south": _head(south)}
-    model = export.multi_task_model(north, heads, COLUMNS)
-    together = model(_images()).numpy()
-    np.testing.assert_allclose(together[:, 0], _probabilities(north, 0), atol=1e-6)
-    np.testing.assert_allclose(together[:, 1], _probabilities(south, 0), atol=1e-6)
-
-
-def test_one_site_with_one_finding():
-    site = _site(3, outputs=1)
-    model = export.multi_task_model(site, {"a": _head(site)}, {"Pneumonia": "a"})
-    assert model.output_shape == (None, 1)
-    np.testing.assert_allclose(model(_images())[:, 0], _probabilities(site, 0), atol=1e-6)
-
-
-def test_the_trunk_is_there_once_and_is_a_copy(sites, exported):
-    trunk = sum(
-        w.shape.num_elements()
-        for n in sites["north"].representation
-        for w in sites["north"].keras.get_layer(n).weights
-    )
-    assert exported.keras.count_params() == trunk + 2 * (128 + 1)
-    before = exported.keras(_images()).numpy()
-    sites["north"].keras.get_layer("conv1").kernel.assign_add(
-        tf.ones_like(sites["north"].keras.get_layer("conv1").kernel)
-    )
-    np.testing.assert_array_equal(exported.keras(_images()).numpy(), before)
-
-
-def test_sites_whose_trunks_differ_keep_their_own(sites):
-    images = _images()
-    for index, model in enumerate(sites.values()):
-        bias = model.keras.get_layer("features").bias
-        bias.assign_add(tf.fill(bias.shape, 0.1 * (index + 1)))
-    shared = _site(0)
-    heads = {name: _head(model) for name, model in sites.items()}
-    trunks = {
-        name: blocks.get_weights(model.keras, model.representation) for name, model in sites.items()
-    }
-    model = export.multi_task_model(shared, heads, COLUMNS, trunks)
-    together = model(images).numpy()
-    np.testing.assert_allclose(together[:, 0], _probabilities(sites["north"], 0), atol=1e-6)
-    np.testing.assert_allclose(together[:, 1], _probabilities(sites["south"], 1), atol=1e-6)
-    names = {layer.name for layer in model.layers}
-    assert set(export.gradcam_layers(shared, COLUMNS, trunks).values()) == {
-        "north_relu3",
-        "south_relu3",
-    }
-    assert {"north_relu3", "south_relu3"} <= names
-    assert "conv3" not in names
-
-
-def test_batch_norm_of_the_trunk_is_copied_with_its_statistics():
-    images = tf.keras.Input((8, 8, 1))
-    x = tf.keras.layers.BatchNormalization(name="norm")(images)
-    x = tf.keras.layers.GlobalAveragePooling2D(name="pool")(x)
-    keras = tf.keras.Model(images, tf.keras.layers.Dense(1, name="task")(x))
-    keras.get_layer("norm").moving_mean.assign([0.3])
-    keras.get_layer("norm").moving_variance.assign([0.04])
-    shared = blocks.CxrModel(keras, ("norm",), ("task",), "norm")
-    head = [np.array([[2.0]]), np.array([-1.0])]
-    model = export.multi_task_model(shared, {"a": head}, {"Pneumonia": "a"})
-    image = np.full((1, 8, 8, 1), 0.5, np.float32)
-    # Normalised: (0.5 - 0.3) / sqrt(0.04 + 0.001); then 2 x - 1 and the sigmoid.
-    logit = 2 * 0.2 / math.sqrt(0.041) - 1
-    np.testing.assert_allclose(model(image), [[1 / (1 + math.exp(-logit))]], atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("heads", "columns", "message"),
-    [
-        ({}, {"A": "x"}, "finding A names site x"),
-        ({"x": [np.ones((128, 1)), np.ones(1)]}, {}, "at least one finding"),
-        ({"x": [np.ones((64, 1)), np.ones(1)]}, {"A": "x"}, "task block of x: expected shapes"),
-        ({"x": [np.ones((128, 3)), np.ones(3)]}, {"A": "x", "B": "x"}, "task block of x"),
-        ({"x": [np.ones((128, 2)), np.ones(2)]}, {"A b": "x", "A-b": "x"}, "names must differ"),
-    ],
-)
-def test_blocks_that_do_not_fit_are_named(heads, columns, message):
-    with pytest.raises(ValueError, match=message):
-        export.multi_task_model(_site(0), heads, columns)
-
-
-def test_saved_model_comes_back_equal(tmp_path, exported):
-    path = tmp_path / "models" / "multi_task.keras"
+@pytest.mark.parametrize("kind", metadata.KINDS)
+def test_a_saved_model_comes_back_equal(tmp_path, kind):
+    exported = exported_models.exported(kind)
+    path = tmp_path / "run" / "models" / "model.keras"
     export.save(path, exported)
-    export.save(path, exported)  # replaces what it wrote before
-    assert sorted(p.name for p in path.parent.iterdir()) == ["multi_task.json", "multi_task.keras"]
-    loaded = export.load_exported(path)
-    np.testing.assert_array_equal(loaded.keras(_images()), exported.keras(_images()))
-    assert loaded.metadata.findings == ("Lung Opacity", "Pneumothorax")
-    assert loaded.metadata.gradcam_layers == {"Lung Opacity": "relu3", "Pneumothorax": "relu3"}
-    assert loaded.metadata.operating_points["Lung Opacity"] == 0.25
-    assert math.isnan(loaded.metadata.operating_points["Pneumothorax"])
-    data = json.loads((path.parent / "multi_task.json").read_text())
-    assert (data["format_version"], data["image_size"], data["fit"]) == (1, 32, "pad")
-    assert data["operating_points"]["Pneumothorax"] is None
+    export.save(path, exported)  # Replaces what it wrote before.
+    assert sorted(file.name for file in path.parent.iterdir()) == ["model.json", "model.keras"]
+    for named in (path, str(tmp_path / "run")):
+        loaded = export.load(named)
+        assert loaded.metadata == exported.metadata
+        found = loaded.keras(_images(kind))
+        np.testing.assert_array_equal(found, exported.keras(_images(kind)))
+        assert found.dtype == tf.float32
+    assert np.ptp(found) > 1e-3
+    if kind == metadata.CLASSES:
+        np.testing.assert_allclose(np.sum(found, axis=1), 1, atol=1e-6)
 
 
-def test_exported_model_serves_as_weights(tmp_path, exported, sites):
-    path = tmp_path / "multi_task.keras"
-    export.save(path, exported)
-    model = ModelSpec("standard", 32, 7, seed=4, weights=str(path)).build()
-    np.testing.assert_array_equal(
-        model.keras.get_layer("conv1").kernel, sites["north"].keras.get_layer("conv1").kernel
-    )
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"format_version": 2}, "expected format version 1, found 2"),
-        ({"findings": ["Lung Opacity"]}, "2 outputs, the metadata 1 findings"),
-        ({"image_size": 64}, "the metadata say 64"),
-        ({"fit": "crop"}, "fit must be pad or stretch"),
-        ({"gradcam_layers": {"Lung Opacity": "x", "Pneumothorax": "relu3"}}, "no layer x"),
-        ({"operating_points": {"Mass": 0.5}}, "findings do not agree: Mass"),
-        ({"operating_points": None}, "expected an exported model's metadata"),
-        ({"fit": ...}, "expected 'fit'"),
-    ],
-)
-def test_metadata_that_do_not_fit_are_refused(tmp_path, exported, change, message):
+# U-Net++ has a test of its own, on a model that is there already.
+@pytest.mark.parametrize(("network", "precision"), [("unet", "bfloat16"), ("nnunet", "float32")])
+def test_segmenters_give_the_probabilities_of_their_logits(tmp_path, network, precision):
+    model = ModelSpec(network, 64, seed=2, precision=precision).build().keras
+    about = exported_models.about(metadata.MASKS, image_size=64, network=network)
     path = tmp_path / "m.keras"
-    export.save(path, exported)
-    data = json.loads(path.with_suffix(".json").read_text())
-    data = {k: v for k, v in {**data, **change}.items() if v is not ...}
-    path.with_suffix(".json").write_text(json.dumps(data))
-    with pytest.raises(InputError, match=message):
-        export.load_exported(path)
+    export.save(path, export.Exported(export.with_probabilities(model, "sigmoid"), about))
+    images = np.random.default_rng(0).random((2, 64, 64, 1), np.float32)
+    found = export.load(path).keras(images)
+    assert (found.dtype, found.shape) == (tf.float32, (2, 64, 64, 1))
+    np.testing.assert_allclose(found, tf.sigmoid(model(images)), atol=1e-3)
+    assert np.ptp(found) > 1e-4
+
+
+@pytest.fixture(name="picture")
+def _picture(tmp_path):
+    """A file of 20 rows and 40 columns."""
+    path = tmp_path / "image.png"
+    pixels = np.random.default_rng(1).integers(0, 256, (20, 40), np.uint8)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+@pytest.mark.parametrize("kind", [metadata.FINDINGS, metadata.CLASSES])
+def test_probabilities_of_a_file(picture, kind):
+    exported = exported_models.exported(kind)
+    pixels = exported.read(picture)
+    assert (pixels.shape, pixels.dtype) == ((SIZE, SIZE, 1), np.float32)
+    assert not pixels[: SIZE // 4].any()  # "pad" centres the image on black.
+    assert 0.9 > pixels.max() > 0.5
+    found = exported.predict(picture)
+    assert tuple(found) == exported.metadata.outputs
+    np.testing.assert_allclose(list(found.values()), exported.keras(pixels[None])[0], atol=1e-7)
+
+
+def _bright(threshold, image_size=SIZE):
+    """A model that marks what is brighter than half."""
+    images = tf.keras.Input((image_size, image_size, 1))
+    layer = tf.keras.layers.Conv2D(1, 1)
+    logits = tf.keras.Model(images, layer(images))
+    layer.set_weights([np.full((1, 1, 1, 1), 20.0), np.array([-10.0])])
+    about = exported_models.about(metadata.MASKS, threshold=threshold)
+    return export.Exported(export.with_probabilities(logits, "sigmoid"), about)
+
+
+def test_the_mask_of_a_file_has_the_size_of_its_image(tmp_path):
+    pixels = np.full((20, 40), 20, np.uint8)
+    pixels[:, 30:] = 220
+    Image.fromarray(pixels).save(tmp_path / "image.png")
+    mask = _bright(0.5).predict(tmp_path / "image.png")
+    assert (mask.dtype, mask.shape) == (bool, (20, 40))
+    assert mask[:, 31:].all() and not mask[:, :29].any()
+    # All of it is below 0.9999 of a probability.
+    assert not _bright(0.9999).predict(tmp_path / "image.png").any()
+
+
+def test_what_a_model_does_not_take_is_said(picture):
+    with pytest.raises(InputError, match="prepared slices"):
+        exported_models.exported(metadata.VOLUMES).predict(picture)
+    with pytest.raises(InputError, match="black outside of the lungs"):
+        exported_models.exported(metadata.CLASSES, cut_out=True).read(picture)
+    with pytest.raises(
+        InputError, match="expected a model of findings or classes, found a model t"
+    ):
+        exported_models.exported(metadata.MASKS).probabilities(_images()[0])
+    with pytest.raises(InputError, match="expected a model that marks a region, found a model of"):
+        exported_models.exported(metadata.FINDINGS).mask(np.zeros((9, 9, 1), np.uint8))
+    with pytest.raises(InputError, match="expected an image .H, W, 1., found the shape .9, 9, 3."):
+        exported_models.exported(metadata.FINDINGS).fitted(np.zeros((9, 9, 3), np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "message"),
+    [
+        ("findings", {"outputs": ("A",)}, "gives the shape .2,., the metadata say .1,."),
+        ("findings", {"image_size": 64}, "of the shape .16, 16, 1., the metadata say .64, 64, 1."),
+        (
+            "findings",
+            {"gradcam_layers": {"Lung Opacity": "x", "Pneumothorax": "conv"}},
+            "the model has no layer x",
+        ),
+        ("volumes", {"channels": 1}, "of the shape .16, 16, 3., the metadata say .16, 16, 1."),
+    ],
+)
+def test_a_model_of_other_metadata_is_refused_on_both_ends(tmp_path, kind, change, message):
+    path = tmp_path / "m.keras"
+    if "outputs" in change:
+        change = {**change, "operating_points": {}}
+    other = exported_models.about(kind, **change)
+    with pytest.raises(ValueError, match=message):
+        export.save(path, export.Exported(exported_models.keras(kind), other))
+    assert not list(tmp_path.iterdir())
+    export.save(path, exported_models.exported(kind))
+    path.with_suffix(".json").write_text(json.dumps(other.to_json()))
+    with pytest.raises(InputError, match=f"does not fit its metadata: .*{message}"):
+        export.load(path)
+
+
+def test_a_model_of_several_outputs_is_refused(tmp_path):
+    images = tf.keras.Input((SIZE, SIZE, 1))
+    layers = [tf.keras.layers.Conv2D(1, 1)(images) for _ in range(2)]
+    path = tmp_path / "m.keras"
+    export.save(path, exported_models.exported(metadata.MASKS))
+    tf.keras.Model(images, layers).save(path)
+    with pytest.raises(InputError, match="does not fit its metadata: the model gives the shape"):
+        export.load(path)
 
 
 @pytest.mark.parametrize(
@@ -203,36 +151,33 @@ def test_metadata_that_do_not_fit_are_refused(tmp_path, exported, change, messag
     [
         ("m.json", None, "metadata, found no file"),
         ("m.json", b"{", "expected an exported model's metadata"),
-        ("m.keras", None, "expected an exported model, found no file"),
+        ("m.keras", None, "expected a run's folder or a .keras file, found nothing"),
         ("m.keras", b"PK", "expected an exported Keras model"),
     ],
 )
-def test_files_that_are_missing_or_broken_are_named(tmp_path, exported, file, content, message):
-    export.save(tmp_path / "m.keras", exported)
+def test_files_that_are_missing_or_broken_are_named(tmp_path, file, content, message):
+    export.save(tmp_path / "m.keras", exported_models.exported(metadata.FINDINGS))
     if content is None:
         (tmp_path / file).unlink()
     else:
         (tmp_path / file).write_bytes(content)
     with pytest.raises(InputError, match=message) as raised:
-        export.load_exported(tmp_path / "m.keras")
+        export.load(tmp_path / "m.keras")
     assert "\n" not in str(raised.value)
 
 
-def test_a_model_with_a_weight_that_is_not_finite_is_not_loaded(tmp_path, exported):
+def test_a_model_with_a_weight_that_is_not_finite_is_not_loaded(tmp_path):
     # Its probabilities may look well: some implementations of ReLU make NaN a zero.
-    copy = tf.keras.models.clone_model(exported.keras)
+    exported = exported_models.exported(metadata.FINDINGS)
     values = exported.keras.get_weights()
     values[0].flat[0] = np.inf
-    copy.set_weights(values)
-    export.save(tmp_path / "m.keras", export.Exported(copy, exported.metadata))
+    exported.keras.set_weights(values)
+    export.save(tmp_path / "m.keras", exported)
     with pytest.raises(InputError, match="expected finite weights, found"):
-        export.load_exported(tmp_path / "m.keras")
+        export.load(tmp_path / "m.keras")
 
 
-def test_save_refuses_what_could_not_be_loaded(tmp_path, exported):
+def test_save_wants_a_keras_file(tmp_path):
     with pytest.raises(ValueError, match=r"ends in \.keras"):
-        export.save(tmp_path / "m.h5", exported)
-    wrong = export.Metadata(("A",), 32, "pad", {"A": "relu3"})
-    with pytest.raises(ValueError, match="2 outputs"):
-        export.save(tmp_path / "m.keras", export.Exported(exported.keras, wrong))
+        export.save(tmp_path / "m.h5", exported_models.exported(metadata.FINDINGS))
     assert not list(tmp_path.iterdir())

@@ -8,7 +8,8 @@ import tensorflow as tf
 
 from tffcxr.errors import InputError
 from tffcxr.models import blocks
-from tffcxr.models.files import pretrained
+from tffcxr.models.files import export, pretrained
+from tffcxr.models.files.metadata import Metadata
 from tffcxr.models.spec import ModelSpec
 
 SIZE = 33  # odd, so that "same" padding is symmetric and equals keras.applications' own
@@ -67,6 +68,31 @@ def test_every_format_gives_the_representation_back_and_a_new_task_block(tmp_pat
             blocks.get_weights(model.keras, names), blocks.get_weights(expected.keras, names)
         ):
             np.testing.assert_array_equal(a, b)
+
+
+def test_the_folder_of_a_run_stands_for_its_first_model_of_the_network(tmp_path):
+    for number, network in enumerate(("resnet18", "standard", "standard"), start=1):
+        source = ModelSpec(network, 32, 2, seed=number).build()
+        about = Metadata(
+            "classes",
+            ("Normal", "Pneumonia"),
+            32,
+            "pad",
+            "tiny",
+            network,
+            phantoms=True,
+            number=number,
+            gradcam_layers=dict.fromkeys(("Normal", "Pneumonia"), source.gradcam_layer),
+        )
+        exported = export.Exported(export.with_probabilities(source.keras, "softmax"), about)
+        export.save(tmp_path / "models" / f"model_{number}.keras", exported)
+    model = ModelSpec("standard", 32, 3, seed=9, weights=str(tmp_path)).build()
+    first = ModelSpec("standard", 32, 2, seed=2).build()
+    np.testing.assert_array_equal(
+        model.keras.get_layer("conv1").kernel, first.keras.get_layer("conv1").kernel
+    )
+    with pytest.raises(InputError, match="a model of the network resnet34 in .* found resnet18, s"):
+        ModelSpec("resnet34", 32, 1, weights=str(tmp_path)).build()
 
 
 def test_legacy_weights_file_without_a_model(tmp_path):

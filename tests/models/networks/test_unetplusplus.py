@@ -134,7 +134,7 @@ def test_maps_images_to_one_logit_a_pixel(built):
 
 
 def test_its_configuration_makes_the_same_network(model):
-    """What an exported file holds; `test_export_segmentation` writes files of smaller networks."""
+    """What an exported file holds; `test_export` writes files of smaller networks."""
     again = tf.keras.Model.from_config(model.get_config())
     again.set_weights(model.get_weights())
     images = np.random.default_rng(0).random((2, 32, 32, 1), np.float32)

@@ -16,7 +16,8 @@ from tffcxr.clients.shards import decoding, fingerprint, preparation
 from tffcxr.datasets.imaging import annotations as regions
 from tffcxr.datasets.imaging import images
 from tffcxr.errors import InputError
-from tffcxr.models.files import export_segmentation
+from tffcxr.models.files import export
+from tffcxr.models.files.metadata import Metadata
 from tffcxr.report.figures import contact_sheet
 from tffcxr.studies.classes import lung_cut_out
 
@@ -45,9 +46,11 @@ def _model(path, brightness=0.5):
     layer = tf.keras.layers.Conv2D(1, 1)
     model = tf.keras.Model(inputs, layer(inputs))
     layer.set_weights([np.full((1, 1, 1, 1), 20.0), np.array([-20.0 * brightness])])
-    export_segmentation.save(
-        path, model, export_segmentation.SegmentationMetadata("Lungs", SIZE, "pad")
+    about = Metadata(
+        "masks", ("Lungs",), SIZE, "pad", "tiny", "unet", phantoms=False, threshold=0.5
     )
+    exported = export.Exported(export.with_probabilities(model, "sigmoid"), about)
+    export.save(path / "models" / "segmentation.keras", exported)
     return path
 
 
@@ -207,7 +210,9 @@ def test_only_what_is_outside_of_plausible_lungs_becomes_black(tmp_path, model, 
 def test_a_model_of_another_region_is_refused(tmp_path, model, records):
     path = model / "models" / "segmentation.json"
     path.write_text(path.read_text().replace('"Lungs"', '"Heart"'))
-    with pytest.raises(InputError, match="expected a model that segments lungs, found Heart"):
+    with pytest.raises(
+        InputError, match="a model that segments lungs, found a model that marks Heart"
+    ):
         lung_cut_out.segment(records, model, tmp_path / "cache")
 
 

@@ -11,7 +11,7 @@ nearest voxel, and the units of each modality become grey. A row of the records 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import contextlib
 import dataclasses
 import functools
@@ -19,6 +19,7 @@ import hashlib
 import os
 import pathlib
 import sys
+from typing import Any
 import warnings
 
 import numpy as np
@@ -60,6 +61,21 @@ class SliceSpec:
                 f"expected an image size and a field of view above 0, found {self.image_size} and "
                 f"{self.field_of_view}"
             )
+
+    def describe(self, channels: Mapping[str, str]) -> dict[str, Any]:
+        """Says in JSON values what a slice is, for programs that make such slices.
+
+        Args:
+          channels: the name of each channel, in order, and its kind, see `cases.Channel`.
+        """
+        return {
+            "field_of_view_mm": self.field_of_view,
+            "orientation": "axial",
+            "channels": [
+                {"name": name, "grey": self.grey_scale.describe(kind)}
+                for name, kind in channels.items()
+            ],
+        }
 
 
 @dataclasses.dataclass(frozen=True)

@@ -81,6 +81,19 @@ class GreyScale:
             return intensity.from_suv(values, self.suv_maximum)
         return intensity.to_grey(intensity.z_scores(values, reference), *intensity.Z_RANGE)
 
+    def describe(self, kind: str) -> str:
+        """What is black and what is white, in words."""
+        if kind == "ct":
+            low, high = self.ct_centre - self.ct_width / 2, self.ct_centre + self.ct_width / 2
+            return f"CT from {low:g} to {high:g} Hounsfield units"
+        if kind == "pet":
+            return f"SUV by body weight from 0 to {self.suv_maximum:g} g/ml"
+        low, high = intensity.Z_RANGE
+        return (
+            f"MRI from {low:g} to {high:g} standard deviations around the mean of the volume's "
+            "voxels that are not 0"
+        )
+
 
 def outside(kind: str) -> float:
     """The value outside an image of a kind: air, no uptake, no signal."""

@@ -1,112 +1,101 @@
-"""The multi-task "meta" model: one trunk and every site's task block, in one file.
-
-CheXViz (arXiv:2211.06212) trains one representation block across sites that label different
-findings. Put under every site's task block at once, it gives all findings for one image.
-"""
+"""Exported models: one `.keras` file that gives probabilities, and what is to be known of it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 import dataclasses
-import math
+import os
 import pathlib
-import re
-from typing import Any
+from typing import Any, Union
 
 import numpy as np
 import tensorflow as tf
 
+from tffcxr.datasets.imaging import images
 from tffcxr.errors import InputError
-from tffcxr.models.blocks import CxrModel, get_weights, set_weights
-from tffcxr.models.files import model_file
+from tffcxr.models.files import metadata, model_file, run_models
+from tffcxr.models.files.metadata import Metadata
 
-FORMAT_VERSION = 1
-
-
-@dataclasses.dataclass(frozen=True)
-class Metadata:
-    """What a program needs to know to use an exported model.
-
-    Attributes:
-      findings: names of the outputs, in order.
-      image_size: height and width of the input in pixels.
-      fit: how a radiograph that is not square is fitted to the input, "pad" or "stretch".
-      gradcam_layers: finding -> layer to explain it with.
-      operating_points: finding -> probability at or above which it is called present; NaN where
-        none could be chosen. May leave findings out.
-    """
-
-    findings: tuple[str, ...]
-    image_size: int
-    fit: str
-    gradcam_layers: Mapping[str, str]
-    operating_points: Mapping[str, float] = dataclasses.field(default_factory=dict)
+# A probability for each name, or a mask.
+Prediction = Union["dict[str, float]", np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
 class Exported:
-    """An exported model: images [B, S, S, 1] in 0..1 to probabilities [B, findings]."""
+    """A model as other programs use it. For research: it is not a medical device.
+
+    Attributes:
+      keras: images, float32 [B, S, S, C] in 0..1, to probabilities, float32: [B, outputs] of
+        findings and classes, [B, S, S, 1] of masks and of the slices of volumes.
+      metadata: what it takes and what it gives.
+    """
 
     keras: tf.keras.Model
     metadata: Metadata
 
+    def predict(self, file: str | os.PathLike[str]) -> Prediction:
+        """What the model says of a radiograph.
 
-def multi_task_model(
-    shared: CxrModel,
-    heads: Mapping[str, Sequence[np.ndarray]],
-    columns: Mapping[str, str],
-    trunks: Mapping[str, Sequence[np.ndarray]] | None = None,
-) -> tf.keras.Model:
-    """Joins the sites' task blocks on one trunk.
+        Args:
+          file: a DICOM, PNG or JPEG file.
+
+        Returns:
+          Of findings and classes, name -> probability. Of masks, what is marked: bool [H, W] of the
+          image as `images.read_image` gives it.
+
+        Raises:
+          InputError: the file cannot be read, or the model does not take whole radiographs.
+        """
+        self.metadata.check_takes_radiographs()
+        picture = images.read_image(file)
+        if self.metadata.marks_pixels:
+            return self.mask(picture)
+        return self.probabilities(self.fitted(picture))
+
+    def read(self, file: str | os.PathLike[str]) -> np.ndarray:
+        """Reads a radiograph as the model takes it, float32 [S, S, 1]; see `predict`."""
+        return self.fitted(images.read_image(file))
+
+    def fitted(self, picture: np.ndarray) -> np.ndarray:
+        """An image uint8 [H, W, 1] as the model takes it, float32 [S, S, 1]; see `predict`."""
+        self.metadata.check_takes_radiographs()
+        if picture.shape[2:] != (1,):
+            raise InputError(f"expected an image [H, W, 1], found the shape {picture.shape}")
+        square = images.fit_to_square(picture, self.metadata.image_size, self.metadata.fit)
+        return square.astype(np.float32) / np.float32(255.0)
+
+    def probabilities(self, pixels: np.ndarray) -> dict[str, float]:
+        """Name -> probability of one fitted image, float32 [S, S, C].
+
+        Raises:
+          InputError: the model marks pixels.
+        """
+        if self.metadata.marks_pixels:
+            raise InputError(
+                f"expected a model of findings or classes, found {self.metadata.about}"
+            )
+        found = self.keras(pixels[np.newaxis], training=False).numpy()[0]
+        return {name: float(value) for name, value in zip(self.metadata.outputs, found)}
+
+    def mask(self, picture: np.ndarray) -> np.ndarray:
+        """What is marked in an image uint8 [H, W, 1]: bool [H, W]; see `predict`."""
+        threshold, fit = self.metadata.threshold, self.metadata.fit
+        if threshold is None:
+            raise InputError(f"expected a model that marks a region, found {self.metadata.about}")
+        found = self.keras(self.fitted(picture)[np.newaxis], training=False).numpy()[0, ..., 0]
+        height, width = picture.shape[:2]
+        content = found[images.place_in_square(picture.shape, self.metadata.image_size, fit)]
+        return images.take_nearest(content >= threshold, height, width)
+
+
+def with_probabilities(logits: tf.keras.Model, activation: str) -> tf.keras.Model:
+    """The same model, its variables shared, with probabilities behind its logits.
 
     Args:
-      shared: the trained model; its representation weights are copied, its task block is not used.
-      heads: site -> its task block's weights, as `get_weights(keras, task)` gives them: kernel
-        [features, outputs] and bias [outputs].
-      columns: finding -> the site whose task block gives it, in the order of the model's outputs.
-        A finding's place here is its column in the task block, unless that has only one.
-      trunks: site -> its representation weights, where sites do not share all of them
-        (`batch_norm=local`). Then each of these sites gets a trunk of its own, with the site's
-        name before every layer's, and the file grows by as many trunks. Sites left out use the
-        shared one.
-
-    Returns:
-      A Keras model that maps images, float32 [B, S, S, 1] in 0..1, to probabilities, float32
-      [B, len(columns)], in the order of `columns`. It shares no variable with `shared`.
-
-    Raises:
-      ValueError: a column names a site without a task block, the widths do not agree, the task
-        block is not one dense layer, or two names are the same in letters and digits.
+      logits: images to logits.
+      activation: "softmax" for classes, "sigmoid" for what is marked.
     """
-    _check_heads(shared, heads, columns)
-    images = tf.keras.Input(shared.keras.input_shape[1:], name="images")
-    features = _features(shared, columns, trunks or {}, images)
-
-    logits, head_weights = [], {}
-    for place, (finding, site) in enumerate(columns.items()):
-        kernel, bias = heads[site]
-        column = place if kernel.shape[-1] > 1 else 0
-        name = f"task_{_slug(site)}_{_slug(finding)}"
-        dense = tf.keras.layers.Dense(1, dtype="float32", name=name)
-        logits.append(dense(features[site]))
-        head_weights[name] = [kernel[:, column : column + 1], bias[column : column + 1]]
-    joined = logits[0] if len(logits) == 1 else tf.keras.layers.Concatenate(name="logits")(logits)
-    probabilities = tf.keras.layers.Activation("sigmoid", dtype="float32", name="probabilities")
-    model = tf.keras.Model(images, probabilities(joined), name="multi_task")
-    for name, arrays in head_weights.items():
-        set_weights(model, [name], arrays)
-    return model
-
-
-def gradcam_layers(
-    shared: CxrModel, columns: Mapping[str, str], trunks: Mapping[str, Any] | None = None
-) -> dict[str, str]:
-    """Finding -> the layer of the multi-task model to explain it with; arguments as there."""
-    own = trunks or {}
-    return {
-        finding: (f"{_slug(site)}_" if site in own else "") + shared.gradcam_layer
-        for finding, site in columns.items()
-    }
+    layer = tf.keras.layers.Activation(activation, dtype="float32", name="probabilities")
+    return tf.keras.Model(logits.input, layer(logits.output), name=logits.name)
 
 
 def save(path: pathlib.Path, exported: Exported) -> None:
@@ -121,144 +110,53 @@ def save(path: pathlib.Path, exported: Exported) -> None:
     Raises:
       ValueError: the path has another suffix, or the metadata do not fit the model.
     """
-    _check_metadata(exported)
-    model_file.save(path, exported.keras, _to_json(exported.metadata))
+    exported.metadata.check()
+    _check_fits(exported)
+    model_file.save(path, exported.keras, exported.metadata.to_json())
 
 
-def load_exported(path: pathlib.Path) -> Exported:
-    """Reads what `save` wrote.
+def load(path: str | os.PathLike[str], name: str | None = None) -> Exported:
+    """Reads what `save` wrote. Nothing in the files is run, see `safe_files`.
+
+    Args:
+      path: a `.keras` file, or the folder of a complete run.
+      name: of the model, such as "federated_resnet50", where the run has several; without it the
+        first is taken.
 
     Raises:
-      InputError: a file is missing, is not what `save` writes, has another format version, or the
-        metadata do not fit the model.
+      InputError: there is no such model, it is not what `save` writes, has another format version,
+        or the metadata do not fit the model.
     """
-    metadata = _read_metadata(path)
-    exported = Exported(model_file.load_model(path), metadata)
+    file = run_models.find(pathlib.Path(path), name)
+    about = metadata.read(file)
+    exported = Exported(model_file.load_model(file), about)
     try:
-        _check_metadata(exported)
+        _check_fits(exported)
     except ValueError as error:
-        raise InputError(f"{path} does not fit its metadata: {error}") from error
+        raise InputError(f"{file} does not fit its metadata: {error}") from error
     return exported
 
 
-def _features(
-    shared: CxrModel,
-    columns: Mapping[str, str],
-    trunks: Mapping[str, Sequence[np.ndarray]],
-    images: tf.Tensor,
-) -> dict[str, tf.Tensor]:
-    """Makes the trunks that are needed; returns each site's features [B, D]."""
-    common = None
-    features = {}
-    for site in dict.fromkeys(columns.values()):
-        if site in trunks:
-            features[site] = _trunk(shared, trunks[site], images, f"{_slug(site)}_")
-        else:
-            if common is None:
-                weights = get_weights(shared.keras, shared.representation)
-                common = _trunk(shared, weights, images, "")
-            features[site] = common
-    return features
-
-
-def _trunk(
-    shared: CxrModel, weights: Sequence[np.ndarray], images: tf.Tensor, prefix: str
-) -> tf.Tensor:
-    """Copies the representation block onto `images`; every layer's name gets the prefix."""
-
-    def renamed(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
-        config = layer.get_config()
-        return type(layer).from_config({**config, "name": prefix + config["name"]})
-
-    end = shared.keras.get_layer(shared.task[0]).input
-    original = tf.keras.Model(shared.keras.input, end)
-    copy = tf.keras.models.clone_model(original, input_tensors=images, clone_function=renamed)
-    set_weights(copy, [prefix + name for name in shared.representation], weights)
-    return copy.output
-
-
-def _check_heads(
-    shared: CxrModel, heads: Mapping[str, Sequence[np.ndarray]], columns: Mapping[str, str]
-) -> None:
-    if not columns:
-        raise ValueError("expected at least one finding")
-    task = shared.keras.get_layer(shared.task[0])
-    if len(shared.task) != 1 or not isinstance(task, tf.keras.layers.Dense):
-        raise ValueError(f"expected a task block of one dense layer, found {shared.task}")
-    features = task.input_shape[-1]
-    for finding, site in columns.items():
-        if site not in heads:
-            raise ValueError(f"finding {finding} names site {site}, which has no task block")
-        found = [np.shape(array) for array in heads[site]]
-        fits = [[(features, width), (width,)] for width in {1, len(columns)}]
-        if found not in fits:
-            raise ValueError(
-                f"task block of {site}: expected shapes {' or '.join(map(str, fits))}, "
-                f"found {found}"
-            )
-    slugs = [(_slug(site), _slug(finding)) for finding, site in columns.items()]
-    if len(set(slugs)) != len(slugs):
-        raise ValueError(f"names must differ in letters or digits, found {', '.join(columns)}")
-
-
-def _slug(name: str) -> str:
-    """A name that a Keras layer may have: letters, digits and underscores."""
-    return re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_") or "_"
-
-
-def _check_metadata(exported: Exported) -> None:
-    metadata, model = exported.metadata, exported.keras
-    if model.output_shape[-1] != len(metadata.findings):
+def _check_fits(exported: Exported) -> None:
+    """Raises ValueError unless the metadata, checked by themselves, are those of the model."""
+    about, model = exported.metadata, exported.keras
+    size = about.image_size
+    # Another program's model may have several inputs or outputs; then these are lists of shapes.
+    taken, given = model.input_shape, model.output_shape
+    if taken != (None, size, size, about.channels):
         raise ValueError(
-            f"the model has {model.output_shape[-1]} outputs, "
-            f"the metadata {len(metadata.findings)} findings"
+            f"the model takes images of the shape {_without_batch(taken)}, the metadata say "
+            f"{(size, size, about.channels)}"
         )
-    model_file.check_input(model, metadata.image_size, metadata.fit)
-    unknown = set(metadata.operating_points) - set(metadata.findings)
-    unknown |= set(metadata.gradcam_layers) ^ set(metadata.findings)
-    if unknown:
-        raise ValueError(f"findings do not agree: {', '.join(sorted(unknown))}")
-    names = {layer.name for layer in model.layers}
-    missing = set(metadata.gradcam_layers.values()) - names
+    wanted = (size, size, 1) if about.marks_pixels else (len(about.outputs),)
+    if given != (None, *wanted):
+        raise ValueError(
+            f"the model gives the shape {_without_batch(given)}, the metadata say {wanted}"
+        )
+    missing = set(about.gradcam_layers.values()) - {layer.name for layer in model.layers}
     if missing:
         raise ValueError(f"the model has no layer {', '.join(sorted(missing))}")
 
 
-def _to_json(metadata: Metadata) -> dict[str, Any]:
-    points = metadata.operating_points
-    return {
-        "format_version": FORMAT_VERSION,
-        "findings": list(metadata.findings),
-        "image_size": metadata.image_size,
-        "fit": metadata.fit,
-        "pixels": model_file.PIXELS,
-        "outputs": "probabilities [B, findings]",
-        "gradcam_layers": dict(metadata.gradcam_layers),
-        "operating_points": {
-            finding: float(point) if math.isfinite(point) else None
-            for finding, point in points.items()
-        },
-    }
-
-
-def _read_metadata(path: pathlib.Path) -> Metadata:
-    data = model_file.load_metadata(path)
-    model_file.check_version(path, data, FORMAT_VERSION)
-    json_path = path.with_suffix(".json")
-    try:
-        return Metadata(
-            findings=tuple(data["findings"]),
-            image_size=int(data["image_size"]),
-            fit=data["fit"],
-            gradcam_layers=dict(data["gradcam_layers"]),
-            operating_points={
-                finding: float("nan") if point is None else float(point)
-                for finding, point in data["operating_points"].items()
-            },
-        )
-    except KeyError as error:
-        raise InputError(
-            f"{json_path}: expected {error} in an exported model's metadata"
-        ) from error
-    except (AttributeError, TypeError, ValueError) as error:
-        raise InputError(f"{json_path}: expected an exported model's metadata: {error}") from error
+def _without_batch(shape: Any) -> Any:
+    return shape[1:] if isinstance(shape, tuple) else shape

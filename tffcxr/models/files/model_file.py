@@ -11,12 +11,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tffcxr import options
 from tffcxr.errors import InputError
 from tffcxr.models.files import safe_files
-
-PIXELS = "float32 [B, S, S, 1] in 0..1, higher = denser"
-_LARGEST_IMAGE = 4096  # Pixels a side.
 
 
 def save(path: pathlib.Path, model: tf.keras.Model, metadata: Mapping[str, Any]) -> None:
@@ -47,43 +43,6 @@ def save(path: pathlib.Path, model: tf.keras.Model, metadata: Mapping[str, Any])
     os.replace(temporary_metadata, metadata_path)
 
 
-def load_metadata(path: pathlib.Path) -> dict[str, Any]:
-    """Reads the metadata of the model in `path`.
-
-    Raises:
-      InputError: there are none, or they are no JSON object.
-    """
-    path = path.with_suffix(".json")
-    try:
-        with path.open(encoding="utf-8") as file:
-            text = file.read(safe_files.MAXIMUM_JSON_BYTES + 1)
-        if len(text) > safe_files.MAXIMUM_JSON_BYTES:
-            raise InputError(
-                f"{path}: expected metadata of at most {safe_files.MAXIMUM_JSON_BYTES} characters"
-            )
-        data = json.loads(text)
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise InputError(f"expected an exported model's metadata, found no file {path}") from error
-    except (OSError, json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InputError(f"{path}: expected an exported model's metadata: {error}") from error
-    if not isinstance(data, dict):
-        raise InputError(f"{path}: expected an exported model's metadata, found {str(data)[:40]}")
-    return data
-
-
-def check_version(path: pathlib.Path, metadata: Mapping[str, Any], version: int) -> None:
-    """Checks the format of the metadata of the model in `path`.
-
-    Raises:
-      InputError: it is another one.
-    """
-    found = metadata.get("format_version", "none")
-    if found != version:
-        raise InputError(
-            f"{path.with_suffix('.json')}: expected format version {version}, found {found}"
-        )
-
-
 def load_model(path: pathlib.Path) -> tf.keras.Model:
     """Reads the model, not compiled. Nothing in the file is run, see `safe_files`.
 
@@ -102,22 +61,3 @@ def load_model(path: pathlib.Path) -> tf.keras.Model:
         if not np.isfinite(weight.numpy()).all():
             raise InputError(f"{path}: expected finite weights, found {weight.name} with others")
     return model
-
-
-def check_input(model: tf.keras.Model, image_size: int, fit: str) -> None:
-    """Checks that a model takes images of a size, of at most 4096 pixels, and that its fit is one.
-
-    Raises:
-      ValueError: one does not fit.
-    """
-    if tuple(model.input_shape[1:3]) != (image_size, image_size):
-        raise ValueError(
-            f"the model takes images of {model.input_shape[1:3]} pixels, "
-            f"the metadata say {image_size}"
-        )
-    if not isinstance(image_size, int) or not 1 <= image_size <= _LARGEST_IMAGE:
-        raise ValueError(
-            f"expected images of 1 to {_LARGEST_IMAGE} pixels a side, found {image_size!r:.60}"
-        )
-    if fit not in options.FITS:
-        raise ValueError(f"fit must be pad or stretch, found {fit!r}")

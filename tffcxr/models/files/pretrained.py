@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from tffcxr.errors import InputError
 from tffcxr.models.blocks import CxrModel
-from tffcxr.models.files import safe_files
+from tffcxr.models.files import run_models, safe_files
 from tffcxr.models.networks import backbones, unetplusplus
 
 # Layer name -> weight name within the layer ("kernel", "gamma", …) -> values.
@@ -38,10 +38,11 @@ def load(model: CxrModel, name: str, weights: str) -> None:
       model: the model to fill, built eagerly.
       name: the name of its architecture.
       weights: "imagenet" (as the package that the architecture is from publishes them: DenseNet121,
-        ResNet50, MobileNetV2, and the encoder of U-Net++), or the path of a Keras model (`.keras`),
-        a legacy HDF5 model or weights file (`.h5`), or Keras weights (`.weights.h5`,
-        which carry no layer names and so must come from the same model, task block included). A
-        DenseNet121 in the layout of `tf.keras.applications` is recognised by its layer names.
+        ResNet50, MobileNetV2, and the encoder of U-Net++), the folder of a complete run (its first
+        exported model of this architecture), or the path of a Keras model (`.keras`), a legacy HDF5
+        model or weights file (`.h5`), or Keras weights (`.weights.h5`, which carry no layer names
+        and so must come from the same model, task block included). A DenseNet121 in the layout of
+        `tf.keras.applications` is recognised by its layer names.
 
     Raises:
       InputError: the weights cannot be had, do not fit or are not finite; the model is unchanged
@@ -50,7 +51,7 @@ def load(model: CxrModel, name: str, weights: str) -> None:
     if weights == "imagenet":
         stored = _imagenet(name)
     else:
-        stored = _read(pathlib.Path(weights), model)
+        stored = _read(pathlib.Path(weights), model, name)
     if "conv2_block1_0_bn" in stored:
         stored = _from_keras_applications(stored)
     layers = model.representation
@@ -88,9 +89,13 @@ def _imagenet_backbone(name: str) -> tf.keras.Model:
     return getattr(keras_cv.models, backbone_class).from_preset(preset)
 
 
-def _read(path: pathlib.Path, model: CxrModel) -> StoredWeights:
+def _read(path: pathlib.Path, model: CxrModel, name: str) -> StoredWeights:
+    if path.is_dir():
+        path = run_models.find(path, network=name)
     if not path.is_file():
-        raise InputError(f"--weights: expected none, imagenet or a file, found no file {path}")
+        raise InputError(
+            f"--weights: expected none, imagenet, a run's folder or a file, found nothing at {path}"
+        )
     try:
         if path.suffix == ".keras":
             return _of_layers(safe_files.load_keras(path))

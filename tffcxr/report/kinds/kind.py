@@ -68,6 +68,7 @@ class Kind:
       rounds_caption: of the curves by round; `{split}` is what they were measured on.
       masks_caption: what is to be known of single masks, besides what is the same for all.
       exported: what goes into an exported model and comes out, and what is in the file beside it.
+      takes_images: whether `predict` takes its models, which need single images.
       validity: what of a model is valid for which images: "its … on".
     """
 
@@ -93,4 +94,5 @@ class Kind:
     )
     masks_caption: str = ""
     exported: str = "with the image size in the JSON file beside it."
+    takes_images: bool = True
     validity: str = "numbers hold for images like those it was tested"

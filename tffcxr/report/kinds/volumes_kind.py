@@ -97,4 +97,5 @@ KIND = Kind(
         "Each picture is the slice of a case that shows most of the region. Dice and overlap at a "
         "picture are of this slice alone, and its number is not that of cases.csv."
     ),
+    takes_images=False,
 )

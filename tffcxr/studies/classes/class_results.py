@@ -12,9 +12,12 @@ import pandas as pd
 from tffcxr import run_tables
 from tffcxr.evaluation import class_metrics
 from tffcxr.evaluation.mean_interval import mean_interval
+from tffcxr.models.blocks import CxrModel
+from tffcxr.models.files import export
+from tffcxr.models.files.metadata import PIXELS
 from tffcxr.studies import variant_logs
-from tffcxr.studies.classes.variants import FULL, Result
-from tffcxr.studies.trainings import FEDERATED, POOLED
+from tffcxr.studies.classes.variants import FULL, Result, Variant
+from tffcxr.studies.trainings import FEDERATED, POOLED, Weights, save_weights
 from tffcxr.training.evaluators.validation import Scores
 
 if TYPE_CHECKING:
@@ -68,6 +71,41 @@ def rows(study: ClassStudy, directory: pathlib.Path, result: Result) -> list[dic
     if result.train_scores is None:
         return [test]
     return [test, _measured(study, result, "train", result.train_scores)]
+
+
+def save_model(
+    directory: pathlib.Path,
+    study: ClassStudy,
+    variant: Variant,
+    training: str,
+    model: CxrModel,
+    weights: Weights,
+) -> None:
+    """Writes weights to `models/<training>_<variant>.h5`, and exports what is federated beside it.
+
+    Args:
+      directory: the run's folder.
+      study: whose run it is.
+      variant: what was trained.
+      training: how, "federated" or "pooled".
+      model: of logits; its weights change.
+      weights: of the best round.
+    """
+    path = directory / "models" / f"{training}_{variant.file_name}.h5"
+    save_weights(model.keras, weights, path)
+    if training != FEDERATED:
+        return
+    outside = ", black outside of the lungs" if variant.is_cut_out else ""
+    about = study.about_model(
+        study.classes,
+        variant.model,
+        1 + study.trained(FEDERATED).index(variant),
+        cut_out=variant.is_cut_out,
+        pixels=PIXELS + outside,
+        gradcam_layers=dict.fromkeys(study.classes, model.gradcam_layer),
+    )
+    exported = export.Exported(export.with_probabilities(model.keras, "softmax"), about)
+    export.save(path.with_suffix(".keras"), exported)
 
 
 def _measured(study: ClassStudy, result: Result, split: str, scores: Scores) -> dict[str, Any]:

@@ -131,7 +131,7 @@ class ClassStudy(study_lib.Study):
         results: list[Result] = []
         for variant in self.variants:
             images = variant.images
-            model = measuring(variant.model).keras
+            model = measuring(variant.model)
             results += self._train(
                 variant, model, stores[images], weights.get(images), sampler, directory
             )
@@ -217,7 +217,7 @@ class ClassStudy(study_lib.Study):
     def _train(
         self,
         variant: Variant,
-        model: tf.keras.Model,
+        model: CxrModel,
         store: ShardStore,
         class_weights: Sequence[float] | None,
         sampler: Sampler,
@@ -235,7 +235,7 @@ class ClassStudy(study_lib.Study):
         """
         data = self._client_data(store, balance_classes=self.class_balance == "sampling")
         # One for all trainings, which differ only in the network's weights.
-        scorer = Scorer(model, data, tf.nn.log_softmax)
+        scorer = Scorer(model.keras, data, tf.nn.log_softmax)
         evaluator = ClassEvaluator(scorer, variant.name, self.settings.measured_split)
         results = []
         for training, plan in self.plans_of(variant).items():
@@ -259,8 +259,7 @@ class ClassStudy(study_lib.Study):
             else:
                 found = trainings.train_federated(setup)
             weights = next(iter(found.best.values()))
-            path = directory.path / "models" / f"{training}_{variant.file_name}.h5"
-            trainings.save_weights(model, weights, path)
+            class_results.save_model(directory.path, self, variant, training, model, weights)
             best = sorted(found.best.items())
             splits = ("test", "train") if self.with_train_scores else ("test",)
             by_split = {

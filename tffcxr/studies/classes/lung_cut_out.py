@@ -35,7 +35,8 @@ from tffcxr.datasets.imaging import annotations as regions
 from tffcxr.datasets.imaging import images
 from tffcxr.errors import InputError
 from tffcxr.evaluation import segmentation
-from tffcxr.models.files import export_segmentation
+from tffcxr.models.files import export, run_models
+from tffcxr.models.files.metadata import MASKS, Metadata
 from tffcxr.report.figures import contact_sheet
 from tffcxr.sweeps import sweep_results
 
@@ -86,8 +87,8 @@ def find_model(path: str | os.PathLike[str]) -> pathlib.Path:
     """Returns the path of the segmentation model that a flag gives.
 
     Args:
-      path: a `.keras` file, the folder of a run with `models/segmentation.keras`, or that of a
-        sweep, whose best run is taken.
+      path: a `.keras` file, the folder of a segmentation run, or that of a sweep, whose best run
+        is taken.
 
     Raises:
       InputError: it is none of these, or runs of the sweep are still missing.
@@ -95,21 +96,20 @@ def find_model(path: str | os.PathLike[str]) -> pathlib.Path:
     found = pathlib.Path(path)
     if (found / sweep_results.FILE).is_file():
         found = sweep_results.best_run(found, of_all=True)
-    return export_segmentation.model_path(found)
+    return run_models.find(found)
 
 
-def load_model(path: str | os.PathLike[str]) -> export_segmentation.ExportedSegmentation:
+def load_model(path: str | os.PathLike[str]) -> export.Exported:
     """Loads the model that `find_model` returns.
 
     Raises:
       InputError: the model cannot be used, or it does not segment lungs.
     """
     file = find_model(path)
-    model = export_segmentation.load(file)
-    if model.metadata.region.lower() != "lungs":
-        raise InputError(
-            f"{file}: expected a model that segments lungs, found {model.metadata.region}"
-        )
+    model = export.load(file)
+    about = model.metadata
+    if about.kind != MASKS or about.outputs[0].lower() != "lungs":
+        raise InputError(f"{file}: expected a model that segments lungs, found {about.about}")
     return model
 
 
@@ -217,7 +217,7 @@ class _Cache:
     """
 
     folder: pathlib.Path
-    metadata: export_segmentation.SegmentationMetadata
+    metadata: Metadata
 
     @contextlib.contextmanager
     def turn(self) -> Iterator[None]:
@@ -272,7 +272,7 @@ def _model_key(path: pathlib.Path) -> str:
 
 
 def _predict(
-    model: export_segmentation.ExportedSegmentation,
+    model: export.Exported,
     cache: _Cache,
     missing: Sequence[str],
     batch_size: int,

@@ -16,7 +16,7 @@ from tffcxr.clients.shards.preparation import ShardStore
 from tffcxr.clients.sites import ClientRecords
 from tffcxr.evaluation import metrics, tables
 from tffcxr.models import blocks
-from tffcxr.models.files import export
+from tffcxr.models.files import export, multi_task
 from tffcxr.studies import trainings
 from tffcxr.training.evaluators.validation import Scorer, Scores
 
@@ -238,8 +238,8 @@ def site_models(
 def save_models(directory: pathlib.Path, study: FindingsStudy, result: NetworkResult) -> None:
     """Writes every site's weights, and the multi-task model of the federation.
 
-    `models/<training>_<site>.h5` are what `--weights=FILE` loads; `models/multi_task.keras` is what
-    `//experiments:predict` reads. Where there are several networks, their names follow.
+    `models/<training>_<site>.h5` are for `--weights=FILE`; `models/multi_task.keras` is what
+    `export.load` reads. Where there are several networks, their names follow.
     """
     folder = directory / "models"
     folder.mkdir(exist_ok=True)
@@ -257,16 +257,16 @@ def save_models(directory: pathlib.Path, study: FindingsStudy, result: NetworkRe
         heads[site] = blocks.get_weights(model.keras, model.task)
         if is_local:
             trunks[site] = blocks.get_weights(model.keras, model.representation)
-    joined = export.multi_task_model(model, heads, columns, trunks)
-    metadata = export.Metadata(
-        findings=tuple(columns),
-        image_size=study.settings.image_size,
-        fit=study.settings.fit,
-        gradcam_layers=export.gradcam_layers(model, columns, trunks),
+    joined = multi_task.multi_task_model(model, heads, columns, trunks)
+    about = study.about_model(
+        tuple(columns),
+        result.name,
+        1 + list(study.plans).index(result.name),
+        gradcam_layers=multi_task.gradcam_layers(model, columns, trunks),
         operating_points={
             study.clients.finding_of[task.site]: task.threshold
             for task in reversed(result.scores)
             if task.training == trainings.FEDERATED
         },
     )
-    export.save(folder / f"{MULTI_TASK}{suffix}.keras", export.Exported(joined, metadata))
+    export.save(folder / f"{MULTI_TASK}{suffix}.keras", export.Exported(joined, about))

@@ -22,7 +22,7 @@ from tffcxr.clients.shards.preparation import ShardSpec, ShardStore
 from tffcxr.evaluation.mean_interval import mean_interval
 from tffcxr.files import write_json
 from tffcxr.models import segmentation_losses
-from tffcxr.models.files import export_segmentation
+from tffcxr.models.files import export
 from tffcxr.report.kinds import masks_kind
 from tffcxr.studies import mask_cases, trainings
 from tffcxr.studies import study as study_lib
@@ -198,13 +198,10 @@ class MaskStudy(study_lib.Study):
             path = directory / "models" / f"{result.training}.h5"
             trainings.save_weights(network, result.model_weights, path)
         model.set_weights(results[0].model_weights)  # The federated one.
-        export_segmentation.save(
-            directory,
-            model,
-            export_segmentation.SegmentationMetadata(
-                self.region, self.settings.image_size, self.settings.fit
-            ),
-        )
+        network_name = segmenter.plan.model.network
+        about = self.about_model((self.region,), network_name, 1, threshold=0.5)
+        exported = export.Exported(export.with_probabilities(model, "sigmoid"), about)
+        export.save(directory / "models" / "segmentation.keras", exported)
 
 
 def _measure(

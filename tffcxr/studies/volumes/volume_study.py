@@ -24,6 +24,7 @@ from tffcxr.clients.shards.preparation import ShardSpec
 from tffcxr.evaluation.case_overlap import CaseScores
 from tffcxr.evaluation.mean_interval import mean_interval
 from tffcxr.models import segmentation_losses
+from tffcxr.models.files import export
 from tffcxr.models.spec import ModelSpec
 from tffcxr.report.kinds import volumes_kind
 from tffcxr.studies import mask_cases, trainings, variant_logs
@@ -57,6 +58,7 @@ class VolumeStudy(study_lib.Study):
       baselines: some of "site" and "pooled".
       shown_channel: the channel of the images that pictures show.
       with_boxes: whether pictures show the boxes around what is marked.
+      slices_of: client id to what its slices are, see `SliceSpec.describe`.
     """
 
     kind = volumes_kind.KIND.name
@@ -67,6 +69,7 @@ class VolumeStudy(study_lib.Study):
     baselines: tuple[str, ...]
     shown_channel: int = 0
     with_boxes: bool = False
+    slices_of: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -125,7 +128,7 @@ class VolumeStudy(study_lib.Study):
         trained.update(self._train_baselines(setup))
         model = self.spec.measuring_model().keras
         results = self._measure(model, data, trained)
-        _save_models(directory.path, model, results)
+        self._save_models(directory.path, model, results)
         self._write_cases(directory.path, results)
         self._write_pictures(directory.path, model, results)
         return self._rows(results)
@@ -240,6 +243,38 @@ class VolumeStudy(study_lib.Study):
         fields = dataclasses.fields(scores)
         return MaskScores(*(getattr(scores, field.name)[mine] for field in fields))
 
+    def _save_models(
+        self, directory: pathlib.Path, model: tf.keras.Model, results: Sequence[Masks]
+    ) -> None:
+        """Writes the weights of every training, and exports the federated models.
+
+        That is one file of each, or one per client if they differ.
+        """
+        (directory / "models").mkdir(exist_ok=True)
+        numbers = {training_name(private): n for n, private in enumerate(self.private, start=1)}
+        probabilities = export.with_probabilities(model, "sigmoid")
+        for result in results:
+            is_shared = result.training in (trainings.FEDERATED, trainings.POOLED)
+            clients = sorted(result.weights)
+            for client in clients[:1] if is_shared else clients:
+                name = result.training if is_shared else f"{result.training}_{client}"
+                path = directory / "models" / f"{name}.h5"
+                trainings.save_weights(model, result.weights[client], path)
+                if result.training not in numbers:
+                    continue
+                users = clients if is_shared else [client]
+                about = self.about_model(
+                    (" or ".join(dict.fromkeys(self.task_of[user] for user in users)),),
+                    self.spec.network,
+                    numbers[result.training],
+                    channels=self.spec.channels,
+                    training=result.training,
+                    pixels="float32 [B, S, S, C] in 0..1, slices as `slices` says",
+                    threshold=0.5,
+                    slices={user: dict(self.slices_of.get(user, {})) for user in users},
+                )
+                export.save(path.with_suffix(".keras"), export.Exported(probabilities, about))
+
     def _write_cases(self, directory: pathlib.Path, results: Sequence[Masks]) -> None:
         """Writes `cases.csv`: a row per model and case, numbered in its task, without ids."""
         parts = []
@@ -293,16 +328,3 @@ def training_name(private: str) -> str:
 def _file_name(private: str) -> str:
     """What the names of a variant's logs have."""
     return "global" if private == "none" else f"private_{private}"
-
-
-def _save_models(directory: pathlib.Path, model: tf.keras.Model, results: Sequence[Masks]) -> None:
-    """Writes the weights of every training: one file, or one per client if they differ."""
-    (directory / "models").mkdir(exist_ok=True)
-    for result in results:
-        is_shared = result.training in (trainings.FEDERATED, trainings.POOLED)
-        for client in sorted(result.weights):
-            name = result.training if is_shared else f"{result.training}_{client}"
-            path = directory / "models" / f"{name}.h5"
-            trainings.save_weights(model, result.weights[client], path)
-            if is_shared:
-                break
