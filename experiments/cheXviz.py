@@ -29,8 +29,9 @@ study_flags.define(
     phantom_patients=700,
     image_size=64,
 )
-# Clients keep Adam's moments, as a site that trains alone does. Mean test AUROC over the seeds 0, 1, 2
-# for opacity and pneumothorax: 0.904 and 0.989; without, 0.887 and 0.987; sites alone 0.903 and 0.990.
+# Clients keep Adam's moments, as a site that trains alone does. Mean test AUROC over seeds 0, 1, 2
+# for opacity and pneumothorax: 0.904 and 0.989; without 0.887 and 0.987; sites alone 0.903 and
+# 0.990.
 training_flags.define(
     rounds=30, learning_rate=2e-3, batch_size=16, schedule="polynomial", keep_optimizer=True
 )
