@@ -122,9 +122,13 @@ def _leave_own_folder() -> None:
     """Keeps programs from shadowing packages of the same name, such as TensorBoard.
 
     Bazel starts a program as a file, and Python then looks for packages in the file's folder first.
+    The file may be a link, so that the folder it lies in and the folder it leads to differ.
     """
-    own = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
-    sys.path[:] = [path for path in sys.path if os.path.realpath(path) != own]
+    own = {
+        os.path.realpath(os.path.dirname(os.path.dirname(file)))
+        for file in (os.path.abspath(__file__), os.path.realpath(__file__))
+    }
+    sys.path[:] = [path for path in sys.path if os.path.realpath(path) not in own]
 
 
 @contextlib.contextmanager

@@ -266,8 +266,8 @@ def test_masks_of_a_region_that_may_be_absent(tmp_path, text_only):
     (run_dir / "config.json").write_text(json.dumps(config))
     html = run_report.write_report(run_dir).read_text()
     assert "Specificity, no pixel" in html
-    assert "<strong>specificity</strong> the share of the images without it" in html
-    assert "<strong>Loss</strong> is cross-entropy minus dice of the probabilities" in html
+    assert "<strong>specificity</strong> the fraction of images without the region" in html
+    assert "<strong>Loss</strong> is the mean over images of cross-entropy minus dice" in html
     assert "Training images of each client by class" in html
 
 

@@ -64,5 +64,5 @@ def test_the_page_has_its_figures(tmp_path):
     assert "\u22120.200 to +0.050" in html
     assert "Overlap with boxes" in html
     assert "volumes drawn by a program" in " ".join(html.split())
-    assert "Dice and overlap at a picture refer to this slice only" in " ".join(html.split())
+    assert "Dice and overlap at a picture are of this slice alone" in " ".join(html.split())
     assert "Federated, private batch norm" in html

@@ -95,7 +95,7 @@ KIND = Kind(
     ),
     masks_caption=(
         "Each picture is the slice of a case that shows most of the region. Dice and overlap at a "
-        "picture are of this slice alone, and its number is not that of cases.csv."
+        "picture are of this slice alone; cases.csv has those of the whole case."
     ),
     takes_images=False,
 )
