@@ -27,9 +27,10 @@ def test_every_loader_gives_valid_records_whose_images_can_be_read(loader):
 
 @pytest.mark.parametrize("loader", ["covid_radiography", "lungs", "montgomery", "shenzhen"])
 def test_lung_masks_lie_where_the_lungs_are(loader):
-    for row in loaders.load_records(loader, source_folders.TESTDATA / loader, "north").to_dict(
-        "records"
-    ):
+    table = loaders.load_records(loader, source_folders.TESTDATA / loader, "north")
+    table = table[table["mask"].notna()]
+    assert len(table) > 1
+    for row in table.to_dict("records"):
         image = images.read_image(row["image"])[:, :, 0]
         lungs = row["mask"].to_array()
         assert row["lungs"] == row["mask"]
