@@ -175,7 +175,7 @@ def load_shared_task(
         )
     if stratify is None and partition_name in ("dirichlet", "hybrid"):
         raise InputError(
-            f"--partition: expected none, iid or quantity without classes to divide by, "
+            f"--partition: expected none, iid or quantity where there are no classes, "
             f"found {partition_name}"
         )
     clients, site_of = {}, {}
