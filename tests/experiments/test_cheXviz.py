@@ -4,12 +4,14 @@
 
 import math
 import re
+import socket
 
 import numpy as np
 import pytest
 
 from tests.experiments import programs
 from tffcxr.models.files import metadata
+from tffcxr.report import shared_copy
 
 FLAGS = (
     "--phantom_patients=60",
@@ -210,3 +212,23 @@ def test_other_settings_are_refused_and_the_flag_named(run):
     )
     assert "learning_rate=0.002, found learning_rate=0.01" in line
     assert programs.read_json(run / "config.json")["settings"]["learning_rate"] == 0.002
+
+
+def test_a_copy_of_a_run_names_no_computer_and_no_folder(run, tmp_path):
+    copy = tmp_path / "copy"
+    ended = programs.run("report", f"--run={run}", f"--share={copy}", "--share_models")
+    assert ended.status == 0, ended.errors
+    note = (copy / shared_copy.NOTE).read_text()
+    assert ended.output == f"{note}\ncopy: {copy}\n"
+    for name in ("tensorboard/federated", "models/multi_task.keras", "figures/roc.png"):
+        assert (copy / name).exists()
+    files = [path for path in copy.rglob("*") if path.is_file()]
+    assert not [path for path in files if path.suffix == ".npz"]
+    # With dots, as TensorBoard writes it: the name alone may be a common word.
+    host = f".{socket.gethostname()}."
+    assert [path for path in run.rglob("*") if host in path.name]
+    for path in files:
+        assert host not in path.name
+        content = path.read_bytes()
+        assert str(run.parent).encode() not in content, path
+        assert str(programs.REPOSITORY).encode() not in content, path

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import socket
 
 import pytest
 
@@ -28,31 +27,6 @@ def test_the_report_is_made_again(run_dir):
     assert ended.output == f"report: {run_dir / 'report.html'}\n"
     html = (run_dir / "report.html").read_text()
     assert f"//experiments:predict -- --model={run_dir} IMAGE.dcm" in html
-
-
-def test_a_copy_of_a_real_run_names_no_computer_and_no_folder(tmp_path):
-    run_dir, copy = tmp_path / "hospital" / "run", tmp_path / "copy"
-    ended = programs.run(
-        "cheXviz", f"--output_dir={run_dir}", "--phantom_patients=40", "--image_size=32",
-        "--rounds=1", "--bootstrap=20", "--heatmaps=1", "--baseline=site",
-    )  # fmt: skip
-    assert ended.status == 0, ended.errors
-    ended = programs.run("report", f"--run={run_dir}", f"--share={copy}", "--share_models")
-    assert ended.status == 0, ended.errors
-    note = (copy / shared_copy.NOTE).read_text()
-    assert ended.output == f"{note}\ncopy: {copy}\n"
-    for name in ("tensorboard/federated", "models/multi_task.keras", "figures/roc.png"):
-        assert (copy / name).exists()
-    files = [path for path in copy.rglob("*") if path.is_file()]
-    assert not [path for path in files if path.suffix == ".npz"]
-    # With dots, as TensorBoard writes it: the name alone may be a common word.
-    host = f".{socket.gethostname()}."
-    assert [path for path in run_dir.rglob("*") if host in path.name]
-    for path in files:
-        assert host not in path.name
-        content = path.read_bytes()
-        assert str(run_dir.parent).encode() not in content, path
-        assert str(programs.REPOSITORY).encode() not in content, path
 
 
 @pytest.mark.parametrize("recipe", sorted(sweep_flags.RECIPES))
