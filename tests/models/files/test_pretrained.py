@@ -138,7 +138,7 @@ def test_another_architecture_is_refused_by_layer(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("absent.keras", None, "found no file"),
+        ("absent.keras", None, "found nothing at .*absent.keras"),
         ("text.keras", b"not a model", "cannot be read into the model"),
         ("text.h5", b"not a model", "cannot be read into the model"),
         ("text.weights.h5", b"", "cannot be read into the model"),
