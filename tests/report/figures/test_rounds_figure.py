@@ -319,10 +319,15 @@ def test_rounds_are_whole_numbers(masks):
     assert all(tick == int(tick) for tick in axes.get_xticks())
 
 
-def test_training_losses_without_another_line_are_named(classes):
+@pytest.mark.parametrize("is_pooled_too", [False, True])
+def test_training_losses_without_another_line_are_named(classes, is_pooled_too):
     rounds = classes.rounds[["round", "stage", "resnet50 full/loss", "resnet50 full/accuracy"]]
     losses = {"federated/train_loss": 0.5, "federated_private_norm/train_loss": 0.6}
-    axes = _draw(dataclasses.replace(classes, rounds=rounds.assign(**losses), rows=[])).axes[0]
+    pooled = rounds if is_pooled_too else rounds.iloc[:0]
+    run = dataclasses.replace(
+        classes, rounds=rounds.assign(**losses), rounds_pooled=pooled, rows=[]
+    )
+    axes = _draw(run).axes[0]
     assert _entries(axes)[:2] == [
         "Federated, training images", "Federated, private batch norm, training images",
     ]  # fmt: skip

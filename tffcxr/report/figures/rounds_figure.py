@@ -105,7 +105,8 @@ def _series(run: run_reader.Run, metric: registry.Metric) -> list[_Series]:
                 label, colour = style.training_name(training), style.training_colour(training)
             else:
                 label = style.training_name(name)
-                label += f", {training}" if in_two_ways else ""
+                says_it = name.startswith(training)  # As "federated_private_norm" does.
+                label += f", {training}" if in_two_ways and not says_it else ""
                 colour = colours[name]
             dashed = training == "pooled" and not by_training
             result.append(
