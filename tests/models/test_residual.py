@@ -72,9 +72,12 @@ def test_the_first_step_moves_the_scale_and_the_second_the_branch():
         assert np.array_equal(within.numpy(), before) == (step == 0)
 
 
-@pytest.mark.parametrize("options", [{"batch_norm": "frozen"}, {"frozen": "representation"}])
-def test_a_scale_that_is_never_trained_is_not_zero(options):
-    model = ModelSpec("covidnet", 32, 3, width=0.25, **options).build().keras
+@pytest.mark.parametrize(
+    ("batch_norm", "frozen"), [("frozen", None), ("aggregate", "representation")]
+)
+def test_a_scale_that_is_never_trained_is_not_zero(batch_norm, frozen):
+    spec = ModelSpec("covidnet", 32, 3, width=0.25, batch_norm=batch_norm)
+    model = spec.build(frozen).keras
     scales = [w for w in model.weights if "gamma" in w.name]
     assert scales
     for scale in scales:
