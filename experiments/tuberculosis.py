@@ -24,11 +24,11 @@ study_flags.define(
     site_help="A hospital as NAME=LOADER:PATH:FINDING, with the finding Tuberculosis and the "
     "loaders shenzhen and montgomery; repeatable. Default: one of each with phantom "
     "radiographs.",
-    phantom_patients=300,
+    phantom_patients=200,
     image_size=64,
 )
 training_flags.define(
-    rounds=12,
+    rounds=8,
     learning_rate=2e-3,
     batch_size=16,
     schedule="polynomial",
