@@ -37,6 +37,7 @@ class Plan:
       pneumonia, pneumothorax, covid: severity or None.
       incidental: another finding or None.
       file: path below the folder, where the layout takes it from the plan.
+      has_mask: whether a layout with masks has one of this image.
     """
 
     patient: str
@@ -48,6 +49,7 @@ class Plan:
     covid: float | None = None
     incidental: str | None = None
     file: str = ""
+    has_mask: bool = True
 
 
 def settings(layout: str, patients: int, seed: int, size: int, **others: float) -> dict[str, Any]:
@@ -131,6 +133,52 @@ def severity(rng: np.random.Generator) -> float:
     """Draws the severity of a disease: mostly visible, sometimes faint."""
     subtle, visible = rng.uniform(0.05, 0.35), rng.uniform(0.45, 1.0)
     return float(subtle if rng.random() < _SUBTLE else visible)
+
+
+@dataclasses.dataclass(frozen=True)
+class SiteWriter:
+    """Writes a site with one finding in a layout; see `__call__`.
+
+    Attributes:
+      layout: the loader that reads it.
+      plan: of the number of patients, the seed and the fraction that is positive.
+      write_image: as of `write`.
+      write_tables: as of `write`.
+    """
+
+    layout: str
+    plan: Callable[[int, int, float], Iterable[Plan]]
+    write_image: Callable[[pathlib.Path, int, Plan], tuple]
+    write_tables: Callable[[pathlib.Path, list[tuple]], None] | None = None
+
+    def __call__(
+        self,
+        root: pathlib.Path,
+        patients: int,
+        seed: int,
+        size: int = 256,
+        positive_fraction: float = 0.5,
+        workers: int | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        """Writes the site.
+
+        Args:
+          root: new folder; reused when it already holds exactly this.
+          patients: how many.
+          seed: of everything.
+          size: pixels per side.
+          positive_fraction: part of the patients with the finding.
+          workers: processes; None takes one per usable core. The files do not depend on it.
+          progress: called with (images written, images in all).
+
+        Raises:
+          InputError: an argument is out of range, the folder holds something else, or it cannot be
+            written.
+        """
+        made_by = settings(self.layout, patients, seed, size, positive_fraction=positive_fraction)
+        plan = functools.partial(self.plan, patients, seed, positive_fraction)
+        write(root, made_by, plan, self.write_image, self.write_tables, workers, progress)
 
 
 def write_mask(path: pathlib.Path, region: np.ndarray) -> None:

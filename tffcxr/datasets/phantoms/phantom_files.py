@@ -26,86 +26,6 @@ _INCIDENTAL = 0.35
 _SECOND_IMAGE = 0.12  # of SIIM's patients
 
 
-def write_rsna(
-    root: pathlib.Path,
-    patients: int,
-    seed: int,
-    size: int = 256,
-    positive_fraction: float = 0.5,
-    workers: int | None = None,
-    progress: drawing.Progress | None = None,
-) -> None:
-    """Writes a pneumonia site as the RSNA challenge ships it, one image per patient.
-
-    Args:
-      root: new folder; reused when it already holds exactly this.
-      patients: how many.
-      seed: of everything.
-      size: pixels per side.
-      positive_fraction: part of the patients with pneumonia ("Lung Opacity").
-      workers: processes; None takes one per usable core. The files do not depend on it.
-      progress: called with (images written, images in all).
-
-    Raises:
-      InputError: an argument is out of range, the folder holds something else, or it cannot be
-        written.
-    """
-    _write("rsna", root, patients, seed, size, positive_fraction, workers, progress)
-
-
-def write_siim(
-    root: pathlib.Path,
-    patients: int,
-    seed: int,
-    size: int = 256,
-    positive_fraction: float = 0.5,
-    workers: int | None = None,
-    progress: drawing.Progress | None = None,
-) -> None:
-    """Writes a pneumothorax site as the SIIM-ACR challenge ships it.
-
-    About one patient in eight has two images. Arguments and errors as of `write_rsna`.
-    """
-    _write("siim", root, patients, seed, size, positive_fraction, workers, progress)
-
-
-def write_lungs(
-    root: pathlib.Path,
-    patients: int,
-    seed: int,
-    size: int = 256,
-    positive_fraction: float = 0.5,
-    workers: int | None = None,
-    progress: drawing.Progress | None = None,
-) -> None:
-    """Writes a site with masks of the lungs in the layout of `lungs`, one image per patient.
-
-    The mask covers both lung fields, consolidated and collapsed lung included. Arguments and errors
-    as of `write_rsna`.
-    """
-    _write("lungs", root, patients, seed, size, positive_fraction, workers, progress)
-
-
-def _write(
-    layout: str,
-    root: pathlib.Path,
-    patients: int,
-    seed: int,
-    size: int,
-    positive_fraction: float,
-    workers: int | None,
-    progress: drawing.Progress | None,
-) -> None:
-    plan = functools.partial(_plan, layout, patients, seed, positive_fraction)
-    made_by = drawing.settings(layout, patients, seed, size, positive_fraction=positive_fraction)
-    write_image, write_tables = {
-        "rsna": (_write_rsna_image, _write_rsna_tables),
-        "siim": (_write_siim_image, _write_siim_table),
-        "lungs": (_write_lungs_image, None),
-    }[layout]
-    drawing.write(root, made_by, plan, write_image, write_tables, workers, progress)
-
-
 def _plan(
     layout: str, patients: int, seed: int, positive_fraction: float
 ) -> Iterator[drawing.Plan]:
@@ -184,3 +104,15 @@ def _write_image(
     rng = np.random.Generator(np.random.SFC64([plan.seed, plan.acquisition, 8]))
     phantom_dicom.write(path, phantom, plan.patient, plan.uids, rng)
     drawing.write_mask(lungs, phantom.lungs)
+
+
+# "Lung Opacity" is what is positive; one image per patient.
+write_rsna = drawing.SiteWriter(
+    "rsna", functools.partial(_plan, "rsna"), _write_rsna_image, _write_rsna_tables
+)
+# A pneumothorax is what is positive. About one patient in eight has two images.
+write_siim = drawing.SiteWriter(
+    "siim", functools.partial(_plan, "siim"), _write_siim_image, _write_siim_table
+)
+# Both lung fields are in the mask, consolidated and collapsed lung too; one image per patient.
+write_lungs = drawing.SiteWriter("lungs", functools.partial(_plan, "lungs"), _write_lungs_image)

@@ -21,62 +21,6 @@ _SHENZHEN_SEVERITY = (0.5, 1.0)
 _TAGS = {"shenzhen": 6, "montgomery": 7}  # No phantom patient is in two layouts of one seed.
 
 
-def write_shenzhen(
-    root: pathlib.Path,
-    patients: int,
-    seed: int,
-    size: int = 256,
-    positive_fraction: float = 0.5,
-    workers: int | None = None,
-    progress: drawing.Progress | None = None,
-) -> None:
-    """Writes a site in the layout of `shenzhen`, one image per patient.
-
-    Args:
-      root: new folder; reused when it already holds exactly this.
-      patients: how many.
-      seed: of everything.
-      size: pixels per side.
-      positive_fraction: part of the patients with tuberculosis.
-      workers: processes; None takes one per usable core. The files do not depend on it.
-      progress: called with (images written, images in all).
-
-    Raises:
-      InputError: an argument is out of range, the folder holds something else, or it cannot be
-        written.
-    """
-    _write("shenzhen", root, patients, seed, size, positive_fraction, workers, progress)
-
-
-def write_montgomery(
-    root: pathlib.Path,
-    patients: int,
-    seed: int,
-    size: int = 256,
-    positive_fraction: float = 0.5,
-    workers: int | None = None,
-    progress: drawing.Progress | None = None,
-) -> None:
-    """Writes a site in the layout of `montgomery`; arguments and errors as of `write_shenzhen`."""
-    _write("montgomery", root, patients, seed, size, positive_fraction, workers, progress)
-
-
-def _write(
-    layout: str,
-    root: pathlib.Path,
-    patients: int,
-    seed: int,
-    size: int,
-    positive_fraction: float,
-    workers: int | None,
-    progress: drawing.Progress | None,
-) -> None:
-    plan = functools.partial(_plan, layout, patients, seed, positive_fraction)
-    made_by = drawing.settings(layout, patients, seed, size, positive_fraction=positive_fraction)
-    write_image = {"shenzhen": _write_shenzhen_image, "montgomery": _write_montgomery_image}[layout]
-    drawing.write(root, made_by, plan, write_image, None, workers, progress)
-
-
 def _plan(
     layout: str, patients: int, seed: int, positive_fraction: float
 ) -> Iterator[drawing.Plan]:
@@ -87,20 +31,20 @@ def _plan(
         person = int(rng.integers(2**62))
         plain = float(rng.uniform(*_SHENZHEN_SEVERITY))
         severity = plain if layout == "shenzhen" else drawing.severity(rng)
-        has_mask = rng.random() >= _WITHOUT_MASK
         yield drawing.Plan(
-            patient=str(number) if has_mask else "",
+            patient=str(number),
             seed=person,
             pneumonia=severity if ill else None,
             file=f"{prefix}_{number:04d}_{int(ill)}.png",
+            has_mask=rng.random() >= _WITHOUT_MASK,
         )
 
 
 def _write_shenzhen_image(folder: pathlib.Path, size: int, plan: drawing.Plan) -> tuple[()]:
-    """Writes one image, and its mask unless the plan names no patient."""
+    """Writes one image, and its mask if it has one."""
     phantom = drawing.draw(plan, size)
     drawing.write_picture(folder / "CXR_png" / plan.file, phantom.image)
-    if plan.patient:
+    if plan.has_mask:
         name = f"{pathlib.PurePath(plan.file).stem}_mask.png"
         drawing.write_mask(folder / "mask" / name, phantom.lungs)
     return ()
@@ -115,3 +59,11 @@ def _write_montgomery_image(folder: pathlib.Path, size: int, plan: drawing.Plan)
     for side, columns in (("leftMask", is_left), ("rightMask", ~is_left)):
         drawing.write_mask(folder / "ManualMask" / side / plan.file, phantom.lungs & columns)
     return ()
+
+
+write_shenzhen = drawing.SiteWriter(
+    "shenzhen", functools.partial(_plan, "shenzhen"), _write_shenzhen_image
+)
+write_montgomery = drawing.SiteWriter(
+    "montgomery", functools.partial(_plan, "montgomery"), _write_montgomery_image
+)
