@@ -96,10 +96,4 @@ class FindingsRecipe(recipe.Recipe):
 def _load_clients(sites: Sequence[Site]) -> ClientRecords:
     from tffcxr.clients import sites as sites_lib
 
-    return sites_lib.load_clients(
-        sites,
-        seed=FLAGS.seed,
-        partition_name=FLAGS.partition,
-        clients_per_site=FLAGS.clients_per_site,
-        alpha=FLAGS.alpha,
-    )
+    return sites_lib.load_clients(sites, seed=FLAGS.seed, division=study_flags.division())

@@ -16,7 +16,7 @@ from tffcxr.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tffcxr.clients.sites import ClientRecords, Site
+    from tffcxr.clients.sites import ClientRecords, Division, Site
     from tffcxr.studies.study import Settings
 
 FLAGS = flags.FLAGS
@@ -280,6 +280,13 @@ def given_sites(with_finding: bool, loaders: Sequence[str] | None = None) -> lis
     return [Site.parse(text, with_finding, **known) for text in FLAGS.site]
 
 
+def division() -> Division:
+    """How a site is divided among clients."""
+    from tffcxr.clients.sites import Division
+
+    return Division(FLAGS.partition, FLAGS.clients_per_site, FLAGS.alpha)
+
+
 def load_shared_task(
     sites: Sequence[Site],
     keep: Callable[[pd.DataFrame, Site], pd.DataFrame],
@@ -287,7 +294,7 @@ def load_shared_task(
     stratify: str | None,
     own_test: bool = False,
 ) -> ClientRecords:
-    """Calls `sites.load_shared_task` with splits and partition from the flags."""
+    """Calls `sites.load_shared_task` with splits and division from the flags."""
     from tffcxr.clients import sites as sites_lib
 
     return sites_lib.load_shared_task(
@@ -296,9 +303,7 @@ def load_shared_task(
         fractions=fractions(),
         seed=FLAGS.seed,
         stratify=stratify,
-        partition_name=FLAGS.partition,
-        clients_per_site=FLAGS.clients_per_site,
-        alpha=FLAGS.alpha,
+        division=division(),
         own_test=own_test,
     )
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from tffcxr.clients import sites
-from tffcxr.clients.sites import Site
+from tffcxr.clients.sites import Division, Site
 from tffcxr.errors import InputError
 
 PATIENTS = 60
@@ -98,9 +98,7 @@ class TestSharedTask:
             fractions=self.FRACTIONS,
             seed=seed,
             stratify=stratify,
-            partition_name=partition,
-            clients_per_site=clients_per_site,
-            alpha=0.5,
+            division=Division(partition, clients_per_site),
             own_test=own_test,
         )
 
@@ -167,7 +165,5 @@ class TestSharedTask:
                 fractions=self.FRACTIONS,
                 seed=0,
                 stratify=None,
-                partition_name="none",
-                clients_per_site=1,
-                alpha=0.5,
+                division=Division(),
             )

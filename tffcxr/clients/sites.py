@@ -57,6 +57,21 @@ class Site:
 
 
 @dataclasses.dataclass(frozen=True)
+class Division:
+    """How the images of a site are divided among clients.
+
+    Attributes:
+      partition: one of `options.PARTITIONS`; with "none" the site is the client.
+      clients_per_site: how many clients a site is cut into, unless the partition is "none".
+      alpha: concentration of the Dirichlet and quantity partitions.
+    """
+
+    partition: str = "none"
+    clients_per_site: int = 1
+    alpha: float = 0.5
+
+
+@dataclasses.dataclass(frozen=True)
 class ClientRecords:
     """What every client holds.
 
@@ -87,12 +102,7 @@ class ClientRecords:
 
 
 def load_clients(
-    sites: Sequence[Site],
-    *,
-    seed: int,
-    partition_name: str = "none",
-    clients_per_site: int = 1,
-    alpha: float = 0.5,
+    sites: Sequence[Site], *, seed: int, division: Division = Division()
 ) -> ClientRecords:
     """Loads all sites and divides their images among clients.
 
@@ -101,9 +111,7 @@ def load_clients(
     Args:
       sites: at least one, with different names.
       seed: of splits and partitions.
-      partition_name: one of `options.PARTITIONS`: how a site is divided into clients.
-      clients_per_site: how many clients a site is cut into, unless the partition is "none".
-      alpha: concentration of the Dirichlet and quantity partitions.
+      division: of each site.
 
     Raises:
       InputError: see `Site.parse` and the loaders; a site with one class only.
@@ -124,9 +132,7 @@ def load_clients(
         for other in all_findings:
             if other != finding:
                 table[other] = float("nan")
-        for client, part in _cut(
-            table, site.name, finding, partition_name, clients_per_site, alpha, seed
-        ).items():
+        for client, part in _cut(table, site.name, finding, division, seed).items():
             clients[client] = part.reset_index(drop=True)
             site_of[client] = site.name
     sources = {site.name: site.loader for site in sites}
@@ -140,9 +146,7 @@ def load_shared_task(
     fractions: Mapping[str, float],
     seed: int,
     stratify: str | None,
-    partition_name: str,
-    clients_per_site: int,
-    alpha: float,
+    division: Division,
     own_test: bool = False,
 ) -> ClientRecords:
     """Loads sites that have the same task, and divides their images among clients.
@@ -156,9 +160,7 @@ def load_shared_task(
       fractions: of the patients, by split.
       seed: of splits and partitions.
       stratify: the finding that splits are stratified by, and uneven partitions are made from.
-      partition_name: one of `options.PARTITIONS`.
-      clients_per_site: how many clients a site is cut into, unless the partition is "none".
-      alpha: concentration of the Dirichlet and quantity partitions.
+      division: of each site.
       own_test: whether a source's own test images stay test images; then `fractions` divide the
         others. Otherwise a source's own splits are ignored.
 
@@ -173,10 +175,10 @@ def load_shared_task(
             "--site: expected a folder of its own for each site, since patients would otherwise be "
             f"counted twice, found {', '.join(str(site.path) for site in sites)}"
         )
-    if stratify is None and partition_name in ("dirichlet", "hybrid"):
+    if stratify is None and division.partition in ("dirichlet", "hybrid"):
         raise InputError(
             f"--partition: expected none, iid or quantity where there are no classes, "
-            f"found {partition_name}"
+            f"found {division.partition}"
         )
     clients, site_of = {}, {}
     for site in sites:
@@ -185,10 +187,7 @@ def load_shared_task(
             table = _split_shared(table, fractions, own_test, seed, stratify)
         except InputError as error:
             raise InputError(f"site {site.name}: {error}") from None
-        parts = _cut(
-            table, site.name, stratify or "", partition_name, clients_per_site, alpha, seed
-        )
-        for client, part in parts.items():
+        for client, part in _cut(table, site.name, stratify or "", division, seed).items():
             clients[client] = part.reset_index(drop=True)
             site_of[client] = site.name
     return ClientRecords(clients, site_of, {}, {site.name: site.loader for site in sites})
@@ -289,21 +288,15 @@ def _split_shared(
 
 
 def _cut(
-    table: pd.DataFrame,
-    site: str,
-    finding: str,
-    name: str,
-    clients: int,
-    alpha: float,
-    seed: int,
+    table: pd.DataFrame, site: str, finding: str, division: Division, seed: int
 ) -> dict[str, pd.DataFrame]:
     """Divides a site into clients, each split separately, so that every client has all splits."""
-    if name == "none":
+    if division.partition == "none":
         return {site: table}
     parts: dict[str, list[pd.DataFrame]] = {}
     for split, images in table.groupby("split", sort=True):
         try:
-            dealt = _deal(images, str(split), finding, name, clients, alpha, seed)
+            dealt = _deal(images, str(split), finding, division, seed)
         except InputError as error:
             raise InputError(
                 f"site {site}, {split} images: {error}; see --partition and --clients_per_site"
@@ -314,14 +307,9 @@ def _cut(
 
 
 def _deal(
-    images: pd.DataFrame,
-    split: str,
-    finding: str,
-    name: str,
-    clients: int,
-    alpha: float,
-    seed: int,
+    images: pd.DataFrame, split: str, finding: str, division: Division, seed: int
 ) -> dict[str, pd.DataFrame]:
+    name, clients, alpha = division.partition, division.clients_per_site, division.alpha
     if split != "train":  # As many clients as there are patients may do without.
         return partition.iid(images, min(clients, images["patient"].nunique()), seed)
     if name == "iid":
