@@ -88,7 +88,7 @@ def test_a_good_row_needs_no_warning(run):
         ({"auroc": NAN}, "AUROC is undefined"),
         ({"auroc": 0.4, "auroc_low": 0.35, "auroc_high": 0.45}, "worse than chance"),
         ({"auroc_low": NAN}, "too few patients for a confidence interval"),
-        ({"auroc_low": 0.75}, "is wide (0.750–0.930)"),
+        ({"auroc_low": 0.75}, "is wider than 0.15"),
         ({"auroc": 1.0, "auroc_low": 1.0, "auroc_high": 1.0}, "no width"),
         ({"threshold": NAN}, "no operating point"),
         ({"positives": 29}, "only 29 positive and 371 negative images"),
@@ -149,6 +149,13 @@ def test_metrics_and_predictions_of_different_evaluations(run):
     (warning,) = remarks.warnings(stale, roc_figure.curves(stale))
     assert "not of the same evaluation" in warning
     assert np.isfinite(rows[0]["auroc"])
+
+
+@pytest.mark.parametrize(("width", "count"), [(0.25, 1), (1.0, 0), (None, 0)])
+def test_narrow_networks_are_not_those_of_the_literature(run, width, count):
+    found = _warnings(run, _ROW, config={"derived": {"width": width}})
+    narrow = [text for text in found if "have about 0.25 of their published channels" in text]
+    assert len(narrow) == count
 
 
 @pytest.mark.parametrize(

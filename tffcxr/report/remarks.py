@@ -22,6 +22,12 @@ def warnings(run: run_reader.Run, curves: Sequence[roc_figure.Curve]) -> list[st
             + ("its results are preliminary." if run.rows else "there are no final results yet.")
         )
     result += _of_the_settings(run.config)
+    width = run.derived.get("width")
+    if style.is_number(width) and width != 1:
+        result.append(
+            f"The networks have about {width:g} of their published channels (--width), so these "
+            "are not the networks of the literature."
+        )
     failed = rounds_figure.failures(run.clients)
     if len(failed):
         rounds = style.counted(run.clients["round"].nunique(), "round")

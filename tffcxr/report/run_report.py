@@ -82,6 +82,7 @@ def write_report(run_dir: run_reader.PathLike, shown_as: str | None = None) -> p
         results=table.blocks(rows),
         columns=kind.columns(rows),
         facts=kind.facts(rows),
+        trainings={row["training"] for row in rows},
         not_compared=style.NOT_COMPARED,
         intervals=_distinct(run.rows, "interval"),
         operating_points=_distinct(run.rows, "operating_point"),

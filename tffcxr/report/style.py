@@ -32,6 +32,7 @@ _OF_SITE = "site_"  # The own model of a site, where it is measured on the image
 _OTHER_TRAINING_COLOUR = "#555555"
 # What papers call the models of `tffcxr/models/build.py`.
 _MODEL_NAMES = {
+    "standard": "standard",
     "resnet18": "ResNet18",
     "resnet34": "ResNet34",
     "resnet50": "ResNet50",
@@ -55,17 +56,25 @@ def training_name(training: str) -> str:
     """Returns what a reader calls a kind of training or a variant.
 
     "Federated" for "federated", "Trained at north" for "site_north", "ResNet50, segmented" for
-    "resnet50 segmented", "ResNet50, pooled" for "resnet50 pooled".
+    "resnet50 segmented", "ResNet50, pooled" for "resnet50 pooled", "ResNet50, Effusion" for
+    "resnet50 Effusion".
     """
     if training in _TRAINING_NAMES:
         return _TRAINING_NAMES[training]
-    if training.startswith(_OF_SITE):
+    if is_elsewhere(training):
         return f"Trained at {training.removeprefix(_OF_SITE)}"
     model, *about = training.split(" ")
+    if about and model in _MODEL_NAMES and about[0] not in (*_IMAGES, *_TRAINING_NAMES):
+        return f"{model_name(model)}, {' '.join(about)}"  # A network and its task.
     is_variant = all(word in (*_IMAGES, *_TRAINING_NAMES) for word in about)
     if not is_variant or not (about or model in _MODEL_NAMES):
         return training
     return ", ".join([model_name(model), *about])
+
+
+def is_elsewhere(training: str) -> bool:
+    """Whether a row is of a site's own model on the images of another."""
+    return training.startswith(_OF_SITE)
 
 
 def split_training(name: str) -> tuple[str, str]:

@@ -60,6 +60,44 @@ def test_every_line_of_a_panel_looks_different(run):
         assert len({_look(line) for line in named}) == len(named)
 
 
+def _of_networks(run, tasks):
+    """A run of two networks with the same tasks."""
+    networks = {"standard": 0.6, "densenet121": 0.7}
+    columns = {f"{network}/train_loss": value for network, value in networks.items()}
+    for network, value in networks.items():
+        for task in tasks:
+            columns[f"{network} {task}/loss"] = columns[f"{network} {task}/auroc"] = value
+    rounds = pd.DataFrame({"round": [1.0, 2.0], "stage": "", **columns})
+    clients = pd.DataFrame(
+        [(r, network, c, 10, 0.5, "ok") for r in (1, 2) for network in networks for c in "ab"],
+        columns=["round", "variant", "client", "images", "train_loss", "status"],
+    )
+    return dataclasses.replace(run, rounds=rounds, clients=clients, rows=[])
+
+
+def _colours(axes):
+    return dict(zip(_entries(axes), [h.get_color() for h in axes.get_legend_handles_labels()[0]]))
+
+
+def test_a_network_of_one_task_has_one_name_and_one_colour(run):
+    figure = _draw(_of_networks(run, ["Tuberculosis"]))
+    networks = ["standard", "DenseNet121"]
+    for axes in figure.axes:
+        found = _colours(axes)
+        assert [found[name] for name in networks] == list(style.SERIES_COLOURS[:2])
+    assert _entries(figure.axes[0]) == ["training images", *networks]
+    colours = [line.get_color() for line in figure.axes[0].get_lines() if len(line.get_xdata())]
+    assert set(colours) == set(style.SERIES_COLOURS[:2])
+
+
+def test_networks_of_several_tasks_are_named_with_these(run):
+    figure = _draw(_of_networks(run, ["Pneumothorax", "Lung Opacity"]))
+    assert _entries(figure.axes[1]) == [
+        "standard, Pneumothorax", "standard, Lung Opacity",
+        "DenseNet121, Pneumothorax", "DenseNet121, Lung Opacity",
+    ]  # fmt: skip
+
+
 def test_more_names_than_colours_differ_in_their_markers(run):
     rounds = pd.DataFrame({"round": [1.0], "stage": "", **{f"{n}/auroc": 0.5 for n in range(20)}})
     axes = _draw(dataclasses.replace(run, rounds=rounds)).axes[1]

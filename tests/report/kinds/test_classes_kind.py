@@ -124,13 +124,6 @@ def test_what_is_wrong_with_several_models_is_said_once(run):
     assert "ResNet50, full; ResNet50, segmented: the accuracy is not shown" in warning
 
 
-@pytest.mark.parametrize(("width", "count"), [(0.25, 1), (1.0, 0), (None, 0)])
-def test_narrow_networks_are_not_those_of_the_literature(run, width, count):
-    found = _warnings(run, _ROW, config={"derived": {"width": width}})
-    narrow = [text for text in found if "have about 0.25 of their published channels" in text]
-    assert len(narrow) == count
-
-
 def test_heat_maps_of_few_places_are_said_to_be_coarse(run):
     places = {"resnet18": 2, "covidnet": 2, "standard": 4}
     found = _warnings(run, _ROW, config={"derived": {"heat_map_places": places}})

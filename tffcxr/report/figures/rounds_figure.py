@@ -97,7 +97,7 @@ def _series(run: run_reader.Run, metric: registry.Metric) -> list[_Series]:
     colours = style.colours(names)
     result = []
     for training, measured in _tables(run):
-        columns = metric_columns(measured, metric)
+        columns = _columns_of(run, measured, metric)
         for name in names:
             if name not in columns:
                 continue
@@ -133,10 +133,31 @@ def _names(run: run_reader.Run, metric: registry.Metric) -> list[str]:
         name
         for measure in (registry.LOSS, metric)
         for _, measured in _tables(run)
-        for name in metric_columns(measured, measure)
+        for name in _columns_of(run, measured, measure)
     )
     # In the order of the table, so that a variant has one colour in all of the report.
     return sorted(found) if run.kind.compares_models else list(found)
+
+
+def _columns_of(
+    run: run_reader.Run, measured: pd.DataFrame, metric: registry.Metric
+) -> dict[str, str]:
+    """Returns {task or variant: column}; where all variants have one task, only they are named.
+
+    Then a network has one name, and so one colour, in its training loss and in what it scores.
+    """
+    columns = metric_columns(run.rounds, registry.LOSS)
+    variants = metric_columns(run.rounds, registry.TRAIN_LOSS)
+    tasks = {
+        name.removeprefix(variant)
+        for name in columns.keys() - variants.keys()
+        for variant in variants
+        if name.startswith(f"{variant} ")
+    }
+    task = tasks.pop() if len(tasks) == 1 else ""
+    return {
+        name.removesuffix(task): column for name, column in metric_columns(measured, metric).items()
+    }
 
 
 def _tables(run: run_reader.Run) -> tuple[tuple[str, pd.DataFrame], ...]:

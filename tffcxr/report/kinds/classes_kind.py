@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tffcxr.evaluation import registry
 from tffcxr.report import columns, style, table
+from tffcxr.report.kinds import remarks_common
 from tffcxr.report.kinds.kind import Guess, Kind, Rows
 
 if TYPE_CHECKING:
@@ -97,26 +98,13 @@ def _summary(rows: Rows) -> list[str]:
 
 def _warnings(rows: Rows, run: Run, unused_curves: Sequence[Curve]) -> list[str]:
     result = []
-    width = run.derived.get("width")
-    if style.is_number(width) and width != 1:
-        result.append(
-            f"The networks have about {width:g} of their published channels (--width), so these "
-            "are not the networks of the literature."
-        )
     result += _of_the_images_seen(rows, run)
     result += _of_the_heat(run)
     if any(row.get("images_kind") == "segmented" for row in rows):
         result += _of_the_lungs(run)
     for title, block in table.blocks(rows):
         result += _of_the_block(title, block, run.measured_split)
-    # What is wrong with several models is said once.
-    names: dict[tuple[str, str], list[str]] = {}
-    for row in rows:
-        for problem in _problems(row):
-            names.setdefault((row["title"], problem), []).append(row["name"])
-    return result + [
-        f"{title}, {'; '.join(models)}: {problem}" for (title, problem), models in names.items()
-    ]
+    return result + remarks_common.said_once(rows, _problems)
 
 
 def _differences(known: Sequence[dict[str, Any]], key: str, one: str, reference: str) -> list[str]:

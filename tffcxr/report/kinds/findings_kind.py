@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tffcxr.evaluation import registry
 from tffcxr.report import columns, style, table
+from tffcxr.report.kinds import remarks_common
 from tffcxr.report.kinds.kind import Guess, Kind, Rows
 
 if TYPE_CHECKING:
@@ -78,7 +79,10 @@ def _notes(rows: Rows) -> list[str]:
 
 
 def _facts(rows: Rows) -> dict[str, Any]:
-    return {"baselines": _compared_with(rows)}
+    return {
+        "baselines": _compared_with(rows),
+        "elsewhere": any(style.is_elsewhere(row["training"]) for row in rows),
+    }
 
 
 def _guess(unused_rows: Rows) -> Guess:
@@ -106,10 +110,7 @@ def _summary(rows: Rows) -> list[str]:
 
 def _warnings(rows: Rows, unused_run: Run, curves: Sequence[Curve]) -> list[str]:
     """Returns what makes the numbers doubtful, also that they differ from the curves'."""
-    result = []
-    for row in rows:
-        result += [f"{row['title']}, {row['name']}: {problem}" for problem in _problems(row)]
-    result += _few_images(rows)
+    result = remarks_common.said_once(rows, _problems) + _few_images(rows)
     for curve in curves:
         stated: Any = curve.row.get("auroc")
         if style.is_number(stated) and abs(stated - curve.auroc) > _AUROC_TOLERANCE:
@@ -178,8 +179,8 @@ def _problems(row: dict[str, Any]) -> list[str]:
         problems.append("too few patients for a confidence interval.")
     elif high - low > _WIDE_INTERVAL:
         problems.append(
-            f"the interval of the AUROC is wide ({style.number(low)}–{style.number(high)}): more "
-            "test images are needed to rank models."
+            f"the interval of the AUROC is wider than {_WIDE_INTERVAL:g}: more test images are "
+            "needed to rank models."
         )
     elif high == low:
         problems.append(

@@ -80,10 +80,7 @@ def _warnings(rows: Rows, run: Run, unused_curves: Sequence[Curve]) -> list[str]
     result = []
     for title, block in table.blocks(rows):
         result += _chosen_on_the_same_images(title, block)
-    for row in rows:
-        name = f"{row['title']}, {row['name']}"
-        of_row = _masks_of(row, run.masks)
-        result += [f"{name}: {problem}" for problem in _problems(row, of_row)]
+    result += remarks_common.said_once(rows, lambda row: _problems(row, _masks_of(row, run.masks)))
     return result + remarks_common.few_patients(rows, with_images=True) + _empty_truths(run)
 
 

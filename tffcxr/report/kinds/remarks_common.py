@@ -1,8 +1,8 @@
-"""What the remarks on masks and on volumes say alike."""
+"""What the remarks on several kinds of studies say alike."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from tffcxr.report import style, table
@@ -26,6 +26,22 @@ def compared(
         known = {row["training"]: row for row in block if style.is_number(row.get(metric))}
         if "federated" in known:
             yield title, known
+
+
+def said_once(
+    rows: Sequence[dict[str, Any]], problems: Callable[[dict[str, Any]], Iterable[str]]
+) -> list[str]:
+    """Returns a warning per block and problem, with the names of all models that have it.
+
+    Args:
+      rows: of `table.in_order`.
+      problems: what is wrong with one row, without its name.
+    """
+    names: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        for problem in problems(row):
+            names.setdefault((row["title"], problem), []).append(row["name"])
+    return [f"{title}, {'; '.join(models)}: {problem}" for (title, problem), models in names.items()]
 
 
 def few_patients(rows: Sequence[dict[str, Any]], with_images: bool = False) -> list[str]:
