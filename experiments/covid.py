@@ -23,14 +23,13 @@ from tffcxr.datasets import findings
 FLAGS = flags.FLAGS
 
 # Networks of full width would learn nothing in five minutes on two cores.
-_WIDTH_OF_PHANTOMS = 0.25
+_PHANTOM_WIDTH = 0.25
 
 flags.DEFINE_list(
     "model",
     ["covidnet", "resnet18", "resnext18", "mobilenetv2"],
     f"Some of {', '.join(options.CLASSIFIERS)}. The default is the paper's; see --width.",
 )
-class_flags.define_width(of_phantoms=_WIDTH_OF_PHANTOMS)
 flags.DEFINE_enum(
     "baseline",
     "pooled",
@@ -47,6 +46,7 @@ study_flags.define(
     "that has the folders Normal, Pneumonia and COVID-19; repeatable. The test images of COVIDx "
     "stay test images. Default: one hospital with phantom radiographs.",
     phantom_patients=400,
+    phantom_width=_PHANTOM_WIDTH,
     image_size=64,
     partition="iid",
     clients_per_site=5,
@@ -67,6 +67,8 @@ for _module in (class_flags, study_flags, training_flags):
 
 @dataclasses.dataclass(frozen=True)
 class _Covid(class_flags.ClassRecipe):
+    phantom_width = _PHANTOM_WIDTH
+
     def apply_defaults(self) -> None:
         """See `Recipe`; only plain sums can recompute batch norm's statistics."""
         super().apply_defaults()
@@ -99,7 +101,6 @@ RECIPE = _Covid(
     phantoms=study_flags.PhantomSite("phantoms", "covidx", "write_covidx"),
     own_test=True,
     with_train_scores=True,
-    narrow_phantoms=_WIDTH_OF_PHANTOMS,
 )
 
 

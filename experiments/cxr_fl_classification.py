@@ -52,7 +52,6 @@ flags.DEFINE_string(
     "of a sweep of it (its best run), or a .keras file. If a mask is implausible, the full image "
     "is used and counted. Default: the outlines that come with the images.",
 )
-class_flags.define_width()
 flags.DEFINE_enum(
     "baseline",
     "none",

@@ -97,6 +97,7 @@ class _Pneumonia(recipe.Recipe):
 
     def apply_defaults(self) -> None:
         """See `Recipe`."""
+        super().apply_defaults()
         _set_defaults(FLAGS.task)
         if FLAGS.optimizer != "sgd":
             FLAGS.set_default("momentum", 0.0)

@@ -27,17 +27,6 @@ FLAGS = flags.FLAGS
 _SMALL_STEPS = {"image_size": 64, "width": 0.25, "batch_size": 16}
 
 
-def define_width(of_phantoms: float = 1.0) -> None:
-    """Defines the flag `--width`; `of_phantoms` is its default without sites."""
-    without = "" if of_phantoms == 1 else f" Default without --site: {of_phantoms:g}."
-    flags.DEFINE_float(
-        "width",
-        1.0,
-        "Approximate fraction of its published channels in every layer of a classifier; 0.5 is a "
-        f"quarter of the work and of the weights. Not with --weights=imagenet.{without}",
-    )
-
-
 def networks() -> tuple[str, ...]:
     """The networks of `--model`, in the order of `options.CLASSIFIERS`.
 
@@ -60,7 +49,6 @@ class ClassRecipe(recipe.Recipe):
       phantoms: the phantom hospital used without `--site`.
       own_test: whether a source's own test images stay test images.
       with_train_scores: whether the training images are also measured.
-      narrow_phantoms: `--width` on phantoms, on which full networks learn nothing in minutes.
     """
 
     task: str
@@ -71,20 +59,10 @@ class ClassRecipe(recipe.Recipe):
     explanation: str = "gradcam"
     own_test: bool = False
     with_train_scores: bool = False
-    narrow_phantoms: float = 1.0
-
-    def apply_defaults(self) -> None:
-        """See `Recipe`; ImageNet weights exist for full networks only, so with them width is 1."""
-        is_whole = FLAGS.site or FLAGS.weights == "imagenet"
-        FLAGS.set_default("width", 1.0 if is_whole else self.narrow_phantoms)
 
     def check(self) -> None:
         """See `Recipe`."""
         study_flags.check_shared_task()
-        if not 0 < FLAGS.width <= 1:
-            raise InputError(f"--width: expected above 0 and at most 1, found {FLAGS.width}")
-        if FLAGS.width != 1 and FLAGS.weights == "imagenet":
-            raise InputError(f"--weights=imagenet: expected --width=1 with it, found {FLAGS.width}")
         checks.at_least(0, "heatmaps")
         networks()
 
@@ -112,7 +90,6 @@ class ClassRecipe(recipe.Recipe):
             heatmaps=FLAGS.heatmaps,
             explanation=self.explanation,
             class_balance=FLAGS.class_balance,
-            width=FLAGS.width,
             with_train_scores=self.with_train_scores,
             segmentation_model=(
                 FLAGS.segmentation_model if "segmentation_model" in FLAGS else None

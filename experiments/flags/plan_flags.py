@@ -37,7 +37,7 @@ def model_spec(network: str, outputs: int = 1, channels: int = 1) -> ModelSpec:
         outputs,
         batch_norm=FLAGS.batch_norm,
         precision=FLAGS.precision,
-        width=FLAGS.width if "width" in FLAGS else 1.0,
+        width=FLAGS.width,
         weights=FLAGS.weights,
         seed=FLAGS.seed,
         channels=channels,

@@ -114,9 +114,7 @@ def define_flags() -> None:
     )
     flags.DEFINE_integer("heatmaps", 2, "Test images with pneumonia explained by Grad-CAM.")
     study_flags.define_class_balance()
-    class_flags.define_width()
-    for name in ("class_balance", "width"):
-        flags.declare_key_flag(name)
+    flags.declare_key_flag("class_balance")
 
 
 @dataclasses.dataclass(frozen=True)

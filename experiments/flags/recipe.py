@@ -8,7 +8,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import pathlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from absl import flags
 
@@ -28,13 +28,21 @@ class Recipe(abc.ABC):
     Attributes:
       name: of the program.
       paper: citation of the method, for the report.
+      phantom_width: default of `--width` on phantoms, of which a whole network may learn too little
+        in minutes.
     """
 
     name: str
     paper: str
+    phantom_width: ClassVar[float] = 1.0
 
-    def apply_defaults(self) -> None:  # noqa: B027  # Most recipes have nothing to do.
-        """Sets the defaults that depend on other flags."""
+    def apply_defaults(self) -> None:
+        """Sets the defaults that depend on other flags.
+
+        ImageNet's weights exist for whole networks only, so with them the width is 1.
+        """
+        is_whole = FLAGS.site or FLAGS.weights == "imagenet"
+        FLAGS.set_default("width", 1.0 if is_whole else self.phantom_width)
 
     @abc.abstractmethod
     def check(self) -> None:

@@ -48,6 +48,7 @@ def define(
     site_help: str,
     phantom_patients: int,
     image_size: int,
+    phantom_width: float = 1.0,
     partition: str = "none",
     clients_per_site: int = 1,
     augmentation: str = "flip",
@@ -60,6 +61,7 @@ def define(
       site_help: help of `--site` in this recipe.
       phantom_patients: default of the flag.
       image_size: default of the flag, in pixels.
+      phantom_width: the recipe's, see `Recipe`.
       partition: default of the flag.
       clients_per_site: default of the flag.
       augmentation: default of the flag.
@@ -81,6 +83,13 @@ def define(
         "weights",
         "none",
         "Initial weights: none (random), imagenet, the folder of a run, or one of its model files.",
+    )
+    with_sites = "" if phantom_width == 1 else " Default with --site: 1."
+    flags.DEFINE_float(
+        "width",
+        phantom_width,
+        "Approximate fraction of its published channels in every layer of a network; 0.5 is a "
+        f"quarter of the work and of the weights. Not with --weights=imagenet.{with_sites}",
     )
     if radiographs:
         flags.DEFINE_enum(
@@ -199,6 +208,10 @@ def check() -> None:
         raise InputError(
             f"--image_size: expected at most {_LARGEST_IMAGE}, found {FLAGS.image_size}"
         )
+    if not 0 < FLAGS.width <= 1:
+        raise InputError(f"--width: expected above 0 and at most 1, found {FLAGS.width}")
+    if FLAGS.width != 1 and FLAGS.weights == "imagenet":
+        raise InputError(f"--weights=imagenet: expected --width=1 with it, found {FLAGS.width}")
     _check_weights()
     checks.used(not FLAGS.site, "phantom_patients", "no --site", "site")
     checks.used(not FLAGS.site, "phantom_dir", "no --site", "site")
@@ -338,6 +351,7 @@ def settings(recipe: str, run_folder: pathlib.Path, measured_split: str = "valid
     return Settings(
         recipe=recipe,
         image_size=FLAGS.image_size,
+        width=FLAGS.width,
         # Without a batch size, nnU-Net plans it, see `NnUNet`.
         batch_size=FLAGS.batch_size or 1,
         cache_dir=cache_dir(run_folder),

@@ -177,6 +177,7 @@ def test_lesions_from_folders_with_all_models(tmp_path):
     [
         ("--private=nothing", "--private: expected some of none, norm, output, both, each"),
         ("--private=norm --batch_norm=group", "expected --batch_norm=aggregate with it"),
+        ("--width=2", "--width: expected above 0 and at most 1, found 2.0"),
         ("--image_size=40", "--image_size: expected a multiple of 32, found 40"),
         ("--field_of_view=0", "--field_of_view: expected above 0, found 0.0"),
         ("--suv_maximum=-1", "--suv_maximum: expected above 0, found -1.0"),

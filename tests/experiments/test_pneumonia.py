@@ -179,6 +179,10 @@ def _refused(tmp_path, *flags):
         (["--heatmaps=-1"], "--heatmaps: expected at least 0, found -1"),
         (["--gpu_memory_gb=4"], "--gpu_memory_gb: expected --task=segmentation with it"),
         (
+            ["--task=segmentation", "--width=0.5"],
+            "--width: expected --task=classification with it",
+        ),
+        (
             ["--task=segmentation", "--central_epochs=3"],
             "--central_epochs: expected --task=classification with it",
         ),

@@ -4,14 +4,17 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tffcxr import options
 from tffcxr.errors import InputError
+from tffcxr.models import width
 from tffcxr.models.spec import ModelSpec
 
-HALVED = ("standard", "resnet18", "mobilenetv2", "covidnet")
+HALVED = ("standard", "resnet18", "mobilenetv2", "covidnet", "unet")
 
 
-def _shapes(name, **options):
-    model = ModelSpec(name, 32, 3, **options).build().keras
+def _shapes(name, **changes):
+    outputs = 1 if name in options.SEGMENTERS else 3
+    model = ModelSpec(name, 32, outputs, **changes).build().keras
     return {
         f"{layer.name}/{weight.name}": tuple(weight.shape)
         for layer in model.layers
@@ -24,11 +27,28 @@ def test_every_layer_has_half_of_its_channels(name):
     whole, half = _shapes(name), _shapes(name, width=0.5)
     assert list(half) == list(whole)
     for weight, shape in whole.items():
-        # Kernels [..., inputs, outputs]; the images' channels and the three classes stay.
+        # Kernels [..., inputs, outputs]; the images' channels and the outputs stay.
         kept = (1, 3)
         spatial = len(shape) - 2 if len(shape) == 4 else 0
         expected = shape[:spatial] + tuple(c if c in kept else c // 2 for c in shape[spatial:])
         assert half[weight] == expected, weight
+
+
+def test_a_reshape_keeps_its_places():
+    """Squeeze and excitation, as in the encoder of U-Net++: a weight per channel."""
+    layers = tf.keras.layers
+    images = tf.keras.Input((4, 4, 1))
+    maps = layers.Conv2D(8, 1)(images)
+    weights = layers.Reshape((1, 1, 8))(layers.GlobalAveragePooling2D()(maps))
+    logits = layers.Conv2D(1, 1, name="task")(layers.Multiply()([maps, weights]))
+    config = tf.keras.Model(images, logits).get_config()
+    width.scale(config, 0.25, kept="task")
+    narrow = tf.keras.Model.from_config(config)
+    assert [tuple(layer.output_shape) for layer in narrow.layers[2:5]] == [
+        (None, 2),
+        (None, 1, 1, 2),
+        (None, 4, 4, 2),
+    ]
 
 
 def test_groups_stay_as_many():

@@ -43,6 +43,8 @@ def scale(config: dict[str, Any], width: float, kept: str) -> None:
         for size in _SIZES:
             if isinstance(options.get(size), int):
                 options[size] = scaled(options[size])
+        if layer["class_name"] == "Reshape":  # Channels come last; -1 is what follows.
+            options["target_shape"] = (*options["target_shape"][:-1], -1)
         if layer["class_name"] == "GroupNormalization":
             options["groups"] = math.gcd(options["groups"], scaled(shape[-1]))
 

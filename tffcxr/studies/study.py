@@ -74,6 +74,7 @@ class Settings:
       clients_per_round: "all", a count or a fraction, see `sampling.parse_clients_per_round`.
       seed: of everything random.
       executor: one of `options.EXECUTORS`.
+      width: of the networks, see `ModelSpec`.
       max_rejected_fraction: maximum fraction of unreadable files per client.
       replicates: of the bootstrap.
       histograms: whether TensorBoard gets the weights.
@@ -90,6 +91,7 @@ class Settings:
     clients_per_round: str = "all"
     seed: int = 0
     executor: str = "device"
+    width: float = 1.0
     max_rejected_fraction: float = 0.0
     replicates: int = 1000
     histograms: bool = False
@@ -246,7 +248,11 @@ class Study(abc.ABC):
         directory.record_data(
             fingerprint or store.root.name,
             self._describe_clients(store, about),
-            {"measured_split": self.settings.measured_split, **derived},
+            {
+                "measured_split": self.settings.measured_split,
+                "width": self.settings.width,
+                **derived,
+            },
             kind=self.kind,
         )
         log = directory.path / "worker.log"

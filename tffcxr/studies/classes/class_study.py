@@ -53,7 +53,6 @@ class ClassStudy(study_lib.Study):
       heatmaps: test images to explain, of each of these classes.
       class_balance: "none", "weights" (of the loss, from the images of all clients) or "sampling"
         (of the images of each client).
-      width: of all networks, see `ModelSpec`.
       segmentation_model: what `lung_cut_out.segment` takes, or None for outlines that come with the
         data.
     """
@@ -67,7 +66,6 @@ class ClassStudy(study_lib.Study):
     heatmaps: int
     explanation: str = "gradcam"
     class_balance: str = "none"
-    width: float = 1.0
     with_train_scores: bool = False
     segmentation_model: str | None = None
 
@@ -110,7 +108,6 @@ class ClassStudy(study_lib.Study):
         measuring = functools.cache(self._measuring_model)
         derived: dict[str, Any] = {
             "lungs": about_lungs,
-            "width": self.width,
             "explanation": class_explanations.NAMES[self.explanation],
         }
         if self.heatmaps:
