@@ -11,7 +11,6 @@ from absl import flags
 
 from experiments.flags import checks, plan_flags, recipe, study_flags
 from tffcxr import environment, options
-from tffcxr.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -14,7 +14,7 @@ import pytest
 from experiments import tensorboard
 from tests.experiments import programs
 from tffcxr.errors import InputError
-from tffcxr.evaluation import tables
+from tffcxr.evaluation import result_rows
 
 PROGRAM = programs.REPOSITORY / "experiments" / "tensorboard.py"
 # Of a machine behind a proxy that nobody answers at; the loopback is to be reached nevertheless.
@@ -37,7 +37,7 @@ def run(tmp_path_factory):
     config = {"recipe": "tiny", "settings": {"rate": 0.1, "schedule": None, "site": ["a=b:c"]}}
     (folder / "config.json").write_text(json.dumps(config))
     row = {"task": "A", "training": "federated", "split": "test", "auroc": 0.875, "images": 9}
-    tables.write_metrics(folder, "tiny", "findings", [row])
+    result_rows.write_metrics(folder, "tiny", "findings", [row])
     run_hparams.write(folder)
     assert run_hparams.is_written(folder)
     return folder

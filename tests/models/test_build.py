@@ -12,7 +12,7 @@ import tensorflow as tf
 from tests.models import weights
 from tffcxr import options
 from tffcxr.errors import InputError
-from tffcxr.models import architectures, blocks
+from tffcxr.models import blocks, network_configs
 from tffcxr.models.networks.architecture import TASK_LAYER
 from tffcxr.models.spec import ModelSpec
 
@@ -44,7 +44,7 @@ def test_same_seed_same_weights_whatever_the_global_seed():
 
 @pytest.mark.parametrize("name", ["standard", *OURS_AND_A_LIBRARY_S])
 def test_a_graph_holds_the_same_names_and_weights(name):
-    architectures.describe.cache_clear()  # The first build of all is in the graph.
+    network_configs.describe.cache_clear()  # The first build of all is in the graph.
     found, values = _in_graph(name, 32, 2, seed=3)
     model = ModelSpec(name, 32, 2, seed=3).build()
     named = blocks.named_weights(model.keras)
@@ -57,7 +57,7 @@ def test_a_graph_holds_the_same_names_and_weights(name):
 
 def test_the_lists_that_need_no_tensorflow_name_every_model():
     for name in (*options.CLASSIFIERS, *options.SEGMENTERS):
-        assert architectures.get(name).minimum_image_size >= 16
+        assert network_configs.get(name).minimum_image_size >= 16
     code = "import sys; from tffcxr import options; sys.exit('tensorflow' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, **_python_path()})
 
@@ -200,6 +200,6 @@ def test_no_other_block_can_be_frozen():
 
 
 def test_the_smallest_image_goes_through():
-    size = architectures.get("standard").minimum_image_size
+    size = network_configs.get("standard").minimum_image_size
     logits = ModelSpec("standard", size, 1).build().keras(np.zeros((2, size, size, 1), np.float32))
     assert np.all(np.isfinite(logits))

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tests.models import weights
 from tffcxr.errors import InputError
-from tffcxr.models import architectures, blocks
+from tffcxr.models import blocks, network_configs
 from tffcxr.models.networks.architecture import TASK_LAYER
 from tffcxr.models.spec import ModelSpec
 
@@ -30,7 +30,7 @@ def test_maps_images_to_one_logit_a_pixel(model):
 
 
 def test_a_graph_holds_the_same_names_and_weights(model):
-    architectures.describe.cache_clear()  # The first build of all is in the graph.
+    network_configs.describe.cache_clear()  # The first build of all is in the graph.
     with tf.Graph().as_default():
         named = blocks.named_weights(ModelSpec("unet", 32, seed=3).build().keras)
         names = [(layer, weight.name) for layer, weight in named]

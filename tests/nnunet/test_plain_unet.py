@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from tests import nnunetv2_package
-from tffcxr.models import architectures, blocks
+from tffcxr.models import blocks, network_configs
 from tffcxr.models.spec import ModelSpec, PlannedSpec
 from tffcxr.nnunet import plain_unet
 from tffcxr.nnunet.topology import Topology, topology
@@ -142,7 +142,7 @@ class TestBuild:
         assert not any(np.array_equal(a, b) for a, b in zip(kernels[0], kernels[2]))
 
     def test_a_graph_holds_the_same_weights(self):
-        architectures.describe_planned.cache_clear()
+        network_configs.describe_planned.cache_clear()
         with tf.Graph().as_default():
             named = blocks.named_weights(PlannedSpec(_SMALL, 16, False, seed=3).build().keras)
             with tf.compat.v1.Session() as session:

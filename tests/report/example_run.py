@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from tests.report import example_chest
-from tffcxr.evaluation import metrics, tables
+from tffcxr.evaluation import metrics, result_rows
 from tffcxr.report import style
 
 TASKS = {"Lung Opacity": "opacity", "Pneumothorax": "pneumothorax"}
@@ -93,7 +93,7 @@ def _write_results(run_dir, images, generator):
         }  # fmt: skip
         for training, of_model in scores.items():
             rows.append(
-                tables.result_row(
+                result_rows.result_row(
                     task,
                     "standard",
                     training,
@@ -123,7 +123,7 @@ def _write_results(run_dir, images, generator):
                     }
                 )  # fmt: skip
             )
-    tables.write_metrics(run_dir, "cheXviz", "findings", rows)
+    result_rows.write_metrics(run_dir, "cheXviz", "findings", rows)
     pd.concat(predictions).to_csv(run_dir / "predictions.csv", index=False)
 
 

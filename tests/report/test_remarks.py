@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from tests.report import example_run
-from tffcxr.report import remarks, run_reader, table
+from tffcxr.report import remarks, results_table, run_reader
 from tffcxr.report.figures import roc_figure
 from tffcxr.report.kinds.findings_kind import KIND
 
@@ -26,7 +26,7 @@ def _run(tmp_path_factory):
 
 
 def _summary(*rows):
-    return KIND.summary(table.in_order(rows, KIND))
+    return KIND.summary(results_table.in_order(rows, KIND))
 
 
 def test_summary_compares_with_the_baseline():

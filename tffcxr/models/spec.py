@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from tffcxr import options
 from tffcxr.errors import InputError
-from tffcxr.models import architectures, normalization, residual
+from tffcxr.models import network_configs, normalization, residual
 from tffcxr.models.blocks import CxrModel
 from tffcxr.models.files import pretrained
 from tffcxr.models.networks.architecture import TASK_LAYER
@@ -60,7 +60,7 @@ class ModelSpec:
     channels: int = 1
 
     def __post_init__(self) -> None:
-        architecture = architectures.get(self.network)
+        architecture = network_configs.get(self.network)
         size, least = self.image_size, architecture.minimum_image_size
         if self.is_segmenter and (size < least or size % least):
             raise InputError(
@@ -107,7 +107,7 @@ class ModelSpec:
         """
         if frozen not in (None, "representation"):
             raise InputError(f"frozen must be None or 'representation', found {frozen!r}")
-        described = architectures.describe(
+        described = network_configs.describe(
             self.network, self.image_size, self.outputs, self.precision, self.channels, self.width
         )
         config = copy.deepcopy(described)
@@ -118,7 +118,7 @@ class ModelSpec:
         if frozen:
             _freeze(config)
         residual.start_as_shortcuts(config)
-        layer = architectures.get(self.network).gradcam_layer
+        layer = network_configs.get(self.network).gradcam_layer
         model = _with_blocks(tf.keras.Model.from_config(config), layer, (TASK_LAYER,))
         if self.weights != "none":
             pretrained.load(model, self.network, self.weights)
@@ -174,7 +174,7 @@ class PlannedSpec:
         """
         if frozen is not None:
             raise ValueError(f"expected a model that trains as a whole, found frozen={frozen!r}")
-        config = copy.deepcopy(architectures.describe_planned(self.topology, self.precision))
+        config = copy.deepcopy(network_configs.describe_planned(self.topology, self.precision))
         _set_seeds(config, self.seed)
         model = tf.keras.Model.from_config(config)
         heads = plain_unet.head_names(self.topology)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tffcxr.report import run_reader, style, table
+from tffcxr.report import results_table, run_reader, style
 from tffcxr.report.figures import roc_figure, rounds_figure
 
 _FEW_REPLICATES = 200
@@ -35,7 +35,7 @@ def warnings(run: run_reader.Run, curves: Sequence[roc_figure.Curve]) -> list[st
             f"In {failed['round'].nunique()} of {rounds} a client failed and was left out; see the "
             "list below."
         )
-    return result + run.kind.warnings(table.in_order(run.rows, run.kind), run, curves)
+    return result + run.kind.warnings(results_table.in_order(run.rows, run.kind), run, curves)
 
 
 def _of_the_settings(config: Mapping[str, Any]) -> list[str]:

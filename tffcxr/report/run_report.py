@@ -10,7 +10,7 @@ import zipfile
 
 from tffcxr import errors, files, run_tables
 from tffcxr.evaluation import registry
-from tffcxr.report import page, remarks, run_cases, run_reader, sites_table, style, table
+from tffcxr.report import page, remarks, results_table, run_cases, run_reader, sites_table, style
 from tffcxr.report.figures import (
     clients_figure,
     confusion_figure,
@@ -32,7 +32,7 @@ _LISTED_REASONS = 12
 
 
 def format_table(rows: Iterable[Mapping[str, Any]], kind: str) -> str:
-    """Returns the results as text for a terminal, see `table.format_table`.
+    """Returns the results as text for a terminal, see `results_table.format_table`.
 
     Args:
       rows: of `metrics.json`.
@@ -41,7 +41,7 @@ def format_table(rows: Iterable[Mapping[str, Any]], kind: str) -> str:
     Raises:
       errors.InputError: there is no such kind.
     """
-    return table.format_table(rows, kinds.named(kind))
+    return results_table.format_table(rows, kinds.named(kind))
 
 
 def write_report(run_dir: run_reader.PathLike, shown_as: str | None = None) -> pathlib.Path:
@@ -64,7 +64,7 @@ def write_report(run_dir: run_reader.PathLike, shown_as: str | None = None) -> p
     curves = roc_figure.curves(run) if kind.has_roc else []
     roc = page.write_figure(run.path, "roc", roc_figure.draw(curves))
     rounds = page.write_figure(run.path, "rounds", rounds_figure.draw(run))
-    rows = table.in_order(run.rows, kind)
+    rows = results_table.in_order(run.rows, kind)
     reasons = _lung_reasons(run)
     html = page.template("report.html.jinja").render(
         run=run,
@@ -79,7 +79,7 @@ def write_report(run_dir: run_reader.PathLike, shown_as: str | None = None) -> p
         kind=kind,
         rounds_caption=kind.rounds_caption.format(split=run.measured_split),
         measured_split=run.measured_split,
-        results=table.blocks(rows),
+        results=results_table.blocks(rows),
         columns=kind.columns(rows),
         facts=kind.facts(rows),
         trainings={row["training"] for row in rows},
@@ -121,7 +121,9 @@ def _predict_command(run: run_reader.Run, shown_as: str) -> str | None:
 
 def _title(run: run_reader.Run) -> str:
     """Returns the heading: the recipe and what it looked for."""
-    tasks = list(dict.fromkeys(str(row["task"]) for row in table.in_order(run.rows, run.kind)))
+    tasks = list(
+        dict.fromkeys(str(row["task"]) for row in results_table.in_order(run.rows, run.kind))
+    )
     return f"{run.recipe}: {', '.join(tasks)}" if tasks else run.recipe
 
 

@@ -7,7 +7,7 @@ import dataclasses
 import json
 from typing import Any
 
-from tffcxr.report import run_reader, style, table
+from tffcxr.report import results_table, run_reader, style
 from tffcxr.report.figures import clients_figure
 
 # The order of the columns; what is not named here comes between the names and the numbers.
@@ -90,13 +90,13 @@ def as_text(value: Any) -> str:
 def _of_results(run: run_reader.Run) -> list[dict[str, Any]]:
     """Returns what the results tell of each test set."""
     described: dict[str, dict[str, Any]] = {}
-    for row in table.in_order(run.rows, run.kind):
+    for row in results_table.in_order(run.rows, run.kind):
         if not style.is_number(row.get("images")):
             continue
         described.setdefault(
             row["title"],
             {
-                "site": table.client(row),
+                "site": results_table.client(row),
                 "finding": row["task"],
                 "images evaluated": f"{row['images']:.0f} ({row['split']})",
                 **({"positive": style.number(row["positives"], 0)} if "positives" in row else {}),

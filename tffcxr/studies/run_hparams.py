@@ -12,7 +12,7 @@ import math
 import pathlib
 from typing import Any
 
-from tffcxr.evaluation import registry, tables
+from tffcxr.evaluation import registry, result_rows
 from tffcxr.sweeps import sweep_finals
 
 # No training is called so, see `study.py`.
@@ -39,7 +39,7 @@ def write(run: pathlib.Path) -> None:
     trial = hparams.Trial(
         name=_NAME,
         hparams={"recipe": config["recipe"], **_settings(config)},
-        results=results(tables.read_metrics(run)["rows"]),
+        results=results(result_rows.read_metrics(run)["rows"]),
         curves={},
         title=run.resolve().name,
     )

@@ -23,7 +23,7 @@ from tffcxr.clients.shards.preparation import ShardSpec, ShardStore, prepare
 from tffcxr.clients.shards.shard_store import SPLITS
 from tffcxr.clients.sites import ClientRecords
 from tffcxr.datasets.imaging import images
-from tffcxr.evaluation import tables
+from tffcxr.evaluation import result_rows
 from tffcxr.models.files.metadata import Metadata
 from tffcxr.report import run_report
 from tffcxr.training.run_directory import RunDirectory
@@ -124,7 +124,7 @@ class Study(abc.ABC):
         """
         sampler = self._sampler()  # Checked before images are decoded.
         rows = self._run(directory, sampler)
-        tables.write_metrics(directory.path, self.settings.recipe, self.kind, rows)
+        result_rows.write_metrics(directory.path, self.settings.recipe, self.kind, rows)
         run_report.write_report(directory.path)
         return rows
 

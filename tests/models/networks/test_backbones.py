@@ -7,14 +7,14 @@ import pytest
 import tensorflow as tf
 
 from tests.models import counts
-from tffcxr.models import architectures
+from tffcxr.models import network_configs
 from tffcxr.models.spec import ModelSpec
 
 
 @functools.cache
 def _built(name):
     """No test changes it."""
-    return ModelSpec(name, architectures.get(name).minimum_image_size, 2).build()
+    return ModelSpec(name, network_configs.get(name).minimum_image_size, 2).build()
 
 
 @pytest.fixture(scope="module")

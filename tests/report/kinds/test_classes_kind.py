@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from tests.report import example_classes
-from tffcxr.report import remarks, run_reader, table
+from tffcxr.report import remarks, results_table, run_reader
 from tffcxr.report.kinds.classes_kind import KIND
 
 NAN = float("nan")
@@ -25,7 +25,7 @@ def _run(tmp_path_factory):
 
 
 def _summary(rows):
-    return KIND.summary(table.in_order(rows, KIND))
+    return KIND.summary(results_table.in_order(rows, KIND))
 
 
 def _warnings(run, *rows, **more):

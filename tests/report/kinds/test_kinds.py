@@ -7,7 +7,7 @@ import pytest
 from tests.report import example_run
 from tffcxr import errors
 from tffcxr.evaluation.registry import Metric
-from tffcxr.report import columns, run_reader, run_report
+from tffcxr.report import column_builders, run_reader, run_report
 from tffcxr.report.figures import panels, rounds_figure
 from tffcxr.report.kinds import kinds
 from tffcxr.report.kinds.kind import Guess, Kind
@@ -18,7 +18,7 @@ _NODULES = Kind(
     main=_COUNT,
     of_rounds=(_COUNT,),
     loss="Poisson loss",
-    columns=lambda rows: [columns.with_interval(_COUNT, rows), columns.images()],
+    columns=lambda rows: [column_builders.with_interval(_COUNT, rows), column_builders.images()],
     summary=lambda rows: [f"{rows[0]['name']} counts nodules."],
     warnings=lambda rows, run, curves: [f"Of {len(rows)} models on {run.measured_split} images."],
     notes=lambda rows: ["error: nodules too many or too few."],

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.report import example_masks
-from tffcxr.report import remarks, run_reader, table
+from tffcxr.report import remarks, results_table, run_reader
 from tffcxr.report.kinds.masks_kind import KIND
 
 NAN = float("nan")
@@ -28,7 +28,7 @@ def _row(run):
 
 
 def _summary(rows):
-    return KIND.summary(table.in_order(rows, KIND))
+    return KIND.summary(results_table.in_order(rows, KIND))
 
 
 def _warnings(run, *rows, **more):

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.report import example_volumes
-from tffcxr.report import remarks, run_reader, run_report, table
+from tffcxr.report import remarks, results_table, run_reader, run_report
 from tffcxr.report.kinds.volumes_kind import KIND
 
 NAN = float("nan")
@@ -15,7 +15,7 @@ def _run(tmp_path_factory):
 
 
 def _summary(rows):
-    return KIND.summary(table.in_order(rows, KIND))
+    return KIND.summary(results_table.in_order(rows, KIND))
 
 
 def test_summary_of_each_task(run):

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from sklearn import metrics as sklearn_metrics
 
-from tffcxr.report import run_reader, style, table
+from tffcxr.report import results_table, run_reader, style
 from tffcxr.report.figures import panels
 
 _COLUMNS = 3
@@ -47,8 +47,8 @@ def curves(run: run_reader.Run) -> list[Curve]:
     if run.predictions.empty:
         return _curves_of_points(run)
     result = []
-    for title, rows in table.blocks(
-        table.in_order(run.rows or _rows_of(run.predictions), run.kind)
+    for title, rows in results_table.blocks(
+        results_table.in_order(run.rows or _rows_of(run.predictions), run.kind)
     ):
         for row in rows:
             alike = [other for other in rows if other["training"] == row["training"]]
@@ -71,7 +71,7 @@ def as_table(all_curves: Sequence[Curve]) -> pd.DataFrame:
                 "task": curve.row["task"],
                 "model": str(curve.row.get("model", "")),
                 "training": curve.row["training"],
-                "client": table.client(curve.row),
+                "client": results_table.client(curve.row),
                 "split": curve.row["split"],
                 "false_positive_rate": curve.false_positive_rate,
                 "sensitivity": curve.sensitivity,
@@ -86,9 +86,9 @@ def _curves_of_points(run: run_reader.Run) -> list[Curve]:
     """Returns the curves whose points are known."""
     result = []
     rows = run.rows or _rows_of(run.roc)
-    for title, block in table.blocks(table.in_order(rows, run.kind)):
+    for title, block in results_table.blocks(results_table.in_order(rows, run.kind)):
         for row in block:
-            mine = run.roc["client"] == table.client(row)
+            mine = run.roc["client"] == results_table.client(row)
             for key in _keys(run.roc, by_client=False):
                 mine &= run.roc[key] == row[key]
             points = run.roc[mine]

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from tffcxr.evaluation import registry
-from tffcxr.report import run_reader, style, table
+from tffcxr.report import results_table, run_reader, style
 from tffcxr.report.figures import client_losses, panels
 from tffcxr.report.kinds.kind import Guess
 
@@ -245,7 +245,7 @@ def _draw_series(axes: matplotlib_axes.Axes, run: run_reader.Run, metric: regist
         )  # fmt: skip
         for row in run.rows:
             if row["training"] == series.training and series.name in (
-                row["task"], table.variant(row),
+                row["task"], results_table.variant(row),
             ):  # fmt: skip
                 at = (series.rounds == row.get("round")).to_numpy()
                 dots += [(row["round"], value, series.colour) for value in series.values[at]]

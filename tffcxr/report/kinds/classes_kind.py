@@ -7,7 +7,7 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 from tffcxr.evaluation import registry
-from tffcxr.report import columns, style, table
+from tffcxr.report import column_builders, results_table, style
 from tffcxr.report.kinds import remarks_common
 from tffcxr.report.kinds.kind import Guess, Kind, Rows
 
@@ -23,14 +23,14 @@ _MORE_IMAGES = 1.2
 _FEW_PLACES = 4
 
 
-def _columns(rows: Rows) -> list[columns.Column]:
+def _columns(rows: Rows) -> list[column_builders.Column]:
     return [
-        columns.with_interval(registry.ACCURACY, rows),
-        columns.of_round(registry.MAXIMUM_ACCURACY),
-        columns.of_round(registry.MINIMUM_LOSS),
-        columns.images(),
+        column_builders.with_interval(registry.ACCURACY, rows),
+        column_builders.of_round(registry.MAXIMUM_ACCURACY),
+        column_builders.of_round(registry.MINIMUM_LOSS),
+        column_builders.images(),
         *(
-            columns.Column(
+            column_builders.Column(
                 f"{registry.SENSITIVITY.title}, {name}",
                 f"{registry.SENSITIVITY.heading} {_letter(position)}",
                 7,
@@ -41,7 +41,7 @@ def _columns(rows: Rows) -> list[columns.Column]:
     ]
 
 
-def _sensitivity(name: str, row: columns.Row) -> str:
+def _sensitivity(name: str, row: column_builders.Row) -> str:
     by_class = row.get("sensitivity_by_class")
     value = by_class.get(name) if isinstance(by_class, Mapping) else None
     return style.number(value, registry.SENSITIVITY.digits)
@@ -66,17 +66,17 @@ def _notes(rows: Rows) -> list[str]:
 
 
 def _facts(rows: Rows) -> dict[str, Any]:
-    return {"commonest": table.commonest_share(rows)}
+    return {"commonest": results_table.commonest_share(rows)}
 
 
 def _guess(rows: Rows) -> Guess:
-    return Guess(table.commonest_share(rows), "always the commonest class")
+    return Guess(results_table.commonest_share(rows), "always the commonest class")
 
 
 def _summary(rows: Rows) -> list[str]:
     """Returns the best model, what guessing gives, and what federation and lungs alone changed."""
     sentences = []
-    for title, block in table.blocks(rows):
+    for title, block in results_table.blocks(rows):
         known = [row for row in block if style.is_number(row.get("accuracy"))]
         if not known or known[0]["split"] == "train":
             continue
@@ -85,7 +85,7 @@ def _summary(rows: Rows) -> list[str]:
             f"{title}: the most accurate model is {best['name']}, "
             f"{style.with_interval(best, 'accuracy')}."
         )
-        share = table.commonest_share(known)
+        share = results_table.commonest_share(known)
         if share is not None:
             sentences.append(
                 f"Naming the commonest class always would be right in {style.percent(share)} of "
@@ -102,7 +102,7 @@ def _warnings(rows: Rows, run: Run, unused_curves: Sequence[Curve]) -> list[str]
     result += _of_the_heat(run)
     if any(row.get("images_kind") == "segmented" for row in rows):
         result += _of_the_lungs(run)
-    for title, block in table.blocks(rows):
+    for title, block in results_table.blocks(rows):
         result += _of_the_block(title, block, run.measured_split)
     return result + remarks_common.said_once(rows, _problems)
 
@@ -212,7 +212,7 @@ def _problems(row: dict[str, Any]) -> list[str]:
     low: Any = row.get("accuracy_low")
     if not (style.is_number(low) and style.is_number(row.get("accuracy_high"))):
         problems.append("too few patients for a confidence interval.")
-    share = table.commonest_share([row])
+    share = results_table.commonest_share([row])
     if share is not None and (low if style.is_number(low) else accuracy) <= share:
         problems.append(
             f"the accuracy is not shown to be better than naming the commonest class always "

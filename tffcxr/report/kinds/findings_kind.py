@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tffcxr.evaluation import registry
-from tffcxr.report import columns, style, table
+from tffcxr.report import column_builders, results_table, style
 from tffcxr.report.kinds import remarks_common
 from tffcxr.report.kinds.kind import Guess, Kind, Rows
 
@@ -25,26 +25,26 @@ _SIGNIFICANT = 0.05
 _AUROC_TOLERANCE = 1e-3
 
 
-def _columns(rows: Rows) -> list[columns.Column]:
+def _columns(rows: Rows) -> list[column_builders.Column]:
     baselines = _compared_with(rows)
     return [
-        columns.with_interval(registry.AUROC, rows),
+        column_builders.with_interval(registry.AUROC, rows),
         *(_p_value(f"p vs {name}", f"p {name}", "delong", name) for name in baselines),
-        columns.images(),
-        columns.plain(registry.LOSS),
-        columns.plain(registry.SENSITIVITY),
-        columns.plain(registry.SPECIFICITY),
-        columns.plain(registry.AUPR),
+        column_builders.images(),
+        column_builders.plain(registry.LOSS),
+        column_builders.plain(registry.SENSITIVITY),
+        column_builders.plain(registry.SPECIFICITY),
+        column_builders.plain(registry.AUPR),
         *(_p_value(f"t-test vs {name}", f"t {name}", "ttest", name) for name in baselines),
     ]
 
 
-def _p_value(heading: str, short: str, test: str, against: str) -> columns.Column:
-    def text(row: columns.Row) -> str:
+def _p_value(heading: str, short: str, test: str, against: str) -> column_builders.Column:
+    def text(row: column_builders.Row) -> str:
         key = _p_key(row, test, against)
         return style.NOT_COMPARED if key is None else style.p_value(row[key])
 
-    return columns.Column(heading, short, 9, text)
+    return column_builders.Column(heading, short, 9, text)
 
 
 def _compared_with(rows: Rows) -> list[str]:
@@ -54,7 +54,7 @@ def _compared_with(rows: Rows) -> list[str]:
     return [name for name in _BASELINES if name in named or f"p_delong_{name}" in keys]
 
 
-def _p_key(row: columns.Row, test: str, against: str) -> str | None:
+def _p_key(row: column_builders.Row, test: str, against: str) -> str | None:
     """Returns the name of the p-value of a test, or None if the row was not tested so.
 
     Args:
@@ -128,7 +128,10 @@ def _baselines(row: dict[str, Any], rows: Sequence[dict[str, Any]]) -> list[dict
     for training in _BASELINES:
         for other in rows:
             same = all(other.get(key) == row.get(key) for key in ("task", "split", "model"))
-            same_client = table.client(other) in (table.client(row), "") or not table.client(row)
+            same_client = results_table.client(other) in (
+                results_table.client(row),
+                "",
+            ) or not results_table.client(row)
             if (
                 same
                 and same_client

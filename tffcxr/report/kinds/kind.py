@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tffcxr.evaluation.registry import Metric
 
 if TYPE_CHECKING:
-    from tffcxr.report.columns import Column
+    from tffcxr.report.column_builders import Column
     from tffcxr.report.figures.roc_figure import Curve
     from tffcxr.report.run_reader import Run
 

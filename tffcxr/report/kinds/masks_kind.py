@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from tffcxr.evaluation import registry
-from tffcxr.report import columns, style, table
+from tffcxr.report import column_builders, results_table, style
 from tffcxr.report.figures import jaccard_figure
 from tffcxr.report.kinds import remarks_common
 from tffcxr.report.kinds.kind import Kind, Rows
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 _TOLERANCE = 1e-3
 
 
-def _columns(rows: Rows) -> list[columns.Column]:
+def _columns(rows: Rows) -> list[column_builders.Column]:
     detection = (
-        columns.plain(registry.SENSITIVITY, "any pixel"),
-        columns.plain(registry.SPECIFICITY, "no pixel"),
+        column_builders.plain(registry.SENSITIVITY, "any pixel"),
+        column_builders.plain(registry.SPECIFICITY, "no pixel"),
     )
     return [
-        columns.with_interval(registry.JACCARD, rows),
-        columns.with_interval(registry.DICE, rows),
-        columns.images(),
-        columns.plain(registry.LOSS),
+        column_builders.with_interval(registry.JACCARD, rows),
+        column_builders.with_interval(registry.DICE, rows),
+        column_builders.images(),
+        column_builders.plain(registry.LOSS),
         *(detection if _tells_detection(rows) else ()),
-        columns.number("Round", "round", 5, "round"),
-        columns.number(
+        column_builders.number("Round", "round", 5, "round"),
+        column_builders.number(
             "Jaccard, last round", "last J.", 7, "last_jaccard", registry.JACCARD.digits
         ),
     ]
@@ -78,7 +78,7 @@ def _summary(rows: Rows) -> list[str]:
 
 def _warnings(rows: Rows, run: Run, unused_curves: Sequence[Curve]) -> list[str]:
     result = []
-    for title, block in table.blocks(rows):
+    for title, block in results_table.blocks(rows):
         result += _chosen_on_the_same_images(title, block)
     result += remarks_common.said_once(rows, lambda row: _problems(row, _masks_of(row, run.masks)))
     return result + remarks_common.few_patients(rows, with_images=True) + _empty_truths(run)
@@ -125,8 +125,8 @@ def _problems(row: dict[str, Any], masks: pd.DataFrame) -> list[str]:
 def _masks_of(row: dict[str, Any], masks: pd.DataFrame) -> pd.DataFrame:
     """Returns the images that a row was computed from; those of one client if it is about one."""
     mine = (masks["task"] == row["task"]) & (masks["training"] == row["training"])
-    if table.client(row):
-        mine &= masks["client"] == table.client(row)
+    if results_table.client(row):
+        mine &= masks["client"] == results_table.client(row)
     return masks[mine]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from tffcxr.report import style, table
+from tffcxr.report import results_table, style
 
 # A percentile interval of fewer patients is known to be too narrow.
 _FEW_PATIENTS = 30
@@ -19,10 +19,10 @@ def compared(
     A block whose federated row has none is passed over: there is nothing to compare.
 
     Args:
-      rows: of `table.in_order`.
+      rows: of `results_table.in_order`.
       metric: such as "dice".
     """
-    for title, block in table.blocks(rows):
+    for title, block in results_table.blocks(rows):
         known = {row["training"]: row for row in block if style.is_number(row.get(metric))}
         if "federated" in known:
             yield title, known
@@ -34,21 +34,23 @@ def said_once(
     """Returns a warning per block and problem, with the names of all models that have it.
 
     Args:
-      rows: of `table.in_order`.
+      rows: of `results_table.in_order`.
       problems: what is wrong with one row, without its name.
     """
     names: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         for problem in problems(row):
             names.setdefault((row["title"], problem), []).append(row["name"])
-    return [f"{title}, {'; '.join(models)}: {problem}" for (title, problem), models in names.items()]
+    return [
+        f"{title}, {'; '.join(models)}: {problem}" for (title, problem), models in names.items()
+    ]
 
 
 def few_patients(rows: Sequence[dict[str, Any]], with_images: bool = False) -> list[str]:
     """Returns a warning per test set of few patients.
 
     Args:
-      rows: of `table.in_order`; those that do not count their patients are passed over.
+      rows: of `results_table.in_order`; those that do not count their patients are passed over.
       with_images: whether the warning counts the images, too; then rows must.
     """
     few = set()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tffcxr.evaluation import registry
-from tffcxr.report import columns, style
+from tffcxr.report import column_builders, style
 from tffcxr.report.kinds import remarks_common
 from tffcxr.report.kinds.kind import Kind, Rows
 
@@ -17,26 +17,26 @@ if TYPE_CHECKING:
 _LITTLE_DICE = 0.5  # Below it false positives and negatives outnumber true positives by 2 : 1.
 
 
-def _columns(rows: Rows) -> list[columns.Column]:
+def _columns(rows: Rows) -> list[column_builders.Column]:
     return [
-        columns.with_interval(registry.DICE, rows),
-        columns.with_interval(registry.OVERLAP, rows),
-        columns.plain(registry.MISSED),
-        columns.number("Cases", "cases", 5, "cases"),
-        columns.plain(registry.LOSS),
-        columns.Column("Dice difference", "differ.", 7, _difference),
-        columns.Column("Interval of the difference", "its CI", 16, _interval_of_difference),
+        column_builders.with_interval(registry.DICE, rows),
+        column_builders.with_interval(registry.OVERLAP, rows),
+        column_builders.plain(registry.MISSED),
+        column_builders.number("Cases", "cases", 5, "cases"),
+        column_builders.plain(registry.LOSS),
+        column_builders.Column("Dice difference", "differ.", 7, _difference),
+        column_builders.Column("Interval of the difference", "its CI", 16, _interval_of_difference),
     ]
 
 
-def _difference(row: columns.Row) -> str:
+def _difference(row: column_builders.Row) -> str:
     """How much better than the first federated model."""
     if "dice_difference" not in row:
         return style.NOT_COMPARED
     return style.signed(row["dice_difference"])
 
 
-def _interval_of_difference(row: columns.Row) -> str:
+def _interval_of_difference(row: column_builders.Row) -> str:
     if "dice_difference" not in row:
         return style.NOT_COMPARED
     low, high = (row.get(f"dice_difference_{end}") for end in ("low", "high"))

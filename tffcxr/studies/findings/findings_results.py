@@ -14,7 +14,7 @@ from tffcxr import run_tables
 from tffcxr.clients.client_data import ClientData
 from tffcxr.clients.shards.preparation import ShardStore
 from tffcxr.clients.sites import ClientRecords
-from tffcxr.evaluation import metrics, tables
+from tffcxr.evaluation import metrics, result_rows
 from tffcxr.models import blocks
 from tffcxr.models.files import export, multi_task
 from tffcxr.studies import trainings
@@ -189,7 +189,7 @@ def metric_rows(study: FindingsStudy, result: NetworkResult) -> list[dict[str, A
             }
         baseline = next(iter(references), None)
         rows.append(
-            tables.result_row(
+            result_rows.result_row(
                 task.task,
                 result.name,
                 task.training,

@@ -7,7 +7,7 @@ import itertools
 import textwrap
 from typing import Any
 
-from tffcxr.report import columns, style
+from tffcxr.report import column_builders, style
 from tffcxr.report.kinds.kind import Kind
 
 _WIDTH = 100
@@ -129,7 +129,7 @@ def _name_models(block: list[dict[str, Any]]) -> None:
         row["colour"] = style.training_colour(training) if only else colours[variant(row)]
 
 
-def _footnote(rows: list[dict[str, Any]], kind: Kind, hidden: list[columns.Column]) -> str:
+def _footnote(rows: list[dict[str, Any]], kind: Kind, hidden: list[column_builders.Column]) -> str:
     """Explains the columns that need it."""
     notes = []
     points = sorted({str(row["operating_point"]) for row in rows if row.get("operating_point")})
@@ -147,7 +147,7 @@ def _footnote(rows: list[dict[str, Any]], kind: Kind, hidden: list[columns.Colum
     return " ".join(notes)
 
 
-def _fitting(all_columns: list[columns.Column]) -> tuple[list[columns.Column], ...]:
+def _fitting(all_columns: list[column_builders.Column]) -> tuple[list[column_builders.Column], ...]:
     """Splits the columns into those that fit on a line and the rest."""
     width, count = _NAME_WIDTH, 0
     for column in all_columns:
@@ -158,7 +158,7 @@ def _fitting(all_columns: list[columns.Column]) -> tuple[list[columns.Column], .
     return all_columns[:count], all_columns[count:]
 
 
-def _row_lines(row: Mapping[str, Any], shown: list[columns.Column]) -> list[str]:
+def _row_lines(row: Mapping[str, Any], shown: list[column_builders.Column]) -> list[str]:
     """Returns a row's numbers, after further lines if its name is long."""
     names = textwrap.wrap(row["name"], _NAME_WIDTH - 2)
     texts = [column.text(row) for column in shown]
@@ -167,7 +167,7 @@ def _row_lines(row: Mapping[str, Any], shown: list[columns.Column]) -> list[str]
     return [f"  {line}" for line in names[:-1]] + [numbers]
 
 
-def _line(name: str, cells: list[str], shown: list[columns.Column]) -> str:
+def _line(name: str, cells: list[str], shown: list[column_builders.Column]) -> str:
     """Aligns the cells of a line."""
     aligned = [cell.rjust(column.width) for cell, column in zip(cells, shown)]
     return " ".join([name.ljust(_NAME_WIDTH), *aligned])

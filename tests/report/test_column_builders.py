@@ -1,4 +1,4 @@
-"""Tests of report.columns, with those of each kind of study: what stands in a cell."""
+"""Tests of report.column_builders, with those of each kind of study: what stands in a cell."""
 
 from tffcxr.report.kinds import classes_kind, findings_kind, masks_kind, volumes_kind
 

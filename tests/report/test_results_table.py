@@ -1,6 +1,6 @@
-"""Tests of report.table: the terminal's table."""
+"""Tests of report.results_table: the terminal's table."""
 
-from tffcxr.report import table
+from tffcxr.report import results_table
 from tffcxr.report.kinds import classes_kind, findings_kind, masks_kind
 
 _ROW = {
@@ -15,7 +15,7 @@ _ROW = {
 def test_table_of_two_models():
     baseline = {**_ROW, "training": "site", "p_ttest": None, "p_delong": float("nan")}
     del baseline["baseline"]
-    assert table.format_table([_ROW, baseline], findings_kind.KIND).split("\n")[:5] == [
+    assert results_table.format_table([_ROW, baseline], findings_kind.KIND).split("\n")[:5] == [
         "                             AUROC (95 % CI)    p site  images   loss  sens.  spec."
         "   AUPR    t site",
         "-" * 100,
@@ -33,28 +33,28 @@ def test_no_line_is_wider_than_100_columns():
         {**_ROW, "client": "a-hospital-with-a-name-that-is-far-too-long-for-a-column"},
         {**_ROW, "client": "other", "training": "leave-one-hospital-out"},
     ]
-    assert max(map(len, table.format_table(rows, findings_kind.KIND).split("\n"))) == 100
+    assert max(map(len, results_table.format_table(rows, findings_kind.KIND).split("\n"))) == 100
 
 
 def test_clients_are_named_where_they_tell_models_apart():
     rows = [{**_ROW, "training": "site", "client": name} for name in ("b", "a")]
     rows.append({**_ROW, "client": None})
-    ordered = table.in_order(rows, findings_kind.KIND)
+    ordered = results_table.in_order(rows, findings_kind.KIND)
     assert [row["name"] for row in ordered] == ["Site alone at a", "Site alone at b", "Federated"]
     assert {row["title"] for row in ordered} == {"Pneumothorax (standard model, test images)"}
 
 
 def test_site_is_not_named_twice():
-    (row,) = table.in_order([{**_ROW, "task": "Pneumothorax at siim"}], findings_kind.KIND)
+    (row,) = results_table.in_order([{**_ROW, "task": "Pneumothorax at siim"}], findings_kind.KIND)
     assert row["title"] == "Pneumothorax at siim (standard model, test images)"
 
 
 def test_undefined_metrics_and_rows_with_few_columns():
-    text = table.format_table(
+    text = results_table.format_table(
         [{"task": "T", "training": "federated", "split": "test"}], findings_kind.KIND
     )
     assert text.split("\n")[3].split() == ["Federated", *"–" * 6]
-    assert table.format_table([], findings_kind.KIND) == "No results."
+    assert results_table.format_table([], findings_kind.KIND) == "No results."
 
 
 def test_masks():
@@ -67,7 +67,7 @@ def test_masks():
     pooled = {**row, "training": "pooled", "jaccard_low": None, "round": 12}
     lines = [
         " ".join(line.split())
-        for line in table.format_table([row, pooled], masks_kind.KIND).split("\n")
+        for line in results_table.format_table([row, pooled], masks_kind.KIND).split("\n")
     ]
     assert lines == [
         "Jaccard (95 % CI) Dice (95 % CI) images loss round last J.",
@@ -96,13 +96,13 @@ def test_variants_of_classes_are_compared_with_each_other():
         _classes("resnet50", "full"),
         _classes("densenet121", "full"),
     ]
-    ordered = table.in_order(rows, classes_kind.KIND)
+    ordered = results_table.in_order(rows, classes_kind.KIND)
     assert [row["name"] for row in ordered] == [
         "DenseNet121, full", "ResNet50, full", "ResNet50, segmented",
     ]  # fmt: skip
     assert {row["title"] for row in ordered} == {"RSNA classes (test images)"}
     assert len({row["colour"] for row in ordered}) == 3
-    lines = table.format_table(rows, classes_kind.KIND).split("\n")
+    lines = results_table.format_table(rows, classes_kind.KIND).split("\n")
     assert lines[5].split() == [
         "ResNet50,", "segmented", "0.700", "0.750", "(4)", "–", "–", "0.700", "–",
     ]  # fmt: skip
@@ -111,7 +111,7 @@ def test_variants_of_classes_are_compared_with_each_other():
 
 def test_trainings_are_named_where_they_tell_variants_apart():
     rows = [_classes("resnet50", "full", training) for training in ("federated", "pooled")]
-    names = [row["name"] for row in table.in_order(rows, classes_kind.KIND)]
+    names = [row["name"] for row in results_table.in_order(rows, classes_kind.KIND)]
     assert names == ["ResNet50, full, pooled", "ResNet50, full, federated"]
 
 
@@ -119,18 +119,18 @@ def test_columns_that_do_not_fit_are_said_to_be_missing():
     names = [f"class {i}" for i in range(5)]
     row = _classes("resnet50", "full")
     row.update(classes=names, sensitivity_by_class=dict.fromkeys(names, 0.5))
-    text = table.format_table([row], classes_kind.KIND)
+    text = results_table.format_table([row], classes_kind.KIND)
     assert max(map(len, text.split("\n"))) <= 100
     assert "Not shown for want of room: sens. D, sens. E" in text
 
 
 def test_share_of_the_commonest_class():
-    assert table.commonest_share([{}, {"confusion": [[1, 2], [0, 9]]}]) == 0.75
-    assert table.commonest_share([{"confusion": [[0, 0], [0, 0]]}]) is None
-    assert table.commonest_share([{}]) is None
+    assert results_table.commonest_share([{}, {"confusion": [[1, 2], [0, 9]]}]) == 0.75
+    assert results_table.commonest_share([{"confusion": [[0, 0], [0, 0]]}]) is None
+    assert results_table.commonest_share([{}]) is None
 
 
 def test_rows_are_not_changed():
     row = dict(_ROW)
-    table.format_table([row], findings_kind.KIND)
+    results_table.format_table([row], findings_kind.KIND)
     assert row == _ROW

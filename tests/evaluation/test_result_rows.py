@@ -1,4 +1,4 @@
-"""Tests of evaluation.tables: the row's columns, and a file that is never half written."""
+"""Tests of evaluation.result_rows: the row's columns, and a file that is never half written."""
 
 import json
 import os
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tffcxr import errors
-from tffcxr.evaluation import tables
+from tffcxr.evaluation import result_rows
 
 NAN = float("nan")
 
@@ -19,7 +19,7 @@ def _row(seed=0, baseline_scores=None, **more):
     labels = np.repeat([0.0, 1.0], 20)
     scores = np.clip(generator.normal(0.3 + 0.4 * labels, 0.2), 0, 1)
     baseline = np.clip(generator.normal(0.3 + 0.3 * labels, 0.2), 0, 1)
-    return tables.result_row(
+    return result_rows.result_row(
         "Pneumothorax", "standard", "federated", "test", labels, scores, 0.5,
         baseline_scores=baseline if baseline_scores is None else baseline_scores, replicates=100,
         **more,
@@ -30,7 +30,7 @@ def test_row_has_the_published_names_and_counts():
     labels = np.array([NAN] + [0.0] * 12 + [1.0] * 6)
     scores = np.linspace(0, 0.9, 19)
     patients = np.array(["x"] + [f"p{index // 2}" for index in range(18)])
-    row = tables.result_row(
+    row = result_rows.result_row(
         "Lung Opacity", "standard", "site", "test", labels, scores, 0.5,
         groups=patients, replicates=50, client="opacity",
     )  # fmt: skip
@@ -80,7 +80,7 @@ def test_file_is_sorted_and_nan_is_null(tmp_path):
             "images": np.int64(3),
         },
     ]
-    path = tables.write_metrics(tmp_path, "cheXviz", "findings", rows)
+    path = result_rows.write_metrics(tmp_path, "cheXviz", "findings", rows)
     table = json.loads(path.read_text())
     assert (table["recipe"], table["kind"]) == ("cheXviz", "findings")
     assert table["complete"] is True
@@ -90,29 +90,29 @@ def test_file_is_sorted_and_nan_is_null(tmp_path):
     assert table["rows"][0]["images"] == 3
     assert table["rows"][2]["auroc"] is None
     text = path.read_bytes()
-    tables.write_metrics(tmp_path, "cheXviz", "findings", reversed(rows))
+    result_rows.write_metrics(tmp_path, "cheXviz", "findings", reversed(rows))
     assert path.read_bytes() == text
-    assert np.isnan(tables.read_metrics(tmp_path)["rows"][2]["auroc"])
+    assert np.isnan(result_rows.read_metrics(tmp_path)["rows"][2]["auroc"])
 
 
 def test_round_trip_of_a_real_row(tmp_path):
     row = _row()
-    tables.write_metrics(tmp_path, "cheXviz", "findings", [row], complete=False)
-    table = tables.read_metrics(tmp_path)
+    result_rows.write_metrics(tmp_path, "cheXviz", "findings", [row], complete=False)
+    table = result_rows.read_metrics(tmp_path)
     assert table["complete"] is False
     assert table["rows"] == [row]
 
 
 def test_failed_write_leaves_the_old_file_and_no_debris(tmp_path, monkeypatch):
-    tables.write_metrics(tmp_path, "cheXviz", "findings", [{"task": "A"}])
+    result_rows.write_metrics(tmp_path, "cheXviz", "findings", [{"task": "A"}])
 
     def full_disk(descriptor):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full_disk)
     with pytest.raises(OSError, match="No space left"):
-        tables.write_metrics(tmp_path, "cheXviz", "findings", [{"task": "B"}])
-    assert tables.read_metrics(tmp_path)["rows"] == [{"task": "A"}]
+        result_rows.write_metrics(tmp_path, "cheXviz", "findings", [{"task": "B"}])
+    assert result_rows.read_metrics(tmp_path)["rows"] == [{"task": "A"}]
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.json"]
 
 
@@ -122,18 +122,18 @@ def test_failed_write_leaves_the_old_file_and_no_debris(tmp_path, monkeypatch):
 def test_damaged_file_is_one_line(tmp_path, text):
     (tmp_path / "metrics.json").write_text(text)
     with pytest.raises(errors.InputError, match="metrics.json") as caught:
-        tables.read_metrics(tmp_path)
+        result_rows.read_metrics(tmp_path)
     assert "\n" not in str(caught.value)
 
 
 def test_missing_file_is_named(tmp_path):
     with pytest.raises(errors.InputError, match="metrics.json, found No such file"):
-        tables.read_metrics(tmp_path)
+        result_rows.read_metrics(tmp_path)
 
 
 def test_evaluation_needs_no_tensorflow():
     program = (
-        "import sys\nfrom tffcxr.evaluation import tables\n"
+        "import sys\nfrom tffcxr.evaluation import result_rows\n"
         "sys.exit(any(name.startswith('tensorflow') for name in sys.modules))"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
