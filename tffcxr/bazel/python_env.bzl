@@ -47,6 +47,50 @@ def _run(repository_ctx, arguments, failure):
     if result.return_code != 0:
         fail(failure)
 
+def _pip(python):
+    """Returns the start of a command that installs what is locked.
+
+    The index, proxies and certificates are the user's own pip configuration. A PYTHONPATH or
+    "user = true" of theirs would install elsewhere.
+    """
+    pip = [python, "-I", "-m", "pip", "install", "--no-user", "--no-deps", "--require-hashes"]
+    return pip + ["--no-compile", "--no-input", "--disable-pip-version-check", "--progress-bar=off"]
+
+def _index(repository_ctx, python):
+    """Returns the index of the user's pip configuration, None for that of PyPI."""
+    result = repository_ctx.execute([python, "-I", "-m", "pip", "config", "list"])
+    for line in result.stdout.splitlines():  # The environment's come first.
+        name, _, value = line.partition("=")
+        if name.endswith(".index-url"):
+            return value.strip("'")
+    return None
+
+def _install_with_uv(repository_ctx, python, steps):
+    """Installs with uv, in a fourth of pip's time; returns whether that worked.
+
+    Of the user's pip configuration it knows the index alone. The hashes make sure that the files
+    are the same from wherever they come.
+    """
+    tool = repository_ctx.path("installer")
+    lock = repository_ctx.path(repository_ctx.attr._installer_lock)
+    result = repository_ctx.execute(_pip(python) + ["--target", tool, "-r", lock])
+    if result.return_code != 0:
+        return False
+    index = _index(repository_ctx, python)
+    uv = [str(tool) + "/bin/uv", "pip", "install", "--python", python, "--no-deps"]
+    uv += ["--require-hashes", "--no-progress"] + (["--default-index", index] if index else [])
+    works = True
+    for step in steps:
+        works = works and repository_ctx.execute(uv + step, timeout = 2 * _HOURS).return_code == 0
+    repository_ctx.delete(tool)
+    return works
+
+def _install_with_pip(repository_ctx, python, steps):
+    """Installs with pip, which follows all of the user's configuration, and says what is wrong."""
+    for step in steps:
+        what = "pip could not install {}; its message is above".format(repository_ctx.attr.lock)
+        _run(repository_ctx, _pip(python) + step, what)
+
 def _python_env_impl(repository_ctx):
     lock = repository_ctx.path(repository_ctx.attr.lock)
     finder = repository_ctx.path(repository_ctx.attr._find_python)
@@ -63,24 +107,19 @@ def _python_env_impl(repository_ctx):
         "could not make a virtual environment with " + found.stdout.strip(),
     )
 
-    # The index, proxies and certificates are the user's own pip configuration.
-    # A PYTHONPATH or "user = true" of theirs would install elsewhere.
-    pip = [python, "-I", "-m", "pip", "install", "--no-user", "--no-deps", "--require-hashes"]
-    pip += ["--no-compile", "--no-input", "--disable-pip-version-check", "--progress-bar=off"]
-    what = "pip could not install {}; its message is above".format(repository_ctx.attr.lock)
-
     # The few packages that come as sources are built with the locked setuptools, not the newest.
     repository_ctx.file(
         "build_requirements.txt",
         _requirements(repository_ctx.read(lock), ["setuptools", "wheel"]),
         executable = False,
     )
-    _run(repository_ctx, pip + ["-r", "build_requirements.txt"], what)
-    repository_ctx.report_progress("installing the locked packages: minutes, once")
-    _run(repository_ctx, pip + ["--no-build-isolation", "-r", lock], what)
+    steps = [["-r", "build_requirements.txt"], ["--no-build-isolation", "-r", lock]]
+    repository_ctx.report_progress("installing the locked packages: a minute or more, once")
+    if not _install_with_uv(repository_ctx, python, steps):
+        _install_with_pip(repository_ctx, python, steps)
     repository_ctx.report_progress("compiling the installed packages")
     repository_ctx.execute(
-        [python, "-m", "compileall", "-q", "-j", "0", str(venv) + "/lib"],
+        [python, "-m", "compileall", "-q", "-j", "0", "-x", "/tests?/", str(venv) + "/lib"],
         timeout = 2 * _HOURS,
     )
 
@@ -91,6 +130,10 @@ python_env = repository_rule(
     implementation = _python_env_impl,
     attrs = {
         "lock": attr.label(mandatory = True, allow_single_file = True),
+        "_installer_lock": attr.label(
+            default = "//tffcxr/bazel:installer_requirements_lock.txt",
+            allow_single_file = True,
+        ),
         "_find_python": attr.label(
             default = "//tffcxr/bazel:find_python.sh",
             allow_single_file = True,
