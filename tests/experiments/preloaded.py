@@ -1,11 +1,17 @@
 """What the server process of `programs` imports before it forks: all that takes time."""
 
-from tffcxr import environment
+import gc
 
-environment.prepare()
+from tffcxr.studies import preloaded  # noqa: F401
 
-import tensorflow as tf  # noqa: E402, F401
-import tensorflow_federated as tff  # noqa: E402, F401
+# isort: split
+# TensorFlow is there, with the environment that it needs.
+from tffcxr.datasets.phantoms import phantom, phantom_drawing  # noqa: F401
+from tffcxr.datasets.sources import covidx, kermany, lungs, rsna, siim  # noqa: F401
+from tffcxr.models.networks import resnext, standard, unet  # noqa: F401
+from tffcxr.runtime import device  # noqa: F401
+from tffcxr.studies import run_hparams  # noqa: F401
 
-from tffcxr.report import run_report  # noqa: E402, F401
-from tffcxr.studies.findings import findings_study  # noqa: E402, F401
+# A program draws its few phantoms before processes that help it would have started.
+phantom_drawing._CHUNK = 1000
+gc.freeze()  # As in the server of a sweep: forks need not look for garbage in what is imported.

@@ -2,6 +2,9 @@
 
 A server process imports TensorFlow once, and every program is a fork of it: the program's flags
 and TensorFlow's state are new each time, and a test may kill it.
+
+Most of a tiny run is Python: the tracing of the network's layers, several times over. Where a test
+is not about the U-Net itself, `shallow_unet` gives the program one with a quarter of the layers.
 """
 
 from __future__ import annotations
@@ -9,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 import csv
 import dataclasses
+import functools
+import gc
 import importlib
 import json
 import multiprocessing
@@ -18,12 +23,15 @@ import signal
 import subprocess
 import sys
 import tempfile
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
 from experiments import recipes
 from tffcxr import run_tables
+
+if TYPE_CHECKING:
+    from experiments.flags import sweep_flags
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 TESTDATA = REPOSITORY / "testdata"
@@ -70,12 +78,14 @@ class Program:
     Args:
       name: the module's name in `experiments`.
       arguments: of its command line.
+      shallow_unet: whether its U-Net has one pooling, not five.
     """
 
-    def __init__(self, name: str, arguments: Sequence[object]):
+    def __init__(self, name: str, arguments: Sequence[object], *, shallow_unet: bool = False):
         self._folder = tempfile.TemporaryDirectory()
         self._process = _CONTEXT.Process(
-            target=_run, args=(name, [str(a) for a in arguments], self._folder.name)
+            target=_run,
+            args=(name, [str(a) for a in arguments], self._folder.name, shallow_unet),
         )
         self._process.start()
 
@@ -111,9 +121,17 @@ class Program:
         return Ended(status if status is not None else -1, *texts)
 
 
-def run(name: str, *arguments: object) -> Ended:
-    """Runs a program to its end."""
-    return Program(name, arguments).wait()
+def run(name: str, *arguments: object, shallow_unet: bool = False) -> Ended:
+    """Runs a program to its end; the arguments are those of `Program`."""
+    return Program(name, arguments, shallow_unet=shallow_unet).wait()
+
+
+@functools.cache
+def checked_flags(recipe: str) -> sweep_flags.Answer:
+    """What a recipe says of no flags, and of two that a sweep may give it; asked once for all."""
+    from experiments.flags import sweep_flags
+
+    return sweep_flags.check(recipe, [[], [("local_epochs", "2"), ("clients_per_round", "1")]])
 
 
 def in_a_real_process(
@@ -172,13 +190,24 @@ def _read(path: pathlib.Path) -> str:
     return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
 
 
-def _run(name: str, arguments: list[str], folder: str) -> None:
+def _make_unet_shallow() -> None:
+    from tffcxr.models.networks import unet
+
+    trunk = functools.partial(unet.trunk, filters=(4, 8))
+    unet.ARCHITECTURES["unet"] = dataclasses.replace(unet.ARCHITECTURES["unet"], trunk=trunk)
+
+
+def _run(name: str, arguments: list[str], folder: str, shallow_unet: bool) -> None:
+    # A tiny run makes little garbage: looking for it as often as usual is a sixth of its time.
+    gc.set_threshold(100_000, 20, 100)
     for descriptor in (1, 2):
         file = os.open(os.path.join(folder, str(descriptor)), os.O_WRONLY | os.O_CREAT)
         os.dup2(file, descriptor)
     sys.stdout = os.fdopen(1, "w", closefd=False)
     sys.stderr = os.fdopen(2, "w", closefd=False)
     module = importlib.import_module(_MODULES[name])
+    if shallow_unet:
+        _make_unet_shallow()
     from experiments.flags import command_line
 
     # The name under which absl knows the flags of a module that is not the main program.

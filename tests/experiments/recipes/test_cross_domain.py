@@ -16,7 +16,8 @@ TRAININGS = {"federated", "federated_private_norm"}
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "kidneys"
-    return folder, programs.run("cross_domain", f"--output_dir={folder}", *KIDNEYS, *TINY)
+    flags = (f"--output_dir={folder}", *KIDNEYS, *TINY)
+    return folder, programs.run("cross_domain", *flags, shallow_unet=True)
 
 
 @pytest.fixture(scope="module")
@@ -155,6 +156,7 @@ def test_lesions_from_folders_with_all_models(tmp_path):
         "--baseline=site,pooled",
         "--validation_fraction=0.25",
         *TINY,
+        shallow_unet=True,
     )
     assert ended.status == 0, ended.errors
     rows = programs.read_json(tmp_path / "run" / "metrics.json")["rows"]

@@ -10,7 +10,6 @@ import pytest
 from tests.experiments import programs
 from tffcxr.models.files import export
 
-# A step costs as much as its 7.9 million weights, so that each client has one a round.
 TINY = (
     "--image_size=32",
     "--rounds=2",
@@ -24,8 +23,8 @@ LUNGS = programs.TESTDATA / "lungs"
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "lungs"
-    flags = ("--phantom_patients=24", "--test_fraction=0.25", *TINY)
-    return folder, programs.run("cxr_fl_segmentation", f"--output_dir={folder}", *flags)
+    flags = (f"--output_dir={folder}", "--phantom_patients=24", "--test_fraction=0.25", *TINY)
+    return folder, programs.run("cxr_fl_segmentation", *flags, shallow_unet=True)
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +103,10 @@ def test_the_model_that_is_exported_is_the_best_federated_one(run):
 
 
 def test_real_layouts_and_validation_images(tmp_path):
-    """On the files of two loaders; the best round is chosen on images that are not the test's."""
+    """On the files of two loaders; the best round is chosen on images that are not the test's.
+
+    The one run with the whole U-Net.
+    """
     ended = programs.run(
         "cxr_fl_segmentation",
         f"--output_dir={tmp_path / 'run'}",
