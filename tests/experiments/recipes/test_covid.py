@@ -13,7 +13,7 @@ TINY = ("--image_size=32", "--rounds=2", "--bootstrap=50", "--model=standard", "
 @pytest.fixture(name="run", scope="module")
 def _run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "covid"
-    ended = programs.run("covid", f"--output_dir={folder}", "--phantom_patients=60", *TINY)
+    ended = programs.run("covid", f"--output_dir={folder}", "--phantom_patients=30", *TINY)
     assert ended.status == 0, ended.errors
     assert "standard federated: round 2/2" in ended.errors
     assert "standard pooled: round 2/2" in ended.errors
@@ -26,7 +26,7 @@ def test_every_model_is_measured_on_test_and_training_images(run):
         (training, split) for training in ("federated", "pooled") for split in ("test", "train")
     ]
     images = {row["split"]: row["images"] for row in rows}
-    phantoms = run / "phantoms" / "60_patients_seed_0" / "covidx"
+    phantoms = run / "phantoms" / "30_patients_seed_0" / "covidx"
     assert images["test"] == len((phantoms / "test_split.txt").read_text().splitlines())
     assert images["train"] == len((phantoms / "train_split.txt").read_text().splitlines())
     assert {tuple(row["classes"]) for row in rows} == {findings.COVID}
