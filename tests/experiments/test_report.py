@@ -31,7 +31,7 @@ def test_the_report_is_made_again(run_dir):
 
 @pytest.mark.parametrize("recipe", sorted(sweep_flags.RECIPES))
 def test_no_setting_of_a_recipe_is_taken_for_a_path(recipe):
-    (settings,) = sweep_flags.check(recipe, [[]]).settings
+    settings = programs.checked_flags(recipe).settings[0]
     shared = {name: shared_copy.setting(name, value) for name, value in settings.items()}
     assert shared == settings
 
