@@ -10,6 +10,7 @@ import time
 import psutil
 import pytest
 
+from tests.experiments import programs
 from tffcxr.benchmarks import benchmark_process, benchmark_results
 from tffcxr.benchmarks.benchmark_engines import Job
 from tffcxr.benchmarks.benchmark_process import Outcome, Repetition
@@ -207,15 +208,15 @@ def test_help_is_quick_and_needs_no_tensorflow():
     ],
 )
 def test_bad_flag_is_one_line_and_status_2(flags, message, tmp_path):
-    done = run_program(f"--output_dir={tmp_path / 'out'}", *flags)
-    assert done.returncode == 2
-    assert message in done.stderr and len(done.stderr.splitlines()) == 1
+    ended = programs.run("benchmark", f"--output_dir={tmp_path / 'out'}", *flags)
+    assert ended.status == 2
+    assert message in ended.errors and len(ended.errors.splitlines()) == 1
 
 
 def test_earlier_results_are_not_overwritten(tmp_path):
     (tmp_path / "benchmark.json").write_text("mine")
-    done = run_program(f"--output_dir={tmp_path}")
-    assert done.returncode == 2 and "expected an empty folder or none" in done.stderr
+    ended = programs.run("benchmark", f"--output_dir={tmp_path}")
+    assert ended.status == 2 and "expected an empty folder or none" in ended.errors
     assert (tmp_path / "benchmark.json").read_text() == "mine"
 
 
