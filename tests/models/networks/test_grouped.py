@@ -87,3 +87,21 @@ def test_a_saved_model_loads(tmp_path):
     loaded = tf.keras.models.load_model(tmp_path / "model.keras")
     assert isinstance(loaded.get_layer("maps"), grouped.GroupedConv2D)
     np.testing.assert_array_equal(loaded(_images(8)), model(_images(8)))
+
+
+def test_a_graph_holds_the_same_name_and_weights():
+    def make():
+        images = tf.keras.Input((5, 5, 8))
+        initializer = tf.keras.initializers.HeNormal(seed=3)
+        layer = grouped.GroupedConv2D(8, 3, groups=4, kernel_initializer=initializer, name="maps")
+        return tf.keras.Model(images, layer(images))
+
+    eager, config = make(), make().get_config()
+    with tf.Graph().as_default():
+        model = tf.keras.Model.from_config(config)
+        with tf.compat.v1.Session() as session:
+            session.run(tf.compat.v1.global_variables_initializer())
+            values = session.run(model.weights)
+    assert [w.name for w in model.weights] == [w.name for w in eager.weights]
+    for value, weight in zip(values, eager.weights):
+        np.testing.assert_array_equal(value, weight.numpy())
