@@ -6,16 +6,23 @@ import numpy as np
 import pytest
 
 from tests.experiments import programs
+from tests.models.files import exported_models
 from tffcxr.datasets import findings
 from tffcxr.models.files import export
-from tffcxr.models.files.metadata import Metadata
-from tffcxr.models.spec import ModelSpec
 
-TINY = ("--image_size=32", "--rounds=2", "--bootstrap=50", "--heatmaps=2", "--model=standard")
+TINY = (
+    "--image_size=32",
+    "--rounds=2",
+    "--bootstrap=50",
+    "--heatmaps=2",
+    "--model=standard",
+    "--class_balance=weights",
+    "--test_fraction=0.2",  # So that every class is tested.
+)
 RSNA = programs.TESTDATA / "rsna"
 
 
-PHANTOMS = 80
+PHANTOMS = 48
 
 
 @pytest.fixture(scope="module")
@@ -153,12 +160,9 @@ def test_where_the_data_have_outlines_no_model_is_needed(run):
 def segmenter(tmp_path_factory):
     """A model that calls everything lung: every mask is implausible."""
     folder = tmp_path_factory.mktemp("segmenter")
-    model = ModelSpec("unet", 32).build().keras
-    weights = model.get_weights()
-    weights[-2], weights[-1] = np.zeros_like(weights[-2]), np.full_like(weights[-1], 9.0)
-    model.set_weights(weights)
-    about = Metadata("masks", ("Lungs",), 32, "pad", "tiny", "unet", phantoms=True, threshold=0.5)
-    exported = export.Exported(export.with_probabilities(model, "sigmoid"), about)
+    exported = exported_models.exported("masks", phantoms=True)
+    kernel, bias = exported.keras.get_weights()
+    exported.keras.set_weights([np.zeros_like(kernel), np.full_like(bias, 9.0)])
     export.save(folder / "models" / "segmentation.keras", exported)
     return folder
 
@@ -186,24 +190,41 @@ def test_implausible_lungs_are_counted_and_the_full_image_is_used(tmp_path, run,
     ]
 
 
-@pytest.mark.parametrize("balance", ["weights", "sampling"])
-def test_class_balance(tmp_path, balance):
+def _trained_images(run):
+    """Of each class, in all clients together."""
+    sites = programs.read_json(run / "config.json")["sites"]
+    return [sum(site[f"train: {name}"] for site in sites) for name in findings.RSNA]
+
+
+def test_the_loss_of_a_rare_class_weighs_more(run):
+    counts = _trained_images(run)
+    # N / (3 * n), of all clients together.
+    weights = {name: sum(counts) / (3 * count) for name, count in zip(findings.RSNA, counts)}
+    derived = programs.read_json(run / "config.json")["derived"]
+    assert derived["class_weights"] == pytest.approx(weights)
+    for kind in ("full", "segmented"):
+        rounds = programs.read_rows(run / f"rounds_standard_{kind}.csv")
+        assert {int(row["images"]) for row in rounds} == {sum(counts)}
+
+
+def test_a_rare_class_is_sampled_more_often(tmp_path, run):
     folder = tmp_path / "run"
-    flags = ("--phantom_patients=60", "--images=full", *TINY, f"--class_balance={balance}")
-    ended = programs.run("cxr_fl_classification", f"--output_dir={folder}", *flags)
+    ended = programs.run(
+        "cxr_fl_classification",
+        f"--output_dir={folder}",
+        f"--phantom_patients={PHANTOMS}",
+        f"--phantom_dir={run / 'phantoms'}",
+        *TINY,
+        "--class_balance=sampling",
+        "--images=full",
+        "--heatmaps=0",
+    )
     assert ended.status == 0, ended.errors
-    config = programs.read_json(folder / "config.json")
-    counts = [sum(client[f"train: {name}"] for client in config["sites"]) for name in findings.RSNA]
+    assert "class_weights" not in programs.read_json(folder / "config.json")["derived"]
+    trained = sum(_trained_images(folder))
     images = [int(row["images"]) for row in programs.read_rows(folder / "rounds.csv")]
-    if balance == "weights":
-        # N / (3 * n), of all clients together.
-        weights = {n: sum(counts) / (3 * count) for n, count in zip(findings.RSNA, counts)}
-        assert config["derived"]["class_weights"] == pytest.approx(weights)
-        assert set(images) == {sum(counts)}
-    else:
-        assert "class_weights" not in config["derived"]
-        assert len(set(images)) > 1  # The number of images drawn varies a little.
-        assert all(abs(drawn - sum(counts)) < 0.3 * sum(counts) for drawn in images)
+    assert len(set(images)) > 1  # The number of images drawn varies a little.
+    assert all(abs(drawn - trained) < 0.3 * trained for drawn in images)
 
 
 def _refused(tmp_path, *flags):
