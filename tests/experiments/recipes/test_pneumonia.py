@@ -131,6 +131,7 @@ def test_the_classes_of_rsna_become_two_and_training_starts_at_a_run(tmp_path, r
         "--baseline=none",
         "--test_fraction=0.5",
         f"--weights={run}",
+        "--width=0.5",  # That of networks for phantoms.
         "--learning_rate=1e-12",
     )
     assert ended.status == 0, ended.errors
