@@ -121,12 +121,12 @@ def test_other_settings_of_nnu_net(run, tmp_path):
         "--gpu_memory_gb=0.001",
         "--nonnunet_augmentation",
         "--baseline=none",
-        "--image_size=32",
+        "--image_size=20",
     )
     assert ended.status == 0, ended.errors
     derived = programs.read_json(tmp_path / "run" / "config.json")["derived"]
     assert derived["batch_size"] == 4
-    assert max(derived["patch_size"]) < 32
+    assert max(derived["patch_size"]) < 20
 
 
 @pytest.mark.parametrize(
