@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.models import built
 from tffcxr.errors import InputError
 from tffcxr.models.files import model_file, pretrained, safe_files
 from tffcxr.models.networks import grouped
@@ -72,7 +73,7 @@ def _refused(path, message):
     assert "\n" not in str(error.value)
     assert str(path) in str(error.value)
     with pytest.raises(InputError, match=message) as error:
-        pretrained.load(ModelSpec("standard", 32, 1).build(), "standard", str(path))
+        pretrained.load(built.model("standard", 32, 1), "standard", str(path))
     assert "\n" not in str(error.value)
     assert str(path) in str(error.value)
 
