@@ -1,15 +1,14 @@
 """Sums of a network that begin as their shortcuts."""
 
+import copy
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tffcxr.models import residual
+from tests.models import built
+from tffcxr.models import network_configs, normalization, residual
 from tffcxr.models.spec import ModelSpec
-
-# The published numbers of residual blocks: 2 + 2 + 2 + 2; those of MobileNetV2's 17 bottlenecks
-# (Sandler et al., table 2) that are the second or later of their kind, 1 + 2 + 3 + 2 + 2.
-BRANCHES = {"resnet18": 8, "mobilenetv2": 10}
 
 
 def _sums_and_branches(model):
@@ -20,17 +19,37 @@ def _sums_and_branches(model):
             yield layer.output, first, second
 
 
-@pytest.mark.parametrize("name", BRANCHES)
-def test_every_sum_begins_as_one_of_its_inputs(name):
-    model = ModelSpec(name, 32, 3, width=0.25).build().keras
+def test_every_sum_begins_as_one_of_its_inputs():
+    model = built.model("resnet18", 32, 3).keras
     sums = list(_sums_and_branches(model))
-    assert len(sums) == BRANCHES[name]
+    assert len(sums) == 2 + 2 + 2 + 2  # The published numbers of residual blocks.
     probe = tf.keras.Model(model.input, sums)
     images = tf.random.stateless_uniform([2, 32, 32, 1], [1, 2])
     for total, shortcut, branch in probe(images, training=True):
         np.testing.assert_array_equal(branch.numpy(), 0.0)
         np.testing.assert_array_equal(total.numpy(), shortcut.numpy())
         assert np.abs(shortcut.numpy()).max() > 0
+
+
+# MobileNetV2's bottlenecks (Sandler et al., table 2) that are the second or later of their kind:
+# 1 + 2 + 3 + 2 + 2 of 17. A unit of COVID-Net is added to the sum of those before it.
+_ENDS = {
+    "mobilenetv2": [f"block_{n}_project_BN" for n in (2, 4, 5, 7, 8, 9, 11, 12, 14, 15)],
+    "covidnet": [
+        f"stage{stage}_unit{unit}_extend_norm"
+        for stage, units in enumerate((3, 4, 6, 3), start=1)
+        for unit in range(1, units + 1)
+    ],
+}
+
+
+@pytest.mark.parametrize("batch_norm", ["aggregate", "group"])
+@pytest.mark.parametrize("name", _ENDS)
+def test_the_norms_that_end_the_branches_of_a_network_are_scaled(name, batch_norm):
+    # A quarter of the channels, of which Keras has made the network once: so its sums fit.
+    config = copy.deepcopy(network_configs.describe(name, 32, 3, "float32", 1, 0.25))
+    normalization.apply(config, batch_norm)
+    assert residual.start_as_shortcuts(config) == _ENDS[name]
 
 
 def _model(ends_with_norm):
@@ -76,8 +95,7 @@ def test_the_first_step_moves_the_scale_and_the_second_the_branch():
     ("batch_norm", "frozen"), [("frozen", None), ("aggregate", "representation")]
 )
 def test_a_scale_that_is_never_trained_is_not_zero(batch_norm, frozen):
-    spec = ModelSpec("covidnet", 32, 3, width=0.25, batch_norm=batch_norm)
-    model = spec.build(frozen).keras
+    model = ModelSpec("resnet18", 32, 3, batch_norm=batch_norm).build(frozen).keras
     scales = [w for w in model.weights if "gamma" in w.name]
     assert scales
     for scale in scales:
@@ -85,14 +103,10 @@ def test_a_scale_that_is_never_trained_is_not_zero(batch_norm, frozen):
 
 
 def test_group_norm_begins_so_too():
-    model = ModelSpec("covidnet", 32, 3, width=0.25, batch_norm="group").build().keras
+    model = ModelSpec("resnet18", 32, 3, batch_norm="group").build().keras
     zeros = [
         layer.name
         for layer in model.layers
         if isinstance(layer, tf.keras.layers.GroupNormalization) and not layer.gamma.numpy().any()
     ]
-    assert zeros == [
-        f"stage{stage}_unit{unit}_extend_norm"
-        for stage, units in enumerate((3, 4, 6, 3), start=1)
-        for unit in range(1, units + 1)
-    ]
+    assert zeros == [f"v2_stack_{stack}_block{n}_2_bn" for stack in range(4) for n in (1, 2)]

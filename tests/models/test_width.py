@@ -1,20 +1,30 @@
 """A part of a network's channels, layer by layer."""
 
+import copy
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tffcxr import options
 from tffcxr.errors import InputError
-from tffcxr.models import width
+from tffcxr.models import network_configs, width
+from tffcxr.models.networks.architecture import TASK_LAYER
 from tffcxr.models.spec import ModelSpec
 
-HALVED = ("standard", "resnet18", "mobilenetv2", "covidnet", "unet")
+# Group norm; depthwise layers, and a dense one behind maps that are flattened; a segmenter.
+# `test_residual` has a network of Keras at a quarter of its width.
+HALVED = ("standard", "covidnet", "unet")
 
 
-def _shapes(name, **changes):
+def _configuration(name):
+    """A copy of a whole network's configuration, as `ModelSpec.build` makes a model of it."""
     outputs = 1 if name in options.SEGMENTERS else 3
-    model = ModelSpec(name, 32, outputs, **changes).build().keras
+    return copy.deepcopy(network_configs.describe(name, 32, outputs, "float32", 1, 1.0))
+
+
+def _shapes(config):
+    model = tf.keras.Model.from_config(config)
     return {
         f"{layer.name}/{weight.name}": tuple(weight.shape)
         for layer in model.layers
@@ -24,7 +34,9 @@ def _shapes(name, **changes):
 
 @pytest.mark.parametrize("name", HALVED)
 def test_every_layer_has_half_of_its_channels(name):
-    whole, half = _shapes(name), _shapes(name, width=0.5)
+    narrow = _configuration(name)
+    width.scale(narrow, 0.5, kept=TASK_LAYER)
+    whole, half = _shapes(_configuration(name)), _shapes(narrow)
     assert list(half) == list(whole)
     for weight, shape in whole.items():
         # Kernels [..., inputs, outputs]; the images' channels and the outputs stay.
@@ -53,9 +65,9 @@ def test_a_reshape_keeps_its_places():
 
 def test_groups_stay_as_many():
     # Stages of 64, 128, … in 32 groups of 2, 4, … channels instead of 128, 256, … of 4, 8, ….
-    kernels = {
-        name: shape for name, shape in _shapes("resnext18", width=0.5).items() if "conv2/" in name
-    }
+    config = _configuration("resnext18")
+    width.scale(config, 0.5, kept=TASK_LAYER)
+    kernels = {name: shape for name, shape in _shapes(config).items() if "conv2/" in name}
     assert kernels == {
         f"stage{stage}_block{block}_conv2/stage{stage}_block{block}_conv2/kernel:0": (
             3,
@@ -67,18 +79,29 @@ def test_groups_stay_as_many():
         for block in (1, 2)
     }
     # A thirty-second of 64 is 2, but there are 32 groups.
-    assert _shapes("resnext18", width=1 / 32)["conv1/conv1/kernel:0"][-1] == 32
+    config = _configuration("resnext18")
+    width.scale(config, 1 / 32, kept=TASK_LAYER)
+    assert {x["config"]["name"]: x for x in config["layers"]}["conv1"]["config"]["filters"] == 32
 
 
-@pytest.mark.parametrize(("name", "batch_norm"), [("standard", "aggregate"), ("covidnet", "group")])
-def test_a_narrow_network_runs_and_is_a_function_of_its_seed(name, batch_norm):
-    first, again = (
-        ModelSpec(name, 32, 3, batch_norm, seed=4, width=0.3).build().keras for _ in range(2)
-    )
+def test_a_narrow_network_runs_and_is_a_function_of_its_seed():
+    first, again = (ModelSpec("standard", 32, 3, seed=4, width=0.3).build().keras for _ in range(2))
     for one, other in zip(first.get_weights(), again.get_weights()):
         np.testing.assert_array_equal(one, other)
     images = tf.random.stateless_uniform([2, 32, 32, 1], [1, 2])
     assert np.isfinite(first(images, training=True)).all()
+    assert first.get_layer("conv3").filters == round(64 * 0.3)
+
+
+def test_a_narrow_network_runs_with_group_norm_in_place_of_batch_norm():
+    keras = ModelSpec("unet", 32, 1, "group", width=0.3).build().keras
+    norms = [x for x in keras.layers if isinstance(x, tf.keras.layers.GroupNormalization)]
+    # Of 16, 32, … 512 channels: 5, 10, 19, 38, 77 and 154, the largest divisors of these up to 32.
+    groups = [5, 10, 19, 19, 11]
+    expected = [n for n in (*groups, 22, *groups[::-1]) for _ in (1, 2)]
+    assert [norm.groups for norm in norms] == expected
+    images = tf.random.stateless_uniform([2, 32, 32, 1], [1, 2])
+    assert np.isfinite(keras(images, training=True)).all()
 
 
 @pytest.mark.parametrize("width", [0.0, -1.0, 1.5, float("nan")])

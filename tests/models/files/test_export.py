@@ -41,13 +41,13 @@ def test_a_saved_model_comes_back_equal(tmp_path, kind):
 # U-Net++ has a test of its own, on a model that is there already.
 @pytest.mark.parametrize(("network", "precision"), [("unet", "bfloat16"), ("nnunet", "float32")])
 def test_segmenters_give_the_probabilities_of_their_logits(tmp_path, network, precision):
-    model = ModelSpec(network, 64, seed=2, precision=precision).build().keras
-    about = exported_models.about(metadata.MASKS, image_size=64, network=network)
+    model = ModelSpec(network, 32, seed=2, precision=precision).build().keras
+    about = exported_models.about(metadata.MASKS, image_size=32, network=network)
     path = tmp_path / "m.keras"
     export.save(path, export.Exported(export.with_probabilities(model, "sigmoid"), about))
-    images = np.random.default_rng(0).random((2, 64, 64, 1), np.float32)
+    images = np.random.default_rng(0).random((2, 32, 32, 1), np.float32)
     found = export.load(path).keras(images)
-    assert (found.dtype, found.shape) == (tf.float32, (2, 64, 64, 1))
+    assert (found.dtype, found.shape) == (tf.float32, (2, 32, 32, 1))
     np.testing.assert_allclose(found, tf.sigmoid(model(images)), atol=1e-3)
     assert np.ptp(found) > 1e-4
 
