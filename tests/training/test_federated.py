@@ -16,6 +16,7 @@ from tffcxr.learning.schedules import Schedule
 from tffcxr.training import loop
 from tffcxr.training.centralised import CentralisedTraining
 from tffcxr.training.checkpoints import Checkpoints
+from tffcxr.training.evaluators.validation import FindingsEvaluator
 from tffcxr.training.federated import FederatedTraining
 from tffcxr.training.plan import Stage
 
@@ -35,22 +36,40 @@ def data(tmp_path_factory):
     return example.client_data(tmp_path_factory.mktemp("clients"), north=12, south=8)
 
 
-def _training(plan, data, per_round=None):
+def _training(plan, data, per_round=None, kind=FederatedTraining):
     sampler = Sampler(("north", "south"), per_round, seed=0)
-    return FederatedTraining(plan, data, sampler, example.evaluator(data))
+    return kind(plan, data, sampler, _evaluator(getattr(data, "all", data)))
+
+
+@functools.cache
+def _evaluator(data):
+    """Measures any training on those images; traced once."""
+    return example.evaluator(data)
+
+
+class _Traced(FederatedTraining):
+    """Traces a plan's processes, which hold no state, once for all tests that only run them."""
+
+    def __init__(self, plan, *args):
+        super().__init__(plan, *args)
+        self._processes = self._of_plan(plan)
+
+    @staticmethod
+    @functools.cache
+    def _of_plan(plan):
+        return {}
 
 
 class _Spoilt:
     """The clients' data with one client's pixels NaN."""
 
     def __init__(self, data, *clients):
-        self._data = data
+        self.all = data
         self._clients = clients
         self.element_spec = data.element_spec
-        self.evaluation_dataset = data.evaluation_dataset
 
     def train_dataset(self, client, *args):
-        dataset = self._data.train_dataset(client, *args)
+        dataset = self.all.train_dataset(client, *args)
         if client not in self._clients:
             return dataset
         return dataset.map(
@@ -92,7 +111,7 @@ def test_the_head_is_trained_alone_and_carried_over(data):
 
 
 def test_the_representation_is_shared_and_the_task_block_is_not(data):
-    training = _training(example.plan(ALL), data)
+    training = _training(example.plan(ALL), data, kind=_Traced)
     state, result = training.advance(training.initial_state(1), 1, ALL, 1e-3)
     weights = training.client_weights(state, 1)
     (north, north_head), (south, south_head) = map(_split, (weights["north"], weights["south"]))
@@ -120,7 +139,7 @@ def test_sharing_all_gives_every_client_the_same_model(data):
 
 
 def test_a_client_that_is_not_drawn_keeps_its_task_block(data):
-    training = _training(example.plan(ALL), data, per_round=1)
+    training = _training(example.plan(ALL), data, per_round=1, kind=_Traced)
     start = training.client_weights(training.initial_state(1), 1)
     state, result = training.advance(training.initial_state(1), 1, ALL, 1e-3)
     (drawn,) = [client.client for client in result.clients]
@@ -134,8 +153,9 @@ def test_a_client_that_is_not_drawn_keeps_its_task_block(data):
 def test_a_client_that_is_alone_trains_as_in_one_place_where_it_keeps_its_optimizer(data, keeps):
     plan = example.plan(Stage("all", 3, RATE), keeps_optimizer=keeps)
     sampler = Sampler(("north",), None, seed=0)
-    federated = FederatedTraining(plan, data, sampler, example.evaluator(data))
-    central = CentralisedTraining(plan, data, ["north"], example.evaluator(data))
+    evaluator = _evaluator(data)
+    federated = FederatedTraining(plan, data, sampler, evaluator)
+    central = CentralisedTraining(plan, data, ["north"], evaluator)
     ours, theirs = federated.initial_state(1), central.initial_state(1)
     for number in (1, 2, 3):
         ours, _ = federated.advance(ours, number, plan.stages[0], 1e-3)
@@ -146,7 +166,7 @@ def test_a_client_that_is_alone_trains_as_in_one_place_where_it_keeps_its_optimi
 
 def test_a_client_with_nan_pixels_is_left_out_and_named(tmp_path, data):
     plan = example.plan(ALL)
-    training = _training(plan, _Spoilt(data, "south"))
+    training = _training(plan, _Spoilt(data, "south"), kind=_Traced)
     _run(tmp_path, training, plan)
     # Its loss need not be NaN: some implementations of ReLU make NaN a zero.
     (spoilt,) = re.findall("\n1,south,8,.*,(.*)\n", (tmp_path / "clients.csv").read_text())
@@ -158,7 +178,7 @@ def test_a_client_with_nan_pixels_is_left_out_and_named(tmp_path, data):
 
 def test_when_all_fail_the_run_stops_with_the_cause_and_saves_nothing(tmp_path, data):
     plan = example.plan(ALL)
-    training = _training(plan, _Spoilt(data, "north", "south"))
+    training = _training(plan, _Spoilt(data, "north", "south"), kind=_Traced)
     with pytest.raises(
         loop.TrainingFailed,
         match=r"round 1: every client failed \(north: layer \w+ is not finite; south: ",
@@ -173,23 +193,22 @@ def test_stopped_between_and_within_stages_it_goes_on_bit_for_bit(tmp_path, data
     plan = example.plan(
         *stages, server_optimizer="adam", server_learning_rate=0.01, keeps_optimizer=True
     )
-    whole = _run(tmp_path / "whole", _training(plan, data), plan)
 
     class Stopping(FederatedTraining):
-        def __init__(self, kill_in):
-            sampler = Sampler(("north", "south"), None, seed=0)
-            super().__init__(plan, data, sampler, example.evaluator(data))
-            self._kill_in = kill_in
+        kill_in = None
 
         def advance(self, state, round_number, stage, rate):
-            if round_number == self._kill_in:
+            if round_number == self.kill_in:
                 raise example.Killed
             return super().advance(state, round_number, stage, rate)
 
+    first, second = (_training(plan, data, kind=Stopping) for _ in range(2))
+    whole = _run(tmp_path / "whole", first, plan)
     # The first ends in round 2, after the head's; the second saves round 2 and ends in round 3.
-    for kill_in in (2, 3):
+    first.kill_in, second.kill_in = 2, 3
+    for training in (first, second):
         with pytest.raises(example.Killed):
-            _run(tmp_path / "killed", Stopping(kill_in), plan)
+            _run(tmp_path / "killed", training, plan)
     resumed = _run(tmp_path / "killed", _training(plan, data), plan)
     ours, theirs = map(tf.nest.flatten, (resumed, whole))
     assert len(ours) == len(theirs)
@@ -212,20 +231,23 @@ def test_a_lower_precision_trains_nearly_as_float32(moved, precision, tolerance,
 @pytest.fixture(scope="module")
 def moved(data):
     """How far a round in a precision moves all weights of a client: float32 [W]."""
-    start = np.concatenate([w.ravel() for w in example.model().keras.get_weights()])
+    model = example.spec(batch_norm="group").build().keras
+    evaluator = FindingsEvaluator(model, data, example.FINDINGS)
+    start = model.get_weights()
 
     @functools.cache
     def train(precision, is_federated):
-        plan = example.plan(ALL, precision=precision, optimizer="sgd")
+        plan = example.plan(ALL, precision=precision, batch_norm="group", optimizer="sgd")
         if is_federated:
-            training = _training(plan, data)
-            state, _ = training.advance(training.initial_state(1), 1, ALL, 0.05)
-            weights = training.client_weights(state, 1)["north"]
+            sampler = Sampler(("north", "south"), None, seed=0)
+            federated = FederatedTraining(plan, data, sampler, evaluator)
+            state, _ = federated.advance(federated.initial_state(1), 1, ALL, 0.05)
+            weights = federated.client_weights(state, 1)["north"]
         else:
-            training = CentralisedTraining(plan, data, ["north"], example.evaluator(data))
+            training = CentralisedTraining(plan, data, ["north"], evaluator)
             state, _ = training.advance(training.initial_state(1), 1, ALL, 0.05)
             weights = state["weights"]
-        return np.concatenate([np.ravel(w) for w in weights]) - start
+        return np.concatenate([np.ravel(a - b) for a, b in zip(weights, start)])
 
     return train
 
@@ -244,7 +266,7 @@ def test_either_executor_goes_on_where_the_other_stopped(data, tmp_path, _native
     plan = example.plan(Stage("all", 3, RATE), keeps_optimizer=True)
     weights = []
     for switches in (False, True):
-        training = _training(plan, data)
+        training = _training(plan, data, kind=_Traced)
         state = training.initial_state(1)
         for number in (1, 2, 3):
             if switches and number == 2:

@@ -9,7 +9,6 @@ from tests.training import example
 from tffcxr.errors import InputError
 from tffcxr.learning.schedules import Schedule
 from tffcxr.models import losses
-from tffcxr.models.spec import ModelSpec
 from tffcxr.training.plan import Plan, Stage
 
 RATE = Schedule("constant", 0.1, 5)
@@ -22,7 +21,7 @@ def _plan(*stages, **options):
 def test_all_trainings_start_from_the_weights_of_one_build():
     built = []
 
-    class Counted(ModelSpec):
+    class Counted(example.SmallSpec):
         def build(self, frozen=None):
             built.append(frozen)
             return super().build(frozen)

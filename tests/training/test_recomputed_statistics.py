@@ -1,5 +1,7 @@
 """--batch_norm=recompute in both kinds of training: whose images the statistics are of."""
 
+import functools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -68,9 +70,16 @@ def _evaluator(data):
     return FindingsEvaluator(_model().keras, data, example.FINDINGS)
 
 
+@functools.cache
+def _processes(plan):
+    """Those of a plan, by their stage; each is traced once."""
+    return {}
+
+
 def _federated(data, plan, stage, per_round=None):
     sampler = Sampler(("north", "south"), per_round, seed=0)
     training = FederatedTraining(plan, data, sampler, _evaluator(data))
+    training._processes = _processes(plan)
     state, result = training.advance(training.initial_state(1), 1, stage, 1e-3)
     (weights, *_) = training.client_weights(state, 1).values()
     return _statistics(weights), [client.client for client in result.clients]
