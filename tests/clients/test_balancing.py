@@ -43,16 +43,18 @@ def _store(tmp_path_factory):
     return preparation.prepare(records, preparation.ShardSpec(16, CLASSES), folder / "cache")
 
 
-def _epoch(data, clients, round_number):
-    """How often each image came, by its number, and each class."""
+def _epochs(store, clients, rounds, local_epochs, balance_classes=True):
+    """Yields of each epoch how often each image came, by its number, and each class."""
     known = {picture(number).tobytes(): number for number in range(30)}
-    images: collections.Counter[int] = collections.Counter()
-    classes = np.zeros(3)
-    for batch in data.train_dataset(clients, round_number, 1).as_numpy_iterator():
-        pixels = np.round(batch["images"] * 255).astype(np.uint8)
-        images.update(known[image.tobytes()] for image in pixels)
-        classes += batch["labels"].sum(axis=0)
-    return images, classes
+    # A batch ends with its epoch, and holds all of it.
+    data = client_data.ClientData(store, batch_size=100, seed=0, balance_classes=balance_classes)
+    for number in rounds:
+        batches = list(data.train_dataset(clients, number, local_epochs).as_numpy_iterator())
+        assert len(batches) == local_epochs
+        for batch in batches:
+            pixels = np.round(batch["images"] * 255).astype(np.uint8)
+            images = collections.Counter(known[image.tobytes()] for image in pixels)
+            yield images, batch["labels"].sum(axis=0)
 
 
 def test_expected_copies_by_hand():
@@ -64,11 +66,9 @@ def test_expected_copies_by_hand():
 
 
 def test_images_come_as_often_as_expected(store):
-    data = client_data.ClientData(store, batch_size=4, seed=0, balance_classes=True)
     total: collections.Counter[int] = collections.Counter()
     by_class, epochs = np.zeros(3), 60
-    for number in range(epochs):
-        images, classes = _epoch(data, "north", number)
+    for images, classes in _epochs(store, "north", range(6), 10):
         # 0.625 is rounded to 0 or 1, and 2.5 to 2 or 3.
         assert all(images[number] in (0, 1) for number in range(8))
         assert all(images[number] in (2, 3) for number in (8, 9))
@@ -82,15 +82,13 @@ def test_images_come_as_often_as_expected(store):
 
 
 def test_one_class_comes_as_it_is(store):
-    data = client_data.ClientData(store, batch_size=4, seed=0, balance_classes=True)
-    images, _ = _epoch(data, "south", 1)
+    ((images, _),) = _epochs(store, "south", [1], 1)
     assert images == dict.fromkeys(range(20, 25), 1)
 
 
 def test_pooled_clients_are_balanced_together(store):
-    data = client_data.ClientData(store, batch_size=4, seed=0, balance_classes=True)
     # 15 images: 8 of one class, 7 of the other, which come 0.94 and 1.07 times.
-    epochs = [_epoch(data, ["south", "north"], number) for number in range(30)]
+    epochs = list(_epochs(store, ["south", "north"], range(3), 10))
     assert all(max(images.values()) <= 2 for images, _ in epochs)
     np.testing.assert_allclose(np.mean([c for _, c in epochs], axis=0), [7.5, 7.5, 0], atol=0.6)
 
@@ -113,7 +111,7 @@ def test_evaluation_and_the_default_are_not_balanced(store):
     data = client_data.ClientData(store, batch_size=4, seed=0, balance_classes=True)
     rows = [b["rows"] for b in data.evaluation_dataset("north", "train").as_numpy_iterator()]
     assert sorted(np.concatenate(rows)) == list(range(10))
-    images, _ = _epoch(client_data.ClientData(store, 4, 0), "north", 1)
+    ((images, _),) = _epochs(store, "north", [1], 1, balance_classes=False)
     assert images == dict.fromkeys(range(10), 1)
 
 
