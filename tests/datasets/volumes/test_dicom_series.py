@@ -193,6 +193,8 @@ class TestRefused:
     def test_a_file_cut_anywhere_is_called_truncated(self, folder):
         path = folder / "0005.dcm"
         data = path.read_bytes()
+        for other in sorted(folder.iterdir())[1:-1]:
+            other.unlink()  # One slice beside it will do, and two are read faster than five.
         for length in range(132, len(data)):
             path.write_bytes(data[:length])
             with pytest.raises(ImageError, match="0005.dcm: expected .*truncated") as found:
