@@ -1,5 +1,6 @@
 """TensorFlow starts with the settings of `tffcxr.environment`, and computes in every precision."""
 
+import json
 import os
 import subprocess
 import sys
@@ -32,30 +33,40 @@ def test_a_gradient_in_a_program_of_its_own(precision):
 
 
 _SMALL = """
+import json, os, sys
 from tffcxr import environment
 import tensorflow as tf
-if {starts_before}: tf.zeros([])
-environment.prepare_for_small_steps()
-threads = tf.config.threading.get_intra_op_parallelism_threads()
-print(threads, tf.config.optimizer.get_experimental_options().get("disable_meta_optimizer", False))
+for case in json.load(sys.stdin):
+    sys.stdout.flush()
+    child = os.fork()  # Before TensorFlow starts.
+    if child:
+        assert os.waitpid(child, 0)[1] == 0
+        continue
+    os.environ.update(case["given"])
+    if case["starts_before"]: tf.zeros([])
+    environment.prepare_for_small_steps()
+    threads = tf.config.threading.get_intra_op_parallelism_threads()
+    options = tf.config.optimizer.get_experimental_options()
+    print(threads, options.get("disable_meta_optimizer", False), flush=True)
+    os._exit(0)
 """
 
 
-@pytest.mark.parametrize(
-    ("starts_before", "given", "expected"),
-    [
-        (False, {}, "1 True"),
-        (False, {"TF_NUM_INTRAOP_THREADS": "2"}, "0 False"),  # The user knows better.
-        (True, {}, "0 False"),  # Too late, and no harm.
-    ],
-)
-def test_small_steps_have_one_thread_and_their_graphs_as_they_are(starts_before, given, expected):
+def test_small_steps_have_one_thread_and_their_graphs_as_they_are():
+    cases = [
+        ({"starts_before": False, "given": {}}, "1 True"),
+        # The user knows better.
+        ({"starts_before": False, "given": {"TF_NUM_INTRAOP_THREADS": "2"}}, "0 False"),
+        ({"starts_before": True, "given": {}}, "0 False"),  # Too late, and no harm.
+    ]
     clean = {name: value for name, value in os.environ.items() if not name.startswith("TF_")}
     ended = subprocess.run(
-        [sys.executable, "-c", _SMALL.format(starts_before=starts_before)],
-        env={**clean, **given, "PYTHONPATH": os.pathsep.join(sys.path)},
+        [sys.executable, "-c", _SMALL],
+        input=json.dumps([case for case, _ in cases]),
+        env={**clean, "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert (ended.returncode, ended.stdout.strip()) == (0, expected), ended.stderr[-2000:]
+    found = ended.stdout.split("\n")[:-1]
+    assert (ended.returncode, found) == (0, [line for _, line in cases]), ended.stderr[-2000:]
