@@ -7,6 +7,7 @@ enough for many algorithms, and every one of them trains, aggregates and carries
 from __future__ import annotations
 
 import collections
+import functools
 
 import numpy as np
 import pytest
@@ -79,9 +80,15 @@ ALGORITHMS = {
 }
 
 
+@functools.cache
+def algorithm(name: str):
+    """Traced once for all tests; it has no state."""
+    return ALGORITHMS[name]()
+
+
 @pytest.mark.parametrize("name", ["weighted fed avg", "unweighted fed avg", "fed sgd", "fed prox"])
 def test_training(name):
-    process = ALGORITHMS[name]()
+    process = algorithm(name)
     state, metrics = train(process)
     assert metrics["client_work"]["train"]["num_examples"] == 5 + 7 + 9
     start = run(contexts()["device"], process.initialize)
@@ -93,7 +100,7 @@ def test_training(name):
 
 @pytest.mark.parametrize("name", ["weighted fed avg", "mime lite"])
 def test_a_round_walks_over_the_clients_once(monkeypatch, name):
-    process = ALGORITHMS[name]()
+    process = algorithm(name)
     train(process, rounds=1)
     device = contexts()["device"]
     state = run(device, process.initialize)
@@ -206,7 +213,7 @@ def test_noise_of_differential_privacy_has_its_standard_deviation():
 
 
 def test_state_of_one_executor_goes_on_in_the_other():
-    process = ALGORITHMS["weighted fed avg"]()
+    process = algorithm("weighted fed avg")
     states = {}
     for name, order in (("a", ["native", "device"]), ("b", ["device", "native"])):
         state = run(contexts()[order[0]], process.initialize)
