@@ -1,6 +1,5 @@
 """ResNeXt50 is torchvision's, and ResNeXt18 has its blocks where ResNet18 has its own."""
 
-import functools
 import os
 import subprocess
 import sys
@@ -9,8 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.models import counts
-from tffcxr.models import blocks, network_configs
+from tests.models import built, counts
+from tffcxr.models import blocks
 from tffcxr.models.files import pretrained
 from tffcxr.models.networks import grouped, resnext
 
@@ -33,44 +32,42 @@ def _parameters(repeats):
     return total
 
 
-@functools.cache
-def _trunk(name):
-    """Without the task block, for images of the size that torchvision counts."""
-    return network_configs.get(name).trunk(224)
+def _model(name):
+    """As torchvision counts it."""
+    return built.model(name, 224, _CLASSES)
 
 
 @pytest.fixture(params=["resnext18", "resnext50"])
-def trunk(request):
-    return _trunk(request.param)
+def model(request):
+    return _model(request.param)
 
 
-def test_parameters_are_the_reference_s(trunk):
+def test_parameters_are_the_reference_s(model):
     torchvision = {"resnext50": 25_028_904 - _CLASSES * (2048 + 1)}
     repeats = {"resnext18": resnext.RESNEXT18_BLOCKS, "resnext50": resnext.RESNEXT50_BLOCKS}
-    trainable = counts.parameters(trunk.trainable_weights)
-    assert trainable == _parameters(repeats[trunk.name])
-    assert trainable == torchvision.get(trunk.name, 13_340_480)
+    trainable = counts.parameters(model.keras.trainable_weights) - _CLASSES * (2048 + 1)
+    assert trainable == _parameters(repeats[model.keras.name])
+    assert trainable == torchvision.get(model.keras.name, 13_340_480)
     moving = {"resnext18": 38_528, "resnext50": 68_224}
-    assert counts.parameters(trunk.non_trainable_weights) == moving[trunk.name]
+    assert counts.parameters(model.keras.non_trainable_weights) == moving[model.keras.name]
 
 
 def test_multiply_adds_are_the_reference_s():
     # torchvision says 4.23 billion, with its last layer of 1000 classes.
-    found = counts.multiply_adds(_trunk("resnext50")) + 2048 * _CLASSES
+    found = counts.multiply_adds(_model("resnext50").keras)
     assert round(found / 1e9, 2) == 4.23
 
 
-def test_every_block_has_32_groups(trunk):
-    layers = [x for x in trunk.layers if isinstance(x, grouped.GroupedConv2D)]
-    assert len(layers) == {"resnext18": 8, "resnext50": 16}[trunk.name]
+def test_every_block_has_32_groups(model):
+    layers = [x for x in model.keras.layers if isinstance(x, grouped.GroupedConv2D)]
+    assert len(layers) == {"resnext18": 8, "resnext50": 16}[model.keras.name]
     assert {layer.groups for layer in layers} == {32}
     assert [layers[0].filters, layers[-1].filters] == [128, 1024]
 
 
-def test_gradcam_layer_is_the_last_feature_map(trunk):
-    name = network_configs.get(trunk.name).gradcam_layer
-    assert trunk.get_layer(name).output_shape == (None, 7, 7, 2048)
-    assert trunk.get_layer("features").input.name.startswith(name)
+def test_gradcam_layer_is_the_last_feature_map(model):
+    assert model.keras.get_layer(model.gradcam_layer).output_shape == (None, 7, 7, 2048)
+    assert model.keras.get_layer("features").input.name.startswith(model.gradcam_layer)
 
 
 def test_a_saved_model_gives_its_weights(tmp_path):
