@@ -74,6 +74,7 @@ study_flags.define(
     "segmentation: rsna. Default: one hospital with phantom radiographs.",
     phantom_patients=120,
     image_size=64,
+    phantom_width=pneumonia_classification.PHANTOM_WIDTH,
 )
 training_flags.define(rounds=10, learning_rate=0.01, batch_size=32, personal=False)
 for _module in _TASKS.values():
@@ -97,8 +98,8 @@ class _Pneumonia(recipe.Recipe):
 
     def apply_defaults(self) -> None:
         """See `Recipe`."""
-        super().apply_defaults()
         _set_defaults(FLAGS.task)
+        _TASKS[FLAGS.task].TASK.apply_defaults()
         if FLAGS.optimizer != "sgd":
             FLAGS.set_default("momentum", 0.0)
         if not FLAGS.momentum:

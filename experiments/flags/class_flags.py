@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from experiments.flags import checks, plan_flags, recipe, study_flags
-from tffcxr import environment, options
+from tffcxr import options
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from tffcxr.training.plan import Plan
 
 FLAGS = flags.FLAGS
-
-# Up to these values, `environment.prepare_for_small_steps` speeds up the steps.
-_SMALL_STEPS = {"image_size": 64, "width": 0.25, "batch_size": 16}
 
 
 def networks() -> tuple[str, ...]:
@@ -71,8 +68,6 @@ class ClassRecipe(recipe.Recipe):
         clients = self._load_clients(sites) if sites else None
         from tffcxr.studies.classes.class_study import ClassStudy
 
-        if all(FLAGS[name].value <= most for name, most in _SMALL_STEPS.items()):
-            environment.prepare_for_small_steps()
         plans = self.plans()
         # Drawing phantoms takes a while, so the models are checked first.
         clients = clients or self._load_clients(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
+from tffcxr import environment
 from tffcxr.errors import InputError
 
 if TYPE_CHECKING:
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from tffcxr.training.plan import ModelSource, Plan
 
 FLAGS = flags.FLAGS
+
+# Up to these values, `environment.prepare_for_small_steps` speeds up the steps.
+_SMALL_STEPS = {"image_size": 64, "width": 0.5, "batch_size": 16}
 
 
 def model_spec(network: str, outputs: int = 1, channels: int = 1) -> ModelSpec:
@@ -61,6 +65,8 @@ def make_plan(model: ModelSource, loss_fn: LossFn, findings: int = 1) -> Plan:
     from tffcxr.learning import aggregators
     from tffcxr.training.plan import Plan, Stage
 
+    if all(FLAGS[name].value <= most for name, most in _SMALL_STEPS.items()):
+        environment.prepare_for_small_steps()
     head = head_schedule()
     share: Any = FLAGS.share if "share" in FLAGS else "all"
     stages = []
