@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 from collections.abc import Sequence
+import threading
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,10 @@ from tffcxr.learning.packing import Packing
 from tffcxr.training.evaluators.validation import Evaluator
 from tffcxr.training.loop import ClientResult, RoundResult, TrainingFailed
 from tffcxr.training.plan import Plan, Stage
+
+# Trainings run side by side, but only one at a time makes its model and traces its step. Python
+# could not do two at once anyway, and the interpreter once died of a segmentation fault there.
+_making = threading.Lock()
 
 
 class CentralisedTraining:
@@ -107,7 +112,8 @@ class _StageTrainer:
     """
 
     def __init__(self, plan: Plan, stage: Stage):
-        self._model = plan.model.structure(stage.frozen).keras
+        with _making:
+            self._model = plan.model.structure(stage.frozen).keras
         self._packing = Packing(
             [tf.TensorSpec(w.shape, w.dtype) for w in self._model.trainable_weights]
         )
@@ -140,6 +146,10 @@ class _StageTrainer:
         return moved, tf.nest.map_structure(lambda v: v.numpy(), state), mean, images
 
     def _run_step(self, state: Any, batch: Any) -> tuple[Any, tf.Tensor, tf.Tensor]:
+        with _making:
+            return self._traced_step(state, batch)
+
+    def _traced_step(self, state: Any, batch: Any) -> tuple[Any, tf.Tensor, tf.Tensor]:
         variables = self._model.trainable_weights
         with tf.GradientTape() as tape:
             loss, labels = self._loss_fn(batch, self._model(batch["images"], training=True))
