@@ -57,6 +57,9 @@ def test_a_complete_run_gets_the_record_that_it_lacks(tmp_path, monkeypatch, is_
     from tffcxr.training.run_directory import RunDirectory
 
     class Complete(recipe.Recipe):
+        def apply_defaults(self):
+            pass
+
         def check(self):
             pass
 
