@@ -223,7 +223,7 @@ class TestModel:
         ended = programs.in_a_real_process(
             "experiments.cheXviz",
             f"--output_dir={tmp_path / 'run'}",
-            "--model=densenet121",
+            "--model=mobilenetv2",
             "--weights=imagenet",
             HOME=str(tmp_path),
             HTTPS_PROXY=nowhere,
