@@ -19,7 +19,7 @@ from absl import flags
 from experiments.flags import command_line, findings_flags, study_flags, training_flags
 
 # The whole DenseNet121 would need more than five minutes on two cores.
-_PHANTOM_WIDTH = 0.25
+_PHANTOM_WIDTH = 0.5
 
 findings_flags.define(model=["standard", "densenet121"], baseline=["site"], heatmaps=3)
 study_flags.define(
@@ -32,7 +32,7 @@ study_flags.define(
     phantom_width=_PHANTOM_WIDTH,
 )
 training_flags.define(
-    rounds=8,
+    rounds=6,
     learning_rate=2e-3,
     batch_size=16,
     schedule="polynomial",
