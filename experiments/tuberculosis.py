@@ -32,7 +32,7 @@ study_flags.define(
     phantom_width=_PHANTOM_WIDTH,
 )
 training_flags.define(
-    rounds=6,
+    rounds=8,
     learning_rate=2e-3,
     batch_size=16,
     schedule="polynomial",
