@@ -72,7 +72,7 @@ def test_masks():
     assert lines == [
         "Jaccard (95 % CI) Dice (95 % CI) images loss round last J.",
         "-" * 94,
-        "Lungs (unet model, test images)",
+        "Lungs (U-Net model, test images)",
         "All sites pooled 0.900 0.947 31 0.210 12 0.880",
         "Federated 0.900 (0.850–0.940) 0.947 31 0.210 9 0.880",
         "",

@@ -107,7 +107,8 @@ def _name_trainings(block: list[dict[str, Any]]) -> None:
             name, place = f"{name}{place}", ""
         # A task that several sites label carries the site's name already.
         task = str(row["task"])
-        model = f"{row['model']} model, " if isinstance(row.get("model"), str) else ""
+        network = row.get("model")
+        model = f"{style.model_name(network)} model, " if isinstance(network, str) else ""
         row["name"] = name
         row["title"] = f"{task.removesuffix(place)}{place} ({model}{row['split']} images)"
         row["colour"] = style.training_colour(str(row["training"]))

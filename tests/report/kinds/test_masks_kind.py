@@ -39,7 +39,7 @@ def test_summary_is_federated_minus_pooled(row):
     pooled = {**row, "training": "pooled", "jaccard": 0.92}
     (text,) = _summary([row, pooled])
     assert text == (
-        "Lungs (unet model, test images): federated Jaccard 0.900 (0.880–0.920); all sites pooled "
+        "Lungs (U-Net model, test images): federated Jaccard 0.900 (0.880–0.920); all sites pooled "
         "0.920 (0.880–0.920); federated minus pooled \u22120.020."
     )
     (alone,) = _summary([row, {**pooled, "jaccard": NAN}])
@@ -81,7 +81,7 @@ def test_a_round_chosen_on_the_test_images_is_optimistic(run, row):
 )
 def test_each_problem_has_its_warning(run, row, change, expected):
     (warning,) = _warnings(run, {**row, **change})
-    assert warning.startswith("Lungs (unet model, test images)")
+    assert warning.startswith("Lungs (U-Net model, test images)")
     assert expected in warning
 
 

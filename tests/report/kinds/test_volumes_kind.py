@@ -21,7 +21,7 @@ def _summary(rows):
 def test_summary_of_each_task(run):
     first, second = _summary(run.rows)
     assert first == (
-        "Kidneys in CT (unet model, test images): federated Dice 0.800 (0.750–0.850); each node "
+        "Kidneys in CT (U-Net model, test images): federated Dice 0.800 (0.750–0.850); each node "
         "alone 0.450 (0.400–0.500); Federated, private batch norm \u22120.100; missed entirely in "
         "0 of 6 cases."
     )
