@@ -15,7 +15,7 @@ pass, so that both are comparable.
 from __future__ import annotations
 
 import collections
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -92,7 +92,7 @@ class Recomputation:
         self._model = model
         self._partition = WeightPartition.of(model, ())
         self._pass = _Pass(model, self._partition)
-        self._sums = tf.function(self._pass.sums, reduce_retracing=True, autograph=False)
+        self._sums: Callable[..., Any] | None = None
 
     def __call__(
         self, weights: Sequence[np.ndarray], dataset: tf.data.Dataset
@@ -103,6 +103,10 @@ class Recomputation:
         for variable, value in zip(self._model.weights, weights):
             variable.assign(value)
         last, totals = self._pass.means(), self._pass.nothing()
+        if self._sums is None:  # One graph for batches of any length.
+            traced = tf.function(self._pass.sums, autograph=False)
+            last_spec = tf.nest.map_structure(tf.TensorSpec.from_tensor, last)
+            self._sums = traced.get_concrete_function(last_spec, dataset.element_spec)
         for batch in dataset:
             totals = tf.nest.map_structure(tf.add, totals, self._sums(last, batch))
         before = self._partition.select(weights, Group.SHARED_STATISTICS)

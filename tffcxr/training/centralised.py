@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import threading
 from typing import Any
 
@@ -119,7 +119,7 @@ class _StageTrainer:
         )
         self._optimizer = plan.client_optimizer(stage.schedule.learning_rate)
         self._loss_fn = plan.loss_fn
-        self._step = tf.function(self._run_step, reduce_retracing=True, autograph=False)
+        self._step: Callable[..., Any] | None = None
         self.recompute = statistics.Recomputation(self._model)
 
     def initial_optimizer_state(self) -> Any:
@@ -137,19 +137,23 @@ class _StageTrainer:
         state = tf.nest.map_structure(
             tf.convert_to_tensor, self._optimizer.set_hparams(optimizer, hyperparameters)
         )
+        step = self._step = self._step or self._trace(state, dataset.element_spec)
         total, labels, images = tf.constant(0.0), tf.constant(0.0), 0
         for batch in dataset:
-            state, loss, known = self._step(state, batch)
+            state, loss, known = step(state, batch)
             total, labels, images = total + loss, labels + known, images + len(batch["images"])
         moved = tuple(variable.numpy() for variable in self._model.weights)
         mean = float(total) / float(labels) if float(labels) else float("nan")
         return moved, tf.nest.map_structure(lambda v: v.numpy(), state), mean, images
 
-    def _run_step(self, state: Any, batch: Any) -> tuple[Any, tf.Tensor, tf.Tensor]:
+    def _trace(self, state: Any, batch_spec: Any) -> Callable[..., Any]:
+        """The step as a graph of batches of any length, so that the last batch needs no other."""
         with _making:
-            return self._traced_step(state, batch)
+            step = tf.function(self._run_step, autograph=False)
+            state_spec = tf.nest.map_structure(tf.TensorSpec.from_tensor, state)
+            return step.get_concrete_function(state_spec, batch_spec)
 
-    def _traced_step(self, state: Any, batch: Any) -> tuple[Any, tf.Tensor, tf.Tensor]:
+    def _run_step(self, state: Any, batch: Any) -> tuple[Any, tf.Tensor, tf.Tensor]:
         variables = self._model.trainable_weights
         with tf.GradientTape() as tape:
             loss, labels = self._loss_fn(batch, self._model(batch["images"], training=True))
