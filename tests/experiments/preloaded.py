@@ -12,6 +12,8 @@ from tffcxr.models.networks import resnext, standard, unet  # noqa: F401
 from tffcxr.runtime import device  # noqa: F401
 from tffcxr.studies import run_hparams  # noqa: F401
 
-# A program draws its few phantoms before processes that help it would have started.
+# A program draws its few phantoms before processes that help it would have started, and as small
+# as a tiny network reads them.
 phantom_drawing._CHUNK = 1000
+phantom_drawing.SIZE = 64
 gc.freeze()  # As in the server of a sweep: forks need not look for garbage in what is imported.

@@ -30,7 +30,7 @@ def write_covidx(
     root: pathlib.Path,
     patients: int,
     seed: int,
-    size: int = 256,
+    size: int | None = None,
     workers: int | None = None,
     progress: drawing.Progress | None = None,
 ) -> None:
@@ -42,7 +42,7 @@ def write_covidx(
       root: new folder; reused when it already holds exactly this.
       patients: how many, at least 6: two of each class, one for each list.
       seed: of everything.
-      size: pixels per side.
+      size: pixels per side; None takes `phantom_drawing.SIZE`.
       workers: processes; None takes one per usable core. The files do not depend on it.
       progress: called with (images written, images in all).
 
@@ -60,7 +60,7 @@ def write_kermany(
     root: pathlib.Path,
     patients: int,
     seed: int,
-    size: int = 256,
+    size: int | None = None,
     positive_fraction: float = 0.6,
     workers: int | None = None,
     progress: drawing.Progress | None = None,
@@ -85,7 +85,7 @@ def write_kermany(
 
 
 def _settings(
-    layout: str, patients: int, seed: int, size: int, minimum: int, **others: float
+    layout: str, patients: int, seed: int, size: int | None, minimum: int, **others: float
 ) -> dict[str, object]:
     if patients < minimum:
         raise InputError(f"--phantom_patients: expected at least {minimum}, found {patients}")

@@ -23,6 +23,8 @@ Progress = Callable[[int, int], None]
 
 _SUBTLE = 0.2  # of the diseased
 _CHUNK = 8
+# Pixels per side of a radiograph, where its caller does not say.
+SIZE = 256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,14 +54,16 @@ class Plan:
     has_mask: bool = True
 
 
-def settings(layout: str, patients: int, seed: int, size: int, **others: float) -> dict[str, Any]:
+def settings(
+    layout: str, patients: int, seed: int, size: int | None, **others: float
+) -> dict[str, Any]:
     """Returns the settings of a folder of phantoms.
 
     Args:
       layout: whose files they are like.
       patients: at least 1.
       seed: of everything.
-      size: pixels per side.
+      size: pixels per side; None takes `SIZE`.
       **others: fractions of the layout's own, 0..1.
 
     Raises:
@@ -70,6 +74,7 @@ def settings(layout: str, patients: int, seed: int, size: int, **others: float) 
     for name, value in others.items():
         if not 0 <= value <= 1:
             raise InputError(f"phantom {name}: expected 0..1, found {value}")
+    size = SIZE if size is None else size
     if size < radiograph.MIN_SIZE:
         raise InputError(f"phantom size: expected at least {radiograph.MIN_SIZE}, found {size}")
     return {
@@ -156,7 +161,7 @@ class SiteWriter:
         root: pathlib.Path,
         patients: int,
         seed: int,
-        size: int = 256,
+        size: int | None = None,
         positive_fraction: float = 0.5,
         workers: int | None = None,
         progress: Progress | None = None,
@@ -167,7 +172,7 @@ class SiteWriter:
           root: new folder; reused when it already holds exactly this.
           patients: how many.
           seed: of everything.
-          size: pixels per side.
+          size: pixels per side; None takes `SIZE`.
           positive_fraction: part of the patients with the finding.
           workers: processes; None takes one per usable core. The files do not depend on it.
           progress: called with (images written, images in all).
