@@ -41,11 +41,25 @@ def get(name: str) -> Architecture:
 
 @functools.cache
 def describe(
-    name: str, image_size: int, outputs: int, precision: str, channels: int, width: float
+    name: str,
+    image_size: int,
+    outputs: int,
+    precision: str,
+    channels: int,
+    width: float,
+    with_shapes: bool,
 ) -> dict[str, Any]:
     """The Keras configuration of a whole model; callers change a copy.
 
-    All arguments are those of `spec.ModelSpec`.
+    Args:
+      name: the network. This and the next are those of `spec.ModelSpec`.
+      image_size: see there.
+      outputs: see there.
+      precision: see there.
+      channels: see there.
+      width: see there.
+      with_shapes: whether every layer has to name the shape that it is built for. Without another
+        width than 1 it always does; otherwise the model must be made once more for it.
     """
     architecture = get(name)
     make_trunk: Callable[..., tf.keras.Model] = architecture.trunk
@@ -55,14 +69,14 @@ def describe(
         with _precision(precision):
             trunk = make_trunk(image_size, **further)
         logits = architecture.task_layer(outputs)(trunk.output)
-        model = tf.keras.Model(trunk.input, logits, name=name)
-        if width == 1.0:
-            return model
-        config = model.get_config()
-        width_multiplier.scale(config, width, kept=TASK_LAYER)
-        return tf.keras.Model.from_config(config)
+        return tf.keras.Model(trunk.input, logits, name=name)
 
-    return _configuration_of(make)
+    config = _configuration_of(make)
+    if width != 1.0:
+        width_multiplier.scale(config, width, kept=TASK_LAYER)
+        if with_shapes:
+            return _configuration_of(lambda: tf.keras.Model.from_config(config))
+    return config
 
 
 @functools.cache

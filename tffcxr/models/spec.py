@@ -108,7 +108,13 @@ class ModelSpec:
         if frozen not in (None, "representation"):
             raise InputError(f"frozen must be None or 'representation', found {frozen!r}")
         described = network_configs.describe(
-            self.network, self.image_size, self.outputs, self.precision, self.channels, self.width
+            self.network,
+            self.image_size,
+            self.outputs,
+            self.precision,
+            self.channels,
+            self.width,
+            with_shapes=self.width != 1.0 and self.batch_norm == "group",
         )
         config = copy.deepcopy(described)
         has_batch_norm = normalization.apply(config, self.batch_norm)
