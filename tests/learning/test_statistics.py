@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tests.learning import tiny
 from tffcxr import runtime
-from tffcxr.learning import optimizers, process, statistics
+from tffcxr.learning import client_turn, optimizers, process
 
 SPEC = collections.OrderedDict(images=tf.TensorSpec([None, 1]), labels=tf.TensorSpec([None, 1]))
 
@@ -127,7 +127,7 @@ def test_a_network_then_gives_in_use_what_it_gives_in_training():
 def test_in_one_place_they_are_the_same():
     model = _model()
     weights = _initial_weights(model, 7.0)
-    found = statistics.Recomputation(model)(weights, _images(1, 3, 2, 0, 4, 0))
+    found = client_turn.LoneRecomputation(model, SPEC)(weights, _images(1, 3, 2, 0, 4, 0))
     named = dict(zip((weight.name.split("/")[-1] for weight in model.weights), found))
     assert named["moving_mean:0"] == pytest.approx([5.0])
     assert named["moving_variance:0"] == pytest.approx([20.0])

@@ -19,7 +19,7 @@ from tffcxr.learning.schedules import Schedule
 from tffcxr.models import losses
 from tffcxr.models.blocks import CxrModel
 from tffcxr.models.spec import ModelSpec
-from tffcxr.training.evaluators.validation import FindingsEvaluator
+from tffcxr.training.evaluators.validation import FindingsEvaluator, Scorer
 from tffcxr.training.loop import ClientResult, RoundResult
 from tffcxr.training.plan import Plan, Stage
 
@@ -111,7 +111,7 @@ def plan(
 
 def evaluator(data: ClientData) -> FindingsEvaluator:
     """Measures the small model."""
-    return FindingsEvaluator(model().keras, data, FINDINGS)
+    return FindingsEvaluator(Scorer(model().keras, data), FINDINGS)
 
 
 class FakeTraining:

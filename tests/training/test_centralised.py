@@ -1,6 +1,7 @@
 """The baseline trains as Keras does, and fails as loudly as the federation."""
 
 import collections
+import concurrent.futures
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import tensorflow as tf
 from tests.training import example
 from tffcxr.learning.schedules import Schedule
 from tffcxr.training import loop
-from tffcxr.training.centralised import CentralisedTraining
+from tffcxr.training.centralised import CentralisedTraining, Turns
 from tffcxr.training.plan import Stage
 
 RATE = 1e-3
@@ -49,6 +50,28 @@ def test_two_rounds_are_two_epochs_of_keras(data):
         assert not np.allclose(ours, before, atol=1e-5)
     (client,) = result.clients
     assert (client.client, client.images, client.status) == ("north+south", 20, "ok")
+
+
+def test_trainings_at_once_share_what_is_traced_and_nothing_else(data):
+    plan = example.plan(ALL)
+
+    def two_rounds(training):
+        state = training.initial_state(1)
+        for number in (1, 2):
+            state, _ = training.advance(state, number, ALL, RATE)
+        return state
+
+    sites = ("north", "south")
+    turns = Turns(plan, data.element_spec)
+    evaluator = example.evaluator(data)
+    together = [CentralisedTraining(plan, data, [site], evaluator, turns) for site in sites]
+    with concurrent.futures.ThreadPoolExecutor(2) as executor:
+        found = list(executor.map(two_rounds, together))
+    for site, state in zip(sites, found):
+        alone = two_rounds(_training(plan, data, site))
+        for ours, theirs in zip(state["weights"], alone["weights"]):
+            np.testing.assert_array_equal(ours, theirs)
+    assert any(np.any(a != b) for a, b in zip(found[0]["weights"], found[1]["weights"]))
 
 
 def test_local_epochs_are_passes_over_all_images(data):

@@ -16,7 +16,7 @@ from tffcxr.learning.schedules import Schedule
 from tffcxr.training import loop
 from tffcxr.training.centralised import CentralisedTraining
 from tffcxr.training.checkpoints import Checkpoints
-from tffcxr.training.evaluators.validation import FindingsEvaluator
+from tffcxr.training.evaluators.validation import FindingsEvaluator, Scorer
 from tffcxr.training.federated import FederatedTraining
 from tffcxr.training.plan import Stage
 
@@ -232,7 +232,7 @@ def test_a_lower_precision_trains_nearly_as_float32(moved, precision, tolerance,
 def moved(data):
     """How far a round in a precision moves all weights of a client: float32 [W]."""
     model = example.spec(batch_norm="group").build().keras
-    evaluator = FindingsEvaluator(model, data, example.FINDINGS)
+    evaluator = FindingsEvaluator(Scorer(model, data), example.FINDINGS)
     start = model.get_weights()
 
     @functools.cache

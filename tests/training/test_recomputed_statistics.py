@@ -14,7 +14,7 @@ from tffcxr.models import losses
 from tffcxr.models.blocks import CxrModel
 from tffcxr.models.spec import ModelSpec
 from tffcxr.training.centralised import CentralisedTraining
-from tffcxr.training.evaluators.validation import FindingsEvaluator
+from tffcxr.training.evaluators.validation import FindingsEvaluator, Scorer
 from tffcxr.training.federated import FederatedTraining
 from tffcxr.training.plan import Plan, Stage
 
@@ -67,7 +67,7 @@ def _of_images(data, *clients):
 
 
 def _evaluator(data):
-    return FindingsEvaluator(_model().keras, data, example.FINDINGS)
+    return FindingsEvaluator(Scorer(_model().keras, data), example.FINDINGS)
 
 
 @functools.cache

@@ -23,7 +23,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from tffcxr import runtime
-from tffcxr.learning import transplant
+from tffcxr.learning import client_turn
 from tffcxr.learning.local_training import LocalTraining, LossFn
 from tffcxr.learning.server import AggregationFactory, build_averaging, build_server_step
 from tffcxr.learning.statistics import build_recomputation
@@ -166,7 +166,7 @@ def build_process(
         )
 
     weights_type = initial_server_weights.type_signature.result
-    train = _client_training(
+    train = client_turn.build(
         local, weights_type, initialize_client.type_signature.result, batch_spec
     )
     result_type = train.type_signature.result
@@ -270,38 +270,3 @@ def _constants(
     return collections.OrderedDict(
         (name, tuple(tf.constant(value) for value in values)) for name, values in groups.items()
     )
-
-
-def _client_training(
-    local: LocalTraining, weights_type: tff.Type, state_type: tff.Type, batch_spec: Any
-) -> tff.Computation:
-    """`(<W, <state=C, data=B*>> -> <update=U, client=C, metrics=M>)`, one client's turn."""
-    start = tff.tensorflow.computation(local.start, [weights_type, state_type])
-    progress_type = start.type_signature.result
-    batch_type = tff.types.tensorflow_to_type(batch_spec)
-    traced = local.trace_step(_specs(weights_type), _specs(state_type), batch_spec)
-    step = tff.tensorflow.computation(
-        lambda progress, batch: transplant.call_in_graph(traced, progress, batch),
-        [progress_type, batch_type],
-    )
-    finish = tff.tensorflow.computation(local.finish, [weights_type, state_type, progress_type])
-    client_type = tff.StructWithPythonType(
-        [("state", state_type), ("data", tff.SequenceType(batch_type))], collections.OrderedDict
-    )
-
-    @tff.federated_computation(weights_type, client_type)
-    def train(weights, client):
-        progress = tff.sequence_reduce(client["data"], start(weights, client["state"]), step)
-        return finish(weights, client["state"], progress)
-
-    return train
-
-
-def _specs(member: tff.Type) -> Any:
-    """The `tf.TensorSpec`s of a TFF type of ordered dicts, tuples and tensors."""
-    if isinstance(member, tff.TensorType):
-        return tf.TensorSpec(member.shape, member.dtype)
-    elements = tff.structure.to_elements(member)
-    if member.python_container is tuple:
-        return tuple(_specs(element) for _, element in elements)
-    return collections.OrderedDict((name, _specs(element)) for name, element in elements)

@@ -15,10 +15,9 @@ pass, so that both are comparable.
 from __future__ import annotations
 
 import collections
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
@@ -79,43 +78,6 @@ def build_recomputation(
         return tff.federated_map(new_statistics, (weights, tff.federated_sum(sums)))
 
     return recompute
-
-
-class Recomputation:
-    """The statistics of a model's weights on pooled images.
-
-    Args:
-      model: only its structure counts; its weights are overwritten at every call.
-    """
-
-    def __init__(self, model: tf.keras.Model):
-        self._model = model
-        self._partition = WeightPartition.of(model, ())
-        self._pass = _Pass(model, self._partition)
-        self._sums: Callable[..., Any] | None = None
-
-    def __call__(
-        self, weights: Sequence[np.ndarray], dataset: tf.data.Dataset
-    ) -> tuple[np.ndarray, ...]:
-        """The weights, in the order of `model.weights`, with the statistics of a dataset."""
-        if not self._pass.has_statistics:
-            return tuple(weights)
-        for variable, value in zip(self._model.weights, weights):
-            variable.assign(value)
-        last, totals = self._pass.means(), self._pass.nothing()
-        if self._sums is None:  # One graph for batches of any length.
-            traced = tf.function(self._pass.sums, autograph=False)
-            last_spec = tf.nest.map_structure(tf.TensorSpec.from_tensor, last)
-            self._sums = traced.get_concrete_function(last_spec, dataset.element_spec)
-        for batch in dataset:
-            totals = tf.nest.map_structure(tf.add, totals, self._sums(last, batch))
-        before = self._partition.select(weights, Group.SHARED_STATISTICS)
-        after = list(weights)
-        places = self._partition.indices(Group.SHARED_STATISTICS)
-        values = self._pass.statistics(before, self._pass.finish(totals))
-        for place, value in zip(places, values):
-            after[place] = np.asarray(value)
-        return tuple(after)
 
 
 class _Pass:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 import logging
 import os
+import threading
 from typing import Any
 
 import tensorflow as tf
@@ -32,6 +33,7 @@ _compiler: compiler_pipeline.CompilerPipeline = compiler_pipeline.CompilerPipeli
     compiling.compile_for_device
 )
 _functions = graphs.GraphFunctions()
+_compiling = threading.Lock()  # Two threads that call one computation would both compile it.
 
 
 class DeviceContext(tff.framework.SyncContext):
@@ -58,7 +60,8 @@ class DeviceContext(tff.framework.SyncContext):
           NotImplementedError: `comp` holds something that TFF's native form has not.
         """
         result_type = comp.type_signature.result  # Compiling loses its Python containers.
-        compiled = _compiler.compile(comp)
+        with _compiling:
+            compiled = _compiler.compile(comp)
         parameter_type = compiled.type_signature.parameter
         clients = self._default_clients
         if arg is not None:

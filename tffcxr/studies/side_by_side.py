@@ -2,7 +2,7 @@
 
 One training on the CPU leaves a core idle while it reads images, writes files and steps through
 Python; federated rounds compute two clients at once for the same reason. Each training has a
-thread, models and files of its own, so what it computes does not depend on the others.
+thread, weights and files of its own, so what it computes does not depend on the others.
 """
 
 from __future__ import annotations

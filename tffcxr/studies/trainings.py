@@ -16,7 +16,7 @@ from tffcxr.clients.sampling import Sampler
 from tffcxr.files import write_atomically
 from tffcxr.studies import side_by_side
 from tffcxr.training import loop
-from tffcxr.training.centralised import CentralisedTraining
+from tffcxr.training.centralised import CentralisedTraining, Turns
 from tffcxr.training.evaluators.validation import Evaluator
 from tffcxr.training.event_writer import TensorBoard, name_weights
 from tffcxr.training.federated import FederatedTraining
@@ -37,8 +37,7 @@ class Training:
       directory: the run's folder.
       plan: how the model is trained.
       data: the clients' images.
-      make_evaluator: of what measures after every round; each training has its own, since trainings
-        run side by side.
+      evaluator: measures after every round; trainings that run side by side share it.
       split: the images that it measures on, "validation" or "test"; for the progress.
       sampler: which clients take part in a round.
       best: the column of `rounds.csv` by which the best round is kept; None for the last one.
@@ -49,7 +48,7 @@ class Training:
     directory: RunDirectory
     plan: Plan
     data: ClientData
-    make_evaluator: Callable[[], Evaluator]
+    evaluator: Evaluator
     split: str
     sampler: Sampler
     best: str | None = None
@@ -79,14 +78,13 @@ def train_federated(setup: Training) -> Trained:
       InputError: the files of the run that is to be resumed are damaged.
       loop.TrainingFailed: training broke off.
     """
-    evaluator = setup.make_evaluator()
-    training = FederatedTraining(setup.plan, setup.data, setup.sampler, evaluator)
+    training = FederatedTraining(setup.plan, setup.data, setup.sampler, setup.evaluator)
     journal = _journal(setup, FEDERATED, _histograms_of(setup, training))
 
     def weights_of(state: Any, round_number: int) -> Mapping[str, Weights]:
         return training.client_weights(state, round_number)
 
-    return _run(setup, training, evaluator.columns, journal, weights_of)
+    return _run(setup, training, journal, weights_of)
 
 
 def train_baselines(setup: Training, groups: Mapping[str, Sequence[str]]) -> dict[str, Trained]:
@@ -103,8 +101,9 @@ def train_baselines(setup: Training, groups: Mapping[str, Sequence[str]]) -> dic
       InputError: the files of the run that is to be resumed are damaged.
       loop.TrainingFailed: training broke off.
     """
+    turns = Turns(setup.plan, setup.data.element_spec)
     return side_by_side.run(
-        {name: _baseline(setup, name, clients) for name, clients in groups.items()}
+        {name: _baseline(setup, name, clients, turns) for name, clients in groups.items()}
     )
 
 
@@ -122,27 +121,27 @@ def save_weights(model: tf.keras.Model, weights: Weights, path: pathlib.Path) ->
         write_atomically(path, lambda file: file.write(saved.read_bytes()))
 
 
-def _baseline(setup: Training, name: str, clients: Sequence[str]) -> Callable[[], Trained]:
+def _baseline(
+    setup: Training, name: str, clients: Sequence[str], turns: Turns
+) -> Callable[[], Trained]:
     """What trains one baseline when it is called; models are made now, in the caller's thread."""
-    evaluator = setup.make_evaluator()
-    training = CentralisedTraining(setup.plan, setup.data, clients, evaluator)
+    training = CentralisedTraining(setup.plan, setup.data, clients, setup.evaluator, turns)
     journal = _journal(setup, name, None)
 
     def weights_of(state: Any, round_number: int) -> Mapping[str, Weights]:
         del round_number
         return dict.fromkeys(clients, list(state["weights"]))
 
-    return lambda: _run(setup, training, evaluator.columns, journal, weights_of)
+    return lambda: _run(setup, training, journal, weights_of)
 
 
 def _run(
     setup: Training,
     training: loop.Training,
-    columns: Sequence[str],
     journal: loop.Journal,
     weights_of: Callable[[Any, int], Mapping[str, Weights]],
 ) -> Trained:
-    rounds = setup.plan.rounds
+    rounds, columns = setup.plan.rounds, setup.evaluator.columns
     last = weights_of(loop.run(training, setup.plan, columns, journal), rounds)
     if setup.best is None:
         return Trained(last, last, rounds)

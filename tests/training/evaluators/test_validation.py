@@ -40,7 +40,7 @@ def test_metrics_by_hand(data):
         np.array([[1, np.nan], [0, np.nan], [1, np.nan], [0, 1]], np.float32),
         np.array([[0.8, 0.5], [0.6, 0.5], [0.4, 0.5], [0.2, 0.5]], np.float32),
     )
-    evaluator = FindingsEvaluator(example.model().keras, data, ("Edema", "Mass"))
+    evaluator = FindingsEvaluator(Scorer(example.model().keras, data), ("Edema", "Mass"))
     values = evaluator.metrics([scores])
     assert tuple(values) == evaluator.columns
     # Of the four pairs of a positive and a negative, (0.4, 0.6) alone is in the wrong order.

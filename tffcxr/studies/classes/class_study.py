@@ -243,7 +243,7 @@ class ClassStudy(study_lib.Study):
                 directory,
                 plan,
                 data,
-                lambda: evaluator,
+                evaluator,
                 self.settings.measured_split,
                 sampler,
                 best=f"{variant.name}/accuracy",

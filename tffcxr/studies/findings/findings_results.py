@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from tffcxr import run_tables
-from tffcxr.clients.client_data import ClientData
 from tffcxr.clients.shards.preparation import ShardStore
 from tffcxr.clients.sites import ClientRecords
 from tffcxr.evaluation import metrics, result_rows
@@ -84,11 +83,8 @@ class NetworkResult:
     scores: Sequence[TaskScores]
 
 
-def score_all(
-    study: FindingsStudy, data: ClientData, model: Any, trained: Trained
-) -> list[TaskScores]:
+def score_all(study: FindingsStudy, scorer: Scorer, trained: Trained) -> list[TaskScores]:
     """Scores the validation and test images of every site with every model."""
-    scorer = Scorer(model, data)
     found = [
         _score(study, scorer, training, site, weights[site])
         for training, weights in trained.items()

@@ -13,12 +13,11 @@ from tffcxr.clients.client_data import ClientData
 from tffcxr.clients.sampling import Sampler
 from tffcxr.clients.shards.preparation import ShardSpec, ShardStore
 from tffcxr.models import losses
-from tffcxr.models.blocks import CxrModel
 from tffcxr.report.kinds import findings_kind
 from tffcxr.studies import study as study_lib
 from tffcxr.studies import trainings, variant_logs
 from tffcxr.studies.findings import findings_explanations, findings_results
-from tffcxr.training.evaluators.validation import FindingsEvaluator
+from tffcxr.training.evaluators.validation import FindingsEvaluator, Scorer
 from tffcxr.training.plan import Plan
 from tffcxr.training.run_directory import RunDirectory
 
@@ -77,22 +76,18 @@ class FindingsStudy(study_lib.Study):
         tasks = [f"{name} {finding}" if self.several else finding for finding in findings]
         # In float32, whatever it is trained in: what is measured is what is exported.
         model = plan.model.measuring_model()
-
-        def evaluator(of: CxrModel) -> FindingsEvaluator:
-            return FindingsEvaluator(of.keras, data, tasks)
-
+        scorer = Scorer(model.keras, data)
         setup = trainings.Training(
             directory,
             plan,
             data,
-            lambda: evaluator(plan.model.measuring_model()),
+            FindingsEvaluator(scorer, tasks),
             self.settings.measured_split,
             sampler,
             histograms=self.settings.histograms,
             variant=name if self.several else "",
         )
-        alone = dataclasses.replace(setup, make_evaluator=lambda: evaluator(model))
-        federated = trainings.train_federated(alone).last
+        federated = trainings.train_federated(setup).last
         trained: dict[str, Mapping[str, trainings.Weights]] = {
             trainings.FEDERATED: findings_results.site_models(self.clients, federated, data.store)
         }
@@ -101,7 +96,7 @@ class FindingsStudy(study_lib.Study):
         for training in self.baselines:
             last = {site: baselines[_baseline_name(training, site)].last for site in members}
             trained[training] = {site: last[site][client] for site, client in members.items()}
-        scores = findings_results.score_all(self, data, model.keras, trained)
+        scores = findings_results.score_all(self, scorer, trained)
         result = findings_results.NetworkResult(name, model, trained, scores)
         findings_results.save_models(directory.path, self, result)
         return result

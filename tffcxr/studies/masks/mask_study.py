@@ -16,7 +16,6 @@ import tensorflow as tf
 
 from tffcxr import run_tables
 from tffcxr.clients.augment import ImageAugmentation
-from tffcxr.clients.client_data import ClientData
 from tffcxr.clients.sampling import Sampler
 from tffcxr.clients.shards.preparation import ShardSpec, ShardStore
 from tffcxr.evaluation.mean_interval import mean_interval
@@ -103,13 +102,14 @@ class MaskStudy(study_lib.Study):
         )
         # In float32, whatever it is trained in: what is measured is what is exported.
         model = segmenter.plan.model.measuring_model().keras
-        evaluator = self._evaluator(segmenter, model, data, settings.measured_split)
+        split, loss = settings.measured_split, segmenter.image_loss
+        evaluator = MaskEvaluator(model, data, self.region, loss, split)
         setup = trainings.Training(
             directory,
             segmenter.plan,
             data,
-            lambda: evaluator,
-            settings.measured_split,
+            self._of_region(evaluator),
+            split,
             sampler,
             best=f"{self.region}/jaccard",
             histograms=settings.histograms,
@@ -117,7 +117,7 @@ class MaskStudy(study_lib.Study):
         trained = {trainings.FEDERATED: trainings.train_federated(setup)}
         if self.with_pooled:
             trained.update(trainings.train_baselines(setup, {trainings.POOLED: store.client_ids}))
-        results = _measure(self._evaluator(segmenter, model, data, "test"), trained)
+        results = _measure(self._of_region(evaluator.on("test")), trained)
         _write_masks(directory.path, self.region, results)
         shown = self._shown(results[0].scores)
         mask_cases.write(directory.path, self, model, results, shown)
@@ -135,10 +135,9 @@ class MaskStudy(study_lib.Study):
             f"train: no {self.region}": int((~present).sum()),
         }
 
-    def _evaluator(
-        self, segmenter: Segmenter, model: tf.keras.Model, data: ClientData, split: str
+    def _of_region(
+        self, evaluator: MaskEvaluator
     ) -> MaskEvaluator | region_validation.RegionEvaluator:
-        evaluator = MaskEvaluator(model, data, self.region, segmenter.image_loss, split)
         if self.may_be_absent:
             return region_validation.RegionEvaluator(evaluator, self.region)
         return evaluator

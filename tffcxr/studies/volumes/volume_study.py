@@ -18,7 +18,6 @@ import pandas as pd
 import tensorflow as tf
 
 from tffcxr import options, run_tables
-from tffcxr.clients.client_data import ClientData
 from tffcxr.clients.sampling import Sampler
 from tffcxr.clients.shards.preparation import ShardSpec
 from tffcxr.evaluation.case_overlap import CaseScores
@@ -109,36 +108,34 @@ class VolumeStudy(study_lib.Study):
             {"loss": "Binary cross-entropy"},
         )
         data = self._client_data(store)
+        model = self.spec.measuring_model().keras
+        slices = MaskEvaluator(model, data, "", segmentation_losses.bce, settings.measured_split)
         setup = trainings.Training(
             directory,
             self.plan,
             data,
-            lambda: self._evaluator(data, self.task_of),
+            CaseEvaluator(slices, self.task_of, self.patients),
             settings.measured_split,
             sampler,
             histograms=settings.histograms,
         )
         trained: dict[str, Mapping[str, trainings.Weights]] = {}
         for private in self.private:
-            found = trainings.train_federated(self._variant(setup, private))
+            found = trainings.train_federated(self._variant(setup, slices, private))
             trained[training_name(private)] = found.last
         files = {_file_name(private): training_name(private) for private in self.private}
         variant_logs.write_rounds(directory.path, files)
         variant_logs.write_clients(directory.path, files)
         trained.update(self._train_baselines(setup))
-        model = self.spec.measuring_model().keras
-        results = self._measure(model, data, trained)
+        results = _measure(slices.on("test"), trained)
         self._save_models(directory.path, model, results)
         self._write_cases(directory.path, results)
         self._write_pictures(directory.path, model, results)
         return self._rows(results)
 
-    def _evaluator(self, data: ClientData, task_of: Mapping[str, str]) -> CaseEvaluator:
-        model, split = self.spec.measuring_model().keras, self.settings.measured_split
-        evaluator = MaskEvaluator(model, data, "", segmentation_losses.bce, split)
-        return CaseEvaluator(evaluator, task_of, self.patients)
-
-    def _variant(self, setup: trainings.Training, private: str) -> trainings.Training:
+    def _variant(
+        self, setup: trainings.Training, slices: MaskEvaluator, private: str
+    ) -> trainings.Training:
         """The training of one federated model; its metrics carry its name if there are several."""
         share, batch_norm = PRIVATE[private]
         plan = dataclasses.replace(self.plan, share=share)
@@ -151,7 +148,7 @@ class VolumeStudy(study_lib.Study):
         return dataclasses.replace(
             setup,
             plan=plan,
-            make_evaluator=lambda: self._evaluator(setup.data, task_of),
+            evaluator=CaseEvaluator(slices, task_of, self.patients),
             variant=_file_name(private),
         )
 
@@ -172,25 +169,6 @@ class VolumeStudy(study_lib.Study):
             training = name if name == trainings.POOLED else trainings.SITE
             weights[training].update(trained.last)
         return dict(weights)
-
-    def _measure(
-        self,
-        model: tf.keras.Model,
-        data: ClientData,
-        trained: Mapping[str, Mapping[str, trainings.Weights]],
-    ) -> list[Masks]:
-        """Scores the test images of every client with its model of every training."""
-        evaluator = MaskEvaluator(model, data, "", segmentation_losses.bce, "test")
-        return [
-            Masks(
-                training,
-                weights,
-                MaskScores.join(
-                    [evaluator.score(weights[client], client) for client in sorted(weights)]
-                ),
-            )
-            for training, weights in trained.items()
-        ]
 
     def _rows(self, results: Sequence[Masks]) -> list[study_lib.Row]:
         """The rows of `metrics.json`: a row per model and task, and one of all tasks together."""
@@ -328,3 +306,19 @@ def training_name(private: str) -> str:
 def _file_name(private: str) -> str:
     """What the names of a variant's logs have."""
     return "global" if private == "none" else f"private_{private}"
+
+
+def _measure(
+    evaluator: MaskEvaluator, trained: Mapping[str, Mapping[str, trainings.Weights]]
+) -> list[Masks]:
+    """Scores the images of every client with its model of every training."""
+    return [
+        Masks(
+            training,
+            weights,
+            MaskScores.join(
+                [evaluator.score(weights[client], client) for client in sorted(weights)]
+            ),
+        )
+        for training, weights in trained.items()
+    ]

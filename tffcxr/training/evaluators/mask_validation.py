@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+import copy
 import dataclasses
+import threading
 from typing import Any
 
 import numpy as np
@@ -53,6 +55,8 @@ class MaskScores:
 class MaskEvaluator:
     """An `Evaluator` of the mean loss, Jaccard and Dice over images, as `<region>/<metric>`.
 
+    Threads may share one: they take turns.
+
     Args:
       model: a Keras model of logits [B, S, S, 1]; its weights are overwritten at every call.
       client_data: a `tffcxr.clients.client_data.ClientData` with masks.
@@ -73,6 +77,7 @@ class MaskEvaluator:
         self._model = model
         self._data = client_data
         self._split = split
+        self._turn = threading.Lock()
 
         def measure(images: tf.Tensor, masks: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             logits = model(images, training=False)
@@ -83,21 +88,28 @@ class MaskEvaluator:
         ]
         self._measure = tf.function(measure, input_signature=signature, autograph=False)
 
+    def on(self, split: str) -> MaskEvaluator:
+        """The same of the images of another split, with the same model."""
+        other = copy.copy(self)
+        other._split = split
+        return other
+
     def score(self, weights: Sequence[np.ndarray], client: str) -> MaskScores:
         """See `Evaluator`."""
-        for variable, value in zip(self._model.weights, weights):
-            variable.assign(value)
         rows: list[int] = []
         measured: list[tuple[float, ...]] = []
-        for batch in self._data.evaluation_dataset(client, self._split):
-            losses, predicted = self._measure(batch["images"], batch["masks"])
-            rows.extend(batch["rows"].numpy())
-            truth = batch["masks"].numpy()[..., 0] > 0.5
-            for loss, one, true in zip(losses.numpy(), predicted.numpy(), truth):
-                overlap = segmentation.jaccard(one, true), segmentation.dice(one, true)
-                boxed = case_overlap.boxed_pixels(one, true) / true.size
-                areas = true.mean(), one.mean(), (one & true).mean(), boxed
-                measured.append((float(loss), *overlap, *map(float, areas)))
+        with self._turn:
+            for variable, value in zip(self._model.weights, weights):
+                variable.assign(value)
+            for batch in self._data.evaluation_dataset(client, self._split):
+                losses, predicted = self._measure(batch["images"], batch["masks"])
+                rows.extend(batch["rows"].numpy())
+                truth = batch["masks"].numpy()[..., 0] > 0.5
+                for loss, one, true in zip(losses.numpy(), predicted.numpy(), truth):
+                    overlap = segmentation.jaccard(one, true), segmentation.dice(one, true)
+                    boxed = case_overlap.boxed_pixels(one, true) / true.size
+                    areas = true.mean(), one.mean(), (one & true).mean(), boxed
+                    measured.append((float(loss), *overlap, *map(float, areas)))
         columns = np.array(measured, np.float64).reshape(-1, 7).T
         clients = np.full(len(rows), client, dtype=object)
         return MaskScores(np.array(rows, np.int64), clients, *columns)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 import dataclasses
+import threading
 from typing import Any, Protocol, TypeVar
 import warnings
 
@@ -68,6 +69,8 @@ def join_arrays(kind: type[_Arrays], parts: Sequence[_Arrays]) -> _Arrays:
 class Scorer:
     """Runs a model with given weights over the evaluation images of clients.
 
+    Threads may share one: they take turns.
+
     Args:
       model: a Keras model of logits; its weights are overwritten at every call.
       client_data: a `tffcxr.clients.client_data.ClientData`.
@@ -82,6 +85,7 @@ class Scorer:
     ):
         self._model = model
         self._data = client_data
+        self._turn = threading.Lock()
         self._predict = tf.function(
             lambda images: activation(model(images, training=False)),
             input_signature=[tf.TensorSpec(model.input_shape, tf.float32)],
@@ -96,13 +100,14 @@ class Scorer:
           client: the client's id.
           split: "train", "validation" or "test".
         """
-        for variable, value in zip(self._model.weights, weights):
-            variable.assign(value)
         rows, labels, scores = [], [], []
-        for batch in self._data.evaluation_dataset(client, split):
-            rows.append(batch["rows"].numpy())
-            labels.append(batch["labels"].numpy())
-            scores.append(self._predict(batch["images"]).numpy())
+        with self._turn:
+            for variable, value in zip(self._model.weights, weights):
+                variable.assign(value)
+            for batch in self._data.evaluation_dataset(client, split):
+                rows.append(batch["rows"].numpy())
+                labels.append(batch["labels"].numpy())
+                scores.append(self._predict(batch["images"]).numpy())
         width = self._model.output_shape[-1]
         if not rows:
             empty = np.zeros((0, width), np.float32)
@@ -122,15 +127,14 @@ class FindingsEvaluator:
     The columns are `<finding>/<metric>`.
 
     Args:
-      model: see `Scorer`.
-      client_data: see `Scorer`.
+      scorer: of probabilities.
       findings: names of the model's outputs, in order.
     """
 
-    def __init__(self, model: tf.keras.Model, client_data: Any, findings: Sequence[str]):
+    def __init__(self, scorer: Scorer, findings: Sequence[str]):
         self.columns = tuple(metric.column(finding) for finding in findings for metric in _METRICS)
         self._findings = tuple(findings)
-        self._scorer = Scorer(model, client_data)
+        self._scorer = scorer
 
     def score(self, weights: Sequence[np.ndarray], client: str) -> Scores:
         """See `Evaluator`."""
