@@ -9,7 +9,7 @@ is not about the U-Net itself, `shallow_unet` gives the program one with a quart
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 import csv
 import dataclasses
 import functools
@@ -79,13 +79,27 @@ class Program:
       name: the module's name in `experiments`.
       arguments: of its command line.
       shallow_unet: whether its U-Net has one pooling, not five.
+      environment: variables that it gets beside those of the tests.
     """
 
-    def __init__(self, name: str, arguments: Sequence[object], *, shallow_unet: bool = False):
+    def __init__(
+        self,
+        name: str,
+        arguments: Sequence[object],
+        *,
+        shallow_unet: bool = False,
+        environment: Mapping[str, str] | None = None,
+    ):
         self._folder = tempfile.TemporaryDirectory()
         self._process = _CONTEXT.Process(
             target=_run,
-            args=(name, [str(a) for a in arguments], self._folder.name, shallow_unet),
+            args=(
+                name,
+                [str(argument) for argument in arguments],
+                self._folder.name,
+                shallow_unet,
+                dict(environment or {}),
+            ),
         )
         self._process.start()
 
@@ -121,9 +135,16 @@ class Program:
         return Ended(status if status is not None else -1, *texts)
 
 
-def run(name: str, *arguments: object, shallow_unet: bool = False) -> Ended:
+def run(name: str, *arguments: object, **options: Any) -> Ended:
     """Runs a program to its end; the arguments are those of `Program`."""
-    return Program(name, arguments, shallow_unet=shallow_unet).wait()
+    return Program(name, arguments, **options).wait()
+
+
+def fork(target: Callable[[], None]) -> multiprocessing.process.BaseProcess:
+    """Starts a fork of the server process that calls a function of a module."""
+    process = _CONTEXT.Process(target=target)
+    process.start()
+    return process
 
 
 @functools.cache
@@ -197,7 +218,14 @@ def _make_unet_shallow() -> None:
     unet.ARCHITECTURES["unet"] = dataclasses.replace(unet.ARCHITECTURES["unet"], trunk=trunk)
 
 
-def _run(name: str, arguments: list[str], folder: str, shallow_unet: bool) -> None:
+def _run(
+    name: str,
+    arguments: list[str],
+    folder: str,
+    shallow_unet: bool,
+    environment: Mapping[str, str],
+) -> None:
+    os.environ.update(environment)
     # A tiny run makes little garbage: looking for it as often as usual is a sixth of its time.
     gc.set_threshold(100_000, 20, 100)
     for descriptor in (1, 2):

@@ -37,7 +37,6 @@ def _start(folder, sites):
             *sites,
             "--image_size=32",
             "--batch_size=4",
-            "--head_rounds=1",
             "--rounds=3",
             "--schedule=plateau",
             "--plateau_patience=0",
