@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import json
 import pathlib
 from typing import TYPE_CHECKING, ClassVar
 
@@ -39,10 +40,14 @@ class Recipe(abc.ABC):
     def apply_defaults(self) -> None:
         """Sets the defaults that depend on other flags.
 
-        ImageNet's weights exist for whole networks only, so with them the width is 1.
+        ImageNet's weights exist for whole networks only, so with them the width is 1; those of a
+        run fit networks of its width.
         """
         is_whole = FLAGS.site or FLAGS.weights == "imagenet"
-        FLAGS.set_default("width", 1.0 if is_whole else self.phantom_width)
+        width = _width_of_run(pathlib.Path(FLAGS.weights))
+        if width is None:
+            width = 1.0 if is_whole else self.phantom_width
+        FLAGS.set_default("width", width)
 
     @abc.abstractmethod
     def check(self) -> None:
@@ -88,3 +93,16 @@ class Recipe(abc.ABC):
 
         print(run_report.format_table(rows, study.kind))
         print(f"report: {output / 'report.html'}")
+
+
+def _width_of_run(path: pathlib.Path) -> float | None:
+    """The width of the networks of a run, from its folder or one of its model files.
+
+    None for anything else; what is wrong with a folder is said where its weights are needed.
+    """
+    folder = path.absolute().parents[1] if path.is_file() else path
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        return float(config["derived"]["width"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

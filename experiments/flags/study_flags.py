@@ -89,7 +89,8 @@ def define(
         "width",
         phantom_width,
         "Approximate fraction of its published channels in every layer of a network; 0.5 is a "
-        f"quarter of the work and of the weights. Not with --weights=imagenet.{with_sites}",
+        f"quarter of the work and of the weights. Not with --weights=imagenet.{with_sites} "
+        "Default with a run's --weights: that run's.",
     )
     if radiographs:
         flags.DEFINE_enum(

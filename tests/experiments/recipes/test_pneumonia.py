@@ -131,10 +131,11 @@ def test_the_classes_of_rsna_become_two_and_training_starts_at_a_run(tmp_path, r
         "--baseline=none",
         "--test_fraction=0.5",
         f"--weights={run}",
-        "--width=0.5",  # That of networks for phantoms.
         "--learning_rate=1e-12",
     )
     assert ended.status == 0, ended.errors
+    # As wide as the run's networks, not as whole as those of other hospitals.
+    assert programs.read_json(folder / "config.json")["derived"]["width"] == 0.5
     with (
         h5py.File(run / "models" / "federated_standard.h5") as before,
         h5py.File(folder / "models" / "federated_standard.h5") as after,
