@@ -47,7 +47,7 @@ def describe(
     precision: str,
     channels: int,
     width: float,
-    with_shapes: bool,
+    with_shapes: bool = False,
 ) -> dict[str, Any]:
     """The Keras configuration of a whole model; callers change a copy.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import functools
 import pathlib
@@ -19,6 +19,8 @@ from tffcxr.studies import trainings
 from tffcxr.training.evaluators.mask_validation import MaskScores
 
 _WORST, _BEST = 3, 1  # Of the images that are shown; one in the middle comes between.
+# (weights, images float32 [B, S, S, C] in 0..1) to masks, bool [B, S, S].
+Segment = Callable[[trainings.Weights, np.ndarray], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +68,7 @@ def choose(values: np.ndarray) -> list[tuple[int, str]]:
 def write(
     directory: pathlib.Path,
     study: study_lib.Study,
-    model: Any,
+    segment: Segment,
     results: Sequence[Masks],
     chosen: Sequence[Chosen],
     channel: int = 0,
@@ -77,7 +79,7 @@ def write(
     Args:
       directory: the run's.
       study: whose records have the images.
-      model: of logits; its weights are overwritten.
+      segment: marks the region.
       results: of all models.
       chosen: the images.
       channel: of the images that is shown.
@@ -88,8 +90,8 @@ def write(
     rows = []
     for result in results:
         for number, (one, (image, arrays)) in enumerate(zip(chosen, shown), start=1):
-            model.set_weights(result.weights[result.scores.clients[one.place]])
-            mask = model(image[None].astype(np.float32) / 255.0).numpy()[0, ..., 0] >= 0.0
+            weights = result.weights[result.scores.clients[one.place]]
+            mask = segment(weights, image[None].astype(np.float32) / 255.0)[0]
             arrays["image"] = image[..., channel]
             arrays[f"mask_{result.training}"] = mask
             row = {

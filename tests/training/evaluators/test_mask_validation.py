@@ -88,6 +88,22 @@ def test_the_weights_that_are_given_are_measured(data):
     np.testing.assert_allclose(scores.jaccard, [1 / 3])
 
 
+def test_the_other_split_has_other_images_and_the_same_model(data):
+    evaluator = _evaluator(brightness(2.0), data)
+    scores = evaluator.on("train").score(brightness(0.5).get_weights(), "north")
+    assert scores.rows.tolist() == [0]
+    np.testing.assert_allclose(scores.jaccard, [1 / 3])
+    assert evaluator.score(brightness(0.5).get_weights(), "north").rows.tolist() == [1, 2]
+
+
+def test_a_picture_is_marked_with_the_weights_that_are_given(data):
+    images = np.zeros((2, SIZE, SIZE, 1), np.float32)
+    images[1, 2:5, 3:7] = 1.0
+    found = _evaluator(brightness(2.0), data).segment(brightness(0.5).get_weights(), images)
+    assert (found.dtype, found.shape) == (bool, (2, SIZE, SIZE))
+    np.testing.assert_array_equal(found, images[..., 0] == 1.0)
+
+
 def test_metrics_are_means_over_the_images_of_all_clients(data):
     model = brightness(0.5)
     evaluator = _evaluator(model, data)

@@ -120,7 +120,7 @@ class MaskStudy(study_lib.Study):
         results = _measure(self._of_region(evaluator.on("test")), trained)
         _write_masks(directory.path, self.region, results)
         shown = self._shown(results[0].scores)
-        mask_cases.write(directory.path, self, model, results, shown)
+        mask_cases.write(directory.path, self, evaluator.segment, results, shown)
         self._save_models(directory.path, segmenter, model, results)
         return [self._row(segmenter.plan.model.network, result) for result in results]
 

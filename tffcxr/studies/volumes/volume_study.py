@@ -130,7 +130,7 @@ class VolumeStudy(study_lib.Study):
         results = _measure(slices.on("test"), trained)
         self._save_models(directory.path, model, results)
         self._write_cases(directory.path, results)
-        self._write_pictures(directory.path, model, results)
+        self._write_pictures(directory.path, slices.segment, results)
         return self._rows(results)
 
     def _variant(
@@ -271,7 +271,7 @@ class VolumeStudy(study_lib.Study):
         run_tables.CASES.write(directory, pd.concat(parts, ignore_index=True))
 
     def _write_pictures(
-        self, directory: pathlib.Path, model: tf.keras.Model, results: Sequence[Masks]
+        self, directory: pathlib.Path, segment: mask_cases.Segment, results: Sequence[Masks]
     ) -> None:
         """Writes a few cases of each task, each by the slice with most of the region.
 
@@ -293,7 +293,7 @@ class VolumeStudy(study_lib.Study):
                 for position, kind in mask_cases.choose(scores.dice[shown])
             ]
         mask_cases.write(
-            directory, self, model, results, chosen, self.shown_channel, self.with_boxes
+            directory, self, segment, results, chosen, self.shown_channel, self.with_boxes
         )
 
 

@@ -99,8 +99,7 @@ class MaskEvaluator:
         rows: list[int] = []
         measured: list[tuple[float, ...]] = []
         with self._turn:
-            for variable, value in zip(self._model.weights, weights):
-                variable.assign(value)
+            self._set(weights)
             for batch in self._data.evaluation_dataset(client, self._split):
                 losses, predicted = self._measure(batch["images"], batch["masks"])
                 rows.extend(batch["rows"].numpy())
@@ -113,6 +112,25 @@ class MaskEvaluator:
         columns = np.array(measured, np.float64).reshape(-1, 7).T
         clients = np.full(len(rows), client, dtype=object)
         return MaskScores(np.array(rows, np.int64), clients, *columns)
+
+    def segment(self, weights: Sequence[np.ndarray], images: np.ndarray) -> np.ndarray:
+        """Marks the region.
+
+        Args:
+          weights: in the order of `model.weights`.
+          images: float32 [B, S, S, C], 0..1.
+
+        Returns:
+          bool [B, S, S].
+        """
+        with self._turn:
+            self._set(weights)
+            _, predicted = self._measure(images, np.zeros((*images.shape[:3], 1), np.float32))
+        return np.asarray(predicted)
+
+    def _set(self, weights: Sequence[np.ndarray]) -> None:
+        for variable, value in zip(self._model.weights, weights):
+            variable.assign(value)
 
     def metrics(self, parts: Sequence[MaskScores]) -> dict[str, float]:
         """See `Evaluator`; NaN without any image."""
