@@ -140,6 +140,14 @@ def run(name: str, *arguments: object, **options: Any) -> Ended:
     return Program(name, arguments, **options).wait()
 
 
+def succeed(folder: pathlib.Path, name: str, *flags: object, **options: Any) -> Ended:
+    """Runs a recipe with a folder as its output, which must end well."""
+    ended = run(name, f"--output_dir={folder}", *flags, **options)
+    assert ended.status == 0, ended.errors
+    assert ended.output.rstrip().endswith(f"report: {folder / 'report.html'}")
+    return ended
+
+
 def fork(target: Callable[[], None]) -> multiprocessing.process.BaseProcess:
     """Starts a fork of the server process that calls a function of a module."""
     process = _CONTEXT.Process(target=target)

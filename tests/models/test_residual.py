@@ -47,7 +47,7 @@ _ENDS = {
 @pytest.mark.parametrize("name", _ENDS)
 def test_the_norms_that_end_the_branches_of_a_network_are_scaled(name, batch_norm):
     # A quarter of the channels, of which Keras has made the network once: so its sums fit.
-    config = copy.deepcopy(network_configs.describe(name, 32, 3, "float32", 1, 0.25))
+    config = copy.deepcopy(network_configs.describe(name, 32, 3, "float32", 1, 0.25, True))
     normalization.apply(config, batch_norm)
     assert residual.start_as_shortcuts(config) == _ENDS[name]
 

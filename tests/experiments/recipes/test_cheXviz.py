@@ -40,23 +40,20 @@ METRICS = {
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "first"
-    return folder, programs.run("cheXviz", f"--output_dir={folder}", *FLAGS)
+    return folder, programs.succeed(folder, "cheXviz", *FLAGS)
 
 
 @pytest.fixture(scope="module")
 def run(ended):
-    folder, program = ended
-    assert program.status == 0, program.errors
-    return folder
+    return ended[0]
 
 
-def test_the_terminal_shows_the_rounds_and_the_table(ended, run):
+def test_the_terminal_shows_the_rounds_and_the_table(ended):
     _, program = ended
     assert re.search(r"federated: round 2/3  loss 0\.\d+ .* left", program.errors)
     assert "Lung Opacity at opacity (standard model, test images)" in program.output
     for name in ("Federated", "Site alone", "All sites pooled"):
         assert program.output.count(f"  {name} ") == 2
-    assert program.output.rstrip().endswith(f"report: {run / 'report.html'}")
     assert "Traceback" not in program.errors
 
 

@@ -23,23 +23,20 @@ LUNGS = programs.TESTDATA / "lungs"
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "lungs"
-    flags = (f"--output_dir={folder}", "--phantom_patients=24", "--test_fraction=0.25", *TINY)
-    return folder, programs.run("cxr_fl_segmentation", *flags, shallow_unet=True)
+    flags = ("--phantom_patients=24", "--test_fraction=0.25", *TINY)
+    return folder, programs.succeed(folder, "cxr_fl_segmentation", *flags, shallow_unet=True)
 
 
 @pytest.fixture(scope="module")
 def run(ended):
-    folder, program = ended
-    assert program.status == 0, program.errors
-    return folder
+    return ended[0]
 
 
-def test_the_terminal_shows_rounds_and_results(ended, run):
+def test_the_terminal_shows_rounds_and_results(ended):
     _, program = ended
     assert "federated: round 2/2" in program.errors
     assert "test Jaccard Lungs 0." in program.errors
     assert "Jaccard" in program.output
-    assert program.output.rstrip().endswith(f"report: {run / 'report.html'}")
 
 
 def test_the_run_directory(run):
