@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-import json
 import pathlib
 from typing import TYPE_CHECKING, ClassVar
 
 from absl import flags
 
-from experiments.flags import command_line, training_flags
+from experiments.flags import command_line, training_flags, weights_flag
 from tffcxr import environment
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ class Recipe(abc.ABC):
         run fit networks of its width.
         """
         is_whole = FLAGS.site or FLAGS.weights == "imagenet"
-        width = _width_of_run(pathlib.Path(FLAGS.weights))
+        width = weights_flag.width()
         if width is None:
             width = 1.0 if is_whole else self.phantom_width
         FLAGS.set_default("width", width)
@@ -93,16 +92,3 @@ class Recipe(abc.ABC):
 
         print(run_report.format_table(rows, study.kind))
         print(f"report: {output / 'report.html'}")
-
-
-def _width_of_run(path: pathlib.Path) -> float | None:
-    """The width of the networks of a run, from its folder or one of its model files.
-
-    None for anything else; what is wrong with a folder is said where its weights are needed.
-    """
-    folder = path.absolute().parents[1] if path.is_file() else path
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        return float(config["derived"]["width"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from experiments.flags import checks, training_flags
+from experiments.flags import checks, training_flags, weights_flag
 from tffcxr import options
 from tffcxr.errors import InputError
 
@@ -213,27 +213,11 @@ def check() -> None:
         raise InputError(f"--width: expected above 0 and at most 1, found {FLAGS.width}")
     if FLAGS.width != 1 and FLAGS.weights == "imagenet":
         raise InputError(f"--weights=imagenet: expected --width=1 with it, found {FLAGS.width}")
-    _check_weights()
+    weights_flag.check()
     checks.used(not FLAGS.site, "phantom_patients", "no --site", "site")
     checks.used(not FLAGS.site, "phantom_dir", "no --site", "site")
     if "partition" in FLAGS:
         _check_radiographs()
-
-
-def _check_weights() -> None:
-    path = pathlib.Path(FLAGS.weights)
-    if FLAGS.weights in ("none", "imagenet") or path.is_file():
-        return
-    if not path.is_dir():
-        raise InputError(
-            f"--weights: expected none, imagenet, a run's folder or a file, found {FLAGS.weights!r}"
-        )
-    from tffcxr.models.files import run_models
-
-    try:
-        run_models.in_run(path)
-    except InputError as error:
-        raise InputError(f"--weights: {error}") from error
 
 
 def check_image_multiple(multiple: int) -> None:

@@ -218,6 +218,27 @@ class TestModel:
         assert "--weights: expected a complete run with an exported model" in line
         assert not (tmp_path / "run" / "phantoms").exists()
 
+    @pytest.mark.parametrize("name", ["", "a" * 300])
+    def test_weights_that_no_file_is_called(self, tmp_path, name):
+        line = _refused(tmp_path, f"--weights={name}")
+        assert "--weights: expected none, imagenet, a run's folder or a file, found" in line
+
+    @pytest.mark.parametrize(
+        ("config", "expected"),
+        [
+            ('{"derived": {"wid', "--weights: expected a run's configuration in"),
+            ('{"derived": {"width": 5}}', "found width 5"),
+            ('{"derived": {"width": 0.25}}', "--width: expected 0.25, that of the run"),
+        ],
+    )
+    @pytest.mark.parametrize("file", ["", "models/site_a.h5"])
+    def test_weights_of_a_run_whose_width_is_another(self, tmp_path, config, expected, file):
+        weights = tmp_path / "other" / file
+        (tmp_path / "other" / "models").mkdir(parents=True)
+        (tmp_path / "other" / "models" / "site_a.h5").touch()
+        (tmp_path / "other" / "config.json").write_text(config)
+        assert expected in _refused(tmp_path, f"--weights={weights}", "--width=0.5")
+
     def test_imagenet_weights_without_a_network(self, tmp_path):
         nowhere = "http://127.0.0.1:9"  # The port of a service that throws everything away.
         ended = programs.run(

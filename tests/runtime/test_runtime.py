@@ -51,6 +51,13 @@ def test_unknown_executor():
         runtime.use("cloud")
 
 
+def test_a_program_that_ends_before_it_has_chosen_ends_quietly():
+    program = "import sys; from tffcxr.runtime import device; sys.exit(2)"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert ended.returncode == 2
+    assert "Traceback" not in ended.stderr
+
+
 def test_importing_the_package_is_cheap():
     program = "import sys, tffcxr.runtime; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program]).returncode == 0

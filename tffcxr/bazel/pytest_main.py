@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Mapping, Sequence
 import os
 import pathlib
@@ -53,6 +54,7 @@ def end_children() -> None:
 
 if __name__ == "__main__":
     status = main(sys.argv[1:])
+    atexit._run_exitfuncs()
     end_children()
     sys.stdout.flush()
     sys.stderr.flush()

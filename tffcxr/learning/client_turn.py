@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 from collections.abc import Sequence
 import dataclasses
+import functools
 from typing import Any
 
 import numpy as np
@@ -65,6 +66,9 @@ class LoneClient:
     It keeps nothing between turns, and several threads may train with it at once. It computes on
     the first TensorFlow device of this process, whatever `tffcxr.runtime.use` has chosen.
 
+    Attributes:
+      initial_optimizer: the optimizer's state before the first turn.
+
     Args:
       model: a Keras model that was built eagerly; its structure counts, its weights do not.
       batch_spec: `tf.TensorSpec` structure of one batch, see `process.build_process`.
@@ -79,12 +83,12 @@ class LoneClient:
         loss_fn: LossFn,
         optimizer: tff.learning.optimizers.Optimizer,
     ):
-        self.partition = WeightPartition.of(model, [layer.name for layer in model.layers])
-        local = LocalTraining(model, self.partition, loss_fn, optimizer, keeps_optimizer=True)
+        self._partition = WeightPartition.of(model, [layer.name for layer in model.layers])
+        local = LocalTraining(model, self._partition, loss_fn, optimizer, keeps_optimizer=True)
         self.initial_optimizer = tf.nest.map_structure(
             lambda value: tf.convert_to_tensor(value).numpy(), local.initial_optimizer()
         )
-        specs = _weight_specs(self.partition)
+        specs = _weight_specs(self._partition)
         optimizer_specs = tf.nest.map_structure(
             lambda value: tf.TensorSpec(value.shape, value.dtype), self.initial_optimizer
         )
@@ -94,7 +98,7 @@ class LoneClient:
             tff.types.tensorflow_to_type(self._state(specs, optimizer_specs)),
             batch_spec,
         )
-        self._context = device.device_context()
+        self._context = _own_devices()
 
     def train(
         self,
@@ -119,7 +123,7 @@ class LoneClient:
         after, metrics = result["client"], result["metrics"]
         labels = float(metrics["labels"])
         return Turn(
-            tuple(self.partition.merge_states(self.partition.server_weights(weights), after)),
+            tuple(self._partition.merge_states(self._partition.server_weights(weights), after)),
             after["optimizer"],
             float(metrics["loss"]) / labels if labels else float("nan"),
             int(metrics["images"]),
@@ -129,11 +133,11 @@ class LoneClient:
     def _broadcast(self, weights: Sequence[Any], learning_rate: Any) -> Any:
         """What a server would send: no weights."""
         return collections.OrderedDict(
-            self.partition.server_weights(weights), learning_rate=learning_rate
+            self._partition.server_weights(weights), learning_rate=learning_rate
         )
 
     def _state(self, weights: Sequence[Any], optimizer: Any) -> Any:
-        return collections.OrderedDict(self.partition.client_state(weights), optimizer=optimizer)
+        return collections.OrderedDict(self._partition.client_state(weights), optimizer=optimizer)
 
 
 class LoneRecomputation:
@@ -155,7 +159,7 @@ class LoneRecomputation:
             _client_type(state_type, batch_spec),
             batch_spec,
         )
-        self._context = device.device_context()
+        self._context = _own_devices()
 
     def __call__(
         self, weights: Sequence[np.ndarray], data: tf.data.Dataset
@@ -170,6 +174,11 @@ class LoneRecomputation:
         for place, value in zip(self._partition.indices(Group.SHARED_STATISTICS), statistics):
             after[place] = np.asarray(value)
         return tuple(after)
+
+
+@functools.cache
+def _own_devices() -> device.DeviceContext:
+    return device.device_context()
 
 
 def _weight_specs(partition: WeightPartition) -> list[tf.TensorSpec]:

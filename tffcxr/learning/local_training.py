@@ -5,7 +5,7 @@
     finish: <broadcast, client state, progress>     -> result
 
 Nothing here knows about federation. The loop over batches is `tff.sequence_reduce` in
-`process.py`, so that each step is a function of its own that an executor calls once per batch;
+`client_turn.py`, so that each step is a function of its own that an executor calls once per batch;
 a loop inside the graph costs about a third of the speed. The progress holds the weights, and the
 optimizer's state for them, as vectors (see `packing.py`): every optimizer of `optimizers.py` works
 element by element, so one long vector gives the same result as many tensors.

@@ -58,8 +58,8 @@ def describe(
       precision: see there.
       channels: see there.
       width: see there.
-      with_shapes: whether every layer has to name the shape that it is built for. Without another
-        width than 1 it always does; otherwise the model must be made once more for it.
+      with_shapes: whether every layer has to name the shape that it is built for. At width
+        1 it always does; otherwise the model must be made once more for it.
     """
     architecture = get(name)
     make_trunk: Callable[..., tf.keras.Model] = architecture.trunk

@@ -11,6 +11,7 @@ inside a graph is about a third slower.
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Sequence
 import logging
 import os
@@ -34,6 +35,15 @@ _compiler: compiler_pipeline.CompilerPipeline = compiler_pipeline.CompilerPipeli
 )
 _functions = graphs.GraphFunctions()
 _compiling = threading.Lock()  # Two threads that call one computation would both compile it.
+
+
+@atexit.register
+def _forget_stock_worker() -> None:
+    """Lets TFF's own default context go while the modules that its end needs are still there.
+
+    Otherwise a program that ends before it has chosen an executor ends with a traceback.
+    """
+    tff.framework.get_context_stack().set_default_context(DeviceContext(["/CPU:0"]))
 
 
 class DeviceContext(tff.framework.SyncContext):
