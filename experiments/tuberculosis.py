@@ -18,8 +18,9 @@ from absl import flags
 
 from experiments.flags import command_line, findings_flags, study_flags, training_flags
 
-# On two cores the program took 4 min 19 s so, and 4 min 35 s at a quarter of the channels, since
-# making DenseNet121 takes most of it; with all of them 7 min 47 s, other work beside it.
+# On two cores the program takes 3 min 45 s so. When it took 4 min 19 s, it took 4 min 35 s at a
+# quarter of the channels, since making DenseNet121 is most of it; with all of them 7 min 47 s,
+# other work beside it.
 _PHANTOM_WIDTH = 0.5
 
 findings_flags.define(model=["standard", "densenet121"], baseline=["site"], heatmaps=3)

@@ -51,15 +51,9 @@ def describe(
 ) -> dict[str, Any]:
     """The Keras configuration of a whole model; callers change a copy.
 
-    Args:
-      name: the network. This and the next are those of `spec.ModelSpec`.
-      image_size: see there.
-      outputs: see there.
-      precision: see there.
-      channels: see there.
-      width: see there.
-      with_shapes: whether every layer has to name the shape that it is built for. At width
-        1 it always does; otherwise the model must be made once more for it.
+    All arguments but `with_shapes` are those of `spec.ModelSpec`; that says whether every layer has
+    to name the shape that it is built for. At width 1 it always does; otherwise the model must be
+    made once more for it.
     """
     architecture = get(name)
     make_trunk: Callable[..., tf.keras.Model] = architecture.trunk

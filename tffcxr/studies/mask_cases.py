@@ -17,6 +17,7 @@ from tffcxr.files import write_atomically
 from tffcxr.studies import study as study_lib
 from tffcxr.studies import trainings
 from tffcxr.training.evaluators.mask_validation import MaskScores
+from tffcxr.training.evaluators.validation import Evaluator
 
 _WORST, _BEST = 3, 1  # Of the images that are shown; one in the middle comes between.
 # (weights, images float32 [B, S, S, C] in 0..1) to masks, bool [B, S, S].
@@ -63,6 +64,11 @@ def choose(values: np.ndarray) -> list[tuple[int, str]]:
         *((place, "median") for place in between if place not in worst),
         *((place, "best") for place in best),
     ]
+
+
+def score_clients(evaluator: Evaluator, weights: Mapping[str, trainings.Weights]) -> MaskScores:
+    """Scores the images of every client with its model, one client after the other."""
+    return MaskScores.join([evaluator.score(weights[client], client) for client in sorted(weights)])
 
 
 def write(

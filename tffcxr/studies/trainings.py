@@ -124,7 +124,7 @@ def save_weights(model: tf.keras.Model, weights: Weights, path: pathlib.Path) ->
 def _baseline(
     setup: Training, name: str, clients: Sequence[str], turns: Turns
 ) -> Callable[[], Trained]:
-    """What trains one baseline when it is called; models are made now, in the caller's thread."""
+    """What trains one baseline when it is called."""
     training = CentralisedTraining(setup.plan, setup.data, clients, setup.evaluator, turns)
     journal = _journal(setup, name, None)
 

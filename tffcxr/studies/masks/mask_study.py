@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 import dataclasses
+import functools
 import pathlib
 from typing import Any
 
@@ -207,11 +208,7 @@ def _measure(
     evaluator: MaskEvaluator | region_validation.RegionEvaluator,
     trained: Mapping[str, trainings.Trained],
 ) -> list[_Result]:
-    def scores(weights: Mapping[str, trainings.Weights]) -> MaskScores:
-        return MaskScores.join(
-            [evaluator.score(weights[client], client) for client in sorted(weights)]
-        )
-
+    scores = functools.partial(mask_cases.score_clients, evaluator)
     return [
         _Result(training, found.best, scores(found.best), found.best_round, scores(found.last))
         for training, found in trained.items()

@@ -313,12 +313,6 @@ def _measure(
 ) -> list[Masks]:
     """Scores the images of every client with its model of every training."""
     return [
-        Masks(
-            training,
-            weights,
-            MaskScores.join(
-                [evaluator.score(weights[client], client) for client in sorted(weights)]
-            ),
-        )
+        Masks(training, weights, mask_cases.score_clients(evaluator, weights))
         for training, weights in trained.items()
     ]
