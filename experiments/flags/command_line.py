@@ -49,7 +49,7 @@ def run(main: Callable[[list[str]], None], operands: str = "") -> None:
     # The image readers report unreadable files themselves, in one line.
     warnings.filterwarnings("ignore", module="pydicom")
     logging.getLogger("pydicom").setLevel(logging.ERROR)
-    # Of TensorBoard and google.rpc; requirements.in keeps the setuptools that has it.
+    # Of TensorBoard and google.rpc; pyproject.toml keeps the setuptools that has it.
     warnings.filterwarnings("ignore", "pkg_resources is deprecated", UserWarning)
     # Not `app.run`: Keras layers fail where TensorFlow is first imported inside of it (with
     # TensorFlow 2.14), and importing it before would make --help slow.

@@ -36,13 +36,7 @@ def dataset(pixels: np.ndarray, bits: int | None = None, **elements: object) -> 
 def to_bytes(made: Dataset) -> bytes:
     """Returns the file."""
     buffer = io.BytesIO()
-    if pydicom.__version_info__[0] == "2":  # On Python 3.9.
-        syntax = made.file_meta.TransferSyntaxUID
-        made.is_implicit_VR = syntax.is_implicit_VR
-        made.is_little_endian = syntax.is_little_endian
-        made.save_as(buffer, write_like_original=False)
-    else:
-        made.save_as(buffer, enforce_file_format=True)
+    made.save_as(buffer, enforce_file_format=True)
     return buffer.getvalue()
 
 

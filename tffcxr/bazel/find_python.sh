@@ -4,7 +4,7 @@
 
 probe='
 import sys
-if not (3, 9) <= sys.version_info[:2] <= (3, 11):
+if not (3, 10) <= sys.version_info[:2] <= (3, 11):
     sys.exit("%s is Python %d.%d" % (sys.executable, *sys.version_info[:2]))
 try:
     import ensurepip, venv
@@ -14,7 +14,7 @@ print(getattr(sys, "_base_executable", sys.executable))
 '
 
 found=""
-for candidate in ${TFFCXR_PYTHON:-python3.11 python3 python3.10 python3.9}; do
+for candidate in ${TFFCXR_PYTHON:-python3.11 python3 python3.10}; do
   command -v "$candidate" >/dev/null 2>&1 || continue
   if answer=$("$candidate" -c "$probe" 2>&1); then
     echo "$answer"
@@ -25,5 +25,5 @@ for candidate in ${TFFCXR_PYTHON:-python3.11 python3 python3.10 python3.9}; do
     *" is Python "* | *"virtual environments"*) found="${found:+$found; }$answer" ;;
   esac
 done
-echo "tffcxr needs Python 3.11 (3.10 and 3.9 work too) with venv; found: ${found:-none}. TFFCXR_PYTHON=/path/to/python3.11 names another." >&2
+echo "tffcxr needs Python 3.11 (or 3.10) with venv; found: ${found:-none}. TFFCXR_PYTHON=/path/to/python3.11 names another." >&2
 exit 1

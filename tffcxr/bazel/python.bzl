@@ -5,7 +5,7 @@ holds `deps` and `visibility` to the imports in the files.
 """
 
 _TESTS = "//tests:__subpackages__"
-_DATA = ["//:pyproject.toml", "//experiments:presets", "//testdata:files"]
+_DATA = ["//:pyproject.toml", "//:requirements_lock.txt", "//experiments:presets", "//testdata:files"]
 _PYTHON = {"python_version": "PY3", "srcs_version": "PY3"}
 
 def _parents():

@@ -4,7 +4,7 @@ The Youden index is from Youden, "Index for rating diagnostic tests", Cancer 3(1
 metrics themselves are scikit-learn's.
 """
 
-from typing import Callable
+from collections.abc import Callable
 
 import numpy as np
 from sklearn import metrics as sklearn_metrics

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 from collections.abc import Sequence
-from typing import NamedTuple, Union
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import tensorflow as tf
@@ -13,9 +13,9 @@ import tensorflow_federated as tff
 from tffcxr.learning import failure
 from tffcxr.learning.weight_groups import Statistic
 
-AggregationFactory = Union[
-    tff.aggregators.WeightedAggregationFactory, tff.aggregators.UnweightedAggregationFactory
-]
+AggregationFactory: TypeAlias = (
+    tff.aggregators.WeightedAggregationFactory | tff.aggregators.UnweightedAggregationFactory
+)
 
 
 class Averaging(NamedTuple):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 import dataclasses
-from typing import Any, Union
+from typing import Any
 
 import tensorflow as tf
 import tensorflow_federated as tff
@@ -88,7 +88,7 @@ class MappedSequence:
         return tensorflow_utils.make_data_set_from_elements(None, elements, self.element)
 
 
-Sequence = Union[DatasetSequence, MappedSequence]
+Sequence = DatasetSequence | MappedSequence
 
 
 def ingest(value: Any, type_spec: tff.SequenceType) -> DatasetSequence:

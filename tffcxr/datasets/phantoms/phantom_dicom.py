@@ -10,7 +10,6 @@ from __future__ import annotations
 import pathlib
 
 import numpy as np
-import pydicom
 from pydicom import dataset, uid
 
 from tffcxr.datasets.phantoms.chest import radiograph as radiograph
@@ -73,11 +72,7 @@ def write(
 
 def save(file: dataset.Dataset, path: pathlib.Path) -> None:
     """Writes a data set that has its `file_meta`, in Explicit VR Little Endian."""
-    if int(pydicom.__version__.split(".")[0]) >= 3:
-        file.save_as(path, enforce_file_format=True)
-    else:  # the newest pydicom for Python 3.9
-        file.is_little_endian, file.is_implicit_VR = True, False
-        file.save_as(path, write_like_original=False)
+    file.save_as(path, enforce_file_format=True)
 
 
 def meta(sop_class: str, instance: str) -> dataset.FileMetaDataset:
