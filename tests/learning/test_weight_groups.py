@@ -4,6 +4,7 @@ import pytest
 import tensorflow as tf
 
 from tests.learning import tiny
+from tffcxr.errors import InputError
 from tffcxr.learning.weight_groups import Group, Statistic, WeightPartition, batch_norm_layers
 
 
@@ -75,7 +76,7 @@ def test_values_that_are_not_the_models_are_refused():
 
 
 def test_unknown_layers_are_refused():
-    with pytest.raises(ValueError, match=r"private layers \['haed'\] are not layers"):
+    with pytest.raises(InputError, match=r"layers with weights are conv, bn, head; found 'haed'"):
         WeightPartition.of(tiny.image_model(), ["haed"])
 
 
@@ -109,3 +110,85 @@ def test_a_variance_is_known_by_its_layer_and_not_by_its_name():
         ("bn", Statistic.MEAN),
         ("bn", Statistic.VARIANCE),
     ]
+
+
+class TestLayersInLayers:
+    """An encoder within the model, and a head that is used by two branches."""
+
+    def _model(self):
+        inputs = tf.keras.Input([4])
+        encoder = tf.keras.Sequential(
+            [
+                tf.keras.Input([4]),
+                tf.keras.layers.Dense(3, name="inner"),
+                tf.keras.layers.BatchNormalization(name="norm"),
+            ],
+            name="encoder",
+        )
+        features = encoder(inputs)
+        return tf.keras.Model(inputs, tf.keras.layers.Dense(2, name="head")(features))
+
+    def test_an_inner_layer_can_be_private_alone(self):
+        partition = WeightPartition.of(self._model(), ["norm"])
+        private = {w.name for w in partition.weights if w.group.value.startswith("private")}
+        assert private == {f"norm/{n}:0" for n in ("gamma", "beta", "moving_mean",
+                                                   "moving_variance")}  # fmt: skip
+        assert {w.layer for w in partition.weights} == {"encoder", "head"}
+
+    def test_a_frozen_inner_layer_is_constant_in_a_layer_that_trains(self):
+        model = self._model()
+        model.get_layer("encoder").get_layer("norm").trainable = False
+        groups = _groups(model, [])
+        assert groups["norm/gamma:0"] is groups["norm/moving_mean:0"] is Group.SHARED_CONSTANTS
+        assert groups["inner/kernel:0"] is Group.SHARED_TRAINABLE
+
+    def test_a_weight_outside_layers_is_the_models_and_shared(self):
+        class WithScale(tf.keras.Model):
+            def __init__(self):
+                super().__init__(name="scaled")
+                self.dense = tf.keras.layers.Dense(1, name="dense")
+                self.scale = self.add_weight("scale", [])
+
+            def call(self, inputs):
+                return self.scale * self.dense(inputs)
+
+        model = WithScale()
+        model(tf.zeros([1, 2]))
+        (scale,) = [w for w in WeightPartition.of(model, ["dense"]).weights if w.shape == ()]
+        assert (scale.layer, scale.group) == ("scaled", Group.SHARED_TRAINABLE)
+
+
+class TestSharedWeights:
+    """A private layer must not move a weight that others average."""
+
+    def _tied(self):
+        class Tied(tf.keras.layers.Layer):
+            def __init__(self, dense, **kwargs):
+                super().__init__(**kwargs)
+                self.dense_kernel = dense.kernel
+
+            def call(self, inputs):
+                return tf.matmul(inputs, self.dense_kernel, transpose_b=True)
+
+        inputs = tf.keras.Input([4])
+        dense = tf.keras.layers.Dense(3, name="dense", use_bias=False)
+        features = dense(inputs)
+        return tf.keras.Model(inputs, Tied(dense, name="tied")(features))
+
+    def test_one_private_layer_of_two_that_share_is_refused(self):
+        with pytest.raises(InputError, match="'tied' shares dense/kernel:0 with .* 'dense'"):
+            WeightPartition.of(self._tied(), ["tied"])
+
+    def test_both_may_be_private(self):
+        assert _groups(self._tied(), ["tied", "dense"]) == {
+            "dense/kernel:0": Group.PRIVATE_TRAINABLE
+        }
+
+    def test_a_branch_with_an_encoder_that_another_branch_averages_is_refused(self):
+        inputs = tf.keras.Input([4])
+        encoder = tf.keras.layers.Dense(3, name="encoder", use_bias=False)
+        branches = [tf.keras.Sequential([encoder], name=name)(inputs) for name in ("a", "b")]
+        model = tf.keras.Model(inputs, branches)
+        with pytest.raises(InputError, match="'a' shares encoder/kernel:0 with .* 'b'"):
+            WeightPartition.of(model, ["a"])
+        assert set(_groups(model, ["encoder"]).values()) == {Group.PRIVATE_TRAINABLE}

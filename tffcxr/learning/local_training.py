@@ -30,6 +30,11 @@ from tffcxr.learning.weight_groups import Group, WeightPartition, groups_of
 LossFn = Callable[[Mapping[str, tf.Tensor], tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
 
+def number_of_images(batch: Mapping[str, Any]) -> tf.Tensor:
+    """int64 scalar; where a model has several inputs, those of the first count."""
+    return tf.shape(tf.nest.flatten(batch["images"])[0], out_type=tf.int64)[0]
+
+
 class LocalTraining:
     """Local training of one Keras model with a functional optimizer.
 
@@ -158,7 +163,7 @@ class LocalTraining:
             optimizer=optimizer,
             loss=progress["loss"] + loss,
             labels=progress["labels"] + labels,
-            images=progress["images"] + tf.shape(batch["images"], out_type=tf.int64)[0],
+            images=progress["images"] + number_of_images(batch),
         )
 
     def _weights(self, progress: Any) -> list[tf.Tensor]:

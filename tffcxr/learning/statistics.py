@@ -22,6 +22,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from tffcxr.learning import transplant
+from tffcxr.learning.local_training import number_of_images
 from tffcxr.learning.packing import Packing
 from tffcxr.learning.weight_groups import Group, WeightPartition
 
@@ -97,7 +98,7 @@ class _Pass:
         places = {id(weight): place for place, weight in enumerate(statistics)}
         self._layers = [
             layer
-            for layer in model.layers
+            for layer in model.submodules
             if isinstance(layer, tf.keras.layers.BatchNormalization)
             and id(layer.moving_mean) in places
         ]
@@ -156,7 +157,7 @@ class _Pass:
             [tf.convert_to_tensor(n.moving_variance) / (1 - n.momentum) for n in self._layers], 0
         )
         deviations = means - last
-        images = tf.cast(tf.shape(batch["images"])[0], tf.float32)
+        images = tf.cast(number_of_images(batch), tf.float32)
         return collections.OrderedDict(
             sums=images * deviations,
             squares=images * (variances + deviations**2),

@@ -19,11 +19,17 @@ from __future__ import annotations
 import collections
 from collections.abc import Iterable, Mapping, Sequence
 import dataclasses
+import difflib
 import enum
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
+
+from tffcxr.errors import InputError
+
+
+_MOST_NAMES = 12  # In a message.
 
 
 class Group(enum.Enum):
@@ -61,7 +67,7 @@ class Weight:
     """One weight of a model.
 
     Attributes:
-      layer: name of the top-level layer that owns it.
+      layer: name of the top-level layer that owns it; of the model, if it belongs to no layer.
       name: the weight's own name, such as "conv1/kernel:0".
       shape: its static shape.
       dtype: its dtype's name.
@@ -89,25 +95,29 @@ class WeightPartition:
 
         Args:
           model: a built model; `layer.trainable` decides what is frozen.
-          private_layers: names of the top-level layers whose weights stay at the client.
+          private_layers: names of the layers whose weights stay at the client, top-level or inside
+            other layers.
 
         Raises:
-          ValueError: a private layer is not in the model, or a weight is owned by no layer.
+          InputError: a private layer is not in the model, or shares a weight with a layer that is
+            averaged.
         """
-        private = frozenset(private_layers)
-        missing = private - {layer.name for layer in model.layers}
-        if missing:
-            raise ValueError(f"private layers {sorted(missing)} are not layers of {model.name!r}")
-        owner = {id(w): layer for layer in model.layers for w in layer.weights}
+        private = _private_weights(model, private_layers)
+        # What the model holds by itself, outside layers, stands for a layer of the model's name.
+        owner = {id(weight): model for weight in model.weights}
+        owner.update({id(w): layer for layer in model.layers for w in layer.weights})
+        # The layers that hold no other layers come last.
+        holders = sorted(_layers(model), key=lambda layer: -len(layer.weights))
+        innermost = {**owner, **{id(w): layer for layer in holders for w in layer.weights}}
         trainable = {id(w) for w in model.trainable_weights}
         statistics = _statistics(model)
         weights = []
         for weight in model.weights:
-            layer = owner[id(weight)]
-            group = _group(layer, id(weight) in trainable, layer.name in private)
+            key = id(weight)
+            group = _group(innermost[key].trainable, key in trainable, key in private)
             weights.append(
                 Weight(
-                    layer.name,
+                    owner[key].name,
                     weight.name,
                     tuple(weight.shape),
                     weight.dtype.name,
@@ -205,14 +215,80 @@ def _statistics(model: tf.keras.Model) -> dict[int, Statistic]:
     return found
 
 
-def _group(layer: tf.keras.layers.Layer, is_trainable: bool, is_private: bool) -> Group:
+def _layers(model: tf.keras.Model) -> list[tf.keras.layers.Layer]:
+    """All layers at any depth; those of `model.layers` come first."""
+    inside = [each for each in model.submodules if isinstance(each, tf.keras.layers.Layer)]
+    unique = {id(layer): layer for layer in [*model.layers, *inside]}
+    return list(unique.values())
+
+
+def _private_weights(model: tf.keras.Model, names: Iterable[str]) -> frozenset[int]:
+    """The ids of the weights of the private layers."""
+    wanted = frozenset(names)
+    if not wanted:
+        return frozenset()
+    by_name: dict[str, tf.keras.layers.Layer] = {}
+    for layer in _layers(model):
+        by_name.setdefault(layer.name, layer)
+    missing = sorted(wanted - by_name.keys())
+    if missing:
+        known = [layer.name for layer in model.layers if layer.weights]
+        if len(known) > _MOST_NAMES:
+            known = [*known[: _MOST_NAMES // 2], "…", *known[-_MOST_NAMES // 2 :]]
+        close = difflib.get_close_matches(missing[0], by_name, 1)
+        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        raise InputError(
+            f"private layers: expected layers of the model {model.name!r}, whose layers with "
+            f"weights are {', '.join(known)}; found {missing[0]!r}{hint}"
+        )
+    private = {name: by_name[name] for name in sorted(wanted)}
+    _check_not_shared(model, private)
+    return frozenset(id(w) for layer in private.values() for w in layer.weights)
+
+
+def _check_not_shared(model: tf.keras.Model, private: Mapping[str, tf.keras.layers.Layer]) -> None:
+    """Raises InputError if a weight of a private layer is also one of a layer that is averaged."""
+    holders: dict[int, list[tf.keras.layers.Layer]] = {}
+    for layer in _layers(model):
+        for weight in layer.weights:
+            holders.setdefault(id(weight), []).append(layer)
+    for name, layer in private.items():
+        for weight in layer.weights:
+            for other in holders[id(weight)]:
+                if other is not layer and not any(
+                    _is_related(other, each) for each in private.values()
+                ):
+                    raise InputError(
+                        f"private layers: expected weights of their own, found that {name!r} "
+                        f"shares {weight.name} with the layer {other.name!r}, which is averaged; "
+                        "make both private, or neither"
+                    )
+
+
+def _is_related(one: tf.keras.layers.Layer, other: tf.keras.layers.Layer) -> bool:
+    """Whether two layers are the same, or one is inside the other."""
+    return (
+        one is other
+        or any(each is one for each in other.submodules)
+        or any(each is other for each in one.submodules)
+    )
+
+
+def _group(is_training: bool, is_trainable: bool, is_private: bool) -> Group:
+    """The group of a weight.
+
+    Args:
+      is_training: whether the layer that holds it is trained.
+      is_trainable: whether gradient steps move it.
+      is_private: whether it stays at the client.
+    """
     if is_private:
         return Group.PRIVATE_TRAINABLE if is_trainable else Group.PRIVATE_OTHER
     if is_trainable:
         return Group.SHARED_TRAINABLE
     # A non-trainable weight of a layer that trains is a running statistic; a frozen layer
     # (`trainable=False`) runs in inference mode and changes nothing.
-    return Group.SHARED_STATISTICS if layer.trainable else Group.SHARED_CONSTANTS
+    return Group.SHARED_STATISTICS if is_training else Group.SHARED_CONSTANTS
 
 
 def batch_norm_layers(model: tf.keras.Model) -> tuple[str, ...]:
