@@ -28,7 +28,6 @@ import tensorflow as tf
 
 from tffcxr.errors import InputError
 
-
 _MOST_NAMES = 12  # In a message.
 
 

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+import functools
+from typing import Any, Protocol
 
 import numpy as np
+import tensorflow as tf
 
-from tffcxr.clients.client_data import ClientData
 from tffcxr.clients.sampling import Sampler
 from tffcxr.learning import failure, optimizers, process
 from tffcxr.learning.weight_groups import batch_norm_layers
 from tffcxr.training.evaluators.validation import Evaluator
 from tffcxr.training.loop import ClientResult, RoundResult, TrainingFailed
-from tffcxr.training.plan import Plan, Stage
+from tffcxr.training.plan import Plan, Rounds, Stage
+
+
+class TrainingData(Protocol):
+    """The clients' training data, as `clients.client_data.ClientData` has them."""
+
+    @property
+    def element_spec(self) -> Any:
+        """The `tf.TensorSpec`s of a batch."""
+
+    def train_dataset(self, client: str, round_number: int, passes: int, /) -> tf.data.Dataset:
+        """The batches of one client for one round, with so many passes over its images."""
 
 
 class FederatedTraining:
@@ -24,20 +36,31 @@ class FederatedTraining:
     which stand here for what a real hospital would keep on its own disk.
 
     Args:
-      plan: what to train.
+      plan: its rounds.
       client_data: the clients' images.
       sampler: which clients take part in a round.
       evaluator: measures every client's model on its images after each round.
+      build: makes the process of a stage; needed where the plan is no `Plan`.
     """
 
-    def __init__(self, plan: Plan, client_data: ClientData, sampler: Sampler, evaluator: Evaluator):
+    def __init__(
+        self,
+        plan: Rounds,
+        client_data: TrainingData,
+        sampler: Sampler,
+        evaluator: Evaluator,
+        build: Callable[[Stage], process.FederatedProcess] | None = None,
+    ):
+        if build is None:
+            assert isinstance(plan, Plan)
+            build = functools.partial(_build, plan, plan.initial_weights(), client_data)
         self._plan = plan
         self._data = client_data
         self._sampler = sampler
         self._evaluator = evaluator
         self._client_ids = tuple(sorted(sampler.client_ids))
         self._processes: dict[str, process.FederatedProcess] = {}
-        self._initial_weights = plan.initial_weights()
+        self._build = build
 
     def initial_state(self, round_number: int) -> Any:
         """See `loop.Training`."""
@@ -149,27 +172,30 @@ class FederatedTraining:
             self._processes[stage.name] = self._build(stage)
         return self._processes[stage.name]
 
-    def _build(self, stage: Stage) -> process.FederatedProcess:
-        plan = self._plan
-        model = plan.model.structure(stage.frozen)
-        private = set(model.task) if plan.share == "representation" else set()
-        if plan.model.batch_norm == "local":
-            private.update(batch_norm_layers(model.keras))
-        rate = stage.schedule.learning_rate
-        return process.build_process(
-            model.keras,
-            self._initial_weights,
-            private_layers=sorted(private),
-            batch_spec=self._data.element_spec,
-            loss_fn=plan.loss_fn,
-            client_optimizer=plan.client_optimizer(rate),
-            server_optimizer=optimizers.server_optimizer(
-                plan.server_optimizer, plan.server_learning_rate
-            ),
-            learning_rate=rate,
-            aggregator=plan.aggregator,
-            weighting=plan.weighting,
-            proximal=plan.proximal,
-            keeps_optimizer=plan.keeps_optimizer,
-            recompute_statistics=plan.model.batch_norm == "recompute",
-        )
+
+def _build(
+    plan: Plan, initial_weights: Sequence[np.ndarray], data: TrainingData, stage: Stage
+) -> process.FederatedProcess:
+    """The process of a stage of a plan."""
+    model = plan.model.structure(stage.frozen)
+    private = set(model.task) if plan.share == "representation" else set()
+    if plan.model.batch_norm == "local":
+        private.update(batch_norm_layers(model.keras))
+    rate = stage.schedule.learning_rate
+    return process.build_process(
+        model.keras,
+        initial_weights,
+        private_layers=sorted(private),
+        batch_spec=data.element_spec,
+        loss_fn=plan.loss_fn,
+        client_optimizer=plan.client_optimizer(rate),
+        server_optimizer=optimizers.server_optimizer(
+            plan.server_optimizer, plan.server_learning_rate
+        ),
+        learning_rate=rate,
+        aggregator=plan.aggregator,
+        weighting=plan.weighting,
+        proximal=plan.proximal,
+        keeps_optimizer=plan.keeps_optimizer,
+        recompute_statistics=plan.model.batch_norm == "recompute",
+    )

@@ -7,7 +7,8 @@ function of (seed, round, client), so repeated rounds give the same results.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+import contextlib
 import dataclasses
 import math
 import pathlib
@@ -22,7 +23,7 @@ from tffcxr.errors import InputError, RunError
 from tffcxr.evaluation import registry
 from tffcxr.training.checkpoints import Checkpoints
 from tffcxr.training.evaluators.validation import mean_loss
-from tffcxr.training.plan import Plan, Stage
+from tffcxr.training.plan import Plan, Rounds, Stage
 from tffcxr.training.round_log import RoundLog
 
 
@@ -81,18 +82,18 @@ class Journal:
     """The files that a training writes.
 
     Attributes:
-      rounds: the CSV file with a row per round.
-      clients: the CSV file with a row per round and client, or None.
-      checkpoints: the folder of its checkpoints.
+      rounds: the CSV file with a row per round; None for none.
+      clients: the CSV file with a row per round and client; None for none.
+      checkpoints: the folder of its checkpoints; None for none, and then nothing is resumed.
       best: the column of `rounds` whose best round's checkpoint is kept beside the latest, by
         what is better of its metric; None for none.
       observers: called after every round with `(row, result, state)`, for progress and
         TensorBoard; `row` is that of the CSV file.
     """
 
-    rounds: pathlib.Path
+    rounds: pathlib.Path | None
     clients: pathlib.Path | None
-    checkpoints: pathlib.Path
+    checkpoints: pathlib.Path | None
     best: str | None = None
     observers: Sequence[Callable[[Mapping[str, Any], RoundResult, Any], None]] = ()
 
@@ -103,7 +104,27 @@ def round_columns(measured: Sequence[str]) -> list[str]:
     return [*numbers, *measured, stage]
 
 
-def run(training: Training, plan: Plan, measured: Sequence[str], journal: Journal) -> Any:
+@dataclasses.dataclass(frozen=True)
+class Standing:
+    """Where a training stands.
+
+    Attributes:
+      rounds: the rows of `rounds.csv` so far, of texts where they were read from it.
+      clients: likewise those of `clients.csv`; empty without a journal of them.
+      state: after the last of these rounds.
+    """
+
+    rounds: Sequence[Mapping[str, Any]]
+    clients: Sequence[Mapping[str, Any]]
+    state: Any
+
+    @property
+    def number(self) -> int:
+        """Rounds finished so far."""
+        return len(self.rounds)
+
+
+def run(training: Training, plan: Rounds, measured: Sequence[str], journal: Journal) -> Any:
     """Trains from the last checkpoint, or from the start, to the end of the plan.
 
     Args:
@@ -119,32 +140,53 @@ def run(training: Training, plan: Plan, measured: Sequence[str], journal: Journa
       InputError: the files of the run that is to be resumed are damaged.
       TrainingFailed: every client of a round failed, or the disk is full.
     """
-    checkpoints = Checkpoints(journal.checkpoints)
-    rounds = RoundLog(journal.rounds, round_columns(measured))
+    for standing in iterate(training, plan, measured, journal):
+        state = standing.state  # Only the last is kept: a state may take gigabytes.
+    return state
+
+
+def iterate(
+    training: Training, plan: Rounds, measured: Sequence[str], journal: Journal
+) -> Iterator[Standing]:
+    """Trains as `run` does, and gives where it stands at the start and after every round."""
+    checkpoints = Checkpoints(journal.checkpoints) if journal.checkpoints else None
+    rounds = RoundLog(journal.rounds, round_columns(measured)) if journal.rounds else None
     clients = RoundLog(journal.clients, run_tables.CLIENTS.always) if journal.clients else None
-    restored = checkpoints.load_latest(training.initial_state)
+    restored = checkpoints.load_latest(training.initial_state) if checkpoints else None
     done, state = restored if restored else (0, training.initial_state(1))
-    try:
-        finished: list[Mapping[str, Any]] = list(_finished(rounds, done))
-        losses = [_validation_loss(row) for row in finished]
-        if clients:
-            clients.rewind(done)
-        for number in range(done + 1, plan.rounds + 1):
+    with _failures():
+        finished: list[Mapping[str, Any]] = list(_finished(rounds, done)) if rounds else []
+        client_rows: list[Mapping[str, Any]] = list(clients.rewind(done)) if clients else []
+    losses = [_validation_loss(row) for row in finished]
+    yield Standing(tuple(finished), tuple(client_rows), state)
+    for number in range(done + 1, plan.rounds + 1):
+        with _failures():
             started = time.monotonic()
             before, stage = plan.stage_of(number)
             rate = stage.schedule.rate(losses[before:])
             state, result = training.advance(state, number, stage, rate)
             row = _row(number, stage, rate, result, time.monotonic() - started)
-            rounds.append([row])
-            if clients:
-                clients.append([_client_row(number, client) for client in result.clients])
+            of_clients = [_client_row(number, client) for client in result.clients]
             finished.append(row)
-            checkpoints.save(
-                number, state, best_round(finished, journal.best) if journal.best else None
-            )
+            client_rows.extend(of_clients)
+            if rounds:
+                rounds.append([row])
+            if clients:
+                clients.append(of_clients)
+            if checkpoints:
+                best = best_round(finished, journal.best) if journal.best else None
+                checkpoints.save(number, state, best)
             losses.append(mean_loss(result.validation))
             for observe in journal.observers:
                 observe(row, result, state)
+        yield Standing(tuple(finished), tuple(client_rows), state)
+
+
+@contextlib.contextmanager
+def _failures() -> Iterator[None]:
+    """Raises `TrainingFailed` for a disk that is full, and for what fails in TensorFlow."""
+    try:
+        yield
     except OSError as error:
         raise TrainingFailed(
             f"cannot write the run's files: {error.strerror or error} ({error.filename}); "
@@ -152,7 +194,6 @@ def run(training: Training, plan: Plan, measured: Sequence[str], journal: Journa
         ) from error
     except tf.errors.OpError as error:
         raise TrainingFailed(f"training failed: {' '.join(str(error).split())}") from error
-    return state
 
 
 def best_round(rows: Sequence[Mapping[str, Any]], column: str) -> int:
@@ -176,7 +217,7 @@ def load_best(
     Raises:
       InputError: its checkpoint is missing or damaged.
     """
-    assert journal.best is not None
+    assert journal.best and journal.rounds and journal.checkpoints
     rows = RoundLog(journal.rounds, round_columns(measured)).rewind(plan.rounds)
     number = best_round(rows, journal.best)
     return number, Checkpoints(journal.checkpoints).load(number, training.initial_state)

@@ -72,6 +72,21 @@ class Stage:
             raise InputError(f"{self.name} rounds: expected at least 1, found {self.rounds}")
 
 
+class Rounds(Protocol):
+    """What the loop and a federated training have to know of a plan."""
+
+    @property
+    def rounds(self) -> int:
+        """How many."""
+
+    @property
+    def local_epochs(self) -> int:
+        """Passes over its own images that a client makes in a round."""
+
+    def stage_of(self, round_number: int) -> tuple[int, Stage]:
+        """The stage of a round (counted from 1), and the rounds before that stage."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Plan:
     """Everything about a training except its data and its seed.
