@@ -26,6 +26,7 @@ ARROWS: dict[str, set[str]] = {
     "evaluation": set(),
     "explanation": set(),
     "training": {"clients", "learning", "runtime", "evaluation", "models"},
+    "own_model": {"clients", "datasets", "learning", "training"},
     "report": {"evaluation"},
     "sweeps": {"evaluation", "report", "training"},
     "benchmarks": {"clients", "datasets", "models", "learning", "runtime", "report"},

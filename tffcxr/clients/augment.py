@@ -7,12 +7,14 @@ pixels from outside the image are black.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 import dataclasses
 import math
 from typing import Protocol
 
 import tensorflow as tf
 
+from tffcxr import options
 from tffcxr.errors import InputError
 
 
@@ -118,6 +120,19 @@ class Augmentation:
         y0 = centre_y - yx * (centre_x + shift_x) - yy * (centre_y + shift_y)
         zero = tf.zeros_like(angle)
         return tf.stack([xx, xy, x0, yx, yy, y0, zero, zero], axis=1)
+
+
+# The papers' random flip and random affine map; the ranges are ours.
+BY_NAME: Mapping[str, Augmentation | None] = dict(
+    zip(
+        options.AUGMENTATIONS,
+        (
+            None,
+            Augmentation(flip=True),
+            Augmentation(flip=True, rotation_degrees=10.0, translation=0.05, scale=0.1, shear=5.0),
+        ),
+    )
+)
 
 
 def project(

@@ -20,26 +20,32 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from tffcxr.learning import failure
+from tffcxr.learning import failure, random_layers
 from tffcxr.learning.loss_scale import loss_scale
 from tffcxr.learning.packing import Packing
 from tffcxr.learning.weight_groups import Group, WeightPartition, groups_of
 
+# A batch is a mapping, or a tuple as Keras takes it, see `inputs_of`.
 # (batch, model outputs) -> (sum of losses, number of labels that the sum is over), both float32
 # scalars. The objective of a step is their ratio; a batch without known labels has 0 and 0.
-LossFn = Callable[[Mapping[str, tf.Tensor], tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
+LossFn = Callable[[Any, Any], tuple[tf.Tensor, tf.Tensor]]
 
 
-def number_of_images(batch: Mapping[str, Any]) -> tf.Tensor:
+def inputs_of(batch: Any) -> Any:
+    """What the model takes: "images" of a mapping, or the first part of a tuple."""
+    return batch["images"] if isinstance(batch, Mapping) else batch[0]
+
+
+def number_of_images(batch: Any) -> tf.Tensor:
     """int64 scalar; where a model has several inputs, those of the first count."""
-    return tf.shape(tf.nest.flatten(batch["images"])[0], out_type=tf.int64)[0]
+    return tf.shape(tf.nest.flatten(inputs_of(batch))[0], out_type=tf.int64)[0]
 
 
 class LocalTraining:
     """Local training of one Keras model with a functional optimizer.
 
     Args:
-      model: maps `batch["images"]` to the outputs that `loss_fn` takes. Only its structure counts:
+      model: maps `inputs_of(batch)` to the outputs that `loss_fn` takes. Only its structure counts:
         every step gets its weights with the progress.
       partition: the groups of the model's weights.
       loss_fn: see `LossFn`.
@@ -124,8 +130,7 @@ class LocalTraining:
         """
         start = tf.function(self.start, autograph=False)
         progress = start.get_concrete_function(weights_spec, state_spec).structured_outputs
-        step = tf.function(self._step, autograph=False)
-        return step.get_concrete_function(progress, batch_spec)
+        return random_layers.trace(self._step, self._model, progress, batch_spec)
 
     def _step(self, progress: Any, batch: Any) -> Any:
         model = self._model
@@ -136,7 +141,7 @@ class LocalTraining:
         variables = [self._partition.select(model.weights, group) for group in groups]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(variables)
-            outputs = model(batch["images"], training=True)
+            outputs = model(inputs_of(batch), training=True)
             loss, labels = self._loss_fn(batch, outputs)
             objective = scale * tf.math.divide_no_nan(loss, labels)
         gradients = tape.gradient(

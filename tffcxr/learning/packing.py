@@ -53,7 +53,10 @@ class Packing:
 
     def pack(self, tensors: Sequence[tf.Tensor]) -> tuple[tf.Tensor, ...]:
         """The vectors, each of one dtype."""
-        flat = [tf.reshape(tensor, [-1]) for tensor in tensors]
+        # Gradients may come without a static shape, which a step of TFF must not change.
+        flat = [
+            tf.reshape(tensor, [math.prod(shape)]) for tensor, shape in zip(tensors, self._shapes)
+        ]
         return tuple(
             tf.concat([flat[position] for position in positions], 0) for positions in self._vectors
         )

@@ -127,7 +127,7 @@ def build_process(
       initial_weights: the start, in the order of `model.weights`.
       private_layers: top-level layers whose weights never leave the client.
       batch_spec: `tf.TensorSpec` structure of one batch: a dict with "images" and what `loss_fn`
-        needs.
+        needs, or a tuple whose first part the model takes.
       loss_fn: see `tffcxr.learning.local_training.LossFn`.
       client_optimizer: local optimizer.
       server_optimizer: moves the shared trainable weights along the mean update. Batch-norm

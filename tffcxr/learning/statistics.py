@@ -21,8 +21,8 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from tffcxr.learning import transplant
-from tffcxr.learning.local_training import number_of_images
+from tffcxr.learning import random_layers, transplant
+from tffcxr.learning.local_training import inputs_of, number_of_images
 from tffcxr.learning.packing import Packing
 from tffcxr.learning.weight_groups import Group, WeightPartition
 
@@ -55,8 +55,7 @@ def build_recomputation(
         return None
     start = tff.tensorflow.computation(client.start, [weights_type, client_type["state"]])
     progress_type = start.type_signature.result
-    step_function = tf.function(client.step, autograph=False)
-    traced = step_function.get_concrete_function(client.progress_spec(), batch_spec)
+    traced = random_layers.trace(client.step, model, client.progress_spec(), batch_spec)
     step = tff.tensorflow.computation(
         lambda progress, batch: transplant.call_in_graph(traced, progress, batch),
         [progress_type, tff.types.tensorflow_to_type(batch_spec)],
@@ -148,7 +147,7 @@ class _Pass:
         for layer in self._layers:
             layer.moving_mean.assign(tf.zeros_like(layer.moving_mean))
             layer.moving_variance.assign(tf.zeros_like(layer.moving_variance))
-        self._model(batch["images"], training=True)
+        self._model(inputs_of(batch), training=True)
         # From 0 a moving statistic goes (1 - momentum) of the way to that of the batch.
         means = tf.concat(
             [tf.convert_to_tensor(n.moving_mean) / (1 - n.momentum) for n in self._layers], 0

@@ -43,8 +43,12 @@ def call_in_graph(function: Any, *arguments: Any) -> Any:
     outputs = [tensor.name for tensor in function.outputs]
     effects = [operation.name for operation in graph.control_outputs]
     used = _placeholders_in_use(graph)
+    definition = graph.as_graph_def()
+    for node in definition.node:
+        # Some random layers ask for the device of an input, which has another name here.
+        node.attr.pop("_class", None)
     imported = tf.graph_util.import_graph_def(
-        graph.as_graph_def(),
+        definition,
         input_map={name: value for name, value in inputs.items() if name in used},
         return_elements=outputs + effects,
         name="",

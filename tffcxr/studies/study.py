@@ -15,8 +15,9 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 import pandas as pd
 
-from tffcxr import options, runtime
-from tffcxr.clients.augment import Augmentation, ImageAugmentation
+from tffcxr import runtime
+from tffcxr.clients import augment
+from tffcxr.clients.augment import ImageAugmentation
 from tffcxr.clients.client_data import ClientData
 from tffcxr.clients.sampling import Sampler, parse_clients_per_round
 from tffcxr.clients.shards.preparation import ShardSpec, ShardStore, prepare
@@ -29,17 +30,6 @@ from tffcxr.report import run_report
 from tffcxr.training.run_directory import RunDirectory
 
 Row = dict[str, Any]  # Of `metrics.json`.
-# The papers' random flip and random affine map; the ranges are ours.
-AUGMENTATIONS: Mapping[str, Augmentation | None] = dict(
-    zip(
-        options.AUGMENTATIONS,
-        (
-            None,
-            Augmentation(flip=True),
-            Augmentation(flip=True, rotation_degrees=10.0, translation=0.05, scale=0.1, shear=5.0),
-        ),
-    )
-)
 
 
 class Scored(Protocol):
@@ -70,7 +60,7 @@ class Settings:
       cache_dir: for the shards.
       measured_split: "validation" or "test", the images that models are measured on after a round.
       fit: one of `options.FITS`, for images that are not square.
-      augmentation: of the training images, and of their masks: a name of `AUGMENTATIONS`.
+      augmentation: of the training images, and of their masks: one of `options.AUGMENTATIONS`.
       clients_per_round: "all", a count or a fraction, see `sampling.parse_clients_per_round`.
       seed: of everything random.
       executor: one of `options.EXECUTORS`.
@@ -224,7 +214,7 @@ class Study(abc.ABC):
             store,
             batch_size or self.settings.batch_size,
             self.settings.seed,
-            augmentation or AUGMENTATIONS[self.settings.augmentation],
+            augmentation or augment.BY_NAME[self.settings.augmentation],
             balance_classes,
         )
 

@@ -1,0 +1,263 @@
+"""A user's Keras model, copied and compiled with a loss and metrics that fit the clients' data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+import contextlib
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tffcxr.errors import InputError
+from tffcxr.own_model import batches
+
+
+class CompiledModel:
+    """What federated training needs of a Keras model; the user's own is left as it is.
+
+    Attributes:
+      keras: a copy, compiled; its weights are overwritten all the time.
+      initial_weights: those of the user's model, in the order of `model.weights`.
+
+    Args:
+      model: functional, sequential, or a subclass that Keras can make again from `get_config`. A
+        model that has not seen data yet is built with the batch.
+      batch: of a client, `(inputs, labels)` or `(inputs, labels, sample weights)`.
+      loss: as `tf.keras.Model.compile` takes it; None takes the loss that the model is compiled
+        with.
+      metrics: likewise; a name may also be that of a class, such as "auc".
+      loss_weights: likewise.
+
+    Raises:
+      InputError: there is no loss, the model cannot be copied, or the labels do not fit it.
+    """
+
+    def __init__(
+        self,
+        model: tf.keras.Model,
+        batch: Any,
+        loss: Any = None,
+        metrics: Any = None,
+        loss_weights: Any = None,
+    ):
+        if not isinstance(model, tf.keras.Model):
+            raise InputError(f"model: expected a tf.keras.Model, found {type(model).__name__}")
+        if type(model).train_step is not tf.keras.Model.train_step:
+            raise InputError(
+                f"model {model.name!r}: expected Keras' own train_step, found one in "
+                f"{type(model).__name__}, which federated training does not run; give the loss as "
+                "loss=… or by add_loss"
+            )
+        loss = getattr(model, "loss", None) if loss is None else loss
+        if not loss:
+            raise InputError(
+                f"model {model.name!r}: expected a loss, such as loss='binary_crossentropy', or a "
+                "compiled model; found none"
+            )
+        _check_losses(loss)
+        self._loss, self._metrics = loss, _instances(metrics)
+        self._loss_weights = loss_weights
+        inputs, labels, sample_weights = batches.unpack(batch)
+        outputs = _call(model, inputs)
+        self._user = model
+        self._inputs = inputs
+        self.initial_weights = [weight.numpy() for weight in model.weights]
+        _check_labels(model, outputs, labels, loss)
+        self.keras = self.copy(self.initial_weights)
+        # Keras makes its losses and metrics at the first batch, which must not be in a graph.
+        try:
+            self.keras.test_step((inputs, labels, sample_weights))
+        except (ValueError, TypeError, tf.errors.OpError) as error:
+            raise InputError(
+                f"model {model.name!r}: expected labels and metrics that fit, found "
+                f"{_one_line(error)}"
+            ) from error
+        self.keras.reset_metrics()
+
+    @property
+    def metric_names(self) -> tuple[str, ...]:
+        """Those of `keras.metrics`, the loss first."""
+        return tuple(metric.name for metric in self.keras.metrics)
+
+    @property
+    def scales_loss(self) -> bool:
+        """Whether layers compute in float16, whose small gradients vanish without a scale."""
+        layers = (each for each in self.keras.submodules if isinstance(each, tf.keras.layers.Layer))
+        return any(layer.compute_dtype == "float16" for layer in layers)
+
+    def copy(self, weights: Sequence[np.ndarray]) -> tf.keras.Model:
+        """A new model with these weights, compiled."""
+        try:
+            with _generators():
+                made = tf.keras.models.clone_model(self._user)
+                _call(made, self._inputs)
+            made.set_weights(weights)
+        except (NotImplementedError, TypeError, ValueError) as error:
+            raise InputError(
+                f"model {self._user.name!r}: expected a model that Keras can copy, found "
+                f"{_one_line(error)}; a subclass needs `get_config` with the arguments of its "
+                "`__init__`"
+            ) from error
+        for layer, like in zip(made.submodules, self._user.submodules):
+            if isinstance(layer, tf.keras.layers.Layer) and layer.trainable != like.trainable:
+                layer.trainable = like.trainable
+        made.compile(
+            loss=self._loss,
+            metrics=tf.nest.map_structure(_fresh, self._metrics),
+            loss_weights=self._loss_weights,
+        )
+        return made
+
+    def batch_loss(self, batch: Any, outputs: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        """The loss in the form that local training takes, see `local_training.LossFn`.
+
+        It is what `tf.keras.Model.fit` minimises, regularisation and `add_loss` included.
+
+        Returns:
+          `(loss, images)`, float32 scalars: the loss times the number of images, and that number.
+        """
+        inputs, labels, sample_weights = batches.unpack(batch)
+        loss = tf.cast(self.keras.compute_loss(inputs, labels, outputs, sample_weights), tf.float32)
+        images = tf.cast(tf.shape(tf.nest.flatten(inputs)[0])[0], tf.float32)
+        return tf.reshape(loss, []) * images, images
+
+
+@contextlib.contextmanager
+def _generators() -> Iterator[None]:
+    """Makes layers draw from `tf.random.Generator`s, which `random_layers` can start anywhere."""
+    experimental = tf.keras.backend.experimental
+    before = experimental.is_tf_random_generator_enabled()
+    experimental.enable_tf_random_generator()
+    try:
+        yield
+    finally:
+        if not before:
+            experimental.disable_tf_random_generator()
+
+
+def _call(model: tf.keras.Model, inputs: Any) -> Any:
+    """The outputs of a batch; builds the model."""
+    try:
+        return model(inputs, training=False)
+    except (ValueError, TypeError, tf.errors.OpError) as error:
+        raise InputError(
+            f"model {model.name!r}: expected to take the clients' inputs, "
+            f"{batches.describe(inputs)}; found {_one_line(error)}"
+        ) from error
+
+
+def _check_losses(loss: Any) -> None:
+    """Raises InputError for a name that is no loss of Keras."""
+    for each in tf.nest.flatten(loss):
+        if isinstance(each, str) and not callable(getattr(tf.keras.losses, each, None)):
+            raise InputError(
+                f"loss: expected Keras' losses, such as 'binary_crossentropy', found {each!r}"
+            )
+
+
+def _check_labels(model: tf.keras.Model, outputs: Any, labels: Any, loss: Any) -> None:
+    """Raises InputError if the shape of labels is not that of the output they are for.
+
+    Keras would repeat labels [B, 1] for outputs [B, 3] without a word.
+    """
+    for name, output, label, of_output in _pairs(model, outputs, labels, loss):
+        kind = of_output if isinstance(of_output, str) else _name(of_output)
+        if label is None or kind is None:
+            continue
+        given, found = tuple(output.shape[1:]), tuple(label.shape[1:])
+        if "sparse" in kind.lower():
+            fitting = found in (given[:-1], (*given[:-1], 1))
+            wanted = given[:-1]
+        else:
+            fitting = found == given or (*found, 1) == given
+            wanted = given
+        if not fitting:
+            of_classes = " of class numbers" if "sparse" in kind.lower() else ""
+            raise InputError(
+                f"labels: expected the shape {batches.describe_shape((None, *wanted))}{of_classes} "
+                f"for {name}, whose loss is {kind}; found "
+                f"{batches.describe_shape((None, *found))}"
+            )
+
+
+def _pairs(
+    model: tf.keras.Model, outputs: Any, labels: Any, loss: Any
+) -> list[tuple[str, Any, Any, Any]]:
+    """Name, output, labels and loss of each output; None where there are no labels or no loss."""
+    if isinstance(outputs, Mapping):
+        by_name = dict(outputs)
+    elif isinstance(outputs, (list, tuple)):
+        names = getattr(model, "output_names", None) or [str(i) for i in range(len(outputs))]
+        by_name = dict(zip(names, outputs))
+    else:
+        single = next(iter(loss.values())) if isinstance(loss, Mapping) else loss
+        return [(f"the output of model {model.name!r}", outputs, labels, single)]
+    known = ", ".join(by_name)
+    for what, given in (("labels", labels), ("loss", loss)):
+        if isinstance(given, Mapping):
+            unknown = [name for name in given if name not in by_name]
+            if unknown:
+                raise InputError(
+                    f"{what}: expected names of outputs, {known}; found {unknown[0]!r}"
+                )
+        elif isinstance(given, (list, tuple)) and len(given) != len(by_name):
+            raise InputError(
+                f"{what}: expected one for each output, {known}; found {len(given)} of them"
+            )
+    if not isinstance(labels, (Mapping, list, tuple)):
+        raise InputError(f"labels: expected some for each output, {known}; found one tensor")
+
+    def of(given: Any, position: int, name: str) -> Any:
+        if isinstance(given, Mapping):
+            return given.get(name)
+        return given[position] if isinstance(given, (list, tuple)) else given
+
+    return [
+        (f"output {name!r}", output, of(labels, i, name), of(loss, i, name))
+        for i, (name, output) in enumerate(by_name.items())
+    ]
+
+
+def _name(loss: Any) -> str | None:
+    """The name of a loss of Keras; None of another, whose labels may have any shape."""
+    kind = loss if callable(loss) and hasattr(loss, "__name__") else type(loss)
+    return kind.__name__ if str(kind.__module__).startswith("keras") else None
+
+
+# Keras chooses what these mean by the shape of the labels.
+_BY_SHAPE = ("accuracy", "acc", "crossentropy", "ce")
+
+
+def _instances(metrics: Any) -> Any:
+    """Metrics with names of classes, such as "auc", replaced by instances of that name."""
+    if metrics is None:
+        return None
+    classes = {
+        name.lower(): kind
+        for name, kind in vars(tf.keras.metrics).items()
+        if isinstance(kind, type) and issubclass(kind, tf.keras.metrics.Metric)
+    }
+
+    def instance(metric: Any) -> Any:
+        if not isinstance(metric, str) or metric in _BY_SHAPE:
+            return metric
+        kind = classes.get(metric.replace("_", "").lower())
+        if kind is not None:
+            return kind(name=metric.lower())
+        if not callable(getattr(tf.keras.metrics, metric, None)):
+            raise InputError(f"metrics: expected Keras' metrics, such as 'auc', found {metric!r}")
+        return metric
+
+    return tf.nest.map_structure(instance, list(metrics) if isinstance(metrics, tuple) else metrics)
+
+
+def _fresh(metric: Any) -> Any:
+    """A metric without a state of another model."""
+    if isinstance(metric, tf.keras.metrics.Metric):
+        return type(metric).from_config(metric.get_config())
+    return metric
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
