@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tffcxr.errors import InputError
+from tffcxr.learning.weight_groups import WeightPartition
 from tffcxr.own_model import batches
 
 
@@ -28,9 +29,11 @@ class CompiledModel:
         with.
       metrics: likewise; a name may also be that of a class, such as "auc".
       loss_weights: likewise.
+      private: names of layers whose weights are to stay at the client.
 
     Raises:
-      InputError: there is no loss, the model cannot be copied, or the labels do not fit it.
+      InputError: there is no loss, the model cannot be copied, the labels do not fit it, or a
+        private layer is not in it or shares a weight with one that is averaged.
     """
 
     def __init__(
@@ -40,6 +43,7 @@ class CompiledModel:
         loss: Any = None,
         metrics: Any = None,
         loss_weights: Any = None,
+        private: Sequence[str] = (),
     ):
         if not isinstance(model, tf.keras.Model):
             raise InputError(f"model: expected a tf.keras.Model, found {type(model).__name__}")
@@ -60,6 +64,7 @@ class CompiledModel:
         self._loss_weights = loss_weights
         inputs, labels, sample_weights = batches.unpack(batch)
         outputs = _call(model, inputs)
+        WeightPartition.of(model, private)  # Before a copy, which may share less.
         self._user = model
         self._inputs = inputs
         self.initial_weights = [weight.numpy() for weight in model.weights]
@@ -92,6 +97,7 @@ class CompiledModel:
             with _generators():
                 made = tf.keras.models.clone_model(self._user)
                 _call(made, self._inputs)
+            _check_same_weights(made, self._user)
             made.set_weights(weights)
         except (NotImplementedError, TypeError, ValueError) as error:
             raise InputError(
@@ -121,6 +127,14 @@ class CompiledModel:
         loss = tf.cast(self.keras.compute_loss(inputs, labels, outputs, sample_weights), tf.float32)
         images = tf.cast(tf.shape(tf.nest.flatten(inputs)[0])[0], tf.float32)
         return tf.reshape(loss, []) * images, images
+
+
+def _check_same_weights(copy: tf.keras.Model, model: tf.keras.Model) -> None:
+    if len(copy.weights) != len(model.weights):
+        raise ValueError(
+            f"that a copy has {len(copy.weights)} weights instead of {len(model.weights)}, since "
+            "models inside it share layers"
+        )
 
 
 @contextlib.contextmanager

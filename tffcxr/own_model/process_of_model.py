@@ -127,6 +127,13 @@ def learning_process(
     Raises:
       InputError: see `train`; or something stays at clients.
     """
+    kept = Federation(**federation)
+    for name in ("private", "keep_optimizer", "recompute_batch_norm"):
+        if getattr(kept, name):
+            raise InputError(
+                f"{name}: expected no setting that TFF's LearningProcess has no place for, found "
+                f"{name}={getattr(kept, name)!r}; tffcxr.Training has it"
+            )
     compiled = CompiledModel(model, first_batch(clients), loss, None, loss_weights)
-    built = Federation(**federation).build(compiled, clients.element_spec)
+    built = kept.build(compiled, clients.element_spec)
     return process.as_learning_process(built)

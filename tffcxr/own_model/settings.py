@@ -33,7 +33,7 @@ def client_optimizer(
     Raises:
       InputError: another optimizer, or a rate that is not above 0.
     """
-    if isinstance(optimizer, str):
+    if isinstance(optimizer, str) and optimizer in options.CLIENT_OPTIMIZERS:
         rate = _DEFAULT_RATE if learning_rate is None else learning_rate
         _check_rate(rate)
         return optimizers.client_optimizer(optimizer, rate, scales_loss=scales_loss), rate
@@ -42,7 +42,7 @@ def client_optimizer(
     if not isinstance(optimizer, tff.learning.optimizers.Optimizer):
         raise InputError(
             f"optimizer: expected one of {', '.join(options.CLIENT_OPTIMIZERS)}, an optimizer of "
-            f"tff.learning.optimizers, or Keras' {_KERAS}; found {type(optimizer).__name__}"
+            f"tff.learning.optimizers, or Keras' {_KERAS}; found {_shown(optimizer)}"
         )
     if type(optimizer).__name__ in _NOT_ELEMENTWISE:
         raise InputError(
@@ -67,12 +67,12 @@ def server_optimizer(
     Raises:
       InputError: another optimizer, or a rate beside an object.
     """
-    if isinstance(optimizer, str):
+    if isinstance(optimizer, str) and optimizer in options.SERVER_OPTIMIZERS:
         return optimizers.server_optimizer(optimizer, learning_rate)
     if not isinstance(optimizer, tff.learning.optimizers.Optimizer):
         raise InputError(
             f"server_optimizer: expected one of {', '.join(options.SERVER_OPTIMIZERS)} or an "
-            f"optimizer of tff.learning.optimizers, found {type(optimizer).__name__}"
+            f"optimizer of tff.learning.optimizers, found {_shown(optimizer)}"
         )
     if learning_rate is not None:
         raise InputError("server_learning_rate: expected none beside an optimizer that has its own")
@@ -138,6 +138,10 @@ def _of_keras(optimizer: tf.keras.optimizers.Optimizer) -> tff.learning.optimize
     if kind == "Adagrad":
         return build.build_adagrad(rate, config["initial_accumulator_value"], config["epsilon"])
     raise InputError(f"optimizer: expected Keras' {_KERAS}, found {kind}")
+
+
+def _shown(given: Any) -> str:
+    return repr(given) if isinstance(given, str) else type(given).__name__
 
 
 def _check_rate(rate: float) -> None:

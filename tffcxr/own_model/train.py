@@ -156,6 +156,7 @@ class Training(Federation):
             self.loss,
             self.metrics,
             self.loss_weights,
+            self.private,
         )
         evaluator = KerasEvaluator(compiled, *self._measured())
         plan = _Plan(self.rounds, self.local_epochs, self._schedule(compiled))

@@ -28,7 +28,17 @@ _AHEAD_PER_WORKER = 2
 
 
 class ClientError(errors.RunError):
-    """The computation of one client failed. The message names the client and gives the reason."""
+    """The computation of one client failed.
+
+    Attributes:
+      client: its position in the computation's argument.
+      reason: one line.
+    """
+
+    def __init__(self, client: int, reason: str):
+        super().__init__(f"client {client}: {reason}")
+        self.client = client
+        self.reason = reason
 
 
 class ServerValue:
@@ -224,7 +234,7 @@ class Federation:
                 try:
                     values = [each.source.at(client, device, seen) for each in joint]
                 except Exception as error:
-                    raise ClientError(f"client {client}: {_reason(error)}") from error
+                    raise ClientError(client, _reason(error)) from error
             return client, values, seen
 
         if len(self._workers) == 1 or self.clients < 2:

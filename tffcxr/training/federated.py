@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+import contextlib
 import functools
 from typing import Any, Protocol
 
@@ -13,6 +14,7 @@ import tensorflow as tf
 from tffcxr.clients.sampling import Sampler
 from tffcxr.learning import failure, optimizers, process
 from tffcxr.learning.weight_groups import batch_norm_layers
+from tffcxr.runtime import placed
 from tffcxr.training.evaluators.validation import Evaluator
 from tffcxr.training.loop import ClientResult, RoundResult, TrainingFailed
 from tffcxr.training.plan import Plan, Rounds, Stage
@@ -78,7 +80,7 @@ class FederatedTraining:
         """See `loop.Training`.
 
         Raises:
-          TrainingFailed: no client of the round has a finite update.
+          TrainingFailed: no client of the round has a finite update, or one cannot be computed.
         """
         before, _ = self._plan.stage_of(round_number)
         if before and round_number == before + 1:
@@ -86,10 +88,13 @@ class FederatedTraining:
             state = self._carry_over(state, self._process(previous), self._process(stage))
         stage_process = self._process(stage)
         sampled = self._sampler.sample(round_number)
-        server, private, metrics, per_client = stage_process.next(
-            stage_process.with_learning_rate(state["server"], learning_rate),
-            self._client_values(state["clients"], sampled, round_number, self._plan.local_epochs),
-        )
+        with _named(sampled):
+            server, private, metrics, per_client = stage_process.next(
+                stage_process.with_learning_rate(state["server"], learning_rate),
+                self._client_values(
+                    state["clients"], sampled, round_number, self._plan.local_epochs
+                ),
+            )
         results = tuple(
             self._client_result(client, measured, stage_process)
             for client, measured in zip(sampled, per_client)
@@ -102,9 +107,10 @@ class FederatedTraining:
             )
         clients = {**state["clients"], **dict(zip(sampled, private))}
         if stage_process.recompute is not None:
-            server = stage_process.with_recomputed_statistics(
-                server, self._client_values(clients, sampled, round_number, passes=1)
-            )
+            with _named(sampled):
+                server = stage_process.with_recomputed_statistics(
+                    server, self._client_values(clients, sampled, round_number, passes=1)
+                )
         state = collections.OrderedDict(server=server, clients=clients)
         return state, self._result(state, stage_process, results, metrics)
 
@@ -171,6 +177,15 @@ class FederatedTraining:
         if stage.name not in self._processes:
             self._processes[stage.name] = self._build(stage)
         return self._processes[stage.name]
+
+
+@contextlib.contextmanager
+def _named(clients: Sequence[str]) -> Iterator[None]:
+    """Says which client it was whose computation failed."""
+    try:
+        yield
+    except placed.ClientError as error:
+        raise TrainingFailed(f"client {clients[error.client]}: {error.reason}") from error
 
 
 def _build(
