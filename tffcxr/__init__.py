@@ -20,6 +20,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .datasets.phantoms.phantom import draw as draw_phantom
     from .errors import InputError, RunError
     from .models.files.export import load as load_model
     from .own_model.dataset_clients import clients_from_datasets
@@ -34,6 +35,7 @@ __all__ = [
     "Training",
     "clients_from_datasets",
     "clients_from_folders",
+    "draw_phantom",
     "learning_process",
     "load_model",
     "train",
@@ -48,6 +50,7 @@ _MODULES = {
     "train": ("own_model.train", "train"),
     "clients_from_datasets": ("own_model.dataset_clients", "clients_from_datasets"),
     "clients_from_folders": ("own_model.image_folders", "clients_from_folders"),
+    "draw_phantom": ("datasets.phantoms.phantom", "draw"),
     "learning_process": ("own_model.process_of_model", "learning_process"),
     "load_model": ("models.files.export", "load"),
 }

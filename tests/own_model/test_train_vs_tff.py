@@ -4,6 +4,7 @@ TFF makes them by functions of TensorFlow 1, and Keras models made before no lon
 """
 
 import collections
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,7 +50,7 @@ def test_a_model_with_two_outputs_gets_the_weights_that_plain_tff_gives_it():
     model = toy.functional_two_outputs()
     start = model.get_weights()
     clients = tffcxr.clients_from_datasets(DATA)
-    settings = {"loss": LOSSES, "optimizer": "sgd", "learning_rate": RATE}
+    settings: dict[str, Any] = {"loss": LOSSES, "optimizer": "sgd", "learning_rate": RATE}
     ours = tffcxr.train(model, clients, rounds=3, verbose=False, **settings).model().get_weights()
 
     # The process for those who drive TFF themselves is one of TFF's own, and the same training.

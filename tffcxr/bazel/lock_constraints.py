@@ -40,10 +40,11 @@ def with_constraints(pyproject: str, lock: str) -> str:
 
 
 def main() -> int:
-    """Writes pyproject.toml."""
+    """Writes pyproject.toml; with `--clear`, without constraints, so that versions can move."""
     root = pathlib.Path(__file__).resolve().parents[2]
     path, lock = root / "pyproject.toml", root / "requirements_lock.txt"
-    path.write_text(with_constraints(path.read_text("utf-8"), lock.read_text("utf-8")), "utf-8")
+    versions = "" if "--clear" in sys.argv[1:] else lock.read_text("utf-8")
+    path.write_text(with_constraints(path.read_text("utf-8"), versions), "utf-8")
     return 0
 
 

@@ -5,7 +5,14 @@ holds `deps` and `visibility` to the imports in the files.
 """
 
 _TESTS = "//tests:__subpackages__"
-_DATA = ["//:pyproject.toml", "//:requirements_lock.txt", "//experiments:presets", "//testdata:files"]
+_DATA = [
+    "//:README.md",
+    "//:pyproject.toml",
+    "//:requirements_lock.txt",
+    "//experiments:notebooks",
+    "//experiments:presets",
+    "//testdata:files",
+]
 _PYTHON = {"python_version": "PY3", "srcs_version": "PY3"}
 
 def _parents():
