@@ -179,7 +179,7 @@ def _histograms_of(
     """Names the weights of the first client's model after a round, for TensorBoard."""
     if not setup.histograms:
         return None
-    names = [weight.name for weight in setup.plan.model.structure().keras.weights]
+    names = [weight.name for weight in setup.plan.structure().keras.weights]
 
     def weights_of(state: Any, round_number: int) -> Mapping[str, np.ndarray]:
         first, weights = next(iter(training.client_weights(state, round_number).items()))

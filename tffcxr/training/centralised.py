@@ -121,7 +121,7 @@ class _Turn:
     """One stage's; see `client_turn`."""
 
     def __init__(self, plan: Plan, stage: Stage, batch_spec: Any):
-        model = plan.model.structure(stage.frozen).keras
+        model = plan.structure(stage.frozen).keras
         optimizer = plan.client_optimizer(stage.schedule.learning_rate)
         self.client = client_turn.LoneClient(model, batch_spec, plan.loss_fn, optimizer)
         self.recompute = None

@@ -192,7 +192,7 @@ def _build(
     plan: Plan, initial_weights: Sequence[np.ndarray], data: TrainingData, stage: Stage
 ) -> process.FederatedProcess:
     """The process of a stage of a plan."""
-    model = plan.model.structure(stage.frozen)
+    model = plan.structure(stage.frozen)
     private = set(model.task) if plan.share == "representation" else set()
     if plan.model.batch_norm == "local":
         private.update(batch_norm_layers(model.keras))

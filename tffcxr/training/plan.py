@@ -149,8 +149,12 @@ class Plan:
         return sum(stage.rounds for stage in self.stages)
 
     def initial_weights(self) -> list[np.ndarray]:
-        """What every training starts from, in the order of `model.weights`; not to be changed."""
-        return list(_initial_weights(self.model))
+        """What every training starts from, in the order of `model.weights`."""
+        return [weight.numpy() for weight in _built(self.model).keras.weights]
+
+    def structure(self, frozen: options.Frozen = None) -> CxrModel:
+        """A model whose structure counts, for tracing; its weights are not to be changed."""
+        return _built(self.model) if frozen is None else self.model.structure(frozen)
 
     def client_optimizer(self, learning_rate: float) -> tff.learning.optimizers.Optimizer:
         """The optimizer of local training."""
@@ -175,6 +179,6 @@ class Plan:
 
 
 @functools.lru_cache(maxsize=8)
-def _initial_weights(model: ModelSource) -> tuple[np.ndarray, ...]:
+def _built(model: ModelSource) -> CxrModel:
     """Built once for all trainings of a network: a large one takes seconds."""
-    return tuple(weight.numpy() for weight in model.build().keras.weights)
+    return model.build()
