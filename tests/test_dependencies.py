@@ -29,13 +29,13 @@ INDIRECT = {"setuptools"}
 
 def _imported():
     """The top-level modules that the product imports."""
-    found = set()
+    found: set[str] = set()
     for folder in ("tffcxr", "experiments"):
         for path in (ROOT / folder).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text("utf-8"))):
                 if isinstance(node, ast.Import):
                     found.update(alias.name.partition(".")[0] for alias in node.names)
-                elif isinstance(node, ast.ImportFrom) and not node.level:
+                elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                     found.add(node.module.partition(".")[0])
     return found
 
