@@ -8,7 +8,7 @@ the presets have its numbers. Without --site, the program draws phantom radiogra
 hospitals: one labels lung opacities, the other pneumothoraces.
 
   ./bazelw run //experiments:cheXviz -- --output_dir=DIR \
-      --flagfile=experiments/presets/chexviz_densenet121.flags \
+      --flagfile=chexviz_densenet121 \
       --site=rsna=rsna:PATH:"Lung Opacity" --site=siim=siim:PATH:Pneumothorax
 """
 

@@ -7,7 +7,7 @@ same network trained on all images pooled. Without --site, the program draws pha
 The defaults suit phantoms; the preset has the paper's settings:
 
   ./bazelw run //experiments:covid -- --output_dir=DIR --site=covidx=covidx:PATH \
-      --flagfile=experiments/presets/covid.flags
+      --flagfile=covid
 """
 
 from __future__ import annotations

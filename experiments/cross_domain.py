@@ -10,10 +10,10 @@ Without --site, it draws phantom patients. The defaults suit phantoms; the prese
 settings:
 
   ./bazelw run //experiments:cross_domain -- --output_dir=DIR \
-      --flagfile=experiments/presets/cross_domain_kidneys.flags \
+      --flagfile=cross_domain_kidneys \
       --site=pet=pet:PATH --site=ct=ct:PATH
   ./bazelw run //experiments:cross_domain -- --output_dir=DIR \
-      --flagfile=experiments/presets/cross_domain_lesions.flags \
+      --flagfile=cross_domain_lesions \
       --site=brain=brats:PATH --site=breast=breast_mri:PATH
 """
 

@@ -7,7 +7,7 @@ one after the other. The total training data do not depend on the number of clie
 --site, it draws phantom radiographs, whose lung masks are known.
 
   ./bazelw run //experiments:cxr_fl_classification -- --output_dir=DIR --site=rsna=rsna:PATH \
-      --flagfile=experiments/presets/cxr_fl_classification.flags \
+      --flagfile=cxr_fl_classification \
       --segmentation_model=RUN_OF_CXR_FL_SEGMENTATION
 """
 

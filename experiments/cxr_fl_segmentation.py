@@ -7,9 +7,9 @@ images after every round; the paper counts the rounds until 0.92. Without --site
 phantom radiographs.
 
   ./bazelw run //experiments:cxr_fl_segmentation -- --output_dir=DIR --site=v7=lungs:PATH \
-      --flagfile=experiments/presets/cxr_fl_segmentation.flags
+      --flagfile=cxr_fl_segmentation
 
-//experiments:cxr_fl_classification cuts the lungs out with the model in DIR.
+cxr_fl_classification cuts the lungs out with the model in DIR.
 """
 
 from __future__ import annotations

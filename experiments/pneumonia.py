@@ -11,9 +11,9 @@ The defaults suit phantoms. --help shows those of the classification; the help o
 differences for the segmentation. The presets have the paper's settings:
 
   ./bazelw run //experiments:pneumonia -- --output_dir=DIR --site=kermany=kermany:PATH \
-      --flagfile=experiments/presets/pneumonia_classification.flags
+      --flagfile=pneumonia_classification
   ./bazelw run //experiments:pneumonia -- --output_dir=DIR --site=rsna=rsna:PATH \
-      --flagfile=experiments/presets/pneumonia_segmentation.flags
+      --flagfile=pneumonia_segmentation
 """
 
 from __future__ import annotations

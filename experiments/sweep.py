@@ -54,7 +54,7 @@ flags.DEFINE_string("configurations", None, "A JSON file of named settings; see 
 flags.DEFINE_multi_string(
     "set",
     [],
-    "A flag for all runs, as NAME=VALUE; repeatable. --set=flagfile=FILE gives all runs a preset.",
+    "A flag for all runs, as NAME=VALUE; repeatable. --set=flagfile=NAME gives all runs a preset.",
 )
 flags.DEFINE_integer("repeats", 1, "Runs per configuration, with the seeds --seed, --seed + 1, …")
 flags.DEFINE_integer("seed", 0, "Seed of the first repeat.")

@@ -8,7 +8,7 @@ images. The paper trains no network, so the comparison and its settings are ours
 the program draws phantom radiographs.
 
   ./bazelw run //experiments:tuberculosis -- --output_dir=DIR \
-      --flagfile=experiments/presets/tuberculosis.flags \
+      --flagfile=tuberculosis \
       --site=shenzhen=shenzhen:PATH:Tuberculosis --site=montgomery=montgomery:PATH:Tuberculosis
 """
 

@@ -1,5 +1,10 @@
 """The errors that programs print as one line, without a traceback."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+import difflib
+
 
 class InputError(ValueError):
     """A flag, path, table, image or model that cannot be used.
@@ -15,3 +20,10 @@ class RunError(RuntimeError):
     The message is one line with the reason and what may help. Programs print it and exit with
     status 1.
     """
+
+
+def did_you_mean(found: str, known: Iterable[str]) -> str:
+    """Returns a hint for the end of a message, " (did you mean NAME?)"; empty if none is close."""
+    by_lower = {name.lower(): name for name in known}
+    close = difflib.get_close_matches(found.lower(), by_lower, 1)
+    return f" (did you mean {by_lower[close[0]]}?)" if close else ""

@@ -15,7 +15,7 @@ import warnings
 
 from absl import app, flags
 
-from experiments.flags import help_text, typed
+from experiments.flags import flagfile, help_text, typed
 from tffcxr import environment
 from tffcxr.errors import InputError, RunError
 
@@ -42,8 +42,8 @@ def run(main: Callable[[list[str]], None], operands: str = "") -> None:
     with 143, after the same clean-up.
     """
     _leave_own_folder()
-    if "BUILD_WORKING_DIRECTORY" in os.environ:
-        os.chdir(os.environ["BUILD_WORKING_DIRECTORY"])
+    if typed.by_bazel():
+        os.chdir(os.environ[typed.BAZEL_FOLDER])
     environment.prepare()
     warnings.formatwarning = lambda message, *_: f"WARNING: {message}\n"
     # The image readers report unreadable files themselves, in one line.
@@ -72,7 +72,7 @@ class _HelpFlag(flags.BooleanFlag):
         if self.value:
             main = sys.modules["__main__"]
             own = flags.FLAGS.get_key_flags_for_module(typed.current().program)
-            print(help_text.of_program(main.__doc__ or "", own))
+            print(help_text.of_program(typed.as_started(main.__doc__ or ""), own))
             sys.exit(0)
 
 
@@ -148,7 +148,7 @@ def _sigterm_raises() -> Iterator[None]:
 
 def _parse(argv: Sequence[str], operands: str) -> list[str]:
     try:
-        remaining = flags.FLAGS(list(argv))
+        remaining = flags.FLAGS(flagfile.resolved(argv))
     except (SystemExit, BrokenPipeError):
         # absl has printed the help and exits with a status of failure. `| head` may have closed
         # the pipe, which Python would report at exit.
@@ -157,6 +157,8 @@ def _parse(argv: Sequence[str], operands: str) -> list[str]:
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(0)
+    except InputError as error:
+        fail(f"{error} (--help lists the flags)")
     except (flags.Error, OSError) as error:
         fail(" ".join(str(error).split()) + " (--help lists the flags)")
     if len(remaining) > 1 and not operands:

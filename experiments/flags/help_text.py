@@ -92,7 +92,10 @@ def of_program(doc: str, own: Iterable[flags.Flag]) -> str:
     parts = [doc.strip()]
     for title, names in _sections(by_name):
         parts.append("\n".join([f"{title}:", *(_entry(by_name[name]) for name in names)]))
-    parts.append("--flagfile=FILE reads flags from a file. --helpfull also lists absl's own flags.")
+    parts.append(
+        "--flagfile=FILE reads flags from a file, or from a paper's preset by its name. "
+        "--helpfull also lists absl's own flags."
+    )
     return "\n\n".join(parts)
 
 

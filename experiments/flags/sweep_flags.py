@@ -7,7 +7,6 @@ its own, which parses and checks every configuration as the recipe would.
 from __future__ import annotations
 
 from collections.abc import Sequence
-import difflib
 import importlib
 import json
 import sys
@@ -16,9 +15,9 @@ from typing import Any
 from absl import flags
 
 from experiments import recipes
-from experiments.flags import training_flags, typed
+from experiments.flags import flagfile, training_flags, typed
 from tffcxr import child_process
-from tffcxr.errors import InputError
+from tffcxr.errors import InputError, did_you_mean
 from tffcxr.sweeps import sweep_plan
 
 # Name of a recipe -> its module, which has `RECIPE`.
@@ -89,8 +88,7 @@ def _parse(program: str, settings: Sequence[sweep_plan.Setting], known: set[str]
     names = [name for name, _ in settings]
     for name in names:
         if name not in known | {"flagfile"}:
-            close = difflib.get_close_matches(name, known, 1)
-            hint = f" (did you mean {close[0]}?)" if close else ""
+            hint = did_you_mean(name, known)
             raise InputError(f"expected a flag of it, found {name!r}{hint}")
         if names.count(name) > 1 and not isinstance(flags.FLAGS[name], flags.MultiFlag):
             raise InputError(f"expected {name} once, found it {names.count(name)} times")
@@ -98,7 +96,7 @@ def _parse(program: str, settings: Sequence[sweep_plan.Setting], known: set[str]
     argv = [program, *sweep_plan.arguments(settings)]
     typed.remember(argv)  # Some checks read the words that were typed.
     try:
-        remaining = flags.FLAGS(argv)
+        remaining = flags.FLAGS(flagfile.resolved(argv))
     except (flags.Error, OSError) as error:
         raise InputError(" ".join(str(error).split())) from None
     if len(remaining) > 1:

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 import dataclasses
+import os
 import pathlib
+import re
+
+# `bazel run` starts a program in a folder of its own, and says here where the user stands.
+BAZEL_FOLDER = "BUILD_WORKING_DIRECTORY"
+_BY_BAZEL = re.compile(r"\./bazelw run //experiments:(\w+) --")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,13 +32,24 @@ class CommandLine:
 
     @property
     def words(self) -> list[str]:
-        """The command as Bazel takes it."""
-        return [f"//experiments:{self.name}", *self.arguments]
+        """The command as Bazel takes it, or `tffcxr` where Bazel has not started the program."""
+        program = [f"//experiments:{self.name}"] if by_bazel() else ["tffcxr", self.name]
+        return [*program, *self.arguments]
 
     def has(self, flag: str) -> bool:
         """Whether a flag was typed, not only given by a file of flags."""
         typed = {argument.partition("=")[0].lstrip("-") for argument in self.arguments}
         return not typed.isdisjoint({flag, f"no{flag}"})
+
+
+def by_bazel() -> bool:
+    """Whether `bazel run` has started this program, or the sweep that has started it."""
+    return BAZEL_FOLDER in os.environ
+
+
+def as_started(text: str) -> str:
+    """Returns a text whose commands start programs as this one was started."""
+    return text if by_bazel() else _BY_BAZEL.sub(r"tffcxr \1", text)
 
 
 _current = CommandLine()

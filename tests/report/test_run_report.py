@@ -349,6 +349,16 @@ def test_format_table_is_offered_here():
         run_report.format_table([], "tabular")
 
 
+def test_a_run_without_bazel_shows_commands_without_it(run_dir, text_only):
+    config = json.loads((run_dir / "config.json").read_text())
+    config["command"] = ["tffcxr", "cheXviz", "--output_dir=my run"]
+    (run_dir / "config.json").write_text(json.dumps(config))
+    html = run_report.write_report(run_dir, shown_as="my run").read_text()
+    assert "tffcxr cheXviz &#39;--output_dir=my run&#39;" in html
+    assert "tffcxr predict &#39;--model=my run&#39; IMAGE.dcm" in html
+    assert "bazel" not in html
+
+
 @pytest.mark.parametrize(
     ("example", "taken"), [(example_classes, True), (example_masks, True), (example_volumes, False)]
 )

@@ -133,6 +133,15 @@ def test_settings_stay_where_they_are_no_path(run_dir, tmp_path):
     assert config["versions"] == {"numpy": "1.25.2"}
 
 
+@pytest.mark.parametrize(
+    ("words", "kept"),
+    [(["tffcxr", "covid", MARK], 2), (["tffcxr", PATH], 0), ([PATH, "covid"], 0), ([], 0)],
+)
+def test_of_a_command_the_program_stays(words, kept):
+    left_out = [shared_copy.LEFT_OUT] * (len(words) - kept)
+    assert shared_copy._command(words) == [*words[:kept], *left_out]
+
+
 def test_results_and_curves_stay(run_dir, tmp_path):
     copy = tmp_path / "copy"
     shared_copy.write(run_dir, copy, _no_events)

@@ -46,6 +46,13 @@ def command(words: Any) -> str:
     return shlex.join(words)
 
 
+def command_beside(words: Any, program: str, *arguments: str) -> str:
+    """Returns the command line of another program, started as that of `words` was."""
+    is_installed = isinstance(words, list) and words[:1] == ["tffcxr"]
+    start = ["tffcxr", program] if is_installed else [f"//experiments:{program}"]
+    return command([*start, *arguments])
+
+
 def write_figure(
     folder: pathlib.Path, name: str, figure: matplotlib_figure.Figure | None
 ) -> str | None:

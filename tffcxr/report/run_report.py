@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 import pathlib
-import shlex
 from typing import Any, TypeVar
 import zipfile
 
@@ -116,7 +115,8 @@ def _predict_command(run: run_reader.Run, shown_as: str) -> str | None:
     """Returns the command that applies the exported model of a run, None if none takes images."""
     if not run.models or not run.kind.takes_images:
         return None
-    return f"./bazelw run //experiments:predict -- --model={shlex.quote(shown_as)} IMAGE.dcm"
+    words = run.config.get("command")
+    return page.command_beside(words, "predict", f"--model={shown_as}", "IMAGE.dcm")
 
 
 def _title(run: run_reader.Run) -> str:

@@ -42,6 +42,7 @@ _NNUNET_FILES = ("nnunet_fingerprint.json", "nnunet_plan.json")
 _TEXT_COLUMNS = run_tables.ROUNDS.texts | run_tables.CLIENTS.texts
 _STATUS = re.compile(r"ok|loss is not finite|layer [\w./:-]+ is not finite|")
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|nan|inf|-inf|")
+_PROGRAM = re.compile(r"(//experiments:|tffcxr )\w+")
 _FLAG = re.compile(r"--?(\w+)(?:=(.*))?", re.DOTALL)
 _LOADER = re.compile(r"[^=:/\\]+=\w+")  # At the start of a --site.
 _WITHOUT_FILE = ("none", "imagenet")  # Values of --weights that name no file.
@@ -163,7 +164,7 @@ def _config(config: Mapping[str, Any]) -> dict[str, Any]:
         }
     command = config.get("command")
     if isinstance(command, list):
-        result["command"] = [_word(str(word)) for word in command]
+        result["command"] = _command([str(word) for word in command])
     return result
 
 
@@ -181,10 +182,16 @@ def _site(text: str) -> str:
     return f"{found.group()}:{LEFT_OUT}" if found else LEFT_OUT
 
 
+def _command(words: list[str]) -> list[str]:
+    """Returns the command line: the program, and what of its flags cannot be a path."""
+    count = 2 if words[:1] == ["tffcxr"] else 1
+    if not _PROGRAM.fullmatch(" ".join(words[:count])):
+        count = 0
+    return [*words[:count], *map(_word, words[count:])]
+
+
 def _word(word: str) -> str:
-    """Returns a word of the command line, of a flag its name alone if its value may be a path."""
-    if re.fullmatch(r"//experiments:\w+", word):
-        return word
+    """Returns a word after the program, of a flag its name alone if its value may be a path."""
     flag = _FLAG.fullmatch(word)
     if flag is None:
         return LEFT_OUT

@@ -188,7 +188,7 @@ def test_no_patient_or_file_is_named_anywhere(run):
 
 def test_the_report_is_self_contained_and_tells_how_to_use_the_model(run):
     html = (run / "report.html").read_text()
-    assert f"//experiments:predict -- --model={run}" in html
+    assert f"predict --model={run} IMAGE.dcm" in html
     assert "data:image/png;base64," in html
     assert not re.search(r'(src|href)="(?!data:|#)', html)
 

@@ -56,7 +56,7 @@ def test_there_is_a_preset_for_every_paper():
 def test_a_program_reads_every_preset(tmp_path, path):
     """All its flags are known and in range: what is refused is the one that is wrong."""
     program = _program(path.stem)
-    flags = (f"--flagfile={path}", f"--output_dir={tmp_path / 'run'}", "--bootstrap=-3")
+    flags = (f"--flagfile={path.stem}", f"--output_dir={tmp_path / 'run'}", "--bootstrap=-3")
     assert "--bootstrap" in programs.refusal(programs.run(program, *flags))
 
 
