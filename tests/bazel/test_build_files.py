@@ -123,6 +123,21 @@ def test_package_open_to_more_than_import_it_is_named(tree):
     [
         ("tffcxr/datasets/rsna.py", "import tensorflow as tf", "must do without tensorflow"),
         ("tffcxr/clients/sites.py", "from absl import flags", "absl flags belong in experiments"),
+        (
+            "tffcxr/clients/sites.py",
+            "def f():\n    from tensorflow.python.eager import context",
+            "tensorflow.python belongs in tffcxr/runtime/private_apis.py",
+        ),
+        (
+            "tffcxr/clients/sites.py",
+            "import tensorflow_federated.proto.v0.executor_pb2",
+            "tensorflow_federated.proto belongs in tffcxr/runtime/private_apis.py",
+        ),
+        (
+            "tffcxr/clients/sites.py",
+            "from keras import src",
+            "keras.src belongs in tffcxr/runtime/private_apis.py",
+        ),
     ],
 )
 def test_imports_of_other_projects_out_of_place_are_named(tree, path, line, problem):

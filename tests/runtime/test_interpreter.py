@@ -292,11 +292,9 @@ def test_computations_without_clients():
 
 
 def test_functions_are_unknown_that_tff_does_not_know():
-    from tensorflow_federated.python.core.impl.compiler import building_blocks
-
     from tffcxr.runtime import interpreter, placed
 
-    unknown = building_blocks.Intrinsic("cure_all", tff.FunctionType(np.int32, np.int32))
+    unknown = tff.framework.Intrinsic("cure_all", tff.FunctionType(np.int32, np.int32))
     run_of = interpreter.Interpreter(graphs.GraphFunctions(), placed.Federation(1, ["/CPU:0"]))
     with pytest.raises(NotImplementedError, match="cure_all"):
         run_of.evaluate(unknown, {})

@@ -20,7 +20,7 @@ import tensorflow_federated as tff
 from tests.runtime.executors import run
 from tests.runtime.programs import PATIENCE, increase, is_running, processes
 from tffcxr import errors
-from tffcxr.runtime import native
+from tffcxr.runtime import native, private_apis
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -167,14 +167,14 @@ def test_a_worker_that_keeps_dying_is_given_up(monkeypatch):
     context = native.native_context()
     workers = []
 
-    original = native._Stub.create_call
+    original = private_apis.WorkerStub.create_call
 
     def killing(self, request):
         workers.append(processes(context)[1])
         os.kill(workers[-1], signal.SIGKILL)
         return original(self, request)
 
-    monkeypatch.setattr(native._Stub, "create_call", killing)
+    monkeypatch.setattr(private_apis.WorkerStub, "create_call", killing)
     with pytest.raises(RuntimeError, match="2 times in a row"):
         run(context, increase, 1)
     assert len(set(workers)) == 2

@@ -46,6 +46,14 @@ ARROWS: dict[str, set[str]] = {
 }
 # These must be usable, and quick to import, without TensorFlow.
 WITHOUT_TENSORFLOW = {"datasets", "evaluation", "report"}
+# What is not public in TensorFlow, Keras and TFF, and the one module that may import it.
+PRIVATE_APIS = (
+    "keras.src",
+    "tensorflow.python",
+    "tensorflow_federated.proto",
+    "tensorflow_federated.python",
+)
+MODULE_OF_PRIVATE_APIS = "tffcxr/runtime/private_apis.py"
 
 _ROOTS = ("tffcxr", "experiments", "testdata", "tests")
 _MOST_LINES = 400
@@ -207,6 +215,9 @@ def _forbidden_imports(path: Path, tree: Path) -> list[str]:
         heavy = {module.split(".")[0] for module in modules}
         for module in sorted(heavy & {"tensorflow", "tensorflow_federated", "keras"}):
             found.append(f"{where}: must do without {module}")
+    if root in ("tffcxr", "experiments") and where.as_posix() != MODULE_OF_PRIVATE_APIS:
+        private = {api for api in PRIVATE_APIS for m in modules if f"{m}.".startswith(f"{api}.")}
+        found += [f"{where}: {api} belongs in {MODULE_OF_PRIVATE_APIS}" for api in sorted(private)]
     return found
 
 

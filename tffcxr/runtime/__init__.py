@@ -63,11 +63,12 @@ def use_device_unless_chosen() -> None:
     its output open. A context that was put on TFF's stack is a choice, and stays.
     """
     import tensorflow_federated as tff
-    from tensorflow_federated.python.core.impl.context_stack import runtime_error_context
+
+    from tffcxr.runtime import private_apis
 
     unchosen = (
         tff.framework.SyncExecutionContext,
-        runtime_error_context.RuntimeErrorContext,  # What threads other than the first one have.
+        private_apis.RuntimeErrorContext,  # What threads other than the first one have.
     )
     if type(tff.framework.get_context_stack().current) in unchosen:
         use("device")

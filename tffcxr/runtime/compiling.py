@@ -13,16 +13,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from tensorflow_federated.python.core.backends.native import compiler as native_compiler
-from tensorflow_federated.python.core.backends.test import compiler as test_compiler
-from tensorflow_federated.python.core.environments.tensorflow_backend import (
-    tensorflow_tree_transformations,
-)
-from tensorflow_federated.python.core.impl.compiler import (
-    building_blocks,
-    transformations,
-    tree_analysis,
-)
+import tensorflow_federated as tff
 
 _logger = logging.getLogger(__name__)
 
@@ -31,26 +22,28 @@ def compile_for_native(comp: Any) -> Any:
     """The computation as the native worker takes it, a computation of the same type."""
     if _has_secure_intrinsics(comp.to_building_block()):
         comp = _without_secure_intrinsics(comp)
-    return native_compiler.desugar_and_transform_to_native(comp)
+    return tff.backends.native.desugar_and_transform_to_native(comp)
 
 
-def compile_for_device(comp: Any) -> building_blocks.ComputationBuildingBlock:
+def compile_for_device(comp: Any) -> tff.framework.ComputationBuildingBlock:
     """The computation as `interpreter.py` takes it."""
     block = comp.to_building_block()  # It takes a second for a deep network.
     if _has_secure_intrinsics(block):
         block = _without_secure_intrinsics(comp).to_building_block()
-    block, _ = tensorflow_tree_transformations.replace_intrinsics_with_bodies(block)
-    return transformations.to_call_dominant(block)
+    block, _ = tff.tensorflow.replace_intrinsics_with_bodies(block)
+    return tff.framework.to_call_dominant(block)
 
 
-def _has_secure_intrinsics(block: building_blocks.ComputationBuildingBlock) -> bool:
-    return tree_analysis.contains(block, _is_secure)
+def _has_secure_intrinsics(block: tff.framework.ComputationBuildingBlock) -> bool:
+    # Changes nothing: a block is reported as changed if it is secure.
+    _, found = tff.framework.transform_postorder(block, lambda part: (part, _is_secure(part)))
+    return found
 
 
 def _without_secure_intrinsics(comp: Any) -> Any:
     _logger.warning("simulation: secure sums and selections are computed in the clear")
-    return test_compiler.replace_secure_intrinsics_with_bodies(comp)
+    return tff.backends.test.replace_secure_intrinsics_with_bodies(comp)
 
 
-def _is_secure(block: building_blocks.ComputationBuildingBlock) -> bool:
-    return isinstance(block, building_blocks.Intrinsic) and "_secure_" in block.uri
+def _is_secure(block: tff.framework.ComputationBuildingBlock) -> bool:
+    return isinstance(block, tff.framework.Intrinsic) and "_secure_" in block.uri

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import atexit
 from collections.abc import Sequence
+import functools
 import logging
 import os
 import threading
@@ -20,19 +21,14 @@ from typing import Any
 
 import tensorflow as tf
 import tensorflow_federated as tff
-from tensorflow_federated.python.core.impl.execution_contexts import compiler_pipeline
-from tensorflow_federated.python.core.impl.executors import cardinalities_utils
-from tensorflow_federated.python.core.impl.types import type_conversions
 
 from tffcxr import errors
-from tffcxr.runtime import compiling, graphs, interpreter, placed, values
+from tffcxr.runtime import compiling, graphs, interpreter, placed, private_apis, values
 
 _logger = logging.getLogger(__name__)
 
 # What was compiled and built for one context serves all.
-_compiler: compiler_pipeline.CompilerPipeline = compiler_pipeline.CompilerPipeline(
-    compiling.compile_for_device
-)
+_compile = functools.lru_cache(compiling.compile_for_device)
 _functions = graphs.GraphFunctions()
 _compiling = threading.Lock()  # Two threads that call one computation would both compile it.
 
@@ -71,11 +67,11 @@ class DeviceContext(tff.framework.SyncContext):
         """
         result_type = comp.type_signature.result  # Compiling loses its Python containers.
         with _compiling:
-            compiled = _compiler.compile(comp)
+            compiled = _compile(comp)
         parameter_type = compiled.type_signature.parameter
         clients = self._default_clients
         if arg is not None:
-            found = cardinalities_utils.infer_cardinalities(arg, parameter_type)
+            found = private_apis.infer_cardinalities(arg, parameter_type)
             clients = found.get(tff.CLIENTS, clients)
         federation = placed.Federation(clients, self.workers)
         with tf.device(self.workers[0]):
@@ -85,7 +81,7 @@ class DeviceContext(tff.framework.SyncContext):
             del argument
             requested = values.request(result, result_type, federation)
             exported = values.export(requested, result_type)
-        return type_conversions.type_to_py_container(exported, result_type)
+        return tff.types.type_to_py_container(exported, result_type)
 
 
 def device_context(

@@ -17,17 +17,11 @@ from typing import Any
 
 import cachetools
 import tensorflow as tf
-from tensorflow.python.eager import context as eager_context
-from tensorflow.python.framework import op_def_registry
 import tensorflow_federated as tff
-from tensorflow_federated.proto.v0 import computation_pb2
-from tensorflow_federated.python.core.impl.compiler import building_blocks
-from tensorflow_federated.python.tensorflow_libs import serialization_utils
 
-from tffcxr.runtime import sequences
+from tffcxr.runtime import private_apis, sequences
 
 _CACHED_FUNCTIONS = 512
-_ANONYMOUS = eager_context.anonymous_name().encode()
 
 
 class GraphFunction:
@@ -37,13 +31,17 @@ class GraphFunction:
     """
 
     def __init__(
-        self, graph: computation_pb2.TensorFlow, type_signature: tff.FunctionType, key: str
+        self,
+        graph: private_apis.computation_pb2.TensorFlow,
+        type_signature: tff.FunctionType,
+        key: str,
     ) -> None:
         self._parameter = graph.parameter if graph.HasField("parameter") else None
         self._result = graph.result
         self._result_type = type_signature.result
         inputs = [] if self._parameter is None else list(_tensor_names(self._parameter))
-        graph_def = serialization_utils.unpack_graph_def(graph.graph_def)
+        graph_def = tf.compat.v1.GraphDef()
+        graph.graph_def.Unpack(graph_def)
         _rename_library(graph_def, key)
         outputs = list(_tensor_names(self._result))
         graph_def = _join_initialization(graph_def, graph.initialize_op, outputs)
@@ -97,7 +95,7 @@ class GraphFunctions:
         self._by_block: cachetools.LRUCache = cachetools.LRUCache(_CACHED_FUNCTIONS)
         self._lock = threading.RLock()
 
-    def get(self, block: building_blocks.CompiledComputation) -> GraphFunction:
+    def get(self, block: tff.framework.CompiledComputation) -> GraphFunction:
         """The function of a computation whose body is a TensorFlow graph."""
         with self._lock:
             known_block, function = self._by_block.get(id(block), (None, None))
@@ -106,7 +104,7 @@ class GraphFunctions:
                 self._by_block[id(block)] = (block, function)
             return function
 
-    def _get_by_content(self, block: building_blocks.CompiledComputation) -> GraphFunction:
+    def _get_by_content(self, block: tff.framework.CompiledComputation) -> GraphFunction:
         graph = block.proto.tensorflow
         content = graph.SerializeToString(deterministic=True) + repr(block.type_signature).encode()
         key = hashlib.sha256(content).hexdigest()
@@ -115,7 +113,7 @@ class GraphFunctions:
         return self._by_content[key]
 
 
-def _tensor_names(binding: computation_pb2.TensorFlow.Binding) -> Iterator[str]:
+def _tensor_names(binding: private_apis.computation_pb2.TensorFlow.Binding) -> Iterator[str]:
     kind = binding.WhichOneof("binding")
     if kind == "tensor":
         yield binding.tensor.tensor_name
@@ -127,7 +125,7 @@ def _tensor_names(binding: computation_pb2.TensorFlow.Binding) -> Iterator[str]:
 
 
 def _flatten(
-    value: Any, binding: computation_pb2.TensorFlow.Binding, tensors: list[tf.Tensor]
+    value: Any, binding: private_apis.computation_pb2.TensorFlow.Binding, tensors: list[tf.Tensor]
 ) -> None:
     kind = binding.WhichOneof("binding")
     if kind == "tensor":
@@ -140,7 +138,9 @@ def _flatten(
 
 
 def _pack(
-    tensors: Iterator[tf.Tensor], binding: computation_pb2.TensorFlow.Binding, type_spec: tff.Type
+    tensors: Iterator[tf.Tensor],
+    binding: private_apis.computation_pb2.TensorFlow.Binding,
+    type_spec: tff.Type,
 ) -> Any:
     kind = binding.WhichOneof("binding")
     if kind == "tensor":
@@ -213,7 +213,7 @@ def _join_initialization(
     needed = _ancestors(nodes, map(_node_name, outputs))
     if initialize_op:
         initialization = _ancestors(nodes, [_node_name(initialize_op)])
-        created = {n for n in needed & initialization if _is_stateful(nodes[n])}
+        created = {n for n in needed & initialization if private_apis.is_stateful(nodes[n].op)}
         for name in needed - initialization:
             if created.intersection(map(_node_name, nodes[name].input)):
                 nodes[name].input.append(f"^{_node_name(initialize_op)}")
@@ -228,11 +228,6 @@ def _is_wait_for_placeholder(nodes: dict[str, tf.compat.v1.NodeDef], name: str) 
     return name.startswith("^") and nodes[_node_name(name)].op == "Placeholder"
 
 
-def _is_stateful(node: tf.compat.v1.NodeDef) -> bool:
-    definition = op_def_registry.get(node.op)
-    return definition is not None and definition.is_stateful
-
-
 def _make_variables_anonymous(graph_def: tf.compat.v1.GraphDef) -> None:
     """Makes every handle create a variable of its own whenever it runs.
 
@@ -244,7 +239,7 @@ def _make_variables_anonymous(graph_def: tf.compat.v1.GraphDef) -> None:
         shared_name = node.attr["shared_name"].s or node.name.encode()
         creator = first.setdefault(shared_name, node.name)
         if creator == node.name:
-            node.attr["shared_name"].s = _ANONYMOUS
+            node.attr["shared_name"].s = private_apis.ANONYMOUS_NAME
         else:
             dtype = tf.resource.as_datatype_enum
             node.CopyFrom(tf.compat.v1.NodeDef(name=node.name, op="Identity", input=[creator]))
@@ -273,8 +268,7 @@ def _build(
 
     with tf.init_scope():
         wrapped = tf.compat.v1.wrap_function(body, signature)
-    # Calling this skips what a ConcreteFunction does for gradient tapes on every call.
-    return wrapped._inference_function  # pylint: disable=protected-access
+    return private_apis.inference_function(wrapped)
 
 
 def _input_spec(node: tf.compat.v1.NodeDef) -> tf.TensorSpec:

@@ -12,9 +12,8 @@ from typing import Any
 
 import tensorflow as tf
 import tensorflow_federated as tff
-from tensorflow_federated.python.core.impl.compiler import building_blocks, intrinsic_defs
 
-from tffcxr.runtime import graphs, placed, sequences
+from tffcxr.runtime import graphs, placed, private_apis, sequences
 
 Value = Any
 Function = Callable[[Value], Value]
@@ -33,36 +32,36 @@ class Interpreter:
         self._federation = federation
 
     def evaluate(
-        self, block: building_blocks.ComputationBuildingBlock, scope: dict[str, Value]
+        self, block: tff.framework.ComputationBuildingBlock, scope: dict[str, Value]
     ) -> Value:
         """The value of `block`, where the names that it refers to are in `scope`.
 
         Raises:
           NotImplementedError: it holds something that is not TFF's native form.
         """
-        if isinstance(block, building_blocks.Reference):
+        if isinstance(block, tff.framework.Reference):
             return scope[block.name]
-        if isinstance(block, building_blocks.Selection):
+        if isinstance(block, tff.framework.Selection):
             return self.evaluate(block.source, scope)[block.as_index()]
-        if isinstance(block, building_blocks.Struct):
+        if isinstance(block, tff.framework.Struct):
             return tuple(self.evaluate(part, scope) for part in block)
-        if isinstance(block, building_blocks.Call):
+        if isinstance(block, tff.framework.Call):
             function = self.evaluate(block.function, scope)
             has_argument = block.argument is not None
             return function(self.evaluate(block.argument, scope) if has_argument else None)
-        if isinstance(block, building_blocks.Lambda):
+        if isinstance(block, tff.framework.Lambda):
             return self._lambda(block, scope)
-        if isinstance(block, building_blocks.Block):
+        if isinstance(block, tff.framework.Block):
             inner = dict(scope)
             for name, part in block.locals:
                 inner[name] = self.evaluate(part, inner)
             return self.evaluate(block.result, inner)
-        if isinstance(block, building_blocks.Literal):
+        if isinstance(block, tff.framework.Literal):
             return tf.constant(block.value, block.type_signature.dtype)
-        if isinstance(block, building_blocks.Intrinsic):
+        if isinstance(block, tff.framework.Intrinsic):
             return self._intrinsic(block)
         if (
-            isinstance(block, building_blocks.CompiledComputation)
+            isinstance(block, tff.framework.CompiledComputation)
             and block.proto.WhichOneof("computation") == "tensorflow"
         ):
             return self._functions.get(block)
@@ -70,7 +69,7 @@ class Interpreter:
             f"the device executor cannot run {block.compact_representation()}"
         )
 
-    def _lambda(self, block: building_blocks.Lambda, scope: dict[str, Value]) -> Function:
+    def _lambda(self, block: tff.framework.Lambda, scope: dict[str, Value]) -> Function:
         # A copy: `scope` will hold what this function makes, and the two would keep each other, and
         # all weights and datasets of the round, alive until Python looks for such cycles.
         scope = dict(scope)
@@ -80,29 +79,29 @@ class Interpreter:
             return self._functions.get(graph)
         return lambda value: self.evaluate(block.result, {**scope, block.parameter_name: value})
 
-    def _intrinsic(self, block: building_blocks.Intrinsic) -> Function:
+    def _intrinsic(self, block: tff.framework.Intrinsic) -> Function:
         if block.uri not in _INTRINSICS:
             raise NotImplementedError(f"the device executor does not know {block.uri!r}")
         intrinsic, result = _INTRINSICS[block.uri], block.type_signature.result
         return lambda argument: intrinsic(self._federation, argument, result)
 
 
-def _only_call(block: building_blocks.Lambda) -> building_blocks.CompiledComputation | None:
+def _only_call(block: tff.framework.Lambda) -> tff.framework.CompiledComputation | None:
     """The graph that a lambda calls with its own argument, where it does nothing else.
 
     The call-dominant form writes a graph `f` as `(a -> let x = f(a) in x)`; `sequence_reduce` has
     a shorter way with a graph than with a function.
     """
     body = block.result
-    if isinstance(body, building_blocks.Block) and len(body.locals) == 1:
+    if isinstance(body, tff.framework.Block) and len(body.locals) == 1:
         (name, value), result = body.locals[0], body.result
-        if isinstance(result, building_blocks.Reference) and result.name == name:
+        if isinstance(result, tff.framework.Reference) and result.name == name:
             body = value
     if (
-        isinstance(body, building_blocks.Call)
-        and isinstance(body.function, building_blocks.CompiledComputation)
+        isinstance(body, tff.framework.Call)
+        and isinstance(body.function, tff.framework.CompiledComputation)
         and body.function.proto.WhichOneof("computation") == "tensorflow"
-        and isinstance(body.argument, building_blocks.Reference)
+        and isinstance(body.argument, tff.framework.Reference)
         and body.argument.name == block.parameter_name
     ):
         return body.function
@@ -176,23 +175,23 @@ def _sequence_sum(federation: placed.Federation, argument: Value, result: tff.Ty
 
 
 _INTRINSICS: dict[str, Callable[[placed.Federation, Value, tff.Type], Value]] = {
-    intrinsic_defs.FEDERATED_AGGREGATE.uri: _aggregate,
-    intrinsic_defs.FEDERATED_APPLY.uri: _apply,
-    intrinsic_defs.FEDERATED_BROADCAST.uri: lambda _, value, __: value,
-    intrinsic_defs.FEDERATED_EVAL_AT_CLIENTS.uri: lambda _, function, __: placed.ClientValue(
+    tff.framework.FEDERATED_AGGREGATE.uri: _aggregate,
+    tff.framework.FEDERATED_APPLY.uri: _apply,
+    tff.framework.FEDERATED_BROADCAST.uri: lambda _, value, __: value,
+    tff.framework.FEDERATED_EVAL_AT_CLIENTS.uri: lambda _, function, __: placed.ClientValue(
         lambda _: function(None)
     ),
-    intrinsic_defs.FEDERATED_EVAL_AT_SERVER.uri: lambda _, function, __: placed.ServerValue(
+    tff.framework.FEDERATED_EVAL_AT_SERVER.uri: lambda _, function, __: placed.ServerValue(
         lambda: function(None)
     ),
-    intrinsic_defs.FEDERATED_MAP.uri: _map,
-    intrinsic_defs.FEDERATED_MAP_ALL_EQUAL.uri: _apply,
-    intrinsic_defs.FEDERATED_SELECT.uri: _select,
-    intrinsic_defs.FEDERATED_VALUE_AT_CLIENTS.uri: lambda _, value, __: placed.known(value),
-    intrinsic_defs.FEDERATED_VALUE_AT_SERVER.uri: lambda _, value, __: placed.known(value),
-    intrinsic_defs.FEDERATED_ZIP_AT_CLIENTS.uri: _zip_at_clients,
-    intrinsic_defs.FEDERATED_ZIP_AT_SERVER.uri: _zip_at_server,
-    intrinsic_defs.SEQUENCE_MAP.uri: _sequence_map,
-    intrinsic_defs.SEQUENCE_REDUCE.uri: _sequence_reduce,
-    intrinsic_defs.SEQUENCE_SUM.uri: _sequence_sum,
+    tff.framework.FEDERATED_MAP.uri: _map,
+    tff.framework.FEDERATED_MAP_ALL_EQUAL.uri: _apply,
+    private_apis.FEDERATED_SELECT.uri: _select,
+    tff.framework.FEDERATED_VALUE_AT_CLIENTS.uri: lambda _, value, __: placed.known(value),
+    tff.framework.FEDERATED_VALUE_AT_SERVER.uri: lambda _, value, __: placed.known(value),
+    tff.framework.FEDERATED_ZIP_AT_CLIENTS.uri: _zip_at_clients,
+    tff.framework.FEDERATED_ZIP_AT_SERVER.uri: _zip_at_server,
+    private_apis.SEQUENCE_MAP.uri: _sequence_map,
+    private_apis.SEQUENCE_REDUCE.uri: _sequence_reduce,
+    private_apis.SEQUENCE_SUM.uri: _sequence_sum,
 }

@@ -12,7 +12,6 @@ import asyncio
 import atexit
 from collections.abc import Callable, Coroutine
 import concurrent.futures
-import contextlib
 import logging
 import os
 import pathlib
@@ -26,20 +25,9 @@ from typing import Any
 
 import grpc
 import tensorflow_federated as tff
-from tensorflow_federated.proto.v0 import executor_pb2_grpc
-from tensorflow_federated.python.core.environments.tensorflow_frontend import (
-    tensorflow_computation,
-)
-from tensorflow_federated.python.core.impl.execution_contexts import async_execution_context
-from tensorflow_federated.python.core.impl.executors import (
-    executor_factory,
-    executors_errors,
-    remote_executor,
-    remote_executor_grpc_stub,
-)
 
 from tffcxr import errors
-from tffcxr.runtime import compiling, native_launcher
+from tffcxr.runtime import compiling, native_launcher, private_apis
 
 _logger = logging.getLogger(__name__)
 
@@ -60,23 +48,6 @@ _CHANNEL_OPTIONS = [
     ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
     ("grpc.client_idle_timeout_ms", 2**31 - 1),  # The worker's values belong to the connection.
 ]
-
-
-class _Stub(remote_executor_grpc_stub.RemoteExecutorGrpcStub):
-    """TFF's stub, except that values in a worker that has ended need no disposal."""
-
-    def __init__(self, channel: grpc.Channel) -> None:
-        # TFF's constructor would watch the channel's state on a thread for ever.
-        self._channel = channel
-        self._stub = executor_pb2_grpc.ExecutorGroupStub(channel)
-
-    def dispose(self, request: Any) -> Any:
-        with contextlib.suppress(grpc.RpcError):
-            super().dispose(request)
-
-    def dispose_executor(self, request: Any) -> Any:
-        with contextlib.suppress(grpc.RpcError):
-            super().dispose_executor(request)
 
 
 class Worker:
@@ -117,7 +88,7 @@ class Worker:
         channel = grpc.insecure_channel(f"unix:{socket}", _CHANNEL_OPTIONS)
         is_ready = grpc.channel_ready_future(channel)
         self._wait(is_ready.done, deadline)
-        self.stub = _Stub(channel)
+        self.stub = private_apis.WorkerStub(channel)
 
     def _wait(self, ready: Callable[[], bool], deadline: float) -> None:
         while not ready():
@@ -164,21 +135,21 @@ class Worker:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-class _WorkerExecutors(executor_factory.ExecutorFactory):
+class _WorkerExecutors(tff.framework.ExecutorFactory):
     """Remote executors, one per number of clients, on a worker started when first needed."""
 
     def __init__(self, start: Callable[[], Worker], default_clients: int) -> None:
         self._start = start
         self._default_clients = default_clients
-        self._executors: dict[int, remote_executor.RemoteExecutor] = {}
+        self._executors: dict[int, tff.framework.RemoteExecutor] = {}
         self.worker: Worker | None = None
 
-    def create_executor(self, cardinalities: Any) -> remote_executor.RemoteExecutor:
+    def create_executor(self, cardinalities: Any) -> tff.framework.RemoteExecutor:
         if self.worker is None:
             self.worker = self._start()
         clients = cardinalities.get(tff.CLIENTS, self._default_clients)
         if clients not in self._executors:
-            executor = remote_executor.RemoteExecutor(self.worker.stub)
+            executor = tff.framework.RemoteExecutor(self.worker.stub)
             executor.set_cardinalities({tff.CLIENTS: clients})
             self._executors[clients] = executor
         return self._executors[clients]
@@ -223,11 +194,11 @@ class NativeContext(tff.framework.SyncContext):
 
     def __init__(self, executors: _WorkerExecutors) -> None:
         self._executors = executors
-        self._context = async_execution_context.AsyncExecutionContext(
+        self._context = tff.framework.AsyncExecutionContext(
             executor_fn=executors,
             compiler_fn=compiling.compile_for_native,
-            transform_args=tensorflow_computation.transform_args,
-            transform_result=tensorflow_computation.transform_result,
+            transform_args=tff.tensorflow.transform_args,
+            transform_result=tff.tensorflow.transform_result,
         )
 
     @property
@@ -241,12 +212,10 @@ class NativeContext(tff.framework.SyncContext):
         Raises:
           RuntimeError: the worker died again on every repetition.
         """
-        # TFF's own loop around `invoke` would repeat for ever, whatever the reason.
-        once = async_execution_context.AsyncExecutionContext.invoke.__wrapped__
         for repetition in range(_MAX_RESTARTS + 1):
             try:
-                return _run(once(self._context, comp, arg))
-            except executors_errors.RetryableError:
+                return _run(private_apis.invoke_once(self._context, comp, arg))
+            except tff.framework.RetryableError:
                 worker = self._executors.worker
                 if worker is None or not worker.has_ended(within=_END_SECONDS):
                     raise  # The computation's own failure.

@@ -12,16 +12,15 @@ from typing import Any
 
 import tensorflow as tf
 import tensorflow_federated as tff
-from tensorflow_federated.python.common_libs import structure
-from tensorflow_federated.python.core.impl.types import type_conversions
-from tensorflow_federated.python.core.impl.utils import tensorflow_utils
+
+from tffcxr.runtime import private_apis
 
 _PREFETCHED = 2
 
 
 def element_types(struct_type: tff.StructType) -> list[tff.Type]:
     """The types of a struct's elements, in order."""
-    return [element for _, element in structure.iter_elements(struct_type)]
+    return [element for _, element in tff.structure.iter_elements(struct_type)]
 
 
 def zeros(type_spec: tff.Type) -> Any:
@@ -35,7 +34,7 @@ def from_nested(value: Any, type_spec: tff.Type) -> Any:
     """Brings a nest as tf.data makes them (dicts, tuples, attrs) into our form."""
     if not isinstance(type_spec, tff.StructType):
         return value
-    names = structure.name_list_with_nones(type_spec)
+    names = tff.structure.name_list_with_nones(type_spec)
     if isinstance(value, Mapping):
         parts = [value[name] for name in names]
     elif isinstance(value, (tuple, list)):
@@ -50,8 +49,8 @@ def to_nested(value: Any, type_spec: tff.Type) -> Any:
     if not isinstance(type_spec, tff.StructType):
         return value
     parts = map(to_nested, value, element_types(type_spec))
-    elements = zip(structure.name_list_with_nones(type_spec), parts)
-    return type_conversions.type_to_py_container(structure.Struct(elements), type_spec)
+    elements = zip(tff.structure.name_list_with_nones(type_spec), parts)
+    return tff.types.type_to_py_container(tff.structure.Struct(elements), type_spec)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +84,7 @@ class MappedSequence:
     def to_dataset(self) -> tf.data.Dataset:
         """All elements, computed now: a graph that takes a sequence takes nothing else."""
         elements = [to_nested(value, self.element) for value in self]
-        return tensorflow_utils.make_data_set_from_elements(None, elements, self.element)
+        return private_apis.make_data_set_from_elements(None, elements, self.element)
 
 
 Sequence = DatasetSequence | MappedSequence
@@ -98,7 +97,7 @@ def ingest(value: Any, type_spec: tff.SequenceType) -> DatasetSequence:
       TypeError: `value` is neither, or its elements are of another type.
     """
     if isinstance(value, list):
-        value = tensorflow_utils.make_data_set_from_elements(None, value, type_spec.element)
+        value = private_apis.make_data_set_from_elements(None, value, type_spec.element)
     if not isinstance(value, tf.data.Dataset):
         raise TypeError(f"expected a sequence of type {type_spec}, found {type(value).__name__}")
     found = tff.SequenceType(tff.types.tensorflow_to_type(value.element_spec))
@@ -128,6 +127,6 @@ def to_variant(value: Sequence) -> tf.Tensor:
 
 def from_variant(variant: tf.Tensor, element: tff.Type) -> DatasetSequence:
     """The dataset that a graph has made, as a sequence of `element`."""
-    spec = type_conversions.type_to_tf_structure(element)
+    spec = private_apis.type_to_tf_structure(element)
     with tf.device("/CPU:0"):
         return DatasetSequence(tf.data.experimental.from_variant(variant, spec), element)

@@ -7,11 +7,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
-from tensorflow_federated.python.common_libs import structure
-from tensorflow_federated.python.core.impl.compiler import array
-from tensorflow_federated.python.core.impl.utils import tensorflow_utils
 
-from tffcxr.runtime import placed, sequences
+from tffcxr.runtime import placed, private_apis, sequences
 
 
 def ingest(value: Any, type_spec: tff.Type) -> Any:
@@ -25,7 +22,7 @@ def ingest(value: Any, type_spec: tff.Type) -> Any:
             return placed.known(ingest(value, type_spec.member))
         return placed.ClientValue(lambda client: ingest(value[client], type_spec.member))
     if isinstance(type_spec, tff.StructType):
-        parts = list(structure.from_container(value))
+        parts = list(tff.structure.from_container(value))
         types = sequences.element_types(type_spec)
         if len(parts) != len(types):
             raise TypeError(f"expected {len(types)} elements of {type_spec}, found {len(parts)}")
@@ -48,8 +45,8 @@ def _tensor(value: Any, type_spec: tff.TensorType) -> tf.Tensor:
     if isinstance(value, (list, tuple)):
         value = np.asarray(value, type_spec.dtype.type)
     if not (
-        array.is_compatible_dtype(value, type_spec.dtype.type)
-        and array.is_compatible_shape(value, type_spec.shape)
+        private_apis.is_compatible_dtype(value, type_spec.dtype.type)
+        and private_apis.is_compatible_shape(value, type_spec.shape)
     ):
         raise TypeError(f"expected a tensor of type {type_spec}, found {value!r}")
     return tf.constant(value, type_spec.dtype)
@@ -76,11 +73,11 @@ def export(value: Any, type_spec: tff.Type) -> Any:
             return export(value.get(), type_spec.member)
         return value.get()  # What `request` has put there.
     if isinstance(type_spec, tff.StructType):
-        names = structure.name_list_with_nones(type_spec)
+        names = tff.structure.name_list_with_nones(type_spec)
         parts = map(export, value, sequences.element_types(type_spec))
-        return structure.Struct(zip(names, parts))
+        return tff.structure.Struct(zip(names, parts))
     if isinstance(type_spec, tff.SequenceType):
-        return tensorflow_utils.coerce_dataset_elements_to_tff_type_spec(
+        return private_apis.coerce_dataset_elements_to_tff_type_spec(
             value.to_dataset(), type_spec.element
         )
     return value.numpy()
