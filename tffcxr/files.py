@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 import contextlib
-import fcntl
 import json
 import logging
 import os
 import pathlib
 from typing import TYPE_CHECKING, Any, BinaryIO
+
+import filelock
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,14 +58,12 @@ def locked(path: pathlib.Path) -> Iterator[None]:
     """Holds a lock file, made if missing; the kernel releases it however the process ends.
 
     Raises:
-      OSError: the file cannot be made.
+      OSError: the file cannot be made or locked.
     """
     with path.open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not filelock.lock_descriptor(lock.fileno(), blocking=False):
             logging.getLogger(__name__).info("waiting for another run that writes %s", path.parent)
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            filelock.lock_descriptor(lock.fileno())
         yield
 
 

@@ -1,5 +1,7 @@
 """Whose a folder is, and what happens when it is somebody else's."""
 
+import errno
+import gc
 import json
 import os
 import shutil
@@ -132,6 +134,39 @@ def test_another_process_that_is_using_the_folder(tmp_path):
             _open(tmp_path)
         other.kill()  # However it ends, the folder is free again.
     _open(tmp_path)
+
+
+def test_a_fork_that_outlives_the_program_keeps_the_folder(tmp_path):
+    directory = _open(tmp_path)
+    waits, ends = os.pipe()
+    child = os.fork()
+    if not child:
+        os.read(waits, 1)
+        os._exit(0)
+    directory.close()  # As if the program were killed.
+    try:
+        with pytest.raises(InputError, match="is in use by another run"):
+            _open(tmp_path)
+    finally:
+        os.write(ends, b".")
+        os.waitpid(child, 0)
+    _open(tmp_path)
+
+
+def test_a_folder_is_locked_though_nobody_refers_to_it(tmp_path):
+    _open(tmp_path)
+    gc.collect()
+    with pytest.raises(InputError, match="is in use by another run"):
+        _open(tmp_path)
+
+
+def test_a_file_system_without_locks_is_said(tmp_path, monkeypatch):
+    def refuse(descriptor, blocking):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(run_directory.filelock, "lock_descriptor", refuse)
+    with pytest.raises(InputError, match="on a file system with locks, found .*: No locks"):
+        _open(tmp_path)
 
 
 def test_changed_images_are_refused(run):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-import fcntl
 import json
 import os
 import pathlib
 import shutil
 from typing import Any
+
+import filelock
 
 from tffcxr.errors import InputError
 from tffcxr.files import remove_unfinished, write_json
@@ -138,9 +139,16 @@ def _take(
     facts: Mapping[str, Any],
 ) -> None:
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # On a descriptor of our own: a `FileLock` would let go in every fork of this program, and
+        # children that outlive a killed program must keep others away from what they write.
+        is_free = filelock.lock_descriptor(lock, blocking=False)
     except OSError as error:
-        raise InputError(f"--output_dir: {path} is in use by another run") from error
+        raise InputError(
+            f"--output_dir: expected a folder on a file system with locks, found {path}: "
+            f"{error.strerror}"
+        ) from error
+    if not is_free:
+        raise InputError(f"--output_dir: {path} is in use by another run")
     remove_unfinished(path)
     free = shutil.disk_usage(path).free
     if free < _MINIMUM_FREE_BYTES:

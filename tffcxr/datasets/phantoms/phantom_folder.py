@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 import contextlib
-import fcntl
 import json
 import pathlib
 import shutil
 import tempfile
+
+import filelock
 
 from tffcxr.errors import InputError
 
@@ -41,7 +42,7 @@ def create(root: pathlib.Path, settings: Mapping[str, object]) -> Iterator[pathl
         raise InputError(f"expected a folder that can be written, found {root}: {error}") from error
     try:
         with (partial / SETTINGS).open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            filelock.lock_descriptor(lock.fileno())
             json.dump(dict(settings), lock, indent=2)
             lock.flush()
             yield partial
@@ -93,7 +94,7 @@ def _remove_abandoned(root: pathlib.Path) -> None:
     for partial in root.parent.glob(_prefix(root) + "*"):
         try:
             with (partial / SETTINGS).open() as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(partial, ignore_errors=True)
+                if filelock.lock_descriptor(lock.fileno(), blocking=False):
+                    shutil.rmtree(partial, ignore_errors=True)
         except OSError:
             continue
