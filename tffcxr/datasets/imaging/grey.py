@@ -2,7 +2,8 @@
 
 DICOM PS3.3, C.11.1 (modality LUT and rescale), C.11.2 (VOI LUT and window), C.7.6.3.1.2
 (photometric interpretation) and C.7.5.1.1.2 (pixel padding). All of it maps one value to one grey,
-so it is computed once per value and looked up per pixel.
+so it is computed once per value and looked up per pixel. Rescale and window are pydicom's, on
+numbers that were checked here.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import math
 import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
+from pydicom.pixels import apply_rescale, apply_windowing
 
 from tffcxr.datasets.imaging import dicom_elements
 from tffcxr.datasets.imaging.image_error import ImageError
@@ -177,18 +179,17 @@ def window(values: np.ndarray, center: float, width: float, function: str) -> np
             f"expected a {function} window with a width of at least {narrowest:g}, found center "
             f"{center:g} and width {width:g}"
         )
-    if function == "LINEAR":
-        if width == 1.0:
-            return np.where(values <= center - 0.5, 0.0, 1.0)
-        return np.clip((values - (center - 0.5)) / (width - 1.0) + 0.5, 0.0, 1.0)
-    if function == "LINEAR_EXACT":
-        return np.clip((values - center) / width + 0.5, 0.0, 1.0)
-    if function == "SIGMOID":
-        # 709 is the largest power that exp can take.
-        return 1.0 / (1.0 + np.exp(np.minimum(-4.0 * (values - center) / width, 709.0)))
-    raise ImageError(
-        f"expected the VOI LUT function LINEAR, LINEAR_EXACT or SIGMOID, found {function!r}"
-    )
+    if function not in ("LINEAR", "LINEAR_EXACT", "SIGMOID"):
+        raise ImageError(
+            f"expected the VOI LUT function LINEAR, LINEAR_EXACT or SIGMOID, found {function!r}"
+        )
+    header = Dataset()
+    header.WindowCenter, header.WindowWidth, header.VOILUTFunction = center, width, function
+    header.PhotometricInterpretation = "MONOCHROME2"
+    # pydicom maps to the range of the stored values: of one bit without a sign, 0 to 1.
+    header.BitsStored, header.PixelRepresentation = 1, 0
+    with np.errstate(over="ignore"):  # A sigmoid far below its centre is 1 / (1 + inf).
+        return apply_windowing(values, header)
 
 
 def _modality(
@@ -209,7 +210,9 @@ def _modality(
         raise ImageError(
             f"expected a rescale slope other than 0, found slope {slope:g}, intercept {intercept:g}"
         )
-    return values * slope + intercept, (slope, intercept) != (1.0, 0.0)
+    rescale = Dataset()
+    rescale.RescaleSlope, rescale.RescaleIntercept = slope, intercept
+    return apply_rescale(values, rescale), (slope, intercept) != (1.0, 0.0)
 
 
 def _lut(item: Dataset, order: str, signed: bool) -> tuple[np.ndarray, int, int]:
@@ -247,7 +250,12 @@ def _lut(item: Dataset, order: str, signed: bool) -> tuple[np.ndarray, int, int]
 
 
 def _look_up(values: np.ndarray, table: np.ndarray, first: int) -> np.ndarray:
-    """Values before the first and after the last entry get the first and the last entry."""
+    """Values before the first and after the last entry get the first and the last entry.
+
+    pydicom's `apply_modality_lut` and `apply_voi` are not used. Those of pydicom 3.0.2 cut
+    fractions off and wrap values around at 8 or 16 bits, and cannot read 8-bit entries two to a
+    word, modality tables of 12 bits, or a first entry below 0 that was written as unsigned.
+    """
     return table[np.clip(np.rint(values) - first, 0, table.size - 1).astype(np.int64)]
 
 
