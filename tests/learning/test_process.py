@@ -367,7 +367,7 @@ class TestLearningProcess:
 
 
 def test_wrong_weights_or_layers_are_refused():
-    with pytest.raises(ValueError, match="found 'hed'.*did you mean 'head'"):
+    with pytest.raises(ValueError, match="found 'hed'.*did you mean head"):
         tiny.image_process(private_layers=["hed"])
     with pytest.raises(ValueError, match="weighting"):
         tiny.image_process(weighting="size")

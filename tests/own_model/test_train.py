@@ -240,7 +240,7 @@ def test_random_layers_draw_other_numbers_at_every_step_and_the_same_again():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"private": ["haed"]}, r"layers with weights are hidden, head; found 'haed'.*'head'"),
+        ({"private": ["haed"]}, r"layers with weights are hidden, head; found 'haed' .*head"),
         ({"private": "head"}, "private: expected a list of layers, found the text 'head'"),
         ({"loss": None}, "model 'toy': expected a loss, such as .* found none"),
         ({"loss": "binary"}, "loss: expected Keras' losses, .* found 'binary'"),

@@ -19,13 +19,13 @@ from __future__ import annotations
 import collections
 from collections.abc import Iterable, Mapping, Sequence
 import dataclasses
-import difflib
 import enum
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from tffcxr import errors
 from tffcxr.errors import InputError
 
 _MOST_NAMES = 12  # In a message.
@@ -234,11 +234,10 @@ def _private_weights(model: tf.keras.Model, names: Iterable[str]) -> frozenset[i
         known = [layer.name for layer in model.layers if layer.weights]
         if len(known) > _MOST_NAMES:
             known = [*known[: _MOST_NAMES // 2], "…", *known[-_MOST_NAMES // 2 :]]
-        close = difflib.get_close_matches(missing[0], by_name, 1)
-        hint = f" (did you mean {close[0]!r}?)" if close else ""
         raise InputError(
             f"private layers: expected layers of the model {model.name!r}, whose layers with "
-            f"weights are {', '.join(known)}; found {missing[0]!r}{hint}"
+            f"weights are {', '.join(known)}; found {missing[0]!r}"
+            f"{errors.did_you_mean(missing[0], by_name)}"
         )
     private = {name: by_name[name] for name in sorted(wanted)}
     _check_not_shared(model, private)
