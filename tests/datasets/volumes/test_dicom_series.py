@@ -7,6 +7,7 @@ import numpy as np
 import pydicom
 import pydicom.data
 import pytest
+import SimpleITK
 
 from tffcxr.datasets.imaging.image_error import ImageError
 from tffcxr.datasets.phantoms import phantom_dicom, phantom_series
@@ -70,6 +71,23 @@ def test_sagittal_slices(tmp_path):
     expected = volume.canonical(Volume(array, affine))
     np.testing.assert_array_equal(found.array, expected.array)
     np.testing.assert_allclose(found.affine, expected.affine)
+
+
+def test_an_oblique_series_lies_where_simpleitk_reads_it(tmp_path):
+    directions = np.array([[0.8, 0.6 * 0.8, 0.36], [-0.6, 0.64, 0.48], [0, -0.6, 0.8]])
+    affine = np.eye(4)
+    affine[:3, :3] = directions * [1.5, 2.0, 4.0]
+    affine[:3, 3] = [30.0, -20.0, 10.0]
+    array = np.random.default_rng(0).integers(0, 100, (4, 6, 5)).astype(np.float32)
+    phantom_series.write_ct(tmp_path / "s", Volume(array, affine), "p1", 1)
+    found = dicom_series.read(tmp_path / "s").volume
+    names = SimpleITK.ImageSeriesReader.GetGDCMSeriesFileNames(str(tmp_path / "s"))
+    theirs = SimpleITK.ReadImage(names)
+    np.testing.assert_array_equal(found.array, SimpleITK.GetArrayFromImage(theirs).T)
+    for index in ((0, 0, 0), (3, 5, 4)):
+        left, back, head = theirs.TransformIndexToPhysicalPoint(index)
+        place = found.affine @ [*index, 1]
+        np.testing.assert_allclose(place[:3], [-left, -back, head], atol=1e-4)
 
 
 def test_every_slice_has_its_own_slope(tmp_path):

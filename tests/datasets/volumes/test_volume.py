@@ -86,6 +86,33 @@ class TestResample:
         found = volume.covered(source, line)[:, 0, 0]
         assert found.tolist() == [False, True, True, True, True, True, False, False]
 
+    def test_linear_values_are_kept_in_a_sheared_volume(self):
+        # As of a CT with a tilted gantry: each slice lies 0.6 mm further to the front.
+        affine = _rotation(10) @ np.diag([0.8, 0.8, 3.0, 1.0])
+        affine[:3, 2] += [0.0, 0.6, 0.0]
+        source = _ramp((20, 20, 8), affine)
+        grid = Grid((3, 4, 5), np.diag([0.7, 0.9, 1.1, 1.0]))
+        grid.affine[:3, 3] = source.grid.centre - [1.0, 1.5, 2.0]
+        assert volume.covered(source.grid, grid).all()
+        seen = volume.resample(source, grid, outside=0.0)
+        np.testing.assert_allclose(seen.array, _ramp(grid.shape, grid.affine).array, rtol=1e-4)
+
+    def test_both_faces_show_the_nearest_centres(self):
+        source = Volume(np.array([[[1.0]], [[3.0]]], np.float32), np.diag([2.0, 1.0, 1.0, 1.0]))
+        line = Grid((6, 1, 1), np.eye(4))
+        line.affine[0, 3] = -1.0
+        # At -1 and 3 mm are the faces, at 0 and 2 mm the centres, at 4 mm is nothing.
+        seen = volume.resample(source, line, outside=-9.0)
+        assert seen.array[:, 0, 0].tolist() == [1, 1, 2, 3, 3, -9]
+
+    def test_faces_are_interpolated_along_the_other_axes(self):
+        slab = np.broadcast_to(np.array([[0.0], [4.0], [8.0]]), (3, 3, 2)).astype(np.float32)
+        face = Grid((1, 2, 2), np.eye(4))  # Between the centres of j, on both faces of k.
+        face.affine[:3, 3] = [1.0, 0.5, -0.5]
+        face.affine[2, 2] = 2.0
+        seen = volume.resample(Volume(slab, np.eye(4)), face, outside=-9.0)
+        assert seen.array[0].tolist() == [[2, 2], [6, 6]]
+
     def test_masks_keep_their_values(self):
         mask = np.zeros((6, 6, 6), np.float32)
         mask[2:4] = 4.0

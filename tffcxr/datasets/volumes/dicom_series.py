@@ -3,7 +3,8 @@
 Slices are put in the order of their positions along their common normal, and lie as far apart as
 the positions say (DICOM PS3.3, C.7.6.2.1.1); Instance Number, Slice Thickness and Spacing Between
 Slices are not trusted. A series that is not a complete stack of parallel slices is rejected; slices
-missing at an end cannot be detected.
+missing at an end cannot be detected. SimpleITK's reader gives a whole series the same place, but
+reads one with a missing or doubled slice, too, with a wrong distance between slices and a warning.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ import math
 import nibabel
 import numpy as np
 from scipy import ndimage
+import SimpleITK
 
 from tffcxr.datasets import limits
 from tffcxr.errors import InputError
@@ -161,9 +162,9 @@ def axial_grid(reference: Grid, image_size: int, field_of_view: float) -> Grid:
 def resample(volume: Volume, grid: Grid, outside: float, is_mask: bool = False) -> Volume:
     """Returns the volume as seen on another grid.
 
-    Images are interpolated linearly; along axes on which they become coarser they are smoothed
-    before, with the Gaussian of scikit-image's `resize`, so that nothing is seen that is not there
-    (aliasing). Masks get the value of the nearest voxel.
+    SimpleITK interpolates images linearly; along axes on which they become coarser they are
+    smoothed before, with the Gaussian of scikit-image's `resize`, so that nothing is seen that is
+    not there (aliasing). Masks get the value of the nearest voxel.
 
     Args:
       volume: any.
@@ -171,28 +172,38 @@ def resample(volume: Volume, grid: Grid, outside: float, is_mask: bool = False) 
       outside: the value of places that the volume does not cover.
       is_mask: whether the voxels are labels.
     """
-    to_source = np.linalg.inv(volume.affine) @ grid.affine  # From the grid's indices to ours.
     array = volume.array
-    if is_mask:
-        order = 0
-    else:
-        order = 1
+    if not is_mask:
         # Our voxels per voxel of the grid, along each of our axes.
+        to_source = np.linalg.inv(volume.affine) @ grid.affine
         factors = np.abs(to_source[:3, :3]).max(axis=1)
         sigma = np.maximum(0.0, (factors - 1.0) / 2.0)
         if sigma.any():
+            # SimpleITK's Gaussians are others: with a sigma of 1, the peak of the discrete one is
+            # 59 % higher and that of the recursive one 1 %.
             array = ndimage.gaussian_filter(array, sigma, mode="nearest")
-    # Within the outermost half voxel the nearest centres count; beyond it is `outside`.
-    moved = ndimage.affine_transform(
-        array,
-        to_source[:3, :3],
-        offset=to_source[:3, 3],
-        output_shape=grid.shape,
-        order=order,
-        mode="nearest",
+    # Within the outermost half voxel the nearest centres count, also on the faces. SimpleITK takes
+    # the upper face for outside, so every voxel at the border is there twice.
+    image = SimpleITK.GetImageFromArray(np.pad(array, 1, mode="edge").T)
+    shift = np.eye(4)
+    shift[:3, 3] = -1.0
+    origin, spacing, directions = _placement(volume.affine @ shift)
+    image.SetOrigin(origin)
+    image.SetSpacing(spacing)
+    image.SetDirection(directions)
+    interpolator = SimpleITK.sitkNearestNeighbor if is_mask else SimpleITK.sitkLinear
+    moved = SimpleITK.Resample(
+        image, grid.shape, SimpleITK.Transform(), interpolator, *_placement(grid.affine)
     )
-    moved[~covered(volume.grid, grid)] = outside
-    return Volume(moved, grid.affine)
+    seen = SimpleITK.GetArrayFromImage(moved).T  # SimpleITK's arrays are [K, J, I].
+    seen[~covered(volume.grid, grid)] = outside
+    return Volume(seen, grid.affine)
+
+
+def _placement(affine: np.ndarray) -> tuple[list[float], list[float], list[float]]:
+    """Origin, spacing and directions as SimpleITK takes them, in our coordinates on both sides."""
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    return affine[:3, 3].tolist(), spacing.tolist(), (affine[:3, :3] / spacing).ravel().tolist()
 
 
 def covered(source: Grid, grid: Grid) -> np.ndarray:
