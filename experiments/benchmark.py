@@ -37,7 +37,10 @@ FLAGS = flags.FLAGS
 
 _MEASURES = ("rounds", "memory", "startup", "pipeline", "prepare")
 # Models that are not here take images of 224 pixels, as those of ImageNet.
-_IMAGE_SIZES = {"standard": 128, "unet": 256, "unetplusplus": 256, "nnunet": 256}
+_IMAGE_SIZES = {"standard": 128, **dict.fromkeys(options.SEGMENTERS, 256)}
+_MODELS = (*options.CLASSIFIERS, *options.SEGMENTERS)
+# Segmenters with a classifier as encoder would add hours; they are measured where they are named.
+_DEFAULT_MODELS = (*options.CLASSIFIERS, "unet", "unetplusplus", "nnunet")
 _SMALL_MODEL, _SMALL_SIZE = "standard", 16
 _FINDING = "Lung Opacity"
 
@@ -49,7 +52,12 @@ flags.DEFINE_list(
     "What to measure: rounds (images per second), memory (by clients and by rounds), startup (time "
     "to the first finished round), pipeline (input alone), prepare (DICOM to shards).",
 )
-flags.DEFINE_list("models", None, "Models; default: all, with --quick standard.")
+flags.DEFINE_list(
+    "models",
+    None,
+    "Models; default: all but those with the name of an encoder (unet_resnet34), with --quick "
+    "standard.",
+)
 flags.DEFINE_list("executors", list(options.EXECUTORS), "Executors of tffcxr: device, native.")
 flags.DEFINE_boolean("stock", True, "Also measure TFF's own federated averaging.")
 flags.DEFINE_list(
@@ -135,8 +143,7 @@ def _client_counts() -> tuple[int, ...]:
 
 
 def _plan(executors: tuple[str, ...], clients: tuple[int, ...]) -> _Plan:
-    known = (*options.CLASSIFIERS, *options.SEGMENTERS)
-    models = _names("models", known if FLAGS.models is None else FLAGS.models, known)
+    models = _names("models", _DEFAULT_MODELS if FLAGS.models is None else FLAGS.models, _MODELS)
     if FLAGS.quick and not FLAGS.models:
         models = (_SMALL_MODEL,)
     sizes = {name: _IMAGE_SIZES.get(name, 224) for name in models}

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from experiments.flags import command_line, plan_flags, recipe, study_flags, training_flags
+from tffcxr import options
 
 if TYPE_CHECKING:
     from tffcxr.clients.sites import ClientRecords, Site
@@ -29,7 +30,14 @@ if TYPE_CHECKING:
 
 FLAGS = flags.FLAGS
 
-flags.DEFINE_enum("model", "unet", ["unet", "unetplusplus"], "The network.")
+flags.DEFINE_enum(
+    "model",
+    "unet",
+    [name for name in options.SEGMENTERS if name != "nnunet"],
+    "The network: unet, a U-Net of five levels; unetplusplus, the paper's U-Net++ with an "
+    "EfficientNet-B4 encoder; or a U-Net or U-Net++ with the encoder that its name ends with. All "
+    "but unet take --weights=imagenet.",
+)
 flags.DEFINE_enum(
     "baseline",
     "pooled",
@@ -56,7 +64,7 @@ training_flags.define(
 for _module in (study_flags, training_flags):
     flags.adopt_module_key_flags(_module)
 
-_MULTIPLE = 32  # Pixels; both networks halve the image five times.
+_MULTIPLE = 32  # Pixels; all networks halve the image five times.
 _PHANTOMS = study_flags.PhantomSite("phantoms", "lungs", "write_lungs")
 
 

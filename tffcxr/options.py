@@ -16,7 +16,32 @@ CLASSIFIER_MODULES = {
     "mobilenetv2": "backbones",
     "covidnet": "covidnet",
 }
-SEGMENTER_MODULES = {"unet": "unet", "unetplusplus": "unetplusplus", "nnunet": "planned"}
+# Classifiers of `segmentation-models` as encoders: its U-Net (`unet_resnet34`) and U-Net++
+# (`unetplusplus_resnet34`).
+UNET_ENCODERS = (
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "seresnet18",
+    "seresnet34",
+    "vgg16",
+    "vgg19",
+    "densenet121",
+    "densenet169",
+    "mobilenet",
+    "mobilenetv2",
+    "efficientnetb0",
+    "efficientnetb4",
+)
+UNETPLUSPLUS_ENCODERS = ("resnet18", "resnet34", "efficientnetb0")
+SEGMENTER_MODULES = {
+    "unet": "unet",
+    "unetplusplus": "unetplusplus",
+    **{f"unet_{encoder}": "unet_backbones" for encoder in UNET_ENCODERS},
+    **{f"unetplusplus_{encoder}": "unetplusplus" for encoder in UNETPLUSPLUS_ENCODERS},
+    "nnunet": "planned",
+}
 CLASSIFIERS = tuple(CLASSIFIER_MODULES)
 SEGMENTERS = tuple(SEGMENTER_MODULES)
 

@@ -123,9 +123,13 @@ def _entry(flag: flags.Flag) -> str:
         text += f" Default: {default}."
     width = min(_WIDEST, shutil.get_terminal_size((_WIDEST, 24)).columns)
     indent = " " * _INDENT
+    # Values have no space between them to break a line at.
+    spaced = textwrap.wrap(
+        head.replace("|", "| "), width, subsequent_indent=indent, break_on_hyphens=False
+    )
     return "\n".join(
         [
-            *textwrap.wrap(head, width, subsequent_indent=indent, break_on_hyphens=False),
+            *(line.replace("| ", "|") for line in spaced),
             *textwrap.wrap(text, width, initial_indent=indent, subsequent_indent=indent),
         ]
     )

@@ -14,6 +14,7 @@ from tffcxr import options
 from tffcxr.errors import InputError
 
 _MOST_GROUPS = 32  # Wu & He, section 3.1
+_KEPT = ("name", "trainable", "dtype", "epsilon", "center", "scale")
 
 
 def check_policy(policy: str) -> None:
@@ -34,8 +35,8 @@ def apply(config: dict[str, Any], policy: options.BatchNorm) -> int:
 
     Args:
       config: `model.get_config()` of a flat functional model; changed in place. Names stay.
-      policy: "group" replaces each layer by group norm with the same epsilon, "frozen" makes it
-        untrainable (Keras then runs it in inference mode), the others leave it.
+      policy: "group" replaces each layer by group norm with the same epsilon and weights, "frozen"
+        makes it untrainable (Keras then runs it in inference mode), the others leave it.
 
     Returns:
       The number of batch-norm layers found.
@@ -46,7 +47,7 @@ def apply(config: dict[str, Any], policy: options.BatchNorm) -> int:
             layer["config"]["trainable"] = False
         elif policy == "group":
             channels = layer["build_config"]["input_shape"][-1]
-            kept = {key: layer["config"][key] for key in ("name", "trainable", "dtype", "epsilon")}
+            kept = {key: layer["config"][key] for key in _KEPT}
             layer["class_name"] = "GroupNormalization"
             layer["config"] = {**kept, "groups": groups(channels)}
     return len(layers)

@@ -30,19 +30,36 @@ _TRAINING_COLOURS = {
 }
 _OF_SITE = "site_"  # The own model of a site, where it is measured on the images of another.
 _OTHER_TRAINING_COLOUR = "#555555"
-# What papers call the models of `tffcxr/models/build.py`.
-_MODEL_NAMES = {
+# What papers call the networks of `tffcxr/options.py`.
+_CLASSIFIER_NAMES = {
     "standard": "standard",
     "resnet18": "ResNet18",
     "resnet34": "ResNet34",
     "resnet50": "ResNet50",
+    "resnet101": "ResNet101",
+    "seresnet18": "SE-ResNet18",
+    "seresnet34": "SE-ResNet34",
+    "vgg16": "VGG16",
+    "vgg19": "VGG19",
     "densenet121": "DenseNet121",
+    "densenet169": "DenseNet169",
     "resnext18": "ResNeXt18",
     "resnext50": "ResNeXt50",
+    "mobilenet": "MobileNet",
     "mobilenetv2": "MobileNetV2",
+    "efficientnetb0": "EfficientNet-B0",
+    "efficientnetb4": "EfficientNet-B4",
     "covidnet": "COVID-Net",
-    "unet": "U-Net",
-    "unetplusplus": "U-Net++",
+}
+_SEGMENTER_NAMES = {"unet": "U-Net", "unetplusplus": "U-Net++"}
+_MODEL_NAMES = {
+    **_CLASSIFIER_NAMES,
+    **_SEGMENTER_NAMES,
+    **{
+        f"{segmenter}_{encoder}": f"{segmenter_name} ({encoder_name})"
+        for segmenter, segmenter_name in _SEGMENTER_NAMES.items()
+        for encoder, encoder_name in _CLASSIFIER_NAMES.items()
+    },
 }
 _IMAGES = ("full", "segmented")
 # For what is not a kind of training (sites, findings, variants); none of the three colours above.
@@ -86,7 +103,7 @@ def split_training(name: str) -> tuple[str, str]:
 
 
 def model_name(model: str) -> str:
-    """Returns what a reader calls a model: "U-Net++" for "unetplusplus"."""
+    """Returns what a reader calls a model: "U-Net (ResNet34)" for "unet_resnet34"."""
     return _MODEL_NAMES.get(model, model)
 
 

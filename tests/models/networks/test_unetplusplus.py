@@ -1,5 +1,6 @@
 """U-Net++ is the network of segmentation_models_pytorch, but for what it never uses."""
 
+import dataclasses
 import json
 import types
 from unittest import mock
@@ -9,8 +10,7 @@ import pytest
 import tensorflow as tf
 
 from tests.models import counts
-from tffcxr.errors import InputError
-from tffcxr.models import blocks
+from tffcxr.models import blocks, network_configs
 from tffcxr.models.files import pretrained
 from tffcxr.models.networks import unetplusplus
 from tffcxr.models.networks.architecture import TASK_LAYER
@@ -191,7 +191,8 @@ def test_imagenet_weights_fill_the_encoder_alone(monkeypatch, built):
         asked.append(weights)
         return published
 
-    monkeypatch.setattr(unetplusplus, "efficientnet_b4", download)
+    architecture = dataclasses.replace(network_configs.get("unetplusplus"), trunk=download)
+    monkeypatch.setattr(network_configs, "get", lambda name: architecture)
     before, kept = (blocks.get_weights(built.keras, names) for names in (encoder, rest))
     pretrained.load(built, "unetplusplus", "imagenet")
     after = blocks.get_weights(built.keras, encoder)
@@ -201,12 +202,3 @@ def test_imagenet_weights_fill_the_encoder_alone(monkeypatch, built):
         np.testing.assert_array_equal(new, old + 1)
     for old, new in zip(kept, blocks.get_weights(built.keras, rest)):
         np.testing.assert_array_equal(new, old)
-
-
-def test_imagenet_weights_without_a_network_name_the_way_out(monkeypatch, built):
-    def download(image_size, weights):
-        raise Exception("URL fetch failure on https://example.org/weights: None -- no route")
-
-    monkeypatch.setattr(unetplusplus, "efficientnet_b4", download)
-    with pytest.raises(InputError, match=r"no route\): use --weights=FILE"):
-        pretrained.load(built, "unetplusplus", "imagenet")

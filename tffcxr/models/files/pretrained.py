@@ -12,9 +12,10 @@ import numpy as np
 import tensorflow as tf
 
 from tffcxr.errors import InputError
+from tffcxr.models import network_configs
 from tffcxr.models.blocks import CxrModel
 from tffcxr.models.files import run_models, safe_files
-from tffcxr.models.networks import backbones, unetplusplus
+from tffcxr.models.networks import backbones, segmentation_encoders
 
 # Layer name -> weight name within the layer ("kernel", "gamma", …) -> values.
 StoredWeights = dict[str, dict[str, np.ndarray]]
@@ -24,7 +25,7 @@ _PRESETS = {
     "densenet121": ("DenseNetBackbone", "densenet121_imagenet"),
     "resnet50": ("ResNetBackbone", "resnet50_imagenet"),
 }
-_WITH_IMAGENET = (*_PRESETS, "mobilenetv2", "unetplusplus")
+_CLASSIFIERS_WITH_IMAGENET = (*_PRESETS, "mobilenetv2")
 
 
 def load(model: CxrModel, name: str, weights: str) -> None:
@@ -38,11 +39,11 @@ def load(model: CxrModel, name: str, weights: str) -> None:
       model: the model to fill, built eagerly.
       name: the name of its architecture.
       weights: "imagenet" (as the package that the architecture is from publishes them: DenseNet121,
-        ResNet50, MobileNetV2, and the encoder of U-Net++), the folder of a complete run (its first
-        exported model of this architecture), or the path of a Keras model (`.keras`), a legacy HDF5
-        model or weights file (`.h5`), or Keras weights (`.weights.h5`, which carry no layer names
-        and so must come from the same model, task block included). A DenseNet121 in the layout of
-        `tf.keras.applications` is recognised by its layer names.
+        ResNet50, MobileNetV2, and the encoders that `segmentation-models` has), the folder of a
+        complete run (its first exported model of this architecture), or the path of a Keras model
+        (`.keras`), a legacy HDF5 model or weights file (`.h5`), or Keras weights (`.weights.h5`,
+        which carry no layer names and so must come from the same model, task block included). A
+        DenseNet121 in the layout of `tf.keras.applications` is recognised by its layer names.
 
     Raises:
       InputError: the weights cannot be had, do not fit or are not finite; the model is unchanged
@@ -52,20 +53,21 @@ def load(model: CxrModel, name: str, weights: str) -> None:
         stored = _imagenet(name)
     else:
         stored = _read(pathlib.Path(weights), model, name)
-    if "conv2_block1_0_bn" in stored:
+    if name == "densenet121" and "conv2_block1_0_bn" in stored:
         stored = _from_keras_applications(stored)
     layers = model.representation
     if weights == "imagenet":
-        layers = tuple(n for n in layers if not n.startswith(unetplusplus.DECODER_PREFIX))
+        decoder = segmentation_encoders.DECODER_PREFIXES
+        layers = tuple(layer for layer in layers if not layer.startswith(decoder))
     _assign(model, layers, stored, weights)
 
 
 def _imagenet(name: str) -> StoredWeights:
-    if name not in _WITH_IMAGENET:
-        known = ", ".join(_WITH_IMAGENET)
+    if name not in _CLASSIFIERS_WITH_IMAGENET and not network_configs.get(name).takes_weights:
+        known = ", ".join(_CLASSIFIERS_WITH_IMAGENET)
         raise InputError(
-            f"there are no ImageNet weights for model {name}, only for {known}: "
-            "use --weights=none or --weights=FILE"
+            f"there are no ImageNet weights for model {name}, only for {known}, unetplusplus, "
+            "unet_ENCODER and unetplusplus_ENCODER: use --weights=none or --weights=FILE"
         )
     try:
         backbone = _imagenet_backbone(name)
@@ -79,8 +81,9 @@ def _imagenet(name: str) -> StoredWeights:
 
 
 def _imagenet_backbone(name: str) -> tf.keras.Model:
-    if name == "unetplusplus":
-        return unetplusplus.efficientnet_b4(unetplusplus.SIZE_MULTIPLE, "imagenet")
+    architecture = network_configs.get(name)
+    if architecture.takes_weights:
+        return architecture.trunk(architecture.minimum_image_size, weights="imagenet")
     if name == "mobilenetv2":
         return tf.keras.applications.MobileNetV2((224, 224, 3), include_top=False)
     import keras_cv  # Slow to import, and only these weights need it.

@@ -42,10 +42,13 @@ class Architecture:
       gradcam_layer: the layer whose feature maps Grad-CAM weighs.
       task_layer: from the number of outputs to the task block.
       takes_channels: whether `trunk` has an argument for more channels than one.
+      takes_weights: whether `trunk` has an argument `weights`, which "imagenet" makes download
+        those of its encoder.
     """
 
-    trunk: Callable[[int], tf.keras.Model]
+    trunk: Callable[..., tf.keras.Model]
     minimum_image_size: int
     gradcam_layer: str
     task_layer: Callable[[int], tf.keras.layers.Layer] = findings
     takes_channels: bool = False
+    takes_weights: bool = False

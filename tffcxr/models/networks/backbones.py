@@ -146,12 +146,21 @@ def _grey_trunk(
     return tf.keras.Model(images, features, name=name)
 
 
-def replay(model: tf.keras.Model, tensor: tf.Tensor) -> Any:
+def _call(layer: tf.keras.layers.Layer, inputs: Any) -> Any:
+    return layer(inputs)
+
+
+def replay(
+    model: tf.keras.Model,
+    tensor: tf.Tensor,
+    call: Callable[[tf.keras.layers.Layer, Any], Any] = _call,
+) -> Any:
     """Calls a functional model's layers one by one, so that they do not become one nested layer.
 
     Args:
       model: has one input, and no layer that is called twice.
       tensor: takes the place of its input.
+      call: from a layer and its inputs to its output; may put another layer in its place.
 
     Returns:
       What stands for `model.output`: a tensor, or several in the same structure.
@@ -159,7 +168,9 @@ def replay(model: tf.keras.Model, tensor: tf.Tensor) -> Any:
     replayed = {id(model.input): tensor}
     for layer in model.layers[1:]:
         inputs, output = layer.input, layer.output
-        replayed[id(output)] = layer(tf.nest.map_structure(lambda old: replayed[id(old)], inputs))
+        replayed[id(output)] = call(
+            layer, tf.nest.map_structure(lambda old: replayed[id(old)], inputs)
+        )
     return tf.nest.map_structure(lambda old: replayed[id(old)], model.output)
 
 

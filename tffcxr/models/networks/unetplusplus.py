@@ -1,4 +1,4 @@
-"""U-Net++ with an EfficientNet-B4 encoder.
+"""U-Net++ with an EfficientNet-B4 encoder, or another one.
 
 Z. Zhou, M. M. Rahman Siddiquee, N. Tajbakhsh, J. Liang, "UNet++: A Nested U-Net Architecture for
 Medical Image Segmentation", DLMIA 2018, arXiv:1807.10165. M. Tan, Q. V. Le, "EfficientNet:
@@ -6,7 +6,7 @@ Rethinking Model Scaling for Convolutional Neural Networks", ICML 2019, arXiv:19
 network of F. Ślazyk et al., "CXR-FL: Deep Learning-based Chest X-ray Image Analysis Using Federated
 Learning", ICCS 2022, arXiv:2204.05203, who took `UnetPlusPlus` of the PyTorch package
 `segmentation_models_pytorch`; the decoder here has the blocks, widths and names of that one. The
-encoder is that of the Keras package `segmentation-models`.
+encoder and its preprocessing are those of the Keras package `segmentation-models`.
 
 Block `x_d_l` joins, at resolution level l, the block before it in its row, upsampled, with every
 earlier block of its level and with the encoder's maps. Resolutions are S/16, S/8, S/4 and S/2:
@@ -20,20 +20,22 @@ earlier block of its level and with the encoder's maps. Resolutions are S/16, S/
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+import functools
 
 import tensorflow as tf
 
-from tffcxr.models.networks import backbones, upsampling
+from tffcxr import options
+from tffcxr.models.networks import segmentation_encoders, upsampling
 from tffcxr.models.networks.architecture import Architecture, pixels
 
-SIZE_MULTIPLE = 32  # the encoder halves five times
 GRADCAM_LAYER = "decoder_x_0_4_relu2"
 DECODER_PREFIX = "decoder_"
 
 WIDTHS = (256, 128, 64, 32, 16)
 
-# The last maps of each resolution, S/2 to S/32: 48, 32, 56, 160 and 448 channels.
+# The last maps of each resolution of EfficientNet-B4, S/2 to S/32: 48, 32, 56, 160 and 448
+# channels.
 _FEATURE_LAYERS = (
     "stem_activation",
     "block2d_add",
@@ -41,15 +43,10 @@ _FEATURE_LAYERS = (
     "block5f_add",
     "block7b_add",
 )
-
-# A round is often a few dozen steps. With EfficientNet's 0.99 the moving statistics of its 96 batch
-# norms would still be near their start when the first validations use them; 0.9 is PyTorch's
-# default and the decoder's.
-_MOMENTUM = 0.9
 _DECODER_EPSILON = 1e-5  # PyTorch's default
 
 
-def trunk(image_size: int) -> tf.keras.Model:
+def trunk(image_size: int, weights: str | None = None) -> tf.keras.Model:
     """Builds the representation block: images [B, S, S, 1] in 0..1 to features [B, S, S, 16].
 
     The grey value is repeated to three channels and normalised as for ImageNet. Parameters, moving
@@ -57,54 +54,40 @@ def trunk(image_size: int) -> tf.keras.Model:
     its last convolution and classifier, and 3,264,352 in the decoder, as in the PyTorch package
     (which keeps the encoder's last convolution, 806,400 parameters that it never uses).
 
-    Stochastic depth ("drop connect") is left out, other than in the PyTorch package: its random
-    numbers would make a round depend on more than its seed.
+    Stochastic depth is left out, other than in the PyTorch package; see `segmentation_encoders`.
 
     Args:
-      image_size: S in pixels, a multiple of `SIZE_MULTIPLE`.
-    """
-    images = tf.keras.Input((image_size, image_size, 1), name="images")
-    rgb = tf.keras.layers.Concatenate(name="rgb")([images, images, images])  # [B, S, S, 3]
-    mean, deviation = backbones.IMAGENET_MEAN, backbones.IMAGENET_DEVIATION
-    normalised = tf.keras.layers.Rescaling(
-        [1 / d for d in deviation], [-m / d for m, d in zip(mean, deviation)], name="normalise"
-    )(rgb)
-    encoder = efficientnet_b4(image_size)
-    for layer in encoder.layers:
-        if isinstance(layer, tf.keras.layers.BatchNormalization):
-            layer.momentum = _MOMENTUM
-    maps = [encoder.get_layer(name).output for name in _FEATURE_LAYERS]
-    features = backbones.replay(tf.keras.Model(encoder.input, maps), normalised)
-    return tf.keras.Model(images, _decode(features[::-1]), name="unetplusplus")
-
-
-def efficientnet_b4(image_size: int, weights: str | None = None) -> tf.keras.Model:
-    """Builds EfficientNet-B4 of `segmentation-models` without its classifier.
-
-    Args:
-      image_size: height and width of the RGB images in pixels.
-      weights: None for random ones, or "imagenet" to download them.
+      image_size: S in pixels, a multiple of `segmentation_encoders.SIZE_MULTIPLE`.
+      weights: of the encoder: None for random ones, or "imagenet" to download them.
 
     Raises:
       Exception: the weights could not be downloaded (Keras raises no narrower class).
     """
-    # Slow to import. The package's own EfficientNetB4 cannot leave stochastic depth out.
-    from efficientnet import model as efficientnet
+    encoder = segmentation_encoders.encoder("efficientnetb4", image_size, weights)
+    maps = [encoder.get_layer(name).output for name in _FEATURE_LAYERS]
+    return _trunk(tf.keras.Model(encoder.input, maps[::-1]), "efficientnetb4", "unetplusplus")
 
-    return efficientnet.EfficientNet(
-        width_coefficient=1.4,
-        depth_coefficient=1.8,
-        default_resolution=380,
-        drop_connect_rate=0.0,
-        model_name="efficientnet-b4",
-        include_top=False,
-        weights=weights,
-        input_shape=(image_size, image_size, 3),
-        backend=tf.keras.backend,
-        layers=tf.keras.layers,
-        models=tf.keras.models,
-        utils=tf.keras.utils,
-    )
+
+def trunk_of(backbone: str, image_size: int, weights: str | None = None) -> tf.keras.Model:
+    """The same with another encoder, and the maps that `segmentation-models` takes from it.
+
+    Args:
+      backbone: the encoder, one of `options.UNETPLUSPLUS_ENCODERS`.
+      image_size: see `trunk`.
+      weights: see `trunk`.
+
+    Raises:
+      Exception: see `trunk`.
+    """
+    encoder = segmentation_encoders.encoder(backbone, image_size, weights)
+    maps = [encoder.output, *segmentation_encoders.skips(encoder, backbone)]
+    return _trunk(tf.keras.Model(encoder.input, maps), backbone, f"unetplusplus_{backbone}")
+
+
+def _trunk(encoder: tf.keras.Model, backbone: str, name: str) -> tf.keras.Model:
+    """Joins an encoder of five maps, S/32 first, and the decoder."""
+    images, maps = segmentation_encoders.of_grey_images(encoder, backbone)
+    return tf.keras.Model(images, _decode(maps), name=name)
 
 
 def _decode(features: Sequence[tf.Tensor]) -> tf.Tensor:
@@ -140,11 +123,29 @@ def _block(below: tf.Tensor, skips: Sequence[tf.Tensor], width: int, name: str) 
             name=f"{name}_conv{number}",
         )(x)
         x = layers.BatchNormalization(
-            momentum=_MOMENTUM, epsilon=_DECODER_EPSILON, name=f"{name}_norm{number}"
+            momentum=segmentation_encoders.MOMENTUM,
+            epsilon=_DECODER_EPSILON,
+            name=f"{name}_norm{number}",
         )(x)
         x = layers.ReLU(name=f"{name}_relu{number}")(x)
     return x
 
 
-# The PyTorch implementation's last convolution is 3x3.
-ARCHITECTURES = {"unetplusplus": Architecture(trunk, SIZE_MULTIPLE, GRADCAM_LAYER, pixels(3))}
+def _architecture(make_trunk: Callable[..., tf.keras.Model]) -> Architecture:
+    # The PyTorch implementation's last convolution is 3x3.
+    return Architecture(
+        make_trunk,
+        segmentation_encoders.SIZE_MULTIPLE,
+        GRADCAM_LAYER,
+        pixels(3),
+        takes_weights=True,
+    )
+
+
+ARCHITECTURES = {
+    "unetplusplus": _architecture(trunk),
+    **{
+        f"unetplusplus_{backbone}": _architecture(functools.partial(trunk_of, backbone))
+        for backbone in options.UNETPLUSPLUS_ENCODERS
+    },
+}
