@@ -15,6 +15,13 @@ their last round, and retries failed runs. A failed run does not stop the others
   {"small": {"model": "standard", "image_size": 64},
    "two hospitals": {"site": ["a=rsna:PATH:FINDING", "b=siim:PATH:FINDING"]}}
 
+--search=METRIC looks for the best settings instead of running every combination. The grids are its
+space, lists of values or ranges. Optuna proposes --trials settings, one after the other, and stops
+bad ones early:
+
+  ./bazelw run //experiments:sweep -- --experiment=cheXviz --output_dir=DIR --search=auroc \
+      --trials=20 --grid=learning_rate=1e-4..1e-2 --grid=batch_norm=aggregate,recompute,local
+
 DIR/report.html has the tables and the curves of all runs on one axis; DIR/summary.csv one row per
 run; DIR/configurations.csv one row per configuration; DIR/results.csv the final metrics of every
 configuration with mean and standard deviation over its repeats. DIR/tensorboard has the runs for
@@ -23,7 +30,8 @@ TensorBoard's HParams.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+import contextlib
 import math
 import pathlib
 import sys
@@ -31,12 +39,21 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from experiments.flags import checks, command_line, sweep_flags, training_flags, typed
+from experiments.flags import (
+    checks,
+    command_line,
+    search_flags,
+    sweep_flags,
+    training_flags,
+    typed,
+)
 from tffcxr import environment
 from tffcxr.errors import InputError
 from tffcxr.sweeps import sweep_plan, sweep_progress
 
 if TYPE_CHECKING:
+    from tffcxr.sweeps.search_table import Search
+    from tffcxr.sweeps.search_trial import Trial
     from tffcxr.sweeps.sweep_results import Run, Sweep
     from tffcxr.sweeps.sweep_runs import Outcome, Runner
 
@@ -48,7 +65,9 @@ flags.DEFINE_multi_string(
     "grid",
     [],
     "A flag of the recipe and its values, as NAME=VALUE,VALUE,…; repeatable, all combinations are "
-    "run. For values with commas, see --configurations.",
+    "run. For values with commas, see --configurations. With --search also a range, as "
+    "NAME=LOW..HIGH: of integers if both ends are, on a logarithmic scale if HIGH is 10 times LOW "
+    "or more.",
 )
 flags.DEFINE_string("configurations", None, "A JSON file of named settings; see above.")
 flags.DEFINE_multi_string(
@@ -69,6 +88,8 @@ flags.DEFINE_string(
     "with another name rewrites the tables. Default: Jaccard, accuracy or AUROC, whichever "
     "rounds.csv has first.",
 )
+search_flags.define()
+flags.adopt_module_key_flags(search_flags)
 flags.DEFINE_float("target", None, "Also count the rounds until the metric reaches this value.")
 
 _NAME = "sweep"
@@ -80,42 +101,78 @@ _DATA = "in the config.json of each run"
 
 def main(unused_operands: list[str]) -> None:
     """Runs the sweep."""
-    plan = _plan()
+    _check_recipe()
+    search = search_flags.plan()
+    plan = _plan() if search is None else search.corners
     command_lines = [[*plan.fixed, *each.settings] for each in plan.configurations]
     recipe = sweep_flags.check(FLAGS.experiment, command_lines)
     _check_distinct(plan, recipe)
-    from tffcxr.sweeps import sweep_report, sweep_runs, sweep_table
+    from tffcxr.sweeps import sweep_runs
     from tffcxr.training.run_directory import RunDirectory
 
     output = pathlib.Path(FLAGS.output_dir)
-    directory = RunDirectory.open(output, _NAME, _settings(plan, recipe), training_flags.facts())
+    settings = _settings(plan, recipe, search)
+    directory = RunDirectory.open(output, _NAME, settings, training_flags.facts())
     directory.record_data(_DATA, [])
+    settings_of = _settings_by_configuration(plan, recipe)
     runner = sweep_runs.Runner(
         sweep_flags.RECIPES[FLAGS.experiment],
         plan.fixed,
         output,
-        _shared_folders(output, plan, recipe),
-        {
-            configuration.name: environment.of_precision(settings.get("precision", ""))
-            for configuration, settings in zip(plan.configurations, recipe.settings)
-        },
+        lambda each: _shared_folders(output, settings_of(each), recipe),
+        lambda each: environment.of_precision(settings_of(each).get("precision", "")),
         _note,
         sweep_progress.Display(sys.stderr),
         PRELOADED,
     )
-    with command_line.on_interruption(lambda: "the same command resumes the sweep"):
+    if search is None:
+        _sweep(runner, output, plan)
+    else:
+        _search(runner, output, search, recipe)
+
+
+def _sweep(runner: Runner, output: pathlib.Path, plan: sweep_plan.Plan) -> None:
+    """Runs all configurations, and compares them."""
+    from tffcxr.sweeps import sweep_runs, sweep_table
+
+    with _resumable():
         outcomes = _run_all(runner, output, plan)
     sweep, finals = _results(output, plan, outcomes)
-    _write_hparams(sweep)
-    command = typed.current().words
-    report = sweep_report.write_report(sweep, command, finals)
-    print(sweep_table.format_summary(sweep, finals))
-    print(f"\nreport: {report}")
+    _write_report(sweep, finals, sweep_table.format_summary(sweep, finals))
     failed = sum(outcome.status == sweep_runs.FAILED for outcome in outcomes)
     if failed:
         command_line.fail(
             f"{failed} of {len(outcomes)} runs failed; the same command retries them", 1
         )
+
+
+def _search(
+    runner: Runner,
+    output: pathlib.Path,
+    search: search_flags.SearchPlan,
+    recipe: sweep_flags.Answer,
+) -> None:
+    """Runs the trials of a search, and compares them."""
+    from tffcxr.sweeps import search_table, search_trial
+
+    trials: list[Trial] = []
+    study = search_flags.open_study(search, output)
+    with _resumable():
+        for trials in search_flags.run(search, study, recipe, runner, _note):
+            if trials:
+                runs = search_table.runs_of(trials, FLAGS.seed)
+                sweep, finals = _write_tables(output, runs, search.metric)
+    found = search_flags.found(search, study, sweep)
+    text = search_table.format_summary(sweep, finals, found)
+    _write_report(sweep, finals, text, found)
+    if all(trial.status == search_trial.FAILED for trial in trials):
+        command_line.fail(
+            f"all {len(trials)} trials failed; the same command with more --trials tries others", 1
+        )
+
+
+def _resumable() -> contextlib.AbstractContextManager[None]:
+    return command_line.on_interruption(lambda: "the same command resumes the sweep")
 
 
 def _run_all(runner: Runner, output: pathlib.Path, plan: sweep_plan.Plan) -> Sequence[Outcome]:
@@ -145,13 +202,16 @@ def _run_all(runner: Runner, output: pathlib.Path, plan: sweep_plan.Plan) -> Seq
     return outcomes
 
 
-def _plan() -> sweep_plan.Plan:
-    """Reads and checks what can be checked without the recipe."""
+def _check_recipe() -> None:
     if FLAGS.experiment not in sweep_flags.RECIPES:
         known = ", ".join(sorted(sweep_flags.RECIPES))
         raise InputError(f"--experiment: expected one of {known}, found {FLAGS.experiment!r}")
-    checks.at_least(1, "repeats")
     checks.at_least(0, "seed")
+
+
+def _plan() -> sweep_plan.Plan:
+    """Reads and checks what can be checked without the recipe."""
+    checks.at_least(1, "repeats")
     if FLAGS.target is not None and not math.isfinite(FLAGS.target):
         raise InputError(f"--target: expected a finite number, found {FLAGS.target}")
     named = []
@@ -178,15 +238,22 @@ def _check_distinct(plan: sweep_plan.Plan, recipe: sweep_flags.Answer) -> None:
         seen.append((key, configuration.name))
 
 
-def _settings(plan: sweep_plan.Plan, recipe: sweep_flags.Answer) -> dict[str, Any]:
+def _settings(
+    plan: sweep_plan.Plan, recipe: sweep_flags.Answer, search: search_flags.SearchPlan | None
+) -> dict[str, Any]:
     """What must stay the same for a sweep to resume."""
     swept = set(plan.swept)
+    fixed = {f"--{k}": v for k, v in recipe.settings[0].items() if k not in swept}
+    if search is not None:
+        return {
+            "experiment": FLAGS.experiment, "seed": FLAGS.seed, **fixed, **search.described
+        }  # fmt: skip
     return {
         "experiment": FLAGS.experiment,
         "configurations": [each.name for each in plan.configurations],
         "repeats": FLAGS.repeats,
         "seed": FLAGS.seed,
-        **{f"--{k}": v for k, v in recipe.settings[0].items() if k not in swept},
+        **fixed,
         **{
             f"{configuration.name}: --{name}": settings.get(name)
             for configuration, settings in zip(plan.configurations, recipe.settings)
@@ -195,20 +262,23 @@ def _settings(plan: sweep_plan.Plan, recipe: sweep_flags.Answer) -> dict[str, An
     }
 
 
+def _settings_by_configuration(
+    plan: sweep_plan.Plan, recipe: sweep_flags.Answer
+) -> Callable[[sweep_plan.Configuration], Mapping[str, Any]]:
+    """The recipe's settings of a configuration, also of one between the corners of a search."""
+    known = {each.name: found for each, found in zip(plan.configurations, recipe.settings)}
+    first = recipe.settings[0]
+    return lambda each: known.get(each.name) or {**first, **dict(each.settings)}
+
+
 def _shared_folders(
-    output: pathlib.Path, plan: sweep_plan.Plan, recipe: sweep_flags.Answer
-) -> dict[str, list[str]]:
-    """The folders that runs share, by configuration, where the recipe has a flag for them."""
-    cache = pathlib.Path(FLAGS.cache_dir) if FLAGS.cache_dir else output / "cache"
-    folders = {}
-    for configuration, settings in zip(plan.configurations, recipe.settings):
-        shared = {"cache_dir": cache}
-        if not settings.get("site"):  # With sites, recipes reject the flag.
-            shared["phantom_dir"] = output / "phantoms"
-        folders[configuration.name] = [
-            f"--{name}={path}" for name, path in shared.items() if name in recipe.own_flags
-        ]
-    return folders
+    output: pathlib.Path, settings: Mapping[str, Any], recipe: sweep_flags.Answer
+) -> list[str]:
+    """The folders that runs share, where the recipe has a flag for them."""
+    shared = {"cache_dir": pathlib.Path(FLAGS.cache_dir) if FLAGS.cache_dir else output / "cache"}
+    if not settings.get("site"):  # With sites, recipes reject the flag.
+        shared["phantom_dir"] = output / "phantoms"
+    return [f"--{name}={path}" for name, path in shared.items() if name in recipe.own_flags]
 
 
 def _note(line: str) -> None:
@@ -219,12 +289,8 @@ def _note(line: str) -> None:
 def _results(
     output: pathlib.Path, plan: sweep_plan.Plan, outcomes: Sequence[Outcome]
 ) -> tuple[Sweep, list[dict[str, Any]]]:
-    """Reads the results so far, writes the tables, and returns the sweep and its final results.
-
-    Raises:
-      InputError: complete runs lack the --metric, or a run's file is damaged.
-    """
-    from tffcxr.sweeps import sweep_finals, sweep_results
+    """Writes the tables of the results so far; see `_write_tables`."""
+    from tffcxr.sweeps import sweep_results
 
     runs = [
         sweep_results.Run(
@@ -238,63 +304,40 @@ def _results(
         )
         for outcome in outcomes
     ]
+    return _write_tables(output, runs, FLAGS.metric)
+
+
+def _write_tables(
+    output: pathlib.Path, runs: Sequence[Run], metric: str | None
+) -> tuple[Sweep, list[dict[str, Any]]]:
+    """Reads the results so far, writes the tables, and returns the sweep and its final results.
+
+    Raises:
+      InputError: complete runs lack the metric, or a run's file is damaged.
+    """
+    from tffcxr.sweeps import sweep_finals, sweep_results
+
     # First, since these do not depend on the metric.
     finals = sweep_finals.rows(output, runs)
     sweep_finals.write(output, finals)
-    sweep = sweep_results.read(output, FLAGS.experiment, runs, FLAGS.metric, FLAGS.target)
+    sweep = sweep_results.read(output, FLAGS.experiment, runs, metric, FLAGS.target)
     sweep_results.write(sweep)
     return sweep, finals
 
 
-def _write_hparams(sweep: Sweep) -> None:
-    """Writes the complete runs for TensorBoard; imports TensorFlow."""
-    if not sweep.rounds:
-        return
-    from tffcxr.sweeps import sweep_results
-    from tffcxr.training import hparams
+def _write_report(
+    sweep: Sweep, finals: Sequence[Mapping[str, Any]], text: str, search: Search | None = None
+) -> None:
+    """Writes the page and the runs for TensorBoard, which imports TensorFlow; prints the tables."""
+    from tffcxr.sweeps import sweep_report
 
-    rows: dict[str, list[Mapping[str, Any]]] = {}
-    for row in sweep_results.run_rows(sweep):
-        rows.setdefault(row["folder"], []).append(row)
-    hparams.write(
-        sweep.path / "tensorboard",
-        [
-            hparams.Trial(
-                name=run.folder.partition("/")[2],
-                hparams={
-                    **{name: text for name, text in run.flags.items() if text is not None},
-                    "configuration": run.configuration,
-                    "seed": str(run.seed),
-                },
-                results=_hparams_results(rows[run.folder]),
-                curves=_hparams_curves(sweep, run),
-            )
-            for run in sweep.runs
-            if run.status == sweep_results.COMPLETE
-        ],
-    )
+    if sweep.rounds:
+        from tffcxr.sweeps import sweep_hparams
 
-
-def _hparams_results(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """The numbers of a run; with the column's name where it is compared by several."""
-    numbers = ("best", "best_round", "last", "best_loss", "rounds_to_target")
-    return {
-        f"sweep/{name}" + (f"/{row['metric']}" if len(rows) > 1 else ""): row[name]
-        for row in rows
-        for name in numbers
-        if name in row
-    }
-
-
-def _hparams_curves(sweep: Sweep, run: Run) -> dict[str, dict[int, float]]:
-    """The metric and the loss of a run by round."""
-    from tffcxr.sweeps import sweep_results
-
-    curves = {}
-    for column in sweep.compared_of(run.configuration):
-        curves[column] = dict(sweep.values(run, column))
-        curves[sweep_results.loss_of(column)] = dict(sweep.losses(run, column))
-    return curves
+        sweep_hparams.write(sweep)
+    report = sweep_report.write_report(sweep, typed.current().words, finals, search)
+    print(text)
+    print(f"\nreport: {report}")
 
 
 if __name__ == "__main__":

@@ -71,8 +71,8 @@ def test_rounds_of_a_run_are_shown_while_it_runs(tmp_path):
         "tests.experiments.tiny_recipe",
         [("rounds", "3")],
         tmp_path,
-        {"slow": []},
-        {"slow": {}},
+        lambda _: [],
+        lambda _: {},
         notes.append,
         sweep_progress.Display(stream),
     )

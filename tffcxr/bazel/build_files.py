@@ -28,7 +28,7 @@ ARROWS: dict[str, set[str]] = {
     "training": {"clients", "learning", "runtime", "evaluation", "models"},
     "own_model": {"clients", "datasets", "learning", "training"},
     "report": {"evaluation"},
-    "sweeps": {"evaluation", "report", "training"},
+    "sweeps": {"clients", "evaluation", "report", "training"},
     "benchmarks": {"clients", "datasets", "models", "learning", "runtime", "report"},
     "studies": {
         "datasets",

@@ -166,7 +166,7 @@ def make(
     swept = tuple(
         dict.fromkeys([name for _, s in named for name, _ in s] + [name for name, _ in axes])
     )
-    _check_sources(named, axes, fixed, repeats)
+    check_sources(named, axes, fixed, repeats)
     configurations: list[Configuration] = []
     for title, settings in named or [("", ())]:
         for values in itertools.product(*(values for _, values in axes)):
@@ -191,12 +191,17 @@ def arguments(settings: Sequence[Setting]) -> list[str]:
     return [f"--{name}={value}" for name, value in in_order]
 
 
-def _check_sources(
+def check_sources(
     named: Sequence[tuple[str, tuple[Setting, ...]]],
     axes: Sequence[tuple[str, tuple[str, ...]]],
     fixed: Sequence[Setting],
     repeats: int,
 ) -> None:
+    """Checks that every flag is set in one place, and none that is the sweep's own; see `make`.
+
+    Raises:
+      InputError: one is not.
+    """
     in_grid = {name for name, _ in axes}
     in_file = {name for _, settings in named for name, _ in settings}
     is_set = {name for name, _ in fixed}

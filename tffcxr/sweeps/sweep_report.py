@@ -1,4 +1,4 @@
-"""Writes report.html and figures/curves.png of a sweep, from its runs' files alone."""
+"""Writes report.html and the figures of a sweep, from its runs' files alone."""
 
 from __future__ import annotations
 
@@ -10,20 +10,24 @@ import urllib.parse
 
 from tffcxr import files
 from tffcxr.report import page, remarks
-from tffcxr.sweeps import sweep_figure, sweep_results, sweep_table
+from tffcxr.sweeps import search_figure, search_table, sweep_figure, sweep_results, sweep_table
 
-_CURVES = "curves"
+_CURVES, _TRIALS = "curves", "trials"
 
 
 def write_report(
-    sweep: sweep_results.Sweep, command: Sequence[str], finals: Sequence[Mapping[str, Any]] = ()
+    sweep: sweep_results.Sweep,
+    command: Sequence[str],
+    finals: Sequence[Mapping[str, Any]] = (),
+    search: search_table.Search | None = None,
 ) -> pathlib.Path:
-    """Writes the page and the figure; those of an earlier report are replaced.
+    """Writes the page and the figures; those of an earlier report are replaced.
 
     Args:
       sweep: what came of the runs.
       command: the words of the command line.
       finals: of `sweep_finals.rows`.
+      search: of a search.
 
     Returns:
       The path of `report.html`.
@@ -47,13 +51,38 @@ def write_report(
         links=[_link(row["folder"]) if row["folder"] in complete else None for row in rows],
         finals=sweep_table.of_finals(sweep, finals) if finals else None,
         legend_of_finals=sweep_table.legend_of_finals(finals) if finals else None,
-        figure=page.write_figure(sweep.path, _CURVES, sweep_figure.draw(sweep)),
+        search=None if search is None else _search(sweep, search),
+        figure=page.write_figure(
+            sweep.path,
+            _CURVES,
+            search_figure.draw_curves(sweep) if search else sweep_figure.draw(sweep),
+        ),
         failed=[run for run in sweep.runs if run.status == "failed"],
         pending=[run for run in sweep.runs if run.status == "pending"],
     )
     path = sweep.path / "report.html"
     files.write_text(path, html)
     return path
+
+
+def _search(sweep: sweep_results.Sweep, search: search_table.Search) -> dict[str, Any]:
+    """What only the page of a search has; writes the figure of the trials."""
+    metric, trials = sweep.metric or "", search_table.trials_of(sweep)
+    folders = {run.trial.number: run.folder for run in sweep.runs if run.trial}
+    best = search_table.best(trials, metric)
+    return {
+        "best": best,
+        "best_link": best and _link(folders[best.number]),
+        "command": page.command(list(search.command)) if search.command else None,
+        "trials": search_table.of_trials(sweep),
+        "links": [
+            _link(folders[trial.number]) if trial.status == sweep_results.COMPLETE else None
+            for trial in search_table.ordered(trials, metric)
+        ],
+        "legend": search_table.legend(sweep, search),
+        "figure": page.write_figure(sweep.path, _TRIALS, search_figure.draw_trials(sweep, search)),
+        "importances": search.importances,
+    }
 
 
 def _link(folder: str) -> str:

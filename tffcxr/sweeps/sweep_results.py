@@ -24,6 +24,7 @@ import pandas as pd
 from tffcxr import errors, files, run_tables
 from tffcxr.evaluation import registry
 from tffcxr.report import run_files
+from tffcxr.sweeps import search_trial
 
 COMPLETE = "complete"
 FILE = "sweep.json"
@@ -41,8 +42,9 @@ class Run:
       flags: what the configuration sets; None for a flag that it leaves alone.
       repeat: 1, 2, …
       seed: of everything random.
-      status: "complete", "failed" or "pending".
+      status: "complete", "failed" or "pending"; in a search also "pruned".
       error: why it failed, in one line, or empty.
+      trial: of a search; None otherwise.
     """
 
     folder: str
@@ -52,6 +54,7 @@ class Run:
     seed: int
     status: str
     error: str = ""
+    trial: search_trial.Trial | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +92,7 @@ class Sweep:
         """
         if self.metric is None:
             return []
-        found = [_matching(rounds, self.metric) for rounds in self.rounds.values()]
+        found = [matching(rounds, self.metric) for rounds in self.rounds.values()]
         if all(len(columns) <= 1 for columns in found):
             return [self.metric]
         return list(dict.fromkeys(column for columns in found for column in columns))
@@ -111,7 +114,7 @@ class Sweep:
 
     def _column(self, run: Run, column: str) -> str | None:
         rounds = self.rounds.get(run.folder)
-        found = [] if rounds is None else _matching(rounds, column)
+        found = [] if rounds is None else matching(rounds, column)
         return found[0] if len(found) == 1 else None
 
     def _series(self, run: Run, column: str | None) -> pd.Series:
@@ -129,11 +132,12 @@ def loss_of(metric: str) -> str:
     return f"{task}{separator}{registry.LOSS.name}"
 
 
-def _matching(rounds: pd.DataFrame, metric: str) -> list[str]:
+def matching(columns: Iterable[str], metric: str) -> list[str]:
     """The columns of a metric, which may be given by its end alone."""
-    if metric in rounds:
+    columns = list(columns)
+    if metric in columns:
         return [metric]
-    return [name for name in rounds.columns if name.endswith(f"/{metric}")]
+    return [name for name in columns if name.endswith(f"/{metric}")]
 
 
 def read(
@@ -179,7 +183,7 @@ def _choose_metric(wish: str | None, tables: Sequence[pd.DataFrame]) -> str:
     usual = registry.main_column(measured)
     if wish is None and usual is not None:
         end = usual.rpartition("/")[2]
-        is_alone = all(_matching(table, end) == [usual] for table in tables)
+        is_alone = all(matching(table, end) == [usual] for table in tables)
         wish = usual if is_alone else end
     known = [registry.TRAIN_LOSS.name, *measured, *ends]
     if wish is None or wish not in known:
@@ -236,6 +240,7 @@ def _run_row(sweep: Sweep, run: Run, column: str) -> dict[str, Any]:
         "repeat": run.repeat,
         "seed": run.seed,
         "status": run.status,
+        **(run.trial.row() if run.trial else {}),
         "rounds_trained": math.nan if rounds is None else len(rounds),
         "metric": column,
         "best": value,
@@ -288,15 +293,18 @@ def configuration_rows(sweep: Sweep, rows: Sequence[Mapping[str, Any]]) -> list[
 def best_row(sweep: Sweep, rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     """The row with the best value of all, the first of equals; None if none is defined.
 
+    In a search, the value is that of the trial, otherwise the best of a run's rounds.
+
     Args:
       sweep: the sweep.
       rows: of `run_rows`.
     """
-    defined = [row for row in rows if not math.isnan(row["best"])]
+    value = "value" if any("value" in row for row in rows) else "best"
+    defined = [row for row in rows if not math.isnan(row[value])]
     if not defined or sweep.metric is None:
         return None
     choose = min if registry.is_lower_better(sweep.metric) else max
-    return choose(defined, key=lambda row: row["best"])
+    return choose(defined, key=lambda row: row[value])
 
 
 def best_rows(sweep: Sweep, rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -333,7 +341,10 @@ def write(sweep: Sweep) -> None:
             "target": sweep.target,
             "runs": described,
             "best_run": None if chosen is None else chosen["folder"],
-            "complete": all(run.status == COMPLETE for run in sweep.runs),
+            "complete": all(
+                run.status in (search_trial.ENDED if run.trial else [COMPLETE])
+                for run in sweep.runs
+            ),
         },
     )
 

@@ -49,8 +49,8 @@ class Runner:
       module: the recipe's.
       fixed: settings of all runs.
       output: the sweep's folder.
-      shared: by configuration, arguments for the folders that its runs share with others.
-      environments: by configuration, what its runs need in the environment.
+      shared: of a configuration, arguments for the folders that its runs share with others.
+      environment: of a configuration, what its runs need in the environment.
       note: gets a line for every start and end of a run.
       progress: shows the rounds of a run.
       preloaded: modules that the process imports of which runs are forks.
@@ -61,8 +61,8 @@ class Runner:
         module: str,
         fixed: Sequence[sweep_plan.Setting],
         output: pathlib.Path,
-        shared: Mapping[str, Sequence[str]],
-        environments: Mapping[str, Mapping[str, str]],
+        shared: Callable[[sweep_plan.Configuration], Sequence[str]],
+        environment: Callable[[sweep_plan.Configuration], Mapping[str, str]],
         note: Callable[[str], None],
         progress: sweep_progress.Display,
         preloaded: Sequence[str] = (),
@@ -71,7 +71,7 @@ class Runner:
         self._fixed = fixed
         self._output = output
         self._shared = shared
-        self._environments = environments
+        self._environment = environment
         self._note = note
         self._progress = progress
         self._server = fork_server.Server(preloaded)
@@ -87,33 +87,34 @@ class Runner:
         yield list(outcomes)
         if len(waiting) < len(runs):
             self._note(f"{len(runs) - len(waiting)} of {len(runs)} runs are complete already")
-        started = time.monotonic()
-        seconds: dict[str, list[float]] = {}  # Of complete runs, by configuration.
+        clock = Clock()
         try:
             for done, index in enumerate(waiting):
                 run, title = runs[index], f"run {len(runs) - len(waiting) + done + 1}/{len(runs)}"
                 self._note(f"{title}: {run.name} (seed {run.seed})")
-                before = time.monotonic()
+                clock.start()
                 outcomes[index] = self.run(run, title)
-                now = time.monotonic()
-                if outcomes[index].status == COMPLETE:
-                    seconds.setdefault(run.configuration.name, []).append(now - before)
-                left = _left(seconds, [runs[i].configuration.name for i in waiting[done + 1 :]])
-                self._note(
-                    f"{title}: {outcomes[index].error or COMPLETE}; "
-                    f"{format_duration(now - started)} elapsed"
-                    + (f", about {format_duration(left)} left" if left is not None else "")
-                )
+                clock.end(run.configuration.name, outcomes[index].status == COMPLETE)
+                left = clock.told([runs[i].configuration.name for i in waiting[done + 1 :]])
+                self._note(f"{title}: {outcomes[index].error or COMPLETE}; {left}")
                 yield list(outcomes)
         finally:
-            self._server.close()
+            self.close()
 
-    def run(self, run: sweep_plan.Run, title: str) -> Outcome:
+    def close(self) -> None:
+        """Ends the process of which runs are forks, and a run with it."""
+        self._server.close()
+
+    def run(
+        self, run: sweep_plan.Run, title: str, is_given_up: Callable[[], bool] = lambda: False
+    ) -> Outcome:
         """Starts or resumes a run and waits for its end, in whatever way that comes.
 
         Args:
           run: which.
           title: what stands before its rounds where they are shown.
+          is_given_up: asked now and then while it runs; if so, the run is stopped as by Ctrl-C. It
+            is pending then, with the checkpoint of its last round.
         """
         folder = self._output / run.folder
         # Beside it: a recipe takes a folder that is empty.
@@ -121,7 +122,7 @@ class Runner:
         log.parent.mkdir(parents=True, exist_ok=True)
         arguments = [
             *sweep_plan.arguments([*self._fixed, *run.configuration.settings]),
-            *self._shared[run.configuration.name],
+            *self._shared(run.configuration),
             *([] if run.configuration.text("seed") else [f"--seed={run.seed}"]),
             f"--output_dir={folder}",
         ]
@@ -129,7 +130,10 @@ class Runner:
             before = reader.seek(0, os.SEEK_END)
             process = self._start(run, arguments, file)
             try:
-                status = self._wait(process, title, reader)
+                status = self._wait(process, title, reader, is_given_up)
+                if status is None:
+                    child_process.stop(process, _PATIENCE_SECONDS)
+                    return Outcome(run, PENDING)
             except BaseException:
                 child_process.stop(process, _PATIENCE_SECONDS)
                 raise
@@ -141,23 +145,59 @@ class Runner:
     def _start(
         self, run: sweep_plan.Run, arguments: Sequence[str], log: BinaryIO
     ) -> child_process.Process:
-        needed = self._environments[run.configuration.name]
+        needed = self._environment(run.configuration)
         if all(os.environ.get(name) == value for name, value in needed.items()):
             return self._server.start(self._module, arguments, log)
         return child_process.start(self._module, arguments, log)
 
-    def _wait(self, process: child_process.Process, title: str, log: BinaryIO) -> int:
-        """Shows what is added to the log until the run has ended; returns its exit status."""
+    def _wait(
+        self,
+        process: child_process.Process,
+        title: str,
+        log: BinaryIO,
+        is_given_up: Callable[[], bool],
+    ) -> int | None:
+        """Shows what is added to the log until the run has ended; returns its exit status.
+
+        Returns:
+          None if it is given up and has not ended.
+        """
         with self._progress.of(title, log) as rounds:
             while True:
                 try:
                     return process.wait(_LOOK_SECONDS)
                 except subprocess.TimeoutExpired:
                     rounds.update()
+                if is_given_up():
+                    return None
 
     def is_complete(self, run: sweep_plan.Run) -> bool:
         """Whether a run is complete."""
         return run_directory.is_complete(self._output / run.folder)
+
+
+class Clock:
+    """Times runs one after the other, and tells how long the others will take."""
+
+    def __init__(self) -> None:
+        self._begun = self._started = time.monotonic()
+        self._seconds: dict[str, list[float]] = {}  # By configuration.
+
+    def start(self) -> None:
+        """A run starts."""
+        self._started = time.monotonic()
+
+    def end(self, configuration: str, counts: bool) -> None:
+        """It has ended; `counts` says whether others will take as long."""
+        if counts:
+            seconds = time.monotonic() - self._started
+            self._seconds.setdefault(configuration, []).append(seconds)
+
+    def told(self, waiting: Sequence[str]) -> str:
+        """The time that has passed, and that the configurations to come will take."""
+        passed = f"{format_duration(time.monotonic() - self._begun)} elapsed"
+        left = _left(self._seconds, waiting)
+        return passed if left is None else f"{passed}, about {format_duration(left)} left"
 
 
 def _left(seconds: Mapping[str, Sequence[float]], waiting: Sequence[str]) -> float | None:
