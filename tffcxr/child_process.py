@@ -75,10 +75,14 @@ def ask(code: str, question: bytes) -> subprocess.CompletedProcess[bytes]:
     )
 
 
-def stop(process: Process, patience: float) -> None:
-    """Ends a child as Ctrl-C would, and kills what is left of its session after `patience` s."""
+def stop(process: Process, patience: float, sig: signal.Signals = signal.SIGINT) -> None:
+    """Ends a child as Ctrl-C would, and kills what is left of its session after `patience` s.
+
+    What a script starts in the background ignores Ctrl-C, and so do its children; with SIGTERM as
+    `sig` they end, too.
+    """
     try:
-        process.send_signal(signal.SIGINT)
+        process.send_signal(sig)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(patience)
     finally:

@@ -2,6 +2,7 @@
 
 import io
 import re
+import signal
 
 import pytest
 
@@ -81,6 +82,31 @@ def test_rounds_of_a_run_are_shown_while_it_runs(tmp_path):
     found = re.findall(r"run 1/1: tiny: round (\d)/3", stream.getvalue())
     assert {"1", "2"} <= set(found)
     assert notes[-1].startswith("run 1/1: complete; ") and notes[-1].endswith(" elapsed")
+
+
+def test_run_that_is_given_up_is_stopped_with_what_it_has_finished(tmp_path):
+    configuration = sweep_plan.Configuration("slow", (("pause", "0.2"),), "slow")
+    table = tmp_path / "runs" / "slow" / "repeat_1" / "rounds.csv"
+    runner = sweep_runs.Runner(
+        "tests.experiments.tiny_recipe",
+        [("rounds", "1000")],
+        tmp_path,
+        lambda _: [],
+        lambda _: {},
+        lambda _: None,
+        sweep_progress.Display(io.StringIO()),
+    )
+    run = sweep_plan.Run(configuration, 1, 0)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # As in the background of a script.
+    try:
+        outcome = runner.run(run, "", lambda: table.exists() and "\n1," in table.read_text())
+    finally:
+        signal.signal(signal.SIGINT, before)
+        runner.close()
+    assert (outcome.status, outcome.error) == ("pending", "")
+    told = table.parent.with_name("repeat_1.log").read_text().splitlines()
+    assert "terminated; " in told[-1]
+    assert len(table.read_text().splitlines()) == len(told)  # A header, and a line per round.
 
 
 @pytest.mark.parametrize(

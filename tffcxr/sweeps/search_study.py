@@ -86,20 +86,16 @@ class SearchStudy:
         self._distributions = {axis.name: _distribution(axis) for axis in axes}
         storage = journal.JournalStorage(journal.JournalFileBackend(str(_repaired(path / FILE))))
         # By its metric, so that one which no run has can be corrected: nothing has ended by it.
-        for name in optuna.get_all_study_names(storage):
+        names = optuna.get_all_study_names(storage)
+        for name in names:
             other = optuna.load_study(study_name=name, storage=storage)
             if name != metric and any(trial.state.is_finished() for trial in other.trials):
                 raise errors.InputError(
                     f"--search: {path} holds a search by {name!r}, found {metric!r}; use the same "
                     "metric to resume or another folder"
                 )
-        self._study = optuna.create_study(
-            study_name=metric,
-            storage=storage,
-            load_if_exists=True,
-            direction=self._direction,
-            sampler=samplers.RandomSampler(),  # Not used: see `_drawn`.
-        )
+        make = optuna.load_study if metric in names else self._new_study
+        self._study = make(study_name=metric, storage=storage)
 
     def trials(self) -> list[Trial]:
         """All trials so far, in order; only the last one may be pending."""
@@ -184,9 +180,9 @@ class SearchStudy:
         evaluator = importance.FanovaImportanceEvaluator(seed=self._seed)
         return importance.get_param_importances(self._study, evaluator=evaluator)
 
-    @property
-    def _direction(self) -> str:
-        return "minimize" if registry.is_lower_better(self.metric) else "maximize"
+    def _new_study(self, **options: Any) -> optuna.Study:
+        direction = "minimize" if registry.is_lower_better(self.metric) else "maximize"
+        return optuna.create_study(direction=direction, **options)
 
     def _frozen(self) -> list[FrozenTrial]:
         return self._study.get_trials()
@@ -233,7 +229,7 @@ class SearchStudy:
         if self._sampler == TPE and attempt < _ATTEMPTS:
             at_random = max(_FEWEST_RANDOM, _RANDOM_PER_AXIS * len(self._axes))
             sampler = samplers.TPESampler(n_startup_trials=at_random, seed=seed)
-        study = optuna.create_study(direction=self._direction, sampler=sampler)
+        study = self._new_study(sampler=sampler)
         study.add_trials(before)
         drawn = study.ask(self._distributions).params
         axes = {axis.name: axis for axis in self._axes}

@@ -153,7 +153,10 @@ def format_summary(
         if of_best:
             table = sweep_table.of_finals(sweep, of_best, is_short=True)
             parts.append(sweep_table.format_table(table))
-            told = f"Final results of the best trial. Of all: {sweep_finals.FILE}."
+            splits = ", ".join(sorted({str(row.get("split")) for row in of_best}))
+            told = (
+                f"Final results of the best trial ({splits} images). Of all: {sweep_finals.FILE}."
+            )
             parts.append(_wrapped(told))
     failed = [run for run in sweep.runs if run.status == search_trial.FAILED]
     if failed:

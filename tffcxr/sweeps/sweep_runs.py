@@ -113,7 +113,7 @@ class Runner:
         Args:
           run: which.
           title: what stands before its rounds where they are shown.
-          is_given_up: asked now and then while it runs; if so, the run is stopped as by Ctrl-C. It
+          is_given_up: asked now and then while it runs; if so, the run is stopped by SIGTERM. It
             is pending then, with the checkpoint of its last round.
         """
         folder = self._output / run.folder
@@ -132,7 +132,7 @@ class Runner:
             try:
                 status = self._wait(process, title, reader, is_given_up)
                 if status is None:
-                    child_process.stop(process, _PATIENCE_SECONDS)
+                    child_process.stop(process, _PATIENCE_SECONDS, signal.SIGTERM)
                     return Outcome(run, PENDING)
             except BaseException:
                 child_process.stop(process, _PATIENCE_SECONDS)
