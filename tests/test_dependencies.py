@@ -1,6 +1,7 @@
 """What pyproject.toml asks for is what the product imports."""
 
 import ast
+import functools
 import pathlib
 import re
 
@@ -27,6 +28,7 @@ MODULES = {
 INDIRECT = {"setuptools"}
 
 
+@functools.cache
 def _imported():
     """The top-level modules that the product imports."""
     found: set[str] = set()

@@ -104,13 +104,9 @@ def plan() -> SearchPlan | None:
             checks.used(False, name, "--search", "search")
         search_space.reject_ranges(FLAGS.grid)
         return None
-    from tffcxr.evaluation import registry
+    from tffcxr.sweeps import search_values
 
-    if registry.of_column(FLAGS.search) is None:
-        raise InputError(
-            f"--search: expected a metric ({', '.join(registry.BY_NAME)}) or its column of "
-            f"rounds.csv, found {FLAGS.search!r}"
-        )
+    search_values.check_metric(FLAGS.search)
     for name in ("configurations", "repeats", "metric", "target"):
         if FLAGS[name].present:
             raise InputError(f"--{name}: expected it without --search, found both")
@@ -177,27 +173,21 @@ def run(
 
 def found(search: SearchPlan, study: SearchStudy, sweep: Sweep) -> Search:
     """What the report of a search says beside its runs."""
-    from tffcxr.evaluation import registry
     from tffcxr.sweeps import search_table, search_values
 
     best = search_table.best(search_table.trials_of(sweep), search.metric)
-    folder, command = None, None
-    if best is not None:
-        folder = sweep.path / best.run(FLAGS.seed).folder
-        command = [
+    if best is None:
+        return search_table.Search(search.axes, study.importances())
+    folder = sweep.path / best.run(FLAGS.seed).folder
+    return search_table.Search(
+        search.axes,
+        study.importances(),
+        split=search_values.measured_split(folder, search.metric),
+        keeps_best_round=search_values.keeps_best_round(folder),
+        command=[
             f"//experiments:{sweep.experiment}",
             *sweep_plan.arguments([*search.fixed, *best.settings]),
             f"--seed={FLAGS.seed}",
             f"--output_dir={sweep.path}_best",
-        ]
-    is_training_loss = registry.of_column(search.metric) is registry.TRAIN_LOSS
-    split = "training" if is_training_loss else "validation"
-    if folder is not None and not is_training_loss:
-        split = search_values.measured_split(folder)
-    return search_table.Search(
-        axes=search.axes,
-        split=split,
-        keeps_best_round=folder is not None and search_values.keeps_best_round(folder),
-        importances=study.importances(),
-        command=command,
+        ],
     )

@@ -116,6 +116,14 @@ def test_kill_while_the_journal_is_written(tmp_path):
     assert study.next() == trial
 
 
+def test_damaged_journal_is_told_in_one_line(tmp_path):
+    fake_search.study(tmp_path).next()
+    journal = tmp_path / search_study.FILE
+    journal.write_bytes(b"{\n" + journal.read_bytes())
+    with pytest.raises(InputError, match="search.journal: expected a search, found"):
+        fake_search.study(tmp_path)
+
+
 def test_search_by_another_metric(tmp_path):
     study = fake_search.study(tmp_path, metric="jaccard")
     first = study.next()

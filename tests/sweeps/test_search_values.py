@@ -68,3 +68,11 @@ def test_value_is_that_of_the_model_that_is_kept(tmp_path, row, metric, expected
     (tmp_path / "metrics.json").write_text(json.dumps({"rows": [row]}))
     assert search_values.final_value(tmp_path, metric, {1: 0.5, 2: 0.7, 3: 0.6}) == expected
     assert search_values.final_value(tmp_path, metric, {}) != expected
+
+
+def test_images_that_a_metric_is_of(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"derived": {"measured_split": "test"}}))
+    assert search_values.measured_split(tmp_path, "auroc") == "test"
+    assert search_values.measured_split(tmp_path, "m full/train_loss") == "training"
+    (tmp_path / "config.json").write_text("{}")
+    assert search_values.measured_split(tmp_path, "auroc") == "validation"

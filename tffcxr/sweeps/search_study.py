@@ -65,7 +65,7 @@ class SearchStudy:
       seed: of the draws.
 
     Raises:
-      errors.InputError: the folder holds a search by another metric.
+      errors.InputError: the folder holds a search by another metric, or its journal is damaged.
     """
 
     def __init__(
@@ -84,7 +84,11 @@ class SearchStudy:
         self._sampler = sampler
         self._seed = seed
         self._distributions = {axis.name: _distribution(axis) for axis in axes}
-        storage = journal.JournalStorage(journal.JournalFileBackend(str(_repaired(path / FILE))))
+        backend = journal.JournalFileBackend(str(_repaired(path / FILE)))
+        try:
+            storage = journal.JournalStorage(backend)
+        except (ValueError, KeyError) as error:
+            raise errors.InputError(f"{path / FILE}: expected a search, found {error}") from error
         # By its metric, so that one which no run has can be corrected: nothing has ended by it.
         names = optuna.get_all_study_names(storage)
         for name in names:
@@ -95,7 +99,9 @@ class SearchStudy:
                     "metric to resume or another folder"
                 )
         make = optuna.load_study if metric in names else self._new_study
-        self._study = make(study_name=metric, storage=storage)
+        # It draws nothing, see `_drawn`; the default one would, whenever values are noted.
+        idle = samplers.RandomSampler()
+        self._study = make(study_name=metric, storage=storage, sampler=idle)
 
     def trials(self) -> list[Trial]:
         """All trials so far, in order; only the last one may be pending."""

@@ -22,17 +22,18 @@ class Search:
 
     Attributes:
       axes: the space.
+      importances: of `search_study.SearchStudy.importances`.
       split: the images that the metric is of: "validation", "test" or "training".
       keeps_best_round: whether the recipe keeps the model of its best round, not of its last one.
-      importances: of `search_study.SearchStudy.importances`.
-      command: words of the command that runs the recipe with the best settings; None without any.
+      command: words of the command that runs the recipe with the best settings; None if no trial
+        is complete.
     """
 
     axes: Sequence[search_space.Axis]
-    split: str
-    keeps_best_round: bool
     importances: Mapping[str, float] | str
-    command: Sequence[str] | None
+    split: str = "validation"
+    keeps_best_round: bool = False
+    command: Sequence[str] | None = None
 
 
 def runs_of(trials: Sequence[Trial], seed: int) -> list[sweep_results.Run]:

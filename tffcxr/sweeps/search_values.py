@@ -31,6 +31,19 @@ class Measured:
     is_by_round: bool
 
 
+def check_metric(metric: str) -> None:
+    """Checks that a metric is known, and with it whether more or less of it is better.
+
+    Raises:
+      errors.InputError: it is not.
+    """
+    if registry.of_column(metric) is None:
+        raise errors.InputError(
+            f"--search: expected a metric ({', '.join(registry.BY_NAME)}) or its column of "
+            f"rounds.csv, found {metric!r}"
+        )
+
+
 def read(folder: pathlib.Path, metric: str) -> Measured:
     """Reads the metric from the tables that a run has written so far.
 
@@ -92,8 +105,10 @@ def keeps_best_round(folder: pathlib.Path) -> bool:
     return any(row.get("training") == _FEDERATED and "round" in row for row in rows)
 
 
-def measured_split(folder: pathlib.Path) -> str:
-    """The images that a run is measured on after every round: "validation" or "test"."""
+def measured_split(folder: pathlib.Path, metric: str) -> str:
+    """The images that a metric of a run is of: "training", "validation" or "test"."""
+    if registry.of_column(metric) is registry.TRAIN_LOSS:
+        return "training"
     derived = run_files.read_json(folder / "config.json").get("derived", {})
     return str(derived.get("measured_split") or "validation")
 
