@@ -22,6 +22,8 @@ bad ones early:
   ./bazelw run //experiments:sweep -- --experiment=cheXviz --output_dir=DIR --search=auroc \
       --trials=20 --grid=learning_rate=1e-4..1e-2 --grid=batch_norm=aggregate,recompute,local
 
+The same command resumes a search, with more --trials it extends it. A failed trial is not retried.
+
 DIR/report.html has the tables and the curves of all runs on one axis; DIR/summary.csv one row per
 run; DIR/configurations.csv one row per configuration; DIR/results.csv the final metrics of every
 configuration with mean and standard deviation over its repeats. DIR/tensorboard has the runs for

@@ -45,7 +45,7 @@ def draw_trials(
         return None
     importances = None if isinstance(search.importances, str) else search.importances
     count = 1 + len(search.axes) + bool(importances)
-    columns = min(count, _COLUMNS)
+    columns = 2 if count == 4 else min(count, _COLUMNS)
     with panels.style():
         width = 9.2 / columns
         figure, grid = panels.panels(math.ceil(count / columns), columns, width, 2.9)
