@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tests.models import counts
 from tffcxr.errors import InputError
-from tffcxr.models import blocks, network_configs, width
+from tffcxr.models import blocks, network_configs, segmentation_losses, width
 from tffcxr.models.files import pretrained, safe_files
 from tffcxr.models.networks import segmentation_encoders
 from tffcxr.models.networks.architecture import TASK_LAYER
@@ -139,3 +139,17 @@ def test_a_quarter_of_the_channels():
     model = tf.keras.Model.from_config(config)
     assert [model.get_layer(name).filters for name in ("conv0", "decoder_stage0a_conv")] == [16, 64]
     assert model.output_shape == (None, _SIZE, _SIZE, 1)
+
+
+def test_every_weight_learns(pairs):
+    """None is cut off from the loss, as by a gradient that the package's layers would stop."""
+    model = pairs["resnet34"][0].keras
+    generator = np.random.default_rng(4)
+    batch = {
+        "images": generator.random((2, _SIZE, _SIZE, 1), np.float32),
+        "masks": (generator.random((2, _SIZE, _SIZE, 1)) < 0.5).astype(np.float32),
+    }
+    with tf.GradientTape() as tape:
+        loss, _ = segmentation_losses.batch_loss(batch, model(batch["images"], training=True))
+    gradients = tape.gradient(loss, model.trainable_weights)
+    assert all(np.abs(gradient).max() > 0 for gradient in gradients)
