@@ -25,10 +25,11 @@ if TYPE_CHECKING:
     from .models.files.export import load as load_model
     from .own_model.dataset_clients import clients_from_datasets
     from .own_model.image_folders import clients_from_folders
-    from .own_model.process_of_model import learning_process
+    from .own_model.process_of_model import Federation, learning_process
     from .own_model.train import Result, Training, train
 
 __all__ = [
+    "Federation",
     "InputError",
     "Result",
     "RunError",
@@ -43,6 +44,7 @@ __all__ = [
 
 # Where each name is, and its name there. Imported at the first use: TensorFlow takes seconds.
 _MODULES = {
+    "Federation": ("own_model.process_of_model", "Federation"),
     "InputError": ("errors", "InputError"),
     "RunError": ("errors", "RunError"),
     "Result": ("own_model.train", "Result"),

@@ -158,6 +158,16 @@ class TestLayersInLayers:
         assert (scale.layer, scale.group) == ("scaled", Group.SHARED_TRAINABLE)
 
 
+def test_a_private_name_of_two_layers_is_refused():
+    inputs = tf.keras.Input([4])
+    inner = [
+        tf.keras.Sequential([tf.keras.layers.Dense(2, name="inner")], name=name)(inputs)
+        for name in ("a", "b")
+    ]
+    with pytest.raises(InputError, match="found several layers named 'inner'"):
+        WeightPartition.of(tf.keras.Model(inputs, inner), ["inner"])
+
+
 class TestSharedWeights:
     """A private layer must not move a weight that others average."""
 

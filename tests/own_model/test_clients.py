@@ -21,7 +21,9 @@ def _of(**datasets):
 @pytest.mark.parametrize(
     ("datasets", "message"),
     [
-        ({}, "expected at least one dataset, found none"),
+        ({}, "expected at least one of datasets, found none"),
+        ([toy.dataset()], "expected a mapping from names to datasets, found list"),
+        ({"a": toy.dataset().repeat()}, "'a': expected a dataset that ends, found one with"),
         ({"north": toy.dataset(), "south": toy.dataset().take(0)}, "'south': .* found an empty"),
         (
             {"north": toy.dataset().unbatch().map(lambda x, y: (x, y[0]))},
@@ -38,7 +40,7 @@ def _of(**datasets):
 )
 def test_datasets_that_cannot_be_clients_are_refused(datasets, message):
     with pytest.raises(InputError, match=message):
-        _of(**datasets)
+        tffcxr.clients_from_datasets(datasets)
 
 
 def test_batches_of_other_lengths_and_of_other_order_of_names_are_the_same():
@@ -149,7 +151,7 @@ class TestFolders:
         clients = tffcxr.clients_from_folders(
             {"north": FOLDER, "south": f"classes:{FOLDER}"},
             image_size=16,
-            labels=["COVID-19"],
+            labels=["covid"],
             validation_fraction=0.4,
             augmentation="flip",
         )
@@ -177,8 +179,10 @@ class TestFolders:
     @pytest.mark.parametrize(
         ("folder", "settings", "message"),
         [
-            (FOLDER, {"labels": ["flu"]}, "'north': expected the label 'flu', found Normal, P"),
-            ("testdata/nothing", {}, "expected a dataset at testdata/nothing, found nothing"),
+            (FOLDER, {"labels": ["flu"]}, "client 'north'.*'flu'"),
+            ("testdata/nothing", {}, "'north': .* at testdata/nothing, found nothing"),
+            (FOLDER, {"labels": "covid"}, "labels: expected a list .* found 'covid'"),
+            (FOLDER, {"batch_size": "8"}, "batch_size: expected a whole number, found '8'"),
             (FOLDER, {"augmentation": "turn"}, "augmentation: expected one of none, flip, affine"),
             (FOLDER, {"validation_fraction": 1.0}, "fractions that leave images to train on"),
         ],

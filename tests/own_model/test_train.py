@@ -59,7 +59,7 @@ def test_metrics_are_of_the_images_of_all_clients_together(example):
 
 
 def test_which_model_must_be_said_where_layers_are_private(example):
-    with pytest.raises(InputError, match="one of the clients north, south, since head are private"):
+    with pytest.raises(InputError, match="the clients north, south, since each has its own head"):
         example.model()
     with pytest.raises(InputError, match="found 'west'"):
         example.model("west")
@@ -160,6 +160,99 @@ def test_one_model_for_all_is_measured_once():
     assert result.history["validation/true_positives"].tolist() == [found.sum()]
 
 
+class TestCopies:
+    """A model that Keras copies otherwise than it is must not be trained in its place."""
+
+    def test_a_frozen_layer_inside_another_keeps_its_place(self):
+        class Block(tf.keras.layers.Layer):
+            def __init__(self, **kwargs):
+                super().__init__(**kwargs)
+                self.first = tf.keras.layers.Dense(2, name="first")
+                self.second = tf.keras.layers.Dense(2, "tanh", name="second")
+
+            def call(self, inputs):
+                return self.second(self.first(inputs))
+
+        model = tf.keras.Sequential(
+            [tf.keras.Input([2]), Block(name="block"), tf.keras.layers.Dense(1, "sigmoid")]
+        )
+        block = model.get_layer("block")
+        block.first.trainable = False
+        copy = _train(model, rounds=1).model().get_layer("block")
+        np.testing.assert_array_equal(copy.first.kernel.numpy(), block.first.kernel.numpy())
+        assert not np.allclose(copy.second.kernel.numpy(), block.second.kernel.numpy())
+
+    def test_one_with_other_outputs_is_refused(self):
+        class Activated(tf.keras.Model):
+            def __init__(self, activation=tf.nn.relu, **kwargs):
+                super().__init__(name="activated", **kwargs)
+                self.dense = tf.keras.layers.Dense(3, activation)
+
+            def call(self, inputs):
+                return tf.reduce_mean(self.dense(inputs), -1, keepdims=True)
+
+        with pytest.raises(InputError, match="a copy that gives other outputs; a subclass"):
+            _train(Activated(tf.nn.tanh), loss="mse", rounds=1)
+
+    def test_a_loss_that_is_not_copied_is_refused(self):
+        model = toy.model()
+        head = model.get_layer("head")
+        head.add_loss(lambda: tf.reduce_sum(head.kernel**2))
+        with pytest.raises(InputError, match="a loss that a copy has not, by add_loss outside"):
+            _train(model)
+
+    def test_a_constraint_is_refused_since_an_average_would_not_keep_it(self):
+        model = tf.keras.Sequential(
+            [tf.keras.Input([2]), tf.keras.layers.Dense(1, kernel_constraint="max_norm")]
+        )
+        with pytest.raises(InputError, match="weights without constraints, .* found one of dense"):
+            _train(model)
+
+
+def test_layers_with_whole_numbers_and_half_precision_are_trained():
+    scale = tf.keras.layers.Normalization(name="scale")
+    scale.adapt(toy.numbers(8, 0)[0])
+    hidden = tf.keras.layers.Dense(2, "tanh", dtype="mixed_bfloat16")
+    head = tf.keras.layers.Dense(1, "sigmoid", dtype="float32")
+    before = tf.keras.mixed_precision.global_policy()
+    tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    try:
+        result = _train(tf.keras.Sequential([tf.keras.Input([2]), scale, hidden, head]), rounds=1)
+    finally:
+        tf.keras.mixed_precision.set_global_policy(before)
+    copy = result.model().get_layer("scale")
+    assert int(copy.count) == int(scale.count)
+    np.testing.assert_allclose(copy.adapt_variance.numpy(), scale.adapt_variance.numpy())
+
+
+def test_a_metric_that_cannot_be_added_up_over_clients_is_not_a_number():
+    class Largest(tf.keras.metrics.Metric):
+        def __init__(self, name="largest", **kwargs):
+            super().__init__(name=name, **kwargs)
+            self.value = self.add_weight("value", initializer="zeros")
+
+        def update_state(self, labels, outputs, sample_weight=None):
+            self.value.assign(tf.maximum(self.value, tf.reduce_max(outputs)))
+
+        def result(self):
+            return self.value
+
+    history = _train(metrics=[Largest()], rounds=1).history
+    assert history["training/largest"].isna().all()
+    one = tffcxr.clients_from_datasets({"north": toy.dataset()})
+    assert 0 < _train(clients=one, metrics=[Largest()], rounds=1).history["training/largest"][0] < 1
+
+
+def test_a_client_that_has_no_batch_left_is_reported():
+    batches = iter(list(toy.dataset(8, 1)))
+    spec = toy.dataset().element_spec
+    once = tf.data.Dataset.from_generator(lambda: batches, output_signature=spec)
+    clients = tffcxr.clients_from_datasets({"north": toy.dataset(), "south": once})
+    result = _train(clients=clients, rounds=2)
+    assert result.client_history["status"].tolist()[-2:] == ["ok", "no images"]
+    assert result.history["failed_clients"].tolist()[-1] == 1
+
+
 def test_a_callback_ends_the_training():
     seen = []
 
@@ -195,8 +288,32 @@ class TestResuming:
 
     def test_another_training_is_refused(self, tmp_path):
         _train(rounds=1, output_dir=tmp_path)
-        with pytest.raises(InputError, match=r"^output_dir: .* a run with private=\[\], found"):
-            _train(rounds=2, output_dir=tmp_path, private=["head"])
+        for other, name in (
+            ({"private": ["head"]}, "private"),
+            ({"loss": "mse"}, "loss"),
+            ({"learning_rate": 0.5}, "learning_rate"),
+            ({"optimizer": "sgd"}, "optimizer"),
+            ({"model": tf.keras.Sequential(toy.model().layers[:1] + [toy.relu_head()])}, "model"),
+        ):
+            with pytest.raises(InputError, match=f"^output_dir: .* holds a run with {name}="):
+                _train(rounds=2, output_dir=tmp_path, **other)
+
+    def test_a_folder_is_free_again_after_a_callback_has_failed(self, tmp_path):
+        def fail(result):
+            raise ZeroDivisionError
+
+        for _ in range(2):
+            with pytest.raises(ZeroDivisionError) as kept:
+                _train(rounds=5, output_dir=tmp_path, callbacks=[fail])
+        assert kept.tb is not None
+
+    def test_a_model_that_is_made_again_may_have_other_automatic_names(self, tmp_path):
+        def model():
+            dense = tf.keras.layers.Dense(1, "sigmoid", kernel_initializer="zeros")
+            return tf.keras.Sequential([tf.keras.Input([2]), dense])
+
+        _train(model(), rounds=1, output_dir=tmp_path)
+        assert _train(model(), rounds=2, output_dir=tmp_path).rounds == 2
 
 
 class TestFailures:
@@ -241,19 +358,34 @@ def test_random_layers_draw_other_numbers_at_every_step_and_the_same_again():
     ("settings", "message"),
     [
         ({"private": ["haed"]}, r"layers with weights are hidden, head; found 'haed' .*head"),
-        ({"private": "head"}, "private: expected a list of layers, found the text 'head'"),
+        ({"private": "head"}, "private: expected a list of names of layers, found 'head'"),
+        ({"los": "mse"}, r"train: expected one of the settings .* found 'los' \(did you mean loss"),
         ({"loss": None}, "model 'toy': expected a loss, such as .* found none"),
         ({"loss": "binary"}, "loss: expected Keras' losses, .* found 'binary'"),
         ({"metrics": ["acu"]}, "metrics: expected Keras' metrics, such as 'auc', found 'acu'"),
         ({"optimizer": "adm"}, "optimizer: expected one of .* found 'adm'"),
         ({"optimizer": tf.keras.optimizers.RMSprop()}, "expected Keras' SGD, .* found RMSprop"),
-        ({"learning_rate": 0.0}, "learning_rate: expected above 0, found 0.0"),
+        ({"learning_rate": 0.0}, "learning_rate: expected a number above 0, found 0.0"),
+        ({"learning_rate": lambda number: 1.5 - number}, "learning_rate of round 2: .* -0.5"),
+        (
+            {"learning_rate": tf.keras.optimizers.schedules.ExponentialDecay(0.1, 1, 0.5)},
+            "found ExponentialDecay, which counts steps",
+        ),
         ({"aggregator": "dp"}, "aggregator: expected one of mean, robust.* found 'dp'"),
         ({"server_optimizer": 3}, "server_optimizer: expected one of average, .* found int"),
         ({"weighting": "size"}, "weighting: expected one of examples, uniform, found 'size'"),
-        ({"rounds": 0}, "rounds: expected at least 1, found 0"),
+        ({"rounds": 0}, "rounds: expected a number from 1, found 0"),
         ({"clients_per_round": 3}, "expected a count from 1 to 2, found 3"),
         ({"validation": {"west": toy.dataset()}}, "clients north, south, found 'west'"),
+        ({"clients_per_round": "all"}, "expected None for all, a count or .* found 'all'"),
+        ({"callbacks": [3]}, r"callbacks: expected functions of a result, found \(3,\)"),
+        (
+            {"validation": toy.numbers(4, 0)},
+            "validation: expected a .* found tuple",
+        ),
+        ({"validation": toy.dataset().take(0)}, "expected batches, found an empty dataset"),
+        ({"validation": toy.dataset().repeat()}, "a dataset that ends, found one with .repeat"),
+        ({"metrics": [tf.keras.metrics.AUC(name="loss")]}, "different names, other than loss"),
         ({"clients": {"north": toy.dataset()}}, "expected those of tffcxr.clients_from_datasets"),
     ],
 )

@@ -40,6 +40,11 @@ def model() -> tf.keras.Model:
     )
 
 
+def relu_head() -> tf.keras.layers.Layer:
+    """A head of the same shape, with another activation."""
+    return tf.keras.layers.Dense(1, "relu", name="head")
+
+
 def linear() -> tf.keras.Model:
     """output = w1 x1 + w2 x2, with zeros at first."""
     return tf.keras.Sequential(

@@ -197,7 +197,12 @@ class LocalTraining:
         `tffcxr.learning.failure`.
         """
         moved = self._weights(progress)
-        finite = tf.stack([tf.reduce_all(tf.math.is_finite(value)) for value in moved])
+        finite = tf.stack(
+            [
+                tf.reduce_all(tf.math.is_finite(value)) if value.dtype.is_floating else True
+                for value in moved
+            ]
+        )
         failed = failure.encode(finite, tf.math.is_finite(progress["loss"]))
         succeeded = failure.succeeded(failed)
 

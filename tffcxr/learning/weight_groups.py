@@ -113,7 +113,9 @@ class WeightPartition:
         weights = []
         for weight in model.weights:
             key = id(weight)
-            group = _group(innermost[key].trainable, key in trainable, key in private)
+            # A whole number, such as a count, has no mean; it stays as it is.
+            is_training = innermost[key].trainable and weight.dtype.is_floating
+            group = _group(is_training, key in trainable, key in private)
             weights.append(
                 Weight(
                     owner[key].name,
@@ -228,7 +230,12 @@ def _private_weights(model: tf.keras.Model, names: Iterable[str]) -> frozenset[i
         return frozenset()
     by_name: dict[str, tf.keras.layers.Layer] = {}
     for layer in _layers(model):
-        by_name.setdefault(layer.name, layer)
+        other = by_name.setdefault(layer.name, layer)
+        if other is not layer and layer.name in wanted:
+            raise InputError(
+                f"private layers: expected names that one layer has, found several layers named "
+                f"{layer.name!r} in the model {model.name!r}; give them different names"
+            )
     missing = sorted(wanted - by_name.keys())
     if missing:
         known = [layer.name for layer in model.layers if layer.weights]

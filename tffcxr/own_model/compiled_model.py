@@ -25,8 +25,8 @@ class CompiledModel:
       model: functional, sequential, or a subclass that Keras can make again from `get_config`. A
         model that has not seen data yet is built with the batch.
       batch: of a client, `(inputs, labels)` or `(inputs, labels, sample weights)`.
-      loss: as `tf.keras.Model.compile` takes it; None takes the loss that the model is compiled
-        with.
+      loss: as `tf.keras.Model.compile` takes it; None for a model that has its own, by `add_loss`
+        or `compute_loss`. What the model was compiled with is not used.
       metrics: likewise; a name may also be that of a class, such as "auc".
       loss_weights: likewise.
       private: names of layers whose weights are to stay at the client.
@@ -53,32 +53,35 @@ class CompiledModel:
                 f"{type(model).__name__}, which federated training does not run; give the loss as "
                 "loss=… or by add_loss"
             )
-        loss = getattr(model, "loss", None) if loss is None else loss
-        if not loss:
-            raise InputError(
-                f"model {model.name!r}: expected a loss, such as loss='binary_crossentropy', or a "
-                "compiled model; found none"
-            )
         _check_losses(loss)
         self._loss, self._metrics = loss, _instances(metrics)
         self._loss_weights = loss_weights
         inputs, labels, sample_weights = batches.unpack(batch)
         outputs = _call(model, inputs)
+        _check_model(model, loss)
         WeightPartition.of(model, private)  # Before a copy, which may share less.
         self._user = model
         self._inputs = inputs
         self.initial_weights = [weight.numpy() for weight in model.weights]
-        _check_labels(model, outputs, labels, loss)
+        if loss is not None:
+            _check_labels(model, outputs, labels, loss)
         self.keras = self.copy(self.initial_weights)
+        self._check_copy(outputs)
         # Keras makes its losses and metrics at the first batch, which must not be in a graph.
         try:
-            self.keras.test_step((inputs, labels, sample_weights))
+            with _policy("float32"):
+                self.keras.test_step((inputs, labels, sample_weights))
         except (ValueError, TypeError, tf.errors.OpError) as error:
             raise InputError(
-                f"model {model.name!r}: expected labels and metrics that fit, found "
+                f"model {model.name!r}: expected loss, labels and metrics that fit, found "
                 f"{_one_line(error)}"
             ) from error
         self.keras.reset_metrics()
+        if len(set(self.metric_names)) < len(self.metric_names):
+            raise InputError(
+                f"metrics: expected different names, other than loss, found "
+                f"{', '.join(self.metric_names)}"
+            )
 
     @property
     def metric_names(self) -> tuple[str, ...]:
@@ -92,28 +95,49 @@ class CompiledModel:
         return any(layer.compute_dtype == "float16" for layer in layers)
 
     def copy(self, weights: Sequence[np.ndarray]) -> tf.keras.Model:
-        """A new model with these weights, compiled."""
+        """A new model with these weights, compiled with the loss and the metrics."""
         try:
             with _generators():
                 made = tf.keras.models.clone_model(self._user)
                 _call(made, self._inputs)
             _check_same_weights(made, self._user)
+            # What is frozen also decides the order of the weights.
+            for layer, like in zip(made.submodules, self._user.submodules):
+                if isinstance(layer, tf.keras.layers.Layer) and layer.trainable != like.trainable:
+                    layer.trainable = like.trainable
             made.set_weights(weights)
         except (NotImplementedError, TypeError, ValueError) as error:
-            raise InputError(
-                f"model {self._user.name!r}: expected a model that Keras can copy, found "
-                f"{_one_line(error)}; a subclass needs `get_config` with the arguments of its "
-                "`__init__`"
-            ) from error
-        for layer, like in zip(made.submodules, self._user.submodules):
-            if isinstance(layer, tf.keras.layers.Layer) and layer.trainable != like.trainable:
-                layer.trainable = like.trainable
-        made.compile(
-            loss=self._loss,
-            metrics=tf.nest.map_structure(_fresh, self._metrics),
-            loss_weights=self._loss_weights,
-        )
+            raise self._not_copied(_one_line(error)) from error
+        with _policy("float32"):  # Of metrics, whatever the layers compute in.
+            made.compile(
+                loss=self._loss,
+                metrics=tf.nest.map_structure(_fresh, self._metrics),
+                loss_weights=self._loss_weights,
+            )
         return made
+
+    def _check_copy(self, outputs: Any) -> None:
+        """Raises InputError unless the copy gives the outputs and losses of the user's model."""
+        found = _call(self.keras, self._inputs)
+        same = all(
+            np.allclose(a, b, rtol=1e-3, atol=1e-4, equal_nan=True)
+            for a, b in zip(tf.nest.flatten(found), tf.nest.flatten(outputs))
+        )
+        if not same:
+            raise self._not_copied("a copy that gives other outputs")
+        if len(self.keras.losses) != len(self._user.losses):
+            raise self._not_copied(
+                "a loss that a copy has not, by add_loss outside of `call`; a regularizer of the "
+                "layer is copied"
+            )
+
+    def _not_copied(self, found: str) -> InputError:
+        hint = ""
+        if not type(self._user).__module__.startswith("keras"):
+            hint = "; a subclass needs `get_config` with all arguments of its `__init__`"
+        return InputError(
+            f"model {self._user.name!r}: expected a model that Keras can copy, found {found}{hint}"
+        )
 
     def batch_loss(self, batch: Any, outputs: Any) -> tuple[tf.Tensor, tf.Tensor]:
         """The loss in the form that local training takes, see `local_training.LossFn`.
@@ -138,6 +162,17 @@ def _check_same_weights(copy: tf.keras.Model, model: tf.keras.Model) -> None:
 
 
 @contextlib.contextmanager
+def _policy(name: str) -> Iterator[None]:
+    """Makes Keras use a dtype policy for what is made here."""
+    before = tf.keras.mixed_precision.global_policy()
+    tf.keras.mixed_precision.set_global_policy(name)
+    try:
+        yield
+    finally:
+        tf.keras.mixed_precision.set_global_policy(before)
+
+
+@contextlib.contextmanager
 def _generators() -> Iterator[None]:
     """Makes layers draw from `tf.random.Generator`s, which `random_layers` can start anywhere."""
     experimental = tf.keras.backend.experimental
@@ -148,6 +183,35 @@ def _generators() -> Iterator[None]:
     finally:
         if not before:
             experimental.disable_tf_random_generator()
+
+
+def _check_model(model: tf.keras.Model, loss: Any) -> None:
+    """Raises InputError for a model without a loss, or with what a federation would not heed."""
+    has_own = type(model).compute_loss is not tf.keras.Model.compute_loss or model.losses
+    if loss is None and not has_own:
+        raise InputError(
+            f"model {model.name!r}: expected a loss, such as loss='binary_crossentropy', found none"
+            " (what the model was compiled with is not used)"
+        )
+    if not model.weights:
+        raise InputError(f"model {model.name!r}: expected weights to train, found none")
+    lookups = (
+        tf.keras.layers.StringLookup,
+        tf.keras.layers.IntegerLookup,
+        tf.keras.layers.TextVectorization,
+    )
+    for layer in model.submodules:
+        if isinstance(layer, lookups):
+            raise InputError(
+                f"model {model.name!r}: expected no tables of words, which TFF cannot send, found "
+                f"the layer {layer.name!r}; look words up in the dataset, by its `map`"
+            )
+    for weight in model.trainable_weights:
+        if getattr(weight, "constraint", None) is not None:
+            raise InputError(
+                f"model {model.name!r}: expected weights without constraints, which an average "
+                f"would not keep, found one of {weight.name}"
+            )
 
 
 def _call(model: tf.keras.Model, inputs: Any) -> Any:
@@ -162,9 +226,11 @@ def _call(model: tf.keras.Model, inputs: Any) -> Any:
 
 
 def _check_losses(loss: Any) -> None:
-    """Raises InputError for a name that is no loss of Keras."""
+    """Raises InputError for what is no loss of Keras, and no function or object of the user's."""
     for each in tf.nest.flatten(loss):
-        if isinstance(each, str) and not callable(getattr(tf.keras.losses, each, None)):
+        named = isinstance(each, str) and each not in ("get", "serialize", "deserialize")
+        is_loss = callable(getattr(tf.keras.losses, each, None)) if named else callable(each)
+        if each is not None and (not is_loss or isinstance(each, type)):
             raise InputError(
                 f"loss: expected Keras' losses, such as 'binary_crossentropy', found {each!r}"
             )
@@ -184,7 +250,7 @@ def _check_labels(model: tf.keras.Model, outputs: Any, labels: Any, loss: Any) -
             fitting = found in (given[:-1], (*given[:-1], 1))
             wanted = given[:-1]
         else:
-            fitting = found == given or (*found, 1) == given
+            fitting = found == given or (*found, 1) == given or found == (*given, 1)
             wanted = given
         if not fitting:
             of_classes = " of class numbers" if "sparse" in kind.lower() else ""
@@ -239,6 +305,7 @@ def _name(loss: Any) -> str | None:
     return kind.__name__ if str(kind.__module__).startswith("keras") else None
 
 
+_LONGEST = 240  # Characters of an error of Keras in a message.
 # Keras chooses what these mean by the shape of the labels.
 _BY_SHAPE = ("accuracy", "acc", "crossentropy", "ce")
 
@@ -267,11 +334,15 @@ def _instances(metrics: Any) -> Any:
 
 
 def _fresh(metric: Any) -> Any:
-    """A metric without a state of another model."""
-    if isinstance(metric, tf.keras.metrics.Metric):
+    """A metric without a state of another model; one that cannot be copied itself."""
+    if not isinstance(metric, tf.keras.metrics.Metric):
+        return metric
+    try:
         return type(metric).from_config(metric.get_config())
-    return metric
+    except (NotImplementedError, TypeError):
+        return metric
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

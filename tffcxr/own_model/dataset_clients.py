@@ -70,18 +70,19 @@ def clients_from_datasets(datasets: Mapping[str, tf.data.Dataset]) -> DatasetCli
     """Makes clients of datasets, each with the training data of one hospital.
 
     A dataset is iterated once per local epoch in every round. If it shuffles, it does so again each
-    time, in an order that depends on TensorFlow's global seed.
+    time, in an order that depends on TensorFlow's global seed, and a training that is resumed sees
+    another order than one that is not interrupted.
 
     Args:
-      datasets: client -> batches `(inputs, labels)` or `(inputs, labels, sample weights)`, as
-        `tf.keras.Model.fit` takes them; inputs and labels may be tensors, tuples or dicts.
+      datasets: the client's name -> batches `(inputs, labels)` or `(inputs, labels, sample
+        weights)`, as `tf.keras.Model.fit` takes them; inputs and labels may be tensors, tuples or
+        dicts. A dataset must give its batches again whenever it is iterated.
 
     Raises:
       InputError: there is no client, a dataset has no batch, or the batches of two clients differ
         in structure, type or shape.
     """
-    if not datasets:
-        raise InputError("clients: expected at least one dataset, found none")
+    check_names(datasets, "datasets")
     spec, first = None, ""
     for client in sorted(datasets):
         found = batches.spec_of(datasets[client], f"client {client!r}")
@@ -89,11 +90,28 @@ def clients_from_datasets(datasets: Mapping[str, tf.data.Dataset]) -> DatasetCli
             spec, first = found, client
         batches.check_same(found, spec, f"client {client!r}", f"client {first!r}")
     for client, dataset in datasets.items():
+        check_finite(dataset, f"client {client!r}")
         if next(iter(dataset.take(1)), None) is None:
             raise InputError(
                 f"client {client!r}: expected batches to train on, found an empty dataset"
             )
     return DatasetClients({client: _ordered(each) for client, each in datasets.items()}, spec)
+
+
+def check_names(clients: Any, what: str) -> None:
+    """Raises InputError unless there is a mapping from names to something."""
+    if not isinstance(clients, Mapping) or not all(isinstance(each, str) for each in clients):
+        raise InputError(
+            f"clients: expected a mapping from names to {what}, found {type(clients).__name__}"
+        )
+    if not clients:
+        raise InputError(f"clients: expected at least one of {what}, found none")
+
+
+def check_finite(dataset: tf.data.Dataset, whose: str) -> None:
+    """Raises InputError for a dataset that is known never to end."""
+    if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
+        raise InputError(f"{whose}: expected a dataset that ends, found one with .repeat()")
 
 
 def _ordered(dataset: tf.data.Dataset) -> tf.data.Dataset:

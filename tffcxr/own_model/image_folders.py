@@ -17,10 +17,12 @@ from tffcxr.clients.augment import BY_NAME
 from tffcxr.clients.client_data import ClientData
 from tffcxr.clients.shards import preparation
 from tffcxr.clients.sites import Site, check_names
+from tffcxr.datasets import findings as finding_names
 from tffcxr.datasets import loaders, splits
 from tffcxr.datasets import records as records_lib
 from tffcxr.errors import InputError
 from tffcxr.options import AUGMENTATIONS
+from tffcxr.own_model.dataset_clients import check_names as check_client_names
 
 _logger = logging.getLogger(__name__)
 
@@ -93,17 +95,18 @@ def clients_from_folders(
         for a data set in a layout of its own, such as "rsna:/data/rsna".
       image_size: side of the square images in pixels; images are padded to a square.
       labels: the classes or findings, in the order of the label's columns; None for all classes of
-        the folders. Images for which one of them is unknown are left out.
+        the folders, in the order of `labels` of the result. A folder such as "covid" is the class
+        "COVID-19", by whichever name it is asked for. Images with an unknown label are left out.
       batch_size: images per batch.
       validation_fraction: of the patients, where a folder has no split of its own.
       test_fraction: likewise.
       augmentation: of training images: "none", "flip" or "affine".
-      cache_dir: for decoded images; None for a folder that goes with this program.
+      cache_dir: for decoded images; None for a temporary folder, removed with the clients.
       seed: of splits, order and augmentation.
 
     Returns:
-      Clients whose batches are `(images, labels)`: float32 [B, S, S, 1] in 0..1, and float32
-      [B, len(labels)] of 0 and 1.
+      Clients with `labels`, `validation` and `test` (client -> dataset). Their batches are
+      `(images, labels)`: float32 [B, S, S, 1] in 0..1, and float32 [B, len(labels)] of 0 and 1.
 
     Raises:
       InputError: a folder has no images or other classes, or a setting is out of range.
@@ -112,12 +115,16 @@ def clients_from_folders(
         raise InputError(
             f"augmentation: expected one of {', '.join(AUGMENTATIONS)}, found {augmentation!r}"
         )
-    if not folders:
-        raise InputError("clients: expected at least one folder, found none")
+    check_client_names(folders, "folders")
+    for name, value in (("image_size", image_size), ("batch_size", batch_size)):
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise InputError(f"{name}: expected a whole number, found {value!r}")
+    if isinstance(labels, str) or (labels is not None and not labels):
+        raise InputError(f"labels: expected a list of classes or findings, found {labels!r}")
     sites = [_site(name, str(path)) for name, path in folders.items()]
     check_names(sites)
-    tables = {site.name: loaders.load_records(site.loader, site.path, site.name) for site in sites}
-    names = tuple(labels) if labels is not None else _classes(tables)
+    tables = {site.name: _load(site) for site in sites}
+    names = _classes(tables) if labels is None else _found(tables, labels)
     held_out = {"validation": validation_fraction, "test": test_fraction}
     if min(held_out.values()) < 0 or sum(held_out.values()) >= 1:
         raise InputError(
@@ -148,6 +155,24 @@ def _site(name: str, source: str) -> Site:
     return Site(name, "classes", pathlib.Path(source))
 
 
+def _load(site: Site) -> pd.DataFrame:
+    try:
+        return loaders.load_records(site.loader, site.path, site.name)
+    except InputError as error:
+        raise InputError(f"client {site.name!r}: {error}") from None
+
+
+def _found(tables: Mapping[str, pd.DataFrame], labels: Sequence[str]) -> tuple[str, ...]:
+    """The labels as the tables of all clients have them, in any case."""
+    found = {}
+    for client, table in tables.items():
+        have = records_lib.findings(table)
+        found[client] = tuple(
+            finding_names.find(label, have, f"client {client!r}") for label in labels
+        )
+    return next(iter(found.values()))
+
+
 def _classes(tables: Mapping[str, pd.DataFrame]) -> tuple[str, ...]:
     """The classes that all folders have.
 
@@ -168,11 +193,6 @@ def _classes(tables: Mapping[str, pd.DataFrame]) -> tuple[str, ...]:
 def _known(table: pd.DataFrame, labels: Sequence[str], client: str) -> pd.DataFrame:
     """The images whose labels are all known, without other labels."""
     have = records_lib.findings(table)
-    missing = [label for label in labels if label not in have]
-    if missing:
-        raise InputError(
-            f"client {client!r}: expected the label {missing[0]!r}, found {', '.join(have)}"
-        )
     known = table[list(labels)].notna().all(axis=1)
     if not known.all():
         _logger.warning(

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
+import math
 from typing import Any
 
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from tffcxr import options
+from tffcxr import errors, options
 from tffcxr.errors import InputError
 from tffcxr.learning import process
 from tffcxr.own_model import settings
@@ -22,7 +23,8 @@ class Federation:
     """How the clients' models are trained and combined.
 
     Attributes:
-      private: names of the layers whose weights never leave the client, top-level or inner ones.
+      private: names of the layers whose weights never leave the client, top-level or inner ones; a
+        name must be that of one layer.
       optimizer: of local training: "sgd", "adam", "adamw", "adagrad", one of
         `tff.learning.optimizers`, or Keras' SGD, Adam, AdamW or Adagrad.
       learning_rate: of local training: a number, a function of the round (counted from 1), or None
@@ -53,15 +55,20 @@ class Federation:
     recompute_batch_norm: bool = False
 
     def __post_init__(self) -> None:
-        if isinstance(self.private, str):
-            raise InputError(f"private: expected a list of layers, found the text {self.private!r}")
+        if not isinstance(self.private, (list, tuple, set, frozenset)) or not all(
+            isinstance(name, str) for name in self.private
+        ):
+            raise InputError(f"private: expected a list of names of layers, found {self.private!r}")
         if self.weighting not in options.WEIGHTINGS:
             raise InputError(
                 f"weighting: expected one of {', '.join(options.WEIGHTINGS)}, found "
                 f"{self.weighting!r}"
             )
-        if not self.proximal >= 0:
-            raise InputError(f"proximal: expected at least 0, found {self.proximal}")
+        for name in ("keep_optimizer", "recompute_batch_norm"):
+            if not isinstance(getattr(self, name), bool):
+                raise InputError(f"{name}: expected True or False, found {getattr(self, name)!r}")
+        if not settings.is_number(self.proximal) or not 0 <= self.proximal < math.inf:
+            raise InputError(f"proximal: expected a number from 0, found {self.proximal!r}")
 
     def build(
         self, model: CompiledModel, element_spec: Any, learning_rate: float | None = None
@@ -77,8 +84,20 @@ class Federation:
           InputError: a layer or setting that cannot be used.
         """
         rate: Any = self.learning_rate if learning_rate is None else learning_rate
-        rate = rate(1) if callable(rate) else rate
         optimizer, rate = settings.client_optimizer(self.optimizer, rate, model.scales_loss)
+        try:
+            return self._build(model, element_spec, optimizer, rate)
+        except ValueError as error:
+            if "graph-level seed" not in str(error):
+                raise
+            raise InputError(
+                f"model {model.keras.name!r}: expected random numbers of layers such as Dropout, "
+                "found an operation such as tf.random.normal under tf.random.set_seed"
+            ) from error
+
+    def _build(
+        self, model: CompiledModel, element_spec: Any, optimizer: Any, rate: float
+    ) -> process.FederatedProcess:
         return process.build_process(
             model.keras,
             model.initial_weights,
@@ -96,6 +115,22 @@ class Federation:
             keeps_optimizer=self.keep_optimizer,
             recompute_statistics=self.recompute_batch_norm,
         )
+
+
+def known_settings(kind: type, given: Mapping[str, Any], function: str) -> Mapping[str, Any]:
+    """The settings of a call, if all are attributes of a dataclass.
+
+    Raises:
+      InputError: one is not.
+    """
+    names = [field.name for field in dataclasses.fields(kind)]
+    for name in given:
+        if name not in names:
+            raise InputError(
+                f"{function}: expected one of the settings {', '.join(sorted(names))}; found "
+                f"{name!r}{errors.did_you_mean(name, names)}"
+            )
+    return given
 
 
 def first_batch(clients: Clients) -> Any:
@@ -127,12 +162,17 @@ def learning_process(
     Raises:
       InputError: see `train`; or something stays at clients.
     """
-    kept = Federation(**federation)
+    kept = Federation(**known_settings(Federation, federation, "learning_process"))
+    if callable(kept.learning_rate):
+        raise InputError(
+            "learning_rate: expected a number, since TFF's LearningProcess has one for all rounds; "
+            "found a function"
+        )
     for name in ("private", "keep_optimizer", "recompute_batch_norm"):
         if getattr(kept, name):
             raise InputError(
-                f"{name}: expected no setting that TFF's LearningProcess has no place for, found "
-                f"{name}={getattr(kept, name)!r}; tffcxr.Training has it"
+                f"{name}: TFF's LearningProcess keeps nothing at clients, expected the default; "
+                f"found {name}={getattr(kept, name)!r} (tffcxr.Training takes it)"
             )
     compiled = CompiledModel(model, first_batch(clients), loss, None, loss_weights)
     built = kept.build(compiled, clients.element_spec)

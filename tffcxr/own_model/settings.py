@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+import math
+import numbers
 from typing import Any
 
 import tensorflow as tf
@@ -33,10 +36,13 @@ def client_optimizer(
     Raises:
       InputError: another optimizer, or a rate that is not above 0.
     """
-    if isinstance(optimizer, str) and optimizer in options.CLIENT_OPTIMIZERS:
+    if isinstance(optimizer, str) and optimizer.lower() in options.CLIENT_OPTIMIZERS:
         rate = _DEFAULT_RATE if learning_rate is None else learning_rate
-        _check_rate(rate)
-        return optimizers.client_optimizer(optimizer, rate, scales_loss=scales_loss), rate
+        check_rate(rate)
+        name = optimizer.lower()
+        return optimizers.client_optimizer(name, rate, scales_loss=scales_loss), rate
+    if isinstance(optimizer, tf.keras.mixed_precision.LossScaleOptimizer):
+        optimizer = optimizer.inner_optimizer  # Losses are scaled here where they have to be.
     if isinstance(optimizer, tf.keras.optimizers.Optimizer):
         optimizer = _of_keras(optimizer)
     if not isinstance(optimizer, tff.learning.optimizers.Optimizer):
@@ -51,7 +57,7 @@ def client_optimizer(
     if learning_rate is None:
         state = optimizer.initialize((tf.TensorSpec([1]),))
         learning_rate = float(optimizer.get_hparams(state)["learning_rate"])
-    _check_rate(learning_rate)
+    check_rate(learning_rate)
     return (LossScaling(optimizer) if scales_loss else optimizer), learning_rate
 
 
@@ -67,8 +73,10 @@ def server_optimizer(
     Raises:
       InputError: another optimizer, or a rate beside an object.
     """
-    if isinstance(optimizer, str) and optimizer in options.SERVER_OPTIMIZERS:
-        return optimizers.server_optimizer(optimizer, learning_rate)
+    if isinstance(optimizer, str) and optimizer.lower() in options.SERVER_OPTIMIZERS:
+        if learning_rate is not None:
+            check_rate(learning_rate, "server_learning_rate")
+        return optimizers.server_optimizer(optimizer.lower(), learning_rate)
     if not isinstance(optimizer, tff.learning.optimizers.Optimizer):
         raise InputError(
             f"server_optimizer: expected one of {', '.join(options.SERVER_OPTIMIZERS)} or an "
@@ -107,12 +115,7 @@ def aggregator(name_or_factory: Any) -> AggregationFactory | None:
 def _of_keras(optimizer: tf.keras.optimizers.Optimizer) -> tff.learning.optimizers.Optimizer:
     """The same optimizer of TFF's, which is a function of its state."""
     config = optimizer.get_config()
-    for name in ("clipnorm", "clipvalue", "global_clipnorm", "use_ema", "amsgrad", "centered"):
-        if config.get(name):
-            raise InputError(
-                f"optimizer: expected {name} to be off, found {config['name']} with {name}="
-                f"{config[name]}; give an optimizer of tff.learning.optimizers"
-            )
+    _check_plain(optimizer, config)
     rate = config["learning_rate"]
     if not isinstance(rate, (int, float)):
         try:
@@ -140,10 +143,32 @@ def _of_keras(optimizer: tf.keras.optimizers.Optimizer) -> tff.learning.optimize
     raise InputError(f"optimizer: expected Keras' {_KERAS}, found {kind}")
 
 
+def _check_plain(optimizer: tf.keras.optimizers.Optimizer, config: Mapping[str, Any]) -> None:
+    """Raises InputError for what TFF's optimizers do not do."""
+    for name in ("clipnorm", "clipvalue", "global_clipnorm", "use_ema", "amsgrad", "centered"):
+        if config.get(name):
+            raise InputError(
+                f"optimizer: expected {name} to be off, found {config['name']} with {name}="
+                f"{config[name]}; give an optimizer of tff.learning.optimizers"
+            )
+    for name in ("_exclude_from_weight_decay", "_exclude_from_weight_decay_names"):
+        if getattr(optimizer, name, None):
+            raise InputError(
+                f"optimizer: expected weight decay of all weights, found {config['name']} with "
+                "exclude_from_weight_decay"
+            )
+
+
 def _shown(given: Any) -> str:
     return repr(given) if isinstance(given, str) else type(given).__name__
 
 
-def _check_rate(rate: float) -> None:
-    if not rate > 0.0:
-        raise InputError(f"learning_rate: expected above 0, found {rate}")
+def check_rate(rate: Any, name: str = "learning_rate") -> None:
+    """Raises InputError unless a learning rate is a number above 0."""
+    if not is_number(rate) or not 0.0 < rate < math.inf:
+        raise InputError(f"{name}: expected a number above 0, found {rate!r}")
+
+
+def is_number(value: Any) -> bool:
+    """Whether it is a real number of Python or NumPy, and no truth value."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)

@@ -18,7 +18,7 @@ from tffcxr import run_tables
 from tffcxr.clients.sampling import Sampler
 from tffcxr.errors import InputError
 from tffcxr.learning import process
-from tffcxr.own_model import batches, process_of_model, settings
+from tffcxr.own_model import batches, dataset_clients, descriptions, process_of_model, settings
 from tffcxr.own_model.compiled_model import CompiledModel
 from tffcxr.own_model.dataset_clients import Clients
 from tffcxr.own_model.measuring import KerasEvaluator
@@ -69,7 +69,7 @@ class Result:
         if client is None and self._private:
             raise InputError(
                 f"model: expected one of the clients {', '.join(self.clients)}, since "
-                f"{', '.join(self._private)} are private; found none"
+                f"each has its own {', '.join(self._private)}; found none"
             )
         client = self.clients[0] if client is None else client
         if client not in self.clients:
@@ -93,22 +93,24 @@ class Training(Federation):
         built if it was not, and gives the initial weights. It may have several inputs and outputs.
       clients: of `clients_from_datasets` or `clients_from_folders`.
       loss: as `tf.keras.Model.compile` takes it: a name, an object or a function, or these by
-        output; None takes that of a model that is compiled.
-      metrics: as `tf.keras.Model.compile` takes them; names of classes such as "auc" as well.
+        output. None only for a model with a loss of its own, by `add_loss` or `compute_loss`. What
+        the model was compiled with (loss, metrics, optimizer) is not used.
+      metrics: as `tf.keras.Model.compile` takes them, and names such as "auc".
       loss_weights: as `tf.keras.Model.compile` takes them.
       rounds: how many; in an `output_dir`, those of earlier calls included.
       local_epochs: passes over its own images that a client makes in a round.
-      clients_per_round: None for all; a count, or a fraction in (0, 1).
-      validation: what the new models are measured on after every round: None for the clients' own
-        validation data, if they have any, otherwise, where there are metrics, their training data;
-        a dataset of batches; or a mapping from clients to datasets. Where layers are private, each
-        client's model is measured.
+      clients_per_round: None for all; a count, or a fraction in (0, 1].
+      validation: what the new models are measured on after every round: a dataset of batches, or a
+        mapping from clients to datasets. None takes the clients' own validation data. If they have
+        none, and there are metrics, the training data are measured, in one more pass per round.
+        Where layers are private, each client's model is measured.
       output_dir: a folder for `rounds.csv`, `clients.csv` and checkpoints, from which the same
-        training is resumed; None for none.
-      seed: of the clients' sampling.
+        training is resumed; None for none. Without a folder, every iteration starts again.
+      seed: which clients take part in which round follows from it.
       verbose: whether a line per round goes to the standard error.
-      private: names of layers whose weights never leave the client, top-level or inner ones; and
-        all further attributes of `Federation`.
+      private: names of layers whose weights never leave the client, top-level or inner ones.
+
+    Optimizers, aggregation and further settings are those of `tffcxr.Federation`.
     """
 
     model: tf.keras.Model
@@ -127,9 +129,15 @@ class Training(Federation):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("rounds", "local_epochs"):
-            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
-                raise InputError(f"{name}: expected at least 1, found {getattr(self, name)!r}")
+        for name, least in (("rounds", 1), ("local_epochs", 1), ("seed", 0)):
+            value = getattr(self, name)
+            if not settings.is_number(value) or value != int(value) or value < least:
+                raise InputError(f"{name}: expected a number from {least}, found {value!r}")
+        if not (self.clients_per_round is None or settings.is_number(self.clients_per_round)):
+            raise InputError(
+                "clients_per_round: expected None for all, a count or a fraction, found "
+                f"{self.clients_per_round!r}"
+            )
         if not all(hasattr(self.clients, name) for name in ("ids", "train_dataset")):
             raise InputError(
                 "clients: expected those of tffcxr.clients_from_datasets or clients_from_folders, "
@@ -184,6 +192,11 @@ class Training(Federation):
                 directory.close()
 
     def _schedule(self, compiled: CompiledModel) -> _Rates:
+        if isinstance(self.learning_rate, tf.keras.optimizers.schedules.LearningRateSchedule):
+            raise InputError(
+                "learning_rate: expected a number or a function of the round, counted from 1; "
+                f"found {type(self.learning_rate).__name__}, which counts steps"
+            )
         if callable(self.learning_rate):
             return _Rates(self.learning_rate)
         _, rate = settings.client_optimizer(
@@ -194,6 +207,11 @@ class Training(Federation):
     def _measured(self) -> tuple[Mapping[str, tf.data.Dataset], str]:
         """What each client's model is measured on, and which images these are."""
         clients, given = self.clients, self.validation
+        if not (given is None or isinstance(given, (tf.data.Dataset, Mapping))):
+            raise InputError(
+                "validation: expected a tf.data.Dataset of batches, or a mapping from clients to "
+                f"such, found {type(given).__name__}"
+            )
         if given is None and not clients.validation:
             if not self.metrics:
                 return {}, "training"
@@ -211,22 +229,25 @@ class Training(Federation):
             )
         for client, dataset in data.items():
             whose = f"validation data of client {client!r}"
-            batches.check_same(
-                batches.spec_of(dataset, whose), clients.element_spec, whose, "training"
-            )
+            # With or without sample weights, as in training or not.
+            expected, found = clients.element_spec[:2], batches.spec_of(dataset, whose)[:2]
+            batches.check_same(found, expected, whose, "training")
+            dataset_clients.check_finite(dataset, whose)
+            if next(iter(dataset.take(1)), None) is None:
+                raise InputError(f"{whose}: expected batches, found an empty dataset")
         return data, "validation"
 
     def _open_directory(self, compiled: CompiledModel) -> RunDirectory | None:
         if self.output_dir is None:
             return None
         path = pathlib.Path(self.output_dir)
-        weights = [f"{w.name} {batches.describe_shape(w.shape)}" for w in compiled.keras.weights]
         described = {
             "clients": list(self.clients.ids),
             "batches": batches.describe(self.clients.element_spec),
-            "weights": weights,
+            "model": descriptions.of_model(compiled.keras),
             "private": sorted(self.private),
-            **{name: str(getattr(self, name)) for name in _RECORDED},
+            "learning_rate": self._schedule(compiled).learning_rate,
+            **{name: descriptions.of(getattr(self, name)) for name in _RECORDED},
         }
         try:
             directory = RunDirectory.open(path, "tffcxr.train", described, {})
@@ -274,14 +295,19 @@ def train(
       InputError: something does not fit; the message says what was expected and what was found.
       RunError: no client of a round has a finite update, or the disk is full.
     """
-    callbacks = tuple(callbacks)
-    standings = Training(model, clients, **settings).standings()
-    result = next(standings)
-    for result in standings:
-        answers = [callback(result) for callback in callbacks]
-        if False in answers:
-            break
-    standings.close()
+    known = process_of_model.known_settings(Training, settings, "train")
+    callbacks = tuple(callbacks) if isinstance(callbacks, Iterable) else (callbacks,)
+    if not all(callable(callback) for callback in callbacks):
+        raise InputError(f"callbacks: expected functions of a result, found {callbacks!r}")
+    standings = Training(model, clients, **known).standings()
+    try:
+        result = next(standings)
+        for result in standings:
+            answers = [callback(result) for callback in callbacks]
+            if any(answer is False for answer in answers):
+                break
+    finally:
+        standings.close()  # Also if a callback fails: the folder is free again.
     return result
 
 
@@ -293,10 +319,15 @@ class _Rates:
 
     @property
     def learning_rate(self) -> float:
-        return self.of_round(1)
+        return self._of(1)
 
     def rate(self, validation_losses: list[float]) -> float:
-        return self.of_round(len(validation_losses) + 1)
+        return self._of(len(validation_losses) + 1)
+
+    def _of(self, round_number: int) -> float:
+        rate = self.of_round(round_number)
+        settings.check_rate(rate, f"learning_rate of round {round_number}")
+        return float(rate)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -313,6 +344,7 @@ class _Plan:
 
 # What a training that is resumed must have in common with the one before, by their texts.
 _RECORDED = (
+    "loss", "metrics", "optimizer", "server_optimizer", "server_learning_rate", "aggregator",
     "loss_weights", "local_epochs", "clients_per_round", "seed", "weighting", "proximal",
     "keep_optimizer", "recompute_batch_norm",
 )  # fmt: skip

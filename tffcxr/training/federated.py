@@ -160,6 +160,8 @@ class FederatedTraining:
     ) -> ClientResult:
         failed = failure.decode(int(measured["failed"]))
         status = failed.describe(stage_process.partition) if failed else "ok"
+        if not failed and not measured["images"]:
+            status = "no images"
         labels = float(measured["labels"])
         loss = float(measured["loss"]) / labels if labels else float("nan")
         return ClientResult(client, int(measured["images"]), loss, status)
