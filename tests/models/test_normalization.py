@@ -37,6 +37,15 @@ def test_group_norm_takes_the_place_name_and_epsilon():
     assert not any("moving" in weight.name for weight in model.weights)
 
 
+def test_group_norm_has_a_scale_only_where_batch_norm_had_one():
+    images = tf.keras.Input((2, 1, 3))
+    norm = tf.keras.layers.BatchNormalization(scale=False, name="images")
+    config = tf.keras.Model(images, norm(images)).get_config()
+    normalization.apply(config, "group")
+    model = tf.keras.Model.from_config(config)
+    assert [weight.name for weight in model.weights] == ["images/beta:0"]
+
+
 def test_group_norm_depends_on_no_other_image():
     _, model = _changed("group")
     images = np.random.default_rng(0).normal(size=(3, 2, 1, 4)).astype(np.float32)

@@ -1,11 +1,10 @@
-"""Our Dice, Jaccard and BCE-Dice against those of `segmentation-models`."""
+"""Our Dice and Jaccard against those of `segmentation-models`."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tffcxr.evaluation import segmentation
-from tffcxr.models import segmentation_losses
 from tffcxr.models.networks import segmentation_encoders
 
 _SIZE = 6
@@ -39,16 +38,3 @@ def test_empty_and_full_masks_are_rated_as_the_package_does(package, predicted, 
     as_batch = [tf.cast(mask[np.newaxis, ..., np.newaxis], tf.float32) for mask in masks[::-1]]
     expected = float(package.metrics.IOUScore(per_image=True)(*as_batch))
     assert segmentation.jaccard(*masks) == pytest.approx(expected, abs=1e-4)
-
-
-def test_bce_dice_is_the_sum_of_the_packages_losses_of_each_image(package):
-    # Its Dice with a smoothing of 1, image by image; its cross-entropy clips probabilities at 1e-7.
-    dice, cross_entropy = package.losses.DiceLoss(smooth=1.0), package.losses.BinaryCELoss()
-    _, truth = _masks(8, seed=1)
-    logits = np.random.default_rng(2).normal(0.0, 3.0, truth.shape).astype(np.float32)
-    masks = tf.cast(truth, tf.float32)
-    found = segmentation_losses.bce_dice(masks, tf.constant(logits)).numpy()
-    for ours, mask, logit in zip(found, masks, logits):
-        pair = mask[tf.newaxis], tf.sigmoid(logit[np.newaxis])
-        expected = float(dice(*pair)) + float(tf.reduce_mean(cross_entropy(*pair)))
-        assert ours == pytest.approx(expected, rel=1e-4)

@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from tffcxr.models import segmentation_losses
+from tffcxr.models.networks import segmentation_encoders
 
 NAN = float("nan")
 
@@ -89,3 +90,56 @@ def test_masks_of_another_shape_are_refused():
         segmentation_losses.batch_loss({"masks": tf.zeros([1, 4, 4, 1])}, tf.zeros([1, 2, 2, 1]))
     with pytest.raises(ValueError, match="incompatible"):  # It would broadcast.
         segmentation_losses.batch_loss({"masks": tf.zeros([2, 2, 2, 1])}, tf.zeros([1, 2, 2, 1]))
+
+
+class TestPackage:
+    """The losses of `segmentation-models`, which take probabilities.
+
+    Its Dice loss of one image and a smoothing of 1 is ours. By default it smooths by 1e-5, so that
+    of an image without the region every prediction but none at all costs 1, and it takes a batch
+    for one image, as the code of CXR-FL does. Its cross-entropy is the mean over the batch, clipped
+    at probabilities of 1e-7: 16, where ours goes on with the logit.
+    """
+
+    def _losses(self, **options):
+        losses = segmentation_encoders.package().losses
+        return losses.DiceLoss(**options), losses.BinaryCELoss()
+
+    def _batch(self):
+        generator = np.random.default_rng(0)
+        logits = tf.constant(generator.normal(size=(4, 5, 6, 1)), tf.float32)
+        masks = generator.random((4, 5, 6, 1)) < np.array([0.0, 0.3, 0.6, 1.0])[:, None, None, None]
+        return tf.constant(masks, tf.float32), logits
+
+    def test_images_with_and_without_the_region(self):
+        masks, logits = self._batch()
+        dice, cross_entropy = self._losses(per_image=True, smooth=1.0)
+        for mask, logit, ours in zip(masks, logits, segmentation_losses.bce_dice(masks, logits)):
+            pair = mask[None], tf.sigmoid(logit)[None]
+            assert float(ours) == pytest.approx(float(dice(*pair) + cross_entropy(*pair)), rel=1e-5)
+
+    def test_a_batch_is_the_mean_of_its_images(self):
+        masks, logits = self._batch()
+        dice, cross_entropy = self._losses(per_image=True, smooth=1.0)
+        expected = dice(masks, tf.sigmoid(logits)) + cross_entropy(masks, tf.sigmoid(logits))
+        total, images = segmentation_losses.batch_loss({"masks": masks}, logits)
+        assert float(total / images) == pytest.approx(float(expected), rel=1e-5)
+
+    def test_an_empty_mask_costs_the_whole_dice_by_default(self):
+        empty, logits = _image(0, 0, 0, 0), _image(*[-5.0] * 4)
+        dice, _ = self._losses(per_image=True)
+        assert float(dice(empty, tf.sigmoid(logits))) == pytest.approx(1.0, abs=1e-3)
+        ours = segmentation_losses.bce_dice(empty, logits) - segmentation_losses.bce(empty, logits)
+        # 1 - (0 + 1) / (4 / (1 + e^5) + 1).
+        assert float(ours[0]) == pytest.approx(1 - 1 / (4 / (1 + math.exp(5)) + 1), rel=1e-4)
+
+    def test_the_whole_batch_together_by_default(self):
+        masks, logits = (
+            tf.concat([_image(1, 1, 1, 1), _image(0, 0, 0, 0)], 0),
+            tf.zeros([2, 2, 2, 1]),
+        )
+        together, _ = self._losses(smooth=1.0)
+        # 1 - (2 * 2 + 1) / (4 + 4 + 1); by image 1 - 5 / 7 and 1 - 1 / 3.
+        assert float(together(masks, tf.sigmoid(logits))) == pytest.approx(4 / 9)
+        ours = segmentation_losses.bce_dice(masks, logits) - segmentation_losses.bce(masks, logits)
+        np.testing.assert_allclose(ours, [2 / 7, 2 / 3], rtol=1e-5)

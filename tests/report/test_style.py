@@ -63,6 +63,17 @@ def test_models_have_the_names_that_papers_give_them(model):
     assert style.model_name(model) != model
 
 
+@pytest.mark.parametrize("model", sorted({*options.SEGMENTERS} - {"nnunet"}))
+def test_segmenters_are_named_with_their_encoder(model):
+    network, _, encoder = model.partition("_")
+    expected = {"unet": "U-Net", "unetplusplus": "U-Net++"}[network]
+    if encoder:
+        expected += f" ({style.model_name(encoder)})"
+        assert style.model_name(encoder) != encoder
+    assert style.model_name(model) == expected
+    assert style.training_name(f"{model} pooled") == f"{expected}, pooled"
+
+
 def test_trainings_keep_their_colours_and_others_differ():
     colours = style.colours(["a", "federated", "b", "a"])
     assert list(colours) == ["a", "federated", "b"]

@@ -35,8 +35,8 @@ def apply(config: dict[str, Any], policy: options.BatchNorm) -> int:
 
     Args:
       config: `model.get_config()` of a flat functional model; changed in place. Names stay.
-      policy: "group" replaces each layer by group norm with the same epsilon and weights, "frozen"
-        makes it untrainable (Keras then runs it in inference mode), the others leave it.
+      policy: "group" replaces each layer by group norm with the same epsilon, scale and offset,
+        "frozen" makes it untrainable (Keras then runs it in inference mode), the others leave it.
 
     Returns:
       The number of batch-norm layers found.

@@ -24,6 +24,17 @@ def test_flags_are_grouped_with_the_first_ones_first():
     assert "Its own; default: none.\n" in text
 
 
+def test_many_values_break_between_two_of_them():
+    values = flags.FlagValues()
+    names = [f"network{number}" for number in range(20)]
+    flags.DEFINE_enum("model", "network0", names, "The network.", flag_values=values)
+    text = help_text.of_program("Doc.", [values["model"]])
+    lines = text.partition("Flags:\n")[2].partition("      The network.")[0].splitlines()
+    assert len(lines) > 1
+    assert all(len(line) <= 100 for line in lines)
+    assert "".join(line.strip() for line in lines) == f"--model={'|'.join(names)}"
+
+
 def test_a_tool_lists_its_flags_in_their_order():
     (odd,) = _flags()[:1]
     text = help_text.of_program("A tool.", [odd])

@@ -157,5 +157,6 @@ def test_models_without_imagenet_weights_say_which_have_them(name):
         pretrained.load(built.model("standard", 32), name, "imagenet")
     assert str(raised.value) == (
         f"there are no ImageNet weights for model {name}, only for densenet121, resnet50, "
-        "mobilenetv2, unetplusplus: use --weights=none or --weights=FILE"
+        "mobilenetv2, unetplusplus, unet_ENCODER and unetplusplus_ENCODER: use --weights=none or "
+        "--weights=FILE"
     )

@@ -10,9 +10,10 @@ import pytest
 import tensorflow as tf
 
 from tests.models import counts
-from tffcxr.models import blocks, network_configs
+from tffcxr.errors import InputError
+from tffcxr.models import blocks
 from tffcxr.models.files import pretrained
-from tffcxr.models.networks import unetplusplus
+from tffcxr.models.networks import segmentation_encoders, unetplusplus
 from tffcxr.models.networks.architecture import TASK_LAYER
 from tffcxr.models.spec import ModelSpec
 
@@ -176,6 +177,11 @@ class _Weight:
         return self.values
 
 
+def _replace_trunk(monkeypatch, trunk):
+    architecture = dataclasses.replace(unetplusplus.ARCHITECTURES["unetplusplus"], trunk=trunk)
+    monkeypatch.setitem(unetplusplus.ARCHITECTURES, "unetplusplus", architecture)
+
+
 def test_imagenet_weights_fill_the_encoder_alone(monkeypatch, built):
     encoder = [n for n in built.representation if not _is_decoder(n)]
     rest = [n for n in (*built.representation, *built.task) if n not in encoder]
@@ -191,8 +197,7 @@ def test_imagenet_weights_fill_the_encoder_alone(monkeypatch, built):
         asked.append(weights)
         return published
 
-    architecture = dataclasses.replace(network_configs.get("unetplusplus"), trunk=download)
-    monkeypatch.setattr(network_configs, "get", lambda name: architecture)
+    _replace_trunk(monkeypatch, download)
     before, kept = (blocks.get_weights(built.keras, names) for names in (encoder, rest))
     pretrained.load(built, "unetplusplus", "imagenet")
     after = blocks.get_weights(built.keras, encoder)
@@ -202,3 +207,40 @@ def test_imagenet_weights_fill_the_encoder_alone(monkeypatch, built):
         np.testing.assert_array_equal(new, old + 1)
     for old, new in zip(kept, blocks.get_weights(built.keras, rest)):
         np.testing.assert_array_equal(new, old)
+
+
+def test_imagenet_weights_without_a_network_name_the_way_out(monkeypatch, built):
+    def download(image_size, weights):
+        raise Exception("URL fetch failure on https://example.org/weights: None -- no route")
+
+    _replace_trunk(monkeypatch, download)
+    with pytest.raises(InputError, match=r"no route\): use --weights=FILE"):
+        pretrained.load(built, "unetplusplus", "imagenet")
+
+
+# By hand, of ResNet18: maps of (64, 64, 128, 256, 512) channels from S/2 to S/32; see `_BLOCKS`.
+_RESNET18_BLOCKS = {
+    "x_0_0": (512, 256, 256),
+    "x_0_1": (256, 128 + 128, 128),
+    "x_1_1": (256, 128, 128),
+    "x_0_2": (128, 64 + 64 + 64, 64),
+    "x_1_2": (128, 64 + 64, 64),
+    "x_2_2": (128, 64, 64),
+    "x_0_3": (64, 64 + 64 + 64 + 64, 32),
+    "x_1_3": (64, 64 + 64 + 64, 64),
+    "x_2_3": (64, 64 + 64, 64),
+    "x_3_3": (64, 64, 64),
+    "x_0_4": (32, 0, 16),
+}
+
+
+def test_another_encoder():
+    keras = unetplusplus.trunk_of("resnet18", 32)
+    encoder = segmentation_encoders.encoder("resnet18", 32)
+    decoder = sum(
+        9 * (below + skips) * width + 9 * width * width + 4 * width
+        for below, skips, width in _RESNET18_BLOCKS.values()
+    )
+    assert counts.parameters(_of(keras, True)) == decoder
+    assert counts.parameters(_of(keras, False)) == counts.parameters(encoder.trainable_weights)
+    assert keras.output_shape == (None, 32, 32, 16)
