@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 import dataclasses
 import functools
+import numbers
 import os
 import pathlib
 import sys
@@ -131,8 +132,9 @@ class Training(Federation):
         super().__post_init__()
         for name, least in (("rounds", 1), ("local_epochs", 1), ("seed", 0)):
             value = getattr(self, name)
-            if not settings.is_number(value) or value != int(value) or value < least:
-                raise InputError(f"{name}: expected a number from {least}, found {value!r}")
+            is_whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+            if not is_whole or value < least:
+                raise InputError(f"{name}: expected a whole number from {least}, found {value!r}")
         if not (self.clients_per_round is None or settings.is_number(self.clients_per_round)):
             raise InputError(
                 "clients_per_round: expected None for all, a count or a fraction, found "
