@@ -48,6 +48,14 @@ def test_import_without_dep_is_named_also_inside_a_function(tree):
     assert build_files.problems(tree) == ["//tests/clients: add dep //tffcxr/datasets"]
 
 
+def test_the_front_door_needs_what_it_imports_at_first_use(tree):
+    write(tree, "tffcxr/__init__.py", "")
+    write(tree, "tffcxr/own_model/__init__.py", "")
+    write(tree, "tffcxr/own_model/BUILD", "cxr_py_package()")
+    write(tree, "tests/clients/test_b.py", "import tffcxr")
+    assert "//tests/clients: add dep //tffcxr/own_model" in build_files.problems(tree)
+
+
 def test_dep_without_import_is_named(tree):
     write(tree, "tests/clients/test_shards.py", "")
     assert build_files.problems(tree) == ["//tests/clients: unused dep //tffcxr/clients"]

@@ -55,6 +55,8 @@ PRIVATE_APIS = (
 )
 MODULE_OF_PRIVATE_APIS = "tffcxr/runtime/private_apis.py"
 
+# What `import tffcxr` imports when its names are first used, besides what this package depends on.
+_FRONT_DOOR = ("tffcxr", "own_model")
 _ROOTS = ("tffcxr", "experiments", "testdata", "tests")
 _MOST_LINES = 400
 # The same role in several packages goes by the same name.
@@ -146,7 +148,9 @@ def imports(path: Path, tree: Path, for_types: bool = False) -> set[str]:
     names: list[tuple[str, str]] = []
     for node in _walk(ast.parse(path.read_text()), for_types):
         if isinstance(node, ast.Import):
-            names += [(alias.name, "") for alias in node.names]
+            names += [
+                _FRONT_DOOR if alias.name == "tffcxr" else (alias.name, "") for alias in node.names
+            ]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             names += [(node.module, alias.name) for alias in node.names]
         elif _names_module(node):  # One that is imported or run by its name.

@@ -122,30 +122,6 @@ def test_real_layouts_and_validation_images(tmp_path):
     assert row["chosen"] == "largest Jaccard on the validation images"
 
 
-def test_an_encoder_of_segmentation_models(tmp_path):
-    """From training to the exported model."""
-    program = programs.succeed(
-        tmp_path / "run",
-        "cxr_fl_segmentation",
-        "--model=unet_resnet34",
-        "--width=0.125",
-        f"--site=v7=lungs:{LUNGS}",
-        "--partition=none",
-        "--baseline=none",
-        "--batch_size=16",
-        "--image_size=32",
-        "--rounds=1",
-        "--bootstrap=50",
-    )
-    assert "Segmentation Models" not in program.output  # What the package prints when imported.
-    assert "U-Net (ResNet34)" in program.output
-    exported = export.load(tmp_path / "run")
-    assert exported.metadata.network == "unet_resnet34"
-    probabilities = exported.keras(np.zeros((1, 32, 32, 1), np.float32)).numpy()
-    assert probabilities.shape == (1, 32, 32, 1)
-    assert ((probabilities > 0) & (probabilities < 1)).all()
-
-
 def _refused(tmp_path, *flags):
     ended = programs.run("cxr_fl_segmentation", f"--output_dir={tmp_path / 'run'}", *flags)
     return programs.refusal(ended)
