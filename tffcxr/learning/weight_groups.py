@@ -101,13 +101,14 @@ class WeightPartition:
           InputError: a private layer is not in the model, or shares a weight with a layer that is
             averaged.
         """
-        private = _private_weights(model, private_layers)
+        held = _held(model)
+        private = _private_weights(model, held, private_layers)
         # What the model holds by itself, outside layers, stands for a layer of the model's name.
         owner = {id(weight): model for weight in model.weights}
         owner.update({id(w): layer for layer in model.layers for w in layer.weights})
-        # The layers that hold no other layers come last.
-        holders = sorted(_layers(model), key=lambda layer: -len(layer.weights))
-        innermost = {**owner, **{id(w): layer for layer in holders for w in layer.weights}}
+        innermost = dict(owner)
+        for layer, of_layer in sorted(held, key=lambda pair: -len(pair[1])):
+            innermost.update(dict.fromkeys(map(id, of_layer), layer))  # Layers in layers come last.
         trainable = {id(w) for w in model.trainable_weights}
         statistics = _statistics(model)
         weights = []
@@ -216,20 +217,23 @@ def _statistics(model: tf.keras.Model) -> dict[int, Statistic]:
     return found
 
 
-def _layers(model: tf.keras.Model) -> list[tf.keras.layers.Layer]:
-    """All layers at any depth; those of `model.layers` come first."""
+_Held = list[tuple[tf.keras.layers.Layer, list[tf.Variable]]]
+
+
+def _held(model: tf.keras.Model) -> _Held:
+    """All layers at any depth with their weights; those of `model.layers` come first."""
     inside = [each for each in model.submodules if isinstance(each, tf.keras.layers.Layer)]
     unique = {id(layer): layer for layer in [*model.layers, *inside]}
-    return list(unique.values())
+    return [(layer, layer.weights) for layer in unique.values()]
 
 
-def _private_weights(model: tf.keras.Model, names: Iterable[str]) -> frozenset[int]:
+def _private_weights(model: tf.keras.Model, held: _Held, names: Iterable[str]) -> frozenset[int]:
     """The ids of the weights of the private layers."""
     wanted = frozenset(names)
     if not wanted:
         return frozenset()
     by_name: dict[str, tf.keras.layers.Layer] = {}
-    for layer in _layers(model):
+    for layer, _ in held:
         other = by_name.setdefault(layer.name, layer)
         if other is not layer and layer.name in wanted:
             raise InputError(
@@ -247,15 +251,15 @@ def _private_weights(model: tf.keras.Model, names: Iterable[str]) -> frozenset[i
             f"{errors.did_you_mean(missing[0], by_name)}"
         )
     private = {name: by_name[name] for name in sorted(wanted)}
-    _check_not_shared(model, private)
+    _check_not_shared(held, private)
     return frozenset(id(w) for layer in private.values() for w in layer.weights)
 
 
-def _check_not_shared(model: tf.keras.Model, private: Mapping[str, tf.keras.layers.Layer]) -> None:
+def _check_not_shared(held: _Held, private: Mapping[str, tf.keras.layers.Layer]) -> None:
     """Raises InputError if a weight of a private layer is also one of a layer that is averaged."""
     holders: dict[int, list[tf.keras.layers.Layer]] = {}
-    for layer in _layers(model):
-        for weight in layer.weights:
+    for layer, weights in held:
+        for weight in weights:
             holders.setdefault(id(weight), []).append(layer)
     for name, layer in private.items():
         for weight in layer.weights:
