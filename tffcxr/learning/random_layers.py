@@ -39,6 +39,9 @@ def trace(step: Callable[[Any, Any], Any], model: tf.keras.Model, progress: Any,
         and variable.dtype == tf.int64
         and variable.shape.as_list() in _STATE_SHAPES
     ]
+    # In the order of their first use: the graph lists its variables in none.
+    places = {id(handle): place for place, (handle, _) in enumerate(traced.graph.captures)}
+    states.sort(key=lambda state: places[id(state.handle)])
     if not states:
         return traced
 
