@@ -66,6 +66,8 @@ WEIGHTINGS = ("examples", "uniform")
 AGGREGATORS = ("mean", "robust", "compression", "secure", "dp")
 EXECUTORS = ("device", "native")
 BASELINES = ("site", "pooled")
+# What proposes the settings of a search.
+SEARCH_SAMPLERS = ("tpe", "random", "grid")
 
 # Images and who holds them.
 FITS = ("pad", "stretch")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 
 from experiments.flags import checks, sweep_flags
+from tffcxr import options
 from tffcxr.errors import InputError
 from tffcxr.sweeps import search_space, sweep_plan
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from tffcxr.sweeps.sweep_runs import Runner
 
 FLAGS = flags.FLAGS
-_SAMPLERS = ("tpe", "random", "grid")
 _TRIALS = 20
 _EXAMPLE = "--grid=learning_rate=1e-4..1e-2"
 
@@ -43,8 +43,8 @@ def define() -> None:
     )
     flags.DEFINE_enum(
         "sampler",
-        _SAMPLERS[0],
-        list(_SAMPLERS),
+        options.SEARCH_SAMPLERS[0],
+        list(options.SEARCH_SAMPLERS),
         "What proposes settings: tpe learns from the trials before, random does not, and grid "
         "tries every combination of lists in order.",
     )

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tffcxr.errors import InputError
+from tffcxr.learning.local_training import number_of_images
 from tffcxr.learning.weight_groups import WeightPartition
 from tffcxr.own_model import batches
 
@@ -149,7 +150,7 @@ class CompiledModel:
         """
         inputs, labels, sample_weights = batches.unpack(batch)
         loss = tf.cast(self.keras.compute_loss(inputs, labels, outputs, sample_weights), tf.float32)
-        images = tf.cast(tf.shape(tf.nest.flatten(inputs)[0])[0], tf.float32)
+        images = tf.cast(number_of_images(batch), tf.float32)
         return tf.reshape(loss, []) * images, images
 
 

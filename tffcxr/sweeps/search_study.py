@@ -27,15 +27,14 @@ from optuna import distributions, exceptions, importance, pruners, samplers
 from optuna.storages import journal
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from tffcxr import errors
+from tffcxr import errors, options
 from tffcxr.clients import seeds
 from tffcxr.evaluation import registry
 from tffcxr.sweeps import search_space, sweep_plan
 from tffcxr.sweeps.search_trial import COMPLETE, FAILED, PENDING, PRUNED, Trial
 
 FILE = "search.journal"
-TPE, RANDOM, GRID = "tpe", "random", "grid"
-SAMPLERS = (TPE, RANDOM, GRID)
+_TPE, _, _GRID = options.SEARCH_SAMPLERS
 # Trials that are drawn at random before the estimator knows enough, per axis and in all.
 _RANDOM_PER_AXIS, _FEWEST_RANDOM = 2, 4
 # Complete trials before any is pruned, and the part of a run's rounds in which none is.
@@ -61,7 +60,7 @@ class SearchStudy:
       path: the sweep's folder, which no other program uses.
       axes: the space.
       metric: a name or column of `registry`, which says what is better.
-      sampler: one of `SAMPLERS`.
+      sampler: one of `options.SEARCH_SAMPLERS`.
       seed: of the draws.
 
     Raises:
@@ -213,7 +212,7 @@ class SearchStudy:
 
     def _proposed(self, before: Sequence[FrozenTrial], number: int) -> dict[str, Any]:
         """Settings that no trial before has: runs of equal settings have equal results."""
-        if self._sampler == GRID:
+        if self._sampler == _GRID:
             values = itertools.product(*(axis.ends for axis in self._axes))
             point = next(itertools.islice(values, number - 1, None))
             return dict(zip(self._distributions, point))
@@ -232,7 +231,7 @@ class SearchStudy:
         """
         seed = seeds.derive_seed(self._seed, "search", number, attempt)[0]
         sampler: samplers.BaseSampler = samplers.RandomSampler(seed)
-        if self._sampler == TPE and attempt < _ATTEMPTS:
+        if self._sampler == _TPE and attempt < _ATTEMPTS:
             at_random = max(_FEWEST_RANDOM, _RANDOM_PER_AXIS * len(self._axes))
             sampler = samplers.TPESampler(n_startup_trials=at_random, seed=seed)
         study = self._new_study(sampler=sampler)
