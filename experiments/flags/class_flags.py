@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from experiments.flags import checks, plan_flags, recipe, study_flags
+from experiments.flags import checks, network_flags, plan_flags, recipe, study_flags
 from tffcxr import options
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class ClassRecipe(recipe.Recipe):
         """See `Recipe`."""
         study_flags.check_shared_task()
         checks.at_least(0, "heatmaps")
-        networks()
+        network_flags.check(self.trained_networks(), study_flags.check_shared_task)
 
     def make_study(self, run_folder: pathlib.Path) -> ClassStudy:
         """See `Recipe`."""
@@ -105,7 +105,7 @@ class ClassRecipe(recipe.Recipe):
         for name in networks():
             plans[name, trainings.FEDERATED] = plan = self.plan(name)
             if FLAGS.baseline == "pooled":
-                pooled = dataclasses.replace(plan, local_epochs=self.pooled_epochs())
+                pooled = dataclasses.replace(plan, local_epochs=self.pooled_epochs(plan))
                 plans[name, trainings.POOLED] = pooled
         return plans
 
@@ -117,12 +117,21 @@ class ClassRecipe(recipe.Recipe):
         """
         from tffcxr.studies.classes import class_study
 
-        spec = plan_flags.model_spec(network, len(self.classes))
-        return plan_flags.make_plan(spec, class_study.LOSS)
+        with network_flags.of_network(network):
+            spec = plan_flags.model_spec(network, len(self.classes))
+            return plan_flags.make_plan(spec, class_study.LOSS)
 
-    def pooled_epochs(self) -> int:
-        """See `plans`; by default as many as a client makes."""
-        return int(FLAGS.local_epochs)
+    def pooled_epochs(self, plan: Plan) -> int:
+        """See `plans`; by default as many as a client of the federated plan makes."""
+        return plan.local_epochs
+
+    def trained_networks(self) -> tuple[str, ...]:
+        """The networks that have a plan; by default those of `--model`.
+
+        Raises:
+          InputError: see `networks`.
+        """
+        return networks()
 
     def variants(self, plans: dict[tuple[str, str], Plan]) -> tuple[Variant, ...]:
         """What is compared; by default the networks that have a plan."""

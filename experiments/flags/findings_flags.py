@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from experiments.flags import checks, plan_flags, recipe, study_flags, training_flags
+from experiments.flags import (
+    checks,
+    network_flags,
+    plan_flags,
+    recipe,
+    study_flags,
+    training_flags,
+)
 from tffcxr import options
 from tffcxr.errors import InputError
 
@@ -33,6 +40,8 @@ def define(
     flags.DEFINE_list(
         "model", list(model), f"Networks, trained one by one: {', '.join(options.CLASSIFIERS)}."
     )
+    network_flags.define()
+    flags.declare_key_flag("only")
     flags.DEFINE_list(
         "baseline",
         list(baseline),
@@ -55,16 +64,10 @@ class FindingsRecipe(recipe.Recipe):
 
     def check(self) -> None:
         """See `Recipe`."""
-        training_flags.check()
-        study_flags.check()
+        _check_training()
         checks.at_least(0, "heatmaps")
         checks.baselines(FLAGS.baseline)
-        checks.names("model", FLAGS.model, options.CLASSIFIERS)
-        if FLAGS.batch_norm == "local" and FLAGS.clients_per_site > 1:
-            raise InputError(
-                "--batch_norm=local: expected one client per site, since a site's model is the "
-                f"mean of its clients', found --clients_per_site={FLAGS.clients_per_site}"
-            )
+        network_flags.check(_networks(), _check_training)
         study_flags.given_sites(with_finding=True)
 
     def make_study(self, run_folder: pathlib.Path) -> FindingsStudy:
@@ -75,12 +78,11 @@ class FindingsRecipe(recipe.Recipe):
 
         phantom_findings = {site.finding for site in self.phantoms}
         findings = len(clients.findings) if clients else len(phantom_findings)
-        plans = {
-            name: plan_flags.make_plan(
-                plan_flags.model_spec(name, findings), findings_study.LOSS, findings
-            )
-            for name in checks.names("model", FLAGS.model, options.CLASSIFIERS)
-        }
+        plans = {}
+        for name in _networks():
+            with network_flags.of_network(name):
+                spec = plan_flags.model_spec(name, findings)
+                plans[name] = plan_flags.make_plan(spec, findings_study.LOSS, findings)
         # Drawing phantoms takes a while, so the models are checked first.
         clients = clients or _load_clients(study_flags.make_phantoms(run_folder, self.phantoms))
         return findings_study.FindingsStudy(
@@ -91,6 +93,22 @@ class FindingsRecipe(recipe.Recipe):
             heatmaps=FLAGS.heatmaps,
             elsewhere=self.elsewhere,
         )
+
+
+def _check_training() -> None:
+    """Checks the flags that networks may have to themselves, and those that go with them."""
+    training_flags.check()
+    study_flags.check()
+    if FLAGS.batch_norm == "local" and FLAGS.clients_per_site > 1:
+        raise InputError(
+            "--batch_norm=local: expected one client per site, since a site's model is the mean of "
+            f"its clients', found --clients_per_site={FLAGS.clients_per_site}"
+        )
+
+
+def _networks() -> tuple[str, ...]:
+    """The networks of `--model`; raises InputError for others."""
+    return checks.names("model", FLAGS.model, options.CLASSIFIERS)
 
 
 def _load_clients(sites: Sequence[Site]) -> ClientRecords:

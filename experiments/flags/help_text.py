@@ -63,6 +63,7 @@ _GROUPS = {
     ),
     "Optimisation": (
         "optimizer",
+        "only",
         "schedule",
         "momentum",
         "nesterov",

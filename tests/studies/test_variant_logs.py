@@ -47,3 +47,20 @@ def test_learning_rates_that_differ_and_a_baseline(tmp_path):
     assert rounds["a/learning_rate"].tolist() == [0.1, 0.1]
     assert rounds["b/learning_rate"].tolist() == [0.2, 0.2]
     assert rounds["b/loss"].tolist() == [3, 4]
+
+
+def test_a_model_with_fewer_rounds_ends_before_the_others(tmp_path):
+    _write(tmp_path, "a", [1.0, 1.0], 2, **{"a/loss": ["0.1", "0.2"]})
+    _write(tmp_path, "b", [0.5, 0.5], 2, **{"b/loss": ["0.3", "0.4"]})
+    for name, stage in (("rounds_a", ["head", "all"]), ("rounds_b", ["all"])):
+        table = pd.read_csv(tmp_path / f"{name}.csv", dtype=str).head(len(stage))
+        table.assign(stage=stage).to_csv(tmp_path / f"{name}.csv", index=False)
+    variant_logs.write_rounds(tmp_path, {"b": "b", "a": "a"})
+    rounds = pd.read_csv(tmp_path / "rounds.csv", dtype=str, keep_default_na=False)
+    assert rounds["round"].tolist() == ["1", "2"]
+    assert rounds["seconds"].tolist() == ["1.5", "1.0"]
+    assert rounds["clients"].tolist() == ["4", "2"]
+    assert rounds["a/loss"].tolist() == ["0.1", "0.2"]
+    assert rounds["b/loss"].tolist() == ["0.3", ""]
+    assert rounds["b/learning_rate"].tolist() == ["0.1", ""]
+    assert rounds["stage"].tolist() == ["", "all"]  # In the first, they differ.

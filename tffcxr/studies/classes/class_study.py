@@ -44,9 +44,8 @@ class ClassStudy(study_lib.Study):
       variants: what is compared, in order.
       plans: how each network is trained, by its name and one of `TRAININGS`: across the clients, or
         on pooled images. A missing pair is not trained. Each network has at least one plan, and at
-        least one network is trained across the clients. All plans of a training have the same
-        number of rounds; everything is shared. The best round is chosen by accuracy on the images
-        that are measured after every round.
+        least one network is trained across the clients. Everything is shared. The best round is
+        chosen by accuracy on the images that are measured after every round.
       with_train_scores: whether the training images are also measured at the end.
       explained: the classes whose images are explained.
       explanation: "gradcam" or "gradcam++".

@@ -51,12 +51,13 @@ class FindingsStudy(study_lib.Study):
         settings = self.settings
         spec = ShardSpec(settings.image_size, self.clients.findings, settings.fit)
         store = self._open_shards(spec)
-        first = next(iter(self.plans.values()))
+        rates = {name: plan.server_learning_rate for name, plan in self.plans.items()}
+        has_common_rate = len(set(rates.values())) == 1
         self._start(
             directory,
             store,
             lambda client: self._positives(store, client),
-            {"server_learning_rate": first.server_learning_rate},
+            {"server_learning_rate": next(iter(rates.values())) if has_common_rate else rates},
         )
         data = self._client_data(store)
         results = [
