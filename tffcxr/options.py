@@ -49,6 +49,9 @@ SEGMENTERS = tuple(SEGMENTER_MODULES)
 # averaged weights, or kept at the client with the layer; the layer is frozen, or group norm.
 BatchNorm = Literal["aggregate", "recompute", "local", "frozen", "group"]
 BATCH_NORM: tuple[BatchNorm, ...] = get_args(BatchNorm)
+# How random weights begin: residual branches at 0, or as PyTorch's libraries begin.
+Initialization = Literal["shortcut", "library"]
+INITIALIZATIONS: tuple[Initialization, ...] = get_args(Initialization)
 # What a network computes in; weights, the task block and the loss are float32 always.
 Precision = Literal["float32", "bfloat16", "float16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
@@ -60,6 +63,7 @@ SHARES: tuple[Share, ...] = get_args(Share)
 
 # Training.
 CLIENT_OPTIMIZERS = ("sgd", "adam", "adamw", "adagrad")
+KERAS_EPSILON = 1e-7  # Of Adam.
 SERVER_OPTIMIZERS = ("average", "momentum", "adam", "yogi", "adagrad")
 SCHEDULES = ("constant", "plateau", "polynomial")
 WEIGHTINGS = ("examples", "uniform")

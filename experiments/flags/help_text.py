@@ -42,7 +42,7 @@ _GROUPS = {
         "suv_maximum",
         "seed",
     ),
-    "Model": ("weights", "width", "batch_norm", "precision", "gpu_memory_gb"),
+    "Model": ("weights", "width", "initialization", "batch_norm", "precision", "gpu_memory_gb"),
     "Federation": (
         "partition",
         "clients_per_site",
@@ -69,6 +69,7 @@ _GROUPS = {
         "nesterov",
         "weight_decay",
         "clip_norm",
+        "adam_epsilon",
         "keep_optimizer",
         "plateau_patience",
         "plateau_factor",

@@ -20,9 +20,10 @@ _FORM = "NETWORK:FLAG=VALUE"
 # of weights have a form of their own, --weights=NETWORK=FILE.
 _FLAGS = (
     "rounds", "local_epochs", "head_rounds", "head_learning_rate", "learning_rate", "schedule",
-    "plateau_patience", "plateau_factor", "optimizer", "momentum", "nesterov", "weight_decay",
-    "clip_norm", "keep_optimizer", "server_optimizer", "server_learning_rate", "proximal",
-    "weighting", "aggregator", "dp_noise_multiplier", "batch_norm", "share", "weights",
+    "plateau_patience", "plateau_factor", "early_stopping", "optimizer", "momentum", "nesterov",
+    "adam_epsilon", "weight_decay", "clip_norm", "keep_optimizer", "server_optimizer",
+    "server_learning_rate", "proximal", "weighting", "aggregator", "dp_noise_multiplier", "share",
+    "batch_norm", "initialization", "weights",
 )  # fmt: skip
 
 

@@ -45,6 +45,7 @@ def model_spec(network: str, outputs: int = 1, channels: int = 1) -> ModelSpec:
         weights=FLAGS.weights,
         seed=FLAGS.seed,
         channels=channels,
+        initialization=FLAGS.initialization,
     )
 
 
@@ -84,6 +85,7 @@ def make_plan(model: ModelSource, loss_fn: LossFn, findings: int = 1) -> Plan:
         nesterov=FLAGS.nesterov,
         weight_decay=FLAGS.weight_decay,
         clip_norm=FLAGS.clip_norm,
+        adam_epsilon=FLAGS.adam_epsilon,
         server_optimizer=FLAGS.server_optimizer,
         server_learning_rate=server_learning_rate(
             FLAGS.server_learning_rate,

@@ -53,7 +53,7 @@ DEFAULTS = {
 }
 _SMALLEST_IMAGE = 16  # Pixels; nnU-Net's network is at least three stages deep.
 # Flags that nnU-Net decides itself, or does not have.
-_NOT_FOR_IT = ("augmentation", "weights", "width", "batch_norm")
+_NOT_FOR_IT = ("augmentation", "weights", "width", "batch_norm", "initialization")
 
 
 def define_flags() -> None:

@@ -25,6 +25,7 @@ _RANGES = (
     ("momentum", 0.0, LARGEST_MOMENTUM),
     ("weight_decay", 0.0, 1e3),
     ("clip_norm", 0.0, 1e6),
+    ("adam_epsilon", 1e-16, 1.0),
     ("server_learning_rate", 1e-12, 1e3),
     ("proximal", 0.0, 1e6),
     ("dp_noise_multiplier", 0.0, 1e6),
@@ -89,6 +90,12 @@ def define(
     flags.DEFINE_float(
         "clip_norm", 0.0, "Maximum global norm of a step's gradients; 0 for no limit."
     )
+    flags.DEFINE_float(
+        "adam_epsilon",
+        options.KERAS_EPSILON,
+        "Epsilon of --optimizer=adam and adamw, added to the root of the mean squared gradient; "
+        "PyTorch's is 1e-8.",
+    )
     flags.DEFINE_boolean(
         "keep_optimizer",
         keep_optimizer,
@@ -137,6 +144,13 @@ def define(
         "Clients per round: all, a count (3), or a fraction (0.4).",
     )
     _define_batch_norm(batch_norm, personal)
+    flags.DEFINE_enum(
+        "initialization",
+        "shortcut",
+        list(options.INITIALIZATIONS),
+        "How random weights begin: shortcut (residual branches at 0, which helps short trainings), "
+        "or library (as torchvision and PyTorch's layers begin).",
+    )
     if personal:
         _define_personal(share)
     flags.DEFINE_enum(
@@ -271,6 +285,8 @@ def _check_partners() -> None:
     plateau = FLAGS.schedule == "plateau"
     checks.used(plateau, "plateau_patience", "--schedule=plateau", "schedule")
     checks.used(plateau, "plateau_factor", "--schedule=plateau", "schedule")
+    is_adam = FLAGS.optimizer in ("adam", "adamw")
+    checks.used(is_adam, "adam_epsilon", "--optimizer=adam or adamw", "optimizer")
     checks.used(FLAGS.optimizer == "sgd", "momentum", "--optimizer=sgd", "optimizer")
     is_used = FLAGS.momentum > 0 or not FLAGS.nesterov
     checks.used(is_used, "nesterov", "a --momentum above 0", "momentum")

@@ -101,6 +101,7 @@ class Plan:
       nesterov: whether that momentum is Nesterov's.
       weight_decay: L2 as in PyTorch.
       clip_norm: maximum global norm of the gradients; 0 for no limit.
+      adam_epsilon: of "adam" and "adamw".
       server_optimizer: a name of `options.SERVER_OPTIMIZERS`.
       server_learning_rate: None for the usual rate of the optimizer.
       share: "representation" keeps the task block of every client private, "all" shares it too.
@@ -119,6 +120,7 @@ class Plan:
     nesterov: bool = False
     weight_decay: float = 0.0
     clip_norm: float = 0.0
+    adam_epsilon: float = options.KERAS_EPSILON
     server_optimizer: str = "average"
     server_learning_rate: float | None = None
     share: options.Share = "representation"
@@ -165,6 +167,7 @@ class Plan:
             nesterov=self.nesterov,
             weight_decay=self.weight_decay,
             clip_norm=self.clip_norm,
+            adam_epsilon=self.adam_epsilon,
             scales_loss=self.model.precision == "float16",
         )
 
