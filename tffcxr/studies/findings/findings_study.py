@@ -12,6 +12,7 @@ from typing import Any
 from tffcxr.clients.client_data import ClientData
 from tffcxr.clients.sampling import Sampler
 from tffcxr.clients.shards.preparation import ShardSpec, ShardStore
+from tffcxr.evaluation import registry
 from tffcxr.models import losses
 from tffcxr.report.kinds import findings_kind
 from tffcxr.studies import study as study_lib
@@ -84,20 +85,30 @@ class FindingsStudy(study_lib.Study):
             FindingsEvaluator(scorer, tasks),
             self.settings.measured_split,
             sampler,
+            best=self.best_by(registry.AUROC),
             histograms=self.settings.histograms,
             variant=name if self.several else "",
         )
-        federated = trainings.train_federated(setup).last
+        federated = trainings.train_federated(setup)
         trained: dict[str, Mapping[str, trainings.Weights]] = {
-            trainings.FEDERATED: findings_results.site_models(self.clients, federated, data.store)
+            trainings.FEDERATED: findings_results.site_models(
+                self.clients, federated.reported, data.store
+            )
         }
-        baselines = trainings.train_baselines(setup, self._groups())
         members = {site: self.clients.clients_of(site)[0] for site in self.clients.finding_of}
+        found = {trainings.FEDERATED: dict.fromkeys(members, federated)}
+        baselines = trainings.train_baselines(setup, self._groups())
         for training in self.baselines:
-            last = {site: baselines[_baseline_name(training, site)].last for site in members}
-            trained[training] = {site: last[site][client] for site, client in members.items()}
+            found[training] = {site: baselines[_baseline_name(training, site)] for site in members}
+            trained[training] = {
+                site: found[training][site].reported[client] for site, client in members.items()
+            }
+        rounds = {
+            training: {site: self.about_rounds(registry.AUROC, of) for site, of in by_site.items()}
+            for training, by_site in found.items()
+        }
         scores = findings_results.score_all(self, scorer, trained)
-        result = findings_results.NetworkResult(name, model, trained, scores)
+        result = findings_results.NetworkResult(name, model, trained, scores, rounds)
         findings_results.save_models(directory.path, self, result)
         return result
 
