@@ -269,6 +269,7 @@ class Study(abc.ABC):
             {
                 "measured_split": self.settings.measured_split,
                 "report_round": self.settings.report_round,
+                "calibration": self.settings.calibration,
                 "width": self.settings.width,
                 **derived,
             },

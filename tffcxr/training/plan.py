@@ -155,6 +155,11 @@ class Plan:
         """Rounds of all stages."""
         return sum(stage.rounds for stage in self.stages)
 
+    @property
+    def patience(self) -> int:
+        """Of the last stage: rounds without a lower validation loss that end it; 0 for never."""
+        return self.stages[-1].patience
+
     def initial_weights(self) -> list[np.ndarray]:
         """What every training starts from, in the order of `model.weights`."""
         return [weight.numpy() for weight in _built(self.model).keras.weights]

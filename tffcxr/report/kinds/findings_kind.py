@@ -21,6 +21,8 @@ _FEW_IMAGES = 30
 # Above this width an interval cannot tell a good model from a mediocre one.
 _WIDE_INTERVAL = 0.15
 _SIGNIFICANT = 0.05
+# What tells whether scores are probabilities.
+_PROBABILITIES = (registry.ACCURACY, registry.ACCURACY_HALF, registry.BRIER, registry.ECE)
 # A larger difference than rounding makes between two computations of an AUROC.
 _AUROC_TOLERANCE = 1e-3
 
@@ -35,6 +37,7 @@ def _columns(rows: Rows) -> list[column_builders.Column]:
         column_builders.plain(registry.SENSITIVITY),
         column_builders.plain(registry.SPECIFICITY),
         column_builders.plain(registry.AUPR),
+        *column_builders.where_measured(_PROBABILITIES, rows),
         *(_p_value(f"t-test vs {name}", f"t {name}", "ttest", name) for name in baselines),
     ]
 
@@ -81,6 +84,7 @@ def _notes(rows: Rows) -> list[str]:
 def _facts(rows: Rows) -> dict[str, Any]:
     return {
         "baselines": _compared_with(rows),
+        **remarks_common.about_probabilities(rows),
         "elsewhere": any(style.is_elsewhere(row["training"]) for row in rows),
     }
 
@@ -190,6 +194,7 @@ def _problems(row: dict[str, Any]) -> list[str]:
             "the scores separate the classes completely, so the bootstrap interval has no width. "
             "It says nothing about harder images."
         )
+    problems += remarks_common.not_calibrated(row)
     if "threshold" in row and not style.is_number(row["threshold"]):
         problems.append(
             "no operating point could be chosen, so sensitivity and specificity are undefined."
@@ -235,6 +240,7 @@ KIND = Kind(
     ),
     validity="operating point holds for images like those it was chosen",
     rounds_caption=(
-        "A validation loss that rises while the training loss falls means overfitting."
+        "A validation loss that rises while the training loss falls means overfitting. A dot is "
+        "the model of the table."
     ),
 )

@@ -110,6 +110,7 @@ class ClassStudy(study_lib.Study):
         derived: dict[str, Any] = {
             "lungs": about_lungs,
             "explanation": class_explanations.NAMES[self.explanation],
+            "early_stopping": next(iter(self.plans.values())).patience,
         }
         if self.heatmaps:
             derived["heat_map_places"] = {

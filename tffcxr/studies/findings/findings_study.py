@@ -57,7 +57,10 @@ class FindingsStudy(study_lib.Study):
             directory,
             store,
             lambda client: self._positives(store, client),
-            {"server_learning_rate": first.server_learning_rate},
+            {
+                "server_learning_rate": first.server_learning_rate,
+                "early_stopping": first.patience,
+            },
         )
         data = self._client_data(store)
         results = [

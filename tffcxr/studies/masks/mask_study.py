@@ -95,7 +95,8 @@ class MaskStudy(study_lib.Study):
         settings = self.settings
         store = self._open_shards(ShardSpec(settings.image_size, (), settings.fit, with_mask=True))
         segmenter = self.segmenter(store)
-        self._start(directory, store, self._count_regions, segmenter.derived)
+        derived = {**segmenter.derived, "early_stopping": segmenter.plan.patience}
+        self._start(directory, store, self._count_regions, derived)
         for name, content in segmenter.files.items():
             write_json(directory.path / name, content)
         data = self._client_data(

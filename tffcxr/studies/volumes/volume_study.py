@@ -105,7 +105,7 @@ class VolumeStudy(study_lib.Study):
             directory,
             store,
             lambda client: {"task": self.task_of[client]},
-            {"loss": "Binary cross-entropy"},
+            {"loss": "Binary cross-entropy", "early_stopping": self.plan.patience},
         )
         data = self._client_data(store)
         model = self.spec.measuring_model().keras
