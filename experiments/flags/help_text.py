@@ -75,8 +75,9 @@ _GROUPS = {
         "plateau_factor",
         "head_rounds",
         "head_learning_rate",
+        "early_stopping",
     ),
-    "Output": ("bootstrap", "heatmaps", "tensorboard_histograms"),
+    "Output": ("report_round", "calibration", "bootstrap", "heatmaps", "tensorboard_histograms"),
 }
 _KINDS = {"int": "N", "float": "X", "comma separated list of strings": "A,B,…"}
 _WIDEST = 100

@@ -117,7 +117,7 @@ def define_flags() -> None:
     flags.DEFINE_integer("heatmaps", 2, "Test images with pneumonia explained by Grad-CAM.")
     study_flags.define_class_balance()
     network_flags.define()
-    for name in ("class_balance", "only"):
+    for name in ("class_balance", "calibration", "only"):
         flags.declare_key_flag(name)
 
 

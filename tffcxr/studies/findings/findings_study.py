@@ -12,6 +12,7 @@ from typing import Any
 from tffcxr.clients.client_data import ClientData
 from tffcxr.clients.sampling import Sampler
 from tffcxr.clients.shards.preparation import ShardSpec, ShardStore
+from tffcxr.evaluation import registry
 from tffcxr.models import losses
 from tffcxr.report.kinds import findings_kind
 from tffcxr.studies import study as study_lib
@@ -51,13 +52,14 @@ class FindingsStudy(study_lib.Study):
         settings = self.settings
         spec = ShardSpec(settings.image_size, self.clients.findings, settings.fit)
         store = self._open_shards(spec)
-        rates = {name: plan.server_learning_rate for name, plan in self.plans.items()}
-        has_common_rate = len(set(rates.values())) == 1
         self._start(
             directory,
             store,
             lambda client: self._positives(store, client),
-            {"server_learning_rate": next(iter(rates.values())) if has_common_rate else rates},
+            {
+                "server_learning_rate": self._of_plans("server_learning_rate"),
+                "early_stopping": self._of_plans("patience"),
+            },
         )
         data = self._client_data(store)
         results = [
@@ -85,22 +87,37 @@ class FindingsStudy(study_lib.Study):
             FindingsEvaluator(scorer, tasks),
             self.settings.measured_split,
             sampler,
+            best=self.best_by(registry.AUROC),
             histograms=self.settings.histograms,
             variant=name if self.several else "",
         )
-        federated = trainings.train_federated(setup).last
+        federated = trainings.train_federated(setup)
         trained: dict[str, Mapping[str, trainings.Weights]] = {
-            trainings.FEDERATED: findings_results.site_models(self.clients, federated, data.store)
+            trainings.FEDERATED: findings_results.site_models(
+                self.clients, federated.reported, data.store
+            )
         }
-        baselines = trainings.train_baselines(setup, self._groups())
         members = {site: self.clients.clients_of(site)[0] for site in self.clients.finding_of}
+        found = {trainings.FEDERATED: dict.fromkeys(members, federated)}
+        baselines = trainings.train_baselines(setup, self._groups())
         for training in self.baselines:
-            last = {site: baselines[_baseline_name(training, site)].last for site in members}
-            trained[training] = {site: last[site][client] for site, client in members.items()}
+            found[training] = {site: baselines[_baseline_name(training, site)] for site in members}
+            trained[training] = {
+                site: found[training][site].reported[client] for site, client in members.items()
+            }
+        rounds = {
+            training: {site: self.about_rounds(registry.AUROC, of) for site, of in by_site.items()}
+            for training, by_site in found.items()
+        }
         scores = findings_results.score_all(self, scorer, trained)
-        result = findings_results.NetworkResult(name, model, trained, scores)
+        result = findings_results.NetworkResult(name, model, trained, scores, rounds)
         findings_results.save_models(directory.path, self, result)
         return result
+
+    def _of_plans(self, setting: str) -> Any:
+        """A setting that all plans have in common, otherwise that of each network."""
+        values = {name: getattr(plan, setting) for name, plan in self.plans.items()}
+        return values if len(set(values.values())) > 1 else next(iter(values.values()))
 
     def _groups(self) -> dict[str, list[str]]:
         """The baselines' trainings, and the clients of each."""
