@@ -300,6 +300,10 @@ def test_classes(tmp_path, monkeypatch):
     ]  # fmt: skip
     assert "Maximum accuracy (round)" in html
     assert "Sensitivity, No Lung Opacity / Not Normal" in html
+    assert re.findall(r'<th scope="row">(.*)</th><td>([\d,]+)</td>', html) == [
+        ("ResNet50", "23,514,179"),
+        ("DenseNet121", "6,956,931"),
+    ]
     assert "In 12 of 800 images the predicted lungs were implausible." in html
     assert "<td>empty</td><td>9</td>" in html
     for name in (

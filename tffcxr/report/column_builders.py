@@ -21,6 +21,7 @@ class Column:
       short: on the terminal.
       width: on the terminal, in characters.
       text: what it says of a row; a dash where that is undefined.
+      on_page: what it says on the page, if there is more room there.
 
     The first ones are those by which models are compared: they are seen on a narrow screen too.
     """
@@ -29,6 +30,11 @@ class Column:
     short: str
     width: int
     text: Callable[[Row], str]
+    on_page: Callable[[Row], str] | None = None
+
+    def cell(self, row: Row) -> str:
+        """What it says of a row on the page."""
+        return (self.on_page or self.text)(row)
 
 
 def number(heading: str, short: str, width: int, key: str, digits: int = 0) -> Column:

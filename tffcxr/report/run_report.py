@@ -81,6 +81,7 @@ def write_report(run_dir: run_reader.PathLike, shown_as: str | None = None) -> p
         measured_split=run.measured_split,
         results=results_table.blocks(rows),
         columns=kind.columns(rows),
+        networks=_networks(run),
         facts=kind.facts(rows),
         trainings={row["training"] for row in rows},
         not_compared=style.NOT_COMPARED,
@@ -136,6 +137,15 @@ def _clients(run: run_reader.Run) -> str | None:
     clients = [row for row in sites if isinstance(row, Mapping)] if isinstance(sites, list) else []
     classes = next((row["classes"] for row in run.rows if "classes" in row), ())
     return page.write_figure(run.path, "clients", clients_figure.draw(clients, classes))
+
+
+def _networks(run: run_reader.Run) -> list[tuple[str, str]]:
+    """Returns the networks with their numbers of trainable parameters, the largest first."""
+    counts = run.derived.get("parameters")
+    if not isinstance(counts, Mapping):  # Of an earlier version.
+        return []
+    known = [(style.model_name(name), n) for name, n in counts.items() if style.is_number(n)]
+    return [(name, f"{n:,.0f}") for name, n in sorted(known, key=lambda item: -item[1])]
 
 
 def _distinct(rows: list[dict[str, Any]], key: str) -> list[str]:

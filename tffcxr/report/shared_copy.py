@@ -25,9 +25,9 @@ LEFT_OUT = "[left out]"
 _SETTINGS = frozenset(
     {
         "aggregator", "augmentation", "baseline", "batch_norm", "central", "class_balance",
-        "clients_per_round", "ct_window", "executor", "field_of_view", "fit", "images", "model",
-        "optimizer", "partition", "precision", "private", "schedule", "server_optimizer", "share",
-        "task", "weighting",
+        "clients_per_round", "ct_window", "executor", "field_of_view", "fit", "images",
+        "initialization", "model", "only", "optimizer", "partition", "precision", "private",
+        "schedule", "server_optimizer", "share", "task", "weighting",
     }
 )  # fmt: skip
 _DERIVED = frozenset({"explanation", "loss", "measured_split"})

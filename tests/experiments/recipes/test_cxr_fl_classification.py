@@ -89,6 +89,8 @@ def test_the_table_agrees_with_the_predictions_and_the_rounds(run):
         for place, name in enumerate(findings.RSNA):
             sensitivity = row["sensitivity_by_class"][name]
             assert sensitivity == pytest.approx(matrix[place, place] / matrix[place].sum())
+            ends = [row[f"sensitivity_by_class_{end}"][name] for end in ("low", "high")]
+            assert ends == [None, None] or ends[0] <= sensitivity <= ends[1]
         variant = f"standard {row['images_kind']}"
         suffix = "_pooled" if row["training"] == "pooled" else ""
         log = programs.read_rows(run / f"rounds_{variant.replace(' ', '_')}{suffix}.csv")

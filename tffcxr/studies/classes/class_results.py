@@ -124,6 +124,15 @@ def _measured(study: ClassStudy, result: Result, split: str, scores: Scores) -> 
     patients = study.patients(scores)
     correct = np.where(np.isnan(scores.scores).any(), np.nan, scores.scores.argmax(axis=1) == truth)
     found = mean_interval(correct, patients, study.settings.replicates, seed=study.settings.seed)
+    by_class = {
+        name: mean_interval(
+            correct[truth == place],
+            patients[truth == place],
+            study.settings.replicates,
+            seed=study.settings.seed,
+        )
+        for place, name in enumerate(study.classes)
+    }
     row: dict[str, Any] = {"task": study.task, "model": result.variant.model}
     if result.variant.images:
         row["images_kind"] = result.variant.images
@@ -143,10 +152,16 @@ def _measured(study: ClassStudy, result: Result, split: str, scores: Scores) -> 
         "classes": list(study.classes),
         "confusion": matrix.tolist(),
         "sensitivity_by_class": {
-            name: None if np.isnan(value) else float(value)
+            name: _defined(value)
             for name, value in zip(study.classes, class_metrics.sensitivities(matrix))
         },
+        "sensitivity_by_class_low": {name: _defined(one.low) for name, one in by_class.items()},
+        "sensitivity_by_class_high": {name: _defined(one.high) for name, one in by_class.items()},
     }
+
+
+def _defined(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
 
 
 def _best_of_rounds(directory: pathlib.Path, result: Result) -> dict[str, float]:

@@ -24,8 +24,8 @@ from tffcxr.evaluation import calibration, class_metrics, registry
 from tffcxr.models import losses
 from tffcxr.models.blocks import CxrModel
 from tffcxr.report.kinds import classes_kind
+from tffcxr.studies import parameters, trainings
 from tffcxr.studies import study as study_lib
-from tffcxr.studies import trainings
 from tffcxr.studies.classes import class_explanations, class_results, lung_cut_out
 from tffcxr.studies.classes.variants import SEGMENTED, TRAININGS, Result, Variant
 from tffcxr.training.evaluators.class_validation import ClassEvaluator
@@ -109,6 +109,9 @@ class ClassStudy(study_lib.Study):
         derived: dict[str, Any] = {
             "lungs": about_lungs,
             "explanation": class_explanations.NAMES[self.explanation],
+            "parameters": parameters.trainable(
+                {network: plan for (network, _), plan in self.plans.items()}.values()
+            ),
             "early_stopping": next(iter(self.plans.values())).patience,
         }
         if self.heatmaps:

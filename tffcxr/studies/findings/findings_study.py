@@ -15,8 +15,8 @@ from tffcxr.clients.shards.preparation import ShardSpec, ShardStore
 from tffcxr.evaluation import registry
 from tffcxr.models import losses
 from tffcxr.report.kinds import findings_kind
+from tffcxr.studies import parameters, trainings, variant_logs
 from tffcxr.studies import study as study_lib
-from tffcxr.studies import trainings, variant_logs
 from tffcxr.studies.findings import findings_explanations, findings_results
 from tffcxr.training.evaluators.validation import FindingsEvaluator, Scorer
 from tffcxr.training.plan import Plan
@@ -59,6 +59,7 @@ class FindingsStudy(study_lib.Study):
             {
                 "server_learning_rate": self._of_plans("server_learning_rate"),
                 "early_stopping": self._of_plans("patience"),
+                "parameters": parameters.trainable(self.plans.values()),
             },
         )
         data = self._client_data(store)

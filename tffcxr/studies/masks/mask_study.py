@@ -24,7 +24,7 @@ from tffcxr.files import write_json
 from tffcxr.models import segmentation_losses
 from tffcxr.models.files import export
 from tffcxr.report.kinds import masks_kind
-from tffcxr.studies import mask_cases, trainings
+from tffcxr.studies import mask_cases, parameters, trainings
 from tffcxr.studies import study as study_lib
 from tffcxr.training.evaluators import region_validation
 from tffcxr.training.evaluators.mask_validation import ImageLoss, MaskEvaluator, MaskScores
@@ -95,7 +95,11 @@ class MaskStudy(study_lib.Study):
         settings = self.settings
         store = self._open_shards(ShardSpec(settings.image_size, (), settings.fit, with_mask=True))
         segmenter = self.segmenter(store)
-        derived = {**segmenter.derived, "early_stopping": segmenter.plan.patience}
+        derived = {
+            **segmenter.derived,
+            "early_stopping": segmenter.plan.patience,
+            "parameters": parameters.trainable([segmenter.plan]),
+        }
         self._start(directory, store, self._count_regions, derived)
         for name, content in segmenter.files.items():
             write_json(directory.path / name, content)

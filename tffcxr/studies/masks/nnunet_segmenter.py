@@ -16,7 +16,7 @@ from tffcxr.clients.client_data import ClientData
 from tffcxr.clients.shards.preparation import ShardStore
 from tffcxr.learning.local_training import LossFn
 from tffcxr.models.spec import PlannedSpec
-from tffcxr.nnunet import dataset_fingerprint, deep_supervision, inference, plain_unet, planning
+from tffcxr.nnunet import dataset_fingerprint, deep_supervision, inference, planning
 from tffcxr.nnunet.patches import NnUNetAugmentation
 from tffcxr.studies.masks import mask_study
 from tffcxr.training.plan import ModelSource, Plan
@@ -78,7 +78,6 @@ class NnUNet:
                 "batch_size": batch_size,
                 "patch_size": list(planned.patch_size),
                 "stages": len(planned.features),
-                "parameters": planned.parameters(1, plain_unet.CLASSES),
             },
             files={
                 PLAN_FILE: plan,

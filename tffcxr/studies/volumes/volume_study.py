@@ -26,7 +26,7 @@ from tffcxr.models import segmentation_losses
 from tffcxr.models.files import export
 from tffcxr.models.spec import ModelSpec
 from tffcxr.report.kinds import volumes_kind
-from tffcxr.studies import mask_cases, trainings, variant_logs
+from tffcxr.studies import mask_cases, parameters, trainings, variant_logs
 from tffcxr.studies import study as study_lib
 from tffcxr.studies.mask_cases import Masks
 from tffcxr.training.evaluators.case_validation import CaseEvaluator, score_cases
@@ -105,7 +105,11 @@ class VolumeStudy(study_lib.Study):
             directory,
             store,
             lambda client: {"task": self.task_of[client]},
-            {"loss": "Binary cross-entropy", "early_stopping": self.plan.patience},
+            {
+                "loss": "Binary cross-entropy",
+                "early_stopping": self.plan.patience,
+                "parameters": parameters.trainable([self.plan]),
+            },
         )
         data = self._client_data(store)
         model = self.spec.measuring_model().keras
