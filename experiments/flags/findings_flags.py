@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from experiments.flags import checks, plan_flags, recipe, study_flags, training_flags
+from experiments.flags import (
+    checks,
+    plan_flags,
+    recipe,
+    split_seed_flag,
+    study_flags,
+    training_flags,
+)
 from tffcxr import options
 from tffcxr.errors import InputError
 
@@ -96,4 +103,6 @@ class FindingsRecipe(recipe.Recipe):
 def _load_clients(sites: Sequence[Site]) -> ClientRecords:
     from tffcxr.clients import sites as sites_lib
 
-    return sites_lib.load_clients(sites, seed=FLAGS.seed, division=study_flags.division())
+    return sites_lib.load_clients(
+        sites, seed=split_seed_flag.value(), division=study_flags.division()
+    )

@@ -41,6 +41,7 @@ _GROUPS = {
         "ct_window",
         "suv_maximum",
         "seed",
+        "split_seed",
     ),
     "Model": ("weights", "width", "batch_norm", "precision", "gpu_memory_gb"),
     "Federation": (
@@ -74,7 +75,7 @@ _GROUPS = {
         "head_rounds",
         "head_learning_rate",
     ),
-    "Output": ("bootstrap", "heatmaps", "tensorboard_histograms"),
+    "Output": ("bootstrap", "heatmaps", "published", "tensorboard_histograms"),
 }
 _KINDS = {"int": "N", "float": "X", "comma separated list of strings": "A,B,…"}
 _WIDEST = 100
