@@ -39,6 +39,8 @@ def layouts(
         for row in finals
     ]
     called = f"This sweep of {style.counted(len(done), 'complete run')}"
+    if sweep.target is not None:
+        called += f" with the target {sweep.target:g}"
     return published_layout.layouts(
         list(names), published_layout.Own(rows, called, is_synthetic(sweep))
     )
