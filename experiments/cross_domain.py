@@ -26,7 +26,15 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from experiments.flags import checks, command_line, plan_flags, recipe, study_flags, training_flags
+from experiments.flags import (
+    checks,
+    command_line,
+    plan_flags,
+    recipe,
+    split_seed_flag,
+    study_flags,
+    training_flags,
+)
 from tffcxr.errors import InputError
 
 if TYPE_CHECKING:
@@ -233,7 +241,7 @@ def _load(sites: Sequence[Site], run_folder: pathlib.Path) -> dict[str, pd.DataF
         _slice_spec(),
         study_flags.cache_dir(run_folder),
         study_flags.fractions(),
-        FLAGS.seed,
+        split_seed_flag.value(),
     )
 
 
@@ -241,7 +249,7 @@ def _make_phantoms(root: pathlib.Path) -> list[Site]:
     from tffcxr.clients.sites import Site
     from tffcxr.datasets.phantoms import phantom_volumes
 
-    patients, seed = FLAGS.phantom_patients, FLAGS.seed
+    patients, seed = FLAGS.phantom_patients, split_seed_flag.value()
     if FLAGS.task == "kidneys":
         phantom_volumes.write_petct(root / "petct", patients, seed)
         return [Site("pet", "pet", root / "petct"), Site("ct", "ct", root / "petct")]

@@ -15,6 +15,7 @@ from experiments.flags import (
     plan_flags,
     recipe,
     reporting_flags,
+    split_seed_flag,
     study_flags,
     training_flags,
 )
@@ -120,4 +121,6 @@ def _networks() -> tuple[str, ...]:
 def _load_clients(sites: Sequence[Site]) -> ClientRecords:
     from tffcxr.clients import sites as sites_lib
 
-    return sites_lib.load_clients(sites, seed=FLAGS.seed, division=study_flags.division())
+    return sites_lib.load_clients(
+        sites, seed=split_seed_flag.value(), division=study_flags.division()
+    )

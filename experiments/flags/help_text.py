@@ -41,6 +41,7 @@ _GROUPS = {
         "ct_window",
         "suv_maximum",
         "seed",
+        "split_seed",
     ),
     "Model": ("weights", "width", "initialization", "batch_norm", "precision", "gpu_memory_gb"),
     "Federation": (
@@ -77,7 +78,14 @@ _GROUPS = {
         "head_learning_rate",
         "early_stopping",
     ),
-    "Output": ("report_round", "calibration", "bootstrap", "heatmaps", "tensorboard_histograms"),
+    "Output": (
+        "report_round",
+        "calibration",
+        "bootstrap",
+        "heatmaps",
+        "published",
+        "tensorboard_histograms",
+    ),
 }
 _KINDS = {"int": "N", "float": "X", "comma separated list of strings": "A,B,…"}
 _WIDEST = 100

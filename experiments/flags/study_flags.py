@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from experiments.flags import checks, reporting_flags, training_flags, weights_flag
+from experiments.flags import (
+    checks,
+    published_flag,
+    reporting_flags,
+    split_seed_flag,
+    training_flags,
+    weights_flag,
+)
 from tffcxr import options
 from tffcxr.errors import InputError
 
@@ -69,6 +76,10 @@ def define(
         several clients; otherwise they are slices of volumes, and a site is a client.
     """
     flags.DEFINE_string("output_dir", f"runs/{recipe}", "The run's folder; a run in it is resumed.")
+    published_flag.define(recipe)
+    split_seed_flag.define()
+    for module in (published_flag, split_seed_flag):
+        flags.adopt_module_key_flags(module)
     flags.DEFINE_multi_string("site", [], site_help)
     flags.DEFINE_integer(
         "phantom_patients", phantom_patients, "Number of patients per phantom hospital."
@@ -298,7 +309,7 @@ def load_shared_task(
         sites,
         keep,
         fractions=fractions(),
-        seed=FLAGS.seed,
+        seed=split_seed_flag.value(),
         stratify=stratify,
         division=division(),
         own_test=own_test,
@@ -318,7 +329,7 @@ def make_phantoms(run_folder: pathlib.Path, sites: Sequence[PhantomSite]) -> lis
     root = phantom_dir(run_folder)
     for number, site in enumerate(sites):
         write: Callable[[pathlib.Path, int, int], None] = getattr(phantom, site.writer)
-        write(root / site.loader, FLAGS.phantom_patients, FLAGS.seed + number)
+        write(root / site.loader, FLAGS.phantom_patients, split_seed_flag.value() + number)
     return [Site(site.name, site.loader, root / site.loader, site.finding) for site in sites]
 
 
@@ -374,4 +385,4 @@ def phantom_dir(run_folder: pathlib.Path) -> pathlib.Path:
     phantoms, and runs that share --phantom_dir share phantoms of the same settings.
     """
     root = pathlib.Path(FLAGS.phantom_dir) if FLAGS.phantom_dir else run_folder / "phantoms"
-    return root / f"{FLAGS.phantom_patients}_patients_seed_{FLAGS.seed}"
+    return root / f"{FLAGS.phantom_patients}_patients_seed_{split_seed_flag.value()}"

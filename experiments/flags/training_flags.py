@@ -203,7 +203,15 @@ def _define_personal(share: str) -> None:
 
 # Flags that change nothing about the results.
 _UNRECORDED = frozenset(
-    {"executor", "output_dir", "cache_dir", "phantom_dir", "flagfile", "tensorboard_histograms"}
+    {
+        "cache_dir",
+        "executor",
+        "flagfile",
+        "output_dir",
+        "phantom_dir",
+        "published",
+        "tensorboard_histograms",
+    }  # fmt: skip
 )
 
 _PACKAGES = ("tensorflow", "tensorflow-federated", "keras-cv", "numpy", "scikit-learn")

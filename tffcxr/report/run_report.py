@@ -22,11 +22,12 @@ from tffcxr.report.figures import (
     rounds_figure,
 )
 from tffcxr.report.kinds import kinds
+from tffcxr.report.published import published_layout
 
 _Case = TypeVar("_Case", run_cases.Explanation, run_cases.Segmentation)
 
 # Not repeated in the table of settings.
-_SHOWN_ELSEWHERE = ("command", "paper", "sites", "recipe")
+_SHOWN_ELSEWHERE = ("command", "paper", "published", "sites", "recipe")
 _LISTED_FAILURES = 50
 _LISTED_REASONS = 12
 
@@ -85,6 +86,10 @@ def write_report(run_dir: run_reader.PathLike, shown_as: str | None = None) -> p
         facts=kind.facts(rows),
         trainings={row["training"] for row in rows},
         not_compared=style.NOT_COMPARED,
+        published=published_layout.layouts(
+            run.config.get("published"),
+            published_layout.of_run(run.config, run.rows, remarks.is_synthetic(run.config)),
+        ),
         intervals=_distinct(run.rows, "interval"),
         operating_points=_distinct(run.rows, "operating_point"),
         chosen=_distinct(run.rows, "chosen"),

@@ -17,6 +17,7 @@ import pandas as pd
 from tffcxr import errors, files, run_tables
 from tffcxr.report import run_files, run_reader, run_report, style
 from tffcxr.report.figures import roc_figure
+from tffcxr.report.published import published_tables
 
 NOTE = "SHARED.txt"
 LEFT_OUT = "[left out]"
@@ -27,7 +28,7 @@ _SETTINGS = frozenset(
         "aggregator", "augmentation", "baseline", "batch_norm", "central", "class_balance",
         "clients_per_round", "ct_window", "executor", "field_of_view", "fit", "images",
         "initialization", "model", "only", "optimizer", "partition", "precision", "private",
-        "schedule", "server_optimizer", "share", "task", "weighting",
+        "published", "schedule", "server_optimizer", "share", "task", "weighting",
     }
 )  # fmt: skip
 _DERIVED = frozenset({"explanation", "loss", "measured_split"})
@@ -150,6 +151,9 @@ def _config(config: Mapping[str, Any]) -> dict[str, Any]:
     }
     if isinstance(settings, Mapping):
         result["settings"] = {name: setting(name, value) for name, value in settings.items()}
+    published = config.get("published")
+    if isinstance(published, list):
+        result["published"] = [name for name in published if name in published_tables.BY_NAME]
     if isinstance(config.get("synthetic"), bool):
         result["synthetic"] = config["synthetic"]
     if isinstance(sites, list):
