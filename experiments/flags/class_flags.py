@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from experiments.flags import checks, plan_flags, recipe, study_flags
+from experiments.flags import checks, plan_flags, recipe, study_flags, test_images_flag
 from tffcxr import options
 
 if TYPE_CHECKING:
@@ -152,7 +152,11 @@ class ClassRecipe(recipe.Recipe):
             return site_tables.keep_classes(self.prepare(table, site), site, self.classes)
 
         return study_flags.load_shared_task(
-            sites, keep, stratify=self.stratify, own_test=self.own_test
+            sites,
+            keep,
+            stratify=self.stratify,
+            own_test=self.own_test,
+            test_images=test_images_flag.counts(self.classes),
         )
 
 

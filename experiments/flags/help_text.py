@@ -33,6 +33,7 @@ _GROUPS = {
         "nnunet_augmentation",
         "max_rejected_fraction",
         "test_fraction",
+        "test_images",
         "validation_fraction",
         "class_balance",
         "images",

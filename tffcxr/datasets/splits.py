@@ -60,6 +60,70 @@ def split_patients(
     return df.assign(**{records.SPLIT: df["patient"].map(split_of)})
 
 
+def split_with_test_counts(
+    df: pd.DataFrame,
+    test_images: Mapping[str, int],
+    validation: float,
+    seed: int,
+    stratify: str | None,
+) -> pd.DataFrame:
+    """Adds the column `split` with a test set of so many images of each class.
+
+    The test patients are taken in an order that the seed gives, each if all of its images still
+    fit, so that the counts are exact although no patient is in two splits.
+
+    Args:
+      df: a records table.
+      test_images: class, a finding of the table, to its test images.
+      validation: the share of all other patients that is dealt to "validation"; 0 for none.
+      seed: another seed takes other patients.
+      stratify: see `split_patients`, which deals the other patients.
+
+    Returns:
+      The table with `split`, in the same row order.
+
+    Raises:
+      InputError: there are too few images of a class, or the patients that are left have too many
+        each, or see `split_patients`.
+    """
+    is_test = df["patient"].isin(_patients_of_counts(df, test_images, seed))
+    shares = {"train": 1.0 - validation, "validation": validation}
+    dealt = split_patients(df[~is_test], shares, seed, stratify)[records.SPLIT]
+    return df.assign(**{records.SPLIT: dealt.reindex(df.index, fill_value="test")})
+
+
+def _patients_of_counts(df: pd.DataFrame, counts: Mapping[str, int], seed: int) -> list[str]:
+    """Chooses patients whose images are as many of each class as wanted."""
+    names = list(counts)
+    unknown = set(names) - set(records.findings(df))
+    if unknown:
+        raise InputError(
+            f"expected classes among {', '.join(records.findings(df))}, found "
+            f"{', '.join(sorted(unknown))}"
+        )
+    by_patient = (df[names] == 1.0).astype(int).groupby(df["patient"]).sum()
+    for name, total in by_patient.sum().items():
+        if total <= counts[name]:
+            raise InputError(
+                f"expected more than {counts[name]} images of {name!r}, so that some are left "
+                f"besides the test images, found {total}"
+            )
+    left = np.array([counts[name] for name in names])
+    images = dict(zip(by_patient.index, by_patient.to_numpy()))
+    chosen = []
+    for patient in _in_dealing_order(list(images), seed):
+        if images[patient].any() and (images[patient] <= left).all():
+            chosen.append(patient)
+            left = left - images[patient]
+    if left.any():
+        missing = ", ".join(f"{count} of {name!r}" for name, count in zip(names, left) if count)
+        raise InputError(
+            f"expected patients with few enough images to make up the test images, found none for "
+            f"{missing}"
+        )
+    return chosen
+
+
 def _check_fractions(fractions: Mapping[str, float]) -> list[str]:
     """Returns the splits that get patients."""
     unknown = set(fractions) - set(records.SPLITS)
