@@ -170,12 +170,12 @@ def centralised(
     Raises:
       InputError: a value is out of range.
     """
+    plan = plan.in_epochs(epochs)
     (stage,) = plan.stages
-    schedule = dataclasses.replace(stage.schedule, learning_rate=learning_rate, rounds=epochs)
+    schedule = dataclasses.replace(stage.schedule, learning_rate=learning_rate)
     return dataclasses.replace(
         plan,
-        stages=(dataclasses.replace(stage, rounds=epochs, schedule=schedule),),
-        local_epochs=1,
+        stages=(dataclasses.replace(stage, schedule=schedule),),
         optimizer=optimizer,
         momentum=momentum,
         nesterov=plan.nesterov and momentum > 0,

@@ -76,12 +76,16 @@ MAXIMUM_ACCURACY = Metric("maximum_accuracy", "Maximum accuracy", short="max. ac
 MINIMUM_LOSS = Metric("minimum_loss", "Minimum loss", LOWER, short="min. loss")
 MISSED = Metric("missed", "Missed cases", LOWER, short="missed", digits=0)
 TRAIN_LOSS = Metric("train_loss", "Training loss", LOWER)
+# Means over clients of what each measures on its own images, however few it has.
+CLIENT_LOSS = Metric("client_loss", "Loss, mean of clients", LOWER, short="client loss")
+CLIENT_DICE = Metric("client_dice", "Dice, mean of clients", short="client Dice")
 
 # In the order in which tables of several kinds have them.
 METRICS = (
     ACCURACY, AUROC, JACCARD, DICE, OVERLAP, LOSS, AUPR, SENSITIVITY, SPECIFICITY,
-    MAXIMUM_ACCURACY, MINIMUM_LOSS, MISSED, TRAIN_LOSS,
+    MAXIMUM_ACCURACY, MINIMUM_LOSS, MISSED, TRAIN_LOSS, CLIENT_LOSS, CLIENT_DICE,
 )  # fmt: skip
+MEANS_OF_CLIENTS = {LOSS: CLIENT_LOSS, DICE: CLIENT_DICE}
 BY_NAME = {metric.name: metric for metric in METRICS}
 # By which models are compared where nobody says by what. Dice ranks masks as Jaccard does, so it
 # is for models that have none of the others.

@@ -41,6 +41,7 @@ class Training:
       split: the images that it measures on, "validation" or "test"; for the progress.
       sampler: which clients take part in a round.
       best: the column of `rounds.csv` by which the best round is kept; None for the last one.
+      by_client: columns of `rounds.csv` that `clients.csv` has, too, of each client's own images.
       histograms: whether TensorBoard gets the weights of the federated model.
       variant: a name for files, where one run trains several models; otherwise empty.
     """
@@ -52,6 +53,7 @@ class Training:
     split: str
     sampler: Sampler
     best: str | None = None
+    by_client: Sequence[str] = ()
     histograms: bool = False
     variant: str = ""
 
@@ -165,6 +167,7 @@ def _journal(
         clients=path / f"clients{suffix}.csv" if is_federated else None,
         checkpoints=path / "checkpoints" / f"{name}{suffix}",
         best=setup.best,
+        by_client=setup.by_client if is_federated else (),
         observers=(
             side_by_side.stop_if_asked,
             Progress(title, setup.plan.rounds, setup.split),

@@ -1,4 +1,9 @@
-"""What is measured after every round of a segmentation: loss, Jaccard and Dice of each image."""
+"""What is measured after every round of a segmentation: loss, Jaccard and Dice of each image.
+
+Loss and Dice are told twice: as the mean over all images, which is what a server with all of them
+sees, and as the mean over clients of each client's own mean, in which a client with few images
+counts as much as one with many.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +19,9 @@ import tensorflow as tf
 from tffcxr.evaluation import case_overlap, registry, segmentation
 from tffcxr.training.evaluators.validation import join_arrays
 
-METRICS = (registry.LOSS, registry.JACCARD, registry.DICE)
+METRICS = (
+    registry.LOSS, registry.JACCARD, registry.DICE, registry.CLIENT_LOSS, registry.CLIENT_DICE,
+)  # fmt: skip
 # (masks, logits), both float32 [B, S, S, 1], to the loss of each image, float32 [B].
 ImageLoss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
@@ -135,7 +142,22 @@ class MaskEvaluator:
     def metrics(self, parts: Sequence[MaskScores]) -> dict[str, float]:
         """See `Evaluator`; NaN without any image."""
         scores = MaskScores.join(parts)
-        return {
-            column: float(np.mean(values)) if len(values) else float("nan")
-            for column, values in zip(self.columns, (scores.loss, scores.jaccard, scores.dice))
-        }
+        of_images = map(mean_of_known, (scores.loss, scores.jaccard, scores.dice))
+        return dict(zip(self.columns, (*of_images, *means_of_clients(parts))))
+
+
+def means_of_clients(parts: Sequence[MaskScores]) -> tuple[float, float]:
+    """The mean over clients of each client's mean loss, and that of its mean Dice.
+
+    Args:
+      parts: of one client each; one without a known value does not count.
+    """
+    of_each = [[mean_of_known(values) for values in (part.loss, part.dice)] for part in parts]
+    losses, dices = np.array(of_each, np.float64).reshape(-1, 2).T
+    return mean_of_known(losses), mean_of_known(dices)
+
+
+def mean_of_known(values: np.ndarray) -> float:
+    """The mean of the values that are defined, NaN if none is."""
+    known = values[~np.isnan(values)]
+    return float(np.mean(known)) if len(known) else float("nan")
