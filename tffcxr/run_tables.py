@@ -124,8 +124,9 @@ MASKS = Table(
 # A row per model and volume, numbered in its task.
 CASES = Table(
     "cases.csv",
-    ("task", "training", "case", "overlap", "dice", "missed"),
-    texts=frozenset({"task", "training"}),
+    ("task", "training", "case", "stratum", "overlap", "boundary_overlap", "dice", "missed"),
+    texts=frozenset({"task", "training", "stratum"}),
+    optional=frozenset({"stratum", "boundary_overlap"}),
 )
 # A row per model and image that a report shows; `file` has its arrays.
 SEGMENTATIONS = Table(

@@ -38,6 +38,7 @@ _GROUPS = {
         "class_balance",
         "images",
         "segmentation_model",
+        "patients_per_stratum",
         "field_of_view",
         "ct_window",
         "suv_maximum",

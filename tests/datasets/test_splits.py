@@ -210,3 +210,41 @@ def test_too_few_images_for_the_test_set(patients, expected):
 def test_test_images_of_an_unknown_class():
     with pytest.raises(InputError, match="expected classes among A, B, found C"):
         splits.split_with_test_counts(_classes({"a": "A", "b": "B"}), {"C": 1}, 0.0, 0, "A")
+
+
+class TestStrata:
+    strata = {f"h{i:02d}": "HGG" for i in range(25)} | {f"l{i:02d}": "LGG" for i in range(25)}
+
+    def test_35_and_15_of_two_strata_of_25(self):
+        table = _table({patient: [1.0, 0.0] for patient in self.strata})
+        found = splits.split_strata(table, {"train": 0.7, "test": 0.3}, 0, self.strata)
+        patients = found.drop_duplicates("patient")
+        counts = patients.groupby(["split", patients["patient"].map(self.strata)]).size()
+        # 17.5 and 7.5 each: the first takes the larger half, the second has what is left.
+        assert counts["train"].to_dict() == {"HGG": 18, "LGG": 17}
+        assert counts["test"].to_dict() == {"HGG": 7, "LGG": 8}
+        assert (found.groupby("patient")["split"].nunique() == 1).all()
+
+    def test_without_strata_as_before(self):
+        table = _table({patient: [1.0] for patient in self.strata})
+        expected = splits.split_patients(table, _FRACTIONS, 3, None)["split"].tolist()
+        assert splits.split_strata(table, _FRACTIONS, 3, {})["split"].tolist() == expected
+        with pytest.raises(InputError, match="at least 3 patients .* found 1"):
+            splits.split_strata(_table({"a": [1.0]}), _FRACTIONS, 0, {"a": "HGG"})
+
+    def test_small_strata_leave_no_split_empty(self):
+        table = _table({name: [1.0] for name in "abcd"})
+        strata = {"a": "x", "b": "y", "c": "z"}
+        found = splits.split_strata(table, _FRACTIONS, 0, strata)
+        assert found["split"].value_counts().to_dict() == {"train": 2, "test": 1, "validation": 1}
+
+    def test_so_many_patients_of_each_stratum(self):
+        known = self.strata | {"unknown": ""}
+        chosen = splits.choose_per_stratum(known, ("HGG", "LGG"), 10, 0)
+        assert len(set(chosen)) == 20
+        assert [known[patient] for patient in chosen] == ["HGG"] * 10 + ["LGG"] * 10
+        assert set(splits.choose_per_stratum(known, ("HGG", "LGG"), 10, 1)) != set(chosen)
+        with pytest.raises(InputError, match="26 patients of each stratum, found 25 HGG, 25 LGG"):
+            splits.choose_per_stratum(known, ("HGG", "LGG"), 26, 0)
+        with pytest.raises(InputError, match="found no strata"):
+            splits.choose_per_stratum(known, (), 1, 0)

@@ -49,15 +49,68 @@ def split_patients(
     patients = _in_dealing_order(df["patient"].unique().tolist(), seed)
     if stratify is None:
         if len(patients) < len(names):
-            raise InputError(
-                f"expected at least {len(names)} patients to split into {', '.join(names)}, found "
-                f"{len(patients)}"
-            )
+            raise _too_few_patients(names, len(patients))
         dealt = _deal(patients, _apportion(len(patients), shares))
     else:
         dealt = _deal_strata(df, patients, names, shares, stratify)
     split_of = {patient: names[index] for patient, index in dealt.items()}
     return df.assign(**{records.SPLIT: df["patient"].map(split_of)})
+
+
+def split_strata(
+    df: pd.DataFrame, fractions: Mapping[str, float], seed: int, stratum_of: Mapping[str, str]
+) -> pd.DataFrame:
+    """Adds the column `split` as `split_patients` without a finding, but by strata of patients.
+
+    The splits have the sizes that they have without strata; each stratum is dealt in proportion to
+    the room that earlier ones have left.
+
+    Args:
+      df: a records table.
+      fractions: see `split_patients`.
+      seed: another seed deals other patients.
+      stratum_of: patient to stratum; others are in one of their own.
+
+    Raises:
+      InputError: see `split_patients`.
+    """
+    names = _check_fractions(fractions)
+    patients = _in_dealing_order(df["patient"].unique().tolist(), seed)
+    if len(patients) < len(names):
+        raise _too_few_patients(names, len(patients))
+    strata: dict[str, list[str]] = {}
+    for patient in patients:
+        strata.setdefault(stratum_of.get(patient, ""), []).append(patient)
+    room = _apportion(len(patients), [fractions[name] for name in names])
+    dealt: dict[str, int] = {}
+    for stratum in sorted(strata):
+        counts = _apportion_within(len(strata[stratum]), room)
+        dealt.update(_deal(strata[stratum], counts))
+        room = room - counts
+    split_of = {patient: names[index] for patient, index in dealt.items()}
+    return df.assign(**{records.SPLIT: df["patient"].map(split_of)})
+
+
+def choose_per_stratum(
+    stratum_of: Mapping[str, str], strata: Sequence[str], count: int, seed: int
+) -> list[str]:
+    """Chooses so many patients of each stratum.
+
+    Args:
+      stratum_of: patient to stratum.
+      strata: all of them; patients of others are not chosen.
+      count: of each.
+      seed: another seed chooses others.
+
+    Raises:
+      InputError: a stratum has fewer.
+    """
+    patients = _in_dealing_order(list(stratum_of), seed)
+    members = {name: [p for p in patients if stratum_of[p] == name] for name in strata}
+    if not strata or min(map(len, members.values())) < count:
+        found = ", ".join(f"{len(members[name])} {name}" for name in strata) or "no strata"
+        raise InputError(f"expected {count} patients of each stratum, found {found}")
+    return [patient for name in strata for patient in members[name][:count]]
 
 
 def split_with_test_counts(
@@ -122,6 +175,12 @@ def _patients_of_counts(df: pd.DataFrame, counts: Mapping[str, int], seed: int) 
             f"{missing}"
         )
     return chosen
+
+
+def _too_few_patients(names: Sequence[str], count: int) -> InputError:
+    return InputError(
+        f"expected at least {len(names)} patients to split into {', '.join(names)}, found {count}"
+    )
 
 
 def _check_fractions(fractions: Mapping[str, float]) -> list[str]:

@@ -68,6 +68,7 @@ AUROC = Metric("auroc", "AUROC", progress="AUROC")
 JACCARD = Metric("jaccard", "Jaccard", function=segmentation.jaccard, progress="Jaccard")
 DICE = Metric("dice", "Dice", function=segmentation.dice, progress="Dice")
 OVERLAP = Metric("overlap", "Overlap with boxes", short="overlap")
+BOUNDARY_OVERLAP = Metric("boundary_overlap", "Overlap of boundary and box", short="b. overlap")
 LOSS = Metric("loss", "Loss", LOWER, short="loss")
 AUPR = Metric("aupr", "AUPR")
 SENSITIVITY = Metric("sensitivity", "Sensitivity", short="sens.")
@@ -82,7 +83,7 @@ CLIENT_DICE = Metric("client_dice", "Dice, mean of clients", short="client Dice"
 
 # In the order in which tables of several kinds have them.
 METRICS = (
-    ACCURACY, AUROC, JACCARD, DICE, OVERLAP, LOSS, AUPR, SENSITIVITY, SPECIFICITY,
+    ACCURACY, AUROC, JACCARD, DICE, OVERLAP, BOUNDARY_OVERLAP, LOSS, AUPR, SENSITIVITY, SPECIFICITY,
     MAXIMUM_ACCURACY, MINIMUM_LOSS, MISSED, TRAIN_LOSS, CLIENT_LOSS, CLIENT_DICE,
 )  # fmt: skip
 MEANS_OF_CLIENTS = {LOSS: CLIENT_LOSS, DICE: CLIENT_DICE}

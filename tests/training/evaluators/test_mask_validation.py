@@ -67,6 +67,10 @@ def test_each_image_by_hand(data):
     np.testing.assert_array_equal(scores.common_area, [0.25, 0.0])
     # The mask is its own box.
     np.testing.assert_array_equal(scores.boxed_area, [0.25, 0.0])
+    # The boundary of a rectangle of full width and half the height, and its left half.
+    edge = 2 * SIZE + 2 * (SIZE // 2 - 2)
+    np.testing.assert_array_equal(scores.boundary, [edge / SIZE**2, 0.0])
+    np.testing.assert_array_equal(scores.boxed_boundary, [edge / 2 / SIZE**2, 0.0])
     # Half of the pixels are wrong by a logit of 10; soft Dice (2 * 64 + 1) / (128 + 128 + 1).
     p = 1 / (1 + np.exp(-10.0))
     entropy = 0.5 * 10 + np.log1p(np.exp(-10.0))

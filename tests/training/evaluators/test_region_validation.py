@@ -18,7 +18,7 @@ def _scores(client, *images):
     count = len(loss)
     return MaskScores(
         np.arange(count), np.full(count, client, object), loss, jaccard, dice, truth, predicted,
-        np.minimum(truth, predicted), truth,
+        np.minimum(truth, predicted), truth, truth, truth,
     )  # fmt: skip
 
 

@@ -41,6 +41,8 @@ class MaskScores:
       common_area: float64 [N], the same of what both cover.
       boxed_area: float64 [N], the same of the part of the true mask that is in the boxes around
         the predicted one, see `tffcxr.evaluation.case_overlap`.
+      boundary: float64 [N], the same of the true mask's boundary.
+      boxed_boundary: float64 [N], the same of its part in the one box around all that is predicted.
     """
 
     rows: np.ndarray
@@ -52,6 +54,8 @@ class MaskScores:
     predicted_area: np.ndarray
     common_area: np.ndarray
     boxed_area: np.ndarray
+    boundary: np.ndarray
+    boxed_boundary: np.ndarray
 
     @classmethod
     def join(cls, parts: Sequence[MaskScores]) -> MaskScores:
@@ -114,9 +118,13 @@ class MaskEvaluator:
                 for loss, one, true in zip(losses.numpy(), predicted.numpy(), truth):
                     overlap = segmentation.jaccard(one, true), segmentation.dice(one, true)
                     boxed = case_overlap.boxed_pixels(one, true) / true.size
-                    areas = true.mean(), one.mean(), (one & true).mean(), boxed
+                    in_box, edge = case_overlap.boxed_boundary(one, true)
+                    areas = (
+                        true.mean(), one.mean(), (one & true).mean(), boxed,
+                        edge / true.size, in_box / true.size,
+                    )  # fmt: skip
                     measured.append((float(loss), *overlap, *map(float, areas)))
-        columns = np.array(measured, np.float64).reshape(-1, 7).T
+        columns = np.array(measured, np.float64).reshape(-1, 9).T
         clients = np.full(len(rows), client, dtype=object)
         return MaskScores(np.array(rows, np.int64), clients, *columns)
 
