@@ -25,6 +25,7 @@ from experiments.flags import (
     command_line,
     network_flags,
     study_flags,
+    test_images_flag,
     training_flags,
 )
 from tffcxr import options
@@ -67,7 +68,8 @@ flags.DEFINE_enum(
 )
 flags.DEFINE_integer("heatmaps", 4, "Test images explained by Grad-CAM, for all models.")
 network_flags.define()
-study_flags.define_fractions(test=0.1)  # The paper's 9:1.
+study_flags.define_fractions(test=0.1)  # Ours; the paper's test set is in the preset.
+test_images_flag.define()
 study_flags.define_class_balance()
 study_flags.define(
     recipe="cxr_fl_classification",
@@ -82,7 +84,7 @@ study_flags.define(
 training_flags.define(
     rounds=25, learning_rate=2e-3, batch_size=16, schedule="polynomial", personal=False
 )
-for _module in (network_flags, study_flags, training_flags):
+for _module in (network_flags, study_flags, test_images_flag, training_flags):
     flags.adopt_module_key_flags(_module)
 
 
@@ -91,6 +93,7 @@ class _Classification(class_flags.ClassRecipe):
     def check(self) -> None:
         """See `Recipe`."""
         super().check()
+        test_images_flag.check(self.classes)
         is_used = "segmented" in _images()
         checks.used(is_used, "segmentation_model", "--images=segmented", "images")
 

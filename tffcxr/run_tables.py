@@ -90,12 +90,14 @@ ROUNDS = Table(
     free=r".+/.+",
     needed=("round",),
 )  # fmt: skip
-# A row per round and client.
+# A row per round and client that takes part; a segmentation also has what the client measures of
+# the round's model on its own images, by the names of `rounds.csv`.
 CLIENTS = Table(
     "clients.csv",
     ("round", "client", "images", "train_loss", "status", "variant"),
     texts=frozenset({"client", "status", "variant"}),
     optional=frozenset({"variant"}),
+    free=r".+/.+",
 )
 # A row per model and image; `row` is the image's position in its client's records table.
 PREDICTIONS = Table(
@@ -122,8 +124,9 @@ MASKS = Table(
 # A row per model and volume, numbered in its task.
 CASES = Table(
     "cases.csv",
-    ("task", "training", "case", "overlap", "dice", "missed"),
-    texts=frozenset({"task", "training"}),
+    ("task", "training", "case", "stratum", "overlap", "boundary_overlap", "dice", "missed"),
+    texts=frozenset({"task", "training", "stratum"}),
+    optional=frozenset({"stratum", "boundary_overlap"}),
 )
 # A row per model and image that a report shows; `file` has its arrays.
 SEGMENTATIONS = Table(

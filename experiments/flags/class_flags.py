@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from experiments.flags import checks, network_flags, plan_flags, recipe, study_flags
+from experiments.flags import (
+    checks,
+    network_flags,
+    plan_flags,
+    recipe,
+    study_flags,
+    test_images_flag,
+)
 from tffcxr import options
 
 if TYPE_CHECKING:
@@ -163,7 +170,11 @@ class ClassRecipe(recipe.Recipe):
             return site_tables.keep_classes(self.prepare(table, site), site, self.classes)
 
         return study_flags.load_shared_task(
-            sites, keep, stratify=self.stratify, own_test=self.own_test
+            sites,
+            keep,
+            stratify=self.stratify,
+            own_test=self.own_test,
+            test_images=test_images_flag.counts(self.classes),
         )
 
 
@@ -177,12 +188,12 @@ def centralised(
     Raises:
       InputError: a value is out of range.
     """
+    plan = plan.in_epochs(epochs)
     (stage,) = plan.stages
-    schedule = dataclasses.replace(stage.schedule, learning_rate=learning_rate, rounds=epochs)
+    schedule = dataclasses.replace(stage.schedule, learning_rate=learning_rate)
     return dataclasses.replace(
         plan,
-        stages=(dataclasses.replace(stage, rounds=epochs, schedule=schedule),),
-        local_epochs=1,
+        stages=(dataclasses.replace(stage, schedule=schedule),),
         optimizer=optimizer,
         momentum=momentum,
         nesterov=plan.nesterov and momentum > 0,

@@ -112,7 +112,10 @@ def define_flags() -> None:
         "The paper's are resnet34:adam:0.01,resnet50:sgd:0.003:0.9.",
     )
     flags.DEFINE_integer(
-        "central_epochs", 8, "Passes of --central over all images; each counts as a round."
+        "central_epochs",
+        8,
+        "Passes of the pooled models over all images; each counts as a round. With "
+        "--task=segmentation, by default as many as the federated model's, in as many rounds.",
     )
     flags.DEFINE_integer("heatmaps", 2, "Test images with pneumonia explained by Grad-CAM.")
     study_flags.define_class_balance()

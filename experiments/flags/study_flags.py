@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import pathlib
 from typing import TYPE_CHECKING
@@ -301,6 +301,7 @@ def load_shared_task(
     *,
     stratify: str | None,
     own_test: bool = False,
+    test_images: Mapping[str, int] | None = None,
 ) -> ClientRecords:
     """Calls `sites.load_shared_task` with splits and division from the flags."""
     from tffcxr.clients import sites as sites_lib
@@ -313,6 +314,7 @@ def load_shared_task(
         stratify=stratify,
         division=division(),
         own_test=own_test,
+        test_images=test_images,
     )
 
 

@@ -43,6 +43,7 @@ class Training:
       split: the images that it measures on, "validation" or "test"; for the progress.
       sampler: which clients take part in a round.
       best: the metric by which the best round is kept, see `selection`; None for the last one.
+      by_client: columns of `rounds.csv` that `clients.csv` has, too, of each client's own images.
       histograms: whether TensorBoard gets the weights of the federated model.
       variant: a name for files, where one run trains several models; otherwise empty.
     """
@@ -54,6 +55,7 @@ class Training:
     split: str
     sampler: Sampler
     best: registry.Metric | None = None
+    by_client: Sequence[str] = ()
     histograms: bool = False
     variant: str = ""
 
@@ -183,6 +185,7 @@ def _journal(
         clients=path / f"clients{suffix}.csv" if is_federated else None,
         checkpoints=path / "checkpoints" / f"{name}{suffix}",
         best=setup.best,
+        by_client=setup.by_client if is_federated else (),
         observers=(
             side_by_side.stop_if_asked,
             Progress(_title(setup, name), setup.plan.rounds, setup.split),

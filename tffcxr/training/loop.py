@@ -88,6 +88,7 @@ class Journal:
         `selection.best_round`; None for none.
       observers: called after every round with `(row, result, state)`, for progress and
         TensorBoard; `row` is that of the CSV file.
+      by_client: columns of the evaluator that `clients` has, too, of each client's own images.
     """
 
     rounds: pathlib.Path | None
@@ -95,6 +96,7 @@ class Journal:
     checkpoints: pathlib.Path | None
     best: registry.Metric | None = None
     observers: Sequence[Callable[[Mapping[str, Any], RoundResult, Any], None]] = ()
+    by_client: Sequence[str] = ()
 
 
 def round_columns(measured: Sequence[str]) -> list[str]:
@@ -153,7 +155,8 @@ def iterate(
     """Trains as `run` does, and gives where it stands at the start and after every round."""
     checkpoints = Checkpoints(journal.checkpoints) if journal.checkpoints else None
     rounds = RoundLog(journal.rounds, round_columns(measured)) if journal.rounds else None
-    clients = RoundLog(journal.clients, run_tables.CLIENTS.always) if journal.clients else None
+    of_clients = [*run_tables.CLIENTS.always, *journal.by_client]
+    clients = RoundLog(journal.clients, of_clients) if journal.clients else None
     restored = checkpoints.load_latest(training.initial_state) if checkpoints else None
     done, state = restored if restored else (0, training.initial_state(1))
     with _failures():
@@ -170,13 +173,15 @@ def iterate(
             rate = stage.schedule.rate(losses[before:])
             state, result = training.advance(state, number, stage, rate)
             row = _row(number, stage, rate, result, time.monotonic() - started)
-            of_clients = [_client_row(number, client) for client in result.clients]
+            taking_part = [
+                _client_row(number, client, result, journal.by_client) for client in result.clients
+            ]
             finished.append(row)
-            client_rows.extend(of_clients)
+            client_rows.extend(taking_part)
             if rounds:
                 rounds.append([row])
             if clients:
-                clients.append(of_clients)
+                clients.append(taking_part)
             if checkpoints:
                 best = selection.best_round(finished, journal.best) if journal.best else None
                 checkpoints.save(number, state, best)
@@ -243,5 +248,8 @@ def _row(
     }
 
 
-def _client_row(number: int, client: ClientResult) -> dict[str, Any]:
-    return {"round": number, **dataclasses.asdict(client)}
+def _client_row(
+    number: int, client: ClientResult, result: RoundResult, measured: Sequence[str]
+) -> dict[str, Any]:
+    own = {name: result.validation_by_client[client.client][name] for name in measured}
+    return {"round": number, **dataclasses.asdict(client), **own}

@@ -183,6 +183,13 @@ class Plan:
             scales_loss=self.model.precision == "float16",
         )
 
+    def in_epochs(self, epochs: int) -> Plan:
+        """The plan, which has one stage, with so many rounds of one epoch."""
+        (stage,) = self.stages
+        schedule = dataclasses.replace(stage.schedule, rounds=epochs)
+        stage = dataclasses.replace(stage, rounds=epochs, schedule=schedule)
+        return dataclasses.replace(self, stages=(stage,), local_epochs=1)
+
     def stage_of(self, round_number: int) -> tuple[int, Stage]:
         """The stage of a round (counted from 1), and the rounds before that stage."""
         before = 0

@@ -26,7 +26,7 @@ from tffcxr.models.files import export
 from tffcxr.report.kinds import masks_kind
 from tffcxr.studies import mask_cases, parameters, trainings
 from tffcxr.studies import study as study_lib
-from tffcxr.training.evaluators import region_validation
+from tffcxr.training.evaluators import mask_validation, region_validation
 from tffcxr.training.evaluators.mask_validation import ImageLoss, MaskEvaluator, MaskScores
 from tffcxr.training.plan import Plan
 from tffcxr.training.run_directory import RunDirectory
@@ -81,6 +81,7 @@ class MaskStudy(study_lib.Study):
       region: what is segmented, such as "Lungs".
       segmenter: makes the network and its plan, from the images that clients have.
       with_pooled: whether a model is also trained on pooled images.
+      pooled_epochs: of the pooled model, each a round; None for those of the federated one.
       may_be_absent: whether images may be free of the region; then a column of its name marks them
         in the records. Jaccard and Dice use only the images with the region.
     """
@@ -89,6 +90,7 @@ class MaskStudy(study_lib.Study):
     region: str
     segmenter: Callable[[ShardStore], Segmenter]
     with_pooled: bool
+    pooled_epochs: int | None = None
     may_be_absent: bool = False
 
     def _run(self, directory: RunDirectory, sampler: Sampler) -> list[study_lib.Row]:
@@ -118,11 +120,15 @@ class MaskStudy(study_lib.Study):
             split,
             sampler,
             best=self.best_by(registry.JACCARD),
+            by_client=[metric.column(self.region) for metric in registry.MEANS_OF_CLIENTS],
             histograms=settings.histograms,
         )
         trained = {trainings.FEDERATED: trainings.train_federated(setup)}
         if self.with_pooled:
-            trained.update(trainings.train_baselines(setup, {trainings.POOLED: store.client_ids}))
+            pooled = setup
+            if self.pooled_epochs:
+                pooled = dataclasses.replace(setup, plan=setup.plan.in_epochs(self.pooled_epochs))
+            trained.update(trainings.train_baselines(pooled, {trainings.POOLED: store.client_ids}))
         results = self._measure(self._of_region(evaluator.on("test")), trained)
         _write_masks(directory.path, self.region, results)
         shown = self._shown(results[0].scores)
@@ -175,8 +181,8 @@ class MaskStudy(study_lib.Study):
             "loss": float(scores.loss.mean()),
             **result.rounds,
             "interval": self.interval,
-            "last_jaccard": region_validation.mean_of_known(result.last.jaccard),
-            "last_dice": region_validation.mean_of_known(result.last.dice),
+            "last_jaccard": mask_validation.mean_of_known(result.last.jaccard),
+            "last_dice": mask_validation.mean_of_known(result.last.dice),
         }
         if self.may_be_absent:
             found = region_validation.detection(scores.truth_area, scores.predicted_area)

@@ -57,6 +57,7 @@ class VolumeStudy(study_lib.Study):
       baselines: some of "site" and "pooled".
       shown_channel: the channel of the images that pictures show.
       with_boxes: whether pictures show the boxes around what is marked.
+      stratum_of: "site/patient" to the patient's stratum, such as the tumour's grade, where known.
       slices_of: client id to what its slices are, see `SliceSpec.describe`.
     """
 
@@ -68,6 +69,7 @@ class VolumeStudy(study_lib.Study):
     baselines: tuple[str, ...]
     shown_channel: int = 0
     with_boxes: bool = False
+    stratum_of: Mapping[str, str] = dataclasses.field(default_factory=dict)
     slices_of: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
 
     @property
@@ -226,13 +228,32 @@ class VolumeStudy(study_lib.Study):
             "missed": int(found.missed.sum()),
             "interval": self.interval,
         }
-        values = {"overlap": found.overlap, "dice": found.dice}
+        if any(case in self.stratum_of for case in found.cases):
+            row["strata"] = self._by_stratum(found)
+        values = {
+            "overlap": found.overlap,
+            "boundary_overlap": found.boundary_overlap,
+            "dice": found.dice,
+        }
         if reference is not None:
             values["dice_difference"] = found.dice - reference.dice
         for name, by_case in values.items():
             mean = mean_interval(by_case, people, settings.replicates, seed=settings.seed)
             row.update({name: mean.mean, f"{name}_low": mean.low, f"{name}_high": mean.high})
         return row
+
+    def _by_stratum(self, found: CaseScores) -> dict[str, Any]:
+        """What is found in the cases of each stratum, by its name."""
+        strata = np.array([self.stratum_of.get(case, "") for case in found.cases])
+        by_stratum = {}
+        for name in sorted(set(strata) - {""}):
+            mine = strata == name
+            by_stratum[name] = {
+                "cases": int(mine.sum()),
+                "dice": float(found.dice[mine].mean()),
+                "missed": int(found.missed[mine].sum()),
+            }
+        return by_stratum
 
     def _of_task(self, scores: MaskScores, task: str) -> MaskScores:
         """The scores of the images of one task, or of all domains."""
@@ -284,12 +305,17 @@ class VolumeStudy(study_lib.Study):
                     "task": task,
                     "training": result.training,
                     "case": np.arange(1, len(found.cases) + 1),
+                    "stratum": [self.stratum_of.get(case, "") for case in found.cases],
                     "overlap": found.overlap,
+                    "boundary_overlap": found.boundary_overlap,
                     "dice": found.dice,
                     "missed": found.missed.astype(int),
                 }
                 parts.append(pd.DataFrame(columns))
-        run_tables.CASES.write(directory, pd.concat(parts, ignore_index=True))
+        table = pd.concat(parts, ignore_index=True)
+        if not self.stratum_of:
+            table = table.drop(columns="stratum")
+        run_tables.CASES.write(directory, table)
 
     def _write_pictures(
         self, directory: pathlib.Path, segment: mask_cases.Segment, results: Sequence[Masks]
