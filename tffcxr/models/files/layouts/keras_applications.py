@@ -56,7 +56,6 @@ LAYOUTS = (
         _is_densenet,
         lambda stored: _renamed(stored, _densenet_name),
         lambda _: IMAGENET,
-        by_order=True,
     ),
     Layout(
         f"{_LIBRARY}.ResNet50",
@@ -64,7 +63,6 @@ LAYOUTS = (
         _is_resnet,
         lambda stored: _renamed(stored, _resnet_name),
         lambda _: CAFFE,
-        by_order=True,
     ),
     Layout(
         f"{_LIBRARY}.MobileNetV2",
