@@ -79,6 +79,9 @@ CALIBRATIONS: tuple[Calibration, ...] = get_args(Calibration)
 # What proposes the settings of a search.
 SEARCH_SAMPLERS = ("tpe", "random", "grid")
 
+# Initial weights that are no file.
+WEIGHTS_WITHOUT_FILE = ("none", "imagenet")
+
 # Images and who holds them.
 FITS = ("pad", "stretch")
 AUGMENTATIONS = ("none", "flip", "affine")

@@ -73,7 +73,7 @@ def _refused(path, message):
     assert "\n" not in str(error.value)
     assert str(path) in str(error.value)
     with pytest.raises(InputError, match=message) as error:
-        pretrained.load(built.model("standard", 32, 1), "standard", str(path))
+        pretrained.read("standard", str(path)).fill(built.model("standard", 32, 1))
     assert "\n" not in str(error.value)
     assert str(path) in str(error.value)
 
@@ -188,7 +188,10 @@ def test_a_lambda_in_hdf5_is_refused(marker, tmp_path):
 def test_hdf5_by_the_name_of_another_format_is_refused(marker, tmp_path):
     """Keras goes by the content, and its safe mode is not for HDF5."""
     path = _with_lambda(tmp_path / "bad.h5", marker).rename(tmp_path / "bad.keras")
-    _refused(path, "expected an intact .keras file")
+    with pytest.raises(InputError, match="expected an intact .keras file"):
+        model_file.load_model(path)
+    with pytest.raises(InputError, match="bad.keras .*found 'Lambda'"):
+        pretrained.read("standard", str(path))
     assert not marker.exists()
     tf.keras.models.load_model(path, compile=False)
     assert marker.exists()
@@ -268,7 +271,8 @@ def test_a_layer_of_too_many_weights_is_refused_before_they_are_made(saved):
     def change(config):
         _conv(config)["config"]["filters"] = 10**12
 
-    _refused(_edited(saved, change), "weights of at most 2147483648 bytes, found a larger one")
+    with pytest.raises(InputError, match="weights of at most 2147483648 bytes, found a larger one"):
+        model_file.load_model(_edited(saved, change))
 
 
 class TestHdf5:

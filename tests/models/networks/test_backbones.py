@@ -6,8 +6,6 @@ import tensorflow as tf
 
 from tests.models import built, counts
 from tffcxr.models import network_configs
-from tffcxr.models.files import pretrained
-from tffcxr.models.spec import ModelSpec
 
 
 def _model(name):
@@ -61,27 +59,3 @@ class TestMobileNetV2:
         normalised = tf.keras.Model(keras.input, keras.get_layer("normalise").output)(images)
         assert normalised.shape == (3, 32, 32, 3)
         np.testing.assert_array_equal(normalised[:, 0, 0, 0], [-1.0, 0.0, 1.0])
-
-    def test_imagenet_weights_make_it_the_network_of_keras_applications(self, monkeypatch):
-        tf.keras.utils.set_random_seed(1)
-        published = tf.keras.applications.MobileNetV2(
-            (32, 32, 3), include_top=False, weights=None, pooling="avg"
-        )
-
-        def download(shape, include_top, weights="imagenet"):
-            assert (include_top, weights) == (False, "imagenet")
-            return published
-
-        model = ModelSpec("mobilenetv2", 32, 2).build()
-        monkeypatch.setattr(tf.keras.applications, "MobileNetV2", download)
-        pretrained.load(model, "mobilenetv2", "imagenet")
-        for name in model.representation:
-            for a, b in zip(
-                model.keras.get_layer(name).get_weights(), published.get_layer(name).get_weights()
-            ):
-                np.testing.assert_array_equal(a, b)
-        images = np.random.default_rng(0).random((2, 32, 32, 1), np.float32)
-        rgb = tf.keras.applications.mobilenet_v2.preprocess_input(np.repeat(images * 255.0, 3, -1))
-        keras = model.keras
-        features = tf.keras.Model(keras.input, keras.get_layer("features").output)
-        np.testing.assert_allclose(features(images), published(rgb), atol=1e-4)

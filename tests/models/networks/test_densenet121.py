@@ -1,56 +1,35 @@
-"""DenseNet121 is that of keras.applications, whose weights it takes, and those of keras-cv."""
-
-import types
+"""DenseNet121 is that of keras.applications and of keras-cv, and takes the weights of both."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.models import counts
+from tests.models import counts, references
 from tffcxr.errors import InputError
-from tffcxr.models import blocks
 from tffcxr.models.files import pretrained
+from tffcxr.models.files.layouts import matching
 from tffcxr.models.spec import ModelSpec
 
-SIZE = 33  # odd, so that "same" padding is symmetric and equals keras.applications' own
-
-
-@pytest.fixture(scope="module")
-def densenet():
-    """Tests fill its representation block; none depends on what is in it before."""
-    return ModelSpec("densenet121", SIZE, 2).build()
+SIZE = 36  # Even at the first convolution and pooling, where "same" pads the ends differently.
 
 
 @pytest.fixture(scope="module")
 def published():
     """keras.applications' DenseNet121 with random weights and random moving statistics."""
     tf.keras.utils.set_random_seed(0)
-    model = tf.keras.applications.DenseNet121(
-        include_top=False, weights=None, input_shape=(SIZE, SIZE, 3), pooling="avg"
+    return references.randomise(
+        tf.keras.applications.DenseNet121(
+            include_top=False, weights=None, input_shape=(SIZE, SIZE, 3), pooling="avg"
+        )
     )
-    rng = np.random.default_rng(0)
-    for layer in model.layers:
-        if isinstance(layer, tf.keras.layers.BatchNormalization):
-            channels = layer.gamma.shape[0]
-            layer.set_weights(
-                [
-                    rng.uniform(0.5, 1.5, channels),
-                    rng.normal(0, 0.2, channels),
-                    rng.normal(0, 0.2, channels),
-                    rng.uniform(0.5, 1.5, channels),
-                ]
-            )
-    return model
 
 
-def _images(count=2):
-    return np.random.default_rng(1).random((count, SIZE, SIZE, 1), np.float32)
-
-
-def _normalised_rgb(images):
-    """The preprocessing that keras.applications asks for, from its own function."""
-    rgb = np.repeat(images * 255.0, 3, axis=-1)
-    return tf.keras.applications.densenet.preprocess_input(rgb)
+@pytest.fixture(scope="module")
+def densenet(published, tmp_path_factory):
+    """Ours with those weights."""
+    path = tmp_path_factory.mktemp("densenet121") / "notop.h5"
+    published.save_weights(path)
+    return ModelSpec("densenet121", SIZE, 2, weights=str(path)).build()
 
 
 def test_parameters_are_those_of_keras_applications(densenet, published):
@@ -87,71 +66,39 @@ def test_moving_statistics_follow_within_a_few_steps(densenet):
     assert momenta == [0.9] * 121
 
 
-def test_keras_applications_file_gives_the_published_activations(tmp_path, densenet, published):
-    path = tmp_path / "densenet121_notop.h5"
-    published.save_weights(path)
-    pretrained.load(densenet, "densenet121", str(path))
-    images = _images()
-    ours = tf.keras.Model(densenet.keras.input, densenet.keras.get_layer("conv1_bn").output)
-    theirs = tf.keras.Model(published.input, published.get_layer("conv1/bn").output)
-    ours, theirs = ours(images).numpy(), theirs(_normalised_rgb(images)).numpy()
-    # Beyond the 7x7 kernel's reach of the border, where the padding means another grey.
-    np.testing.assert_allclose(ours[:, 2:-2, 2:-2], theirs[:, 2:-2, 2:-2], atol=2e-5)
+def test_a_file_of_keras_applications_gives_its_features(densenet, published):
+    images = references.grey_images(SIZE)
+    rgb = tf.keras.applications.densenet.preprocess_input(255.0 * images.repeat(3, axis=-1))
+    assert references.difference(densenet, "features", images, published(rgb)) < 1e-5
 
 
-def test_keras_applications_file_gives_the_published_features(tmp_path, densenet, published):
-    first = published.get_layer("conv1/conv")
-    kernel = first.kernel.numpy()
-    centre = np.zeros_like(kernel)
-    centre[3, 3] = 10 * kernel[3, 3]
-    first.set_weights([centre])  # sees no padding, so the networks agree everywhere
-    path = tmp_path / "densenet121_notop.h5"
-    published.save_weights(path)
-    images = _images()
-    theirs = published(_normalised_rgb(images)).numpy()
-    first.set_weights([kernel])
-    pretrained.load(densenet, "densenet121", str(path))
-    features = tf.keras.Model(densenet.keras.input, densenet.keras.get_layer("features").output)
-    assert theirs.std() > 0.1
-    np.testing.assert_allclose(features(images).numpy(), theirs, atol=1e-4)
-
-
-class _Weight:
-    """Stands for a variable of a downloaded backbone."""
-
-    def __init__(self, weight):
-        self.name = weight.name
-        self.values = np.random.default_rng(weight.shape.num_elements()).random(weight.shape)
-
-    def numpy(self):
-        return self.values
-
-
-def test_imagenet_weights_are_those_of_keras_cv(monkeypatch, densenet):
+def test_a_preset_of_keras_cv_fills_every_layer(densenet, tmp_path):
+    """By classes of layers in their order, which is all that its `.weights.h5` has."""
     import keras_cv
 
-    names = densenet.representation
-    preset = types.SimpleNamespace(
-        layers=[
-            types.SimpleNamespace(name=name, weights=[_Weight(w) for w in layer.weights])
-            for name, layer in ((name, densenet.keras.get_layer(name)) for name in names)
-        ]
+    backbone = references.randomise(
+        keras_cv.models.DenseNetBackbone(
+            stackwise_num_repeats=[6, 12, 24, 16],
+            include_rescaling=True,
+            input_shape=(SIZE, SIZE, 3),
+        ),
+        seed=2,
     )
-    presets = {"densenet121_imagenet": preset}
-    monkeypatch.setattr(keras_cv.models.DenseNetBackbone, "from_preset", presets.__getitem__)
-    pretrained.load(densenet, "densenet121", "imagenet")
-    expected = [weight.numpy() for layer in preset.layers for weight in layer.weights]
-    for a, b in zip(blocks.get_weights(densenet.keras, names), expected):
-        np.testing.assert_allclose(a, b, rtol=1e-6)
+    backbone.save_weights(tmp_path / "model.weights.h5")
+    given = pretrained.read("densenet121", str(tmp_path / "model.weights.h5"))
+    assert (given.library, given.stem.name) == ("keras-cv", "plain")
+    match = matching.match(densenet, given.stored, given.by_order)
+    for layer in densenet.representation:
+        for weight in backbone.get_layer(layer).weights:
+            np.testing.assert_array_equal(match.pairs.pop(0)[1], weight)
+    assert not match.pairs
 
 
-def test_imagenet_weights_without_a_network_name_the_way_out(monkeypatch, densenet):
-    import keras_cv
-
-    def from_preset(name):
+def test_imagenet_weights_without_a_network_name_the_way_out(monkeypatch):
+    def download(*_, **__):
         raise OSError("no route to host\nsecond line")
 
-    monkeypatch.setattr(keras_cv.models.DenseNetBackbone, "from_preset", from_preset)
+    monkeypatch.setattr(tf.keras.utils, "get_file", download)
     with pytest.raises(InputError, match=r"no route to host\): use --weights=FILE") as raised:
-        pretrained.load(densenet, "densenet121", "imagenet")
+        pretrained.read("densenet121", "imagenet")
     assert "\n" not in str(raised.value)

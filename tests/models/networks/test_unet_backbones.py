@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.models import counts
+from tests.models import counts, references
 from tffcxr.errors import InputError
 from tffcxr.models import blocks, segmentation_losses
 from tffcxr.models.files import pretrained
@@ -93,31 +93,44 @@ def test_layers_that_the_package_leaves_unnamed_are_numbered(squeezing):
     assert numbered == [f"conv2d_{number}" for number in range(1, 17)]
 
 
-def test_imagenet_weights_fill_the_encoder_alone(squeezing, monkeypatch, tmp_path):
-    """Of a file in the package's own format, in place of the download."""
-    published = segmentation_encoders.encoder("seresnet18", _SIZE)
-    published.save_weights(tmp_path / "published.h5")
-    monkeypatch.setattr(tf.keras.utils, "get_file", lambda *_, **__: str(tmp_path / "published.h5"))
-    names = (*squeezing.representation, *squeezing.task)
+@pytest.mark.parametrize("backbone", ["resnet34", "seresnet18"])
+def test_a_file_of_the_encoder_fills_it_alone(pairs, backbone, monkeypatch, tmp_path, caplog):
+    """As the package saves it: SE-ResNet's layers without names are numbered by the process."""
+    ours = pairs[backbone][0]
+    tf.keras.utils.set_random_seed(7)
+    published = references.randomise(segmentation_encoders.encoder(backbone, _SIZE))
+    path = tmp_path / "published.h5"
+    published.save_weights(path)
+    monkeypatch.setattr(tf.keras.utils, "get_file", lambda *_, **__: str(path))
+    names = (*ours.representation, *ours.task)
     decoder = [name for name in names if name.startswith(("decoder_", "task"))]
-    before, kept = (blocks.get_weights(squeezing.keras, n) for n in (names, decoder))
-    pretrained.load(squeezing, "unet_seresnet18", "imagenet")
-    after = {layer.name: layer.get_weights() for layer in _weighted(squeezing.keras)}
-    blocks.set_weights(squeezing.keras, names, before)
-    for old, new in zip(kept, (values for name in decoder for values in after.pop(name))):
-        np.testing.assert_array_equal(old, new)
-    for ours, layer in itertools.zip_longest(after.values(), _weighted(published)):
-        for values, expected in itertools.zip_longest(ours, layer.get_weights()):
-            np.testing.assert_array_equal(values, expected)
+    before, kept = (blocks.get_weights(ours.keras, n) for n in (names, decoder))
+    images = references.grey_images(_SIZE)
+    preprocess = segmentation_encoders.package().get_preprocessing(backbone)
+    expected = published(preprocess(255.0 * images.repeat(3, axis=-1)))
+    try:
+        for weights in (str(path), "imagenet"):
+            blocks.set_weights(ours.keras, names, before)
+            with caplog.at_level("INFO"):
+                pretrained.read(f"unet_{backbone}", weights).fill(ours)
+            last = published.layers[-1].name
+            assert references.difference(ours, last, images, expected) < 1e-5
+            for old, new in zip(kept, blocks.get_weights(ours.keras, decoder)):
+                np.testing.assert_array_equal(old, new)
+            said = caplog.messages[-1]
+            assert f"weights {weights} (segmentation-models): " in said
+            assert "; new: 20 layers from decoder_stage0a_conv to decoder_stage4b_bn, task" in said
+    finally:
+        blocks.set_weights(ours.keras, names, before)
 
 
-def test_imagenet_weights_without_a_network_name_the_way_out(squeezing, monkeypatch):
+def test_imagenet_weights_without_a_network_name_the_way_out(monkeypatch):
     def download(*_, **__):
         raise Exception("URL fetch failure on https://example.org/weights: None -- no route")
 
     monkeypatch.setattr(tf.keras.utils, "get_file", download)
     with pytest.raises(InputError, match=r"unet_vgg16 could .* no route\): use --weights=FILE"):
-        pretrained.load(squeezing, "unet_vgg16", "imagenet")
+        pretrained.read("unet_vgg16", "imagenet")
 
 
 def test_every_weight_learns(pairs):

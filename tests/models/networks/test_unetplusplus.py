@@ -1,16 +1,13 @@
 """U-Net++ is the network of segmentation_models_pytorch, but for what it never uses."""
 
-import dataclasses
 import json
-import types
 from unittest import mock
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.models import counts
-from tffcxr.errors import InputError
+from tests.models import counts, references
 from tffcxr.models import blocks
 from tffcxr.models.files import pretrained
 from tffcxr.models.networks import segmentation_encoders, unetplusplus
@@ -166,56 +163,25 @@ def test_every_random_weight_has_its_own_seed(model):
     assert len(set(seeds)) == len(seeds) == sum(len(w.shape) == 4 for w in model.weights)
 
 
-class _Weight:
-    """A weight of a downloaded model: its name and other values than ours."""
-
-    def __init__(self, weight):
-        self.name = weight.name
-        self.values = weight.numpy() + 1
-
-    def numpy(self):
-        return self.values
-
-
-def _replace_trunk(monkeypatch, trunk):
-    architecture = dataclasses.replace(unetplusplus.ARCHITECTURES["unetplusplus"], trunk=trunk)
-    monkeypatch.setitem(unetplusplus.ARCHITECTURES, "unetplusplus", architecture)
-
-
-def test_imagenet_weights_fill_the_encoder_alone(monkeypatch, built):
-    encoder = [n for n in built.representation if not _is_decoder(n)]
-    rest = [n for n in (*built.representation, *built.task) if n not in encoder]
-    published = types.SimpleNamespace(
-        layers=[
-            types.SimpleNamespace(name=name, weights=[_Weight(w) for w in layer.weights])
-            for name, layer in ((name, built.keras.get_layer(name)) for name in encoder)
-        ]
-    )
-    asked = []
-
-    def download(image_size, weights):
-        asked.append(weights)
-        return published
-
-    _replace_trunk(monkeypatch, download)
-    before, kept = (blocks.get_weights(built.keras, names) for names in (encoder, rest))
-    pretrained.load(built, "unetplusplus", "imagenet")
-    after = blocks.get_weights(built.keras, encoder)
-    blocks.set_weights(built.keras, encoder, before)
-    assert asked == ["imagenet"]
-    for old, new in zip(before, after):
-        np.testing.assert_array_equal(new, old + 1)
-    for old, new in zip(kept, blocks.get_weights(built.keras, rest)):
+def test_a_file_of_efficientnetb4_fills_the_encoder_alone(built, tmp_path):
+    """As `segmentation-models` downloads it, its last convolution included, which is not ours."""
+    published = references.randomise(segmentation_encoders.encoder("efficientnetb4", 32))
+    path = tmp_path / "efficientnet-b4_notop.h5"
+    published.save_weights(path)
+    names = (*built.representation, *built.task)
+    rest = [name for name in names if _is_decoder(name) or name == TASK_LAYER]
+    before, kept = (blocks.get_weights(built.keras, n) for n in (names, rest))
+    images = references.grey_images(32)
+    preprocess = segmentation_encoders.package().get_preprocessing("efficientnetb4")
+    maps = tf.keras.Model(published.input, published.get_layer("block7b_add").output)
+    expected = maps(preprocess(255.0 * images.repeat(3, axis=-1)))
+    pretrained.read("unetplusplus", str(path)).fill(built)
+    found = references.difference(built, "block7b_add", images, expected)
+    after = blocks.get_weights(built.keras, rest)
+    blocks.set_weights(built.keras, names, before)
+    assert found < 1e-5
+    for old, new in zip(kept, after):
         np.testing.assert_array_equal(new, old)
-
-
-def test_imagenet_weights_without_a_network_name_the_way_out(monkeypatch, built):
-    def download(image_size, weights):
-        raise Exception("URL fetch failure on https://example.org/weights: None -- no route")
-
-    _replace_trunk(monkeypatch, download)
-    with pytest.raises(InputError, match=r"no route\): use --weights=FILE"):
-        pretrained.load(built, "unetplusplus", "imagenet")
 
 
 # By hand, of ResNet18: maps of (64, 64, 128, 256, 512) channels from S/2 to S/32; see `_BLOCKS`.
