@@ -16,14 +16,14 @@ from tffcxr.errors import InputError, did_you_mean
 FLAGS = flags.FLAGS
 
 _FORM = "NETWORK:FLAG=VALUE"
-# All that `plan_flags` reads, but what data and federation have one value of in a run. The files
-# of weights have a form of their own, --weights=NETWORK=FILE.
+# All that `plan_flags` reads, but what data and federation have one value of in a run, and
+# --weights, which has a form of its own for one network.
 _FLAGS = (
     "rounds", "local_epochs", "head_rounds", "head_learning_rate", "learning_rate", "schedule",
     "plateau_patience", "plateau_factor", "early_stopping", "optimizer", "momentum", "nesterov",
     "adam_epsilon", "weight_decay", "clip_norm", "keep_optimizer", "server_optimizer",
     "server_learning_rate", "proximal", "weighting", "aggregator", "dp_noise_multiplier", "share",
-    "batch_norm", "initialization", "weights",
+    "batch_norm", "initialization",
 )  # fmt: skip
 
 
@@ -34,7 +34,7 @@ def define() -> None:
         [],
         f"A training flag of one network, as {_FORM}, such as densenet121:rounds=150; repeatable. "
         "It takes precedence over the flag for all networks. The flags: "
-        f"{', '.join(_FLAGS)} (none or imagenet).",
+        f"{', '.join(_FLAGS)}.",
     )
 
 
@@ -120,11 +120,6 @@ def _given() -> Mapping[str, Mapping[str, str]]:
             raise InputError(
                 f"--only: expected one of the flags {', '.join(known)}, found {name!r} in "
                 f"{text!r}{did_you_mean(name, known)}"
-            )
-        if name == "weights" and value not in ("none", "imagenet"):
-            raise InputError(
-                f"--only: expected none or imagenet as weights, found {text!r}; for a file, see "
-                "--weights"
             )
         given.setdefault(network, {})[name] = value
     return given

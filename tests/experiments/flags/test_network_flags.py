@@ -17,7 +17,6 @@ def _values(monkeypatch):
     flags.DEFINE_enum("optimizer", "adam", ["adam", "sgd"], "", flag_values=values)
     flags.DEFINE_float("momentum", 0.0, "", flag_values=values)
     flags.DEFINE_boolean("nesterov", False, "", flag_values=values)
-    flags.DEFINE_string("weights", "none", "", flag_values=values)
     flags.DEFINE_integer("batch_size", 8, "", flag_values=values)
     monkeypatch.setattr(network_flags, "FLAGS", values)
 
@@ -31,15 +30,15 @@ def _values(monkeypatch):
 def test_one_network_has_values_of_its_own_while_its_plan_is_made(values):
     found = values(
         "--learning_rate=0.002", "--only=densenet121:rounds=150",
-        "--only=densenet121:learning_rate=1e-5", "--only=densenet121:weights=imagenet",
+        "--only=densenet121:learning_rate=1e-5",
     )  # fmt: skip
     with network_flags.of_network("densenet121"):
-        assert (found.rounds, found.learning_rate, found.weights) == (150, 1e-5, "imagenet")
+        assert (found.rounds, found.learning_rate) == (150, 1e-5)
         assert found["rounds"].present
-    assert (found.rounds, found.learning_rate, found.weights) == (300, 0.002, "none")
+    assert (found.rounds, found.learning_rate) == (300, 0.002)
     assert not found["rounds"].present and found["learning_rate"].present
     with network_flags.of_network("standard"):
-        assert (found.rounds, found.learning_rate, found.weights) == (300, 0.002, "none")
+        assert (found.rounds, found.learning_rate) == (300, 0.002)
 
 
 def test_values_return_after_an_error_and_the_last_of_a_flag_goes(values):
@@ -66,7 +65,6 @@ def test_what_went_with_the_optimizer_of_the_others_is_off(values):
         ("a:round=3", "found 'round' in 'a:round=3' (did you mean rounds?)"),
         ("a:batch_size=3", "expected one of the flags rounds, "),
         ("a:rounds=many", "--only=a:rounds=many: flag --rounds=many: "),
-        ("a:weights=FILE", "expected none or imagenet as weights, found 'a:weights=FILE'"),
         ("b:rounds=3", "expected one of the networks a, c, found 'b'"),
         ("a:rounds=3", "--only=a:rounds=3: too few"),
     ],
