@@ -249,7 +249,7 @@ def _given_sites() -> list[Site]:
 def _find_cases(sites: Sequence[Site]) -> dict[str, list[Case]]:
     from tffcxr.clients import volume_sites
 
-    return volume_sites.find_cases(sites, FLAGS.patients_per_stratum, FLAGS.seed)
+    return volume_sites.find_cases(sites, FLAGS.patients_per_stratum, split_seed_flag.value())
 
 
 def _load(

@@ -26,14 +26,11 @@ def layouts(
     if not names:
         return []
     done = [run for run in sweep.runs if run.status == sweep_results.COMPLETE]
-    settings: dict[str, dict[str, Any]] = {}
-    for run in done:
-        settings.setdefault(run.configuration, config(sweep, run).get("settings", {}))
+    configs = {run.configuration: config(sweep, run) for run in done}
     reached = _rounds_to_target(sweep)
     rows = [
         {
-            **settings.get(row["configuration"], {}),
-            **_without_mean(row),
+            **published_layout.about(configs.get(row["configuration"], {}), _without_mean(row)),
             **reached.get(row["configuration"], {}),
         }
         for row in finals

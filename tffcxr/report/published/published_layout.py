@@ -72,8 +72,21 @@ def of_run(config: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], synthet
       rows: of its `metrics.json`.
       synthetic: see `Own`.
     """
-    settings = config.get("settings", {})
-    return Own([{**settings, **_spread(row)} for row in rows], "This run", synthetic)
+    return Own([about(config, _spread(row)) for row in rows], "This run", synthetic)
+
+
+def about(config: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a row of results with what `config.json` says of its run and of its network.
+
+    Where networks have flags of their own, the number of rounds is none of the run.
+    """
+    settings = dict(config.get("settings", {}))
+    if settings.get("only"):
+        settings.pop("rounds", None)
+    parameters = config.get("derived", {}).get("parameters", {}).get(row.get("model"))
+    if style.is_number(parameters):
+        settings["parameters_in_millions"] = parameters / 1e6
+    return {**settings, **row}
 
 
 def layouts(names: Any, own: Own) -> list[Layout]:

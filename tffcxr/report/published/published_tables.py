@@ -87,6 +87,8 @@ _NETWORK = Key("model", "Network")
 _FEDERATION = Key("training", "Training", {"pooled": "Centralised", "federated": "Federated"})
 _NODE = Key("task", "Images")
 _FEDERATED = {"training": "federated"}
+# Of the network itself, so that a row of any split has it.
+_PARAMETERS = Measure("parameters_in_millions", "Million parameters", digits=2, is_published=False)
 
 TABLES = (
     Table(
@@ -140,6 +142,7 @@ TABLES = (
         (
             Measure("train_accuracy", "Training accuracy", "accuracy", split="train"),
             Measure("accuracy", "Test accuracy"),
+            _PARAMETERS,
         ),
     ),
     Table(
@@ -161,6 +164,7 @@ TABLES = (
         (
             Measure("train_accuracy", "Training accuracy", "accuracy", split="train"),
             Measure("accuracy", "Test accuracy"),
+            _PARAMETERS,
         ),
     ),
     Table(
@@ -183,7 +187,7 @@ TABLES = (
         "cross_domain",
         "Parekh et al. 2022 (arXiv 2112.10001), experiment 1: kidneys in PET and CT",
         (_NODE,),
-        (Measure("overlap", "Overlap"),),
+        (Measure("overlap", "Overlap", "boundary_overlap"),),
         source="the paper's abstract, which gives one number for the experiment",
         of=_FEDERATED,
     ),
