@@ -89,9 +89,9 @@ class _Classification(class_flags.ClassRecipe):
     def make_study(self, run_folder: pathlib.Path) -> ClassStudy:
         """See `Recipe`; checks the segmentation model first."""
         if FLAGS.segmentation_model:
-            from tffcxr.studies.classes import lung_cut_out
+            from tffcxr.studies import predicted_lungs
 
-            lung_cut_out.load_model(FLAGS.segmentation_model)
+            predicted_lungs.load_model(FLAGS.segmentation_model)
         return super().make_study(run_folder)
 
     def variants(self, plans: dict[tuple[str, str], Plan]) -> tuple[Variant, ...]:
