@@ -38,7 +38,19 @@ def define(
         list(baseline),
         "Models to compare with: site (each site's own), pooled (trained on all images), or none.",
     )
-    flags.DEFINE_integer("heatmaps", heatmaps, "True positives per finding explained by Grad-CAM.")
+    flags.DEFINE_integer("heatmaps", heatmaps, "True positives per finding shown with Grad-CAM.")
+    flags.DEFINE_boolean(
+        "heat_metrics",
+        True,
+        "Measure the Grad-CAM heat of all true positives: its share in the lungs and its focus.",
+    )
+    flags.DEFINE_string(
+        "segmentation_model",
+        None,
+        "Lung segmentation model for heat in the lungs of test images without masks: the folder of "
+        "a run of cxr_fl_segmentation or of a sweep of it (its best run), or a .keras file. "
+        "Default: the masks that come with the images.",
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +70,12 @@ class FindingsRecipe(recipe.Recipe):
         training_flags.check()
         study_flags.check()
         checks.at_least(0, "heatmaps")
+        checks.used(
+            bool(FLAGS.heatmaps) or FLAGS.heat_metrics,
+            "segmentation_model",
+            "--heat_metrics",
+            "heat_metrics",
+        )
         checks.baselines(FLAGS.baseline)
         checks.names("model", FLAGS.model, options.CLASSIFIERS)
         if FLAGS.batch_norm == "local" and FLAGS.clients_per_site > 1:
@@ -70,6 +88,10 @@ class FindingsRecipe(recipe.Recipe):
     def make_study(self, run_folder: pathlib.Path) -> FindingsStudy:
         """See `Recipe`."""
         sites = study_flags.given_sites(with_finding=True)
+        if FLAGS.segmentation_model:
+            from tffcxr.studies import predicted_lungs
+
+            predicted_lungs.load_model(FLAGS.segmentation_model)
         clients = _load_clients(sites) if sites else None
         from tffcxr.studies.findings import findings_study
 
@@ -90,6 +112,8 @@ class FindingsRecipe(recipe.Recipe):
             baselines=checks.baselines(FLAGS.baseline),
             heatmaps=FLAGS.heatmaps,
             elsewhere=self.elsewhere,
+            heat_metrics=FLAGS.heat_metrics,
+            segmentation_model=FLAGS.segmentation_model,
         )
 
 

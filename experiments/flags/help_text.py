@@ -74,7 +74,7 @@ _GROUPS = {
         "head_rounds",
         "head_learning_rate",
     ),
-    "Output": ("bootstrap", "heatmaps", "tensorboard_histograms"),
+    "Output": ("bootstrap", "heatmaps", "heat_metrics", "tensorboard_histograms"),
 }
 _KINDS = {"int": "N", "float": "X", "comma separated list of strings": "A,B,…"}
 _WIDEST = 100

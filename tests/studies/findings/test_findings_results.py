@@ -30,8 +30,8 @@ def _scores(training, seed):
 
 
 def _rows(*scores):
-    model: Any = None
-    result = findings_results.NetworkResult("standard", model, {}, scores)
+    unused: Any = None
+    result = findings_results.NetworkResult("standard", unused, {}, scores, unused)
     return findings_results.metric_rows(_STUDY, result)
 
 

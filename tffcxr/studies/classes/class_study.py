@@ -160,14 +160,7 @@ class ClassStudy(study_lib.Study):
                 "others stay whole",
                 file=sys.stderr,
             )
-            faults = segmented.summary["reason"].dropna().str.partition(":")[0]
-            return segmented.records, {
-                "images": counts["total"],
-                "implausible": counts["implausible"],
-                "unreadable": counts["unreadable"],
-                "reasons": {str(fault): int(n) for fault, n in faults.value_counts().items()},
-                "model": str(predicted_lungs.find_model(self.segmentation_model)),
-            }
+            return segmented.records, segmented.about(self.segmentation_model)
         if SEGMENTED not in self._image_kinds:
             return records, None
         without = sum(int(table["lungs"].isna().sum()) for table in records.values())

@@ -81,8 +81,7 @@ def _explain(
     for place, case in enumerate(cases):
         record = _record(study, task, case)
         regions = {
-            "annotation": study.read_region(annotation_of(record)),
-            "lungs": study.read_region(record["lungs"]),
+            name: study.read_region(annotation) for name, annotation in regions_of(record).items()
         }
         file = f"explanations/{name}_{place + 1}.npz"
         arrays: dict[str, np.ndarray] = {"image": images[place][..., 0]}
@@ -103,6 +102,11 @@ def _explain(
                 }
             )
     return rows
+
+
+def regions_of(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The annotations that heat is compared with, by their names in the arrays of an image."""
+    return {"annotation": annotation_of(record), "lungs": record["lungs"]}
 
 
 def annotation_of(record: Mapping[str, Any]) -> Any:

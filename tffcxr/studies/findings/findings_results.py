@@ -75,12 +75,14 @@ class NetworkResult:
       model: in float32; its weights change.
       trained: its weights.
       scores: of every site's images.
+      scorer: runs the model, whose weights it changes.
     """
 
     name: str
     model: blocks.CxrModel
     trained: Trained
     scores: Sequence[TaskScores]
+    scorer: Scorer
 
 
 def score_all(study: FindingsStudy, scorer: Scorer, trained: Trained) -> list[TaskScores]:

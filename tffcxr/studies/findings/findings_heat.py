@@ -1,0 +1,134 @@
+"""Heat of every model over all images that it calls positive, at its own and at other hospitals.
+
+At the hospital whose finding it is, these are the true positives. At another hospital, which does
+not label the finding, they are all images that reach the model's operating point, right or wrong:
+heat there says whether the model looks at lungs, not whether it finds the disease.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+import pathlib
+import sys
+from typing import TYPE_CHECKING
+
+import numpy as np
+import tqdm
+
+from tffcxr.clients.client_data import ClientData
+from tffcxr.explanation import gradcam
+from tffcxr.studies import heat_tables, trainings
+from tffcxr.studies.findings import findings_explanations
+from tffcxr.training.evaluators.validation import Scores
+
+if TYPE_CHECKING:
+    from tffcxr.studies.findings.findings_results import NetworkResult, TaskScores
+    from tffcxr.studies.findings.findings_study import FindingsStudy
+
+_COMPARED = tuple(
+    (trainings.FEDERATED, baseline) for baseline in (trainings.SITE, trainings.POOLED)
+)
+
+
+def write(
+    directory: pathlib.Path,
+    study: FindingsStudy,
+    results: Sequence[NetworkResult],
+    data: ClientData,
+    progress: bool = True,
+) -> None:
+    """Writes `heat_images.csv` and `heat.csv`.
+
+    Args:
+      directory: the run's.
+      study: with the lungs of test images in its records, where they are known.
+      results: every network.
+      data: the test images.
+      progress: whether to draw a progress bar, if stderr is a terminal.
+    """
+    groups = [
+        (result, task, group)
+        for result in results
+        for task in result.scores
+        if task.training in result.trained
+        for group in _groups(study, result, task)
+    ]
+    regions = heat_tables.RegionReader(
+        study.read_region,
+        lambda image: findings_explanations.regions_of(
+            study.clients.records[image[0]].iloc[image[1]]
+        ),
+    )
+    total = sum(len(group.images) for _, _, group in groups)
+    print(f"heat: {total} heat maps of {len(groups)} groups of images", file=sys.stderr)
+    measured = []
+    with tqdm.tqdm(
+        total=total, desc="heat", unit="image", disable=None if progress else True
+    ) as bar:
+        for result, task, group in groups:
+            by_image = {}
+            for image, heat in _heat(study, result, task, group, data):
+                known = regions(image)
+                if (
+                    group.cases == heat_tables.CALLED_POSITIVE
+                ):  # What is outlined is another finding.
+                    known = {"lungs": known["lungs"]}
+                by_image[image] = heat_tables.measure(heat, known)
+                bar.update()
+            measured.append((group, [by_image[image] for image in group.images]))
+    settings = study.settings
+    heat_tables.write(
+        directory,
+        measured,
+        _COMPARED,
+        settings.image_size**2,
+        settings.replicates,
+        settings.seed,
+    )
+
+
+def _groups(
+    study: FindingsStudy, result: NetworkResult, task: TaskScores
+) -> Iterator[heat_tables.Group]:
+    """Yields the images of every site that a model of one site's finding calls positive."""
+    weights = result.trained[task.training][task.site]
+    sites = [task.site, *(site for site in study.clients.finding_of if site != task.site)]
+    for site in sites:
+        if site == task.site:
+            scored = task.test
+        else:
+            members = study.clients.clients_of(site)
+            scored = Scores.join([result.scorer.score(weights, one, "test") for one in members])
+        labels, scores = scored.labels[:, task.column], scored.scores[:, task.column]
+        is_labelled = site == task.site or bool(np.isfinite(labels).any())
+        hits = scores >= task.threshold
+        if is_labelled:
+            hits &= labels == 1
+        places = np.flatnonzero(hits)
+        yield heat_tables.Group(
+            task.task,
+            result.name,
+            task.training,
+            site,
+            heat_tables.TRUE_POSITIVES if is_labelled else heat_tables.CALLED_POSITIVE,
+            [(str(scored.clients[place]), int(scored.rows[place])) for place in places],
+            scores[places],
+            study.patients(scored)[places],
+        )
+
+
+def _heat(
+    study: FindingsStudy,
+    result: NetworkResult,
+    task: TaskScores,
+    group: heat_tables.Group,
+    data: ClientData,
+) -> Iterator[tuple[heat_tables.Image, np.ndarray]]:
+    """Yields the images of a group with their heat maps, float32 [S, S]."""
+    model = result.model
+    model.keras.set_weights(result.trained[task.training][task.site])
+    for client in study.clients.clients_of(group.site):
+        dataset = data.evaluation_dataset(client, "test")
+        for images, pixels in heat_tables.batches(dataset, client, group.images):
+            heats = gradcam.grad_cam(model.keras, model.gradcam_layer, pixels, task.column)
+            yield from zip(images, heats)
