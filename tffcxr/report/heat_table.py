@@ -122,7 +122,7 @@ def _even(row: Mapping[str, Any], heat: pd.DataFrame) -> Line:
     values = {
         "heat_in_lungs": row["lungs_area"],
         "heat_in_annotation": row["annotation_area"],
-        "entropy": math.log(row["pixels"]),
+        "entropy": math.log(row["pixels"]) if row["pixels"] > 0 else math.nan,
         "half_area": 0.5,
     }
     cells = [
