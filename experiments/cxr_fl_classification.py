@@ -59,6 +59,12 @@ flags.DEFINE_enum(
     "Models to compare with: pooled (trained on all images).",
 )
 flags.DEFINE_integer("heatmaps", 4, "Test images explained by Grad-CAM, for all models.")
+flags.DEFINE_boolean(
+    "heat_metrics",
+    True,
+    "Measure the Grad-CAM heat of all lung opacities that a model classifies correctly: its share "
+    "in the lungs and its focus.",
+)
 study_flags.define_fractions(test=0.1)  # The paper's 9:1.
 study_flags.define_class_balance()
 study_flags.define(

@@ -1,6 +1,7 @@
 """Heat over many images: which are measured, means, and paired differences, counted by hand."""
 
 import math
+import pathlib
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,9 @@ import tensorflow as tf
 from tffcxr import run_tables
 from tffcxr.errors import InputError
 from tffcxr.studies import heat_tables
+from tffcxr.studies.study import Settings
 
+SETTINGS = Settings("cheXviz", 4, 1, pathlib.Path("cache"), replicates=10)
 LUNGS = np.zeros((4, 4), bool)
 LUNGS[:, :2] = True  # Half of the image.
 UNIFORM = np.full((4, 4), 0.5, np.float32)
@@ -101,7 +104,7 @@ def test_models_that_are_equal_differ_by_nothing_whatever_the_order_of_images():
 def test_no_heat_and_no_lungs_are_nan_with_a_warning(tmp_path, caplog):
     cold = [np.zeros((4, 4), np.float32), UNIFORM, UNIFORM]
     groups = [(_group("federated", IMAGES[:3]), _values(cold, lungs=None))]
-    heat_tables.write(tmp_path, groups, [], 16, replicates=10, seed=0)
+    heat_tables.write(tmp_path, groups, SETTINGS)
     assert "1 of 3 heat maps have no heat" in caplog.text
     assert "no segmentation model predicted them" in caplog.text
     table = pd.read_csv(tmp_path / run_tables.HEAT_IMAGES.file)
@@ -114,22 +117,28 @@ def test_no_heat_and_no_lungs_are_nan_with_a_warning(tmp_path, caplog):
 
 def test_a_model_that_calls_nothing_positive_has_a_row_without_numbers(tmp_path):
     groups: list = [(_group(training, []), []) for training in ("federated", "site")]
-    heat_tables.write(tmp_path, groups, [("federated", "site")], 16, replicates=10, seed=0)
+    heat_tables.write(tmp_path, groups, SETTINGS)
     table = pd.read_csv(tmp_path / run_tables.HEAT.file)
     assert table["images"].tolist() == [0, 0, 0]
     assert table["entropy"].isna().all()
 
 
-def test_batches_have_the_wanted_images_of_one_client_in_order():
-    pixels = np.arange(70, dtype=np.float32).reshape(70, 1, 1, 1)
-    dataset = tf.data.Dataset.from_tensor_slices({"images": pixels, "rows": np.arange(70)[::-1]})
-    wanted = [("a", row) for row in range(0, 70, 2)] + [("b", 1)]
-    found = list(heat_tables.batches(dataset.batch(8), "a", wanted))
-    assert [len(images) for images, _ in found] == [32, 3]
-    for images, array in found:
-        assert [("a", int(69 - value)) for value in array.ravel()] == images
-    assert sorted(image for images, _ in found for image in images) == sorted(wanted[:-1])
-    assert list(heat_tables.batches(dataset.batch(8), "b", [("a", 1)])) == []
+def test_images_are_explained_in_batches_across_clients():
+    pixels = np.arange(50, dtype=np.float32).reshape(50, 1, 1, 1)
+    dataset = tf.data.Dataset.from_tensor_slices({"images": pixels, "rows": np.arange(50)[::-1]})
+    wanted = [(client, row) for client in "ab" for row in range(0, 50, 2)]
+    sizes = []
+
+    def heat_of(batch):
+        sizes.append(len(batch))
+        return batch[..., 0]
+
+    datasets = {client: dataset.batch(8) for client in "abc"}
+    found = dict(heat_tables.explain(datasets, wanted, heat_of))
+    assert sizes == [32, 18]
+    assert {image: float(heat[0, 0]) for image, heat in found.items()} == {
+        (client, row): 49 - row for client, row in wanted
+    }
 
 
 def test_a_damaged_mask_is_named_once_and_left_out(caplog):

@@ -15,17 +15,23 @@ import dataclasses
 import logging
 import math
 import pathlib
-from typing import Any
+import sys
+from typing import TYPE_CHECKING, Any
 import warnings
 
 import numpy as np
 import pandas as pd
 import tensorflow as tf
+import tqdm
 
 from tffcxr import run_tables
 from tffcxr.errors import InputError
 from tffcxr.evaluation import mean_interval
 from tffcxr.explanation import localisation
+from tffcxr.studies import trainings
+
+if TYPE_CHECKING:
+    from tffcxr.studies.study import Settings
 
 # Which images: those with the finding that the model calls positive; or, of a site that does not
 # label the finding, all that it calls positive.
@@ -34,6 +40,8 @@ _BATCH = 32  # Images per pass through a model.
 _LOG = logging.getLogger(__name__)
 
 Image = tuple[str, int]  # A client and the row of its table.
+# A group, and what `measure` gave of each of its images.
+Measured = tuple["Group", Sequence[Mapping[str, float]]]
 Regions = Mapping[str, "np.ndarray | None"]  # "lungs" and "annotation": bool [S, S], or None.
 
 
@@ -91,36 +99,53 @@ def measure(heat: np.ndarray, regions: Regions) -> dict[str, float]:
     return measured
 
 
-def batches(
-    dataset: tf.data.Dataset, client: str, images: Sequence[Image]
-) -> Iterator[tuple[list[Image], np.ndarray]]:
-    """Yields some images of a client, a batch after the other.
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What makes the heat maps of a group.
+
+    Attributes:
+      group: the images.
+      start: gives each image of the group with its heat map, [S, S], in any order.
+      regions: which of the image's regions the heat is compared with.
+    """
+
+    group: Group
+    start: Callable[[], Iterator[tuple[Image, np.ndarray]]]
+    regions: tuple[str, ...] = ("lungs", "annotation")
+
+
+def explain(
+    datasets: Mapping[str, tf.data.Dataset],
+    images: Sequence[Image],
+    heat_of: Callable[[np.ndarray], np.ndarray],
+) -> Iterator[tuple[Image, np.ndarray]]:
+    """Yields images with their heat maps, computed in batches.
 
     Args:
-      dataset: what `ClientData.evaluation_dataset` gives of the client.
-      client: its id.
-      images: those to yield; other clients' are passed over.
-
-    Yields:
-      Images and their pixels, float32 [B, S, S, C], in the dataset's order.
+      datasets: client id -> what `ClientData.evaluation_dataset` gives of it.
+      images: those to explain.
+      heat_of: from images, float32 [B, S, S, C], to heat, [B, S, S].
     """
-    wanted = {row for owner, row in images if owner == client}
+    wanted = set(images)
     waiting: list[tuple[Image, np.ndarray]] = []
-    if wanted:
-        for batch in dataset:
+    for client in dict.fromkeys(client for client, _ in images):
+        for batch in datasets[client]:
             pixels = batch["images"].numpy()
             for place, row in enumerate(batch["rows"].numpy().tolist()):
-                if row in wanted:
+                if (client, row) in wanted:
                     waiting.append(((client, row), pixels[place]))
             while len(waiting) >= _BATCH:
-                yield _stack(waiting[:_BATCH])
+                yield from _explained(waiting[:_BATCH], heat_of)
                 waiting = waiting[_BATCH:]
     if waiting:
-        yield _stack(waiting)
+        yield from _explained(waiting, heat_of)
 
 
-def _stack(items: Sequence[tuple[Image, np.ndarray]]) -> tuple[list[Image], np.ndarray]:
-    return [image for image, _ in items], np.stack([pixels for _, pixels in items])
+def _explained(
+    items: Sequence[tuple[Image, np.ndarray]], heat_of: Callable[[np.ndarray], np.ndarray]
+) -> Iterator[tuple[Image, np.ndarray]]:
+    heats = heat_of(np.stack([pixels for _, pixels in items]))
+    return zip((image for image, _ in items), heats)
 
 
 class RegionReader:
@@ -157,7 +182,32 @@ class RegionReader:
             return None
 
 
-def table_of(groups: Sequence[tuple[Group, Sequence[Mapping[str, float]]]]) -> pd.DataFrame:
+def measure_all(
+    jobs: Sequence[Job], regions: RegionReader, progress: bool = True
+) -> list[Measured]:
+    """Makes and measures all heat maps.
+
+    Args:
+      jobs: one after the other.
+      regions: of the images.
+      progress: whether to draw a progress bar, if stderr is a terminal.
+    """
+    total = sum(len(job.group.images) for job in jobs)
+    print(f"heat: {total} heat maps of {len(jobs)} models and groups of images", file=sys.stderr)
+    found: list[Measured] = []
+    off = None if progress else True  # None: off unless stderr is a terminal.
+    with tqdm.tqdm(total=total, desc="heat", unit="image", disable=off) as bar:
+        for job in jobs:
+            by_image = {}
+            for image, heat in job.start() if job.group.images else ():
+                known = {name: regions(image)[name] for name in job.regions}
+                by_image[image] = measure(heat, known)
+                bar.update()
+            found.append((job.group, [by_image[image] for image in job.group.images]))
+    return found
+
+
+def table_of(groups: Sequence[Measured]) -> pd.DataFrame:
     """Makes `heat_images.csv`: a row per model and image.
 
     Args:
@@ -181,7 +231,7 @@ def table_of(groups: Sequence[tuple[Group, Sequence[Mapping[str, float]]]]) -> p
 
 
 def summarise(
-    groups: Sequence[tuple[Group, Sequence[Mapping[str, float]]]],
+    groups: Sequence[Measured],
     compared: Sequence[tuple[str, str]],
     pixels: int,
     replicates: int = 1000,
@@ -261,14 +311,12 @@ def _row(
     return row
 
 
-def write(
-    directory: pathlib.Path,
-    groups: Sequence[tuple[Group, Sequence[Mapping[str, float]]]],
-    compared: Sequence[tuple[str, str]],
-    pixels: int,
-    replicates: int,
-    seed: int,
-) -> None:
-    """Writes `heat_images.csv` and `heat.csv`; the arguments are those of `summarise`."""
+def write(directory: pathlib.Path, groups: Sequence[Measured], settings: Settings) -> None:
+    """Writes `heat_images.csv` and `heat.csv` of a run with these settings.
+
+    Federated models are compared with the site's own and with the pooled one.
+    """
+    compared = [(trainings.FEDERATED, other) for other in (trainings.SITE, trainings.POOLED)]
+    table = summarise(groups, compared, settings.image_size**2, settings.replicates, settings.seed)
     run_tables.HEAT_IMAGES.write(directory, table_of(groups))
-    run_tables.HEAT.write(directory, summarise(groups, compared, pixels, replicates, seed))
+    run_tables.HEAT.write(directory, table)

@@ -24,7 +24,7 @@ from tffcxr.models.blocks import CxrModel
 from tffcxr.report.kinds import classes_kind
 from tffcxr.studies import predicted_lungs, trainings
 from tffcxr.studies import study as study_lib
-from tffcxr.studies.classes import class_explanations, class_results
+from tffcxr.studies.classes import class_explanations, class_heat, class_results
 from tffcxr.studies.classes.variants import SEGMENTED, TRAININGS, Result, Variant
 from tffcxr.training.evaluators.class_validation import ClassEvaluator
 from tffcxr.training.evaluators.validation import Scorer, Scores
@@ -68,6 +68,7 @@ class ClassStudy(study_lib.Study):
     class_balance: str = "none"
     with_train_scores: bool = False
     segmentation_model: str | None = None
+    heat_metrics: bool = False
 
     def plans_of(self, variant: Variant) -> dict[str, Plan]:
         """How a variant is trained, by training."""
@@ -138,6 +139,9 @@ class ClassStudy(study_lib.Study):
             row for result in results for row in class_results.rows(self, directory.path, result)
         ]
         class_explanations.write(directory.path, self, outlined, results, measuring)
+        if self.heat_metrics:
+            data = {images: self._client_data(store) for images, store in stores.items()}
+            class_heat.write(directory.path, self, outlined, results, measuring, data)
         return rows
 
     @property

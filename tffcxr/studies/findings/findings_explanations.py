@@ -68,15 +68,14 @@ def _explain(
     ]
     title = f"{task.task}, {result.name}" if study.several else task.task
     images = [study.read_picture(_record(study, task, case)["image"]) for case in cases]
+    pixels = np.stack(images).astype(np.float32) / 255.0
     model = result.model
     heats: dict[str, np.ndarray] = {}
     for other in others:
         model.keras.set_weights(result.trained[other.training][task.site])
-        maps = []
-        for picture in images:
-            image = picture[None].astype(np.float32) / 255.0
-            maps.append(gradcam.grad_cam(model.keras, model.gradcam_layer, image, task.column)[0])
-        heats[other.training] = np.stack(maps)
+        heats[other.training] = gradcam.grad_cam(
+            model.keras, model.gradcam_layer, pixels, task.column
+        )
     rows = []
     for place, case in enumerate(cases):
         record = _record(study, task, case)

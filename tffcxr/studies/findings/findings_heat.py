@@ -8,16 +8,15 @@ heat there says whether the model looks at lungs, not whether it finds the disea
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+import functools
 import pathlib
-import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
-import tqdm
 
 from tffcxr.clients.client_data import ClientData
 from tffcxr.explanation import gradcam
-from tffcxr.studies import heat_tables, trainings
+from tffcxr.studies import heat_tables
 from tffcxr.studies.findings import findings_explanations
 from tffcxr.training.evaluators.validation import Scores
 
@@ -25,17 +24,12 @@ if TYPE_CHECKING:
     from tffcxr.studies.findings.findings_results import NetworkResult, TaskScores
     from tffcxr.studies.findings.findings_study import FindingsStudy
 
-_COMPARED = tuple(
-    (trainings.FEDERATED, baseline) for baseline in (trainings.SITE, trainings.POOLED)
-)
-
 
 def write(
     directory: pathlib.Path,
     study: FindingsStudy,
     results: Sequence[NetworkResult],
     data: ClientData,
-    progress: bool = True,
 ) -> None:
     """Writes `heat_images.csv` and `heat.csv`.
 
@@ -44,47 +38,26 @@ def write(
       study: with the lungs of test images in its records, where they are known.
       results: every network.
       data: the test images.
-      progress: whether to draw a progress bar, if stderr is a terminal.
     """
-    groups = [
-        (result, task, group)
-        for result in results
-        for task in result.scores
-        if task.training in result.trained
-        for group in _groups(study, result, task)
-    ]
     regions = heat_tables.RegionReader(
         study.read_region,
         lambda image: findings_explanations.regions_of(
             study.clients.records[image[0]].iloc[image[1]]
         ),
     )
-    total = sum(len(group.images) for _, _, group in groups)
-    print(f"heat: {total} heat maps of {len(groups)} groups of images", file=sys.stderr)
-    measured = []
-    with tqdm.tqdm(
-        total=total, desc="heat", unit="image", disable=None if progress else True
-    ) as bar:
-        for result, task, group in groups:
-            by_image = {}
-            for image, heat in _heat(study, result, task, group, data):
-                known = regions(image)
-                if (
-                    group.cases == heat_tables.CALLED_POSITIVE
-                ):  # What is outlined is another finding.
-                    known = {"lungs": known["lungs"]}
-                by_image[image] = heat_tables.measure(heat, known)
-                bar.update()
-            measured.append((group, [by_image[image] for image in group.images]))
-    settings = study.settings
-    heat_tables.write(
-        directory,
-        measured,
-        _COMPARED,
-        settings.image_size**2,
-        settings.replicates,
-        settings.seed,
-    )
+    jobs = [
+        heat_tables.Job(
+            group,
+            functools.partial(_heat, result, task, group, data),
+            # What another site outlines is another finding.
+            ("lungs",) if group.cases == heat_tables.CALLED_POSITIVE else ("lungs", "annotation"),
+        )
+        for result in results
+        for task in result.scores
+        if task.training in result.trained
+        for group in _groups(study, result, task)
+    ]
+    heat_tables.write(directory, heat_tables.measure_all(jobs, regions), study.settings)
 
 
 def _groups(
@@ -118,17 +91,17 @@ def _groups(
 
 
 def _heat(
-    study: FindingsStudy,
-    result: NetworkResult,
-    task: TaskScores,
-    group: heat_tables.Group,
-    data: ClientData,
+    result: NetworkResult, task: TaskScores, group: heat_tables.Group, data: ClientData
 ) -> Iterator[tuple[heat_tables.Image, np.ndarray]]:
     """Yields the images of a group with their heat maps, float32 [S, S]."""
     model = result.model
     model.keras.set_weights(result.trained[task.training][task.site])
-    for client in study.clients.clients_of(group.site):
-        dataset = data.evaluation_dataset(client, "test")
-        for images, pixels in heat_tables.batches(dataset, client, group.images):
-            heats = gradcam.grad_cam(model.keras, model.gradcam_layer, pixels, task.column)
-            yield from zip(images, heats)
+    datasets = {
+        client: data.evaluation_dataset(client, "test")
+        for client in dict.fromkeys(client for client, _ in group.images)
+    }
+    return heat_tables.explain(
+        datasets,
+        group.images,
+        lambda pixels: gradcam.grad_cam(model.keras, model.gradcam_layer, pixels, task.column),
+    )
