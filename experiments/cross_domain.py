@@ -108,7 +108,7 @@ flags.DEFINE_float(
 )
 flags.DEFINE_list("ct_window", ["40", "400"], "Centre and width of the CT window in HU.")
 flags.DEFINE_float("suv_maximum", 7.0, "SUV by body weight (g/ml) shown as white in PET.")
-study_flags.define_fractions(test=0.3, chooses=False)  # The paper's 35 and 15 patients.
+study_flags.define_fractions(test=0.3)  # The paper's 35 and 15 patients.
 study_flags.define(
     recipe="cross_domain",
     site_help="A node as NAME=LOADER:PATH, with the loaders pet and ct (which may share a folder) "

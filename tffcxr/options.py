@@ -66,6 +66,12 @@ WEIGHTINGS = ("examples", "uniform")
 AGGREGATORS = ("mean", "robust", "compression", "secure", "dp")
 EXECUTORS = ("device", "native")
 BASELINES = ("site", "pooled")
+# The round whose weights are reported.
+ReportRound = Literal["last", "best"]
+REPORT_ROUNDS: tuple[ReportRound, ...] = get_args(ReportRound)
+# How scores become probabilities, by scaling logits: with a bias, without one, or not at all.
+Calibration = Literal["platt", "temperature", "none"]
+CALIBRATIONS: tuple[Calibration, ...] = get_args(Calibration)
 # What proposes the settings of a search.
 SEARCH_SAMPLERS = ("tpe", "random", "grid")
 

@@ -74,7 +74,9 @@ class ClassRecipe(recipe.Recipe):
             study_flags.make_phantoms(run_folder, [self.phantoms])
         )
         return ClassStudy(
-            study_flags.settings(self.name, run_folder, study_flags.measured_split()),
+            study_flags.settings(
+                self.name, run_folder, study_flags.measured_split(), "temperature"
+            ),
             clients,
             task=self.task_of(clients),
             classes=self.classes,

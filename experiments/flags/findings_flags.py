@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from experiments.flags import checks, plan_flags, recipe, study_flags, training_flags
+from experiments.flags import (
+    checks,
+    plan_flags,
+    recipe,
+    reporting_flags,
+    study_flags,
+    training_flags,
+)
 from tffcxr import options
 from tffcxr.errors import InputError
 
@@ -18,6 +25,9 @@ if TYPE_CHECKING:
     from tffcxr.studies.findings.findings_study import FindingsStudy
 
 FLAGS = flags.FLAGS
+
+# A temperature alone leaves the accuracy at 0.5 as it is.
+_CALIBRATION: options.Calibration = "platt"
 
 
 def define(
@@ -38,6 +48,8 @@ def define(
         list(baseline),
         "Models to compare with: site (each site's own), pooled (trained on all images), or none.",
     )
+    reporting_flags.define_calibration(_CALIBRATION)
+    flags.declare_key_flag("calibration")
     flags.DEFINE_integer("heatmaps", heatmaps, "True positives per finding shown with Grad-CAM.")
     flags.DEFINE_boolean(
         "heat_metrics",
@@ -106,7 +118,7 @@ class FindingsRecipe(recipe.Recipe):
         # Drawing phantoms takes a while, so the models are checked first.
         clients = clients or _load_clients(study_flags.make_phantoms(run_folder, self.phantoms))
         return findings_study.FindingsStudy(
-            study_flags.settings(self.name, run_folder),
+            study_flags.settings(self.name, run_folder, calibration=_CALIBRATION),
             clients,
             plans=plans,
             baselines=checks.baselines(FLAGS.baseline),

@@ -73,8 +73,16 @@ _GROUPS = {
         "plateau_factor",
         "head_rounds",
         "head_learning_rate",
+        "early_stopping",
     ),
-    "Output": ("bootstrap", "heatmaps", "heat_metrics", "tensorboard_histograms"),
+    "Output": (
+        "report_round",
+        "calibration",
+        "bootstrap",
+        "heatmaps",
+        "heat_metrics",
+        "tensorboard_histograms",
+    ),
 }
 _KINDS = {"int": "N", "float": "X", "comma separated list of strings": "A,B,…"}
 _WIDEST = 100

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
+from experiments.flags import reporting_flags
 from tffcxr import environment
 from tffcxr.errors import InputError
 
@@ -72,7 +73,8 @@ def make_plan(model: ModelSource, loss_fn: LossFn, findings: int = 1) -> Plan:
     stages = []
     if head:
         stages.append(Stage("head", FLAGS.head_rounds, head, "representation"))
-    stages.append(Stage("all", FLAGS.rounds, schedule()))
+    patience = reporting_flags.patience()
+    stages.append(Stage("all", FLAGS.rounds, schedule(), patience=patience))
     is_private = FLAGS.aggregator == "dp"
     plan = Plan(
         model=model,

@@ -117,6 +117,7 @@ def define_flags() -> None:
     flags.DEFINE_integer("heatmaps", 2, "Test images with pneumonia explained by Grad-CAM.")
     study_flags.define_class_balance()
     flags.declare_key_flag("class_balance")
+    flags.declare_key_flag("calibration")
 
 
 @dataclasses.dataclass(frozen=True)

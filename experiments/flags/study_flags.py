@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from experiments.flags import checks, training_flags, weights_flag
+from experiments.flags import checks, reporting_flags, training_flags, weights_flag
 from tffcxr import options
 from tffcxr.errors import InputError
 
@@ -137,7 +137,9 @@ def _define_partition(partition: str, clients_per_site: int) -> None:
 
 
 def define_class_balance() -> None:
-    """Defines the flag for recipes of mutually exclusive classes."""
+    """Defines the flags for recipes of mutually exclusive classes."""
+    reporting_flags.define_calibration("temperature")
+    flags.declare_key_flag("calibration")
     flags.DEFINE_enum(
         "class_balance",
         "none",
@@ -149,22 +151,19 @@ def define_class_balance() -> None:
     )
 
 
-def define_fractions(*, test: float, chooses: bool = True) -> None:
+def define_fractions(*, test: float) -> None:
     """Defines the flags for recipes that measure on the server's images after every round.
 
     Args:
       test: default of `--test_fraction`.
-      chooses: whether the best round is kept; otherwise the last one.
     """
     flags.DEFINE_float("test_fraction", test, "Fraction of patients held out for testing.")
     flags.DEFINE_float(
         "validation_fraction",
         0.0,
-        "Fraction of patients held out for choosing the best round. With 0, the round is chosen on "
-        "the test images, as in the paper, which is optimistically biased."
-        if chooses
-        else "Fraction of patients held out for validation. Their images measure every round and "
-        "steer --schedule=plateau. With 0, rounds are measured on the test images.",
+        "Fraction of patients held out for validation. Their images measure every round and choose "
+        "the best round, the end of training, the rates of --schedule=plateau and the calibration. "
+        "With 0, rounds are measured on the test images, which choose nothing by default.",
     )
 
 
@@ -323,13 +322,19 @@ def make_phantoms(run_folder: pathlib.Path, sites: Sequence[PhantomSite]) -> lis
     return [Site(site.name, site.loader, root / site.loader, site.finding) for site in sites]
 
 
-def settings(recipe: str, run_folder: pathlib.Path, measured_split: str = "validation") -> Settings:
+def settings(
+    recipe: str,
+    run_folder: pathlib.Path,
+    measured_split: str = "validation",
+    calibration: options.Calibration = "none",
+) -> Settings:
     """The settings that every kind of study takes from the flags.
 
     Args:
       recipe: the program's name.
       run_folder: the parent of `cache/` without `--cache_dir`.
       measured_split: the split that models are measured on after a round.
+      calibration: default of the flag where there are validation images.
     """
     from tffcxr.studies.study import Settings
 
@@ -341,6 +346,7 @@ def settings(recipe: str, run_folder: pathlib.Path, measured_split: str = "valid
         batch_size=FLAGS.batch_size or 1,
         cache_dir=cache_dir(run_folder),
         measured_split=measured_split,
+        **reporting_flags.settings(calibration),
         fit=FLAGS.fit if "fit" in FLAGS else "pad",
         augmentation=FLAGS.augmentation,
         clients_per_round=FLAGS.clients_per_round,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from experiments.flags import checks, plan_flags, typed
+from experiments.flags import checks, plan_flags, reporting_flags, typed
 from tffcxr import options
 from tffcxr.errors import InputError
 
@@ -137,6 +137,9 @@ def define(
         "Clients per round: all, a count (3), or a fraction (0.4).",
     )
     _define_batch_norm(batch_norm, personal)
+    reporting_flags.define()
+    flags.declare_key_flag("report_round")
+    flags.declare_key_flag("early_stopping")
     if personal:
         _define_personal(share)
     flags.DEFINE_enum(
@@ -243,6 +246,7 @@ def check() -> None:
         if value is not None and not low <= value <= high:
             raise InputError(f"--{name}: expected {low:g} to {high:g}, found {value}")
     sampling.parse_clients_per_round(FLAGS.clients_per_round)
+    reporting_flags.check()
     plan_flags.head_schedule()
     plan_flags.schedule()
     _check_partners()

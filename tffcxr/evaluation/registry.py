@@ -72,6 +72,9 @@ LOSS = Metric("loss", "Loss", LOWER, short="loss")
 AUPR = Metric("aupr", "AUPR")
 SENSITIVITY = Metric("sensitivity", "Sensitivity", short="sens.")
 SPECIFICITY = Metric("specificity", "Specificity", short="spec.")
+ACCURACY_HALF = Metric("accuracy_half", "Accuracy at 0.5", short="acc.0.5")
+BRIER = Metric("brier", "Brier score", LOWER, short="Brier")
+ECE = Metric("ece", "Calibration error", LOWER, short="ECE")
 MAXIMUM_ACCURACY = Metric("maximum_accuracy", "Maximum accuracy", short="max. acc.")
 MINIMUM_LOSS = Metric("minimum_loss", "Minimum loss", LOWER, short="min. loss")
 MISSED = Metric("missed", "Missed cases", LOWER, short="missed", digits=0)
@@ -80,7 +83,7 @@ TRAIN_LOSS = Metric("train_loss", "Training loss", LOWER)
 # In the order in which tables of several kinds have them.
 METRICS = (
     ACCURACY, AUROC, JACCARD, DICE, OVERLAP, LOSS, AUPR, SENSITIVITY, SPECIFICITY,
-    MAXIMUM_ACCURACY, MINIMUM_LOSS, MISSED, TRAIN_LOSS,
+    ACCURACY_HALF, BRIER, ECE, MAXIMUM_ACCURACY, MINIMUM_LOSS, MISSED, TRAIN_LOSS,
 )  # fmt: skip
 BY_NAME = {metric.name: metric for metric in METRICS}
 # By which models are compared where nobody says by what. Dice ranks masks as Jaccard does, so it

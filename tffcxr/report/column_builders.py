@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 import dataclasses
 from typing import Any
 
@@ -50,6 +50,11 @@ def plain(metric: Metric, what: str = "") -> Column:
     """
     heading = f"{metric.title}, {what}" if what else metric.title
     return number(heading, metric.heading, 6, metric.name, metric.digits)
+
+
+def where_measured(metrics: Iterable[Metric], rows: Sequence[Row]) -> list[Column]:
+    """Columns of those metrics that some row has: runs of earlier versions lack the later ones."""
+    return [plain(metric) for metric in metrics if any(metric.name in row for row in rows)]
 
 
 def with_interval(metric: Metric, rows: Sequence[Row]) -> Column:

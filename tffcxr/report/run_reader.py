@@ -38,6 +38,7 @@ class Run:
       rounds_pooled: `rounds_pooled.csv`, the same of the pooled baseline.
       clients: `clients.csv`, a row per round and client.
       predictions: `predictions.csv`, a row per model and image.
+      class_predictions: `class_predictions.csv`, the same of classes.
       roc: `roc.csv`, a row per point of an ROC curve, where there are no predictions.
       masks: `masks.csv`, a row per model and segmented image.
       cases: `cases.csv`, a row per model and segmented volume.
@@ -57,6 +58,7 @@ class Run:
     rounds_pooled: pd.DataFrame
     clients: pd.DataFrame
     predictions: pd.DataFrame
+    class_predictions: pd.DataFrame
     roc: pd.DataFrame
     masks: pd.DataFrame
     cases: pd.DataFrame
@@ -111,6 +113,7 @@ def read(run_dir: PathLike) -> Run:
         rounds_pooled=_rounds(path, "rounds_pooled.csv"),
         clients=run_files.read_table(path, run_tables.CLIENTS),
         predictions=run_files.read_table(path, run_tables.PREDICTIONS),
+        class_predictions=run_files.read_table(path, run_tables.CLASS_PREDICTIONS),
         roc=run_files.read_table(path, run_tables.ROC),
         masks=run_files.read_table(path, run_tables.MASKS),
         cases=run_files.read_table(path, run_tables.CASES),

@@ -26,6 +26,7 @@ from tffcxr.report.figures import (
     gradcam_figure,
     jaccard_figure,
     masks_figure,
+    reliability_figure,
     roc_figure,
     rounds_figure,
 )
@@ -96,6 +97,7 @@ def write_report(run_dir: run_reader.PathLike, shown_as: str | None = None) -> p
         operating_points=_distinct(run.rows, "operating_point"),
         chosen=_distinct(run.rows, "chosen"),
         roc=roc,
+        reliability=page.write_figure(run.path, "reliability", reliability_figure.draw(run)),
         rounds=rounds,
         confusion=page.write_figure(run.path, "confusion", confusion_figure.draw(rows)),
         jaccard=page.write_figure(run.path, "jaccard", jaccard_figure.draw(run.masks)),
@@ -108,6 +110,7 @@ def write_report(run_dir: run_reader.PathLike, shown_as: str | None = None) -> p
         unlisted_reasons=max(0, len(reasons) - _LISTED_REASONS),
         lungs_figure=_lungs(run),
         last_round=_last_round(run),
+        stopped_early=_stopped_early(rows),
         failures=rounds_figure.failures(run.clients).head(_LISTED_FAILURES).to_dict("records"),
         unlisted_failures=max(0, len(rounds_figure.failures(run.clients)) - _LISTED_FAILURES),
         heat=heat_table.blocks(run.heat),
@@ -162,6 +165,19 @@ def _last_round(run: run_reader.Run) -> dict[str, Any] | None:
         "minutes": seconds / 60,
         "clients": int(run.clients["client"].nunique()),
     }
+
+
+def _stopped_early(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Returns, of every training that ended before its plan did, in which round."""
+    return [
+        f"{title}: round {rounds:.0f} of {planned:.0f}"
+        for title, rounds, planned in dict.fromkeys(
+            (f"{row['title'].partition(' (')[0]}, {row['name'].lower()}", row["rounds"],
+             row["planned_rounds"])
+            for row in rows
+            if style.is_number(row.get("planned_rounds"))
+        )
+    ]  # fmt: skip
 
 
 def _segmentations(run: run_reader.Run) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 import pathlib
+from typing import Any
 
 import pandas as pd
 
@@ -13,7 +14,8 @@ from tffcxr import run_tables
 def write_rounds(directory: pathlib.Path, names: Mapping[str, str], suffix: str = "") -> None:
     """Writes `rounds<suffix>.csv`: the metrics of all variants side by side.
 
-    Variants whose learning rates differ have a column of it each.
+    Variants whose learning rates differ have a column of it each. A variant whose training stopped
+    before that of others has no numbers in later rounds.
 
     Args:
       directory: the run's, with `rounds_<variant><suffix>.csv` of each; the columns of their
@@ -24,12 +26,17 @@ def write_rounds(directory: pathlib.Path, names: Mapping[str, str], suffix: str 
     logs = {
         name: _read(directory / f"rounds_{variant}{suffix}.csv") for variant, name in names.items()
     }
-    first = next(iter(logs.values()))
-    rounds = first[["round"]].copy()
-    seconds = sum(log["seconds"].astype(float) for log in logs.values())
-    rounds.insert(1, "seconds", seconds.round(3))
-    for column in ("images", "clients", "failed_clients"):  # Of all variants together.
-        rounds[column] = sum(log[column].astype(int) for log in logs.values())
+    longest = max(logs.values(), key=len)
+    rounds = longest[["round"]].copy()
+    logs = {name: log.reindex(longest.index, fill_value="") for name, log in logs.items()}
+
+    def summed(column: str) -> Any:
+        """Of all variants together."""
+        return sum(pd.to_numeric(log[column].replace("", "0")) for log in logs.values())
+
+    rounds.insert(1, "seconds", summed("seconds").round(3))
+    for column in ("images", "clients", "failed_clients"):
+        rounds[column] = summed(column)
     rates = [log["learning_rate"] for log in logs.values()]
     has_common_rate = all(rate.equals(rates[0]) for rate in rates)
     if has_common_rate:
@@ -41,7 +48,7 @@ def write_rounds(directory: pathlib.Path, names: Mapping[str, str], suffix: str 
         for column in log.columns:
             if "/" in column:
                 rounds[column] = log[column]
-    rounds = rounds.assign(stage=first["stage"])
+    rounds = rounds.assign(stage=longest["stage"])
     run_tables.ROUNDS.write(directory, rounds, f"rounds{suffix}.csv")
 
 

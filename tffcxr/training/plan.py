@@ -60,16 +60,21 @@ class Stage:
       rounds: how many, at least 1.
       schedule: the client learning rate by round, counted from the start of the stage.
       frozen: "representation" trains only the task block.
+      patience: rounds without a lower validation loss after which the training ends, see
+        `selection.stops`; 0 for never. Only the last stage of a plan may have it.
     """
 
     name: str
     rounds: int
     schedule: Schedule
     frozen: options.Frozen = None
+    patience: int = 0
 
     def __post_init__(self):
         if self.rounds < 1:
             raise InputError(f"{self.name} rounds: expected at least 1, found {self.rounds}")
+        if self.patience < 0:
+            raise InputError(f"early stopping: expected at least 0, found {self.patience}")
 
 
 class Rounds(Protocol):
@@ -130,6 +135,8 @@ class Plan:
     def __post_init__(self):
         if not self.stages:
             raise InputError("a plan needs at least one stage, found none")
+        if any(stage.patience for stage in self.stages[:-1]):
+            raise ValueError("expected early stopping in the last stage alone")
         if self.local_epochs < 1:
             raise InputError(f"local epochs: expected at least 1, found {self.local_epochs}")
         if self.share not in options.SHARES:
@@ -147,6 +154,11 @@ class Plan:
     def rounds(self) -> int:
         """Rounds of all stages."""
         return sum(stage.rounds for stage in self.stages)
+
+    @property
+    def patience(self) -> int:
+        """Of the last stage: rounds without a lower validation loss that end it; 0 for never."""
+        return self.stages[-1].patience
 
     def initial_weights(self) -> list[np.ndarray]:
         """What every training starts from, in the order of `model.weights`."""

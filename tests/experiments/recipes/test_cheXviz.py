@@ -32,6 +32,9 @@ METRICS = {
     "auroc",
     "auroc_low",
     "auroc_high",
+    "accuracy_half",
+    "brier",
+    "ece",
     "p_ttest",
     "p_delong",
 }
@@ -84,7 +87,10 @@ def test_the_run_directory(run):
         "checkpoints/federated/round_000002.npz",
     }
     assert expected <= files
-    assert "checkpoints/federated/round_000001.npz" not in files
+    # Of older rounds, only the best one's checkpoint is kept.
+    rows = programs.read_json(run / "metrics.json")["rows"]
+    best = {row["round"] for row in rows if row["training"] == "federated"}
+    assert ("checkpoints/federated/round_000001.npz" in files) is (best == {1})
     assert any(name.startswith("tensorboard/federated/events") for name in files)
     assert any(name.startswith("tensorboard/results/events") for name in files)
     assert not [name for name in files if name.endswith(".tmp") or "partial" in name]
@@ -113,6 +119,10 @@ def test_metrics_json(run):
         assert row.keys() >= METRICS
         assert row["auroc"] is None or 0 <= row["auroc"] <= 1
         assert (row.get("baseline") == "site") is (row["training"] == "federated")
+        assert (row["rounds"], row["chosen"]) == (3, "largest AUROC on the validation images")
+        # There are six validation images.
+        assert row["calibration"] == "none"
+        assert row["calibration_remark"].startswith("expected 10 validation images of each class")
         assert (row["p_delong"] is not None) <= (row["training"] == "federated")
 
 

@@ -52,7 +52,7 @@ def curves(run: run_reader.Run) -> list[Curve]:
     ):
         for row in rows:
             alike = [other for other in rows if other["training"] == row["training"]]
-            chosen = _predictions_of(row, run.predictions, by_client=len(alike) > 1)
+            chosen = predictions_of(row, run.predictions, by_client=len(alike) > 1)
             if chosen["label"].nunique() != 2:
                 continue
             false_positive_rate, sensitivity, _ = sklearn_metrics.roc_curve(
@@ -176,9 +176,7 @@ def _title(task: str, row: dict[str, Any]) -> str:
     return f"{title}{row['split']} images"
 
 
-def _predictions_of(
-    row: dict[str, Any], predictions: pd.DataFrame, by_client: bool
-) -> pd.DataFrame:
+def predictions_of(row: dict[str, Any], predictions: pd.DataFrame, by_client: bool) -> pd.DataFrame:
     """Returns the predictions that a row was computed from.
 
     Args:

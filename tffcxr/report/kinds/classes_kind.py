@@ -29,6 +29,7 @@ def _columns(rows: Rows) -> list[column_builders.Column]:
         column_builders.of_round(registry.MAXIMUM_ACCURACY),
         column_builders.of_round(registry.MINIMUM_LOSS),
         column_builders.images(),
+        *column_builders.where_measured((registry.BRIER, registry.ECE), rows),
         *(
             column_builders.Column(
                 f"{registry.SENSITIVITY.title}, {name}",
@@ -66,7 +67,10 @@ def _notes(rows: Rows) -> list[str]:
 
 
 def _facts(rows: Rows) -> dict[str, Any]:
-    return {"commonest": results_table.commonest_share(rows)}
+    return {
+        "commonest": results_table.commonest_share(rows),
+        **remarks_common.about_probabilities(rows),
+    }
 
 
 def _guess(rows: Rows) -> Guess:
@@ -218,6 +222,7 @@ def _problems(row: dict[str, Any]) -> list[str]:
             f"the accuracy is not shown to be better than naming the commonest class always "
             f"({share:.3f})."
         )
+    problems += remarks_common.not_calibrated(row)
     confusion = row.get("confusion", [])
     for position, name in enumerate(row.get("classes", ())):
         if confusion and not any(counts[position] for counts in confusion):

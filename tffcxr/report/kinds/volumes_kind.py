@@ -89,10 +89,6 @@ KIND = Kind(
     warnings=_warnings,
     guide="guide_volumes.html.jinja",
     pictures="volumes",
-    rounds_caption=(
-        "After every round the model was measured on the {split} images. A loss that rises again "
-        "there means overfitting. The table is of the last round."
-    ),
     masks_caption=(
         "Each picture is the slice of a case that shows most of the region. Dice and overlap at a "
         "picture are of this slice alone; cases.csv has those of the whole case."

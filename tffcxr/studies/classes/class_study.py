@@ -14,11 +14,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import special
 import tensorflow as tf
 
 from tffcxr.clients.sampling import Sampler
 from tffcxr.clients.shards.preparation import ShardSpec, ShardStore
 from tffcxr.errors import InputError
+from tffcxr.evaluation import calibration, class_metrics, registry
 from tffcxr.models import losses
 from tffcxr.models.blocks import CxrModel
 from tffcxr.report.kinds import classes_kind
@@ -45,8 +47,7 @@ class ClassStudy(study_lib.Study):
       plans: how each network is trained, by its name and one of `TRAININGS`: across the clients, or
         on pooled images. A missing pair is not trained. Each network has at least one plan, and at
         least one network is trained across the clients. All plans of a training have the same
-        number of rounds; everything is shared. The best round is chosen by accuracy on the images
-        that are measured after every round.
+        number of rounds; everything is shared.
       with_train_scores: whether the training images are also measured at the end.
       explained: the classes whose images are explained.
       explanation: "gradcam" or "gradcam++".
@@ -110,6 +111,7 @@ class ClassStudy(study_lib.Study):
         derived: dict[str, Any] = {
             "lungs": about_lungs,
             "explanation": class_explanations.NAMES[self.explanation],
+            "early_stopping": next(iter(self.plans.values())).patience,
         }
         if self.heatmaps:
             derived["heat_map_places"] = {
@@ -243,7 +245,7 @@ class ClassStudy(study_lib.Study):
                 evaluator,
                 self.settings.measured_split,
                 sampler,
-                best=f"{variant.name}/accuracy",
+                best=self.best_by(registry.ACCURACY),
                 histograms=self.settings.histograms,
                 variant=variant.file_name,
             )
@@ -252,25 +254,45 @@ class ClassStudy(study_lib.Study):
                 found = trainings.train_baselines(setup, groups)[trainings.POOLED]
             else:
                 found = trainings.train_federated(setup)
-            weights = next(iter(found.best.values()))
-            class_results.save_model(directory.path, self, variant, training, model, weights)
-            best = sorted(found.best.items())
-            splits = ("test", "train") if self.with_train_scores else ("test",)
-            by_split = {
-                split: Scores.join([scorer.score(w, client, split) for client, w in best])
-                for split in splits
-            }
-            results.append(
-                Result(
-                    variant,
-                    training,
-                    weights,
-                    found.best_round,
-                    by_split["test"],
-                    by_split.get("train"),
-                )
+            weights = next(iter(found.reported.values()))
+            scaling, scores = self._score(scorer, found.reported)
+            class_results.save_model(
+                directory.path, self, variant, training, model, weights, scaling
             )
+            rounds = self.about_rounds(registry.ACCURACY, found)
+            test, train = scores["test"], scores.get("train")
+            results.append(Result(variant, training, weights, rounds, scaling, test, train))
         return results
+
+    def _score(
+        self, scorer: Scorer, weights: Mapping[str, trainings.Weights]
+    ) -> tuple[calibration.Scaling, dict[str, Scores]]:
+        """Scores the test images, and perhaps those trained on, scaled on the validation images.
+
+        The scaling is fitted on the validation images of all clients together; see `calibration` on
+        what clients would send.
+        """
+
+        def scores_of(split: str) -> Scores:
+            return Scores.join(
+                [scorer.score(weights[client], client, split) for client in sorted(weights)]
+            )
+
+        scaling, method = calibration.Scaling(), self.settings.calibration
+        if method != "none":
+            validation = scores_of("validation")
+            truth = class_metrics.true_classes(validation.labels)
+            scaling = calibration.fit_classes(truth, validation.scores, method)
+        splits = ("test", "train") if self.with_train_scores else ("test",)
+        by_split = {split: scores_of(split) for split in splits}
+        if scaling.method != "none":
+            by_split = {
+                split: dataclasses.replace(
+                    found, scores=special.log_softmax(scaling.apply(found.scores), axis=1)
+                )
+                for split, found in by_split.items()
+            }
+        return scaling, by_split
 
     def _measuring_model(self, network: str) -> CxrModel:
         """The network in float32, whatever it is trained in; its weights change."""

@@ -8,6 +8,7 @@ heat there says whether the model looks at lungs, not whether it finds the disea
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+import dataclasses
 import functools
 import pathlib
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ from tffcxr.clients.client_data import ClientData
 from tffcxr.explanation import gradcam
 from tffcxr.studies import heat_tables
 from tffcxr.studies.findings import findings_explanations
-from tffcxr.training.evaluators.validation import Scores
+from tffcxr.training.evaluators.validation import Scorer, Scores
 
 if TYPE_CHECKING:
     from tffcxr.studies.findings.findings_results import NetworkResult, TaskScores
@@ -45,6 +46,7 @@ def write(
             study.clients.records[image[0]].iloc[image[1]]
         ),
     )
+    scorers = {result.name: Scorer(result.model.keras, data) for result in results}
     jobs = [
         heat_tables.Job(
             group,
@@ -55,13 +57,13 @@ def write(
         for result in results
         for task in result.scores
         if task.training in result.trained
-        for group in _groups(study, result, task)
+        for group in _groups(study, scorers[result.name], result, task)
     ]
     heat_tables.write(directory, heat_tables.measure_all(jobs, regions), study.settings)
 
 
 def _groups(
-    study: FindingsStudy, result: NetworkResult, task: TaskScores
+    study: FindingsStudy, scorer: Scorer, result: NetworkResult, task: TaskScores
 ) -> Iterator[heat_tables.Group]:
     """Yields the images of every site that a model of one site's finding calls positive."""
     weights = result.trained[task.training][task.site]
@@ -71,7 +73,9 @@ def _groups(
             scored = task.test
         else:
             members = study.clients.clients_of(site)
-            scored = Scores.join([result.scorer.score(weights, one, "test") for one in members])
+            logits = Scores.join([scorer.score(weights, client, "test") for client in members])
+            scaled = dataclasses.replace(logits, scores=task.scaling.apply(logits.scores))
+            scored = scaled.as_probabilities()
         labels, scores = scored.labels[:, task.column], scored.scores[:, task.column]
         is_labelled = site == task.site or bool(np.isfinite(labels).any())
         hits = scores >= task.threshold

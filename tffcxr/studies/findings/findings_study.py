@@ -14,6 +14,7 @@ from typing import Any
 from tffcxr.clients.client_data import ClientData
 from tffcxr.clients.sampling import Sampler
 from tffcxr.clients.shards.preparation import ShardSpec, ShardStore
+from tffcxr.evaluation import registry
 from tffcxr.models import losses
 from tffcxr.report.kinds import findings_kind
 from tffcxr.studies import predicted_lungs, trainings, variant_logs
@@ -64,7 +65,11 @@ class FindingsStudy(study_lib.Study):
             directory,
             store,
             lambda client: self._positives(store, client),
-            {"server_learning_rate": first.server_learning_rate, **about_lungs},
+            {
+                "server_learning_rate": first.server_learning_rate,
+                "early_stopping": first.patience,
+                **about_lungs,
+            },
         )
         data = self._client_data(store)
         results = [
@@ -94,20 +99,30 @@ class FindingsStudy(study_lib.Study):
             FindingsEvaluator(scorer, tasks),
             self.settings.measured_split,
             sampler,
+            best=self.best_by(registry.AUROC),
             histograms=self.settings.histograms,
             variant=name if self.several else "",
         )
-        federated = trainings.train_federated(setup).last
+        federated = trainings.train_federated(setup)
         trained: dict[str, Mapping[str, trainings.Weights]] = {
-            trainings.FEDERATED: findings_results.site_models(self.clients, federated, data.store)
+            trainings.FEDERATED: findings_results.site_models(
+                self.clients, federated.reported, data.store
+            )
         }
-        baselines = trainings.train_baselines(setup, self._groups())
         members = {site: self.clients.clients_of(site)[0] for site in self.clients.finding_of}
+        found = {trainings.FEDERATED: dict.fromkeys(members, federated)}
+        baselines = trainings.train_baselines(setup, self._groups())
         for training in self.baselines:
-            last = {site: baselines[_baseline_name(training, site)].last for site in members}
-            trained[training] = {site: last[site][client] for site, client in members.items()}
+            found[training] = {site: baselines[_baseline_name(training, site)] for site in members}
+            trained[training] = {
+                site: found[training][site].reported[client] for site, client in members.items()
+            }
+        rounds = {
+            training: {site: self.about_rounds(registry.AUROC, of) for site, of in by_site.items()}
+            for training, by_site in found.items()
+        }
         scores = findings_results.score_all(self, scorer, trained)
-        result = findings_results.NetworkResult(name, model, trained, scores, scorer)
+        result = findings_results.NetworkResult(name, model, trained, scores, rounds)
         findings_results.save_models(directory.path, self, result)
         return result
 

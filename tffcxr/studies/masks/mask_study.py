@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 import dataclasses
-import functools
 import pathlib
 from typing import Any
 
@@ -19,6 +18,7 @@ from tffcxr import run_tables
 from tffcxr.clients.augment import ImageAugmentation
 from tffcxr.clients.sampling import Sampler
 from tffcxr.clients.shards.preparation import ShardSpec, ShardStore
+from tffcxr.evaluation import registry
 from tffcxr.evaluation.mean_interval import mean_interval
 from tffcxr.files import write_json
 from tffcxr.models import segmentation_losses
@@ -57,14 +57,14 @@ class Segmenter:
 
 @dataclasses.dataclass(frozen=True)
 class _Result(mask_cases.Masks):
-    """One trained model and what it does with the test images after its best round.
+    """One trained model and what it does with the test images after the reported round.
 
     Attributes:
-      round_number: the best round.
+      rounds: what `metrics.json` says of its rounds.
       last: the scores after the last round.
     """
 
-    round_number: int
+    rounds: Mapping[str, Any]
     last: MaskScores
 
     @property
@@ -95,7 +95,8 @@ class MaskStudy(study_lib.Study):
         settings = self.settings
         store = self._open_shards(ShardSpec(settings.image_size, (), settings.fit, with_mask=True))
         segmenter = self.segmenter(store)
-        self._start(directory, store, self._count_regions, segmenter.derived)
+        derived = {**segmenter.derived, "early_stopping": segmenter.plan.patience}
+        self._start(directory, store, self._count_regions, derived)
         for name, content in segmenter.files.items():
             write_json(directory.path / name, content)
         data = self._client_data(
@@ -112,13 +113,13 @@ class MaskStudy(study_lib.Study):
             self._of_region(evaluator),
             split,
             sampler,
-            best=f"{self.region}/jaccard",
+            best=self.best_by(registry.JACCARD),
             histograms=settings.histograms,
         )
         trained = {trainings.FEDERATED: trainings.train_federated(setup)}
         if self.with_pooled:
             trained.update(trainings.train_baselines(setup, {trainings.POOLED: store.client_ids}))
-        results = _measure(self._of_region(evaluator.on("test")), trained)
+        results = self._measure(self._of_region(evaluator.on("test")), trained)
         _write_masks(directory.path, self.region, results)
         shown = self._shown(results[0].scores)
         mask_cases.write(directory.path, self, evaluator.segment, results, shown)
@@ -168,8 +169,7 @@ class MaskStudy(study_lib.Study):
             "images": len(scores.rows),
             "patients": len(set(patients)),
             "loss": float(scores.loss.mean()),
-            "round": result.round_number,
-            "chosen": f"largest Jaccard on the {settings.measured_split} images",
+            **result.rounds,
             "interval": self.interval,
             "last_jaccard": region_validation.mean_of_known(result.last.jaccard),
             "last_dice": region_validation.mean_of_known(result.last.dice),
@@ -184,6 +184,20 @@ class MaskStudy(study_lib.Study):
             row.update({name: mean.mean, f"{name}_low": mean.low, f"{name}_high": mean.high})
         return row
 
+    def _measure(
+        self,
+        evaluator: MaskEvaluator | region_validation.RegionEvaluator,
+        trained: Mapping[str, trainings.Trained],
+    ) -> list[_Result]:
+        results = []
+        for training, found in trained.items():
+            scores = last = mask_cases.score_clients(evaluator, found.reported)
+            if found.round < found.rounds:
+                last = mask_cases.score_clients(evaluator, found.last)
+            rounds = self.about_rounds(registry.JACCARD, found)
+            results.append(_Result(training, found.reported, scores, rounds, last))
+        return results
+
     def _save_models(
         self,
         directory: pathlib.Path,
@@ -191,7 +205,7 @@ class MaskStudy(study_lib.Study):
         model: tf.keras.Model,
         results: Sequence[_Result],
     ) -> None:
-        """Writes every training's best weights, and the federated model for other programs."""
+        """Writes every training's reported weights, and the federated model for other programs."""
         (directory / "models").mkdir(exist_ok=True)
         network = segmenter.plan.model.structure().keras
         for result in results:
@@ -202,17 +216,6 @@ class MaskStudy(study_lib.Study):
         about = self.about_model((self.region,), network_name, 1, threshold=0.5)
         exported = export.Exported(export.with_probabilities(model, "sigmoid"), about)
         export.save(directory / "models" / "segmentation.keras", exported)
-
-
-def _measure(
-    evaluator: MaskEvaluator | region_validation.RegionEvaluator,
-    trained: Mapping[str, trainings.Trained],
-) -> list[_Result]:
-    scores = functools.partial(mask_cases.score_clients, evaluator)
-    return [
-        _Result(training, found.best, scores(found.best), found.best_round, scores(found.last))
-        for training, found in trained.items()
-    ]
 
 
 def _write_masks(directory: pathlib.Path, region: str, results: Sequence[_Result]) -> None:

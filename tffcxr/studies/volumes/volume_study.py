@@ -3,7 +3,6 @@
 nodes' records → shards → a federated model per variant, baselines → cases, pictures, table, report
 
 Variants differ in what stays private at each node: nothing, batch norm, the output block, or both.
-No round is selected by its result: all results are of the models after the last round.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ import tensorflow as tf
 from tffcxr import options, run_tables
 from tffcxr.clients.sampling import Sampler
 from tffcxr.clients.shards.preparation import ShardSpec
+from tffcxr.evaluation import registry
 from tffcxr.evaluation.case_overlap import CaseScores
 from tffcxr.evaluation.mean_interval import mean_interval
 from tffcxr.models import segmentation_losses
@@ -105,7 +105,7 @@ class VolumeStudy(study_lib.Study):
             directory,
             store,
             lambda client: {"task": self.task_of[client]},
-            {"loss": "Binary cross-entropy"},
+            {"loss": "Binary cross-entropy", "early_stopping": self.plan.patience},
         )
         data = self._client_data(store)
         model = self.spec.measuring_model().keras
@@ -117,21 +117,28 @@ class VolumeStudy(study_lib.Study):
             CaseEvaluator(slices, self.task_of, self.patients),
             settings.measured_split,
             sampler,
+            best=self.best_by(registry.DICE),
             histograms=settings.histograms,
         )
-        trained: dict[str, Mapping[str, trainings.Weights]] = {}
+        trained = {}
         for private in self.private:
             found = trainings.train_federated(self._variant(setup, slices, private))
-            trained[training_name(private)] = found.last
+            trained[training_name(private)] = dict.fromkeys(self.clients.records, found)
         files = {_file_name(private): training_name(private) for private in self.private}
         variant_logs.write_rounds(directory.path, files)
         variant_logs.write_clients(directory.path, files)
         trained.update(self._train_baselines(setup))
         results = _measure(slices.on("test"), trained)
+        rounds = {
+            training: {
+                client: self.about_rounds(registry.DICE, found) for client, found in of.items()
+            }
+            for training, of in trained.items()
+        }
         self._save_models(directory.path, model, results)
         self._write_cases(directory.path, results)
         self._write_pictures(directory.path, slices.segment, results)
-        return self._rows(results)
+        return self._rows(results, rounds)
 
     def _variant(
         self, setup: trainings.Training, slices: MaskEvaluator, private: str
@@ -154,8 +161,8 @@ class VolumeStudy(study_lib.Study):
 
     def _train_baselines(
         self, setup: trainings.Training
-    ) -> dict[str, Mapping[str, trainings.Weights]]:
-        """Trains a model per site, one for all, or both: weights by training and client."""
+    ) -> dict[str, dict[str, trainings.Trained]]:
+        """Trains a model per site, one for all, or both, by training and client."""
         clients = sorted(self.clients.records)
         sites = sorted(set(self.clients.site_of.values()))
         groups: dict[str, list[str]] = {}
@@ -164,14 +171,22 @@ class VolumeStudy(study_lib.Study):
         if trainings.POOLED in self.baselines:
             groups[trainings.POOLED] = clients
         found = trainings.train_baselines(setup, groups)
-        weights: dict[str, dict[str, trainings.Weights]] = {name: {} for name in self.baselines}
+        by_client: dict[str, dict[str, trainings.Trained]] = {name: {} for name in self.baselines}
         for name, trained in found.items():
             training = name if name == trainings.POOLED else trainings.SITE
-            weights[training].update(trained.last)
-        return dict(weights)
+            by_client[training].update(dict.fromkeys(trained.reported, trained))
+        return by_client
 
-    def _rows(self, results: Sequence[Masks]) -> list[study_lib.Row]:
-        """The rows of `metrics.json`: a row per model and task, and one of all tasks together."""
+    def _rows(
+        self, results: Sequence[Masks], rounds: Mapping[str, Mapping[str, Mapping[str, Any]]]
+    ) -> list[study_lib.Row]:
+        """The rows of `metrics.json`: a row per model and task, and one of all tasks together.
+
+        Args:
+          results: of all trainings.
+          rounds: by training and client: what the rows say of its rounds. A row of several models
+            leaves out what these do not agree on.
+        """
         tasks = [*self.tasks, *([ALL_DOMAINS] if len(self.tasks) > 1 else [])]
         rows = []
         for task in tasks:
@@ -179,8 +194,10 @@ class VolumeStudy(study_lib.Study):
             for result in results:
                 scores = self._of_task(result.scores, task)
                 found = score_cases(scores, self.patients)
+                row = self._row(task, result.training, scores, found, reference)
+                about = [rounds[result.training][client] for client in sorted(set(scores.clients))]
                 # The first federated model is what the others are compared with.
-                rows.append(self._row(task, result.training, scores, found, reference))
+                rows.append({**row, **dict(set.intersection(*(set(a.items()) for a in about)))})
                 reference = reference or found
         return rows
 
@@ -309,10 +326,11 @@ def _file_name(private: str) -> str:
 
 
 def _measure(
-    evaluator: MaskEvaluator, trained: Mapping[str, Mapping[str, trainings.Weights]]
+    evaluator: MaskEvaluator, trained: Mapping[str, Mapping[str, trainings.Trained]]
 ) -> list[Masks]:
     """Scores the images of every client with its model of every training."""
-    return [
-        Masks(training, weights, mask_cases.score_clients(evaluator, weights))
-        for training, weights in trained.items()
-    ]
+    results = []
+    for training, by_client in trained.items():
+        weights = {client: found.reported[client] for client, found in by_client.items()}
+        results.append(Masks(training, weights, mask_cases.score_clients(evaluator, weights)))
+    return results
