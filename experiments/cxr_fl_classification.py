@@ -67,6 +67,12 @@ flags.DEFINE_enum(
     "Models to compare with: pooled (trained on all images).",
 )
 flags.DEFINE_integer("heatmaps", 4, "Test images explained by Grad-CAM, for all models.")
+flags.DEFINE_boolean(
+    "heat_metrics",
+    True,
+    "Measure the Grad-CAM heat of all lung opacities that a model classifies correctly: its share "
+    "in the lungs and its focus.",
+)
 network_flags.define()
 study_flags.define_fractions(test=0.1)  # Ours; the paper's test set is in the preset.
 test_images_flag.define()
@@ -100,9 +106,9 @@ class _Classification(class_flags.ClassRecipe):
     def make_study(self, run_folder: pathlib.Path) -> ClassStudy:
         """See `Recipe`; checks the segmentation model first."""
         if FLAGS.segmentation_model:
-            from tffcxr.studies.classes import lung_cut_out
+            from tffcxr.studies import predicted_lungs
 
-            lung_cut_out.load_model(FLAGS.segmentation_model)
+            predicted_lungs.load_model(FLAGS.segmentation_model)
         return super().make_study(run_folder)
 
     def variants(self, plans: dict[tuple[str, str], Plan]) -> tuple[Variant, ...]:

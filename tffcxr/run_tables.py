@@ -139,7 +139,28 @@ EXPLANATIONS = Table(
     ("task", "case", "training", "score", "file", "heat_in_lungs", "heat_in_annotation"),
     texts=frozenset({"task", "case", "training", "file"}),
 )
-# A row per image whose lungs were cut out.
+# Of one heat map: shares of the heat and of the image, and its entropy in nats.
+HEAT_MEANS = ("heat_in_lungs", "heat_in_annotation", "entropy", "half_area")
+HEAT_MEASURES = (*HEAT_MEANS, "lungs_area", "annotation_area")
+# A row per model and image that it calls positive; `row` is as in the predictions.
+HEAT_IMAGES = Table(
+    "heat_images.csv",
+    ("task", "model", "training", "site", "cases", "client", "row", "score", *HEAT_MEASURES),
+    texts=frozenset({"task", "model", "training", "site", "cases", "client", "row"}),
+)
+# A row per model and site's images: means with their intervals. Where `compared_with` names another
+# training: means of the differences to that, over the images that both models call positive. Images
+# `without_heat`, in either of the two, are in no mean.
+HEAT = Table(
+    "heat.csv",
+    (
+        "task", "model", "training", "compared_with", "site", "cases", "images", "patients",
+        "without_heat", *(f"{name}{end}" for name in HEAT_MEANS for end in ("", "_low", "_high")),
+        "lungs_images", "lungs_area", "annotation_images", "annotation_area", "pixels",
+    ),
+    texts=frozenset({"task", "model", "training", "compared_with", "site", "cases"}),
+)  # fmt: skip
+# A row per image whose lungs were predicted.
 LUNGS = Table(
     "lungs.csv",
     ("client", "row", "plausible", "reason", "area", "jaccard"),
@@ -153,5 +174,5 @@ ROC = Table(
 )
 # What has a row per image of a patient.
 OF_IMAGES = (
-    PREDICTIONS, CLASS_PREDICTIONS, MASKS, CASES, EXPLANATIONS, SEGMENTATIONS, LUNGS,
+    PREDICTIONS, CLASS_PREDICTIONS, MASKS, CASES, EXPLANATIONS, SEGMENTATIONS, LUNGS, HEAT_IMAGES,
 )  # fmt: skip

@@ -97,6 +97,7 @@ class ClassRecipe(recipe.Recipe):
             segmentation_model=(
                 FLAGS.segmentation_model if "segmentation_model" in FLAGS else None
             ),
+            heat_metrics=FLAGS.heat_metrics if "heat_metrics" in FLAGS else False,
         )
 
     def plans(self) -> dict[tuple[str, str], Plan]:

@@ -54,7 +54,19 @@ def define(
     )
     reporting_flags.define_calibration(_CALIBRATION)
     flags.declare_key_flag("calibration")
-    flags.DEFINE_integer("heatmaps", heatmaps, "True positives per finding explained by Grad-CAM.")
+    flags.DEFINE_integer("heatmaps", heatmaps, "True positives per finding shown with Grad-CAM.")
+    flags.DEFINE_boolean(
+        "heat_metrics",
+        True,
+        "Measure the Grad-CAM heat of all true positives: its share in the lungs and its focus.",
+    )
+    flags.DEFINE_string(
+        "segmentation_model",
+        None,
+        "Lung segmentation model for heat in the lungs of test images without masks: the folder of "
+        "a run of cxr_fl_segmentation or of a sweep of it (its best run), or a .keras file. "
+        "Default: the masks that come with the images.",
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +85,12 @@ class FindingsRecipe(recipe.Recipe):
         """See `Recipe`."""
         _check_training()
         checks.at_least(0, "heatmaps")
+        checks.used(
+            bool(FLAGS.heatmaps) or FLAGS.heat_metrics,
+            "segmentation_model",
+            "--heat_metrics",
+            "heat_metrics",
+        )
         checks.baselines(FLAGS.baseline)
         network_flags.check(_networks(), _check_training)
         study_flags.given_sites(with_finding=True)
@@ -80,6 +98,10 @@ class FindingsRecipe(recipe.Recipe):
     def make_study(self, run_folder: pathlib.Path) -> FindingsStudy:
         """See `Recipe`."""
         sites = study_flags.given_sites(with_finding=True)
+        if FLAGS.segmentation_model:
+            from tffcxr.studies import predicted_lungs
+
+            predicted_lungs.load_model(FLAGS.segmentation_model)
         clients = _load_clients(sites) if sites else None
         from tffcxr.studies.findings import findings_study
 
@@ -99,6 +121,8 @@ class FindingsRecipe(recipe.Recipe):
             baselines=checks.baselines(FLAGS.baseline),
             heatmaps=FLAGS.heatmaps,
             elsewhere=self.elsewhere,
+            heat_metrics=FLAGS.heat_metrics,
+            segmentation_model=FLAGS.segmentation_model,
         )
 
 

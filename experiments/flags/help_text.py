@@ -85,6 +85,7 @@ _GROUPS = {
         "calibration",
         "bootstrap",
         "heatmaps",
+        "heat_metrics",
         "published",
         "tensorboard_histograms",
     ),

@@ -42,6 +42,7 @@ class Run:
       roc: `roc.csv`, a row per point of an ROC curve, where there are no predictions.
       masks: `masks.csv`, a row per model and segmented image.
       cases: `cases.csv`, a row per model and segmented volume.
+      heat: `heat.csv`, a row per model and site's images, and per two models that are compared.
       explanations: of `explanations.csv`, in its order.
       segmentations: of `segmentations.csv`, in its order.
       models: the exported models, relative to `path`.
@@ -61,6 +62,7 @@ class Run:
     roc: pd.DataFrame
     masks: pd.DataFrame
     cases: pd.DataFrame
+    heat: pd.DataFrame
     explanations: list[run_cases.Explanation]
     segmentations: list[run_cases.Segmentation]
     models: list[str]
@@ -115,6 +117,7 @@ def read(run_dir: PathLike) -> Run:
         roc=run_files.read_table(path, run_tables.ROC),
         masks=run_files.read_table(path, run_tables.MASKS),
         cases=run_files.read_table(path, run_tables.CASES),
+        heat=run_files.read_table(path, run_tables.HEAT),
         explanations=run_cases.read_explanations(path),
         segmentations=run_cases.read_segmentations(path),
         models=sorted(f"models/{file.name}" for file in (path / "models").glob("*.keras")),

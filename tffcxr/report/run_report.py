@@ -9,7 +9,16 @@ import zipfile
 
 from tffcxr import errors, files, run_tables
 from tffcxr.evaluation import registry
-from tffcxr.report import page, remarks, results_table, run_cases, run_reader, sites_table, style
+from tffcxr.report import (
+    heat_table,
+    page,
+    remarks,
+    results_table,
+    run_cases,
+    run_reader,
+    sites_table,
+    style,
+)
 from tffcxr.report.figures import (
     clients_figure,
     confusion_figure,
@@ -110,6 +119,9 @@ def write_report(run_dir: run_reader.PathLike, shown_as: str | None = None) -> p
         stopped_early=_stopped_early(rows),
         failures=rounds_figure.failures(run.clients).head(_LISTED_FAILURES).to_dict("records"),
         unlisted_failures=max(0, len(rounds_figure.failures(run.clients)) - _LISTED_FAILURES),
+        heat=heat_table.blocks(run.heat),
+        heat_headings=heat_table.headings(run.heat),
+        heat_has_lungs=heat_table.has_lungs(run.heat),
         explanations=_explanations(run),
         explanation_method=run.derived.get("explanation", "Grad-CAM"),
         predict_command=_predict_command(run, shown_as or str(run_dir)),

@@ -135,6 +135,8 @@ def _copy_tables(run: run_reader.Run, copy: pathlib.Path) -> None:
             files.write_json(copy / name, _texts_of(run_files.read_json(run.path / name), ()))
     for path in sorted([*run.path.glob("rounds*.csv"), *run.path.glob("clients*.csv")]):
         files.write_table(copy / path.name, _rounds(path))
+    if not run.heat.empty:
+        run_tables.HEAT.write(copy, run.heat[list(run_tables.HEAT.columns)])
     curves = roc_figure.curves(run)
     if curves:
         run_tables.ROC.write(copy, roc_figure.as_table(curves))

@@ -70,6 +70,8 @@ def test_the_run_directory(run):
         "metrics.json",
         "predictions.csv",
         "explanations.csv",
+        "heat.csv",
+        "heat_images.csv",
         "report.html",
         "figures/roc.png",
         "figures/rounds.png",
@@ -153,6 +155,10 @@ def test_rounds_csv_and_clients_csv(run):
 def test_config_json_tells_settings_versions_and_data(run):
     config = programs.read_json(run / "config.json")
     assert config["settings"]["rounds"] == 2
+    # Convolutions of 1, 16, 32 to 16, 32, 64 channels and their norms; 4 x 4 cells of 64 channels
+    # to 128 features; these to two findings.
+    layers = (10 * 16, 2 * 16, 145 * 32, 2 * 32, 289 * 64, 2 * 64, 1025 * 128, 129 * 2)
+    assert config["derived"]["parameters"] == {"standard": sum(layers)}
     assert config["settings"]["seed"] == 0
     assert "output_dir" not in config["settings"]
     assert config["versions"]["tensorflow"].startswith("2.")
@@ -179,6 +185,45 @@ def test_explanations_are_true_positives_with_heat(run):
             assert arrays["annotation"].any()
             assert arrays["lungs"].mean() > 0.05
         assert row["heat_in_lungs"] == "" or 0 <= float(row["heat_in_lungs"]) <= 1
+
+
+def test_heat_of_all_true_positives_is_measured(run):
+    """The images are those that each model calls positive; the pictures' numbers are the same."""
+    images = programs.read_rows(run / "heat_images.csv")
+    predictions = programs.read_rows(run / "predictions.csv")
+    points = {
+        (row["task"], row["training"]): row["threshold"]
+        for row in programs.read_json(run / "metrics.json")["rows"]
+    }
+    expected = {
+        (row["task"], row["training"], row["client"], row["row"])
+        for row in predictions
+        if row["split"] == "test"
+        and float(row["label"]) == 1
+        and float(row["score"]) >= (points[row["task"], row["training"]] or math.inf)
+    }
+    own = [row for row in images if row["cases"] == "true positives"]
+    assert {(row["task"], row["training"], row["client"], row["row"]) for row in own} == expected
+    assert len(own) == len(expected) > 0
+    heat = {
+        (row["task"], row["training"], row["site"]): row
+        for row in programs.read_rows(run / "heat.csv")
+        if not row["compared_with"]
+    }
+    assert len(heat) == 2 * 3 * 2  # Findings, trainings, sites.
+    for (task, training, site), row in heat.items():
+        is_own = site == {"Lung Opacity": "opacity", "Pneumothorax": "pneumothorax"}[task]
+        assert row["cases"] == ("true positives" if is_own else "called positive")
+        mine = [one for one in images if (one["task"], one["training"]) == (task, training)]
+        assert int(row["images"]) == sum(one["site"] == site for one in mine)
+    shown = {
+        (row["task"], row["training"], f"{float(row['score']):.5f}"): row["heat_in_lungs"]
+        for row in programs.read_rows(run / "explanations.csv")
+    }
+    for row in own:
+        key = (row["task"], row["training"], f"{float(row['score']):.5f}")
+        if shown.get(key):
+            assert float(row["heat_in_lungs"]) == pytest.approx(float(shown[key]), abs=1e-4)
 
 
 def test_no_patient_or_file_is_named_anywhere(run):

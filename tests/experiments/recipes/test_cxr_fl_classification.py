@@ -148,6 +148,23 @@ def test_both_kinds_of_images_are_explained_on_the_same_samples(run):
         assert "seen_standard full federated" not in arrays
 
 
+def test_the_heat_of_every_hit_is_measured(run):
+    hits = {
+        (f"{row['model']} {row['images_kind']}", row["training"]): row["confusion"][0][0]
+        for row in programs.read_json(run / "metrics.json")["rows"]
+    }
+    heat = programs.read_rows(run / "heat.csv")
+    assert {row["task"] for row in heat} == {"Lung Opacity"}
+    assert {
+        (row["model"], row["training"]): int(row["images"])
+        for row in heat
+        if not row["compared_with"]
+    } == hits
+    for row in programs.read_rows(run / "heat_images.csv"):
+        assert row["half_area"] == "" or 0 < float(row["half_area"]) <= 0.5
+        assert float(row["lungs_area"]) > 0.05 and float(row["annotation_area"]) > 0
+
+
 def test_what_is_wrong_with_the_segmentation_model_is_told_before_phantoms_are_made(tmp_path):
     assert "/nowhere" in _refused(tmp_path, "--segmentation_model=/nowhere")
     assert not (tmp_path / "run" / "phantoms").exists()

@@ -270,6 +270,9 @@ KIND = Kind(
     ends_at_one=True,
     guess=_guess,
     has_roc=True,
+    lungs_title="Predicted lungs",
+    without_lungs="heat in the lungs is undefined",
+    lungs_use="heat in the lungs",
     exported=(
         "with the findings, in the order of the outputs, and the image size in the JSON file "
         "beside it. One image in, one probability per finding out."

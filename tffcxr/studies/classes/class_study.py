@@ -24,9 +24,9 @@ from tffcxr.evaluation import calibration, class_metrics, registry
 from tffcxr.models import losses
 from tffcxr.models.blocks import CxrModel
 from tffcxr.report.kinds import classes_kind
-from tffcxr.studies import parameters, trainings
+from tffcxr.studies import parameters, predicted_lungs, trainings
 from tffcxr.studies import study as study_lib
-from tffcxr.studies.classes import class_explanations, class_results, lung_cut_out
+from tffcxr.studies.classes import class_explanations, class_heat, class_results
 from tffcxr.studies.classes.variants import SEGMENTED, TRAININGS, Result, Variant
 from tffcxr.training.evaluators.class_validation import ClassEvaluator
 from tffcxr.training.evaluators.validation import Scorer, Scores
@@ -53,8 +53,8 @@ class ClassStudy(study_lib.Study):
       heatmaps: test images to explain, of each of these classes.
       class_balance: "none", "weights" (of the loss, from the images of all clients) or "sampling"
         (of the images of each client).
-      segmentation_model: what `lung_cut_out.segment` takes, or None for outlines that come with the
-        data.
+      segmentation_model: what `predicted_lungs.segment` takes, or None for outlines that come with
+        the data.
     """
 
     kind = classes_kind.KIND.name
@@ -68,6 +68,7 @@ class ClassStudy(study_lib.Study):
     class_balance: str = "none"
     with_train_scores: bool = False
     segmentation_model: str | None = None
+    heat_metrics: bool = False
 
     def plans_of(self, variant: Variant) -> dict[str, Plan]:
         """How a variant is trained, by training."""
@@ -142,6 +143,9 @@ class ClassStudy(study_lib.Study):
             row for result in results for row in class_results.rows(self, directory.path, result)
         ]
         class_explanations.write(directory.path, self, outlined, results, measuring)
+        if self.heat_metrics:
+            data = {images: self._client_data(store) for images, store in stores.items()}
+            class_heat.write(directory.path, self, outlined, results, measuring, data)
         return rows
 
     @property
@@ -154,24 +158,17 @@ class ClassStudy(study_lib.Study):
         """Segments the lungs of all images if needed, and returns a summary for `config.json`."""
         records = self.clients.records
         if self.segmentation_model:
-            segmented = lung_cut_out.segment(
+            segmented = predicted_lungs.segment(
                 records, self.segmentation_model, self.settings.cache_dir
             )
-            lung_cut_out.write(directory, segmented)
+            predicted_lungs.write(directory, segmented)
             counts = segmented.counts
             print(
                 f"lungs: plausible in {counts['plausible']} of {counts['total']} images, the "
                 "others stay whole",
                 file=sys.stderr,
             )
-            faults = segmented.summary["reason"].dropna().str.partition(":")[0]
-            return segmented.records, {
-                "images": counts["total"],
-                "implausible": counts["implausible"],
-                "unreadable": counts["unreadable"],
-                "reasons": {str(fault): int(n) for fault, n in faults.value_counts().items()},
-                "model": str(lung_cut_out.find_model(self.segmentation_model)),
-            }
+            return segmented.records, segmented.about(self.segmentation_model)
         if SEGMENTED not in self._image_kinds:
             return records, None
         without = sum(int(table["lungs"].isna().sum()) for table in records.values())

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 import dataclasses
+import pathlib
+import sys
 from typing import Any
 
 from tffcxr.clients.client_data import ClientData
@@ -15,9 +17,9 @@ from tffcxr.clients.shards.preparation import ShardSpec, ShardStore
 from tffcxr.evaluation import registry
 from tffcxr.models import losses
 from tffcxr.report.kinds import findings_kind
-from tffcxr.studies import parameters, trainings, variant_logs
+from tffcxr.studies import parameters, predicted_lungs, trainings, variant_logs
 from tffcxr.studies import study as study_lib
-from tffcxr.studies.findings import findings_explanations, findings_results
+from tffcxr.studies.findings import findings_explanations, findings_heat, findings_results
 from tffcxr.training.evaluators.validation import FindingsEvaluator, Scorer
 from tffcxr.training.plan import Plan
 from tffcxr.training.run_directory import RunDirectory
@@ -35,6 +37,9 @@ class FindingsStudy(study_lib.Study):
       heatmaps: true positives per finding to show.
       elsewhere: whether every site's own model is also measured on the other sites' images, where
         these label the same finding.
+      heat_metrics: whether the heat of all true positives is measured.
+      segmentation_model: what `predicted_lungs.segment` takes, for heat in the lungs of test images
+        that come without masks; or None.
     """
 
     kind = findings_kind.KIND.name
@@ -42,6 +47,8 @@ class FindingsStudy(study_lib.Study):
     baselines: tuple[str, ...]
     heatmaps: int
     elsewhere: bool = False
+    heat_metrics: bool = True
+    segmentation_model: str | None = None
 
     @property
     def several(self) -> bool:
@@ -50,6 +57,7 @@ class FindingsStudy(study_lib.Study):
 
     def _run(self, directory: RunDirectory, sampler: Sampler) -> list[study_lib.Row]:
         settings = self.settings
+        explained, about_lungs = self._with_lungs(directory.path)
         spec = ShardSpec(settings.image_size, self.clients.findings, settings.fit)
         store = self._open_shards(spec)
         self._start(
@@ -60,6 +68,7 @@ class FindingsStudy(study_lib.Study):
                 "server_learning_rate": self._of_plans("server_learning_rate"),
                 "early_stopping": self._of_plans("patience"),
                 "parameters": parameters.trainable(self.plans.values()),
+                **about_lungs,
             },
         )
         data = self._client_data(store)
@@ -69,7 +78,9 @@ class FindingsStudy(study_lib.Study):
         if self.several:
             self._join_logs(directory)
         findings_results.write_predictions(directory.path, results)
-        findings_explanations.write(directory.path, self, results)
+        findings_explanations.write(directory.path, explained, results)
+        if self.heat_metrics:
+            findings_heat.write(directory.path, explained, results, data)
         return [row for result in results for row in findings_results.metric_rows(self, result)]
 
     def _network(
@@ -119,6 +130,28 @@ class FindingsStudy(study_lib.Study):
         """A setting that all plans have in common, otherwise that of each network."""
         values = {name: getattr(plan, setting) for name, plan in self.plans.items()}
         return values if len(set(values.values())) > 1 else next(iter(values.values()))
+
+    def _with_lungs(self, directory: pathlib.Path) -> tuple[FindingsStudy, dict[str, Any]]:
+        """Predicts the lungs of test images without masks; says for `config.json` how that went."""
+        records = self.clients.records
+        if not self.segmentation_model:
+            return self, {}
+        chosen = {
+            client: ((table["split"] == "test") & table["lungs"].isna()).to_numpy()
+            for client, table in records.items()
+        }
+        segmented = predicted_lungs.segment(
+            records, self.segmentation_model, self.settings.cache_dir, chosen=chosen
+        )
+        predicted_lungs.write(directory, segmented)
+        counts = segmented.counts
+        print(
+            f"lungs: plausible in {counts['plausible']} of {counts['total']} test images without "
+            "masks; heat in lungs is undefined in the others",
+            file=sys.stderr,
+        )
+        study = dataclasses.replace(self, clients=self.clients.with_records(segmented.records))
+        return study, {"lungs": segmented.about(self.segmentation_model)}
 
     def _groups(self) -> dict[str, list[str]]:
         """The baselines' trainings, and the clients of each."""
