@@ -11,7 +11,7 @@ from tffcxr.clients import sites
 
 @pytest.fixture(name="seeds")
 def _seeds(monkeypatch):
-    """Has the flags of a run with these seeds; returns its folder of phantoms and its splits' seed."""
+    """Sets a run's seeds; returns its folder of phantoms and the seed of its splits."""
     used = []
     monkeypatch.setattr(
         sites, "load_shared_task", lambda *unused, **settings: used.append(settings["seed"])
