@@ -21,6 +21,7 @@ FLAGS = (
     "--heatmaps=2",
     "--bootstrap=40",
     "--tensorboard_histograms",
+    "--published=chexviz_table1",
 )
 TASKS = {"Lung Opacity", "Pneumothorax"}
 METRICS = {
@@ -58,6 +59,12 @@ def test_the_terminal_shows_the_rounds_and_the_table(ended):
     for name in ("Federated", "Site alone", "All sites pooled"):
         assert program.output.count(f"  {name} ") == 2
     assert "Traceback" not in program.errors
+
+
+def test_the_published_table_stands_in_the_report(run):
+    assert programs.read_json(run / "config.json")["published"] == ["chexviz_table1"]
+    page = (run / "report.html").read_text(encoding="utf-8")
+    assert "Table 1" in page and "Phantom images: the numbers cannot be compared" in page
 
 
 def test_the_run_directory(run):

@@ -113,7 +113,7 @@ def _layout(table: Table, own: Own) -> Layout:
         sources = []
         if measure.is_published:
             columns.append(_published_column(published, measure))
-            sources.append("published")
+            sources.append("paper")
         columns.append(_own_column(found, measure))
         headings.append(Heading(measure.heading, [*sources, "here"]))
     names = [[_name(row[key.name], key) for key in table.keys] for row in published]
@@ -166,7 +166,7 @@ def _own_column(found: Sequence[Sequence[Mapping[str, Any]]], measure: Measure) 
             digits = max(1, measure.digits)  # Means of counts have decimals.
             texts.append(f"{style.number(value, digits)} ± {style.number(spread, digits)}")
         else:
-            texts.append(style.with_interval(row, name, measure.digits))
+            texts.append(style.number(value, measure.digits))
         values.append(_number(value))
     return _cells(texts, values, measure)
 
