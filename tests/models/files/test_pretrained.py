@@ -103,7 +103,8 @@ def test_another_architecture_is_refused_by_layer(tmp_path):
         ("text.keras", b"not a model", "cannot be read into the model"),
         ("text.h5", b"not a model", "cannot be read into the model"),
         ("text.weights.h5", b"", "cannot be read into the model"),
-        ("model.pth", b"torch", "expected .keras, .weights.h5 or .h5"),
+        ("model.pth", b"torch", "expected a file that torch.save wrote"),
+        ("model.onnx", b"other", "expected .keras, .weights.h5, .h5, .pt or .pth"),
     ],
 )
 def test_files_that_are_no_weights(tmp_path, name, content, message):
@@ -157,6 +158,6 @@ def test_models_without_imagenet_weights_say_which_have_them(name):
         pretrained.load(built.model("standard", 32), name, "imagenet")
     assert str(raised.value) == (
         f"there are no ImageNet weights for model {name}, only for densenet121, resnet50, "
-        "mobilenetv2, unetplusplus, unet_ENCODER and unetplusplus_ENCODER: use --weights=none or "
-        "--weights=FILE"
+        "mobilenetv2, efficientnetlite0, unetplusplus, unet_ENCODER and unetplusplus_ENCODER: use "
+        "--weights=none or --weights=FILE"
     )

@@ -14,7 +14,7 @@ import tensorflow as tf
 from tffcxr.errors import InputError
 from tffcxr.models import network_configs
 from tffcxr.models.blocks import CxrModel
-from tffcxr.models.files import run_models, safe_files
+from tffcxr.models.files import run_models, safe_files, torch_layouts
 from tffcxr.models.networks import backbones, segmentation_encoders
 
 # Layer name -> weight name within the layer ("kernel", "gamma", …) -> values.
@@ -25,7 +25,7 @@ _PRESETS = {
     "densenet121": ("DenseNetBackbone", "densenet121_imagenet"),
     "resnet50": ("ResNetBackbone", "resnet50_imagenet"),
 }
-_CLASSIFIERS_WITH_IMAGENET = (*_PRESETS, "mobilenetv2")
+_CLASSIFIERS_WITH_IMAGENET = (*_PRESETS, "mobilenetv2", "efficientnetlite0")
 
 
 def load(model: CxrModel, name: str, weights: str) -> None:
@@ -39,11 +39,13 @@ def load(model: CxrModel, name: str, weights: str) -> None:
       model: the model to fill, built eagerly.
       name: the name of its architecture.
       weights: "imagenet" (as the package that the architecture is from publishes them: DenseNet121,
-        ResNet50, MobileNetV2, and the encoders that `segmentation-models` has), the folder of a
-        complete run (its first exported model of this architecture), or the path of a Keras model
-        (`.keras`), a legacy HDF5 model or weights file (`.h5`), or Keras weights (`.weights.h5`,
-        which carry no layer names and so must come from the same model, task block included). A
-        DenseNet121 in the layout of `tf.keras.applications` is recognised by its layer names.
+        ResNet50, MobileNetV2, and the encoders that `segmentation-models` has; EfficientNet-Lite0's
+        are on this machine), the folder of a complete run (its first exported model of this
+        architecture), or the path of a Keras model (`.keras`), a legacy HDF5 model or weights file
+        (`.h5`), Keras weights (`.weights.h5`, which carry no layer names and so must come from the
+        same model, task block included), or a file of PyTorch (`.pt`, `.pth`; see
+        `torch_layouts`). A DenseNet121 in the layout of `tf.keras.applications` is recognised by
+        its layer names.
 
     Raises:
       InputError: the weights cannot be had, do not fit or are not finite; the model is unchanged
@@ -69,6 +71,8 @@ def _imagenet(name: str) -> StoredWeights:
             f"there are no ImageNet weights for model {name}, only for {known}, unetplusplus, "
             "unet_ENCODER and unetplusplus_ENCODER: use --weights=none or --weights=FILE"
         )
+    if name == "efficientnetlite0":
+        return torch_layouts.read(torch_layouts.lite0_file(), name)
     try:
         backbone = _imagenet_backbone(name)
     except Exception as error:  # Keras' own download raises no narrower class.
@@ -105,9 +109,11 @@ def _read(path: pathlib.Path, model: CxrModel, name: str) -> StoredWeights:
         if path.suffix in (".h5", ".hdf5"):
             safe_files.check_hdf5(path)
             return _read_hdf5(path, model)
+        if path.suffix in (".pt", ".pth"):
+            return torch_layouts.read(path, name)
     except InputError as error:
         raise InputError(f"weights file {path} cannot be read into the model: {error}") from error
-    raise InputError(f"weights file {path}: expected .keras, .weights.h5 or .h5")
+    raise InputError(f"weights file {path}: expected .keras, .weights.h5, .h5, .pt or .pth")
 
 
 def _read_hdf5(path: pathlib.Path, model: CxrModel) -> StoredWeights:

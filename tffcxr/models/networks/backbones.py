@@ -59,7 +59,7 @@ def densenet121(image_size: int) -> tf.keras.Model:
             input_shape=shape,
         )
 
-    return _grey_trunk(backbone, image_size, "densenet121")
+    return grey_trunk(backbone, image_size, "densenet121")
 
 
 def resnet18(image_size: int) -> tf.keras.Model:
@@ -100,13 +100,34 @@ def mobilenetv2(image_size: int) -> tf.keras.Model:
         return tf.keras.applications.MobileNetV2(shape, include_top=False, weights=None)
 
     normalise = tf.keras.layers.Rescaling(2.0, -1.0, name="normalise")  # 0..1 to -1..1
-    return _grey_trunk(backbone, image_size, "mobilenetv2", normalise)
+    return grey_trunk(backbone, image_size, "mobilenetv2", normalise)
 
 
 def grey_input(image_size: int) -> tuple[tf.Tensor, tf.Tensor]:
     """Makes the input of a colour network: images [B, S, S, 1], and the same as [B, S, S, 3]."""
     images = tf.keras.Input((image_size, image_size, 1), name="images")
     return images, tf.keras.layers.Concatenate(name="rgb")([images, images, images])
+
+
+def grey_trunk(
+    backbone: Callable[[tuple[int, int, int]], tf.keras.Model],
+    image_size: int,
+    name: str,
+    normalise: tf.keras.layers.Layer | None = None,
+) -> tf.keras.Model:
+    """Puts a colour backbone behind one grey channel, and averages its last maps.
+
+    keras-cv is imported by the `backbone` alone: it is slow to import, and not every model needs
+    it.
+    """
+    colour = backbone((image_size, image_size, 3))
+    for layer in colour.layers:
+        if isinstance(layer, tf.keras.layers.BatchNormalization):
+            layer.momentum = _MOMENTUM
+    images, rgb = grey_input(image_size)
+    maps = replay(colour, normalise(rgb) if normalise else rgb)  # [B, S / 32, S / 32, channels]
+    features = tf.keras.layers.GlobalAveragePooling2D(name="features")(maps)
+    return tf.keras.Model(images, features, name=name)
 
 
 def _resnet(image_size: int, blocks: Sequence[int], block_type: str, name: str) -> tf.keras.Model:
@@ -122,28 +143,7 @@ def _resnet(image_size: int, blocks: Sequence[int], block_type: str, name: str) 
             input_shape=shape,
         )
 
-    return _grey_trunk(backbone, image_size, name)
-
-
-def _grey_trunk(
-    backbone: Callable[[tuple[int, int, int]], tf.keras.Model],
-    image_size: int,
-    name: str,
-    normalise: tf.keras.layers.Layer | None = None,
-) -> tf.keras.Model:
-    """A colour backbone behind one grey channel, its last maps averaged.
-
-    keras-cv is imported by the `backbone` alone: it is slow to import, and not every model needs
-    it.
-    """
-    colour = backbone((image_size, image_size, 3))
-    for layer in colour.layers:
-        if isinstance(layer, tf.keras.layers.BatchNormalization):
-            layer.momentum = _MOMENTUM
-    images, rgb = grey_input(image_size)
-    maps = replay(colour, normalise(rgb) if normalise else rgb)  # [B, S / 32, S / 32, channels]
-    features = tf.keras.layers.GlobalAveragePooling2D(name="features")(maps)
-    return tf.keras.Model(images, features, name=name)
+    return grey_trunk(backbone, image_size, name)
 
 
 def _call(layer: tf.keras.layers.Layer, inputs: Any) -> Any:
