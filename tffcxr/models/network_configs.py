@@ -21,6 +21,7 @@ from tffcxr.errors import InputError
 from tffcxr.models import networks
 from tffcxr.models import width as width_multiplier
 from tffcxr.models.networks.architecture import TASK_LAYER, Architecture
+from tffcxr.models.networks.stem import PLAIN, Stem
 from tffcxr.nnunet import plain_unet
 from tffcxr.nnunet.topology import Topology
 
@@ -48,16 +49,19 @@ def describe(
     channels: int,
     width: float,
     with_shapes: bool = False,
+    stem: Stem = PLAIN,
 ) -> dict[str, Any]:
     """The Keras configuration of a whole model; callers change a copy.
 
-    All arguments but `with_shapes` are those of `spec.ModelSpec`; that says whether every layer has
-    to name the shape that it is built for. At width 1 it always does; otherwise the model must be
-    made once more for it.
+    All arguments but the last two are those of `spec.ModelSpec`. `with_shapes` says whether every
+    layer has to name the shape that it is built for. At width 1 it always does; otherwise the model
+    must be made once more for it. `stem` is that of the weights, for networks that take one.
     """
     architecture = get(name)
     make_trunk: Callable[..., tf.keras.Model] = architecture.trunk
-    further = {"channels": channels} if architecture.takes_channels else {}
+    further: dict[str, Any] = {"channels": channels} if architecture.takes_channels else {}
+    if architecture.takes_stem:
+        further["stem"] = stem
 
     def make() -> tf.keras.Model:
         with _precision(precision):

@@ -19,6 +19,7 @@ from tffcxr.models import network_configs, normalization, residual
 from tffcxr.models.blocks import CxrModel
 from tffcxr.models.files import pretrained
 from tffcxr.models.networks.architecture import TASK_LAYER
+from tffcxr.models.networks.stem import PLAIN, Stem
 from tffcxr.nnunet import inference, plain_unet
 from tffcxr.nnunet.topology import Topology
 
@@ -38,8 +39,8 @@ class ModelSpec:
       precision: one of `options.PRECISIONS`.
       width: of every layer's published channels, the part that it gets; see `width.scale`.
       weights: "none" (random from `seed`), "imagenet" (downloaded, for some models) or the path of
-        a model file; see `pretrained`. Both pretrained kinds fill the representation block; the
-        task block is always new.
+        a model file; see `pretrained`. Both pretrained kinds fill the representation block, and say
+        how images enter the network (see `stem`); the task block is always new.
       seed: the initial weights are a function of it, of the layer's name and of the architecture.
       channels: of the images; only U-Net takes more than one.
 
@@ -105,6 +106,22 @@ class ModelSpec:
         Raises:
           InputError: weights that cannot be had or do not fit.
         """
+        if self.weights == "none":
+            return self._build(frozen, PLAIN)
+        weights = pretrained.read(self.network, self.weights)
+        model = self._build(frozen, weights.stem)
+        weights.fill(model)
+        return model
+
+    def structure(self, frozen: options.Frozen = None) -> CxrModel:
+        """As `build`, for a caller that sets all weights: a file of weights is not read again."""
+        return self._build(frozen, pretrained.stem(self.network, self.weights))
+
+    def measuring_model(self) -> CxrModel:
+        """A fresh model in float32, whatever it is trained in, whose weights the caller sets."""
+        return dataclasses.replace(self, precision="float32").structure()
+
+    def _build(self, frozen: options.Frozen, stem: Stem) -> CxrModel:
         if frozen not in (None, "representation"):
             raise InputError(f"frozen must be None or 'representation', found {frozen!r}")
         described = network_configs.describe(
@@ -115,6 +132,7 @@ class ModelSpec:
             self.channels,
             self.width,
             with_shapes=self.width != 1.0 and self.batch_norm == "group",
+            stem=stem,
         )
         config = copy.deepcopy(described)
         has_batch_norm = normalization.apply(config, self.batch_norm)
@@ -125,18 +143,7 @@ class ModelSpec:
             _freeze(config)
         residual.start_as_shortcuts(config)
         layer = network_configs.get(self.network).gradcam_layer
-        model = _with_blocks(tf.keras.Model.from_config(config), layer, (TASK_LAYER,))
-        if self.weights != "none":
-            pretrained.load(model, self.network, self.weights)
-        return model
-
-    def structure(self, frozen: options.Frozen = None) -> CxrModel:
-        """As `build`, for a caller that sets all weights: a file of weights is not read again."""
-        return dataclasses.replace(self, weights="none").build(frozen)
-
-    def measuring_model(self) -> CxrModel:
-        """A fresh model in float32, whatever it is trained in, whose weights the caller sets."""
-        return dataclasses.replace(self, weights="none", precision="float32").build()
+        return _with_blocks(tf.keras.Model.from_config(config), layer, (TASK_LAYER,))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -53,7 +53,7 @@ def test_the_folder_of_a_run_stands_for_its_first_model_of_the_network(tmp_path)
         model.keras.get_layer("conv1").kernel, first.keras.get_layer("conv1").kernel
     )
     with pytest.raises(InputError, match="a model of the network resnet34 in .* found resnet18, s"):
-        pretrained.load(model, "resnet34", str(tmp_path))
+        pretrained.read("resnet34", str(tmp_path)).fill(model)
 
 
 def test_legacy_weights_file_without_a_model(tmp_path):
@@ -82,7 +82,7 @@ def test_other_shapes_are_named_and_change_nothing(tmp_path, suffix):
     model = ModelSpec("standard", 32, 1, seed=2).build()
     before = model.keras.get_weights()
     with pytest.raises(InputError, match=r"model.*shape.*(1024|4096).*(1024|4096)") as raised:
-        pretrained.load(model, "standard", str(path))
+        pretrained.read("standard", str(path)).fill(model)
     assert "\n" not in str(raised.value)
     for a, b in zip(before, model.keras.get_weights()):
         np.testing.assert_array_equal(a, b)
@@ -103,8 +103,7 @@ def test_another_architecture_is_refused_by_layer(tmp_path):
         ("text.keras", b"not a model", "cannot be read into the model"),
         ("text.h5", b"not a model", "cannot be read into the model"),
         ("text.weights.h5", b"", "cannot be read into the model"),
-        ("model.pth", b"torch", "expected a file that torch.save wrote"),
-        ("model.onnx", b"other", "expected .keras, .weights.h5, .h5, .pt or .pth"),
+        ("model.pth", b"torch", "h5. or of PyTorch .* found a text file"),
     ],
 )
 def test_files_that_are_no_weights(tmp_path, name, content, message):
@@ -147,7 +146,7 @@ def test_group_norm_takes_scale_and_offset_of_batch_norm(tmp_path):
     source.keras.get_layer("norm").beta.assign([4.0, 5.0])
     source.keras.save(tmp_path / "batch.h5")
     model = tiny(lambda name: tf.keras.layers.GroupNormalization(2, name=name))
-    pretrained.load(model, "tiny", str(tmp_path / "batch.h5"))
+    pretrained.read("tiny", str(tmp_path / "batch.h5")).fill(model)
     np.testing.assert_array_equal(model.keras.get_layer("norm").gamma, [2.0, 3.0])
     np.testing.assert_array_equal(model.keras.get_layer("norm").beta, [4.0, 5.0])
 
@@ -155,7 +154,7 @@ def test_group_norm_takes_scale_and_offset_of_batch_norm(tmp_path):
 @pytest.mark.parametrize("name", ["standard", "resnet18", "resnet34", "resnext50", "covidnet"])
 def test_models_without_imagenet_weights_say_which_have_them(name):
     with pytest.raises(InputError) as raised:
-        pretrained.load(built.model("standard", 32), name, "imagenet")
+        pretrained.read(name, "imagenet").fill(built.model("standard", 32))
     assert str(raised.value) == (
         f"there are no ImageNet weights for model {name}, only for densenet121, resnet50, "
         "mobilenetv2, efficientnetlite0, unetplusplus, unet_ENCODER and unetplusplus_ENCODER: use "

@@ -73,7 +73,7 @@ def _refused(path, message):
     assert "\n" not in str(error.value)
     assert str(path) in str(error.value)
     with pytest.raises(InputError, match=message) as error:
-        pretrained.load(built.model("standard", 32, 1), "standard", str(path))
+        pretrained.read("standard", str(path)).fill(built.model("standard", 32, 1))
     assert "\n" not in str(error.value)
     assert str(path) in str(error.value)
 

@@ -74,7 +74,7 @@ class TestMobileNetV2:
 
         model = ModelSpec("mobilenetv2", 32, 2).build()
         monkeypatch.setattr(tf.keras.applications, "MobileNetV2", download)
-        pretrained.load(model, "mobilenetv2", "imagenet")
+        pretrained.read("mobilenetv2", "imagenet").fill(model)
         for name in model.representation:
             for a, b in zip(
                 model.keras.get_layer(name).get_weights(), published.get_layer(name).get_weights()

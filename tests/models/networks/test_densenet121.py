@@ -90,7 +90,7 @@ def test_moving_statistics_follow_within_a_few_steps(densenet):
 def test_keras_applications_file_gives_the_published_activations(tmp_path, densenet, published):
     path = tmp_path / "densenet121_notop.h5"
     published.save_weights(path)
-    pretrained.load(densenet, "densenet121", str(path))
+    pretrained.read("densenet121", str(path)).fill(densenet)
     images = _images()
     ours = tf.keras.Model(densenet.keras.input, densenet.keras.get_layer("conv1_bn").output)
     theirs = tf.keras.Model(published.input, published.get_layer("conv1/bn").output)
@@ -110,7 +110,7 @@ def test_keras_applications_file_gives_the_published_features(tmp_path, densenet
     images = _images()
     theirs = published(_normalised_rgb(images)).numpy()
     first.set_weights([kernel])
-    pretrained.load(densenet, "densenet121", str(path))
+    pretrained.read("densenet121", str(path)).fill(densenet)
     features = tf.keras.Model(densenet.keras.input, densenet.keras.get_layer("features").output)
     assert theirs.std() > 0.1
     np.testing.assert_allclose(features(images).numpy(), theirs, atol=1e-4)
@@ -139,7 +139,7 @@ def test_imagenet_weights_are_those_of_keras_cv(monkeypatch, densenet):
     )
     presets = {"densenet121_imagenet": preset}
     monkeypatch.setattr(keras_cv.models.DenseNetBackbone, "from_preset", presets.__getitem__)
-    pretrained.load(densenet, "densenet121", "imagenet")
+    pretrained.read("densenet121", "imagenet").fill(densenet)
     expected = [weight.numpy() for layer in preset.layers for weight in layer.weights]
     for a, b in zip(blocks.get_weights(densenet.keras, names), expected):
         np.testing.assert_allclose(a, b, rtol=1e-6)
@@ -153,5 +153,5 @@ def test_imagenet_weights_without_a_network_name_the_way_out(monkeypatch, densen
 
     monkeypatch.setattr(keras_cv.models.DenseNetBackbone, "from_preset", from_preset)
     with pytest.raises(InputError, match=r"no route to host\): use --weights=FILE") as raised:
-        pretrained.load(densenet, "densenet121", "imagenet")
+        pretrained.read("densenet121", "imagenet").fill(densenet)
     assert "\n" not in str(raised.value)

@@ -101,7 +101,7 @@ def test_imagenet_weights_fill_the_encoder_alone(squeezing, monkeypatch, tmp_pat
     names = (*squeezing.representation, *squeezing.task)
     decoder = [name for name in names if name.startswith(("decoder_", "task"))]
     before, kept = (blocks.get_weights(squeezing.keras, n) for n in (names, decoder))
-    pretrained.load(squeezing, "unet_seresnet18", "imagenet")
+    pretrained.read("unet_seresnet18", "imagenet").fill(squeezing)
     after = {layer.name: layer.get_weights() for layer in _weighted(squeezing.keras)}
     blocks.set_weights(squeezing.keras, names, before)
     for old, new in zip(kept, (values for name in decoder for values in after.pop(name))):
@@ -117,7 +117,7 @@ def test_imagenet_weights_without_a_network_name_the_way_out(squeezing, monkeypa
 
     monkeypatch.setattr(tf.keras.utils, "get_file", download)
     with pytest.raises(InputError, match=r"unet_vgg16 could .* no route\): use --weights=FILE"):
-        pretrained.load(squeezing, "unet_vgg16", "imagenet")
+        pretrained.read("unet_vgg16", "imagenet").fill(squeezing)
 
 
 def test_every_weight_learns(pairs):

@@ -199,7 +199,7 @@ def test_imagenet_weights_fill_the_encoder_alone(monkeypatch, built):
 
     _replace_trunk(monkeypatch, download)
     before, kept = (blocks.get_weights(built.keras, names) for names in (encoder, rest))
-    pretrained.load(built, "unetplusplus", "imagenet")
+    pretrained.read("unetplusplus", "imagenet").fill(built)
     after = blocks.get_weights(built.keras, encoder)
     blocks.set_weights(built.keras, encoder, before)
     assert asked == ["imagenet"]
@@ -215,7 +215,7 @@ def test_imagenet_weights_without_a_network_name_the_way_out(monkeypatch, built)
 
     _replace_trunk(monkeypatch, download)
     with pytest.raises(InputError, match=r"no route\): use --weights=FILE"):
-        pretrained.load(built, "unetplusplus", "imagenet")
+        pretrained.read("unetplusplus", "imagenet").fill(built)
 
 
 # By hand, of ResNet18: maps of (64, 64, 128, 256, 512) channels from S/2 to S/32; see `_BLOCKS`.

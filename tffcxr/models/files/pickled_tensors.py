@@ -86,11 +86,21 @@ class _Name:
     text: str
 
 
-def read(file: io.BytesIO) -> Any:
-    """Reads one pickle, from where the file stands up to its end mark.
+@dataclasses.dataclass(frozen=True)
+class Pickled:
+    """What is in a pickle.
 
-    Returns:
-      Tuples, lists, dictionaries, numbers and text, with `Tensor` and `Layer` in them.
+    Attributes:
+      value: tuples, lists, dictionaries, numbers and text, with `Tensor` and `Layer` in them.
+      storages: all that it names, by their keys.
+    """
+
+    value: Any
+    storages: dict[str, Storage]
+
+
+def read(file: io.BytesIO) -> Pickled:
+    """Reads one pickle, from where the file stands up to its end mark.
 
     Raises:
       InputError: the pickle is damaged or names what is not needed for tensors and layers.
@@ -99,11 +109,11 @@ def read(file: io.BytesIO) -> Any:
     try:
         for opcode, argument, _ in pickletools.genops(file):
             if opcode.name == "STOP":
-                return machine.pop()
+                return Pickled(machine.pop(), machine.storages)
             machine.step(opcode.name, argument)
-    except (IndexError, KeyError, UnicodeDecodeError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
+    except InputError:
+        raise
+    except (IndexError, KeyError, ValueError) as error:  # Also what is no text.
         raise InputError(f"expected an intact pickle, found a damaged one ({error})") from None
     raise InputError("expected an intact pickle, found one without an end")
 
@@ -112,6 +122,7 @@ class _Machine:
     """The stack, and what the pickle refers to again by number."""
 
     def __init__(self) -> None:
+        self.storages: dict[str, Storage] = {}
         self._stack: list[Any] = []
         self._marks: list[list[Any]] = []
         self._memo: dict[int, Any] = {}
@@ -130,7 +141,7 @@ class _Machine:
             "MEMOIZE": lambda _: self._remember(len(self._memo)),
             "GLOBAL": lambda text: self._push(_Name(text)),
             "STACK_GLOBAL": lambda _: self._push(_Name(" ".join(map(str, self._pop_many(2))))),
-            "BINPERSID": lambda _: self._push(_persistent(self.pop())),
+            "BINPERSID": lambda _: self._push(self._persistent(self.pop())),
             "NEWOBJ": lambda _: self._push(_new(*self._pop_many(2))),
             "REDUCE": lambda _: self._push(_called(*self._pop_many(2))),
             "BUILD": lambda _: self._build(self.pop()),
@@ -192,6 +203,17 @@ class _Machine:
                 raise InputError(f"expected names as keys, found a {type(key).__name__}")
             target[key] = value
 
+    def _persistent(self, value: Any) -> Storage | _Name:
+        """A storage, or the class of a layer, which older files name together with its source."""
+        if isinstance(value, tuple) and len(value) == 4 and value[0] == "module":
+            if not _is_layer(value[1]):
+                raise _refusal(value[1])
+            return value[1]
+        storage = _storage(value)
+        if self.storages.setdefault(storage.key, storage) != storage:
+            raise InputError(f"expected one size of storage {storage.key[:40]!r}, found several")
+        return storage
+
     def _build(self, state: Any) -> None:
         """Gives a layer its attributes; a dictionary's own attributes are not needed."""
         target = self._stack[-1]
@@ -231,29 +253,24 @@ def _called(name: Any, arguments: Any) -> Any:
     if name.text == "torch._utils _rebuild_parameter" and arguments:
         return arguments[0]
     if name.text in ("torch._utils _rebuild_tensor", "torch._utils _rebuild_tensor_v2"):
-        return _tensor(*arguments[:4]) if len(arguments) >= 4 else _tensor(None, None, None, None)
+        return _tensor(*arguments[:4], *[None] * (4 - len(arguments)))
     if name.text in _UNREAD:
         return _Name(name.text)
     raise _refusal(name)
 
 
-def _persistent(value: Any) -> Storage | _Name:
-    """A storage, or the class of a layer, which older files name together with its source."""
-    if isinstance(value, tuple) and len(value) == 4 and value[0] == "module":
-        if not _is_layer(value[1]):
-            raise _refusal(value[1])
-        return value[1]
+def _storage(value: Any) -> Storage:
     if not isinstance(value, tuple) or len(value) not in (5, 6) or value[0] != "storage":
         raise InputError("expected storages of numbers, found another object kept apart")
     _, kind, key, _, numbers, *view = value
-    dtype = _DTYPES.get(kind.text.partition(" ")[2]) if isinstance(kind, _Name) else None
-    if dtype is None or not kind.text.startswith("torch "):
+    if not isinstance(key, str) or not _is_count(numbers):
+        raise InputError("expected the name and size of a storage, found others")
+    module, _, name = kind.text.partition(" ") if isinstance(kind, _Name) else ("", "", "")
+    if module != "torch" or name not in _DTYPES:
         raise _refusal(kind)
     if view not in ([], [None]):
-        raise InputError(f"expected whole storages, found a part of one for {key!r:.40}")
-    if not isinstance(key, str) or not _is_count(numbers):
-        raise InputError(f"expected the name and size of a storage, found {key!r:.40}")
-    return Storage(key, dtype, numbers)
+        raise InputError(f"expected whole storages, found a part of {key[:40]!r}")
+    return Storage(key, _DTYPES[name], numbers)
 
 
 def _tensor(storage: Any, offset: Any, shape: Any, strides: Any) -> Tensor:
@@ -269,7 +286,7 @@ def _tensor(storage: Any, offset: Any, shape: Any, strides: Any) -> Tensor:
     last = offset + sum((size - 1) * stride for size, stride in zip(shape, strides))
     if numbers > storage.numbers or (numbers and last >= storage.numbers):
         raise InputError(
-            f"expected a tensor within the {storage.numbers} numbers of storage {storage.key:.40}, "
+            f"expected a tensor within the {storage.numbers} numbers of {storage.key[:40]!r}, "
             f"found shape {shape}, strides {strides} and offset {offset}"
         )
     return Tensor(storage, offset, shape, strides)

@@ -8,7 +8,7 @@ refused unless all that it names is on the list below.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 import contextlib
 import io
 import json
@@ -67,6 +67,13 @@ _CLASSES = {
     "keras.regularizers": ("L1", "L1L2", "L2"),
     "keras.src.engine.functional": ("Functional",),
 }
+# What Keras 3 names besides these: it is read for the names of layers, and nothing of it is made.
+_KERAS_3_CLASSES = {
+    None: ("__keras_tensor__",),
+    "keras": ("DTypePolicy",),
+    "keras.src.models.functional": ("Functional",),
+    "keras.src.models.sequential": ("Sequential",),
+}
 _KERAS_CLASSES = frozenset(name for names in _CLASSES.values() for name in names)
 # Found by these names alone, whatever module they were in when they were saved.
 _OWN_CLASSES = {"tffcxr>GroupedConv2D": "GroupedConv2D", "tffcxr>SlidingWindow": "SlidingWindow"}
@@ -112,7 +119,7 @@ def load_keras(path: pathlib.Path) -> tf.keras.Model:
       InputError: the file names what is not on the list, is too large, or is no model. The message
         is one line without the path.
     """
-    config, weights = _read_keras(path)
+    config, weights = read_keras(path)
     try:
         # Not `load_model`: it reads the file again, and goes by its name and content to formats of
         # which some run code. It is also slow with weights inside of an archive (U-Net++: minutes).
@@ -129,8 +136,16 @@ def load_keras(path: pathlib.Path) -> tf.keras.Model:
     return model
 
 
-def _read_keras(path: pathlib.Path) -> tuple[dict[str, Any], bytes]:
-    """Returns the configuration and the weights of a `.keras` file, both checked."""
+def read_keras(path: pathlib.Path, of_keras_3: bool = False) -> tuple[dict[str, Any], bytes]:
+    """Returns the configuration and the weights of a `.keras` file, both checked.
+
+    Args:
+      path: the file.
+      of_keras_3: whether the file may also be of Keras 3, of which Keras 2 cannot make a model.
+
+    Raises:
+      InputError: see `load_keras`.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             _check_members(archive)
@@ -140,7 +155,7 @@ def _read_keras(path: pathlib.Path) -> tuple[dict[str, Any], bytes]:
     except _ZIP_ERRORS as error:
         raise InputError(f"expected an intact .keras file, found: {one_line(error)}") from None
     check_hdf5(io.BytesIO(weights))
-    return _checked_config(config), weights
+    return _checked_config(config, _KERAS_3_CLASSES if of_keras_3 else {}), weights
 
 
 def check_hdf5(file: Any) -> None:
@@ -162,7 +177,7 @@ def check_hdf5(file: Any) -> None:
     except _HDF5_ERRORS as error:
         raise InputError(f"expected an intact HDF5 file, found: {one_line(error)}") from None
     if config is not None:
-        _checked_config(config)
+        _checked_config(config, _KERAS_3_CLASSES)
 
 
 @contextlib.contextmanager
@@ -255,7 +270,9 @@ def _check_attributes(value: Any) -> None:
             )
 
 
-def _checked_config(text: str | bytes) -> dict[str, Any]:
+def _checked_config(
+    text: str | bytes, further: Mapping[str | None, Sequence[str]]
+) -> dict[str, Any]:
     """Returns a model's configuration, which names nothing but what is on the list."""
     if not isinstance(text, (str, bytes)) or len(text) > MAXIMUM_JSON_BYTES:
         raise InputError(f"expected a configuration of at most {MAXIMUM_JSON_BYTES} bytes of JSON")
@@ -272,14 +289,14 @@ def _checked_config(text: str | bytes) -> dict[str, Any]:
         if depth > _DEEPEST:
             raise InputError(f"expected a configuration of at most {_DEEPEST} levels, found more")
         if isinstance(value, dict):
-            _check_object(value)
+            _check_object(value, further)
             values.extend((one, depth + 1) for one in value.values())
         elif isinstance(value, list):
             values.extend((one, depth + 1) for one in value)
     return config
 
 
-def _check_object(value: dict[str, Any]) -> None:
+def _check_object(value: dict[str, Any], further: Mapping[str | None, Sequence[str]]) -> None:
     """Checks what one object of a configuration names."""
     activation = value.get("activation")
     if activation is not None and not (isinstance(activation, str) and activation in _ACTIVATIONS):

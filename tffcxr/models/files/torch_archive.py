@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 import io
+import math
 import pathlib
+import pickle
 import struct
 from typing import Any
 import zipfile
@@ -19,15 +21,39 @@ import numpy as np
 
 from tffcxr.errors import InputError
 from tffcxr.models.files import pickled_tensors
-from tffcxr.models.files.pickled_tensors import Layer, Storage, Tensor
+from tffcxr.models.files.pickled_tensors import Layer, Pickled, Storage, Tensor
 
 MAXIMUM_BYTES = 2 << 30  # As `safe_files.MAXIMUM_WEIGHT_BYTES`.
 _MAGIC = 0x1950A86A20F9469CFC6C  # The first pickle of the format before 1.6.
+_HEAD = pickle.dumps(_MAGIC, protocol=2)
 _PROTOCOL = 1001
-_MOST_ENTRIES = 1 << 17  # Of dictionaries and layers within each other.
+_MOST_NUMBERS = MAXIMUM_BYTES // 4  # Of all tensors together, which may share theirs.
+_MOST_ENTRIES = 1 << 17  # Tensors and layers.
+_LONGEST_NAME = 1000
 _STATES = ("state_dict", "model_state_dict", "model")  # What training states call the tensors.
 _PARALLEL = "module."  # What `torch.nn.DataParallel` puts before every name.
-_ZIP_ERRORS = (EOFError, NotImplementedError, OSError, RuntimeError, zipfile.BadZipFile, zlib.error)
+_ZIP_ERRORS = (
+    EOFError,
+    NotImplementedError,
+    OSError,
+    RuntimeError,
+    ValueError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
+def is_archive(path: pathlib.Path) -> bool:
+    """Whether a file looks like one that `torch.save` wrote."""
+    with path.open("rb") as file:
+        if file.read(len(_HEAD)) == _HEAD:
+            return True
+        try:
+            with zipfile.ZipFile(file) as archive:
+                return any(name.endswith("/data.pkl") for name in archive.namelist())
+        except _ZIP_ERRORS:
+            return False
 
 
 def read(path: pathlib.Path) -> dict[str, np.ndarray]:
@@ -43,37 +69,44 @@ def read(path: pathlib.Path) -> dict[str, np.ndarray]:
     if (size := path.stat().st_size) > MAXIMUM_BYTES:
         raise InputError(f"expected at most {MAXIMUM_BYTES} bytes, found {size}")
     content = path.read_bytes()
-    file = io.BytesIO(content)
-    if zipfile.is_zipfile(file):
-        found, numbers = _read_zip(file)
+    if content.startswith(_HEAD):
+        found, numbers = _read_legacy(io.BytesIO(content))
     else:
-        found, numbers = _read_legacy(content)
-    tensors = dict(_named(_state(found)))
+        found, numbers = _read_zip(content)
+    tensors = dict(_named(_state(found.value)))
     if not tensors:
         raise InputError("expected tensors by name, found none")
+    if sum(math.prod(tensor.shape) for tensor in tensors.values()) > _MOST_NUMBERS:
+        raise InputError(f"expected at most {_MOST_NUMBERS} weights, found more")
+    if strange := next((name for name in tensors if not name.isprintable()), None):
+        raise InputError(f"expected names of tensors, found {strange[:80]!r}")
     if all(name.startswith(_PARALLEL) for name in tensors):
         tensors = {name.removeprefix(_PARALLEL): tensor for name, tensor in tensors.items()}
     return {name: _array(tensor, numbers) for name, tensor in tensors.items()}
 
 
-def _read_zip(file: io.BytesIO) -> tuple[Any, dict[Storage, np.ndarray]]:
+def _read_zip(content: bytes) -> tuple[Pickled, dict[Storage, np.ndarray]]:
     try:
-        with zipfile.ZipFile(file) as archive:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
             members = {member.filename: member for member in archive.infolist()}
             folder = _folder(members)
             used = sum(member.file_size for member in members.values())
-            if used > len(file.getbuffer()):
-                raise InputError(f"expected an archive that is not compressed, found {used} bytes")
+            if used > len(content):
+                raise InputError(
+                    f"expected an archive of at most {len(content)} bytes, found {used} in it"
+                )
             order = f"{folder}/byteorder"
             if order in members and archive.read(order) != b"little":
                 raise InputError("expected numbers in little-endian order, found another")
             found = pickled_tensors.read(io.BytesIO(archive.read(f"{folder}/data.pkl")))
             numbers = {}
-            for storage in _storages(found):
+            for storage in found.storages.values():
                 name = f"{folder}/data/{storage.key}"
                 if name not in members:
-                    raise InputError(f"expected {name:.80} in the archive, found none")
+                    raise InputError(f"expected {name[:80]!r} in the archive, found none")
                 numbers[storage] = _numbers(storage, archive.read(name))
+    except InputError:
+        raise
     except _ZIP_ERRORS as error:
         raise InputError(f"expected an intact archive, found: {error}") from None
     return found, numbers
@@ -87,32 +120,29 @@ def _folder(members: dict[str, zipfile.ZipInfo]) -> str:
     for member in members.values():
         if member.compress_type != zipfile.ZIP_STORED:
             raise InputError(
-                f"expected an archive that is not compressed, found {member.filename:.80}"
+                f"expected an archive that is not compressed, found {member.filename[:80]!r}"
             )
     return folders[0]
 
 
-def _read_legacy(content: bytes) -> tuple[Any, dict[Storage, np.ndarray]]:
-    file = io.BytesIO(content)
-    try:
-        if (pickled_tensors.read(file), pickled_tensors.read(file)) != (_MAGIC, _PROTOCOL):
-            raise InputError("another pickle")
-    except InputError as error:
-        raise InputError(f"expected a file that torch.save wrote, found none ({error})") from None
-    system = pickled_tensors.read(file)
+def _read_legacy(file: io.BytesIO) -> tuple[Pickled, dict[Storage, np.ndarray]]:
+    if [pickled_tensors.read(file).value for _ in range(2)] != [_MAGIC, _PROTOCOL]:
+        raise InputError("expected a file that torch.save wrote, found another pickle")
+    system = pickled_tensors.read(file).value
     if not isinstance(system, dict) or system.get("little_endian") is not True:
         raise InputError("expected numbers in little-endian order, found another")
-    found, keys = pickled_tensors.read(file), pickled_tensors.read(file)
-    storages = {storage.key: storage for storage in _storages(found)}
-    if not isinstance(keys, list) or sorted(map(str, keys)) != sorted(storages):
-        raise InputError("expected the numbers of each storage once, found others")
+    found, keys = pickled_tensors.read(file), pickled_tensors.read(file).value
+    if not isinstance(keys, list) or [key for key in keys if key not in found.storages]:
+        raise InputError("expected the numbers of the tensors' storages, found others")
     numbers = {}
     for key in keys:
-        storage = storages[key]
+        storage = found.storages[key]
         header = file.read(8)
         if len(header) < 8 or struct.unpack("<q", header)[0] != storage.numbers:
-            raise InputError(f"expected {storage.numbers} numbers of storage {key:.40}, not found")
-        # Not a copy of what the file does not have: `read` returns no more than is there.
+            raise InputError(
+                f"expected {storage.numbers} numbers of storage {key[:40]!r}, not found"
+            )
+        # `read` returns no more than the file has.
         numbers[storage] = _numbers(storage, file.read(storage.numbers * storage.dtype.itemsize))
     return found, numbers
 
@@ -121,36 +151,9 @@ def _numbers(storage: Storage, content: bytes) -> np.ndarray:
     size = storage.numbers * storage.dtype.itemsize
     if len(content) != size:
         raise InputError(
-            f"expected {size} bytes of storage {storage.key:.40}, found {len(content)}"
+            f"expected {size} bytes of storage {storage.key[:40]!r}, found {len(content)}"
         )
     return np.frombuffer(content, storage.dtype)
-
-
-def _storages(found: Any) -> list[Storage]:
-    """The storages of all tensors, each once."""
-    storages: dict[str, Storage] = {}
-    for _, value in _entries(found):
-        if isinstance(value, Tensor):
-            storage = storages.setdefault(value.storage.key, value.storage)
-            if storage != value.storage:
-                raise InputError(f"expected one size of storage {storage.key:.40}, found several")
-    return list(storages.values())
-
-
-def _entries(found: Any) -> Iterator[tuple[str, Any]]:
-    """All values within dictionaries, lists and layers, in their order, with their paths."""
-    waiting, seen = [("", found)], 0
-    while waiting:
-        if (seen := seen + 1) > _MOST_ENTRIES:
-            raise InputError(f"expected at most {_MOST_ENTRIES} entries, found more")
-        path, value = waiting.pop()
-        yield path, value
-        if isinstance(value, Layer):
-            value = value.attributes
-        if isinstance(value, (list, tuple)):
-            value = dict(enumerate(value))
-        if isinstance(value, dict):
-            waiting.extend((f"{path}.{key}", each) for key, each in reversed(value.items()))
 
 
 def _state(found: Any) -> Any:
@@ -162,12 +165,15 @@ def _state(found: Any) -> Any:
 
 
 def _named(state: Any) -> Iterator[tuple[str, Tensor]]:
-    """The tensors of a dictionary by its keys; those of a layer as its `state_dict` names them."""
+    """The tensors of a dictionary by its keys; those of a layer as its `state_dict` names them.
+
+    Layers may be within themselves, or many times within others, so that names have no end.
+    """
     waiting, seen = [("", state)], 0
     while waiting:
-        if (seen := seen + 1) > _MOST_ENTRIES:
-            raise InputError(f"expected at most {_MOST_ENTRIES} layers, found more")
         prefix, value = waiting.pop()
+        if len(prefix) > _LONGEST_NAME:
+            raise InputError(f"expected names of at most {_LONGEST_NAME} characters, found longer")
         if isinstance(value, Layer):
             parts = [_part(value, part) for part in ("_parameters", "_buffers")]
             waiting.extend(
@@ -176,6 +182,9 @@ def _named(state: Any) -> Iterator[tuple[str, Tensor]]:
             )
         else:
             parts = [value] if isinstance(value, dict) else []
+        seen += 1 + sum(map(len, parts))
+        if seen + len(waiting) > _MOST_ENTRIES:
+            raise InputError(f"expected at most {_MOST_ENTRIES} tensors and layers, found more")
         for part in parts:
             for name, tensor in part.items():
                 if isinstance(tensor, Tensor):
@@ -190,6 +199,8 @@ def _part(layer: Layer, name: str) -> dict[str, Any]:
 
 
 def _array(tensor: Tensor, numbers: dict[Storage, np.ndarray]) -> np.ndarray:
+    if tensor.storage not in numbers:
+        raise InputError(f"expected numbers of storage {tensor.storage.key[:40]!r}, found none")
     strides = [stride * tensor.storage.dtype.itemsize for stride in tensor.strides]
     return np.lib.stride_tricks.as_strided(
         numbers[tensor.storage][tensor.offset :], tensor.shape, strides, writeable=False

@@ -44,6 +44,7 @@ class Architecture:
       takes_channels: whether `trunk` has an argument for more channels than one.
       takes_weights: whether `trunk` has an argument `weights`, which "imagenet" makes download
         those of its encoder.
+      takes_stem: whether `trunk` has an argument `stem`, see `stem.Stem`.
     """
 
     trunk: Callable[..., tf.keras.Model]
@@ -52,3 +53,4 @@ class Architecture:
     task_layer: Callable[[int], tf.keras.layers.Layer] = findings
     takes_channels: bool = False
     takes_weights: bool = False
+    takes_stem: bool = False

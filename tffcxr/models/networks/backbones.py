@@ -5,11 +5,11 @@ CVPR 2017, arXiv:1608.06993. K. He, X. Zhang, S. Ren, J. Sun, "Deep Residual Lea
 Recognition", CVPR 2016, arXiv:1512.03385. M. Sandler, A. Howard, M. Zhu, A. Zhmoginov, L.-C. Chen,
 "MobileNetV2: Inverted Residuals and Linear Bottlenecks", CVPR 2018, arXiv:1801.04381.
 
-The grey value is repeated to three channels. For keras-cv nothing else is done to it: its ImageNet
-weights were trained on 0..1 (`include_rescaling=True` divides by 255), without the mean and
-standard deviation that other libraries subtract, and the batch norm after the first convolution
-makes up for the offset in a network that starts from random weights. MobileNetV2's were trained on
--1..1.
+The grey value is repeated to three channels. Random networks, and keras-cv's ImageNet weights, take
+it as it is: those were trained on 0..1 (`include_rescaling=True` divides by 255), and the batch
+norm after the first convolution makes up for the offset in a network that starts from random
+weights. Weights of other libraries bring a stem of their own, see `stem`. MobileNetV2's were
+trained on -1..1.
 """
 
 from __future__ import annotations
@@ -20,13 +20,9 @@ from typing import Any
 import tensorflow as tf
 
 from tffcxr.models.networks.architecture import Architecture
+from tffcxr.models.networks.stem import PLAIN, Stem
 
 MINIMUM_IMAGE_SIZE = 32
-
-# What weights of other packages (`tf.keras.applications`, CheXNet's Keras port, EfficientNet) take
-# for an RGB image x in 0..1: (x - mean) / deviation.
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 
 DENSENET121_GRADCAM_LAYER = "relu"
 DENSENET121_REPEATS = (6, 12, 24, 16)
@@ -43,7 +39,7 @@ MOBILENETV2_GRADCAM_LAYER = "out_relu"
 _MOMENTUM = 0.9
 
 
-def densenet121(image_size: int) -> tf.keras.Model:
+def densenet121(image_size: int, stem: Stem = PLAIN) -> tf.keras.Model:
     """Builds the representation block: images [B, S, S, 1] in 0..1 to features [B, 1024].
 
     The parameters are those of `tf.keras.applications.DenseNet121(include_top=False)`:
@@ -59,33 +55,33 @@ def densenet121(image_size: int) -> tf.keras.Model:
             input_shape=shape,
         )
 
-    return grey_trunk(backbone, image_size, "densenet121")
+    return grey_trunk(backbone, image_size, "densenet121", stem=stem)
 
 
-def resnet18(image_size: int) -> tf.keras.Model:
+def resnet18(image_size: int, stem: Stem = PLAIN) -> tf.keras.Model:
     """Builds the representation block: images [B, S, S, 1] in 0..1 to features [B, 512].
 
     11,176,512 parameters, as in torchvision without its last layer, and 9,600 moving statistics.
     """
-    return _resnet(image_size, RESNET18_BLOCKS, "basic_block", "resnet18")
+    return _resnet(image_size, RESNET18_BLOCKS, "basic_block", "resnet18", stem)
 
 
-def resnet34(image_size: int) -> tf.keras.Model:
+def resnet34(image_size: int, stem: Stem = PLAIN) -> tf.keras.Model:
     """Builds the representation block: images [B, S, S, 1] in 0..1 to features [B, 512].
 
     21,284,672 parameters, as in torchvision without its last layer, and 17,024 moving statistics.
     """
-    return _resnet(image_size, RESNET34_BLOCKS, "basic_block", "resnet34")
+    return _resnet(image_size, RESNET34_BLOCKS, "basic_block", "resnet34", stem)
 
 
-def resnet50(image_size: int) -> tf.keras.Model:
+def resnet50(image_size: int, stem: Stem = PLAIN) -> tf.keras.Model:
     """Builds the representation block: images [B, S, S, 1] in 0..1 to features [B, 2048].
 
     The stride of a downsampling block is in its first convolution, as in the paper. No convolution
     has a bias: 23,508,032 parameters, as in torchvision without its last layer, and 53,120 moving
     statistics.
     """
-    return _resnet(image_size, RESNET50_BLOCKS, "block", "resnet50")
+    return _resnet(image_size, RESNET50_BLOCKS, "block", "resnet50", stem)
 
 
 def mobilenetv2(image_size: int) -> tf.keras.Model:
@@ -114,6 +110,7 @@ def grey_trunk(
     image_size: int,
     name: str,
     normalise: tf.keras.layers.Layer | None = None,
+    stem: Stem = PLAIN,
 ) -> tf.keras.Model:
     """Puts a colour backbone behind one grey channel, and averages its last maps.
 
@@ -125,12 +122,15 @@ def grey_trunk(
         if isinstance(layer, tf.keras.layers.BatchNormalization):
             layer.momentum = _MOMENTUM
     images, rgb = grey_input(image_size)
-    maps = replay(colour, normalise(rgb) if normalise else rgb)  # [B, S / 32, S / 32, channels]
+    rgb = normalise(rgb) if normalise else stem.normalise(rgb)
+    maps = replay(colour, rgb, stem.call)  # [B, S / 32, S / 32, channels]
     features = tf.keras.layers.GlobalAveragePooling2D(name="features")(maps)
     return tf.keras.Model(images, features, name=name)
 
 
-def _resnet(image_size: int, blocks: Sequence[int], block_type: str, name: str) -> tf.keras.Model:
+def _resnet(
+    image_size: int, blocks: Sequence[int], block_type: str, name: str, stem: Stem
+) -> tf.keras.Model:
     def backbone(shape: tuple[int, int, int]) -> tf.keras.Model:
         import keras_cv
 
@@ -143,7 +143,7 @@ def _resnet(image_size: int, blocks: Sequence[int], block_type: str, name: str) 
             input_shape=shape,
         )
 
-    return grey_trunk(backbone, image_size, name)
+    return grey_trunk(backbone, image_size, name, stem=stem)
 
 
 def _call(layer: tf.keras.layers.Layer, inputs: Any) -> Any:
@@ -175,9 +175,11 @@ def replay(
 
 
 ARCHITECTURES = {
-    "resnet18": Architecture(resnet18, MINIMUM_IMAGE_SIZE, RESNET18_GRADCAM_LAYER),
-    "resnet34": Architecture(resnet34, MINIMUM_IMAGE_SIZE, RESNET34_GRADCAM_LAYER),
-    "resnet50": Architecture(resnet50, MINIMUM_IMAGE_SIZE, RESNET50_GRADCAM_LAYER),
-    "densenet121": Architecture(densenet121, MINIMUM_IMAGE_SIZE, DENSENET121_GRADCAM_LAYER),
+    "resnet18": Architecture(resnet18, MINIMUM_IMAGE_SIZE, RESNET18_GRADCAM_LAYER, takes_stem=True),
+    "resnet34": Architecture(resnet34, MINIMUM_IMAGE_SIZE, RESNET34_GRADCAM_LAYER, takes_stem=True),
+    "resnet50": Architecture(resnet50, MINIMUM_IMAGE_SIZE, RESNET50_GRADCAM_LAYER, takes_stem=True),
+    "densenet121": Architecture(
+        densenet121, MINIMUM_IMAGE_SIZE, DENSENET121_GRADCAM_LAYER, takes_stem=True
+    ),
     "mobilenetv2": Architecture(mobilenetv2, MINIMUM_IMAGE_SIZE, MOBILENETV2_GRADCAM_LAYER),
 }
