@@ -70,6 +70,9 @@ BASELINES = ("site", "pooled")
 # What proposes the settings of a search.
 SEARCH_SAMPLERS = ("tpe", "random", "grid")
 
+# Initial weights that are no file.
+WEIGHTS_WITHOUT_FILE = ("none", "imagenet")
+
 # Images and who holds them.
 FITS = ("pad", "stretch")
 AUGMENTATIONS = ("none", "flip", "affine")

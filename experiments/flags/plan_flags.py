@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
+from experiments.flags import weights_flag
 from tffcxr import environment
 from tffcxr.errors import InputError
 
@@ -42,7 +43,7 @@ def model_spec(network: str, outputs: int = 1, channels: int = 1) -> ModelSpec:
         batch_norm=FLAGS.batch_norm,
         precision=FLAGS.precision,
         width=FLAGS.width,
-        weights=FLAGS.weights,
+        weights=weights_flag.of(network),
         seed=FLAGS.seed,
         channels=channels,
     )

@@ -42,7 +42,7 @@ class Recipe(abc.ABC):
         ImageNet's weights exist for whole networks only, so with them the width is 1; those of a
         run fit networks of its width.
         """
-        is_whole = FLAGS.site or FLAGS.weights == "imagenet"
+        is_whole = FLAGS.site or weights_flag.is_imagenet()
         width = weights_flag.width()
         if width is None:
             width = 1.0 if is_whole else self.phantom_width

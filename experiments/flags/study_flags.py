@@ -79,11 +79,7 @@ def define(
     flags.DEFINE_integer(
         "image_size", image_size, "Height and width of the model's input in pixels."
     )
-    flags.DEFINE_string(
-        "weights",
-        "none",
-        "Initial weights: none (random), imagenet, the folder of a run, or one of its model files.",
-    )
+    flags.DEFINE_flag(weights_flag.flag())
     with_sites = "" if phantom_width == 1 else " Default with --site: 1."
     flags.DEFINE_float(
         "width",
@@ -211,7 +207,7 @@ def check() -> None:
         )
     if not 0 < FLAGS.width <= 1:
         raise InputError(f"--width: expected above 0 and at most 1, found {FLAGS.width}")
-    if FLAGS.width != 1 and FLAGS.weights == "imagenet":
+    if FLAGS.width != 1 and weights_flag.is_imagenet():
         raise InputError(f"--weights=imagenet: expected --width=1 with it, found {FLAGS.width}")
     weights_flag.check()
     checks.used(not FLAGS.site, "phantom_patients", "no --site", "site")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from experiments.flags import checks, plan_flags, typed
+from experiments.flags import checks, plan_flags, typed, weights_flag
 from tffcxr import options
 from tffcxr.errors import InputError
 
@@ -196,9 +196,14 @@ def recorded_settings() -> dict[str, Any]:
     """The values of the program's flags, except those that change no result."""
     own = FLAGS.get_key_flags_for_module(typed.current().program)
     settings = {flag.name: flag.value for flag in own if flag.name not in _UNRECORDED}
-    weights = pathlib.Path(settings.get("weights") or "none")
-    if weights.exists():  # Its content may change under the same name.
-        settings["weights_sha256"] = _digest(weights)
+    # The content may change under the same name.
+    digests = {
+        network: _digest(path)
+        for network, path in weights_flag.paths(settings.get("weights") or "none").items()
+    }
+    if digests:
+        is_for_all = list(digests) == [""]
+        settings["weights_sha256"] = digests[""] if is_for_all else digests
     return settings
 
 

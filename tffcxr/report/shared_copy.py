@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from tffcxr import errors, files, run_tables
+from tffcxr import errors, files, options, run_tables
 from tffcxr.report import run_files, run_reader, run_report, style
 from tffcxr.report.figures import roc_figure
 
@@ -45,7 +45,6 @@ _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|nan|inf|-inf|")
 _PROGRAM = re.compile(r"(//experiments:|tffcxr )\w+")
 _FLAG = re.compile(r"--?(\w+)(?:=(.*))?", re.DOTALL)
 _LOADER = re.compile(r"[^=:/\\]+=\w+")  # At the start of a --site.
-_WITHOUT_FILE = ("none", "imagenet")  # Values of --weights that name no file.
 _EVENTS = "*.tfevents.*"
 # What is left out, as a reader calls it, and the files and folders that are meant.
 _KINDS = (
@@ -172,7 +171,7 @@ def setting(name: str, value: Any) -> Any:
     """Returns a setting, of a site its name and its loader alone."""
     if name == "site":
         return [_site(str(site)) for site in (value if isinstance(value, list) else [value])]
-    if name == "weights" and value in _WITHOUT_FILE:
+    if name == "weights" and value in options.WEIGHTS_WITHOUT_FILE:
         return value
     return _texts_of({name: value}, _SETTINGS)[name]
 
@@ -200,7 +199,9 @@ def _word(word: str) -> str:
         return f"--{name}"
     if name == "site":
         return f"--site={_site(value)}"
-    is_plain = _NUMBER.fullmatch(value) or (name == "weights" and value in _WITHOUT_FILE)
+    is_plain = _NUMBER.fullmatch(value) or (
+        name == "weights" and value in options.WEIGHTS_WITHOUT_FILE
+    )
     return f"--{name}={value if is_plain else _text(name, value, _SETTINGS)}"
 
 

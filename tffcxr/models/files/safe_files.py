@@ -308,6 +308,8 @@ def _check_object(value: dict[str, Any], further: Mapping[str | None, Sequence[s
     registered = value.get("registered_name")
     if not isinstance(name, str) or not isinstance(module, (str, type(None))):
         raise InputError(f"expected the name of a class, found {name!r:.60} of {module!r:.60}")
+    if registered in (None, name) and name in further.get(module, ()):
+        return
     if isinstance(registered, str) and registered in _OWN_CLASSES:
         known = name == _OWN_CLASSES[registered] and (module or "tffcxr.").startswith("tffcxr.")
     else:

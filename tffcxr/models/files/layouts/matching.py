@@ -15,6 +15,7 @@ from tffcxr.models.files.layouts.stored import Arrays, Stored
 from tffcxr.models.networks import segmentation_encoders
 
 _SHOWN = 3  # Of a file's layers, in messages.
+_OTHER_NAMES = {"depthwise_kernel": "kernel"}  # In Keras 3.
 # What stands for a layer of another class: scale and offset of batch norm are those of group norm.
 _STAND_INS = {"group_normalization": "batch_normalization"}
 
@@ -90,7 +91,7 @@ def _values(
             f"expected layer {layer} with {name} of shape {shape}, not found among the layers "
             f"{found or 'of the file, which has none'!s:.150} …"
         )
-    values = arrays.get(name)
+    values = arrays.get(name, arrays.get(_OTHER_NAMES.get(name, "")))
     if values is None:
         values = _by_position(arrays, position)
     if values is None:
