@@ -14,6 +14,7 @@ CLASSIFIER_MODULES = {
     "resnext18": "resnext",
     "resnext50": "resnext",
     "mobilenetv2": "backbones",
+    "efficientnetlite0": "efficientnet_lite",
     "covidnet": "covidnet",
 }
 # Classifiers of `segmentation-models` as encoders: its U-Net (`unet_resnet34`) and U-Net++
