@@ -135,7 +135,12 @@ study_flags.define(
     radiographs=False,
 )
 training_flags.define(
-    rounds=6, learning_rate=2e-3, batch_size=4, schedule="polynomial", personal=False
+    rounds=6,
+    learning_rate=2e-3,
+    batch_size=4,
+    schedule="polynomial",
+    personal=False,
+    has_head=False,
 )
 for _module in (study_flags, training_flags):
     flags.adopt_module_key_flags(_module)

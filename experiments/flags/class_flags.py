@@ -182,19 +182,20 @@ class ClassRecipe(recipe.Recipe):
 def centralised(
     plan: Plan, optimizer: str, learning_rate: float, momentum: float, epochs: int
 ) -> Plan:
-    """Changes a plan of one stage to passes over all images pooled, each of them a round.
+    """Changes a plan to passes over all images pooled, each of them a round.
 
-    Schedule, weight decay and gradient clipping stay, Nesterov's momentum too if there is momentum.
+    A stage that trains the task block first stays as it is. Schedule, weight decay and gradient
+    clipping stay, Nesterov's momentum too if there is momentum.
 
     Raises:
       InputError: a value is out of range.
     """
     plan = plan.in_epochs(epochs)
-    (stage,) = plan.stages
+    *first, stage = plan.stages
     schedule = dataclasses.replace(stage.schedule, learning_rate=learning_rate)
     return dataclasses.replace(
         plan,
-        stages=(dataclasses.replace(stage, schedule=schedule),),
+        stages=(*first, dataclasses.replace(stage, schedule=schedule)),
         optimizer=optimizer,
         momentum=momentum,
         nesterov=plan.nesterov and momentum > 0,

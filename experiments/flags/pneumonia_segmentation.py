@@ -53,7 +53,10 @@ DEFAULTS = {
 }
 _SMALLEST_IMAGE = 16  # Pixels; nnU-Net's network is at least three stages deep.
 # Flags that nnU-Net decides itself, or does not have.
-_NOT_FOR_IT = ("augmentation", "weights", "width", "batch_norm", "initialization")
+_NOT_FOR_IT = (
+    *("augmentation", "weights", "width", "batch_norm", "initialization"),
+    *("head_rounds", "head_learning_rate"),
+)
 # The flags of the classification that this task has, too.
 SHARED = ("central_epochs",)
 

@@ -44,6 +44,7 @@ def define(
     batch_norm: str = "aggregate",
     keep_optimizer: bool = False,
     personal: bool = True,
+    has_head: bool = True,
     share: str = "representation",
 ) -> None:
     """Defines the flags with a recipe's defaults.
@@ -58,8 +59,9 @@ def define(
       clients_per_round: default of the flag.
       batch_norm: default of the flag.
       keep_optimizer: default of the flag.
-      personal: whether sites have tasks of their own, and so may keep part of the model private or
-        train it first. Otherwise everything is shared.
+      personal: whether sites have tasks of their own, and so may keep part of the model private.
+        Otherwise everything is shared.
+      has_head: whether the task block alone may be trained first, as that of a classifier.
       share: default of the flag if sites have tasks of their own.
     """
     flags.DEFINE_integer("rounds", rounds, "Rounds of federated training.")
@@ -154,8 +156,15 @@ def define(
     reporting_flags.define()
     flags.declare_key_flag("report_round")
     flags.declare_key_flag("early_stopping")
+    if has_head:
+        _define_head()
     if personal:
-        _define_personal(share)
+        flags.DEFINE_enum(
+            "share",
+            share,
+            list(options.SHARES),
+            "What is averaged: representation (every client keeps its task block), or all weights.",
+        )
     flags.DEFINE_enum(
         "precision",
         "float32",
@@ -186,19 +195,13 @@ def _define_batch_norm(default: str, personal: bool) -> None:
     flags.DEFINE_enum("batch_norm", default, names, f"Batch norm: {text}.")
 
 
-def _define_personal(share: str) -> None:
+def _define_head() -> None:
     flags.DEFINE_integer(
         "head_rounds",
         0,
         "Rounds before --rounds that train only the task block, with the base frozen.",
     )
     flags.DEFINE_float("head_learning_rate", 1e-3, "Client learning rate of the --head_rounds.")
-    flags.DEFINE_enum(
-        "share",
-        share,
-        list(options.SHARES),
-        "What is averaged: representation (every client keeps its task block), or all weights.",
-    )
 
 
 # Flags that change nothing about the results.
@@ -221,15 +224,21 @@ def recorded_settings() -> dict[str, Any]:
     """The values of the program's flags, except those that change no result."""
     own = FLAGS.get_key_flags_for_module(typed.current().program)
     settings = {flag.name: flag.value for flag in own if flag.name not in _UNRECORDED}
-    # The content may change under the same name.
-    digests = {
-        network: _digest(path)
-        for network, path in weights_flag.paths(settings.get("weights") or "none").items()
-    }
-    if digests:
-        is_for_all = list(digests) == [""]
-        settings["weights_sha256"] = digests[""] if is_for_all else digests
-    return settings
+    return {**settings, **weights_digests(settings.get("weights") or "none")}
+
+
+def weights_digests(weights: str) -> dict[str, Any]:
+    """What is recorded of `--weights` besides its value: files may change under the same name.
+
+    Returns:
+      `weights_sha256`: of the file that all networks start from, or one by network; nothing without
+      a file.
+    """
+    digests = {network: _digest(path) for network, path in weights_flag.paths(weights).items()}
+    if not digests:
+        return {}
+    is_for_all = list(digests) == [""]
+    return {"weights_sha256": digests[""] if is_for_all else digests}
 
 
 def _digest(weights: pathlib.Path) -> str:

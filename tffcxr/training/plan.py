@@ -184,11 +184,11 @@ class Plan:
         )
 
     def in_epochs(self, epochs: int) -> Plan:
-        """The plan, which has one stage, with so many rounds of one epoch."""
-        (stage,) = self.stages
+        """The plan with so many rounds of one epoch in its last stage."""
+        *first, stage = self.stages
         schedule = dataclasses.replace(stage.schedule, rounds=epochs)
         stage = dataclasses.replace(stage, rounds=epochs, schedule=schedule)
-        return dataclasses.replace(self, stages=(stage,), local_epochs=1)
+        return dataclasses.replace(self, stages=(*first, stage), local_epochs=1)
 
     def stage_of(self, round_number: int) -> tuple[int, Stage]:
         """The stage of a round (counted from 1), and the rounds before that stage."""
