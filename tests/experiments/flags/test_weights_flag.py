@@ -17,7 +17,7 @@ def parse(monkeypatch):
         flags.DEFINE_list("model", ["resnet50", "densenet121"], "", values)
         flags.DEFINE_list("central", ["resnet34:adam:0.01"], "", values)
         flags.DEFINE_string("baseline", "none", "", values)
-        flags.DEFINE_float("width", 1.0, "", values)
+        flags.DEFINE_float("width", 1.0, "", flag_values=values)
         values(["recipe", *words])
         monkeypatch.setattr(weights_flag, "FLAGS", values)
         return values
