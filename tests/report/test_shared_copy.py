@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from tests.report import example_classes, example_masks, example_run
-from tffcxr import errors
+from tffcxr import errors, run_tables
 from tffcxr.report import run_reader, run_report, shared_copy
 from tffcxr.report.figures import panels, roc_figure
 
@@ -62,9 +62,13 @@ def _plant(run_dir):
         (run_dir / folder / "roc.png").write_bytes(image.tobytes())
         (run_dir / folder / f"gradcam_{MARK}.png").write_bytes(image.tobytes())
     for name in ("lungs_examples.npz", "rounds.npz", f"rounds_{MARK}.txt", "worker.log", ".lock",
-                 "class_predictions.csv", "heat_images.csv", "other.json"):  # fmt: skip
+                 "heat_images.csv", "other.json"):  # fmt: skip
         if not (run_dir / name).exists():
             (run_dir / name).write_bytes(image.tobytes())
+    # The report reads it before it is left out.
+    columns = ",".join(run_tables.CLASS_PREDICTIONS.always)
+    row = ",".join(MARK for _ in run_tables.CLASS_PREDICTIONS.always)
+    (run_dir / "class_predictions.csv").write_text(f"{columns}\n{row}\n")
 
 
 def _contents(folder):
