@@ -23,7 +23,7 @@ class Settings:
     ours: dict[str, Any]
 
 
-# Kulkarni et al., arXiv 2211.06212, section 2 and Table 1.
+# Kulkarni et al., arXiv 2211.06212.
 _CHEXVIZ = {"local_epochs": "1", "optimizer": "adam", "baseline": "site", "augmentation": "none"}
 _CHEXVIZ_OURS = {
     "image_size": "224", "batch_size": "32", "server_learning_rate": "1", "nokeep_optimizer": "",
@@ -31,7 +31,7 @@ _CHEXVIZ_OURS = {
     "report_round": "last", "early_stopping": "0", "calibration": "none",
 }  # fmt: skip
 
-# Liu et al., arXiv 2007.05592, section IV: five agents, a fraction of 0.4, Tables II to IV.
+# Liu et al., arXiv 2007.05592: five agents, a fraction of 0.4.
 _LIU = {
     "model": "covidnet,resnet18,resnext18,mobilenetv2", "width": "1", "image_size": "224",
     "optimizer": "adam", "learning_rate": "2e-5", "weight_decay": "1e-7", "batch_size": "10",
@@ -45,7 +45,7 @@ _LIU_OURS = {
     "adam_epsilon": "1e-8", "initialization": "library",  # PyTorch's.
 }  # fmt: skip
 
-# Parekh et al., arXiv 2112.10001, sections 2 and 3.
+# Parekh et al., arXiv 2112.10001.
 _PAREKH = {
     "private": "none", "baseline": "site", "batch_size": "4", "optimizer": "adam",
     "learning_rate": "2e-4", "local_epochs": "1", "clients_per_round": "all", "width": "1",
