@@ -1,5 +1,7 @@
 """Grad-CAM against heat worked out by hand on networks small enough for it."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -30,6 +32,20 @@ def test_heat_of_a_linear_model_is_its_weighted_feature_maps():
     heat = gradcam.grad_cam(model, "maps", IMAGES, 0)
     assert heat.dtype == np.float32
     np.testing.assert_allclose(heat, IMAGES[..., 0], atol=1e-6)
+
+
+def test_compiled_gradients_follow_the_weights_and_the_output():
+    model = _linear([1.0, -2.0], [[3.0, 1.0], [1.0, 1.0]])
+    compiled: Any = gradcam.compiled_gradients(model, "maps")
+    for head in ([[3.0, 1.0], [1.0, 1.0]], [[-1.0, 2.0], [0.5, 0.0]]):
+        model.get_layer("task").set_weights([np.array(head), np.zeros(2)])
+        for output in (0, 1):
+            np.testing.assert_allclose(
+                gradcam.grad_cam(model, "maps", IMAGES, output, 1, compiled),
+                gradcam.grad_cam(model, "maps", IMAGES, output),
+                atol=1e-6,
+            )
+    assert compiled.experimental_get_tracing_count() == 1
 
 
 def test_output_index_chooses_the_finding():

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from tffcxr import run_tables
 from tffcxr.clients.shards import decoding, fingerprint, preparation
+from tffcxr.clients.sites import ClientRecords
 from tffcxr.datasets.imaging import annotations as regions
 from tffcxr.datasets.imaging import images
 from tffcxr.errors import InputError
@@ -20,6 +21,8 @@ from tffcxr.models.files import export
 from tffcxr.models.files.metadata import Metadata
 from tffcxr.report.figures import contact_sheet
 from tffcxr.studies import predicted_lungs
+from tffcxr.studies.findings.findings_study import FindingsStudy
+from tffcxr.studies.study import Settings
 
 SIZE = 64
 HEIGHT, WIDTH = 100, 80
@@ -123,6 +126,31 @@ def test_summary_says_what_became_of_every_image(tmp_path, model, records):
     np.testing.assert_allclose(summary["area"], [share, share, 0, share, np.nan], atol=0.01)
     assert summary["jaccard"][0] > 0.93
     np.testing.assert_array_equal(summary["jaccard"][1:], [np.nan, 0, np.nan, np.nan])
+
+
+def test_a_study_of_findings_predicts_test_images_without_masks_alone(
+    tmp_path, model, records, decoded, capsys
+):
+    splits = {"north": ["test", "test", "test"], "south": ["train", "test"]}
+    given = {client: table.assign(split=splits[client]) for client, table in records.items()}
+    study = FindingsStudy(
+        Settings("cheXviz", SIZE, 1, tmp_path / "cache"),
+        ClientRecords(given, {client: client for client in given}, {}, {}),
+        plans={},
+        baselines=(),
+        heatmaps=0,
+        segmentation_model=str(model),
+    )
+    explained, about = study._with_lungs(tmp_path)
+    assert decoded == [records["north"]["image"][1]]
+    north, south = (explained.clients.records[client]["lungs"] for client in ("north", "south"))
+    assert isinstance(north[1], regions.FittedMask)
+    assert [north[0], north[2]] == [records["north"]["lungs"][row] for row in (0, 2)]
+    assert list(south) == list(records["south"]["lungs"])
+    assert (about["lungs"]["images"], about["lungs"]["implausible"]) == (1, 0)
+    assert "plausible in 1 of 1 test images" in capsys.readouterr().err
+    (row,) = pd.read_csv(tmp_path / run_tables.LUNGS.file).to_dict("records")
+    assert (row["client"], row["row"]) == ("north", 1)
 
 
 def test_what_was_predicted_is_not_predicted_again(tmp_path, model, records, decoded):

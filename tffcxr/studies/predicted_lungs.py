@@ -10,6 +10,7 @@ are cut out changes with the segmentation model.
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Iterator, Mapping, Sequence
 import contextlib
 import dataclasses
@@ -85,12 +86,14 @@ class Segmented:
     def about(self, model_path: str | os.PathLike[str]) -> dict[str, Any]:
         """How many lungs were predicted and why some are not used, for `config.json`."""
         counts = self.counts
-        faults = self.summary["reason"].dropna().str.partition(":")[0]
+        faults = collections.Counter(
+            reason.partition(":")[0] for reason in self.summary["reason"].dropna()
+        )
         return {
             "images": counts["total"],
             "implausible": counts["implausible"],
             "unreadable": counts["unreadable"],
-            "reasons": {str(fault): int(n) for fault, n in faults.value_counts().items()},
+            "reasons": dict(faults.most_common()),
             "model": str(find_model(model_path)),
         }
 

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from tffcxr.clients.client_data import ClientData
+from tffcxr.explanation import gradcam
 from tffcxr.studies import heat_tables
 from tffcxr.studies.classes import class_explanations
 
@@ -55,6 +56,11 @@ def write(
     regions = heat_tables.RegionReader(study.read_region, annotations)
     method = class_explanations.METHODS[study.explanation]
 
+    @functools.cache
+    def gradients(network: str) -> gradcam.Gradients:
+        model = measuring(network)
+        return gradcam.compiled_gradients(model.keras, model.gradcam_layer)
+
     def heat(
         result: Result, group: heat_tables.Group, column: int
     ) -> Iterator[tuple[heat_tables.Image, np.ndarray]]:
@@ -67,7 +73,13 @@ def write(
         return heat_tables.explain(
             datasets,
             group.images,
-            lambda pixels: method(model.keras, model.gradcam_layer, pixels, column),
+            lambda pixels: method(
+                model.keras,
+                model.gradcam_layer,
+                pixels,
+                column,
+                gradients=gradients(result.variant.model),
+            ),
         )
 
     jobs = [

@@ -47,10 +47,14 @@ def write(
         ),
     )
     scorers = {result.name: Scorer(result.model.keras, data) for result in results}
+    gradients = {
+        result.name: gradcam.compiled_gradients(result.model.keras, result.model.gradcam_layer)
+        for result in results
+    }
     jobs = [
         heat_tables.Job(
             group,
-            functools.partial(_heat, result, task, group, data),
+            functools.partial(_heat, result, gradients[result.name], task, group, data),
             # What another site outlines is another finding.
             ("lungs",) if group.cases == heat_tables.CALLED_POSITIVE else ("lungs", "annotation"),
         )
@@ -95,7 +99,11 @@ def _groups(
 
 
 def _heat(
-    result: NetworkResult, task: TaskScores, group: heat_tables.Group, data: ClientData
+    result: NetworkResult,
+    gradients: gradcam.Gradients,
+    task: TaskScores,
+    group: heat_tables.Group,
+    data: ClientData,
 ) -> Iterator[tuple[heat_tables.Image, np.ndarray]]:
     """Yields the images of a group with their heat maps, float32 [S, S]."""
     model = result.model
@@ -107,5 +115,7 @@ def _heat(
     return heat_tables.explain(
         datasets,
         group.images,
-        lambda pixels: gradcam.grad_cam(model.keras, model.gradcam_layer, pixels, task.column),
+        lambda pixels: gradcam.grad_cam(
+            model.keras, model.gradcam_layer, pixels, task.column, gradients=gradients
+        ),
     )
