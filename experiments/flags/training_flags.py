@@ -196,15 +196,21 @@ def recorded_settings() -> dict[str, Any]:
     """The values of the program's flags, except those that change no result."""
     own = FLAGS.get_key_flags_for_module(typed.current().program)
     settings = {flag.name: flag.value for flag in own if flag.name not in _UNRECORDED}
-    # The content may change under the same name.
-    digests = {
-        network: _digest(path)
-        for network, path in weights_flag.paths(settings.get("weights") or "none").items()
-    }
-    if digests:
-        is_for_all = list(digests) == [""]
-        settings["weights_sha256"] = digests[""] if is_for_all else digests
-    return settings
+    return {**settings, **weights_digests(settings.get("weights") or "none")}
+
+
+def weights_digests(weights: str) -> dict[str, Any]:
+    """What is recorded of `--weights` besides its value: files may change under the same name.
+
+    Returns:
+      `weights_sha256`: of the file that all networks start from, or one by network; nothing without
+      a file.
+    """
+    digests = {network: _digest(path) for network, path in weights_flag.paths(weights).items()}
+    if not digests:
+        return {}
+    is_for_all = list(digests) == [""]
+    return {"weights_sha256": digests[""] if is_for_all else digests}
 
 
 def _digest(weights: pathlib.Path) -> str:
