@@ -35,7 +35,8 @@ study_flags.define(
 # 0.983; sites alone 0.933 and 0.987. Of seeds 0 and 1 on those images: 0.918 and 0.983; sites alone
 # 0.936 and 0.989; with 60 rounds 0.928 and 0.989, in twice the time; with server momentum 0.9 and
 # rate 0.3, 0.923 and 0.985; with a server rate of 1.5, 0.923 and 0.983; with a client rate of 4e-3,
-# 0.908 and 0.980; in batches of 8, 0.907 and 0.973.
+# 0.908 and 0.980; in batches of 8, 0.907 and 0.973. All are of the last round, without early
+# stopping.
 training_flags.define(
     rounds=30, learning_rate=2e-3, batch_size=16, schedule="polynomial", keep_optimizer=True
 )

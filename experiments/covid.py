@@ -13,12 +13,23 @@ The defaults suit phantoms; the preset has the paper's settings:
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 from absl import flags
 
-from experiments.flags import checks, class_flags, command_line, study_flags, training_flags
+from experiments.flags import (
+    checks,
+    class_flags,
+    command_line,
+    network_flags,
+    study_flags,
+    training_flags,
+)
 from tffcxr import options
 from tffcxr.datasets import findings
+
+if TYPE_CHECKING:
+    from tffcxr.training.plan import Plan
 
 FLAGS = flags.FLAGS
 
@@ -38,6 +49,7 @@ flags.DEFINE_enum(
 )
 flags.DEFINE_integer("pooled_epochs", 1, "Passes of the pooled model over all images per round.")
 flags.DEFINE_integer("heatmaps", 1, "Test images per class explained by Grad-CAM++.")
+network_flags.define()
 study_flags.define_fractions(test=0.2)
 study_flags.define_class_balance()
 study_flags.define(
@@ -61,7 +73,7 @@ training_flags.define(
     batch_norm="recompute",
     personal=False,
 )
-for _module in (class_flags, study_flags, training_flags):
+for _module in (network_flags, study_flags, training_flags):
     flags.adopt_module_key_flags(_module)
 
 
@@ -84,8 +96,9 @@ class _Covid(class_flags.ClassRecipe):
             is_pooled, "pooled_epochs", "--baseline=pooled", "baseline", may_be_taken_back=True
         )
 
-    def pooled_epochs(self) -> int:
+    def pooled_epochs(self, plan: Plan) -> int:
         """See `ClassRecipe`."""
+        del plan
         return int(FLAGS.pooled_epochs)
 
 

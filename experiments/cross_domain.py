@@ -19,14 +19,22 @@ settings:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import dataclasses
 import pathlib
 from typing import TYPE_CHECKING
 
 from absl import flags
 
-from experiments.flags import checks, command_line, plan_flags, recipe, study_flags, training_flags
+from experiments.flags import (
+    checks,
+    command_line,
+    plan_flags,
+    recipe,
+    split_seed_flag,
+    study_flags,
+    training_flags,
+)
 from tffcxr.errors import InputError
 
 if TYPE_CHECKING:
@@ -34,6 +42,7 @@ if TYPE_CHECKING:
 
     from tffcxr.clients.shards.volume_slices import SliceSpec
     from tffcxr.clients.sites import Site
+    from tffcxr.datasets.volumes.cases import Case
     from tffcxr.studies.volumes.volume_study import VolumeStudy
 
 FLAGS = flags.FLAGS
@@ -106,9 +115,15 @@ flags.DEFINE_float(
     "Side of a slice in mm; default: 400 for kidneys, 200 for lesions. All volumes are resampled "
     "to it, with --image_size pixels and the slices of the mask.",
 )
+flags.DEFINE_integer(
+    "patients_per_stratum",
+    None,
+    "Patients of each grade (HGG, LGG) and of each malignancy (benign, malignant) that a node of "
+    "--task=lesions keeps, chosen by --seed; default: all.",
+)
 flags.DEFINE_list("ct_window", ["40", "400"], "Centre and width of the CT window in HU.")
 flags.DEFINE_float("suv_maximum", 7.0, "SUV by body weight (g/ml) shown as white in PET.")
-study_flags.define_fractions(test=0.3, chooses=False)  # The paper's 35 and 15 patients.
+study_flags.define_fractions(test=0.3)  # The paper's 35 and 15 patients.
 study_flags.define(
     recipe="cross_domain",
     site_help="A node as NAME=LOADER:PATH, with the loaders pet and ct (which may share a folder) "
@@ -120,7 +135,12 @@ study_flags.define(
     radiographs=False,
 )
 training_flags.define(
-    rounds=6, learning_rate=2e-3, batch_size=4, schedule="polynomial", personal=False
+    rounds=6,
+    learning_rate=2e-3,
+    batch_size=4,
+    schedule="polynomial",
+    personal=False,
+    has_head=False,
 )
 for _module in (study_flags, training_flags):
     flags.adopt_module_key_flags(_module)
@@ -147,6 +167,8 @@ class _CrossDomain(recipe.Recipe):
             )
         study_flags.check_image_multiple(_MULTIPLE)
         is_kidneys = FLAGS.task == "kidneys"
+        checks.used(not is_kidneys, "patients_per_stratum", "--task=lesions", "task")
+        checks.at_least(1, "patients_per_stratum")
         checks.used(is_kidneys, "ct_window", "--task=kidneys", "task")
         checks.used(is_kidneys, "suv_maximum", "--task=kidneys", "task")
         for name in ("field_of_view", "suv_maximum"):
@@ -160,8 +182,10 @@ class _CrossDomain(recipe.Recipe):
         """See `Recipe`."""
         experiment = _EXPERIMENTS[FLAGS.task]
         sites = _given_sites()
-        records = _load(sites, run_folder) if sites else {}
         from tffcxr.clients import volume_sites
+
+        found = _find_cases(sites) if sites else {}
+        records = _load(sites, found, run_folder) if sites else {}
         from tffcxr.clients.sites import ClientRecords
         from tffcxr.studies.volumes import volume_study
 
@@ -169,7 +193,8 @@ class _CrossDomain(recipe.Recipe):
         plan = plan_flags.make_plan(spec, volume_study.LOSS)
         if not sites:  # Drawing phantoms takes a while, so the model is checked first.
             sites = _make_phantoms(study_flags.phantom_dir(run_folder))
-            records = _load(sites, run_folder)
+            found = _find_cases(sites)
+            records = _load(sites, found, run_folder)
         source_of = {site.name: site.loader for site in sites}
         return volume_study.VolumeStudy(
             study_flags.settings(self.name, run_folder, study_flags.measured_split()),
@@ -181,6 +206,7 @@ class _CrossDomain(recipe.Recipe):
             baselines=checks.baselines(FLAGS.baseline),
             shown_channel=experiment.shown_channel,
             with_boxes=experiment.with_boxes,
+            stratum_of=volume_sites.strata(found),
             slices_of={
                 name: _slice_spec().describe(experiment.images[loader])
                 for name, loader in source_of.items()
@@ -225,15 +251,24 @@ def _given_sites() -> list[Site]:
     return study_flags.given_sites(with_finding=False, loaders=known)
 
 
-def _load(sites: Sequence[Site], run_folder: pathlib.Path) -> dict[str, pd.DataFrame]:
+def _find_cases(sites: Sequence[Site]) -> dict[str, list[Case]]:
+    from tffcxr.clients import volume_sites
+
+    return volume_sites.find_cases(sites, FLAGS.patients_per_stratum, split_seed_flag.value())
+
+
+def _load(
+    sites: Sequence[Site], found: Mapping[str, Sequence[Case]], run_folder: pathlib.Path
+) -> dict[str, pd.DataFrame]:
     from tffcxr.clients import volume_sites
 
     return volume_sites.load(
         sites,
+        found,
         _slice_spec(),
         study_flags.cache_dir(run_folder),
         study_flags.fractions(),
-        FLAGS.seed,
+        split_seed_flag.value(),
     )
 
 
@@ -241,7 +276,7 @@ def _make_phantoms(root: pathlib.Path) -> list[Site]:
     from tffcxr.clients.sites import Site
     from tffcxr.datasets.phantoms import phantom_volumes
 
-    patients, seed = FLAGS.phantom_patients, FLAGS.seed
+    patients, seed = FLAGS.phantom_patients, split_seed_flag.value()
     if FLAGS.task == "kidneys":
         phantom_volumes.write_petct(root / "petct", patients, seed)
         return [Site("pet", "pet", root / "petct"), Site("ct", "ct", root / "petct")]

@@ -19,7 +19,15 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from experiments.flags import checks, class_flags, command_line, study_flags, training_flags
+from experiments.flags import (
+    checks,
+    class_flags,
+    command_line,
+    network_flags,
+    study_flags,
+    test_images_flag,
+    training_flags,
+)
 from tffcxr import options
 from tffcxr.datasets import findings
 from tffcxr.errors import InputError
@@ -59,7 +67,15 @@ flags.DEFINE_enum(
     "Models to compare with: pooled (trained on all images).",
 )
 flags.DEFINE_integer("heatmaps", 4, "Test images explained by Grad-CAM, for all models.")
-study_flags.define_fractions(test=0.1)  # The paper's 9:1.
+flags.DEFINE_boolean(
+    "heat_metrics",
+    True,
+    "Measure the Grad-CAM heat of all lung opacities that a model classifies correctly: its share "
+    "in the lungs and its focus.",
+)
+network_flags.define()
+study_flags.define_fractions(test=0.1)  # Ours; the paper's test set is in the preset.
+test_images_flag.define()
 study_flags.define_class_balance()
 study_flags.define(
     recipe="cxr_fl_classification",
@@ -74,7 +90,7 @@ study_flags.define(
 training_flags.define(
     rounds=25, learning_rate=2e-3, batch_size=16, schedule="polynomial", personal=False
 )
-for _module in (class_flags, study_flags, training_flags):
+for _module in (network_flags, study_flags, test_images_flag, training_flags):
     flags.adopt_module_key_flags(_module)
 
 
@@ -83,15 +99,16 @@ class _Classification(class_flags.ClassRecipe):
     def check(self) -> None:
         """See `Recipe`."""
         super().check()
+        test_images_flag.check(self.classes)
         is_used = "segmented" in _images()
         checks.used(is_used, "segmentation_model", "--images=segmented", "images")
 
     def make_study(self, run_folder: pathlib.Path) -> ClassStudy:
         """See `Recipe`; checks the segmentation model first."""
         if FLAGS.segmentation_model:
-            from tffcxr.studies.classes import lung_cut_out
+            from tffcxr.studies import predicted_lungs
 
-            lung_cut_out.load_model(FLAGS.segmentation_model)
+            predicted_lungs.load_model(FLAGS.segmentation_model)
         return super().make_study(run_folder)
 
     def variants(self, plans: dict[tuple[str, str], Plan]) -> tuple[Variant, ...]:

@@ -59,7 +59,12 @@ study_flags.define(
 # The mean over three clients moves as far as one of them in a third of the epoch's steps; at 1e-3,
 # right for all images in one place, twelve rounds are too few.
 training_flags.define(
-    rounds=12, learning_rate=3e-3, batch_size=4, schedule="polynomial", personal=False
+    rounds=12,
+    learning_rate=3e-3,
+    batch_size=4,
+    schedule="polynomial",
+    personal=False,
+    has_head=False,
 )
 for _module in (study_flags, training_flags):
     flags.adopt_module_key_flags(_module)

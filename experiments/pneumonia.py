@@ -109,7 +109,8 @@ class _Pneumonia(recipe.Recipe):
         """See `Recipe`."""
         for task, module in _TASKS.items():
             for flag in FLAGS.get_key_flags_for_module(module):
-                checks.used(FLAGS.task == task, flag.name, f"--task={task}", "task")
+                if flag.name not in pneumonia_segmentation.SHARED:
+                    checks.used(FLAGS.task == task, flag.name, f"--task={task}", "task")
         _TASKS[FLAGS.task].TASK.check()
 
     def make_study(self, run_folder: pathlib.Path) -> Study:

@@ -44,6 +44,7 @@ from absl import flags
 from experiments.flags import (
     checks,
     command_line,
+    published_flag,
     search_flags,
     sweep_flags,
     training_flags,
@@ -91,7 +92,9 @@ flags.DEFINE_string(
     "rounds.csv has first.",
 )
 search_flags.define()
-flags.adopt_module_key_flags(search_flags)
+published_flag.define()
+for _module in (search_flags, published_flag):
+    flags.adopt_module_key_flags(_module)
 flags.DEFINE_float("target", None, "Also count the rounds until the metric reaches this value.")
 
 _NAME = "sweep"
@@ -209,6 +212,7 @@ def _check_recipe() -> None:
         known = ", ".join(sorted(sweep_flags.RECIPES))
         raise InputError(f"--experiment: expected one of {known}, found {FLAGS.experiment!r}")
     checks.at_least(0, "seed")
+    published_flag.check(FLAGS.experiment)
 
 
 def _plan() -> sweep_plan.Plan:
@@ -337,7 +341,8 @@ def _write_report(
         from tffcxr.sweeps import sweep_hparams
 
         sweep_hparams.write(sweep)
-    report = sweep_report.write_report(sweep, typed.current().words, finals, search)
+    words = typed.current().words
+    report = sweep_report.write_report(sweep, words, finals, search, FLAGS.published)
     print(text)
     print(f"\nreport: {report}")
 

@@ -14,6 +14,7 @@ CLASSIFIER_MODULES = {
     "resnext18": "resnext",
     "resnext50": "resnext",
     "mobilenetv2": "backbones",
+    "efficientnetlite0": "efficientnet_lite",
     "covidnet": "covidnet",
 }
 # Classifiers of `segmentation-models` as encoders: its U-Net (`unet_resnet34`) and U-Net++
@@ -49,6 +50,9 @@ SEGMENTERS = tuple(SEGMENTER_MODULES)
 # averaged weights, or kept at the client with the layer; the layer is frozen, or group norm.
 BatchNorm = Literal["aggregate", "recompute", "local", "frozen", "group"]
 BATCH_NORM: tuple[BatchNorm, ...] = get_args(BatchNorm)
+# How random weights begin: residual branches at 0, or as PyTorch's libraries begin.
+Initialization = Literal["shortcut", "library"]
+INITIALIZATIONS: tuple[Initialization, ...] = get_args(Initialization)
 # What a network computes in; weights, the task block and the loss are float32 always.
 Precision = Literal["float32", "bfloat16", "float16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
@@ -60,12 +64,19 @@ SHARES: tuple[Share, ...] = get_args(Share)
 
 # Training.
 CLIENT_OPTIMIZERS = ("sgd", "adam", "adamw", "adagrad")
+KERAS_EPSILON = 1e-7  # Of Adam.
 SERVER_OPTIMIZERS = ("average", "momentum", "adam", "yogi", "adagrad")
 SCHEDULES = ("constant", "plateau", "polynomial")
 WEIGHTINGS = ("examples", "uniform")
 AGGREGATORS = ("mean", "robust", "compression", "secure", "dp")
 EXECUTORS = ("device", "native")
 BASELINES = ("site", "pooled")
+# The round whose weights are reported.
+ReportRound = Literal["last", "best"]
+REPORT_ROUNDS: tuple[ReportRound, ...] = get_args(ReportRound)
+# How scores become probabilities, by scaling logits: with a bias, without one, or not at all.
+Calibration = Literal["platt", "temperature", "none"]
+CALIBRATIONS: tuple[Calibration, ...] = get_args(Calibration)
 # What proposes the settings of a search.
 SEARCH_SAMPLERS = ("tpe", "random", "grid")
 

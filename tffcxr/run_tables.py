@@ -90,12 +90,14 @@ ROUNDS = Table(
     free=r".+/.+",
     needed=("round",),
 )  # fmt: skip
-# A row per round and client.
+# A row per round and client that takes part; a segmentation also has what the client measures of
+# the round's model on its own images, by the names of `rounds.csv`.
 CLIENTS = Table(
     "clients.csv",
     ("round", "client", "images", "train_loss", "status", "variant"),
     texts=frozenset({"client", "status", "variant"}),
     optional=frozenset({"variant"}),
+    free=r".+/.+",
 )
 # A row per model and image; `row` is the image's position in its client's records table.
 PREDICTIONS = Table(
@@ -122,8 +124,9 @@ MASKS = Table(
 # A row per model and volume, numbered in its task.
 CASES = Table(
     "cases.csv",
-    ("task", "training", "case", "overlap", "dice", "missed"),
-    texts=frozenset({"task", "training"}),
+    ("task", "training", "case", "stratum", "overlap", "boundary_overlap", "dice", "missed"),
+    texts=frozenset({"task", "training", "stratum"}),
+    optional=frozenset({"stratum", "boundary_overlap"}),
 )
 # A row per model and image that a report shows; `file` has its arrays.
 SEGMENTATIONS = Table(
@@ -136,7 +139,28 @@ EXPLANATIONS = Table(
     ("task", "case", "training", "score", "file", "heat_in_lungs", "heat_in_annotation"),
     texts=frozenset({"task", "case", "training", "file"}),
 )
-# A row per image whose lungs were cut out.
+# Of one heat map: shares of the heat and of the image, and its entropy in nats.
+HEAT_MEANS = ("heat_in_lungs", "heat_in_annotation", "entropy", "half_area")
+HEAT_MEASURES = (*HEAT_MEANS, "lungs_area", "annotation_area")
+# A row per model and image that it calls positive; `row` is as in the predictions.
+HEAT_IMAGES = Table(
+    "heat_images.csv",
+    ("task", "model", "training", "site", "cases", "client", "row", "score", *HEAT_MEASURES),
+    texts=frozenset({"task", "model", "training", "site", "cases", "client", "row"}),
+)
+# A row per model and site's images: means with their intervals. Where `compared_with` names another
+# training: means of the differences to that, over the images that both models call positive. Images
+# `without_heat`, in either of the two, are in no mean.
+HEAT = Table(
+    "heat.csv",
+    (
+        "task", "model", "training", "compared_with", "site", "cases", "images", "patients",
+        "without_heat", *(f"{name}{end}" for name in HEAT_MEANS for end in ("", "_low", "_high")),
+        "lungs_images", "lungs_area", "annotation_images", "annotation_area", "pixels",
+    ),
+    texts=frozenset({"task", "model", "training", "compared_with", "site", "cases"}),
+)  # fmt: skip
+# A row per image whose lungs were predicted.
 LUNGS = Table(
     "lungs.csv",
     ("client", "row", "plausible", "reason", "area", "jaccard"),
@@ -150,5 +174,5 @@ ROC = Table(
 )
 # What has a row per image of a patient.
 OF_IMAGES = (
-    PREDICTIONS, CLASS_PREDICTIONS, MASKS, CASES, EXPLANATIONS, SEGMENTATIONS, LUNGS,
+    PREDICTIONS, CLASS_PREDICTIONS, MASKS, CASES, EXPLANATIONS, SEGMENTATIONS, LUNGS, HEAT_IMAGES,
 )  # fmt: skip

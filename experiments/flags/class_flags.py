@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from experiments.flags import checks, plan_flags, recipe, study_flags
+from experiments.flags import (
+    checks,
+    network_flags,
+    plan_flags,
+    recipe,
+    study_flags,
+    test_images_flag,
+)
 from tffcxr import options
 
 if TYPE_CHECKING:
@@ -60,7 +67,7 @@ class ClassRecipe(recipe.Recipe):
         """See `Recipe`."""
         study_flags.check_shared_task()
         checks.at_least(0, "heatmaps")
-        networks()
+        network_flags.check(self.trained_networks(), study_flags.check_shared_task)
 
     def make_study(self, run_folder: pathlib.Path) -> ClassStudy:
         """See `Recipe`."""
@@ -74,7 +81,9 @@ class ClassRecipe(recipe.Recipe):
             study_flags.make_phantoms(run_folder, [self.phantoms])
         )
         return ClassStudy(
-            study_flags.settings(self.name, run_folder, study_flags.measured_split()),
+            study_flags.settings(
+                self.name, run_folder, study_flags.measured_split(), "temperature"
+            ),
             clients,
             task=self.task_of(clients),
             classes=self.classes,
@@ -88,6 +97,7 @@ class ClassRecipe(recipe.Recipe):
             segmentation_model=(
                 FLAGS.segmentation_model if "segmentation_model" in FLAGS else None
             ),
+            heat_metrics=FLAGS.heat_metrics if "heat_metrics" in FLAGS else False,
         )
 
     def plans(self) -> dict[tuple[str, str], Plan]:
@@ -105,7 +115,7 @@ class ClassRecipe(recipe.Recipe):
         for name in networks():
             plans[name, trainings.FEDERATED] = plan = self.plan(name)
             if FLAGS.baseline == "pooled":
-                pooled = dataclasses.replace(plan, local_epochs=self.pooled_epochs())
+                pooled = dataclasses.replace(plan, local_epochs=self.pooled_epochs(plan))
                 plans[name, trainings.POOLED] = pooled
         return plans
 
@@ -117,12 +127,21 @@ class ClassRecipe(recipe.Recipe):
         """
         from tffcxr.studies.classes import class_study
 
-        spec = plan_flags.model_spec(network, len(self.classes))
-        return plan_flags.make_plan(spec, class_study.LOSS)
+        with network_flags.of_network(network):
+            spec = plan_flags.model_spec(network, len(self.classes))
+            return plan_flags.make_plan(spec, class_study.LOSS)
 
-    def pooled_epochs(self) -> int:
-        """See `plans`; by default as many as a client makes."""
-        return int(FLAGS.local_epochs)
+    def pooled_epochs(self, plan: Plan) -> int:
+        """See `plans`; by default as many as a client of the federated plan makes."""
+        return plan.local_epochs
+
+    def trained_networks(self) -> tuple[str, ...]:
+        """The networks that have a plan; by default those of `--model`.
+
+        Raises:
+          InputError: see `networks`.
+        """
+        return networks()
 
     def variants(self, plans: dict[tuple[str, str], Plan]) -> tuple[Variant, ...]:
         """What is compared; by default the networks that have a plan."""
@@ -152,26 +171,31 @@ class ClassRecipe(recipe.Recipe):
             return site_tables.keep_classes(self.prepare(table, site), site, self.classes)
 
         return study_flags.load_shared_task(
-            sites, keep, stratify=self.stratify, own_test=self.own_test
+            sites,
+            keep,
+            stratify=self.stratify,
+            own_test=self.own_test,
+            test_images=test_images_flag.counts(self.classes),
         )
 
 
 def centralised(
     plan: Plan, optimizer: str, learning_rate: float, momentum: float, epochs: int
 ) -> Plan:
-    """Changes a plan of one stage to passes over all images pooled, each of them a round.
+    """Changes a plan to passes over all images pooled, each of them a round.
 
-    Schedule, weight decay and gradient clipping stay, Nesterov's momentum too if there is momentum.
+    A stage that trains the task block first stays as it is. Schedule, weight decay and gradient
+    clipping stay, Nesterov's momentum too if there is momentum.
 
     Raises:
       InputError: a value is out of range.
     """
-    (stage,) = plan.stages
-    schedule = dataclasses.replace(stage.schedule, learning_rate=learning_rate, rounds=epochs)
+    plan = plan.in_epochs(epochs)
+    *first, stage = plan.stages
+    schedule = dataclasses.replace(stage.schedule, learning_rate=learning_rate)
     return dataclasses.replace(
         plan,
-        stages=(dataclasses.replace(stage, rounds=epochs, schedule=schedule),),
-        local_epochs=1,
+        stages=(*first, dataclasses.replace(stage, schedule=schedule)),
         optimizer=optimizer,
         momentum=momentum,
         nesterov=plan.nesterov and momentum > 0,

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from experiments.flags import checks, plan_flags, recipe, study_flags, training_flags
+from experiments.flags import (
+    checks,
+    network_flags,
+    plan_flags,
+    recipe,
+    reporting_flags,
+    split_seed_flag,
+    study_flags,
+    training_flags,
+)
 from tffcxr import options
 from tffcxr.errors import InputError
 
@@ -18,6 +27,9 @@ if TYPE_CHECKING:
     from tffcxr.studies.findings.findings_study import FindingsStudy
 
 FLAGS = flags.FLAGS
+
+# A temperature alone leaves the accuracy at 0.5 as it is.
+_CALIBRATION: options.Calibration = "platt"
 
 
 def define(
@@ -33,12 +45,28 @@ def define(
     flags.DEFINE_list(
         "model", list(model), f"Networks, trained one by one: {', '.join(options.CLASSIFIERS)}."
     )
+    network_flags.define()
+    flags.declare_key_flag("only")
     flags.DEFINE_list(
         "baseline",
         list(baseline),
         "Models to compare with: site (each site's own), pooled (trained on all images), or none.",
     )
-    flags.DEFINE_integer("heatmaps", heatmaps, "True positives per finding explained by Grad-CAM.")
+    reporting_flags.define_calibration(_CALIBRATION)
+    flags.declare_key_flag("calibration")
+    flags.DEFINE_integer("heatmaps", heatmaps, "True positives per finding shown with Grad-CAM.")
+    flags.DEFINE_boolean(
+        "heat_metrics",
+        True,
+        "Measure the Grad-CAM heat of all true positives: its share in the lungs and its focus.",
+    )
+    flags.DEFINE_string(
+        "segmentation_model",
+        None,
+        "Lung segmentation model for heat in the lungs of test images without masks: the folder of "
+        "a run of cxr_fl_segmentation or of a sweep of it (its best run), or a .keras file. "
+        "Default: the masks that come with the images.",
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,45 +83,68 @@ class FindingsRecipe(recipe.Recipe):
 
     def check(self) -> None:
         """See `Recipe`."""
-        training_flags.check()
-        study_flags.check()
+        _check_training()
         checks.at_least(0, "heatmaps")
+        checks.used(
+            bool(FLAGS.heatmaps) or FLAGS.heat_metrics,
+            "segmentation_model",
+            "--heat_metrics",
+            "heat_metrics",
+        )
         checks.baselines(FLAGS.baseline)
-        checks.names("model", FLAGS.model, options.CLASSIFIERS)
-        if FLAGS.batch_norm == "local" and FLAGS.clients_per_site > 1:
-            raise InputError(
-                "--batch_norm=local: expected one client per site, since a site's model is the "
-                f"mean of its clients', found --clients_per_site={FLAGS.clients_per_site}"
-            )
+        network_flags.check(_networks(), _check_training)
         study_flags.given_sites(with_finding=True)
 
     def make_study(self, run_folder: pathlib.Path) -> FindingsStudy:
         """See `Recipe`."""
         sites = study_flags.given_sites(with_finding=True)
+        if FLAGS.segmentation_model:
+            from tffcxr.studies import predicted_lungs
+
+            predicted_lungs.load_model(FLAGS.segmentation_model)
         clients = _load_clients(sites) if sites else None
         from tffcxr.studies.findings import findings_study
 
         phantom_findings = {site.finding for site in self.phantoms}
         findings = len(clients.findings) if clients else len(phantom_findings)
-        plans = {
-            name: plan_flags.make_plan(
-                plan_flags.model_spec(name, findings), findings_study.LOSS, findings
-            )
-            for name in checks.names("model", FLAGS.model, options.CLASSIFIERS)
-        }
+        plans = {}
+        for name in _networks():
+            with network_flags.of_network(name):
+                spec = plan_flags.model_spec(name, findings)
+                plans[name] = plan_flags.make_plan(spec, findings_study.LOSS, findings)
         # Drawing phantoms takes a while, so the models are checked first.
         clients = clients or _load_clients(study_flags.make_phantoms(run_folder, self.phantoms))
         return findings_study.FindingsStudy(
-            study_flags.settings(self.name, run_folder),
+            study_flags.settings(self.name, run_folder, calibration=_CALIBRATION),
             clients,
             plans=plans,
             baselines=checks.baselines(FLAGS.baseline),
             heatmaps=FLAGS.heatmaps,
             elsewhere=self.elsewhere,
+            heat_metrics=FLAGS.heat_metrics,
+            segmentation_model=FLAGS.segmentation_model,
         )
+
+
+def _check_training() -> None:
+    """Checks the flags that networks may have to themselves, and those that go with them."""
+    training_flags.check()
+    study_flags.check()
+    if FLAGS.batch_norm == "local" and FLAGS.clients_per_site > 1:
+        raise InputError(
+            "--batch_norm=local: expected one client per site, since a site's model is the mean of "
+            f"its clients', found --clients_per_site={FLAGS.clients_per_site}"
+        )
+
+
+def _networks() -> tuple[str, ...]:
+    """The networks of `--model`; raises InputError for others."""
+    return checks.names("model", FLAGS.model, options.CLASSIFIERS)
 
 
 def _load_clients(sites: Sequence[Site]) -> ClientRecords:
     from tffcxr.clients import sites as sites_lib
 
-    return sites_lib.load_clients(sites, seed=FLAGS.seed, division=study_flags.division())
+    return sites_lib.load_clients(
+        sites, seed=split_seed_flag.value(), division=study_flags.division()
+    )

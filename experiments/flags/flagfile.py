@@ -38,7 +38,7 @@ def _file(name: str) -> str:
     path = os.path.expanduser(name)
     if os.path.exists(path) and not os.path.isdir(path):
         return name
-    presets = {preset.stem: preset for preset in sorted(_PRESETS.glob("*.flags"))}
+    presets = {preset.stem: preset for preset in sorted(_PRESETS.rglob("*.flags"))}
     if name not in presets:
         hint = errors.did_you_mean(name, presets)
         raise errors.InputError(

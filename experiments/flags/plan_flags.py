@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from experiments.flags import weights_flag
+from experiments.flags import reporting_flags, weights_flag
 from tffcxr import environment
 from tffcxr.errors import InputError
 
@@ -46,6 +46,7 @@ def model_spec(network: str, outputs: int = 1, channels: int = 1) -> ModelSpec:
         weights=weights_flag.of(network),
         seed=FLAGS.seed,
         channels=channels,
+        initialization=FLAGS.initialization,
     )
 
 
@@ -73,7 +74,8 @@ def make_plan(model: ModelSource, loss_fn: LossFn, findings: int = 1) -> Plan:
     stages = []
     if head:
         stages.append(Stage("head", FLAGS.head_rounds, head, "representation"))
-    stages.append(Stage("all", FLAGS.rounds, schedule()))
+    patience = reporting_flags.patience()
+    stages.append(Stage("all", FLAGS.rounds, schedule(), patience=patience))
     is_private = FLAGS.aggregator == "dp"
     plan = Plan(
         model=model,
@@ -85,6 +87,7 @@ def make_plan(model: ModelSource, loss_fn: LossFn, findings: int = 1) -> Plan:
         nesterov=FLAGS.nesterov,
         weight_decay=FLAGS.weight_decay,
         clip_norm=FLAGS.clip_norm,
+        adam_epsilon=FLAGS.adam_epsilon,
         server_optimizer=FLAGS.server_optimizer,
         server_learning_rate=server_learning_rate(
             FLAGS.server_learning_rate,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from experiments.flags import checks, class_flags, study_flags, training_flags
+from experiments.flags import checks, class_flags, network_flags, study_flags, training_flags
 from tffcxr import options
 from tffcxr.datasets import findings
 from tffcxr.errors import InputError
@@ -112,11 +112,16 @@ def define_flags() -> None:
         "The paper's are resnet34:adam:0.01,resnet50:sgd:0.003:0.9.",
     )
     flags.DEFINE_integer(
-        "central_epochs", 8, "Passes of --central over all images; each counts as a round."
+        "central_epochs",
+        8,
+        "Passes of the pooled models over all images; each counts as a round. With "
+        "--task=segmentation, by default as many as the federated model's, in as many rounds.",
     )
     flags.DEFINE_integer("heatmaps", 2, "Test images with pneumonia explained by Grad-CAM.")
     study_flags.define_class_balance()
-    flags.declare_key_flag("class_balance")
+    network_flags.define()
+    for name in ("class_balance", "calibration", "only"):
+        flags.declare_key_flag(name)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,6 +136,11 @@ class _Classification(class_flags.ClassRecipe):
         for name in ("central", "central_epochs"):
             checks.used(is_pooled, name, "--baseline=pooled", "baseline", may_be_taken_back=True)
         _parse_central()
+
+    def trained_networks(self) -> tuple[str, ...]:
+        """See `ClassRecipe`; those of `--central` are among them."""
+        central = _parse_central() if FLAGS.baseline == "pooled" else ()
+        return tuple(dict.fromkeys([*class_flags.networks(), *(each.model for each in central)]))
 
     def plans(self) -> dict[tuple[str, str], Plan]:
         """See `ClassRecipe`; pooled networks have settings of their own."""

@@ -53,7 +53,12 @@ DEFAULTS = {
 }
 _SMALLEST_IMAGE = 16  # Pixels; nnU-Net's network is at least three stages deep.
 # Flags that nnU-Net decides itself, or does not have.
-_NOT_FOR_IT = ("augmentation", "weights", "width", "batch_norm")
+_NOT_FOR_IT = (
+    *("augmentation", "weights", "width", "batch_norm", "initialization"),
+    *("head_rounds", "head_learning_rate"),
+)
+# The flags of the classification that this task has, too.
+SHARED = ("central_epochs",)
 
 
 def define_flags() -> None:
@@ -61,7 +66,8 @@ def define_flags() -> None:
     flags.DEFINE_float(
         "gpu_memory_gb",
         8.0,
-        "GPU memory in GB for nnU-Net's plan, which sets patch and batch size from it.",
+        "GPU memory in GB for nnU-Net's plan, which sets the patch size from it, and without "
+        "--batch_size the batch size.",
     )
     flags.DEFINE_boolean(
         "nnunet_augmentation", True, "Random augmentation of nnU-Net's training patches."
@@ -70,8 +76,18 @@ def define_flags() -> None:
 
 @dataclasses.dataclass(frozen=True)
 class _Segmentation(recipe.Recipe):
+    def apply_defaults(self) -> None:
+        """See `Recipe`; the pooled model has the federated one's epochs."""
+        super().apply_defaults()
+        FLAGS.set_default("central_epochs", None)
+
     def check(self) -> None:
         """See `Recipe`."""
+        checks.at_least(1, "central_epochs")
+        is_pooled = FLAGS.baseline == "pooled"
+        checks.used(
+            is_pooled, "central_epochs", "--baseline=pooled", "baseline", may_be_taken_back=True
+        )
         for name in _NOT_FOR_IT:
             checks.used(False, name, "--task=classification", "task")
         study_flags.check_shared_task()
@@ -103,6 +119,7 @@ class _Segmentation(recipe.Recipe):
                 precision=FLAGS.precision,
             ),
             with_pooled=FLAGS.baseline == "pooled",
+            pooled_epochs=FLAGS.central_epochs,
             may_be_absent=True,
         )
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from absl import flags
 
-from experiments.flags import command_line, training_flags, weights_flag
+from experiments.flags import command_line, published_flag, training_flags, weights_flag
 from tffcxr import environment
 
 if TYPE_CHECKING:
@@ -74,7 +74,8 @@ class Recipe(abc.ABC):
         from tffcxr.training.run_directory import RunDirectory
 
         output = pathlib.Path(FLAGS.output_dir)
-        facts = {"paper": self.paper, **training_flags.facts()}
+        published = published_flag.names()
+        facts = {"paper": self.paper, "published": published, **training_flags.facts()}
         settings = training_flags.recorded_settings()
         directory = RunDirectory.open(output, self.name, settings, facts)
         from tffcxr.studies import run_hparams

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from experiments.flags import checks, sweep_flags
+from experiments.flags import checks, sweep_flags, typed
 from tffcxr import options
 from tffcxr.errors import InputError
 from tffcxr.sweeps import search_space, sweep_plan
@@ -185,7 +185,7 @@ def found(search: SearchPlan, study: SearchStudy, sweep: Sweep) -> Search:
         split=search_values.measured_split(folder, search.metric),
         keeps_best_round=search_values.keeps_best_round(folder),
         command=[
-            f"//experiments:{sweep.experiment}",
+            *typed.start_of(sweep.experiment),
             *sweep_plan.arguments([*search.fixed, *best.settings]),
             f"--seed={FLAGS.seed}",
             f"--output_dir={sweep.path}_best",

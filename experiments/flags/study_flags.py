@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import pathlib
 from typing import TYPE_CHECKING
 
 from absl import flags
 
-from experiments.flags import checks, training_flags, weights_flag
+from experiments.flags import (
+    checks,
+    published_flag,
+    reporting_flags,
+    split_seed_flag,
+    training_flags,
+    weights_flag,
+)
 from tffcxr import options
 from tffcxr.errors import InputError
 
@@ -69,6 +76,10 @@ def define(
         several clients; otherwise they are slices of volumes, and a site is a client.
     """
     flags.DEFINE_string("output_dir", f"runs/{recipe}", "The run's folder; a run in it is resumed.")
+    published_flag.define(recipe)
+    split_seed_flag.define()
+    for module in (published_flag, split_seed_flag):
+        flags.adopt_module_key_flags(module)
     flags.DEFINE_multi_string("site", [], site_help)
     flags.DEFINE_integer(
         "phantom_patients", phantom_patients, "Number of patients per phantom hospital."
@@ -133,7 +144,9 @@ def _define_partition(partition: str, clients_per_site: int) -> None:
 
 
 def define_class_balance() -> None:
-    """Defines the flag for recipes of mutually exclusive classes."""
+    """Defines the flags for recipes of mutually exclusive classes."""
+    reporting_flags.define_calibration("temperature")
+    flags.declare_key_flag("calibration")
     flags.DEFINE_enum(
         "class_balance",
         "none",
@@ -145,22 +158,19 @@ def define_class_balance() -> None:
     )
 
 
-def define_fractions(*, test: float, chooses: bool = True) -> None:
+def define_fractions(*, test: float) -> None:
     """Defines the flags for recipes that measure on the server's images after every round.
 
     Args:
       test: default of `--test_fraction`.
-      chooses: whether the best round is kept; otherwise the last one.
     """
     flags.DEFINE_float("test_fraction", test, "Fraction of patients held out for testing.")
     flags.DEFINE_float(
         "validation_fraction",
         0.0,
-        "Fraction of patients held out for choosing the best round. With 0, the round is chosen on "
-        "the test images, as in the paper, which is optimistically biased."
-        if chooses
-        else "Fraction of patients held out for validation. Their images measure every round and "
-        "steer --schedule=plateau. With 0, rounds are measured on the test images.",
+        "Fraction of patients held out for validation. Their images measure every round and choose "
+        "the best round, the end of training, the rates of --schedule=plateau and the calibration. "
+        "With 0, rounds are measured on the test images, which choose nothing by default.",
     )
 
 
@@ -287,6 +297,7 @@ def load_shared_task(
     *,
     stratify: str | None,
     own_test: bool = False,
+    test_images: Mapping[str, int] | None = None,
 ) -> ClientRecords:
     """Calls `sites.load_shared_task` with splits and division from the flags."""
     from tffcxr.clients import sites as sites_lib
@@ -295,10 +306,11 @@ def load_shared_task(
         sites,
         keep,
         fractions=fractions(),
-        seed=FLAGS.seed,
+        seed=split_seed_flag.value(),
         stratify=stratify,
         division=division(),
         own_test=own_test,
+        test_images=test_images,
     )
 
 
@@ -315,17 +327,23 @@ def make_phantoms(run_folder: pathlib.Path, sites: Sequence[PhantomSite]) -> lis
     root = phantom_dir(run_folder)
     for number, site in enumerate(sites):
         write: Callable[[pathlib.Path, int, int], None] = getattr(phantom, site.writer)
-        write(root / site.loader, FLAGS.phantom_patients, FLAGS.seed + number)
+        write(root / site.loader, FLAGS.phantom_patients, split_seed_flag.value() + number)
     return [Site(site.name, site.loader, root / site.loader, site.finding) for site in sites]
 
 
-def settings(recipe: str, run_folder: pathlib.Path, measured_split: str = "validation") -> Settings:
+def settings(
+    recipe: str,
+    run_folder: pathlib.Path,
+    measured_split: str = "validation",
+    calibration: options.Calibration = "none",
+) -> Settings:
     """The settings that every kind of study takes from the flags.
 
     Args:
       recipe: the program's name.
       run_folder: the parent of `cache/` without `--cache_dir`.
       measured_split: the split that models are measured on after a round.
+      calibration: default of the flag where there are validation images.
     """
     from tffcxr.studies.study import Settings
 
@@ -337,6 +355,7 @@ def settings(recipe: str, run_folder: pathlib.Path, measured_split: str = "valid
         batch_size=FLAGS.batch_size or 1,
         cache_dir=cache_dir(run_folder),
         measured_split=measured_split,
+        **reporting_flags.settings(calibration),
         fit=FLAGS.fit if "fit" in FLAGS else "pad",
         augmentation=FLAGS.augmentation,
         clients_per_round=FLAGS.clients_per_round,
@@ -364,4 +383,4 @@ def phantom_dir(run_folder: pathlib.Path) -> pathlib.Path:
     phantoms, and runs that share --phantom_dir share phantoms of the same settings.
     """
     root = pathlib.Path(FLAGS.phantom_dir) if FLAGS.phantom_dir else run_folder / "phantoms"
-    return root / f"{FLAGS.phantom_patients}_patients_seed_{FLAGS.seed}"
+    return root / f"{FLAGS.phantom_patients}_patients_seed_{split_seed_flag.value()}"

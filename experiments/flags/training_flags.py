@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from experiments.flags import checks, plan_flags, typed, weights_flag
+from experiments.flags import checks, plan_flags, reporting_flags, typed, weights_flag
 from tffcxr import options
 from tffcxr.errors import InputError
 
@@ -25,6 +25,7 @@ _RANGES = (
     ("momentum", 0.0, LARGEST_MOMENTUM),
     ("weight_decay", 0.0, 1e3),
     ("clip_norm", 0.0, 1e6),
+    ("adam_epsilon", 1e-16, 1.0),
     ("server_learning_rate", 1e-12, 1e3),
     ("proximal", 0.0, 1e6),
     ("dp_noise_multiplier", 0.0, 1e6),
@@ -43,6 +44,7 @@ def define(
     batch_norm: str = "aggregate",
     keep_optimizer: bool = False,
     personal: bool = True,
+    has_head: bool = True,
     share: str = "representation",
 ) -> None:
     """Defines the flags with a recipe's defaults.
@@ -57,8 +59,9 @@ def define(
       clients_per_round: default of the flag.
       batch_norm: default of the flag.
       keep_optimizer: default of the flag.
-      personal: whether sites have tasks of their own, and so may keep part of the model private or
-        train it first. Otherwise everything is shared.
+      personal: whether sites have tasks of their own, and so may keep part of the model private.
+        Otherwise everything is shared.
+      has_head: whether the task block alone may be trained first, as that of a classifier.
       share: default of the flag if sites have tasks of their own.
     """
     flags.DEFINE_integer("rounds", rounds, "Rounds of federated training.")
@@ -88,6 +91,12 @@ def define(
     )
     flags.DEFINE_float(
         "clip_norm", 0.0, "Maximum global norm of a step's gradients; 0 for no limit."
+    )
+    flags.DEFINE_float(
+        "adam_epsilon",
+        options.KERAS_EPSILON,
+        "Epsilon of --optimizer=adam and adamw, added to the root of the mean squared gradient; "
+        "PyTorch's is 1e-8.",
     )
     flags.DEFINE_boolean(
         "keep_optimizer",
@@ -137,8 +146,25 @@ def define(
         "Clients per round: all, a count (3), or a fraction (0.4).",
     )
     _define_batch_norm(batch_norm, personal)
+    flags.DEFINE_enum(
+        "initialization",
+        "shortcut",
+        list(options.INITIALIZATIONS),
+        "How random weights begin: shortcut (residual branches at 0, which helps short trainings), "
+        "or library (as torchvision and PyTorch's layers begin).",
+    )
+    reporting_flags.define()
+    flags.declare_key_flag("report_round")
+    flags.declare_key_flag("early_stopping")
+    if has_head:
+        _define_head()
     if personal:
-        _define_personal(share)
+        flags.DEFINE_enum(
+            "share",
+            share,
+            list(options.SHARES),
+            "What is averaged: representation (every client keeps its task block), or all weights.",
+        )
     flags.DEFINE_enum(
         "precision",
         "float32",
@@ -169,24 +195,26 @@ def _define_batch_norm(default: str, personal: bool) -> None:
     flags.DEFINE_enum("batch_norm", default, names, f"Batch norm: {text}.")
 
 
-def _define_personal(share: str) -> None:
+def _define_head() -> None:
     flags.DEFINE_integer(
         "head_rounds",
         0,
         "Rounds before --rounds that train only the task block, with the base frozen.",
     )
     flags.DEFINE_float("head_learning_rate", 1e-3, "Client learning rate of the --head_rounds.")
-    flags.DEFINE_enum(
-        "share",
-        share,
-        list(options.SHARES),
-        "What is averaged: representation (every client keeps its task block), or all weights.",
-    )
 
 
 # Flags that change nothing about the results.
 _UNRECORDED = frozenset(
-    {"executor", "output_dir", "cache_dir", "phantom_dir", "flagfile", "tensorboard_histograms"}
+    {
+        "cache_dir",
+        "executor",
+        "flagfile",
+        "output_dir",
+        "phantom_dir",
+        "published",
+        "tensorboard_histograms",
+    }  # fmt: skip
 )
 
 _PACKAGES = ("tensorflow", "tensorflow-federated", "keras-cv", "numpy", "scikit-learn")
@@ -254,6 +282,7 @@ def check() -> None:
         if value is not None and not low <= value <= high:
             raise InputError(f"--{name}: expected {low:g} to {high:g}, found {value}")
     sampling.parse_clients_per_round(FLAGS.clients_per_round)
+    reporting_flags.check()
     plan_flags.head_schedule()
     plan_flags.schedule()
     _check_partners()
@@ -282,6 +311,8 @@ def _check_partners() -> None:
     plateau = FLAGS.schedule == "plateau"
     checks.used(plateau, "plateau_patience", "--schedule=plateau", "schedule")
     checks.used(plateau, "plateau_factor", "--schedule=plateau", "schedule")
+    is_adam = FLAGS.optimizer in ("adam", "adamw")
+    checks.used(is_adam, "adam_epsilon", "--optimizer=adam or adamw", "optimizer")
     checks.used(FLAGS.optimizer == "sgd", "momentum", "--optimizer=sgd", "optimizer")
     is_used = FLAGS.momentum > 0 or not FLAGS.nesterov
     checks.used(is_used, "nesterov", "a --momentum above 0", "momentum")

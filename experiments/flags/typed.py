@@ -33,13 +33,17 @@ class CommandLine:
     @property
     def words(self) -> list[str]:
         """The command as Bazel takes it, or `tffcxr` where Bazel has not started the program."""
-        program = [f"//experiments:{self.name}"] if by_bazel() else ["tffcxr", self.name]
-        return [*program, *self.arguments]
+        return [*start_of(self.name), *self.arguments]
 
     def has(self, flag: str) -> bool:
         """Whether a flag was typed, not only given by a file of flags."""
         typed = {argument.partition("=")[0].lstrip("-") for argument in self.arguments}
         return not typed.isdisjoint({flag, f"no{flag}"})
+
+
+def start_of(program: str) -> list[str]:
+    """The first words of the command that starts a program as this one was started."""
+    return [f"//experiments:{program}"] if by_bazel() else ["tffcxr", program]
 
 
 def by_bazel() -> bool:

@@ -19,14 +19,14 @@ _VOLUMES = "unet"  # The network of recipes without --model.
 
 
 class _WeightsFlag(flags.Flag):  # type: ignore[misc]  # absl has no types.
-    """A text to which a repeated flag adds; a value for all networks replaces one before it."""
+    """A text to which a repeated flag adds; a value for a network, or all, replaces the former."""
 
     def parse(self, argument: str) -> None:
         """Takes the value of the flag once more, as of a file of flags and of the command line."""
         if self.present:
             new = _split(argument)
-            is_for_all = any(_ALL in _entry(text) for text in new)
-            old = [text for text in _split(self.value) if not (is_for_all and _ALL in _entry(text))]
+            replaced = {network for text in new for network in _entry(text)}
+            old = [text for text in _split(self.value) if replaced.isdisjoint(_entry(text))]
             argument = ",".join([*old, *new])
         super().parse(argument)
 

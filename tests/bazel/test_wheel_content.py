@@ -1,4 +1,4 @@
-"""The wheel holds the programs, presets and templates, and nothing of Bazel or of the tests."""
+"""The wheel holds programs, presets, templates, published numbers; nothing of Bazel or tests."""
 
 import pathlib
 import re
@@ -42,14 +42,15 @@ def _is_excluded(path, exclude):
 
 
 def test_kinds_of_files(packed):
-    assert {path.suffix for path in packed} == {".py", ".flags", ".jinja"}
+    assert {path.suffix for path in packed} == {".py", ".flags", ".jinja", ".csv"}
 
 
 def test_all_that_a_program_reads_beside_modules(packed):
-    presets = (_TREE / "experiments/presets").glob("*.flags")
+    presets = (_TREE / "experiments/presets").rglob("*.flags")
     templates = (_TREE / "tffcxr/report/templates").glob("*.jinja")
-    beside = {path.relative_to(_TREE) for path in (*presets, *templates)}
-    assert len(beside) >= 16
+    published = (_TREE / "tffcxr/report/published").glob("*.csv")
+    beside = {path.relative_to(_TREE) for path in (*presets, *templates, *published)}
+    assert len(beside) >= 26
     assert beside <= packed
 
 

@@ -25,7 +25,8 @@ def petct(tmp_path_factory):
 
 
 def _load(sites, cache, fractions=FRACTIONS):
-    return volume_sites.load(sites, SPEC, cache, fractions, seed=3)
+    found = volume_sites.find_cases(sites)
+    return volume_sites.load(sites, found, SPEC, cache, fractions, seed=3)
 
 
 def test_a_patient_is_in_one_split_at_all_nodes_of_a_folder(petct, tmp_path):

@@ -149,3 +149,102 @@ def test_given_table_is_left_alone_and_an_old_split_replaced():
     assert set(table["split"]) == {"train"}
     assert set(found["split"]) == set(_FRACTIONS)
     assert records.findings(found) == ["Mass"]
+
+
+_CLASSES = ("A", "B")
+
+
+def _classes(images_by_patient):
+    """Makes a table of two classes from {patient: the class of each of the patient's images}."""
+    rows = [
+        {"image": f"{patient}/{index}", "patient": patient, "A": kind == "A", "B": kind == "B"}
+        for patient, kinds in images_by_patient.items()
+        for index, kind in enumerate(kinds)
+    ]
+    return records.build(rows, _CLASSES, "made")
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_so_many_test_images_of_each_class(seed):
+    patients = {f"a{i}": "A" for i in range(8)} | {f"b{i}": "B" for i in range(8)}
+    # AAAA never fits into the test set, and the others only together with single images.
+    table = _classes(patients | {"c": "AAAA", "d": "AB", "e": "BB"})
+    found = splits.split_with_test_counts(table, {"A": 3, "B": 2}, 0.25, seed, "A")
+    test = found[found["split"] == "test"]
+    assert (test["A"].sum(), test["B"].sum(), len(test)) == (3, 2, 5)
+    assert (found.groupby("patient")["split"].nunique() == 1).all()
+    assert found["image"].tolist() == table["image"].tolist()
+    others = found[found["split"] != "test"].groupby("split")["patient"].nunique()
+    # Of 14 to 16 other patients a quarter is 3.5 to 4.
+    assert set(others.index) == {"train", "validation"} and others["validation"] in (3, 4, 5)
+    again = splits.split_with_test_counts(
+        table.sample(frac=1, random_state=0), {"A": 3, "B": 2}, 0.25, seed, "A"
+    )
+    assert set(again["image"][again["split"] == "test"]) == set(test["image"])
+
+
+def test_another_seed_takes_other_test_images():
+    table = _classes({f"a{i}": "A" for i in range(30)} | {f"b{i}": "B" for i in range(30)})
+    first, other = (
+        splits.split_with_test_counts(table, {"A": 9, "B": 9}, 0.0, seed, "A") for seed in (0, 1)
+    )
+    assert set(first["split"]) == {"train", "test"}
+    assert first["split"].tolist() != other["split"].tolist()
+
+
+@pytest.mark.parametrize(
+    ("patients", "expected"),
+    [
+        (
+            {"a": "A", "b": "B", "c": "B"},
+            "more than 1 images of 'A', so that some are left .* found 1",
+        ),
+        ({"a": "AA", "b": "AA", "c": "B", "d": "B"}, "found none for 1 of 'A'"),
+    ],
+)
+def test_too_few_images_for_the_test_set(patients, expected):
+    with pytest.raises(InputError, match=expected):
+        splits.split_with_test_counts(_classes(patients), {"A": 1, "B": 1}, 0.0, 0, "A")
+
+
+def test_test_images_of_an_unknown_class():
+    with pytest.raises(InputError, match="expected classes among A, B, found C"):
+        splits.split_with_test_counts(_classes({"a": "A", "b": "B"}), {"C": 1}, 0.0, 0, "A")
+
+
+class TestStrata:
+    strata = {f"h{i:02d}": "HGG" for i in range(25)} | {f"l{i:02d}": "LGG" for i in range(25)}
+
+    def test_35_and_15_of_two_strata_of_25(self):
+        table = _table({patient: [1.0, 0.0] for patient in self.strata})
+        found = splits.split_strata(table, {"train": 0.7, "test": 0.3}, 0, self.strata)
+        patients = found.drop_duplicates("patient")
+        counts = patients.groupby(["split", patients["patient"].map(self.strata)]).size()
+        # 17.5 and 7.5 each: the first takes the larger half, the second has what is left.
+        assert counts["train"].to_dict() == {"HGG": 18, "LGG": 17}
+        assert counts["test"].to_dict() == {"HGG": 7, "LGG": 8}
+        assert (found.groupby("patient")["split"].nunique() == 1).all()
+
+    def test_without_strata_as_before(self):
+        table = _table({patient: [1.0] for patient in self.strata})
+        expected = splits.split_patients(table, _FRACTIONS, 3, None)["split"].tolist()
+        assert splits.split_strata(table, _FRACTIONS, 3, {})["split"].tolist() == expected
+        with pytest.raises(InputError, match="at least 3 patients .* found 1"):
+            splits.split_strata(_table({"a": [1.0]}), _FRACTIONS, 0, {"a": "HGG"})
+
+    def test_small_strata_leave_no_split_empty(self):
+        table = _table({name: [1.0] for name in "abcd"})
+        strata = {"a": "x", "b": "y", "c": "z"}
+        found = splits.split_strata(table, _FRACTIONS, 0, strata)
+        assert found["split"].value_counts().to_dict() == {"train": 2, "test": 1, "validation": 1}
+
+    def test_so_many_patients_of_each_stratum(self):
+        known = self.strata | {"unknown": ""}
+        chosen = splits.choose_per_stratum(known, ("HGG", "LGG"), 10, 0)
+        assert len(set(chosen)) == 20
+        assert [known[patient] for patient in chosen] == ["HGG"] * 10 + ["LGG"] * 10
+        assert set(splits.choose_per_stratum(known, ("HGG", "LGG"), 10, 1)) != set(chosen)
+        with pytest.raises(InputError, match="26 patients of each stratum, found 25 HGG, 25 LGG"):
+            splits.choose_per_stratum(known, ("HGG", "LGG"), 26, 0)
+        with pytest.raises(InputError, match="found no strata"):
+            splits.choose_per_stratum(known, (), 1, 0)

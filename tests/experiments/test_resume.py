@@ -40,6 +40,7 @@ def _start(folder, sites):
             "--rounds=3",
             "--schedule=plateau",
             "--plateau_patience=0",
+            "--early_stopping=1",
             "--server_optimizer=adam",
             "--server_learning_rate=0.01",
             "--clients_per_round=1",

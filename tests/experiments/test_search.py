@@ -61,9 +61,9 @@ def test_folder_holds_the_trials_and_names_the_best(whole):
     assert sweep_results.best_run(folder, of_all=True) == folder / best["folder"]
     # The best is the first row, and its settings are ready to run.
     assert ended.output.splitlines()[2].startswith(f"{best['trial']} (best)")
-    (command,) = (line for line in ended.output.splitlines() if line.startswith("./bazelw run"))
-    assert command.endswith(
-        f"//experiments:tiny -- --learning_rate={best['learning_rate']} "
+    (command,) = (line for line in ended.output.splitlines() if line.startswith("tffcxr "))
+    assert command == (
+        f"tffcxr tiny --learning_rate={best['learning_rate']} "
         f"--momentum={best['momentum']} --seed=1 --output_dir={folder}_best"
     )
     assert "on the validation images" in " ".join(ended.output.split())

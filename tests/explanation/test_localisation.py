@@ -1,4 +1,4 @@
-"""Agreement of heat and region, counted by hand."""
+"""Agreement of heat and region, and focus of the heat, counted by hand."""
 
 import math
 
@@ -65,3 +65,33 @@ def test_undefined_is_nan_with_a_warning(heat, region, cause):
 def test_wrong_arrays_are_refused(heat, region, message):
     with pytest.raises(ValueError, match=message):
         localisation.share_inside(heat, region)
+
+
+ONE_PIXEL = np.zeros((4, 6), np.float32)
+ONE_PIXEL[2, 3] = 0.7
+
+
+@pytest.mark.parametrize(
+    ("heat", "entropy", "half_area"),
+    [
+        (np.full((4, 6), 0.3, np.float32), math.log(24), 0.5),
+        (np.full((224, 224), 1 / 3, np.float32), math.log(224 * 224), 0.5),
+        (np.ones((3, 3)), math.log(9), 5 / 9),  # Half of nine pixels needs five.
+        (ONE_PIXEL, 0.0, 1 / 24),
+        # Shares 0, 1/2, 1/4 and 1/4: ln 2 / 2 + 2 ln 4 / 4.
+        (HEAT, 1.5 * math.log(2), 0.25),
+    ],
+)
+def test_focus(heat, entropy, half_area):
+    assert localisation.entropy(heat) == pytest.approx(entropy, abs=1e-6)
+    assert localisation.half_area(heat) == half_area
+    assert localisation.half_area(1e-6 * heat[::-1]) == half_area  # Neither scale nor place count.
+    assert localisation.entropy(1e-6 * heat[::-1]) == pytest.approx(entropy, abs=1e-6)
+
+
+@pytest.mark.parametrize("measure", [localisation.entropy, localisation.half_area])
+def test_focus_of_no_heat_is_nan_with_a_warning(measure):
+    with pytest.warns(RuntimeWarning, match="there is no heat"):
+        assert math.isnan(measure(np.zeros((2, 2))))
+    with pytest.raises(ValueError, match="not negative"):
+        measure(HEAT - 1)

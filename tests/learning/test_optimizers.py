@@ -78,6 +78,13 @@ class TestClient:
         assert path == pytest.approx(_adam(0.1, GRADIENTS, 1e-7), abs=1e-5)
         assert path[0] == pytest.approx(0.9, abs=1e-5)
 
+    @pytest.mark.parametrize("name", ["adam", "adamw"])
+    def test_epsilon_of_adam(self, name):
+        path = _steps(optimizers.client_optimizer(name, 0.1, adam_epsilon=0.25))
+        assert path == pytest.approx(_adam(0.1, GRADIENTS, 0.25), abs=1e-5)
+        with pytest.raises(InputError, match="epsilon: expected above 0, found 0"):
+            optimizers.client_optimizer(name, 0.1, adam_epsilon=0.0)
+
     def test_weight_decay_of_adam_is_in_the_gradient(self):
         # As torch.optim.Adam: the gradients become 2 + 0.5 * 1 and -1 + 0.5 * 0.9.
         path = _steps(optimizers.client_optimizer("adam", 0.1, weight_decay=0.5))

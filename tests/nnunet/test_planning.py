@@ -46,6 +46,10 @@ class TestRules:
         # Four times the pixels of the reference, whose batch is 12.
         assert plan["batch_size"] == 3
 
+    def test_a_given_batch_size_changes_nothing_else(self):
+        plan = planning.make_plan(_fingerprint((1024.0, 1024.0)), "D", batch_size=12)
+        assert plan["configurations"]["2d"] == {**_plan((1024.0, 1024.0)), "batch_size": 12}
+
     def test_a_patch_for_less_memory(self):
         # Two images of 1024x1024 need less than 6 GB, but not less than 2 GB.
         assert _plan((1024.0, 1024.0), gpu_memory_gb=6)["patch_size"] == [1024, 1024]

@@ -39,6 +39,7 @@ def write(
         "settings": {"rounds": rounds, "image_size": _SIZE},
         "derived": {
             "measured_split": "test",
+            "parameters": {"resnet50": 23514179, "densenet121": 6956931},
             "lungs": {
                 "images": 800, "implausible": 12, "unreadable": 3, "model": "segmentation.keras",
                 "reasons": {"empty": 9, "unlikely area": 3},

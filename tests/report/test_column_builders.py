@@ -48,6 +48,18 @@ def test_classes():
     }
 
 
+def test_on_the_page_the_sensitivity_of_a_class_has_its_interval():
+    row = {
+        **_CLASSES, "interval": "95 % percentile interval",
+        "sensitivity_by_class_low": {"Normal": 0.7, "Ill": None},
+        "sensitivity_by_class_high": {"Normal": 0.9, "Ill": None},
+    }  # fmt: skip
+    cells = {column.heading: column.cell(row) for column in classes_kind.KIND.columns([row])}
+    assert cells["Sensitivity, Normal (95 % CI)"] == "0.800 (0.700–0.900)"
+    assert cells["Sensitivity, Ill (95 % CI)"] == "–"
+    assert _cells(row, classes_kind)["Sensitivity, Normal (95 % CI)"] == "0.800"
+
+
 def test_the_first_column_is_what_models_are_compared_by():
     finding = {"training": "federated", "auroc": 0.9}
     volume = {"training": "federated", "dice": 0.9, "missed": 0}

@@ -171,3 +171,29 @@ def test_narrow_networks_are_not_those_of_the_literature(run, width, count):
 )
 def test_synthetic_images(config, expected):
     assert remarks.is_synthetic(config) is expected
+
+
+def test_probabilities_of_another_prevalence(run):
+    clients = [
+        {"site": "a", "validation_images": 50, "validation_positive": 45, "test_images": 100,
+         "test_positive": 70},
+        {"site": "a", "validation_images": 50, "validation_positive": 45, "test_images": 100,
+         "test_positive": 78},
+        {"site": "b", "validation_images": 10, "validation_positive": 1, "test_images": 10,
+         "test_positive": 9},
+    ]  # fmt: skip
+    row = {**_ROW, "client": "a", "temperature": 2.0}
+    here = dataclasses.replace(run, config={"sites": clients})
+    (warning,) = KIND.warnings(results_table.in_order([row], KIND), here, [])
+    assert warning == (
+        "a: 90 % of the validation images, which scores were calibrated on, have the finding, but "
+        "74 % of the test images: probabilities tend to be too high there."
+    )
+    without = [{**_ROW, "client": "a"}, {**row, "client": "nobody"}]
+    assert not KIND.warnings(results_table.in_order(without, KIND), here, [])
+
+
+def test_scores_that_are_not_calibrated(run):
+    row = {**_ROW, "calibration": "none", "calibration_remark": "too few"}
+    (warning,) = KIND.warnings(results_table.in_order([row], KIND), run, [])
+    assert warning.endswith("the scores are not calibrated, so they are no probabilities: too few.")

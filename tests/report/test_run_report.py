@@ -45,6 +45,7 @@ def test_whole_run(run_dir):
     assert 'load_model("models/multi_task.keras"' in html
     assert "One image in, one probability per finding out. In Python:" in html
     assert "its operating point holds for images like those it was chosen on." in html
+    assert "<h3>Heat over all images called positive</h3>" in html
     row = json.loads((run_dir / "metrics.json").read_text())["rows"][0]
     assert f"{row['auroc']:.3f} ({row['auroc_low']:.3f}–{row['auroc_high']:.3f})" in html
     assert sorted(file.name for file in (run_dir / "figures").iterdir()) == [
@@ -130,7 +131,7 @@ def test_any_other_file_may_be_missing(run_dir, text_only, missing):
     (run_dir / missing).unlink()
     html = run_report.write_report(run_dir).read_text()
     assert "<h2>Settings</h2>" in html
-    assert ("<h2>What the models look at</h2>" in html) == (missing != "explanations.csv")
+    assert ('alt="Heat maps of' in html) == (missing != "explanations.csv")
     assert ("<h2>ROC curves</h2>" in html) == (missing != "predictions.csv")
     assert ("<h2>Training</h2>" in html) == (missing != "rounds.csv")
     assert ("Failed clients" in html) is False
@@ -300,6 +301,10 @@ def test_classes(tmp_path, monkeypatch):
     ]  # fmt: skip
     assert "Maximum accuracy (round)" in html
     assert "Sensitivity, No Lung Opacity / Not Normal" in html
+    assert re.findall(r'<th scope="row">(.*)</th><td>([\d,]+)</td>', html) == [
+        ("ResNet50", "23,514,179"),
+        ("DenseNet121", "6,956,931"),
+    ]
     assert "In 12 of 800 images the predicted lungs were implausible." in html
     assert "<td>empty</td><td>9</td>" in html
     for name in (

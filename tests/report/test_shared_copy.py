@@ -7,10 +7,11 @@ import shutil
 import zipfile
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from tests.report import example_classes, example_masks, example_run
-from tffcxr import errors
+from tffcxr import errors, run_tables
 from tffcxr.report import run_reader, run_report, shared_copy
 from tffcxr.report.figures import panels, roc_figure
 
@@ -61,9 +62,13 @@ def _plant(run_dir):
         (run_dir / folder / "roc.png").write_bytes(image.tobytes())
         (run_dir / folder / f"gradcam_{MARK}.png").write_bytes(image.tobytes())
     for name in ("lungs_examples.npz", "rounds.npz", f"rounds_{MARK}.txt", "worker.log", ".lock",
-                 "class_predictions.csv", "other.json"):  # fmt: skip
+                 "heat_images.csv", "other.json"):  # fmt: skip
         if not (run_dir / name).exists():
             (run_dir / name).write_bytes(image.tobytes())
+    # The report reads it before it is left out.
+    columns = ",".join(run_tables.CLASS_PREDICTIONS.always)
+    row = ",".join(MARK for _ in run_tables.CLASS_PREDICTIONS.always)
+    (run_dir / "class_predictions.csv").write_text(f"{columns}\n{row}\n")
 
 
 def _contents(folder):
@@ -108,8 +113,8 @@ def test_nothing_of_a_patient_and_no_path(run_dir, tmp_path):
     note = shared_copy.write(run_dir, copy, _no_events)
     _assert_clean(copy, "secret-folder", str(pathlib.Path.home()) + "/", str(tmp_path))
     assert sorted(path.name for path in copy.iterdir()) == [
-        "SHARED.txt", "clients.csv", "config.json", "figures", "metrics.json", "report.html",
-        "roc.csv", "rounds.csv", "rounds_site_a.csv",
+        "SHARED.txt", "clients.csv", "config.json", "figures", "heat.csv", "metrics.json",
+        "report.html", "roc.csv", "rounds.csv", "rounds_site_a.csv",
     ]  # fmt: skip
     assert sorted(path.name for path in (copy / "figures").iterdir()) == ["roc.png", "rounds.png"]
     assert list((tmp_path / "new").iterdir()) == [copy]
@@ -154,7 +159,8 @@ def test_results_and_curves_stay(run_dir, tmp_path):
         np.testing.assert_allclose(curve.sensitivity, copied.sensitivity)
     assert len(roc_figure.curves(after)) == 6
     html = (copy / "report.html").read_text()
-    assert "ROC curves" in html and "What the models look at" not in html
+    assert "ROC curves" in html and "Heat over all images" in html and "Heat maps of" not in html
+    pd.testing.assert_frame_equal(before.heat, after.heat)
     assert not re.search("not of the same evaluation", html)
     assert (copy / "rounds_site_a.csv").read_text() == "round,train_loss\n1,0.5\n"
     clients = (copy / "clients.csv").read_text().splitlines()

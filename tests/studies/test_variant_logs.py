@@ -38,6 +38,20 @@ def test_metrics_stand_side_by_side(tmp_path):
     assert clients["variant"].tolist() == ["federated"] * 2 + ["other"] * 2
 
 
+def test_a_variant_that_stopped_early_has_no_numbers_in_later_rounds(tmp_path):
+    _write(tmp_path, "a", [1.5, 1.0], 2, **{"A/auroc": ["0.10", "0.20"]})
+    _write(tmp_path, "b", [2.0, 1.0], 1, **{"B/auroc": ["0.30", "0.40"]})
+    path = tmp_path / "rounds_a.csv"
+    path.write_text("\n".join(path.read_text().splitlines()[:2]) + "\n")
+    variant_logs.write_rounds(tmp_path, {"a": "a", "b": "b"})
+    rounds = pd.read_csv(tmp_path / "rounds.csv", dtype=str, keep_default_na=False)
+    assert rounds["A/auroc"].tolist() == ["0.10", ""]
+    assert rounds["B/auroc"].tolist() == ["0.30", "0.40"]
+    assert rounds["images"].tolist() == ["20", "10"]
+    assert rounds["seconds"].astype(float).tolist() == [3.5, 1.0]
+    assert rounds["stage"].tolist() == ["all", "all"]
+
+
 def test_learning_rates_that_differ_and_a_baseline(tmp_path):
     _write(tmp_path, "a_pooled", [1.0, 1.0], 2, rate=0.1, **{"a/loss": [1, 2]})
     _write(tmp_path, "b_pooled", [1.0, 1.0], 2, rate=0.2, **{"b/loss": [3, 4]})
@@ -47,3 +61,13 @@ def test_learning_rates_that_differ_and_a_baseline(tmp_path):
     assert rounds["a/learning_rate"].tolist() == [0.1, 0.1]
     assert rounds["b/learning_rate"].tolist() == [0.2, 0.2]
     assert rounds["b/loss"].tolist() == [3, 4]
+
+
+def test_a_stage_is_named_where_all_variants_in_training_are_in_it(tmp_path):
+    for name, stages in (("a", ["head", "all"]), ("b", ["all"])):
+        _write(tmp_path, name, [1.0, 1.0], 2, **{f"{name}/loss": ["0.1", "0.2"]})
+        table = pd.read_csv(tmp_path / f"rounds_{name}.csv", dtype=str).head(len(stages))
+        table.assign(stage=stages).to_csv(tmp_path / f"rounds_{name}.csv", index=False)
+    variant_logs.write_rounds(tmp_path, {"b": "b", "a": "a"})
+    rounds = pd.read_csv(tmp_path / "rounds.csv", dtype=str, keep_default_na=False)
+    assert rounds["stage"].tolist() == ["", "all"]

@@ -62,6 +62,8 @@ def test_models_that_are_trained_one_after_the_other(tmp_path):
         ({"training": "federated", "round": 2}, "auroc", 0.7),
         ({"training": "federated", "round": 2}, "a/loss", 0.5),
         ({"training": "pooled", "round": 2}, "auroc", 0.6),
+        ({"training": "federated", "round": 3, "report_round": "last"}, "auroc", 0.6),
+        ({"training": "federated", "round": 2, "report_round": "best"}, "auroc", 0.7),
     ],
 )
 def test_value_is_that_of_the_model_that_is_kept(tmp_path, row, metric, expected):

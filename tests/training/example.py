@@ -151,13 +151,13 @@ class Killed(BaseException):
     """Stands for SIGKILL: nothing catches it."""
 
 
-def fake_plan() -> Plan:
+def fake_plan(patience: int = 0) -> Plan:
     """Two rounds of the head and four with a rate that depends on the losses."""
     return Plan(
         spec(),
         (
             Stage("head", 2, Schedule("constant", 1.0, 2), "representation"),
-            Stage("all", 4, Schedule("plateau", 0.5, 4, factor=0.5, patience=0)),
+            Stage("all", 4, Schedule("plateau", 0.5, 4, factor=0.5, patience=0), patience=patience),
         ),
         lambda batch, outputs: (tf.constant(0.0), tf.constant(0.0)),
     )

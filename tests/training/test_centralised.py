@@ -110,7 +110,7 @@ def test_a_state_survives_a_checkpoint(tmp_path, data):
         journal = loop.Journal(folder / "rounds.csv", None, folder / "checkpoints")
         return loop.run(
             _training(plan, data, "south"), plan, example.evaluator(data).columns, journal
-        )
+        ).state
 
     first = run(tmp_path)
     (tmp_path / "checkpoints" / "round_000002.npz").unlink()

@@ -79,7 +79,7 @@ class _Spoilt:
 
 def _run(folder, training, plan):
     journal = loop.Journal(folder / "rounds.csv", folder / "clients.csv", folder / "checkpoints")
-    return loop.run(training, plan, COLUMNS, journal)
+    return loop.run(training, plan, COLUMNS, journal).state
 
 
 def _split(weights):

@@ -8,6 +8,7 @@ import pytest
 
 from tests.training import example
 from tffcxr.errors import InputError
+from tffcxr.evaluation import registry
 from tffcxr.training import checkpoints, loop, round_log
 
 
@@ -26,7 +27,7 @@ def _run(folder, training=None, *observers):
         example.fake_plan(),
         MEASURED,
         _journal(folder, *observers),
-    )
+    ).state
 
 
 def _rows(path):
@@ -188,23 +189,9 @@ def test_observers_see_every_round_after_it_is_saved(tmp_path):
     assert seen[2] == (3, "round_000003.npz", 3, "north")
 
 
-@pytest.mark.parametrize(
-    ("values", "column", "expected"),
-    [
-        ([0.5, 0.9, 0.9, 0.7], "Lungs/jaccard", 2),
-        ([0.5, 0.2, 0.3, 0.2], "Lungs/loss", 2),
-        (["nan", "0.1", "nan", "0.05"], "Lungs/jaccard", 2),
-        ([float("nan")] * 3, "Lungs/jaccard", 3),
-    ],
-)
-def test_the_best_round(values, column, expected):
-    rows = [{"round": str(i + 1), column: value} for i, value in enumerate(values)]
-    assert loop.best_round(rows, column) == expected
-
-
 @pytest.mark.parametrize("kill_in", [None, 4, 6])
 def test_the_best_rounds_state_is_kept_however_old_it_is(tmp_path, kill_in):
-    journal = _journal(tmp_path, best="Opacity/auroc")  # which falls: 1 / round
+    journal = _journal(tmp_path, best=registry.AUROC)  # which falls: 1 / round
     if kill_in:
         with pytest.raises(example.Killed):
             loop.run(example.FakeTraining(kill_in), example.fake_plan(), MEASURED, journal)
@@ -221,7 +208,7 @@ def test_the_best_rounds_state_is_kept_however_old_it_is(tmp_path, kill_in):
 
 
 def test_a_damaged_checkpoint_of_the_best_round_is_named(tmp_path):
-    journal = _journal(tmp_path, best="Opacity/auroc")
+    journal = _journal(tmp_path, best=registry.AUROC)
     training = example.FakeTraining()
     loop.run(training, example.fake_plan(), MEASURED, journal)
     (tmp_path / "checkpoints" / "round_000001.npz").write_bytes(b"half")

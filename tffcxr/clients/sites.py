@@ -148,6 +148,7 @@ def load_shared_task(
     stratify: str | None,
     division: Division,
     own_test: bool = False,
+    test_images: Mapping[str, int] | None = None,
 ) -> ClientRecords:
     """Loads sites that have the same task, and divides their images among clients.
 
@@ -163,10 +164,12 @@ def load_shared_task(
       division: of each site.
       own_test: whether a source's own test images stay test images; then `fractions` divide the
         others. Otherwise a source's own splits are ignored.
+      test_images: class to each site's number of test images; then `fractions` give the share of
+        "validation" in the others. None or empty for the share of "test" in `fractions`.
 
     Raises:
       InputError: see `Site.parse` and the loaders; two sites of one folder; a partition by a
-        finding without one.
+        finding without one; too few images for `test_images`.
     """
     check_names(sites)
     folders = [site.path.resolve() for site in sites]
@@ -184,7 +187,13 @@ def load_shared_task(
     for site in sites:
         table = keep(loaders.load_records(site.loader, site.path, site.name), site)
         try:
-            table = _split_shared(table, fractions, own_test, seed, stratify)
+            if test_images:
+                validation = fractions.get("validation", 0.0)
+                table = splits.split_with_test_counts(
+                    table, test_images, validation, seed, stratify
+                )
+            else:
+                table = _split_shared(table, fractions, own_test, seed, stratify)
         except InputError as error:
             raise InputError(f"site {site.name}: {error}") from None
         for client, part in _cut(table, site.name, stratify or "", division, seed).items():

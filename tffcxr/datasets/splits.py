@@ -49,15 +49,138 @@ def split_patients(
     patients = _in_dealing_order(df["patient"].unique().tolist(), seed)
     if stratify is None:
         if len(patients) < len(names):
-            raise InputError(
-                f"expected at least {len(names)} patients to split into {', '.join(names)}, found "
-                f"{len(patients)}"
-            )
+            raise _too_few_patients(names, len(patients))
         dealt = _deal(patients, _apportion(len(patients), shares))
     else:
         dealt = _deal_strata(df, patients, names, shares, stratify)
     split_of = {patient: names[index] for patient, index in dealt.items()}
     return df.assign(**{records.SPLIT: df["patient"].map(split_of)})
+
+
+def split_strata(
+    df: pd.DataFrame, fractions: Mapping[str, float], seed: int, stratum_of: Mapping[str, str]
+) -> pd.DataFrame:
+    """Adds the column `split` as `split_patients` without a finding, but by strata of patients.
+
+    The splits have the sizes that they have without strata; each stratum is dealt in proportion to
+    the room that earlier ones have left.
+
+    Args:
+      df: a records table.
+      fractions: see `split_patients`.
+      seed: another seed deals other patients.
+      stratum_of: patient to stratum; others are in one of their own.
+
+    Raises:
+      InputError: see `split_patients`.
+    """
+    names = _check_fractions(fractions)
+    patients = _in_dealing_order(df["patient"].unique().tolist(), seed)
+    if len(patients) < len(names):
+        raise _too_few_patients(names, len(patients))
+    strata: dict[str, list[str]] = {}
+    for patient in patients:
+        strata.setdefault(stratum_of.get(patient, ""), []).append(patient)
+    room = _apportion(len(patients), [fractions[name] for name in names])
+    dealt: dict[str, int] = {}
+    for stratum in sorted(strata):
+        counts = _apportion_within(len(strata[stratum]), room)
+        dealt.update(_deal(strata[stratum], counts))
+        room = room - counts
+    split_of = {patient: names[index] for patient, index in dealt.items()}
+    return df.assign(**{records.SPLIT: df["patient"].map(split_of)})
+
+
+def choose_per_stratum(
+    stratum_of: Mapping[str, str], strata: Sequence[str], count: int, seed: int
+) -> list[str]:
+    """Chooses so many patients of each stratum.
+
+    Args:
+      stratum_of: patient to stratum.
+      strata: all of them; patients of others are not chosen.
+      count: of each.
+      seed: another seed chooses others.
+
+    Raises:
+      InputError: a stratum has fewer.
+    """
+    patients = _in_dealing_order(list(stratum_of), seed)
+    members = {name: [p for p in patients if stratum_of[p] == name] for name in strata}
+    if not strata or min(map(len, members.values())) < count:
+        found = ", ".join(f"{len(members[name])} {name}" for name in strata) or "no strata"
+        raise InputError(f"expected {count} patients of each stratum, found {found}")
+    return [patient for name in strata for patient in members[name][:count]]
+
+
+def split_with_test_counts(
+    df: pd.DataFrame,
+    test_images: Mapping[str, int],
+    validation: float,
+    seed: int,
+    stratify: str | None,
+) -> pd.DataFrame:
+    """Adds the column `split` with a test set of so many images of each class.
+
+    The test patients are taken in an order that the seed gives, each if all of its images still
+    fit, so that the counts are exact although no patient is in two splits.
+
+    Args:
+      df: a records table.
+      test_images: class, a finding of the table, to its test images.
+      validation: the share of all other patients that is dealt to "validation"; 0 for none.
+      seed: another seed takes other patients.
+      stratify: see `split_patients`, which deals the other patients.
+
+    Returns:
+      The table with `split`, in the same row order.
+
+    Raises:
+      InputError: there are too few images of a class, or the patients that are left have too many
+        each, or see `split_patients`.
+    """
+    is_test = df["patient"].isin(_patients_of_counts(df, test_images, seed))
+    shares = {"train": 1.0 - validation, "validation": validation}
+    dealt = split_patients(df[~is_test], shares, seed, stratify)[records.SPLIT]
+    return df.assign(**{records.SPLIT: dealt.reindex(df.index, fill_value="test")})
+
+
+def _patients_of_counts(df: pd.DataFrame, counts: Mapping[str, int], seed: int) -> list[str]:
+    """Chooses patients whose images are as many of each class as wanted."""
+    names = list(counts)
+    unknown = set(names) - set(records.findings(df))
+    if unknown:
+        raise InputError(
+            f"expected classes among {', '.join(records.findings(df))}, found "
+            f"{', '.join(sorted(unknown))}"
+        )
+    by_patient = (df[names] == 1.0).astype(int).groupby(df["patient"]).sum()
+    for name, total in by_patient.sum().items():
+        if total <= counts[name]:
+            raise InputError(
+                f"expected more than {counts[name]} images of {name!r}, so that some are left "
+                f"besides the test images, found {total}"
+            )
+    left = np.array([counts[name] for name in names])
+    images = dict(zip(by_patient.index, by_patient.to_numpy()))
+    chosen = []
+    for patient in _in_dealing_order(list(images), seed):
+        if images[patient].any() and (images[patient] <= left).all():
+            chosen.append(patient)
+            left = left - images[patient]
+    if left.any():
+        missing = ", ".join(f"{count} of {name!r}" for name, count in zip(names, left) if count)
+        raise InputError(
+            f"expected patients with few enough images to make up the test images, found none for "
+            f"{missing}"
+        )
+    return chosen
+
+
+def _too_few_patients(names: Sequence[str], count: int) -> InputError:
+    return InputError(
+        f"expected at least {len(names)} patients to split into {', '.join(names)}, found {count}"
+    )
 
 
 def _check_fractions(fractions: Mapping[str, float]) -> list[str]:

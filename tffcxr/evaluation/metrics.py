@@ -9,11 +9,16 @@ from collections.abc import Callable
 import numpy as np
 from sklearn import metrics as sklearn_metrics
 
-from tffcxr.evaluation import inputs
+from tffcxr.evaluation import calibration, inputs
 
 # Probabilities are kept this far from 0 and 1 in the loss, as Keras does, so that one saturated
 # float32 score does not make the loss infinite.
 _LOSS_EPSILON = 1e-7
+_HALF = 0.5
+_NAMES = (
+    "loss", "accuracy", "sensitivity", "specificity", "accuracy_half", "brier", "ece", "aupr",
+    "auroc",
+)  # fmt: skip
 
 
 def binary_metrics(labels: np.ndarray, scores: np.ndarray, threshold: float) -> dict[str, float]:
@@ -31,15 +36,15 @@ def binary_metrics(labels: np.ndarray, scores: np.ndarray, threshold: float) -> 
 
     Returns:
       `loss` (mean binary cross-entropy in nats), `accuracy`, `sensitivity`, `specificity`,
-      `aupr` (average precision: the step-wise area, without interpolation) and `auroc`.
+      `accuracy_half` (at a threshold of 0.5), `brier` and `ece` (see `calibration`), `aupr`
+      (average precision: the step-wise area, without interpolation) and `auroc`.
 
     Raises:
       ValueError: for a score outside 0..1 (a logit, say), or arrays that do not fit together.
     """
     data = inputs.known(labels, [scores])
     positive, probabilities = data.positive, data.scores[0]
-    names = ("loss", "accuracy", "sensitivity", "specificity", "aupr", "auroc")
-    values = dict.fromkeys(names, float("nan"))
+    values = dict.fromkeys(_NAMES, float("nan"))
     if not positive.size:
         inputs.undefined("no image has a known label: every metric is undefined")
         return values
@@ -54,6 +59,9 @@ def binary_metrics(labels: np.ndarray, scores: np.ndarray, threshold: float) -> 
     clipped = np.clip(probabilities, _LOSS_EPSILON, 1 - _LOSS_EPSILON)
     values["loss"] = float(sklearn_metrics.log_loss(positive, clipped, labels=[False, True]))
     values.update(_at_threshold(positive, probabilities, threshold))
+    values["accuracy_half"] = float(np.mean((probabilities >= _HALF) == positive))
+    values["brier"] = calibration.brier_score(labels, scores)
+    values["ece"] = calibration.calibration_error(labels, scores)
     if data.has_both_classes:
         values["aupr"] = float(sklearn_metrics.average_precision_score(positive, probabilities))
         values["auroc"] = float(sklearn_metrics.roc_auc_score(positive, probabilities))

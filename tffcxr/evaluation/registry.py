@@ -68,20 +68,29 @@ AUROC = Metric("auroc", "AUROC", progress="AUROC")
 JACCARD = Metric("jaccard", "Jaccard", function=segmentation.jaccard, progress="Jaccard")
 DICE = Metric("dice", "Dice", function=segmentation.dice, progress="Dice")
 OVERLAP = Metric("overlap", "Overlap with boxes", short="overlap")
+BOUNDARY_OVERLAP = Metric("boundary_overlap", "Overlap of boundary and box", short="b. overlap")
 LOSS = Metric("loss", "Loss", LOWER, short="loss")
 AUPR = Metric("aupr", "AUPR")
 SENSITIVITY = Metric("sensitivity", "Sensitivity", short="sens.")
 SPECIFICITY = Metric("specificity", "Specificity", short="spec.")
+ACCURACY_HALF = Metric("accuracy_half", "Accuracy at 0.5", short="acc.0.5")
+BRIER = Metric("brier", "Brier score", LOWER, short="Brier")
+ECE = Metric("ece", "Calibration error", LOWER, short="ECE")
 MAXIMUM_ACCURACY = Metric("maximum_accuracy", "Maximum accuracy", short="max. acc.")
 MINIMUM_LOSS = Metric("minimum_loss", "Minimum loss", LOWER, short="min. loss")
 MISSED = Metric("missed", "Missed cases", LOWER, short="missed", digits=0)
 TRAIN_LOSS = Metric("train_loss", "Training loss", LOWER)
+# Means over clients of what each measures on its own images, however few it has.
+CLIENT_LOSS = Metric("client_loss", "Loss, mean of clients", LOWER, short="client loss")
+CLIENT_DICE = Metric("client_dice", "Dice, mean of clients", short="client Dice")
 
 # In the order in which tables of several kinds have them.
 METRICS = (
-    ACCURACY, AUROC, JACCARD, DICE, OVERLAP, LOSS, AUPR, SENSITIVITY, SPECIFICITY,
-    MAXIMUM_ACCURACY, MINIMUM_LOSS, MISSED, TRAIN_LOSS,
+    ACCURACY, AUROC, JACCARD, DICE, OVERLAP, BOUNDARY_OVERLAP, LOSS, AUPR, SENSITIVITY, SPECIFICITY,
+    ACCURACY_HALF, BRIER, ECE, MAXIMUM_ACCURACY, MINIMUM_LOSS, MISSED, TRAIN_LOSS, CLIENT_LOSS,
+    CLIENT_DICE,
 )  # fmt: skip
+MEANS_OF_CLIENTS = {LOSS: CLIENT_LOSS, DICE: CLIENT_DICE}
 BY_NAME = {metric.name: metric for metric in METRICS}
 # By which models are compared where nobody says by what. Dice ranks masks as Jaccard does, so it
 # is for models that have none of the others.

@@ -99,6 +99,7 @@ def client_optimizer(
     nesterov: bool = False,
     weight_decay: float = 0.0,
     clip_norm: float = 0.0,
+    adam_epsilon: float = options.KERAS_EPSILON,
     scales_loss: bool = False,
 ) -> tff.learning.optimizers.Optimizer:
     """The optimizer of local training.
@@ -110,20 +111,27 @@ def client_optimizer(
       nesterov: whether that momentum is Nesterov's.
       weight_decay: L2 as in PyTorch, for "adamw" decoupled.
       clip_norm: maximum global norm of the gradients, before weight decay; 0 for no limit.
+      adam_epsilon: of "adam" and "adamw", above 0. It is added to the root of the mean square as
+        it is, as in Keras; PyTorch corrects the bias of the mean square first, so that its epsilon
+        counts less in the first steps, by √(1 - 0.999^t) in step t.
       scales_loss: whether its gradients are those of a scaled loss, for float16.
 
     Raises:
       InputError: an unknown name, or a value out of range.
     """
     _check_client(name, momentum, nesterov, weight_decay, clip_norm)
+    if not adam_epsilon > 0.0:
+        raise InputError(f"Adam's epsilon: expected above 0, found {adam_epsilon}")
     if name == "adamw":
-        optimizer = tff.learning.optimizers.build_adamw(learning_rate, weight_decay=weight_decay)
+        optimizer = tff.learning.optimizers.build_adamw(
+            learning_rate, epsilon=adam_epsilon, weight_decay=weight_decay
+        )
     elif name == "sgd" and nesterov:
         optimizer = _Nesterov(tff.learning.optimizers.build_sgdm(learning_rate), momentum)
     elif name == "sgd":
         optimizer = tff.learning.optimizers.build_sgdm(learning_rate, momentum or None)
     elif name == "adam":
-        optimizer = tff.learning.optimizers.build_adam(learning_rate)
+        optimizer = tff.learning.optimizers.build_adam(learning_rate, epsilon=adam_epsilon)
     else:
         # As in PyTorch: accumulators start at 0, and 1e-10 is added to their root.
         optimizer = tff.learning.optimizers.build_adagrad(learning_rate, 0.0, epsilon=1e-20)

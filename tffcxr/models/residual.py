@@ -6,7 +6,7 @@ sum is its shortcut. torchvision calls it `zero_init_residual`. A federation tak
 first a deep network of random weights hardly tells images apart: after eight passes over 275
 phantoms of three classes and severity 1 (64 pixels, a quarter of the channels, Adam 2e-3)
 COVID-Net's training loss was 0.96 without it and 0.22 with it, MobileNetV2's 0.98 and 0.63,
-ResNeXt18's 0.51 and 0.24, ResNet18's 0.44 and 0.25.
+ResNeXt18's 0.51 and 0.24, ResNet18's 0.44 and 0.25. `ModelSpec.initialization` switches it off.
 """
 
 from __future__ import annotations

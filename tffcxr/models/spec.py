@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from tffcxr import options
 from tffcxr.errors import InputError
-from tffcxr.models import network_configs, normalization, residual
+from tffcxr.models import initialization, network_configs, normalization, residual
 from tffcxr.models.blocks import CxrModel
 from tffcxr.models.files import pretrained
 from tffcxr.models.networks.architecture import TASK_LAYER
@@ -43,6 +43,9 @@ class ModelSpec:
         how images enter the network (see `stem`); the task block is always new.
       seed: the initial weights are a function of it, of the layer's name and of the architecture.
       channels: of the images; only U-Net takes more than one.
+      initialization: of random weights, one of `options.INITIALIZATIONS`: "shortcut" begins
+        residual branches at 0 (see `residual`), "library" as PyTorch's libraries begin (see
+        `initialization`).
 
     Raises:
       InputError: an unknown name, an image size that the network does not take, no outputs or
@@ -59,6 +62,7 @@ class ModelSpec:
     weights: str = "none"
     seed: int = 0
     channels: int = 1
+    initialization: options.Initialization = "shortcut"
 
     def __post_init__(self) -> None:
         architecture = network_configs.get(self.network)
@@ -87,6 +91,9 @@ class ModelSpec:
                 f"model {self.network} needs images of one channel, found {self.channels}"
             )
         normalization.check_policy(self.batch_norm)
+        if self.initialization not in options.INITIALIZATIONS:
+            known = ", ".join(options.INITIALIZATIONS)
+            raise InputError(f"initialization must be one of {known}, found {self.initialization}")
         _check_precision(self.precision)
 
     @property
@@ -138,10 +145,13 @@ class ModelSpec:
         has_batch_norm = normalization.apply(config, self.batch_norm)
         if not has_batch_norm and self.batch_norm in ("local", "frozen"):
             _warn_of_no_batch_norm(self.network, self.batch_norm)
+        if self.initialization == "library":
+            initialization.as_library(config, self.network)
         _set_seeds(config, self.seed)
         if frozen:
             _freeze(config)
-        residual.start_as_shortcuts(config)
+        if self.initialization == "shortcut":
+            residual.start_as_shortcuts(config)
         layer = network_configs.get(self.network).gradcam_layer
         return _with_blocks(tf.keras.Model.from_config(config), layer, (TASK_LAYER,))
 

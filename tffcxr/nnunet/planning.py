@@ -65,13 +65,20 @@ class Fingerprint(Protocol):
         """mean, median, std, min, max, percentile_99_5 and percentile_00_5."""
 
 
-def make_plan(fingerprint: Fingerprint, dataset: str, gpu_memory_gb: float = 8.0) -> dict[str, Any]:
+def make_plan(
+    fingerprint: Fingerprint,
+    dataset: str,
+    gpu_memory_gb: float = 8.0,
+    batch_size: int | None = None,
+) -> dict[str, Any]:
     """Plans patch, network, batch and normalisation.
 
     Args:
       fingerprint: of the training images, of one channel and one region.
       dataset: its name, for the file.
       gpu_memory_gb: the memory that training may take, above 0. nnU-Net's default is 8.
+      batch_size: images per step, whether they fit into that memory or not; None for as many as
+        the rules allow.
 
     Returns:
       The plan as JSON values: lists, numbers, strings, None.
@@ -93,7 +100,11 @@ def make_plan(fingerprint: Fingerprint, dataset: str, gpu_memory_gb: float = 8.0
         "image_reader_writer": "NaturalImage2DIO",
         "transpose_forward": [0, 1, 2],
         "transpose_backward": [0, 1, 2],
-        "configurations": {CONFIGURATION: _configuration(fingerprint, chosen, gpu_memory_gb)},
+        "configurations": {
+            CONFIGURATION: _configuration(
+                fingerprint, chosen, batch_size or _batch_size(fingerprint, chosen, gpu_memory_gb)
+            )
+        },
         "experiment_planner_used": "ExperimentPlanner",
         "label_manager": "LabelManager",
         "foreground_intensity_properties_per_channel": {
@@ -165,16 +176,14 @@ def _batch_size(fingerprint: Fingerprint, chosen: Topology, gpu_memory_gb: float
     return max(min(fits, share), _SMALLEST_BATCH)
 
 
-def _configuration(
-    fingerprint: Fingerprint, chosen: Topology, gpu_memory_gb: float
-) -> dict[str, Any]:
+def _configuration(fingerprint: Fingerprint, chosen: Topology, batch_size: int) -> dict[str, Any]:
     uses_mask = fingerprint.median_relative_size_after_cropping < _MASKED_BELOW
     resampling = "resample_data_or_seg_to_shape"
     options = {"order_z": 0, "force_separate_z": None}
     return {
         "data_identifier": f"{_NAME}_{CONFIGURATION}",
         "preprocessor_name": "DefaultPreprocessor",
-        "batch_size": _batch_size(fingerprint, chosen, gpu_memory_gb),
+        "batch_size": batch_size,
         "patch_size": list(chosen.patch_size),
         "median_image_size_in_voxels": list(map(float, fingerprint.shape_at_spacing)),
         "spacing": list(map(float, fingerprint.spacing)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 import dataclasses
 from typing import Any
 
@@ -21,6 +21,7 @@ class Column:
       short: on the terminal.
       width: on the terminal, in characters.
       text: what it says of a row; a dash where that is undefined.
+      on_page: what it says on the page, if there is more room there.
 
     The first ones are those by which models are compared: they are seen on a narrow screen too.
     """
@@ -29,6 +30,11 @@ class Column:
     short: str
     width: int
     text: Callable[[Row], str]
+    on_page: Callable[[Row], str] | None = None
+
+    def cell(self, row: Row) -> str:
+        """What it says of a row on the page."""
+        return (self.on_page or self.text)(row)
 
 
 def number(heading: str, short: str, width: int, key: str, digits: int = 0) -> Column:
@@ -50,6 +56,11 @@ def plain(metric: Metric, what: str = "") -> Column:
     """
     heading = f"{metric.title}, {what}" if what else metric.title
     return number(heading, metric.heading, 6, metric.name, metric.digits)
+
+
+def where_measured(metrics: Iterable[Metric], rows: Sequence[Row]) -> list[Column]:
+    """Columns of those metrics that some row has: runs of earlier versions lack the later ones."""
+    return [plain(metric) for metric in metrics if any(metric.name in row for row in rows)]
 
 
 def with_interval(metric: Metric, rows: Sequence[Row]) -> Column:

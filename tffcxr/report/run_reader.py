@@ -38,9 +38,11 @@ class Run:
       rounds_pooled: `rounds_pooled.csv`, the same of the pooled baseline.
       clients: `clients.csv`, a row per round and client.
       predictions: `predictions.csv`, a row per model and image.
+      class_predictions: `class_predictions.csv`, the same of classes.
       roc: `roc.csv`, a row per point of an ROC curve, where there are no predictions.
       masks: `masks.csv`, a row per model and segmented image.
       cases: `cases.csv`, a row per model and segmented volume.
+      heat: `heat.csv`, a row per model and site's images, and per two models that are compared.
       explanations: of `explanations.csv`, in its order.
       segmentations: of `segmentations.csv`, in its order.
       models: the exported models, relative to `path`.
@@ -56,9 +58,11 @@ class Run:
     rounds_pooled: pd.DataFrame
     clients: pd.DataFrame
     predictions: pd.DataFrame
+    class_predictions: pd.DataFrame
     roc: pd.DataFrame
     masks: pd.DataFrame
     cases: pd.DataFrame
+    heat: pd.DataFrame
     explanations: list[run_cases.Explanation]
     segmentations: list[run_cases.Segmentation]
     models: list[str]
@@ -109,9 +113,11 @@ def read(run_dir: PathLike) -> Run:
         rounds_pooled=_rounds(path, "rounds_pooled.csv"),
         clients=run_files.read_table(path, run_tables.CLIENTS),
         predictions=run_files.read_table(path, run_tables.PREDICTIONS),
+        class_predictions=run_files.read_table(path, run_tables.CLASS_PREDICTIONS),
         roc=run_files.read_table(path, run_tables.ROC),
         masks=run_files.read_table(path, run_tables.MASKS),
         cases=run_files.read_table(path, run_tables.CASES),
+        heat=run_files.read_table(path, run_tables.HEAT),
         explanations=run_cases.read_explanations(path),
         segmentations=run_cases.read_segmentations(path),
         models=sorted(f"models/{file.name}" for file in (path / "models").glob("*.keras")),

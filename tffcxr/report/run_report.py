@@ -9,7 +9,16 @@ import zipfile
 
 from tffcxr import errors, files, run_tables
 from tffcxr.evaluation import registry
-from tffcxr.report import page, remarks, results_table, run_cases, run_reader, sites_table, style
+from tffcxr.report import (
+    heat_table,
+    page,
+    remarks,
+    results_table,
+    run_cases,
+    run_reader,
+    sites_table,
+    style,
+)
 from tffcxr.report.figures import (
     clients_figure,
     confusion_figure,
@@ -17,15 +26,17 @@ from tffcxr.report.figures import (
     gradcam_figure,
     jaccard_figure,
     masks_figure,
+    reliability_figure,
     roc_figure,
     rounds_figure,
 )
 from tffcxr.report.kinds import kinds
+from tffcxr.report.published import published_layout
 
 _Case = TypeVar("_Case", run_cases.Explanation, run_cases.Segmentation)
 
 # Not repeated in the table of settings.
-_SHOWN_ELSEWHERE = ("command", "paper", "sites", "recipe")
+_SHOWN_ELSEWHERE = ("command", "paper", "published", "sites", "recipe")
 _LISTED_FAILURES = 50
 _LISTED_REASONS = 12
 
@@ -80,13 +91,19 @@ def write_report(run_dir: run_reader.PathLike, shown_as: str | None = None) -> p
         measured_split=run.measured_split,
         results=results_table.blocks(rows),
         columns=kind.columns(rows),
+        networks=_networks(run),
         facts=kind.facts(rows),
         trainings={row["training"] for row in rows},
         not_compared=style.NOT_COMPARED,
+        published=published_layout.layouts(
+            run.config.get("published"),
+            published_layout.of_run(run.config, run.rows, remarks.is_synthetic(run.config)),
+        ),
         intervals=_distinct(run.rows, "interval"),
         operating_points=_distinct(run.rows, "operating_point"),
         chosen=_distinct(run.rows, "chosen"),
         roc=roc,
+        reliability=page.write_figure(run.path, "reliability", reliability_figure.draw(run)),
         rounds=rounds,
         confusion=page.write_figure(run.path, "confusion", confusion_figure.draw(rows)),
         jaccard=page.write_figure(run.path, "jaccard", jaccard_figure.draw(run.masks)),
@@ -99,8 +116,12 @@ def write_report(run_dir: run_reader.PathLike, shown_as: str | None = None) -> p
         unlisted_reasons=max(0, len(reasons) - _LISTED_REASONS),
         lungs_figure=_lungs(run),
         last_round=_last_round(run),
+        stopped_early=_stopped_early(rows),
         failures=rounds_figure.failures(run.clients).head(_LISTED_FAILURES).to_dict("records"),
         unlisted_failures=max(0, len(rounds_figure.failures(run.clients)) - _LISTED_FAILURES),
+        heat=heat_table.blocks(run.heat),
+        heat_headings=heat_table.headings(run.heat),
+        heat_has_lungs=heat_table.has_lungs(run.heat),
         explanations=_explanations(run),
         explanation_method=run.derived.get("explanation", "Grad-CAM"),
         predict_command=_predict_command(run, shown_as or str(run_dir)),
@@ -135,6 +156,15 @@ def _clients(run: run_reader.Run) -> str | None:
     return page.write_figure(run.path, "clients", clients_figure.draw(clients, classes))
 
 
+def _networks(run: run_reader.Run) -> list[tuple[str, str]]:
+    """Returns the networks with their numbers of trainable parameters, the largest first."""
+    counts = run.derived.get("parameters")
+    if not isinstance(counts, Mapping):  # Of an earlier version.
+        return []
+    known = [(style.model_name(name), n) for name, n in counts.items() if style.is_number(n)]
+    return [(name, f"{n:,.0f}") for name, n in sorted(known, key=lambda item: -item[1])]
+
+
 def _distinct(rows: list[dict[str, Any]], key: str) -> list[str]:
     """Returns the different texts of a column."""
     return sorted({row[key] for row in rows if isinstance(row.get(key), str)})
@@ -150,6 +180,19 @@ def _last_round(run: run_reader.Run) -> dict[str, Any] | None:
         "minutes": seconds / 60,
         "clients": int(run.clients["client"].nunique()),
     }
+
+
+def _stopped_early(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Returns, of every training that ended before its plan did, in which round."""
+    return [
+        f"{title}: round {rounds:.0f} of {planned:.0f}"
+        for title, rounds, planned in dict.fromkeys(
+            (f"{row['title'].partition(' (')[0]}, {row['name'].lower()}", row["rounds"],
+             row["planned_rounds"])
+            for row in rows
+            if style.is_number(row.get("planned_rounds"))
+        )
+    ]  # fmt: skip
 
 
 def _segmentations(run: run_reader.Run) -> list[dict[str, Any]]:

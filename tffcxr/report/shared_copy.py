@@ -17,6 +17,7 @@ import pandas as pd
 from tffcxr import errors, files, options, run_tables
 from tffcxr.report import run_files, run_reader, run_report, style
 from tffcxr.report.figures import roc_figure
+from tffcxr.report.published import published_tables
 
 NOTE = "SHARED.txt"
 LEFT_OUT = "[left out]"
@@ -25,9 +26,9 @@ LEFT_OUT = "[left out]"
 _SETTINGS = frozenset(
     {
         "aggregator", "augmentation", "baseline", "batch_norm", "central", "class_balance",
-        "clients_per_round", "ct_window", "executor", "field_of_view", "fit", "images", "model",
-        "optimizer", "partition", "precision", "private", "schedule", "server_optimizer", "share",
-        "task", "weighting",
+        "clients_per_round", "ct_window", "executor", "field_of_view", "fit", "images",
+        "initialization", "model", "only", "optimizer", "partition", "precision", "private",
+        "published", "schedule", "server_optimizer", "share", "task", "weighting",
     }
 )  # fmt: skip
 _DERIVED = frozenset({"explanation", "loss", "measured_split"})
@@ -134,6 +135,8 @@ def _copy_tables(run: run_reader.Run, copy: pathlib.Path) -> None:
             files.write_json(copy / name, _texts_of(run_files.read_json(run.path / name), ()))
     for path in sorted([*run.path.glob("rounds*.csv"), *run.path.glob("clients*.csv")]):
         files.write_table(copy / path.name, _rounds(path))
+    if not run.heat.empty:
+        run_tables.HEAT.write(copy, run.heat[list(run_tables.HEAT.columns)])
     curves = roc_figure.curves(run)
     if curves:
         run_tables.ROC.write(copy, roc_figure.as_table(curves))
@@ -149,6 +152,9 @@ def _config(config: Mapping[str, Any]) -> dict[str, Any]:
     }
     if isinstance(settings, Mapping):
         result["settings"] = {name: setting(name, value) for name, value in settings.items()}
+    published = config.get("published")
+    if isinstance(published, list):
+        result["published"] = [name for name in published if name in published_tables.BY_NAME]
     if isinstance(config.get("synthetic"), bool):
         result["synthetic"] = config["synthetic"]
     if isinstance(sites, list):

@@ -49,6 +49,7 @@ _CLASSIFIER_NAMES = {
     "mobilenetv2": "MobileNetV2",
     "efficientnetb0": "EfficientNet-B0",
     "efficientnetb4": "EfficientNet-B4",
+    "efficientnetlite0": "EfficientNet-Lite0",
     "covidnet": "COVID-Net",
 }
 _SEGMENTER_NAMES = {"unet": "U-Net", "unetplusplus": "U-Net++"}

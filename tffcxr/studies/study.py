@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 import pandas as pd
 
-from tffcxr import runtime
+from tffcxr import options, runtime
 from tffcxr.clients import augment
 from tffcxr.clients.augment import ImageAugmentation
 from tffcxr.clients.client_data import ClientData
@@ -24,9 +24,10 @@ from tffcxr.clients.shards.preparation import ShardSpec, ShardStore, prepare
 from tffcxr.clients.shards.shard_store import SPLITS
 from tffcxr.clients.sites import ClientRecords
 from tffcxr.datasets.imaging import images
-from tffcxr.evaluation import result_rows
+from tffcxr.evaluation import registry, result_rows
 from tffcxr.models.files.metadata import Metadata
 from tffcxr.report import run_report
+from tffcxr.studies.trainings import Trained
 from tffcxr.training.run_directory import RunDirectory
 
 Row = dict[str, Any]  # Of `metrics.json`.
@@ -59,6 +60,10 @@ class Settings:
       batch_size: images per step.
       cache_dir: for the shards.
       measured_split: "validation" or "test", the images that models are measured on after a round.
+      report_round: one of `options.REPORT_ROUNDS`: which round's weights are reported; the best one
+        is chosen on the measured images.
+      calibration: one of `options.CALIBRATIONS`, of findings and classes: how scores are scaled
+        on validation images; "none" where there are none.
       fit: one of `options.FITS`, for images that are not square.
       augmentation: of the training images, and of their masks: one of `options.AUGMENTATIONS`.
       clients_per_round: "all", a count or a fraction, see `sampling.parse_clients_per_round`.
@@ -76,6 +81,8 @@ class Settings:
     batch_size: int
     cache_dir: pathlib.Path
     measured_split: str = "validation"
+    report_round: options.ReportRound = "last"
+    calibration: options.Calibration = "none"
     fit: str = "pad"
     augmentation: str = "none"
     clients_per_round: str = "all"
@@ -128,6 +135,27 @@ class Study(abc.ABC):
         return (
             f"95 % percentile interval, {self.settings.replicates} bootstrap replicates of patients"
         )
+
+    def best_by(self, metric: registry.Metric) -> registry.Metric | None:
+        """What trainings choose their best round by; None if the last one is reported."""
+        return metric if self.settings.report_round == "best" else None
+
+    def about_rounds(self, metric: registry.Metric, trained: Trained) -> dict[str, Any]:
+        """What a row of `metrics.json` says of the rounds of its training.
+
+        Args:
+          metric: as in `best_by`.
+          trained: the training.
+        """
+        chosen = "the last round"
+        if self.settings.report_round == "best":
+            size = "smallest" if metric.better == registry.LOWER else "largest"
+            chosen = f"{size} {metric.progress} on the {self.settings.measured_split} images"
+        return {
+            "report_round": self.settings.report_round,
+            "chosen": chosen,
+            **trained.about_rounds(),
+        }
 
     def about_model(
         self, outputs: Sequence[str], network: str, number: int, **others: Any
@@ -240,6 +268,8 @@ class Study(abc.ABC):
             self._describe_clients(store, about),
             {
                 "measured_split": self.settings.measured_split,
+                "report_round": self.settings.report_round,
+                "calibration": self.settings.calibration,
                 "width": self.settings.width,
                 **derived,
             },

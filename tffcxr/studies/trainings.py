@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import pathlib
+import sys
 import tempfile
 from typing import Any
 
@@ -13,6 +14,7 @@ import tensorflow as tf
 
 from tffcxr.clients.client_data import ClientData
 from tffcxr.clients.sampling import Sampler
+from tffcxr.evaluation import registry
 from tffcxr.files import write_atomically
 from tffcxr.studies import side_by_side
 from tffcxr.training import loop
@@ -40,7 +42,8 @@ class Training:
       evaluator: measures after every round; trainings that run side by side share it.
       split: the images that it measures on, "validation" or "test"; for the progress.
       sampler: which clients take part in a round.
-      best: the column of `rounds.csv` by which the best round is kept; None for the last one.
+      best: the metric by which the best round is kept, see `selection`; None for the last one.
+      by_client: columns of `rounds.csv` that `clients.csv` has, too, of each client's own images.
       histograms: whether TensorBoard gets the weights of the federated model.
       variant: a name for files, where one run trains several models; otherwise empty.
     """
@@ -51,7 +54,8 @@ class Training:
     evaluator: Evaluator
     split: str
     sampler: Sampler
-    best: str | None = None
+    best: registry.Metric | None = None
+    by_client: Sequence[str] = ()
     histograms: bool = False
     variant: str = ""
 
@@ -62,13 +66,23 @@ class Trained:
 
     Attributes:
       last: client -> weights after the last round; the same for all clients where all is shared.
-      best: the same after the best round by `Training.best`; without that, of the last.
-      best_round: its number, counted from 1.
+      reported: the same after the round that is reported: the best by `Training.best`; without
+        that, the last.
+      round: the number of the reported round, counted from 1.
+      rounds: how many rounds were trained; less than planned if training stopped early.
+      planned: how many rounds there would have been without early stopping.
     """
 
     last: Mapping[str, Weights]
-    best: Mapping[str, Weights]
-    best_round: int
+    reported: Mapping[str, Weights]
+    round: int
+    rounds: int
+    planned: int
+
+    def about_rounds(self) -> dict[str, Any]:
+        """What a row of `metrics.json` says of them."""
+        stopped = {"planned_rounds": self.planned} if self.rounds < self.planned else {}
+        return {"round": self.round, "rounds": self.rounds, **stopped}
 
 
 def train_federated(setup: Training) -> Trained:
@@ -84,7 +98,7 @@ def train_federated(setup: Training) -> Trained:
     def weights_of(state: Any, round_number: int) -> Mapping[str, Weights]:
         return training.client_weights(state, round_number)
 
-    return _run(setup, training, journal, weights_of)
+    return _run(setup, FEDERATED, training, journal, weights_of)
 
 
 def train_baselines(setup: Training, groups: Mapping[str, Sequence[str]]) -> dict[str, Trained]:
@@ -132,21 +146,28 @@ def _baseline(
         del round_number
         return dict.fromkeys(clients, list(state["weights"]))
 
-    return lambda: _run(setup, training, journal, weights_of)
+    return lambda: _run(setup, name, training, journal, weights_of)
 
 
 def _run(
     setup: Training,
+    name: str,
     training: loop.Training,
     journal: loop.Journal,
     weights_of: Callable[[Any, int], Mapping[str, Weights]],
 ) -> Trained:
-    rounds, columns = setup.plan.rounds, setup.evaluator.columns
-    last = weights_of(loop.run(training, setup.plan, columns, journal), rounds)
+    planned, columns = setup.plan.rounds, setup.evaluator.columns
+    end = loop.run(training, setup.plan, columns, journal)
+    if end.number < planned:
+        print(
+            f"{_title(setup, name)}: stopped early after round {end.number}/{planned}",
+            file=sys.stderr,
+        )
+    last = weights_of(end.state, end.number)
     if setup.best is None:
-        return Trained(last, last, rounds)
+        return Trained(last, last, end.number, end.number, planned)
     number, state = loop.load_best(training, setup.plan, columns, journal)
-    return Trained(last, weights_of(state, number), number)
+    return Trained(last, weights_of(state, number), number, end.number, planned)
 
 
 def _journal(
@@ -159,18 +180,23 @@ def _journal(
     suffix = f"_{setup.variant}" if setup.variant else ""
     is_federated = name == FEDERATED
     rounds = f"rounds{suffix}.csv" if is_federated else f"rounds{suffix}_{name}.csv"
-    title = " ".join(part for part in (setup.variant, name) if part).replace("_", " ")
     return loop.Journal(
         rounds=path / rounds,
         clients=path / f"clients{suffix}.csv" if is_federated else None,
         checkpoints=path / "checkpoints" / f"{name}{suffix}",
         best=setup.best,
+        by_client=setup.by_client if is_federated else (),
         observers=(
             side_by_side.stop_if_asked,
-            Progress(title, setup.plan.rounds, setup.split),
+            Progress(_title(setup, name), setup.plan.rounds, setup.split),
             TensorBoard(path / "tensorboard" / f"{name}{suffix}", weights_of),
         ),
     )
+
+
+def _title(setup: Training, name: str) -> str:
+    """What the progress calls a training."""
+    return " ".join(part for part in (setup.variant, name) if part).replace("_", " ")
 
 
 def _histograms_of(

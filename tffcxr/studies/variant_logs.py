@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import pathlib
 
 import pandas as pd
@@ -13,7 +13,8 @@ from tffcxr import run_tables
 def write_rounds(directory: pathlib.Path, names: Mapping[str, str], suffix: str = "") -> None:
     """Writes `rounds<suffix>.csv`: the metrics of all variants side by side.
 
-    Variants whose learning rates differ have a column of it each.
+    Variants whose learning rates differ have a column of it each. Where one has fewer rounds than
+    others, its metrics end before theirs; where their stages differ, the stage is empty.
 
     Args:
       directory: the run's, with `rounds_<variant><suffix>.csv` of each; the columns of their
@@ -22,14 +23,16 @@ def write_rounds(directory: pathlib.Path, names: Mapping[str, str], suffix: str 
       suffix: of a baseline, such as "_pooled".
     """
     logs = {
-        name: _read(directory / f"rounds_{variant}{suffix}.csv") for variant, name in names.items()
+        name: _read(directory / f"rounds_{variant}{suffix}.csv").set_index("round")
+        for variant, name in names.items()
     }
-    first = next(iter(logs.values()))
-    rounds = first[["round"]].copy()
-    seconds = sum(log["seconds"].astype(float) for log in logs.values())
-    rounds.insert(1, "seconds", seconds.round(3))
+    longest = max(logs.values(), key=len)
+    # Text; a cell of a variant that has ended is empty.
+    logs = {name: log.reindex(longest.index, fill_value="") for name, log in logs.items()}
+    rounds = pd.DataFrame({"round": longest.index}, index=longest.index)
+    rounds["seconds"] = _sum(logs, "seconds", float).round(3)
     for column in ("images", "clients", "failed_clients"):  # Of all variants together.
-        rounds[column] = sum(log[column].astype(int) for log in logs.values())
+        rounds[column] = _sum(logs, column, int)
     rates = [log["learning_rate"] for log in logs.values()]
     has_common_rate = all(rate.equals(rates[0]) for rate in rates)
     if has_common_rate:
@@ -41,7 +44,8 @@ def write_rounds(directory: pathlib.Path, names: Mapping[str, str], suffix: str 
         for column in log.columns:
             if "/" in column:
                 rounds[column] = log[column]
-    rounds = rounds.assign(stage=first["stage"])
+    stages = pd.DataFrame({name: log["stage"] for name, log in logs.items()})
+    rounds = rounds.assign(stage=[_common_stage(row) for row in stages.to_numpy()])
     run_tables.ROUNDS.write(directory, rounds, f"rounds{suffix}.csv")
 
 
@@ -52,6 +56,17 @@ def write_clients(directory: pathlib.Path, names: Mapping[str, str]) -> None:
         for variant, name in names.items()
     ]
     run_tables.CLIENTS.write(directory, pd.concat(tables, ignore_index=True))
+
+
+def _sum(logs: Mapping[str, pd.DataFrame], column: str, number: type) -> pd.Series:
+    """Adds up a column of all variants; one that has ended adds nothing."""
+    return sum(log[column].replace("", "0").astype(number) for log in logs.values())
+
+
+def _common_stage(stages: Sequence[str]) -> str:
+    """The stage of all variants that are still in training; empty where they differ."""
+    found = {stage for stage in stages if stage}
+    return found.pop() if len(found) == 1 else ""
 
 
 def _read(path: pathlib.Path) -> pd.DataFrame:

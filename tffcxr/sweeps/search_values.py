@@ -81,8 +81,7 @@ def read(folder: pathlib.Path, metric: str) -> Measured:
 def final_value(folder: pathlib.Path, metric: str, values: Mapping[int, float]) -> float:
     """The value of a complete run: that of the model that it keeps.
 
-    Most recipes keep the model of the last round. Where the rows of `metrics.json` name a round,
-    the recipe keeps that of its best round, and the best value counts.
+    That is the value of the last round or, with --report_round=best, the best value.
 
     Args:
       folder: of a complete run.
@@ -102,7 +101,12 @@ def final_value(folder: pathlib.Path, metric: str, values: Mapping[int, float]) 
 def keeps_best_round(folder: pathlib.Path) -> bool:
     """Whether a complete run keeps the model of its best round, not of its last one."""
     rows = run_files.read_json(folder / "metrics.json").get("rows", [])
-    return any(row.get("training") == _FEDERATED and "round" in row for row in rows)
+    # Rows of earlier versions name a round only where it is the best.
+    return any(
+        row.get("training") == _FEDERATED
+        and row.get("report_round", "best" if "round" in row else "last") == "best"
+        for row in rows
+    )
 
 
 def measured_split(folder: pathlib.Path, metric: str) -> str:

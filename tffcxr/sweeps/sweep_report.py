@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-import json
 import pathlib
 from typing import Any
 import urllib.parse
 
 from tffcxr import files
-from tffcxr.report import page, remarks
-from tffcxr.sweeps import search_figure, search_table, sweep_figure, sweep_results, sweep_table
+from tffcxr.report import page
+from tffcxr.sweeps import (
+    search_figure,
+    search_table,
+    sweep_figure,
+    sweep_published,
+    sweep_results,
+    sweep_table,
+)
 
 _CURVES, _TRIALS = "curves", "trials"
 
@@ -20,6 +26,7 @@ def write_report(
     command: Sequence[str],
     finals: Sequence[Mapping[str, Any]] = (),
     search: search_table.Search | None = None,
+    published: Sequence[str] = (),
 ) -> pathlib.Path:
     """Writes the page and the figures; those of an earlier report are replaced.
 
@@ -28,6 +35,7 @@ def write_report(
       command: the words of the command line.
       finals: of `sweep_finals.rows`.
       search: of a search.
+      published: names of published tables to set the results beside.
 
     Returns:
       The path of `report.html`.
@@ -41,7 +49,7 @@ def write_report(
         title=f"Sweep of {sweep.experiment}",
         folder=sweep.path.resolve().name,
         command=page.command(list(command)),
-        synthetic=any(remarks.is_synthetic(_config(sweep, run)) for run in sweep.runs),
+        synthetic=sweep_published.is_synthetic(sweep),
         sweep=sweep,
         complete=len(complete),
         best=[(row, _link(row["folder"])) for row in sweep_results.best_rows(sweep, rows)],
@@ -51,6 +59,7 @@ def write_report(
         links=[_link(row["folder"]) if row["folder"] in complete else None for row in rows],
         finals=sweep_table.of_finals(sweep, finals) if finals else None,
         legend_of_finals=sweep_table.legend_of_finals(finals) if finals else None,
+        published=sweep_published.layouts(published, sweep, finals),
         search=None if search is None else _search(sweep, search),
         figure=page.write_figure(
             sweep.path,
@@ -88,12 +97,3 @@ def _search(sweep: sweep_results.Sweep, search: search_table.Search) -> dict[str
 def _link(folder: str) -> str:
     """The address of a run's report, relative to the sweep's."""
     return urllib.parse.quote(f"{folder}/report.html")
-
-
-def _config(sweep: sweep_results.Sweep, run: sweep_results.Run) -> dict[str, Any]:
-    """The `config.json` of a run; empty if it does not have one yet."""
-    try:
-        config = json.loads((sweep.path / run.folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return config if isinstance(config, dict) else {}

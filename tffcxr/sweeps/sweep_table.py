@@ -130,7 +130,8 @@ def legend_of_finals(finals: Sequence[Mapping[str, Any]]) -> str:
     told = f" All rows: {', '.join(shared)}." if shared else ""
     return (
         "Final results: mean ± sample standard deviation over the complete runs of a "
-        "configuration, which differ in their seed, also of the splits (a dash for a single run). "
+        "configuration, which differ in their seed, without --split_seed also in their splits (a "
+        "dash for a single run). "
         f"In brackets: the number of runs with a defined value, if not all.{told}"
     )
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tffcxr.evaluation import registry
 from tffcxr.training.loop import RoundResult
 
 
@@ -44,7 +45,11 @@ class TensorBoard:
             *result.validation.items(),
         ]
         for client, values in result.validation_by_client.items():
-            scalars.extend((f"{name}/{client}", value) for name, value in values.items())
+            scalars.extend(
+                (f"{name}/{client}", value)
+                for name, value in values.items()
+                if registry.of_column(name) not in registry.MEANS_OF_CLIENTS.values()
+            )
         with self._writer.as_default(step=step):
             for name, value in scalars:
                 if not math.isnan(value):

@@ -7,22 +7,21 @@ function of (seed, round, client), so repeated rounds give the same results.
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Callable, Iterator, Mapping, Sequence
 import contextlib
 import dataclasses
-import math
 import pathlib
 import time
 from typing import Any, Protocol
 
-import numpy as np
 import tensorflow as tf
 
 from tffcxr import run_tables
 from tffcxr.errors import InputError, RunError
 from tffcxr.evaluation import registry
+from tffcxr.training import selection
 from tffcxr.training.checkpoints import Checkpoints
-from tffcxr.training.evaluators.validation import mean_loss
 from tffcxr.training.plan import Plan, Rounds, Stage
 from tffcxr.training.round_log import RoundLog
 
@@ -85,17 +84,19 @@ class Journal:
       rounds: the CSV file with a row per round; None for none.
       clients: the CSV file with a row per round and client; None for none.
       checkpoints: the folder of its checkpoints; None for none, and then nothing is resumed.
-      best: the column of `rounds` whose best round's checkpoint is kept beside the latest, by
-        what is better of its metric; None for none.
+      best: the metric by whose columns the best round's checkpoint is kept beside the latest, see
+        `selection.best_round`; None for none.
       observers: called after every round with `(row, result, state)`, for progress and
         TensorBoard; `row` is that of the CSV file.
+      by_client: columns of the evaluator that `clients` has, too, of each client's own images.
     """
 
     rounds: pathlib.Path | None
     clients: pathlib.Path | None
     checkpoints: pathlib.Path | None
-    best: str | None = None
+    best: registry.Metric | None = None
     observers: Sequence[Callable[[Mapping[str, Any], RoundResult, Any], None]] = ()
+    by_client: Sequence[str] = ()
 
 
 def round_columns(measured: Sequence[str]) -> list[str]:
@@ -124,8 +125,11 @@ class Standing:
         return len(self.rounds)
 
 
-def run(training: Training, plan: Rounds, measured: Sequence[str], journal: Journal) -> Any:
-    """Trains from the last checkpoint, or from the start, to the end of the plan.
+def run(training: Training, plan: Rounds, measured: Sequence[str], journal: Journal) -> Standing:
+    """Trains from the last checkpoint, or from the start, to the end.
+
+    That is the end of the plan, or before it where the last stage stops early; how many rounds are
+    done then is a function of the rounds' losses alone, so a resumed run ends in the same round.
 
     Args:
       training: federated or centralised.
@@ -134,15 +138,15 @@ def run(training: Training, plan: Rounds, measured: Sequence[str], journal: Jour
       journal: where to write.
 
     Returns:
-      The final state.
+      Where the training stands at its end.
 
     Raises:
       InputError: the files of the run that is to be resumed are damaged.
       TrainingFailed: every client of a round failed, or the disk is full.
     """
-    for standing in iterate(training, plan, measured, journal):
-        state = standing.state  # Only the last is kept: a state may take gigabytes.
-    return state
+    # Only the last is kept: a state may take gigabytes.
+    (end,) = collections.deque(iterate(training, plan, measured, journal), maxlen=1)
+    return end
 
 
 def iterate(
@@ -151,32 +155,37 @@ def iterate(
     """Trains as `run` does, and gives where it stands at the start and after every round."""
     checkpoints = Checkpoints(journal.checkpoints) if journal.checkpoints else None
     rounds = RoundLog(journal.rounds, round_columns(measured)) if journal.rounds else None
-    clients = RoundLog(journal.clients, run_tables.CLIENTS.always) if journal.clients else None
+    of_clients = [*run_tables.CLIENTS.always, *journal.by_client]
+    clients = RoundLog(journal.clients, of_clients) if journal.clients else None
     restored = checkpoints.load_latest(training.initial_state) if checkpoints else None
     done, state = restored if restored else (0, training.initial_state(1))
     with _failures():
         finished: list[Mapping[str, Any]] = list(_finished(rounds, done)) if rounds else []
         client_rows: list[Mapping[str, Any]] = list(clients.rewind(done)) if clients else []
-    losses = [_validation_loss(row) for row in finished]
+    losses = [selection.validation_loss(row) for row in finished]
     yield Standing(tuple(finished), tuple(client_rows), state)
     for number in range(done + 1, plan.rounds + 1):
         with _failures():
             started = time.monotonic()
             before, stage = plan.stage_of(number)
+            if selection.stops(losses[before:], stage.patience):
+                return
             rate = stage.schedule.rate(losses[before:])
             state, result = training.advance(state, number, stage, rate)
             row = _row(number, stage, rate, result, time.monotonic() - started)
-            of_clients = [_client_row(number, client) for client in result.clients]
+            taking_part = [
+                _client_row(number, client, result, journal.by_client) for client in result.clients
+            ]
             finished.append(row)
-            client_rows.extend(of_clients)
+            client_rows.extend(taking_part)
             if rounds:
                 rounds.append([row])
             if clients:
-                clients.append(of_clients)
+                clients.append(taking_part)
             if checkpoints:
-                best = best_round(finished, journal.best) if journal.best else None
+                best = selection.best_round(finished, journal.best) if journal.best else None
                 checkpoints.save(number, state, best)
-            losses.append(mean_loss(result.validation))
+            losses.append(selection.validation_loss(row))
             for observe in journal.observers:
                 observe(row, result, state)
         yield Standing(tuple(finished), tuple(client_rows), state)
@@ -196,19 +205,6 @@ def _failures() -> Iterator[None]:
         raise TrainingFailed(f"training failed: {' '.join(str(error).split())}") from error
 
 
-def best_round(rows: Sequence[Mapping[str, Any]], column: str) -> int:
-    """The first round with the best value of a metric; the last round if none has a value.
-
-    Args:
-      rows: of `rounds.csv`, at least one.
-      column: of a metric, which says whether the largest or the least value is best.
-    """
-    sign = -1.0 if registry.is_lower_better(column) else 1.0
-    values = np.array([sign * float(row[column]) for row in rows])
-    place = len(rows) - 1 if np.isnan(values).all() else int(np.nanargmax(values))
-    return int(rows[place]["round"])
-
-
 def load_best(
     training: Training, plan: Plan, measured: Sequence[str], journal: Journal
 ) -> tuple[int, Any]:
@@ -219,7 +215,7 @@ def load_best(
     """
     assert journal.best and journal.rounds and journal.checkpoints
     rows = RoundLog(journal.rounds, round_columns(measured)).rewind(plan.rounds)
-    number = best_round(rows, journal.best)
+    number = selection.best_round(rows, journal.best)
     return number, Checkpoints(journal.checkpoints).load(number, training.initial_state)
 
 
@@ -252,10 +248,8 @@ def _row(
     }
 
 
-def _client_row(number: int, client: ClientResult) -> dict[str, Any]:
-    return {"round": number, **dataclasses.asdict(client)}
-
-
-def _validation_loss(row: Mapping[str, str]) -> float:
-    values = {name: float(value) for name, value in row.items() if registry.LOSS.is_of(name)}
-    return mean_loss(values) if values else math.nan
+def _client_row(
+    number: int, client: ClientResult, result: RoundResult, measured: Sequence[str]
+) -> dict[str, Any]:
+    own = {name: result.validation_by_client[client.client][name] for name in measured}
+    return {"round": number, **dataclasses.asdict(client), **own}

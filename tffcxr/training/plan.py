@@ -60,16 +60,21 @@ class Stage:
       rounds: how many, at least 1.
       schedule: the client learning rate by round, counted from the start of the stage.
       frozen: "representation" trains only the task block.
+      patience: rounds without a lower validation loss after which the training ends, see
+        `selection.stops`; 0 for never. Only the last stage of a plan may have it.
     """
 
     name: str
     rounds: int
     schedule: Schedule
     frozen: options.Frozen = None
+    patience: int = 0
 
     def __post_init__(self):
         if self.rounds < 1:
             raise InputError(f"{self.name} rounds: expected at least 1, found {self.rounds}")
+        if self.patience < 0:
+            raise InputError(f"early stopping: expected at least 0, found {self.patience}")
 
 
 class Rounds(Protocol):
@@ -101,6 +106,7 @@ class Plan:
       nesterov: whether that momentum is Nesterov's.
       weight_decay: L2 as in PyTorch.
       clip_norm: maximum global norm of the gradients; 0 for no limit.
+      adam_epsilon: of "adam" and "adamw".
       server_optimizer: a name of `options.SERVER_OPTIMIZERS`.
       server_learning_rate: None for the usual rate of the optimizer.
       share: "representation" keeps the task block of every client private, "all" shares it too.
@@ -119,6 +125,7 @@ class Plan:
     nesterov: bool = False
     weight_decay: float = 0.0
     clip_norm: float = 0.0
+    adam_epsilon: float = options.KERAS_EPSILON
     server_optimizer: str = "average"
     server_learning_rate: float | None = None
     share: options.Share = "representation"
@@ -130,6 +137,8 @@ class Plan:
     def __post_init__(self):
         if not self.stages:
             raise InputError("a plan needs at least one stage, found none")
+        if any(stage.patience for stage in self.stages[:-1]):
+            raise ValueError("expected early stopping in the last stage alone")
         if self.local_epochs < 1:
             raise InputError(f"local epochs: expected at least 1, found {self.local_epochs}")
         if self.share not in options.SHARES:
@@ -148,6 +157,11 @@ class Plan:
         """Rounds of all stages."""
         return sum(stage.rounds for stage in self.stages)
 
+    @property
+    def patience(self) -> int:
+        """Of the last stage: rounds without a lower validation loss that end it; 0 for never."""
+        return self.stages[-1].patience
+
     def initial_weights(self) -> list[np.ndarray]:
         """What every training starts from, in the order of `model.weights`."""
         return [weight.numpy() for weight in _built(self.model).keras.weights]
@@ -165,8 +179,16 @@ class Plan:
             nesterov=self.nesterov,
             weight_decay=self.weight_decay,
             clip_norm=self.clip_norm,
+            adam_epsilon=self.adam_epsilon,
             scales_loss=self.model.precision == "float16",
         )
+
+    def in_epochs(self, epochs: int) -> Plan:
+        """The plan with so many rounds of one epoch in its last stage."""
+        *first, stage = self.stages
+        schedule = dataclasses.replace(stage.schedule, rounds=epochs)
+        stage = dataclasses.replace(stage, rounds=epochs, schedule=schedule)
+        return dataclasses.replace(self, stages=(*first, stage), local_epochs=1)
 
     def stage_of(self, round_number: int) -> tuple[int, Stage]:
         """The stage of a round (counted from 1), and the rounds before that stage."""

@@ -91,6 +91,12 @@ def test_lesions_enhance(mri, loader):
         assert t2[region].mean() > t2[body].mean()
 
 
+@pytest.mark.parametrize("loader", ["brats", "breast_mri"])
+def test_strata_take_turns(mri, loader):
+    found = [case.stratum for case in case_loaders.load_cases(loader, mri / loader)]
+    assert sorted(found) == sorted(case_loaders.strata(loader) * 2)
+
+
 def test_a_brain_is_cut_out_and_a_breast_is_not(mri):
     for loader, zero in (("brats", True), ("breast_mri", False)):
         (case, *_) = case_loaders.load_cases(loader, mri / loader)

@@ -30,6 +30,23 @@ class TestBrats:
         assert first.mask.name == "Brats_a_seg.nii.gz"
         assert {channel.kind for channel in first.channels} == {"mri"}
 
+    def test_grades(self, tmp_path):
+        for folder, name in (("HGG", "a"), ("LGG/more", "b"), (".", "c"), (".", "d")):
+            volume_files.write_mri(tmp_path / folder, name, BRATS)
+        (tmp_path / "name_mapping.csv").write_text(
+            "Grade,BraTS_2019_subject_ID,BraTS_2020_subject_ID\nLGG,c,new\nHGG,NA,\n"
+        )
+        found = case_loaders.load_cases("brats", tmp_path)
+        assert {case.patient: case.stratum for case in found} == {
+            "a": "HGG",
+            "b": "LGG",
+            "c": "LGG",
+            "d": "",
+        }
+        (tmp_path / "name_mapping.csv").write_text("Grade,subject_ID\nIV,c\n")
+        with pytest.raises(InputError, match="a Grade of HGG or LGG"):
+            case_loaders.load_cases("brats", tmp_path)
+
     def test_a_case_without_mask_is_left_out(self, tmp_path, caplog):
         volume_files.write_mri(tmp_path, "a", BRATS)
         volume_files.write_mri(tmp_path, "b", BRATS)
@@ -58,9 +75,14 @@ class TestBrats:
 
 
 def test_breast(tmp_path):
-    volume_files.write_mri(tmp_path, "B1", ("pre", "post", "t2"))
+    volume_files.write_mri(tmp_path / "benign", "B1", ("pre", "post", "t2"))
     (case,) = case_loaders.load_cases("breast_mri", tmp_path)
     assert _names(case) == ["B1_pre.nii.gz", "B1_post.nii.gz", "B1_t2.nii.gz"]
+    assert case.stratum == "benign"
+    assert [case_loaders.strata(name) for name in ("breast_mri", "ct")] == [
+        ("benign", "malignant"),
+        (),
+    ]
 
 
 class TestPetCt:

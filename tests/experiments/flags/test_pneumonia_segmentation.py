@@ -11,6 +11,7 @@ TINY = (
     "--task=segmentation",
     "--image_size=16",
     "--rounds=2",
+    "--batch_size=3",
     "--local_epochs=1",
     "--bootstrap=50",
     "--clients_per_site=2",
@@ -22,7 +23,7 @@ TINY = (
 @pytest.fixture(name="run", scope="module")
 def _run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "pneumonia"
-    ended = programs.run("pneumonia", f"--output_dir={folder}", *TINY)
+    ended = programs.run("pneumonia", f"--output_dir={folder}", "--central_epochs=3", *TINY)
     assert ended.status == 0, ended.errors
     assert "Jaccard Lung Opacity" in ended.errors
     assert "spec." in ended.output
@@ -53,13 +54,14 @@ def test_the_plan_follows_from_what_the_clients_sent(run):
     summaries = [_summary(message) for message in messages["clients"].values()]
     found = dataset_fingerprint.fingerprint(dataset_fingerprint.merge(summaries))
     assert found.to_json() == messages["all"]
-    assert planning.make_plan(found, "phantoms") == programs.read_json(run / "nnunet_plan.json")
+    plan = planning.make_plan(found, "phantoms", batch_size=3)
+    assert plan == programs.read_json(run / "nnunet_plan.json")
     config = programs.read_json(run / "config.json")
     assert sum(client["train_images"] for client in config["sites"]) == found.cases == 12
     configuration = programs.read_json(run / "nnunet_plan.json")["configurations"]["2d"]
-    assert config["derived"]["batch_size"] == configuration["batch_size"] == 2
+    assert config["derived"]["batch_size"] == configuration["batch_size"] == 3
     assert config["derived"]["patch_size"] == configuration["patch_size"] == [16, 16]
-    assert config["settings"]["batch_size"] is None
+    assert "<td>derived.batch_size</td><td>3</td>" in (run / "report.html").read_text()
     assert config["settings"]["momentum"] == 0.9
 
 
@@ -90,6 +92,24 @@ def test_overlap_is_of_the_images_with_opacities(run):
         is_marked = np.array([float(entry["predicted_area"]) > 0 for entry in mine])
         assert row["sensitivity"] == is_marked[has_region].mean()
         assert row["specificity"] == (~is_marked)[np.invert(has_region)].mean()
+
+
+def test_clients_measure_the_model_of_the_round_on_their_own_images(run):
+    rows = programs.read_rows(run / "clients.csv")
+    assert [row["round"] for row in rows] == ["1", "1", "2", "2"]
+    for logged in programs.read_rows(run / "rounds.csv"):
+        mine = [row for row in rows if row["round"] == logged["round"]]
+        for metric in ("loss", "dice"):
+            of_clients = [float(row[f"Lung Opacity/{metric}"]) for row in mine]
+            mean = float(logged[f"Lung Opacity/client_{metric}"])
+            assert mean == pytest.approx(np.mean(of_clients))
+
+
+def test_the_pooled_model_has_epochs_of_its_own(run):
+    rounds = programs.read_rows(run / "rounds_pooled.csv")
+    assert [row["images"] for row in rounds] == ["12", "12", "12"]
+    rates = [float(row["learning_rate"]) for row in rounds]
+    assert rates == pytest.approx([0.1, 0.1 * (2 / 3) ** 0.9, 0.1 * (1 / 3) ** 0.9])
 
 
 def test_who_holds_what_is_told(run):

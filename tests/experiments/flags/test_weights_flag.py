@@ -73,7 +73,6 @@ def test_each_network_has_its_own_or_those_for_all(
         (["--weights=resnet18=a.h5"], "the networks of this run, found those of 'resnet18'"),
         (["--weights=resnet34=a.h5"], "found those of 'resnet34'"),
         (["--weights=resnet50=a.h5,resnet50=b.h5"], "expected resnet50 once, found"),
-        (["--weights=resnet50=a.h5", "--weights=resnet50=a.h5"], "expected resnet50 once"),
         (["--weights=a.h5,b.h5"], "expected those for all networks once"),
         (["--weights=resnet50=absent.h5"], "a run's folder or a file, found 'absent.h5'"),
         (["--weights=resnet50="], "a run's folder or a file, found ''"),

@@ -21,6 +21,7 @@ FLAGS = (
     "--heatmaps=2",
     "--bootstrap=40",
     "--tensorboard_histograms",
+    "--published=chexviz_table1",
 )
 TASKS = {"Lung Opacity", "Pneumothorax"}
 METRICS = {
@@ -32,6 +33,9 @@ METRICS = {
     "auroc",
     "auroc_low",
     "auroc_high",
+    "accuracy_half",
+    "brier",
+    "ece",
     "p_ttest",
     "p_delong",
 }
@@ -57,6 +61,12 @@ def test_the_terminal_shows_the_rounds_and_the_table(ended):
     assert "Traceback" not in program.errors
 
 
+def test_the_published_table_stands_in_the_report(run):
+    assert programs.read_json(run / "config.json")["published"] == ["chexviz_table1"]
+    page = (run / "report.html").read_text(encoding="utf-8")
+    assert "Table 1" in page and "Phantom images: the numbers cannot be compared" in page
+
+
 def test_the_run_directory(run):
     programs.check_kind_and_tables(run, "findings")
     files = programs.files_in(run)
@@ -67,6 +77,8 @@ def test_the_run_directory(run):
         "metrics.json",
         "predictions.csv",
         "explanations.csv",
+        "heat.csv",
+        "heat_images.csv",
         "report.html",
         "figures/roc.png",
         "figures/rounds.png",
@@ -82,7 +94,10 @@ def test_the_run_directory(run):
         "checkpoints/federated/round_000002.npz",
     }
     assert expected <= files
-    assert "checkpoints/federated/round_000001.npz" not in files
+    # Of older rounds, only the best one's checkpoint is kept.
+    rows = programs.read_json(run / "metrics.json")["rows"]
+    best = {row["round"] for row in rows if row["training"] == "federated"}
+    assert ("checkpoints/federated/round_000001.npz" in files) is (best == {1})
     assert any(name.startswith("tensorboard/federated/events") for name in files)
     assert any(name.startswith("tensorboard/results/events") for name in files)
     assert not [name for name in files if name.endswith(".tmp") or "partial" in name]
@@ -111,6 +126,10 @@ def test_metrics_json(run):
         assert row.keys() >= METRICS
         assert row["auroc"] is None or 0 <= row["auroc"] <= 1
         assert (row.get("baseline") == "site") is (row["training"] == "federated")
+        assert (row["rounds"], row["chosen"]) == (3, "largest AUROC on the validation images")
+        # There are six validation images.
+        assert row["calibration"] == "none"
+        assert row["calibration_remark"].startswith("expected 10 validation images of each class")
         assert (row["p_delong"] is not None) <= (row["training"] == "federated")
 
 
@@ -143,6 +162,10 @@ def test_rounds_csv_and_clients_csv(run):
 def test_config_json_tells_settings_versions_and_data(run):
     config = programs.read_json(run / "config.json")
     assert config["settings"]["rounds"] == 2
+    # Convolutions of 1, 16, 32 to 16, 32, 64 channels and their norms; 4 x 4 cells of 64 channels
+    # to 128 features; these to two findings.
+    layers = (10 * 16, 2 * 16, 145 * 32, 2 * 32, 289 * 64, 2 * 64, 1025 * 128, 129 * 2)
+    assert config["derived"]["parameters"] == {"standard": sum(layers)}
     assert config["settings"]["seed"] == 0
     assert "output_dir" not in config["settings"]
     assert config["versions"]["tensorflow"].startswith("2.")
@@ -169,6 +192,45 @@ def test_explanations_are_true_positives_with_heat(run):
             assert arrays["annotation"].any()
             assert arrays["lungs"].mean() > 0.05
         assert row["heat_in_lungs"] == "" or 0 <= float(row["heat_in_lungs"]) <= 1
+
+
+def test_heat_of_all_true_positives_is_measured(run):
+    """The images are those that each model calls positive; the pictures' numbers are the same."""
+    images = programs.read_rows(run / "heat_images.csv")
+    predictions = programs.read_rows(run / "predictions.csv")
+    points = {
+        (row["task"], row["training"]): row["threshold"]
+        for row in programs.read_json(run / "metrics.json")["rows"]
+    }
+    expected = {
+        (row["task"], row["training"], row["client"], row["row"])
+        for row in predictions
+        if row["split"] == "test"
+        and float(row["label"]) == 1
+        and float(row["score"]) >= (points[row["task"], row["training"]] or math.inf)
+    }
+    own = [row for row in images if row["cases"] == "true positives"]
+    assert {(row["task"], row["training"], row["client"], row["row"]) for row in own} == expected
+    assert len(own) == len(expected) > 0
+    heat = {
+        (row["task"], row["training"], row["site"]): row
+        for row in programs.read_rows(run / "heat.csv")
+        if not row["compared_with"]
+    }
+    assert len(heat) == 2 * 3 * 2  # Findings, trainings, sites.
+    for (task, training, site), row in heat.items():
+        is_own = site == {"Lung Opacity": "opacity", "Pneumothorax": "pneumothorax"}[task]
+        assert row["cases"] == ("true positives" if is_own else "called positive")
+        mine = [one for one in images if (one["task"], one["training"]) == (task, training)]
+        assert int(row["images"]) == sum(one["site"] == site for one in mine)
+    shown = {
+        (row["task"], row["training"], f"{float(row['score']):.5f}"): row["heat_in_lungs"]
+        for row in programs.read_rows(run / "explanations.csv")
+    }
+    for row in own:
+        key = (row["task"], row["training"], f"{float(row['score']):.5f}")
+        if shown.get(key):
+            assert float(row["heat_in_lungs"]) == pytest.approx(float(shown[key]), abs=1e-4)
 
 
 def test_no_patient_or_file_is_named_anywhere(run):

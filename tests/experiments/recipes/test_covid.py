@@ -7,7 +7,10 @@ import pytest
 from tests.experiments import programs
 from tffcxr.datasets import findings
 
-TINY = ("--image_size=32", "--rounds=2", "--bootstrap=50", "--model=standard", "--pooled_epochs=3")
+TINY = (
+    *("--image_size=32", "--bootstrap=50", "--model=standard", "--pooled_epochs=3"),
+    *("--head_rounds=1", "--rounds=1"),
+)
 
 
 @pytest.fixture(name="run", scope="module")
@@ -34,6 +37,11 @@ def test_every_model_is_measured_on_test_and_training_images(run):
         assert "images_kind" not in row
         assert np.sum(row["confusion"]) == row["images"]
         assert row["accuracy"] == pytest.approx(np.trace(row["confusion"]) / row["images"])
+
+
+def test_the_task_block_is_trained_before_the_whole_network(run):
+    for name in ("rounds.csv", "rounds_standard_pooled.csv"):
+        assert [row["stage"] for row in programs.read_rows(run / name)] == ["head", "all"]
 
 
 def test_the_report_names_the_paper(run):

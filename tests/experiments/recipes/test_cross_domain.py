@@ -87,7 +87,7 @@ def test_the_last_round_is_what_the_table_is_of(run):
     for row in programs.read_json(run / "metrics.json")["rows"]:
         variant = {"federated": "", "federated_private_norm": ", private norm"}.get(row["training"])
         if variant is not None and row["task"] != "All domains":
-            for metric in ("dice", "overlap", "loss"):
+            for metric in ("dice", "overlap", "boundary_overlap", "loss"):
                 found = float(logged[f"{row['task']}{variant}/{metric}"])
                 assert found == pytest.approx(row[metric], abs=1e-6)
 
@@ -138,13 +138,15 @@ def test_a_complete_run_is_not_run_again(run):
 
 
 def test_lesions_from_folders_with_all_models(tmp_path):
-    for number in range(4):
-        volume_files.write_mri(tmp_path / "a", f"p{number}", ("t1", "t1ce", "t2"), number)
-        volume_files.write_mri(tmp_path / "b", f"p{number}", ("pre", "post", "t2"), number)
+    for number in range(5):
+        grade, kind = ("HGG", "benign") if number % 2 else ("LGG", "malignant")
+        volume_files.write_mri(tmp_path / "a" / grade, f"p{number}", ("t1", "t1ce", "t2"), number)
+        volume_files.write_mri(tmp_path / "b" / kind, f"p{number}", ("pre", "post", "t2"), number)
     ended = programs.run(
         "cross_domain",
         f"--output_dir={tmp_path / 'run'}",
         "--task=lesions",
+        "--patients_per_stratum=2",  # So that one of the three of the larger ones is left out.
         f"--site=brain=brats:{tmp_path / 'a'}",
         f"--site=breast=breast_mri:{tmp_path / 'b'}",
         "--field_of_view=40",
@@ -160,6 +162,15 @@ def test_lesions_from_folders_with_all_models(tmp_path):
     assert {row["task"] for row in rows} == {"Brain lesions", "Breast lesions", "All domains"}
     # Equal names in unrelated folders are different patients.
     assert {row["patients"] for row in rows if row["task"] == "All domains"} == {2}
+    config = programs.read_json(tmp_path / "run" / "config.json")
+    for site in config["sites"]:
+        assert sum(site[f"{split}_patients"] for split in ("train", "validation", "test")) == 4
+    for row in rows:
+        strata = row["strata"].values()
+        assert sum(stratum["cases"] for stratum in strata) == row["cases"]
+        assert sum(stratum["missed"] for stratum in strata) == row["missed"]
+    cases = programs.read_rows(tmp_path / "run" / "cases.csv")
+    assert {case["stratum"] for case in cases} <= {"HGG", "LGG", "benign", "malignant"}
     assert (tmp_path / "run" / "rounds_pooled.csv").exists()
     assert (tmp_path / "run" / "models" / "site_brain.h5").exists()
     with pytest.raises(InputError, match="both_brain.keras, federated_private_both_breast.keras"):
@@ -182,6 +193,8 @@ def test_lesions_from_folders_with_all_models(tmp_path):
         ("--ct_window=40", "--ct_window: expected a centre and a width above 0"),
         ("--ct_window=40,-1", "--ct_window: expected a centre and a width above 0"),
         ("--task=lesions --ct_window=0,100", "--ct_window: expected --task=kidneys with it"),
+        ("--patients_per_stratum=5", "--patients_per_stratum: expected --task=lesions with it"),
+        ("--task=lesions --patients_per_stratum=0", "--patients_per_stratum: expected at least 1"),
         ("--task=lesions --suv_maximum=5", "--suv_maximum: expected --task=kidneys with it"),
         ("--test_fraction=1", "--test_fraction: expected above 0 and below 1"),
         ("--site=a=brats:x", "expected one of the loaders pet, ct, found 'brats'"),

@@ -17,9 +17,10 @@ TINY = (
     "--heatmaps=2",
     "--model=standard",
     "--class_balance=weights",
-    "--test_fraction=0.2",  # So that every class is tested.
 )
+TESTED = "--test_images=Normal=4,Not Normal=2,Lung Opacity=4"
 RSNA = programs.TESTDATA / "rsna"
+COUNTS = "Normal=326,No Lung Opacity / Not Normal=321,Lung Opacity=353"
 
 
 PHANTOMS = 48
@@ -28,7 +29,7 @@ PHANTOMS = 48
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "classes"
-    flags = (f"--phantom_patients={PHANTOMS}", "--baseline=pooled", *TINY)
+    flags = (f"--phantom_patients={PHANTOMS}", "--baseline=pooled", TESTED, *TINY)
     return folder, programs.succeed(folder, "cxr_fl_classification", *flags)
 
 
@@ -85,15 +86,19 @@ def test_the_table_agrees_with_the_predictions_and_the_rounds(run):
             assert sum(scores) == pytest.approx(1.0, abs=1e-5)
             matrix[findings.RSNA.index(entry["class"]), int(np.argmax(scores))] += 1
         assert row["confusion"] == matrix.tolist()
+        assert matrix.sum(axis=1).tolist() == [4, 2, 4]  # Those of --test_images.
         assert row["accuracy"] == pytest.approx(np.trace(matrix) / matrix.sum())
         for place, name in enumerate(findings.RSNA):
             sensitivity = row["sensitivity_by_class"][name]
             assert sensitivity == pytest.approx(matrix[place, place] / matrix[place].sum())
+            ends = [row[f"sensitivity_by_class_{end}"][name] for end in ("low", "high")]
+            assert ends == [None, None] or ends[0] <= sensitivity <= ends[1]
         variant = f"standard {row['images_kind']}"
         suffix = "_pooled" if row["training"] == "pooled" else ""
         log = programs.read_rows(run / f"rounds_{variant.replace(' ', '_')}{suffix}.csv")
         accuracies = [float(entry[f"{variant}/accuracy"]) for entry in log]
-        assert row["maximum_accuracy"] == max(accuracies) == pytest.approx(row["accuracy"])
+        assert row["maximum_accuracy"] == max(accuracies)
+        assert accuracies[-1] == pytest.approx(row["accuracy"])
         assert row["minimum_loss"] == min(float(entry[f"{variant}/loss"]) for entry in log)
     joined = programs.read_rows(run / "rounds.csv")
     log = programs.read_rows(run / "rounds_standard_segmented.csv")
@@ -143,6 +148,23 @@ def test_both_kinds_of_images_are_explained_on_the_same_samples(run):
         assert "seen_standard full federated" not in arrays
 
 
+def test_the_heat_of_every_hit_is_measured(run):
+    hits = {
+        (f"{row['model']} {row['images_kind']}", row["training"]): row["confusion"][0][0]
+        for row in programs.read_json(run / "metrics.json")["rows"]
+    }
+    heat = programs.read_rows(run / "heat.csv")
+    assert {row["task"] for row in heat} == {"Lung Opacity"}
+    assert {
+        (row["model"], row["training"]): int(row["images"])
+        for row in heat
+        if not row["compared_with"]
+    } == hits
+    for row in programs.read_rows(run / "heat_images.csv"):
+        assert row["half_area"] == "" or 0 < float(row["half_area"]) <= 0.5
+        assert float(row["lungs_area"]) > 0.05 and float(row["annotation_area"]) > 0
+
+
 def test_what_is_wrong_with_the_segmentation_model_is_told_before_phantoms_are_made(tmp_path):
     assert "/nowhere" in _refused(tmp_path, "--segmentation_model=/nowhere")
     assert not (tmp_path / "run" / "phantoms").exists()
@@ -172,6 +194,7 @@ def test_implausible_lungs_are_counted_and_the_full_image_is_used(tmp_path, run,
         f"--phantom_patients={PHANTOMS}",
         f"--phantom_dir={run / 'phantoms'}",
         *TINY,
+        TESTED,
         "--images=segmented",
         f"--segmentation_model={segmenter}",
     )
@@ -212,6 +235,7 @@ def test_a_rare_class_is_sampled_more_often(tmp_path, run):
         f"--phantom_patients={PHANTOMS}",
         f"--phantom_dir={run / 'phantoms'}",
         *TINY,
+        "--test_fraction=0.2",  # So that every class is tested.
         "--class_balance=sampling",
         "--images=full",
         "--heatmaps=0",
@@ -244,6 +268,14 @@ def _refused(tmp_path, *flags):
         ),
         (["--heatmaps=-1"], "--heatmaps: expected at least 0, found -1"),
         (["--batch_norm=local"], "batch_norm"),
+        (["--test_images=Normal=2"], "a number for each of Lung Opacity, No Lung Opacity"),
+        (["--test_images=Normal"], "expected a finding of the recipe (Lung Opacity,"),
+        (["--test_images=Normal=0"], "expected CLASS=NUMBER once for each class, found 'Normal=0'"),
+        ([f"--test_images={COUNTS}", "--test_fraction=0.2"], "expected no --test_images with it"),
+        (
+            [f"--site=a=rsna:{RSNA}", "--images=full", f"--test_images={COUNTS}"],
+            "site a: expected more than 326 images of 'Normal', so that some are left",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(tmp_path, flags, expected):

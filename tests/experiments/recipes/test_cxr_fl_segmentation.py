@@ -23,7 +23,7 @@ LUNGS = programs.TESTDATA / "lungs"
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "lungs"
-    flags = ("--phantom_patients=24", "--test_fraction=0.25", *TINY)
+    flags = ("--phantom_patients=24", "--test_fraction=0.25", "--report_round=best", *TINY)
     return folder, programs.succeed(folder, "cxr_fl_segmentation", *flags, shallow_unet=True)
 
 
@@ -69,6 +69,7 @@ def test_the_table_is_that_of_the_images_in_the_best_round(run):
         row = rows[training]
         by_round = [float(entry["Lungs/jaccard"]) for entry in programs.read_rows(run / log)]
         assert row["round"] == 1 + int(np.argmax(by_round))
+        assert row["chosen"] == "largest Jaccard on the test images"  # Because it was asked for.
         assert row["jaccard"] == pytest.approx(max(by_round), abs=1e-6)
         assert row["last_jaccard"] == pytest.approx(by_round[-1], abs=1e-6)
         mine = [float(entry["jaccard"]) for entry in masks if entry["training"] == training]
@@ -132,6 +133,7 @@ def _refused(tmp_path, *flags):
     [
         (["--image_size=50"], "--image_size: expected a multiple of 32, found 50"),
         (["--validation_fraction=0.9"], "--validation_fraction: expected 0 to below 0.9"),
+        (["--early_stopping=5"], "--early_stopping: expected a --validation_fraction above 0"),
         (["--schedule=plateau"], "--schedule=plateau: expected a --validation_fraction above 0"),
         (["--site=a=lungs"], "--site: expected NAME=LOADER:PATH, found 'a=lungs'"),
         ([f"--site=a=lungs:{LUNGS}", "--phantom_patients=9"], "expected no --site with it"),

@@ -1,74 +1,66 @@
 """The settings of the papers, as the programs read them."""
 
+import collections
+import re
+
 import pytest
 
 from experiments import recipes
 from tests.experiments import programs
+from tests.experiments.recipes import paper_settings
 
 FOLDER = programs.REPOSITORY / "experiments" / "presets"
-
-# What the papers say; see the files for what they leave open.
-PAPERS = {
-    "covid": {
-        "model": "covidnet,resnet18,resnext18,mobilenetv2", "width": "1", "image_size": "224",
-        "optimizer": "adam", "learning_rate": "2e-5", "weight_decay": "1e-7", "batch_size": "10",
-        "clients_per_site": "5", "clients_per_round": "0.4", "local_epochs": "3", "rounds": "100",
-        "pooled_epochs": "3",  # 300 epochs in 100 rounds.
-    },
-    "pneumonia_classification": {
-        "model": "resnet50", "clients_per_site": "20", "clients_per_round": "6",
-        "local_epochs": "1", "rounds": "100", "batch_size": "32", "optimizer": "sgd",
-        "learning_rate": "0.003", "momentum": "0.7", "central_epochs": "50",
-        "central": "resnet34:adam:0.01,resnet50:sgd:0.003:0.9", "partition": "hybrid",
-    },
-    "pneumonia_segmentation": {
-        "clients_per_site": "20", "clients_per_round": "6", "optimizer": "sgd",
-        "learning_rate": "0.01", "momentum": "0.9", "weight_decay": "3e-5",
-        "schedule": "polynomial",
-    },
-    "cross_domain_kidneys": {
-        "batch_size": "4", "optimizer": "adam", "learning_rate": "2e-4", "local_epochs": "1",
-        "test_fraction": "0.3", "private": "none",
-    },
-    "cross_domain_lesions": {
-        "batch_size": "4", "optimizer": "adam", "learning_rate": "2e-4", "local_epochs": "1",
-        "private": "none",
-    },
-}  # fmt: skip
+FILES = {path.stem: path for path in sorted(FOLDER.rglob("*.flags"))}
+# At full size: the papers' values, or ours.
+FULL = [name for name in FILES if not name.endswith("_small")]
+_ABOUT = ("published",)  # It names tables, and changes no result.
 
 
-def _files():
-    return sorted(FOLDER.glob("*.flags"))
+def _given(name):
+    """The flags of a preset; of one that is repeated a list of its values."""
+    given = collections.defaultdict(list)
+    for line in FILES[name].read_text(encoding="utf-8").splitlines():
+        if line.startswith("--"):
+            flag, _, value = line[2:].partition("=")
+            given[flag].append(value)
+    return {
+        flag: values if len(values) > 1 else values[0]
+        for flag, values in given.items()
+        if flag not in _ABOUT
+    }
 
 
 def _program(name):
-    """The recipe whose name the preset's begins with."""
+    """The recipe whose name the preset's begins with; a sweep names its own."""
+    if "experiment" in _given(name):
+        return "sweep"
     (found,) = (recipe for recipe in recipes.RECIPES if name.startswith(recipe.lower()))
     return found
 
 
-def test_there_is_a_preset_for_every_paper():
-    assert {path.stem for path in _files()} >= set(PAPERS)
-    assert len(_files()) >= 9
-
-
-@pytest.mark.parametrize("path", _files(), ids=lambda path: path.stem)
-def test_a_program_reads_every_preset(tmp_path, path):
+@pytest.mark.parametrize("name", [name for name in FILES if _program(name) != "sweep"])
+def test_a_program_reads_every_preset(tmp_path, name):
     """All its flags are known and in range: what is refused is the one that is wrong."""
-    program = _program(path.stem)
-    flags = (f"--flagfile={path.stem}", f"--output_dir={tmp_path / 'run'}", "--bootstrap=-3")
-    assert "--bootstrap" in programs.refusal(programs.run(program, *flags))
+    flags = (f"--flagfile={name}", f"--output_dir={tmp_path / 'run'}", "--bootstrap=-3")
+    assert "--bootstrap" in programs.refusal(programs.run(_program(name), *flags))
 
 
-@pytest.mark.parametrize("name", PAPERS)
+def test_every_preset_at_full_size_has_its_paper_s_settings():
+    assert set(FULL) <= set(paper_settings.PRESETS)
+    assert {"chexviz_table1", "covid", "cxr_fl_table2"} <= set(FULL)
+
+
+@pytest.mark.parametrize("name", [name for name in FULL if name in paper_settings.PRESETS])
 def test_values_of_the_papers(name):
-    lines = (FOLDER / f"{name}.flags").read_text(encoding="utf-8").splitlines()
-    given = {}
-    for line in lines:
-        if line.startswith("--"):
-            flag, _, value = line[2:].partition("=")
-            given[flag] = value
-    assert {flag: given.get(flag) for flag in PAPERS[name]} == PAPERS[name]
+    settings = paper_settings.PRESETS[name]
+    assert not settings.paper.keys() & settings.ours.keys()
+    assert _given(name) == {**settings.paper, **settings.ours}
+
+
+@pytest.mark.parametrize("name", [name for name in FULL if _program(name) != "sweep"])
+def test_what_is_ours_is_said_to_be(name):
+    comments = [line for line in FILES[name].read_text().splitlines() if line.startswith("#")]
+    assert not paper_settings.PRESETS[name].ours or re.search(r"\bours?\b", "".join(comments), re.I)
 
 
 def _refusal(tmp_path, program, preset, *flags):

@@ -106,6 +106,7 @@ def test_another_architecture_is_refused_by_layer(tmp_path):
         ("page.h5", b"\n<!DOCTYPE html><title>404</title>", "found a web page"),
         ("image.h5", b"\x89PNG\r\n\x1a\n", "found another kind of file"),
         ("half.h5", b"\x89HDF\r\n\x1a\n half", "expected an intact HDF5 file"),
+        ("model.pth", b"torch", "h5. or of PyTorch .* found a text file"),
     ],
 )
 def test_files_that_are_no_weights(tmp_path, name, content, message):
@@ -161,6 +162,6 @@ def test_models_without_imagenet_weights_say_which_have_them(name):
         pretrained.read(name, "imagenet").fill(built.model("standard", 32))
     assert str(raised.value) == (
         f"there are no ImageNet weights for model {name}, only for densenet121, resnet50, "
-        "mobilenetv2, unetplusplus, unet_ENCODER and unetplusplus_ENCODER: use --weights=none or "
-        "--weights=FILE"
+        "mobilenetv2, efficientnetlite0, unetplusplus, unet_ENCODER and unetplusplus_ENCODER: use "
+        "--weights=none or --weights=FILE"
     )

@@ -112,7 +112,7 @@ def test_seven_tasks_fill_three_rows(run):
     assert [cell.get_visible() for cell in axes] == [True] * 7 + [False] * 2
 
 
-def test_networks_of_one_run_have_their_own_curves_and_panels(run):
+def test_networks_of_one_run_have_their_own_curves_in_one_panel(run):
     parts = []
     for model, ill, healthy in (("standard", 0.9, 0.1), ("resnet18", 0.1, 0.9)):
         part = _predictions(
@@ -121,5 +121,10 @@ def test_networks_of_one_run_have_their_own_curves_and_panels(run):
         parts.append(part.assign(model=model))
     curves = roc_figure.curves(dataclasses.replace(run, rows=[], predictions=pd.concat(parts)))
     assert {curve.row["model"]: curve.auroc for curve in curves} == {"standard": 1, "resnet18": 0}
-    titles = [axes.get_title(loc="left") for axes in _draw(curves).axes]
-    assert [title.split("\n")[0] for title in titles] == ["T, ResNet18", "T, standard"]
+    (axes,) = _draw(curves).axes
+    assert axes.get_title(loc="left").split("\n")[0] == "T"
+    labels = [text.get_text().split(":")[0] for text in axes.get_legend().get_texts()]
+    assert labels == ["ResNet18, Trained at b", "standard, Trained at b", "Chance"]
+    _, first, second = axes.get_lines()
+    assert first.get_color() == second.get_color()
+    assert first.get_linestyle() != second.get_linestyle()

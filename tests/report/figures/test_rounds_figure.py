@@ -379,3 +379,16 @@ def test_training_losses_of_variants_are_dotted(classes):
     assert dotted.get_linestyle() == ":" and set(dotted.get_ydata()) == {0.5}
     assert dotted.get_color() == axes.get_lines()[4].get_color()  # of ResNet50, full
     assert key.get_label() == "training images"
+
+
+def test_means_of_clients_stand_beside_those_of_all_images(tmp_path):
+    run = run_reader.read(example_masks.write(tmp_path, 6, 3, 1))
+    before = _draw(run).axes
+    assert not any("mean of clients" in entry for axes in before for entry in _entries(axes))
+    means = {"Lungs/client_loss": [0.3, 0.2, 0.1], "Lungs/client_dice": [0.4, 0.5, 0.6]}
+    with_means = dataclasses.replace(run, rounds=run.rounds.assign(**means))
+    losses, jaccard, dice, _ = _draw(with_means).axes
+    for axes, values in ((losses, means["Lungs/client_loss"]), (dice, means["Lungs/client_dice"])):
+        lines = [line for line in axes.get_lines() if "mean of clients" in str(line.get_label())]
+        assert [list(line.get_ydata()) for line in lines] == [values]
+    assert not any("mean of clients" in entry for entry in _entries(jaccard))

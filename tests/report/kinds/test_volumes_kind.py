@@ -30,6 +30,30 @@ def test_summary_of_each_task(run):
     assert "alone" not in _summary(alone)[0]
 
 
+def test_strata_are_told_where_they_are_known(run):
+    rows = [dict(row) for row in run.rows]
+    for row in rows:
+        row["strata"] = {
+            "HGG": {"cases": 4, "dice": 0.85, "missed": 0},
+            "LGG": {"cases": 1, "dice": 0.6, "missed": 1},
+        }
+    first, _ = _summary(rows)
+    assert first.endswith(
+        "of 6 cases; HGG: Dice 0.850, missed 0 of 4 cases; LGG: Dice 0.600, missed 1 of 1 case."
+    )
+
+
+def test_the_overlap_of_boundaries_comes_before_that_of_areas(run):
+    values = {"boundary_overlap": 0.91, "boundary_overlap_low": 0.8, "boundary_overlap_high": 0.95}
+    text = run_report.format_table([{**row, **values} for row in run.rows], "volumes")
+    heading, *_ = text.splitlines()
+    assert " ".join(heading.split()) == (
+        "Dice (95 % CI) b. overlap (CI) boxed missed cases differ. loss"
+    )
+    assert "0.910 (0.800–0.950)" in text
+    assert all(len(line) <= 100 for line in text.splitlines())
+
+
 def test_few_patients_and_undefined_dice_are_warned_of(run):
     warnings = remarks.warnings(run, [])
     assert sum("only 6 patients; another sample" in warning for warning in warnings) == 2

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tffcxr.evaluation.calibration import Scaling
 from tffcxr.studies.classes import class_explanations
 from tffcxr.studies.classes.variants import Result, Variant
 from tffcxr.training.evaluators.validation import Scores
@@ -19,7 +20,7 @@ def _result(rows, ill):
     scores = np.log(np.array([[1 - p, p] for p in ill], np.float32))
     clients = np.full(len(rows), "a", object)
     found = Scores(np.array(rows, np.int64), clients, truth, scores)
-    return Result(Variant("standard"), "federated", [], 1, found, None)
+    return Result(Variant("standard"), "federated", [], {}, Scaling(), found, None)
 
 
 def _cases(results, heatmaps, masks):

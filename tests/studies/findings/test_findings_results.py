@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import special
 
 from tffcxr.clients.sites import ClientRecords
 from tffcxr.evaluation import delong
+from tffcxr.evaluation.calibration import Scaling
 from tffcxr.studies.findings import findings_results
 from tffcxr.training.evaluators.validation import Scores
 
@@ -31,7 +33,8 @@ def _scores(training, seed):
 
 def _rows(*scores):
     model: Any = None
-    result = findings_results.NetworkResult("standard", model, {}, scores)
+    rounds = {score.training: {"a": {"round": 3}} for score in scores}
+    result = findings_results.NetworkResult("standard", model, {}, scores, rounds)
     return findings_results.metric_rows(_STUDY, result)
 
 
@@ -58,7 +61,7 @@ def test_baselines_are_not_tested():
 
 
 class _Scorer:
-    """Gives every image the probability that stands in place of the weights."""
+    """Gives every image the logit that stands in place of the weights."""
 
     def score(self, weights, client, split):
         count = 4
@@ -66,22 +69,65 @@ class _Scorer:
             rows=np.arange(count),
             clients=np.array([client] * count, dtype=object),
             labels=np.array([[0.0], [1.0]] * 2),
-            scores=np.full((count, 1), weights),
+            scores=np.full((count, 1), weights, np.float32),
         )
 
 
-def test_a_sites_own_model_is_measured_at_its_operating_point_where_others_label_the_same():
+def test_a_sites_own_model_is_scaled_and_measured_as_at_home_where_others_label_the_same():
     finding_of = {"a": "Tuberculosis", "b": "Tuberculosis", "c": "Pneumothorax"}
     clients = ClientRecords({}, {site: site for site in finding_of}, finding_of, {})
     study: Any = types.SimpleNamespace(clients=clients)
     own: Any = {"a": 0.25, "b": 0.75, "c": 0.5}
     found = [_scores("site", 0)]
-    found = [dataclasses.replace(found[0], site=site, threshold=own[site]) for site in own]
+    scaling = {"a": Scaling("platt", 0.5, 1.0), "b": Scaling(), "c": Scaling()}
+    found = [
+        dataclasses.replace(found[0], site=site, threshold=own[site], scaling=scaling[site])
+        for site in own
+    ]
     scorer: Any = _Scorer()
     elsewhere = findings_results._score_elsewhere(study, scorer, own, found)
     assert [(task.training, task.task, task.threshold) for task in elsewhere] == [
         ("site_b", "Tuberculosis at a", 0.75),
         ("site_a", "Tuberculosis at b", 0.25),
     ]
-    assert elsewhere[0].probabilities.tolist() == [0.75] * 4
+    assert elsewhere[0].probabilities == pytest.approx(special.expit(0.75))
+    assert elsewhere[1].probabilities == pytest.approx(special.expit(0.25 / 0.5 + 1.0))
     assert elsewhere[0].test.clients.tolist() == ["a"] * 4
+
+
+class _Overconfident:
+    """Gives logits of 6 and -6 that are right three times in four."""
+
+    def score(self, weights, client, split):
+        labels = np.tile([1.0, 0.0], 20)
+        logits = np.where(labels == 1, 6.0, -6.0).astype(np.float32)
+        logits[:10] *= -1
+        return Scores(
+            rows=np.arange(40),
+            clients=np.full(40, client, dtype=object),
+            labels=labels[:, None],
+            scores=logits[:, None],
+        )
+
+
+def test_scores_are_scaled_on_validation_images_and_rows_say_how():
+    clients = ClientRecords({}, {"a-1": "a", "a-2": "a"}, {"a": "Mass"}, {})
+    settings = types.SimpleNamespace(calibration="temperature", replicates=20, seed=0)
+    study: Any = types.SimpleNamespace(
+        clients=clients, settings=settings, patients=lambda images: images.rows
+    )
+    scorer: Any = _Overconfident()
+    found = findings_results._score(study, scorer, "federated", "a", [])
+    assert len(found.validation.rows) == 80  # Of both clients.
+    assert sorted(set(found.probabilities.tolist())) == pytest.approx([0.25, 0.75])
+    model: Any = None
+    about = {"round": 3, "chosen": "the last round"}
+    result = findings_results.NetworkResult(
+        "standard", model, {}, [found], {"federated": {"a": about}}
+    )
+    (row,) = findings_results.metric_rows(study, result)
+    assert row["temperature"] == pytest.approx(6 / np.log(3), rel=1e-6)
+    assert (row["calibration"], row["round"]) == ("temperature", 3)
+    assert row["ece"] == pytest.approx(0, abs=1e-6)
+    assert row["brier"] == pytest.approx(0.75 * 0.25**2 + 0.25 * 0.75**2)
+    assert row["accuracy_half"] == 0.75

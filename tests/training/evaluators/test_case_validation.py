@@ -10,7 +10,9 @@ from tffcxr.training.evaluators.mask_validation import MaskEvaluator, MaskScores
 def _scores(client, loss, truth, predicted, common, boxed):
     count = len(loss)
     unused = np.zeros(count)
-    arrays = [np.array(values, float) for values in (truth, predicted, common, boxed)]
+    # The boundary is half of the area, and half of what is in boxes is in the one box.
+    edge = np.array(truth, float) / 2, np.array(boxed, float) / 4
+    arrays = [*(np.array(values, float) for values in (truth, predicted, common, boxed)), *edge]
     return MaskScores(
         np.arange(count), np.full(count, client, object), np.array(loss, float), unused, unused,
         *arrays,
@@ -44,13 +46,13 @@ def test_cases_by_hand():
     found = score_cases(scores, _cases_of)
     np.testing.assert_allclose(found.dice, [2 * 0.2 / 0.6, 0.0])
     np.testing.assert_allclose(found.overlap, [0.75, 0.0])
+    np.testing.assert_allclose(found.boundary_overlap, [0.375, 0.0])
     assert found.missed.tolist() == [False, True]
 
 
 def test_each_task_has_its_own_clients(evaluator):
-    assert evaluator.columns == (
-        "PET/loss", "PET/dice", "PET/overlap", "CT/loss", "CT/dice", "CT/overlap",
-    )  # fmt: skip
+    names = ("loss", "dice", "overlap", "boundary_overlap")
+    assert evaluator.columns == tuple(f"{task}/{name}" for task in ("PET", "CT") for name in names)
     values = evaluator.metrics(
         [
             _scores("a", [1, 2], [0.1, 0.1], [0.1, 0.1], [0.1, 0.1], [0.1, 0.1]),
@@ -61,6 +63,7 @@ def test_each_task_has_its_own_clients(evaluator):
     assert values["PET/loss"] == 3.0  # Of three slices.
     assert values["PET/dice"] == 0.5  # Of two cases, 1 and 0.
     assert values["PET/overlap"] == 0.5
+    assert values["PET/boundary_overlap"] == 0.25
     assert values["CT/loss"] == 8.0
     assert values["CT/dice"] == values["CT/overlap"] == 0.0
     assert tuple(values) == evaluator.columns

@@ -67,6 +67,10 @@ def test_each_image_by_hand(data):
     np.testing.assert_array_equal(scores.common_area, [0.25, 0.0])
     # The mask is its own box.
     np.testing.assert_array_equal(scores.boxed_area, [0.25, 0.0])
+    # The boundary of a rectangle of full width and half the height, and its left half.
+    edge = 2 * SIZE + 2 * (SIZE // 2 - 2)
+    np.testing.assert_array_equal(scores.boundary, [edge / SIZE**2, 0.0])
+    np.testing.assert_array_equal(scores.boxed_boundary, [edge / 2 / SIZE**2, 0.0])
     # Half of the pixels are wrong by a logit of 10; soft Dice (2 * 64 + 1) / (128 + 128 + 1).
     p = 1 / (1 + np.exp(-10.0))
     entropy = 0.5 * 10 + np.log1p(np.exp(-10.0))
@@ -109,9 +113,16 @@ def test_metrics_are_means_over_the_images_of_all_clients(data):
     evaluator = _evaluator(model, data)
     parts = [evaluator.score(model.get_weights(), client) for client in ("north", "south")]
     values = evaluator.metrics(parts)
-    assert tuple(values) == evaluator.columns == ("Lungs/loss", "Lungs/jaccard", "Lungs/dice")
+    names = ("loss", "jaccard", "dice", "client_loss", "client_dice")
+    assert tuple(values) == evaluator.columns == tuple(f"Lungs/{name}" for name in names)
     assert values["Lungs/jaccard"] == pytest.approx((1 / 3 + 0 + 1 / 3) / 3)
     assert values["Lungs/dice"] == pytest.approx(1 / 3)
+    # North has a Dice of 1/2 and one of 0, south one of 1/2.
+    assert values["Lungs/client_dice"] == pytest.approx((1 / 4 + 1 / 2) / 2)
+    losses = [part.loss.mean() for part in parts]
+    assert values["Lungs/client_loss"] == pytest.approx(sum(losses) / 2)
+    alone = evaluator.metrics(parts[:1])
+    assert alone["Lungs/client_dice"] == pytest.approx(alone["Lungs/dice"])
 
 
 def test_without_images_nothing_is_defined(data):

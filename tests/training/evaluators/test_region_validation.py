@@ -18,7 +18,7 @@ def _scores(client, *images):
     count = len(loss)
     return MaskScores(
         np.arange(count), np.full(count, client, object), loss, jaccard, dice, truth, predicted,
-        np.minimum(truth, predicted), truth,
+        np.minimum(truth, predicted), truth, truth, truth,
     )  # fmt: skip
 
 
@@ -57,13 +57,17 @@ def test_images_without_the_region_have_no_overlap(evaluator):
 
 
 def test_metrics_by_hand(evaluator):
-    values = evaluator.metrics([evaluator.score([], client) for client in ("north", "south")])
+    clients = ("north", "south", "empty")
+    values = evaluator.metrics([evaluator.score([], client) for client in clients])
     assert tuple(values) == evaluator.columns
     assert values == pytest.approx(
         {
             "Lung Opacity/loss": (0.5 + 0.1 + 0.7 + 0.9) / 4,
             "Lung Opacity/jaccard": 0.25 / 2,
             "Lung Opacity/dice": 0.4 / 2,
+            # A client without an image does not count.
+            "Lung Opacity/client_loss": (1.3 / 3 + 0.9) / 2,
+            "Lung Opacity/client_dice": 0.4 / 2,
             "Lung Opacity/sensitivity": 1 / 2,
             "Lung Opacity/specificity": 1 / 2,
         }

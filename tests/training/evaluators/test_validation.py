@@ -4,10 +4,9 @@ import math
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from tests.training import example
-from tffcxr.training.evaluators.validation import FindingsEvaluator, Scorer, Scores, mean_loss
+from tffcxr.training.evaluators.validation import FindingsEvaluator, Scorer, Scores
 
 
 @pytest.fixture(scope="module")
@@ -15,7 +14,7 @@ def data(tmp_path_factory):
     return example.client_data(tmp_path_factory.mktemp("clients"), north=4)
 
 
-def test_scores_are_the_probabilities_of_the_given_weights(data):
+def test_scores_are_the_logits_of_the_given_weights(data):
     model = example.model().keras
     rng = np.random.default_rng(0)
     weights = [rng.normal(0, 0.3, w.shape) for w in model.get_weights()]
@@ -28,8 +27,11 @@ def test_scores_are_the_probabilities_of_the_given_weights(data):
         [b["images"].numpy() for b in data.evaluation_dataset("north", "validation")]
     )
     model.set_weights(weights)
-    expected = tf.sigmoid(model(images, training=False)).numpy()
-    np.testing.assert_allclose(scores.scores, expected, atol=1e-6)
+    expected = model(images, training=False).numpy()
+    np.testing.assert_allclose(scores.scores, expected, atol=1e-5)
+    probabilities = scores.as_probabilities()
+    np.testing.assert_allclose(probabilities.scores, 1 / (1 + np.exp(-expected)), atol=1e-6)
+    assert probabilities.rows is scores.rows
     assert np.ptp(expected[:, 0]) > 0
 
 
@@ -60,9 +62,3 @@ def test_joining_keeps_the_order():
     assert joined.rows.tolist() == [0, 1]
     assert joined.clients.tolist() == ["a", "b"]
     assert joined.scores[:, 0].tolist() == [0.0, 0.1]
-
-
-def test_the_mean_loss_leaves_out_what_is_undefined():
-    values = {"A/loss": 0.5, "B/loss": math.nan, "C/loss": 1.0, "A/auroc": 9.0}
-    assert mean_loss(values) == 0.75
-    assert math.isnan(mean_loss({"A/loss": math.nan}))

@@ -3,12 +3,12 @@
 The layouts are those of `petct`, `brats` and `breast_mri`. Volumes are small, so that a program
 without data runs quickly: 12 slices of 64 x 64 pixels; PET has a coarser grid than CT, and MRI lies
 in the orientations that are usual for it, left to right in the brain's files, right to left in the
-breast's.
+breast's. Tumours of both grades look alike, and so do benign and malignant masses.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 import functools
 import pathlib
 
@@ -113,12 +113,18 @@ def _write_patient(folder: pathlib.Path, size: int, plan: phantom_drawing.Plan) 
 
 def _write_brain(folder: pathlib.Path, size: int, plan: phantom_drawing.Plan) -> tuple:
     lesion = lesions.draw_brain(plan.seed, _grid(size, _BRAIN, False))
-    return _write_mri(folder, plan.patient, lesion, brats.CHANNELS)
+    return _write_mri(folder / _stratum(plan, brats.STRATA), plan.patient, lesion, brats.CHANNELS)
 
 
 def _write_breast(folder: pathlib.Path, size: int, plan: phantom_drawing.Plan) -> tuple:
     lesion = lesions.draw_breast(plan.seed, _grid(size, _BREAST, True))
-    return _write_mri(folder, plan.patient, lesion, breast_mri.CHANNELS)
+    below = folder / _stratum(plan, breast_mri.STRATA)
+    return _write_mri(below, plan.patient, lesion, breast_mri.CHANNELS)
+
+
+def _stratum(plan: phantom_drawing.Plan, strata: Sequence[str]) -> str:
+    """The strata take turns, so that their sizes differ by one at most."""
+    return strata[int(plan.patient.rpartition("_")[2]) % len(strata)]
 
 
 def _write_mri(
@@ -127,7 +133,7 @@ def _write_mri(
     lesion: lesions.Lesion,
     names: tuple[str, ...],
 ) -> tuple:
-    (folder / patient).mkdir()
+    (folder / patient).mkdir(parents=True)
     for name, volume in zip(names, lesion.channels):
         nifti.write(folder / patient / f"{patient}_{name}.nii.gz", volume, np.int16)
     nifti.write(folder / patient / f"{patient}_seg.nii.gz", lesion.labels, np.uint8)

@@ -6,8 +6,9 @@
     <case>/<case>_flair.nii.gz   not used
     <case>/<case>_seg.nii.gz     labels; all above 0 are the lesion, edema included
 
-Files may be `.nii`, and the folders of the cases may lie in others (HGG, LGG). The brain is cut out
-of the images and all else is 0.
+Files may be `.nii`, and the folders of the cases may lie in others. The strata are the tumours'
+grades, HGG and LGG: the name of a folder above the case's, or the column Grade of
+`name_mapping.csv`. The brain is cut out of the images and all else is 0.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from tffcxr.datasets.volumes import mri_folders
 from tffcxr.datasets.volumes.cases import Case
 
 CHANNELS = ("t1", "t1ce", "t2")
+STRATA = ("HGG", "LGG")
 
 
 def cite() -> str:
@@ -30,4 +32,4 @@ def cite() -> str:
 
 def load_cases(root: pathlib.Path) -> list[Case]:
     """Returns the cases with a segmentation; see `mri_folders.load_cases`."""
-    return mri_folders.load_cases(root, CHANNELS, "brats")
+    return mri_folders.load_cases(root, CHANNELS, "brats", STRATA)

@@ -5,7 +5,8 @@
     <case>/<case>_t2.nii.gz      T2-weighted
     <case>/<case>_seg.nii.gz     labels; all above 0 are the lesion
 
-Files may be `.nii`. There is no public dataset of the paper's; the layout is ours.
+Files may be `.nii`, and the folders of the cases may lie in others, such as those of the lesions'
+strata, `benign` and `malignant`. There is no public dataset of the paper's; the layout is ours.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from tffcxr.datasets.volumes import mri_folders
 from tffcxr.datasets.volumes.cases import Case
 
 CHANNELS = ("pre", "post", "t2")
+STRATA = ("benign", "malignant")
 
 
 def cite() -> str:
@@ -28,4 +30,4 @@ def cite() -> str:
 
 def load_cases(root: pathlib.Path) -> list[Case]:
     """Returns the cases with a segmentation; see `mri_folders.load_cases`."""
-    return mri_folders.load_cases(root, CHANNELS, "breast_mri")
+    return mri_folders.load_cases(root, CHANNELS, "breast_mri", STRATA)

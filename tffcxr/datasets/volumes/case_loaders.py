@@ -19,6 +19,12 @@ LOADERS = {
 }
 
 
+def strata(loader: str) -> tuple[str, ...]:
+    """The strata that the cases of a loader may have, none for most."""
+    module, _ = LOADERS[loader]
+    return getattr(importlib.import_module(module), "STRATA", ())
+
+
 def load_cases(loader: str, root: str | os.PathLike[str]) -> list[Case]:
     """Returns the cases of a dataset; no voxel is read yet.
 

@@ -36,11 +36,13 @@ class Case:
       patient: identifier, unique in its dataset.
       channels: the images, in the order in which a model gets them.
       mask: a NIfTI file of whole numbers; above 0 is the region.
+      stratum: one of the dataset's strata, such as the grade of the tumour; "" where unknown.
     """
 
     patient: str
     channels: tuple[Channel, ...]
     mask: pathlib.Path
+    stratum: str = ""
 
     @property
     def paths(self) -> tuple[pathlib.Path, ...]:

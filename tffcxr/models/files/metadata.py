@@ -53,6 +53,8 @@ class Metadata:
       operating_points: finding -> probability at or above which it is called present; NaN where
         none could be chosen. May leave findings out; empty for other kinds.
       gradcam_layers: finding or class -> layer to explain it with; empty for other kinds.
+      calibration: finding or class -> how its probability was scaled on validation images, as in
+        `metrics.json`; the scaling is in the model's weights already. May leave outputs out.
       slices: of volumes: what a slice of each node is; see `SliceSpec.describe`. Otherwise empty.
     """
 
@@ -71,6 +73,7 @@ class Metadata:
     threshold: float | None = None
     operating_points: Mapping[str, float] = dataclasses.field(default_factory=dict)
     gradcam_layers: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    calibration: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     slices: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
@@ -122,6 +125,12 @@ class Metadata:
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"expected true or false as {name}, found {getattr(self, name)!r}")
         self._check_thresholds()
+        calibrated = self.calibration
+        is_object = all(isinstance(value, Mapping) for value in calibrated.values())
+        if not is_object or not set(calibrated) <= set(self.outputs):
+            raise ValueError(
+                f"expected the calibration of some of {self.outputs}, found {calibrated!s:.60}"
+            )
         layers = self.gradcam_layers
         wanted = () if self.marks_pixels else self.outputs
         if set(layers) != set(wanted) or not all(isinstance(v, str) for v in layers.values()):
@@ -152,6 +161,7 @@ class Metadata:
                 name: float(point) if math.isfinite(point) else None for name, point in points
             },
             "gradcam_layers": dict(self.gradcam_layers),
+            "calibration": {name: dict(about) for name, about in self.calibration.items()},
             "slices": dict(self.slices),
         }
 
@@ -163,7 +173,7 @@ def read(path: pathlib.Path) -> Metadata:
       InputError: there are none, they are not those of an exported model, or of another version.
     """
     file = path.with_suffix(".json")
-    data = _read_json(file)
+    data = {"calibration": {}, **_read_json(file)}  # Older models were not calibrated.
     found = data.get("format_version", "none")
     if found != FORMAT_VERSION:
         raise InputError(
@@ -177,7 +187,8 @@ def read(path: pathlib.Path) -> Metadata:
             f"{file}: expected {', '.join(missing)} in an exported model's metadata, found nothing "
             "of this name"
         )
-    for name, kind in (("outputs", list), ("operating_points", dict), ("gradcam_layers", dict)):
+    objects = ("operating_points", "gradcam_layers", "calibration")
+    for name, kind in (("outputs", list), *((name, dict) for name in objects)):
         if not isinstance(data[name], kind):
             raise InputError(
                 f"{file}: expected an exported model's metadata, found {data[name]!r:.60} as {name}"

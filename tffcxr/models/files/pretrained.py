@@ -15,7 +15,7 @@ import numpy as np
 from tffcxr.errors import InputError
 from tffcxr.models.blocks import CxrModel
 from tffcxr.models.files import run_models, weight_file
-from tffcxr.models.files.layouts import matching, published, registry
+from tffcxr.models.files.layouts import known_layouts, matching, published
 from tffcxr.models.files.layouts.stored import Stored
 from tffcxr.models.networks.stem import PLAIN, Stem
 
@@ -108,7 +108,7 @@ def _stem_of_file(network: str, weights: str, unused_changed: int) -> Stem:
 
 
 def _pretrained(network: str, source: str, stored: Stored) -> Pretrained:
-    layout = registry.find(network, stored)
+    layout = known_layouts.find(network, stored)
     return Pretrained(
         source, layout.library, layout.convert(stored), layout.stem(stored), layout.by_order
     )

@@ -4,6 +4,7 @@
 - HDF5 of Keras 2.14 and 3 (`.weights.h5`): groups by the classes of layers; Keras 3 also writes
   the layers' names.
 - `.keras`: an archive of such a file and the model's configuration, which has the names.
+- `.pt`, `.pth`: a file of PyTorch, see `torch_archive`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ import h5py
 import numpy as np
 
 from tffcxr.errors import InputError
-from tffcxr.models.files import safe_files
+from tffcxr.models.files import safe_files, torch_archive
+from tffcxr.models.files.layouts import pytorch
 from tffcxr.models.files.layouts.matching import short, snake_case
 from tffcxr.models.files.layouts.stored import Arrays, Stored
 
@@ -47,10 +49,15 @@ def read(path: pathlib.Path) -> Stored:
     """
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
+    if torch_archive.is_archive(path):
+        return pytorch.read(path)
     for magic, reader in _READERS.items():
         if head.startswith(magic):
             return reader(path)
-    raise InputError(f"expected weights of Keras (.keras, .weights.h5 or .h5), found {_what(head)}")
+    raise InputError(
+        "expected weights of Keras (.keras, .weights.h5 or .h5) or of PyTorch (.pt or .pth), found "
+        f"{_what(head)}"
+    )
 
 
 def _what(head: bytes) -> str:

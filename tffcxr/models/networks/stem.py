@@ -66,8 +66,10 @@ IMAGENET = Stem(
     symmetric=True,
 )
 CAFFE = Stem("caffe", (255.0,) * 3, tuple(-mean for mean in _CAFFE_MEAN), symmetric=True)
+# torchxrayvision: -1024..1024.
+XRAYVISION = Stem("xrayvision", (2048.0,) * 3, (-1024.0,) * 3, symmetric=True)
 
-STEMS = {stem.name: stem for stem in (PLAIN, IMAGENET, CAFFE)}
+STEMS = {stem.name: stem for stem in (PLAIN, IMAGENET, CAFFE, XRAYVISION)}
 
 
 def of_layers(names: Iterable[str]) -> Stem:

@@ -52,7 +52,7 @@ def curves(run: run_reader.Run) -> list[Curve]:
     ):
         for row in rows:
             alike = [other for other in rows if other["training"] == row["training"]]
-            chosen = _predictions_of(row, run.predictions, by_client=len(alike) > 1)
+            chosen = predictions_of(row, run.predictions, by_client=len(alike) > 1)
             if chosen["label"].nunique() != 2:
                 continue
             false_positive_rate, sensitivity, _ = sklearn_metrics.roc_curve(
@@ -100,14 +100,15 @@ def _curves_of_points(run: run_reader.Run) -> list[Curve]:
 
 
 def draw(all_curves: list[Curve]) -> matplotlib_figure.Figure | None:
-    """Draws the curves on each task's first split (the test set), or returns None without any."""
+    """Draws the curves on each task's first split (the test set), or returns None without any.
+
+    All networks are in one panel, as in Figure 2 of Kulkarni et al., "From Competition to
+    Collaboration: Making Toy Datasets on Kaggle Clinically Useful for Chest X-Ray Diagnosis Using
+    Federated Learning", arXiv 2211.06212.
+    """
     tasks: dict[str, list[Curve]] = {}
-    networks = {str(curve.row.get("model", "")) for curve in all_curves}
     for curve in all_curves:
-        task = str(curve.row["task"])
-        if len(networks) > 1:
-            task += f", {style.model_name(str(curve.row.get('model', '')))}"
-        of_task = tasks.setdefault(task, [])
+        of_task = tasks.setdefault(str(curve.row["task"]), [])
         if not of_task or of_task[0].row["split"] == curve.row["split"]:
             of_task.append(curve)
     if not tasks:
@@ -128,10 +129,12 @@ def _draw_panel(axes: matplotlib_axes.Axes, task: str, of_task: list[Curve]) -> 
     """Draws one task."""
     axes.plot([0, 1], [0, 1], color="#999999", linewidth=1, linestyle=(0, (4, 4)), label="Chance")
     seen: dict[str, int] = {}
+    several = len({str(curve.row.get("model", "")) for curve in of_task}) > 1
     for curve in of_task:
         row = curve.row
         colour = style.training_colour(row["training"])
-        # Clients of one kind of training share its colour and differ in their dashes.
+        value = style.with_interval({"auroc": curve.auroc, **row}, "auroc")
+        # Networks and clients of one kind of training share its colour and differ in their dashes.
         position = seen.setdefault(row["training"], 0)
         seen[row["training"]] += 1
         axes.plot(
@@ -139,7 +142,7 @@ def _draw_panel(axes: matplotlib_axes.Axes, task: str, of_task: list[Curve]) -> 
             curve.sensitivity,
             color=colour,
             linestyle=_LINE_STYLES[position % len(_LINE_STYLES)],
-            label=f"{row['name']}: {style.with_interval({'auroc': curve.auroc, **row}, 'auroc')}",
+            label=f"{_label(row, several)}: {value}",
         )
         if style.is_number(row.get("sensitivity")) and style.is_number(row.get("specificity")):
             axes.plot(
@@ -165,6 +168,13 @@ def _draw_panel(axes: matplotlib_axes.Axes, task: str, of_task: list[Curve]) -> 
     )  # fmt: skip
 
 
+def _label(row: dict[str, Any], several_networks: bool) -> str:
+    """Returns what a curve is called: its training, after its network where there are several."""
+    if not several_networks:
+        return str(row["name"])
+    return f"{style.model_name(str(row.get('model', '')))}, {row['name']}"
+
+
 def _title(task: str, row: dict[str, Any]) -> str:
     """Returns the panel's title: task, split and number of images."""
     title = f"{task}\n"
@@ -176,9 +186,7 @@ def _title(task: str, row: dict[str, Any]) -> str:
     return f"{title}{row['split']} images"
 
 
-def _predictions_of(
-    row: dict[str, Any], predictions: pd.DataFrame, by_client: bool
-) -> pd.DataFrame:
+def predictions_of(row: dict[str, Any], predictions: pd.DataFrame, by_client: bool) -> pd.DataFrame:
     """Returns the predictions that a row was computed from.
 
     Args:

@@ -175,6 +175,7 @@ def _draw_losses(axes: matplotlib_axes.Axes, run: run_reader.Run) -> None:
     axes.set(title=f"Loss on {run.measured_split} images", ylabel=_loss_name(run))
     _draw_training_losses(axes, run)
     _draw_series(axes, run, registry.LOSS)
+    _draw_mean_of_clients(axes, run, registry.LOSS)
     _use_decades(axes)
 
 
@@ -219,6 +220,7 @@ def _draw_training_losses(axes: matplotlib_axes.Axes, run: run_reader.Run) -> No
 def _draw_metric(axes: matplotlib_axes.Axes, run: run_reader.Run, metric: registry.Metric) -> None:
     """Draws what the models of a kind are compared by, and what guessing gives."""
     _draw_series(axes, run, metric)
+    _draw_mean_of_clients(axes, run, metric)
     guess = run.kind.guess(run.rows) if metric == run.kind.main else Guess()
     if guess.value is not None:
         look = {"color": "#999999", "linewidth": 1, "linestyle": (0, (4, 4))}
@@ -232,6 +234,19 @@ def _draw_metric(axes: matplotlib_axes.Axes, run: run_reader.Run, metric: regist
             1.01 if run.kind.ends_at_one else min(1.01, max(known, default=1.0) + 0.03),
         ),
     )
+
+
+def _draw_mean_of_clients(
+    axes: matplotlib_axes.Axes, run: run_reader.Run, metric: registry.Metric
+) -> None:
+    """Draws the mean of what the clients measure of the federated model, where that is logged."""
+    mean = registry.MEANS_OF_CLIENTS.get(metric)
+    columns = metric_columns(run.rounds, mean).values() if mean else ()
+    for column in columns:
+        client_losses.line(
+            axes, run.rounds["round"], run.rounds[column], style.training_colour("federated"),
+            "Federated, mean of clients", "-.",
+        )  # fmt: skip
 
 
 def _draw_series(axes: matplotlib_axes.Axes, run: run_reader.Run, metric: registry.Metric) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tffcxr.report.figures.roc_figure import Curve
     from tffcxr.report.run_reader import Run
 
+_BY_CLASS = "sensitivity_by_class"
 # Below this many images of a class, one image moves its sensitivity by over 3 %.
 _FEW_IMAGES = 30
 # One training that saw so many times the images of another is told from it.
@@ -29,22 +30,41 @@ def _columns(rows: Rows) -> list[column_builders.Column]:
         column_builders.of_round(registry.MAXIMUM_ACCURACY),
         column_builders.of_round(registry.MINIMUM_LOSS),
         column_builders.images(),
+        *column_builders.where_measured((registry.BRIER, registry.ECE), rows),
         *(
             column_builders.Column(
-                f"{registry.SENSITIVITY.title}, {name}",
+                _sensitivity_heading(name, rows),
                 f"{registry.SENSITIVITY.heading} {_letter(position)}",
                 7,
                 functools.partial(_sensitivity, name),
+                functools.partial(_sensitivity_with_interval, name),
             )
             for position, name in enumerate(_class_names(rows))
         ),
     ]
 
 
+def _sensitivity_heading(name: str, rows: Rows) -> str:
+    title = f"{registry.SENSITIVITY.title}, {name}"
+    has_intervals = any(f"{_BY_CLASS}_low" in row for row in rows)
+    return style.interval_heading(title, rows) if has_intervals else title
+
+
 def _sensitivity(name: str, row: column_builders.Row) -> str:
-    by_class = row.get("sensitivity_by_class")
-    value = by_class.get(name) if isinstance(by_class, Mapping) else None
-    return style.number(value, registry.SENSITIVITY.digits)
+    return style.number(_of_class(name, row)[_BY_CLASS], registry.SENSITIVITY.digits)
+
+
+def _sensitivity_with_interval(name: str, row: column_builders.Row) -> str:
+    return style.with_interval(_of_class(name, row), _BY_CLASS, registry.SENSITIVITY.digits)
+
+
+def _of_class(name: str, row: column_builders.Row) -> dict[str, Any]:
+    """Returns the sensitivity of a class and the ends of its interval."""
+    found = {}
+    for key in (_BY_CLASS, f"{_BY_CLASS}_low", f"{_BY_CLASS}_high"):
+        by_class = row.get(key)
+        found[key] = by_class.get(name) if isinstance(by_class, Mapping) else None
+    return found
 
 
 def _class_names(rows: Rows) -> list[str]:
@@ -66,7 +86,10 @@ def _notes(rows: Rows) -> list[str]:
 
 
 def _facts(rows: Rows) -> dict[str, Any]:
-    return {"commonest": results_table.commonest_share(rows)}
+    return {
+        "commonest": results_table.commonest_share(rows),
+        **remarks_common.about_probabilities(rows),
+    }
 
 
 def _guess(rows: Rows) -> Guess:
@@ -218,6 +241,7 @@ def _problems(row: dict[str, Any]) -> list[str]:
             f"the accuracy is not shown to be better than naming the commonest class always "
             f"({share:.3f})."
         )
+    problems += remarks_common.not_calibrated(row)
     confusion = row.get("confusion", [])
     for position, name in enumerate(row.get("classes", ())):
         if confusion and not any(counts[position] for counts in confusion):

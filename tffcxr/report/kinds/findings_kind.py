@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from tffcxr.evaluation import registry
 from tffcxr.report import column_builders, results_table, style
@@ -21,6 +23,10 @@ _FEW_IMAGES = 30
 # Above this width an interval cannot tell a good model from a mediocre one.
 _WIDE_INTERVAL = 0.15
 _SIGNIFICANT = 0.05
+# A larger difference in the part of positive images makes calibrated probabilities wrong.
+_OTHER_PREVALENCE = 0.1
+# What tells whether scores are probabilities.
+_PROBABILITIES = (registry.ACCURACY, registry.ACCURACY_HALF, registry.BRIER, registry.ECE)
 # A larger difference than rounding makes between two computations of an AUROC.
 _AUROC_TOLERANCE = 1e-3
 
@@ -35,6 +41,7 @@ def _columns(rows: Rows) -> list[column_builders.Column]:
         column_builders.plain(registry.SENSITIVITY),
         column_builders.plain(registry.SPECIFICITY),
         column_builders.plain(registry.AUPR),
+        *column_builders.where_measured(_PROBABILITIES, rows),
         *(_p_value(f"t-test vs {name}", f"t {name}", "ttest", name) for name in baselines),
     ]
 
@@ -81,6 +88,7 @@ def _notes(rows: Rows) -> list[str]:
 def _facts(rows: Rows) -> dict[str, Any]:
     return {
         "baselines": _compared_with(rows),
+        **remarks_common.about_probabilities(rows),
         "elsewhere": any(style.is_elsewhere(row["training"]) for row in rows),
     }
 
@@ -108,9 +116,10 @@ def _summary(rows: Rows) -> list[str]:
     return sentences
 
 
-def _warnings(rows: Rows, unused_run: Run, curves: Sequence[Curve]) -> list[str]:
+def _warnings(rows: Rows, run: Run, curves: Sequence[Curve]) -> list[str]:
     """Returns what makes the numbers doubtful, also that they differ from the curves'."""
     result = remarks_common.said_once(rows, _problems) + _few_images(rows)
+    result += _of_the_prevalence(rows, run)
     for curve in curves:
         stated: Any = curve.row.get("auroc")
         if style.is_number(stated) and abs(stated - curve.auroc) > _AUROC_TOLERANCE:
@@ -190,11 +199,43 @@ def _problems(row: dict[str, Any]) -> list[str]:
             "the scores separate the classes completely, so the bootstrap interval has no width. "
             "It says nothing about harder images."
         )
+    problems += remarks_common.not_calibrated(row)
     if "threshold" in row and not style.is_number(row["threshold"]):
         problems.append(
             "no operating point could be chosen, so sensitivity and specificity are undefined."
         )
     return problems
+
+
+def _of_the_prevalence(rows: Rows, run: Run) -> list[str]:
+    """Returns a warning per site whose scores were calibrated at another prevalence of a finding.
+
+    Probabilities are of images like those that scores were scaled on.
+    """
+    calibrated = {results_table.client(row) for row in rows if "temperature" in row}
+    described = run.config.get("sites")
+    clients = [c for c in described if isinstance(c, Mapping)] if calibrated and described else []
+    result = []
+    for site in sorted(calibrated):
+        mine = [client for client in clients if client.get("site") == site]
+        before, now = (_prevalence(mine, split) for split in ("validation", "test"))
+        if abs(before - now) > _OTHER_PREVALENCE:
+            result.append(
+                f"{site}: {style.percent(before)} of the validation images, which scores were "
+                f"calibrated on, have the finding, but {style.percent(now)} of the test images: "
+                f"probabilities tend to be too {'high' if before > now else 'low'} there."
+            )
+    return result
+
+
+def _prevalence(clients: Sequence[Mapping[str, Any]], split: str) -> float:
+    """Returns the part of the clients' images of a split that has the finding, NaN without any."""
+    counts = [
+        (client.get(f"{split}_positive"), client.get(f"{split}_images")) for client in clients
+    ]
+    known: Any = [both for both in counts if all(map(style.is_number, both))]
+    positive, images = np.sum(known, axis=0) if known else (0, 0)
+    return positive / images if images else float("nan")
 
 
 def _few_images(rows: Sequence[dict[str, Any]]) -> list[str]:
@@ -229,12 +270,16 @@ KIND = Kind(
     ends_at_one=True,
     guess=_guess,
     has_roc=True,
+    lungs_title="Predicted lungs",
+    without_lungs="heat in the lungs is undefined",
+    lungs_use="heat in the lungs",
     exported=(
         "with the findings, in the order of the outputs, and the image size in the JSON file "
         "beside it. One image in, one probability per finding out."
     ),
     validity="operating point holds for images like those it was chosen",
     rounds_caption=(
-        "A validation loss that rises while the training loss falls means overfitting."
+        "A validation loss that rises while the training loss falls means overfitting. A dot is "
+        "the model of the table."
     ),
 )

@@ -67,6 +67,9 @@ class Kind:
       pictures: what the images are.
       rounds_caption: of the curves by round; `{split}` is what they were measured on.
       masks_caption: what is to be known of single masks, besides what is the same for all.
+      lungs_title: the heading above what is said of the lungs.
+      without_lungs: what is done where an image's predicted lungs are implausible.
+      lungs_use: what is doubtful where they are wrong.
       exported: what goes into an exported model and comes out, and what is in the file beside it.
       takes_images: whether `predict` takes its models, which need single images.
       validity: what of a model is valid for which images: "its … on".
@@ -93,6 +96,9 @@ class Kind:
         "there means overfitting. A dot is the model of the table."
     )
     masks_caption: str = ""
+    lungs_title: str = "Lungs cut out"
+    without_lungs: str = "the full image was used"
+    lungs_use: str = "a result on segmented images: the model never saw what is outside an outline"
     exported: str = "with the image size in the JSON file beside it."
     takes_images: bool = True
     validity: str = "numbers hold for images like those it was tested"

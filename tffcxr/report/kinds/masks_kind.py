@@ -162,6 +162,11 @@ KIND = Kind(
     guide="guide_masks.html.jinja",
     facts=_facts,
     notes=_notes,
+    rounds_caption=(
+        "After every round the model was measured on the {split} images. A loss that rises again "
+        "there means overfitting. A dot is the model of the table. A mean of clients gives every "
+        "client the same weight, the other curves every image."
+    ),
     exported=(
         "with the threshold and the image size in the JSON file beside it. One image in, the "
         "probability of every pixel out."

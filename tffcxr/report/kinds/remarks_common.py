@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+from tffcxr.evaluation import calibration, registry
 from tffcxr.report import results_table, style
 
 # A percentile interval of fewer patients is known to be too narrow.
@@ -44,6 +45,22 @@ def said_once(
     return [
         f"{title}, {'; '.join(models)}: {problem}" for (title, problem), models in names.items()
     ]
+
+
+def about_probabilities(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Returns what a guide has to know of Brier score and calibration error."""
+    return {
+        "probabilities": any(registry.ECE.name in row for row in rows),
+        "bins": calibration.BINS,
+    }
+
+
+def not_calibrated(row: dict[str, Any]) -> list[str]:
+    """Returns why the scores of a row were not calibrated though they should have been."""
+    remark = row.get("calibration_remark")
+    if not isinstance(remark, str):
+        return []
+    return [f"the scores are not calibrated, so they are no probabilities: {remark}."]
 
 
 def few_patients(rows: Sequence[dict[str, Any]], with_images: bool = False) -> list[str]:

@@ -20,12 +20,23 @@ _LITTLE_DICE = 0.5  # Below it false positives and negatives outnumber true posi
 def _columns(rows: Rows) -> list[column_builders.Column]:
     return [
         column_builders.with_interval(registry.DICE, rows),
-        column_builders.with_interval(registry.OVERLAP, rows),
+        *_overlaps(rows),
         column_builders.plain(registry.MISSED),
         column_builders.number("Cases", "cases", 5, "cases"),
-        column_builders.plain(registry.LOSS),
         column_builders.Column("Dice difference", "differ.", 7, _difference),
+        column_builders.plain(registry.LOSS),
         column_builders.Column("Interval of the difference", "its CI", 16, _interval_of_difference),
+    ]
+
+
+def _overlaps(rows: Rows) -> list[column_builders.Column]:
+    """The paper's overlap, of boundaries, and ours, which runs of earlier versions have alone."""
+    if not any(registry.BOUNDARY_OVERLAP.name in row for row in rows):
+        return [column_builders.with_interval(registry.OVERLAP, rows)]
+    ours = registry.OVERLAP
+    return [
+        column_builders.with_interval(registry.BOUNDARY_OVERLAP, rows),
+        column_builders.number(ours.title, "boxed", 6, ours.name, ours.digits),
     ]
 
 
@@ -60,8 +71,19 @@ def _summary(rows: Rows) -> list[str]:
         cases: Any = federated.get("cases")
         if style.is_number(missed) and style.is_number(cases):
             text += f"; missed entirely in {missed:.0f} of {style.counted(cases, 'case')}"
+        text += _by_stratum(federated.get("strata"))
         sentences.append(f"{text}.")
     return sentences
+
+
+def _by_stratum(strata: Any) -> str:
+    """The Dice of the federated model by stratum, such as a tumour's grade, where it is known."""
+    known = strata.items() if isinstance(strata, dict) else ()
+    return "".join(
+        f"; {name}: Dice {style.number(of_name['dice'])}, missed {of_name['missed']} of "
+        f"{style.counted(of_name['cases'], 'case')}"
+        for name, of_name in known
+    )
 
 
 def _warnings(rows: Rows, unused_run: Run, unused_curves: Sequence[Curve]) -> list[str]:
@@ -82,17 +104,13 @@ def _warnings(rows: Rows, unused_run: Run, unused_curves: Sequence[Curve]) -> li
 KIND = Kind(
     name="volumes",
     main=registry.DICE,
-    of_rounds=(registry.DICE, registry.OVERLAP),
+    of_rounds=(registry.DICE, registry.OVERLAP, registry.BOUNDARY_OVERLAP),
     loss="Binary cross-entropy",
     columns=_columns,
     summary=_summary,
     warnings=_warnings,
     guide="guide_volumes.html.jinja",
     pictures="volumes",
-    rounds_caption=(
-        "After every round the model was measured on the {split} images. A loss that rises again "
-        "there means overfitting. The table is of the last round."
-    ),
     masks_caption=(
         "Each picture is the slice of a case that shows most of the region. Dice and overlap at a "
         "picture are of this slice alone; cases.csv has those of the whole case."

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tffcxr.studies.classes.class_study import ClassStudy
     from tffcxr.studies.classes.variants import Result, Variant
 
-_METHODS = {"gradcam": gradcam.grad_cam, "gradcam++": gradcam.grad_cam_plus_plus}
+METHODS = {"gradcam": gradcam.grad_cam, "gradcam++": gradcam.grad_cam_plus_plus}
 NAMES = {"gradcam": "Grad-CAM", "gradcam++": "Grad-CAM++"}  # What reports call them.
 _Image = tuple[str, int]  # A client and the row of its table.
 
@@ -156,5 +156,5 @@ def _add_heat(
     image = pixels[None, ..., None].astype(np.float32) / 255.0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
-        heat = _METHODS[study.explanation](model.keras, model.gradcam_layer, image, column)[0]
+        heat = METHODS[study.explanation](model.keras, model.gradcam_layer, image, column)[0]
     arrays[f"heat_{key}"] = heat

@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 
 from tffcxr import run_tables
-from tffcxr.evaluation import class_metrics
+from tffcxr.evaluation import calibration, class_metrics
 from tffcxr.evaluation.mean_interval import mean_interval
+from tffcxr.models import blocks
 from tffcxr.models.blocks import CxrModel
 from tffcxr.models.files import export
 from tffcxr.models.files.metadata import PIXELS
@@ -64,8 +65,8 @@ def rows(study: ClassStudy, directory: pathlib.Path, result: Result) -> list[dic
     """
     test = {
         **_measured(study, result, "test", result.scores),
-        "round": result.round_number,
-        "chosen": f"largest accuracy on the {study.settings.measured_split} images",
+        **result.scaling.about(),
+        **result.rounds,
         **_best_of_rounds(directory, result),
     }
     if result.train_scores is None:
@@ -80,8 +81,11 @@ def save_model(
     training: str,
     model: CxrModel,
     weights: Weights,
+    scaling: calibration.Scaling,
 ) -> None:
     """Writes weights to `models/<training>_<variant>.h5`, and exports what is federated beside it.
+
+    The scaling of scores is part of the exported model's task block alone.
 
     Args:
       directory: the run's folder.
@@ -89,7 +93,8 @@ def save_model(
       variant: what was trained.
       training: how, "federated" or "pooled".
       model: of logits; its weights change.
-      weights: of the best round.
+      weights: of the round that is reported.
+      scaling: of its scores.
     """
     path = directory / "models" / f"{training}_{variant.file_name}.h5"
     save_weights(model.keras, weights, path)
@@ -103,7 +108,10 @@ def save_model(
         cut_out=variant.is_cut_out,
         pixels=PIXELS + outside,
         gradcam_layers=dict.fromkeys(study.classes, model.gradcam_layer),
+        calibration=dict.fromkeys(study.classes, scaling.about()),
     )
+    kernel, bias = blocks.get_weights(model.keras, model.task)
+    blocks.set_weights(model.keras, model.task, scaling.fold(kernel, bias))
     exported = export.Exported(export.with_probabilities(model.keras, "softmax"), about)
     export.save(path.with_suffix(".keras"), exported)
 
@@ -111,10 +119,20 @@ def save_model(
 def _measured(study: ClassStudy, result: Result, split: str, scores: Scores) -> dict[str, Any]:
     """A model's scores of the images of a split."""
     truth = class_metrics.true_classes(scores.labels)
+    probabilities = np.exp(scores.scores)
     matrix = class_metrics.confusion(truth, scores.scores)
     patients = study.patients(scores)
     correct = np.where(np.isnan(scores.scores).any(), np.nan, scores.scores.argmax(axis=1) == truth)
     found = mean_interval(correct, patients, study.settings.replicates, seed=study.settings.seed)
+    by_class = {
+        name: mean_interval(
+            correct[truth == place],
+            patients[truth == place],
+            study.settings.replicates,
+            seed=study.settings.seed,
+        )
+        for place, name in enumerate(study.classes)
+    }
     row: dict[str, Any] = {"task": study.task, "model": result.variant.model}
     if result.variant.images:
         row["images_kind"] = result.variant.images
@@ -128,14 +146,22 @@ def _measured(study: ClassStudy, result: Result, split: str, scores: Scores) -> 
         "accuracy": found.mean,
         "accuracy_low": found.low,
         "accuracy_high": found.high,
+        "brier": calibration.class_brier_score(truth, probabilities),
+        "ece": calibration.class_calibration_error(truth, probabilities),
         "interval": study.interval,
         "classes": list(study.classes),
         "confusion": matrix.tolist(),
         "sensitivity_by_class": {
-            name: None if np.isnan(value) else float(value)
+            name: _defined(value)
             for name, value in zip(study.classes, class_metrics.sensitivities(matrix))
         },
+        "sensitivity_by_class_low": {name: _defined(one.low) for name, one in by_class.items()},
+        "sensitivity_by_class_high": {name: _defined(one.high) for name, one in by_class.items()},
     }
+
+
+def _defined(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
 
 
 def _best_of_rounds(directory: pathlib.Path, result: Result) -> dict[str, float]:

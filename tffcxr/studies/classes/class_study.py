@@ -14,17 +14,19 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import special
 import tensorflow as tf
 
 from tffcxr.clients.sampling import Sampler
 from tffcxr.clients.shards.preparation import ShardSpec, ShardStore
 from tffcxr.errors import InputError
+from tffcxr.evaluation import calibration, class_metrics, registry
 from tffcxr.models import losses
 from tffcxr.models.blocks import CxrModel
 from tffcxr.report.kinds import classes_kind
+from tffcxr.studies import parameters, predicted_lungs, trainings
 from tffcxr.studies import study as study_lib
-from tffcxr.studies import trainings
-from tffcxr.studies.classes import class_explanations, class_results, lung_cut_out
+from tffcxr.studies.classes import class_explanations, class_heat, class_results
 from tffcxr.studies.classes.variants import SEGMENTED, TRAININGS, Result, Variant
 from tffcxr.training.evaluators.class_validation import ClassEvaluator
 from tffcxr.training.evaluators.validation import Scorer, Scores
@@ -44,17 +46,15 @@ class ClassStudy(study_lib.Study):
       variants: what is compared, in order.
       plans: how each network is trained, by its name and one of `TRAININGS`: across the clients, or
         on pooled images. A missing pair is not trained. Each network has at least one plan, and at
-        least one network is trained across the clients. All plans of a training have the same
-        number of rounds; everything is shared. The best round is chosen by accuracy on the images
-        that are measured after every round.
+        least one network is trained across the clients. Everything is shared.
       with_train_scores: whether the training images are also measured at the end.
       explained: the classes whose images are explained.
       explanation: "gradcam" or "gradcam++".
       heatmaps: test images to explain, of each of these classes.
       class_balance: "none", "weights" (of the loss, from the images of all clients) or "sampling"
         (of the images of each client).
-      segmentation_model: what `lung_cut_out.segment` takes, or None for outlines that come with the
-        data.
+      segmentation_model: what `predicted_lungs.segment` takes, or None for outlines that come with
+        the data.
     """
 
     kind = classes_kind.KIND.name
@@ -68,6 +68,7 @@ class ClassStudy(study_lib.Study):
     class_balance: str = "none"
     with_train_scores: bool = False
     segmentation_model: str | None = None
+    heat_metrics: bool = False
 
     def plans_of(self, variant: Variant) -> dict[str, Plan]:
         """How a variant is trained, by training."""
@@ -109,6 +110,10 @@ class ClassStudy(study_lib.Study):
         derived: dict[str, Any] = {
             "lungs": about_lungs,
             "explanation": class_explanations.NAMES[self.explanation],
+            "parameters": parameters.trainable(
+                {network: plan for (network, _), plan in self.plans.items()}.values()
+            ),
+            "early_stopping": next(iter(self.plans.values())).patience,
         }
         if self.heatmaps:
             derived["heat_map_places"] = {
@@ -138,6 +143,9 @@ class ClassStudy(study_lib.Study):
             row for result in results for row in class_results.rows(self, directory.path, result)
         ]
         class_explanations.write(directory.path, self, outlined, results, measuring)
+        if self.heat_metrics:
+            data = {images: self._client_data(store) for images, store in stores.items()}
+            class_heat.write(directory.path, self, outlined, results, measuring, data)
         return rows
 
     @property
@@ -150,24 +158,17 @@ class ClassStudy(study_lib.Study):
         """Segments the lungs of all images if needed, and returns a summary for `config.json`."""
         records = self.clients.records
         if self.segmentation_model:
-            segmented = lung_cut_out.segment(
+            segmented = predicted_lungs.segment(
                 records, self.segmentation_model, self.settings.cache_dir
             )
-            lung_cut_out.write(directory, segmented)
+            predicted_lungs.write(directory, segmented)
             counts = segmented.counts
             print(
                 f"lungs: plausible in {counts['plausible']} of {counts['total']} images, the "
                 "others stay whole",
                 file=sys.stderr,
             )
-            faults = segmented.summary["reason"].dropna().str.partition(":")[0]
-            return segmented.records, {
-                "images": counts["total"],
-                "implausible": counts["implausible"],
-                "unreadable": counts["unreadable"],
-                "reasons": {str(fault): int(n) for fault, n in faults.value_counts().items()},
-                "model": str(lung_cut_out.find_model(self.segmentation_model)),
-            }
+            return segmented.records, segmented.about(self.segmentation_model)
         if SEGMENTED not in self._image_kinds:
             return records, None
         without = sum(int(table["lungs"].isna().sum()) for table in records.values())
@@ -246,7 +247,7 @@ class ClassStudy(study_lib.Study):
                 evaluator,
                 self.settings.measured_split,
                 sampler,
-                best=f"{variant.name}/accuracy",
+                best=self.best_by(registry.ACCURACY),
                 histograms=self.settings.histograms,
                 variant=variant.file_name,
             )
@@ -255,25 +256,45 @@ class ClassStudy(study_lib.Study):
                 found = trainings.train_baselines(setup, groups)[trainings.POOLED]
             else:
                 found = trainings.train_federated(setup)
-            weights = next(iter(found.best.values()))
-            class_results.save_model(directory.path, self, variant, training, model, weights)
-            best = sorted(found.best.items())
-            splits = ("test", "train") if self.with_train_scores else ("test",)
-            by_split = {
-                split: Scores.join([scorer.score(w, client, split) for client, w in best])
-                for split in splits
-            }
-            results.append(
-                Result(
-                    variant,
-                    training,
-                    weights,
-                    found.best_round,
-                    by_split["test"],
-                    by_split.get("train"),
-                )
+            weights = next(iter(found.reported.values()))
+            scaling, scores = self._score(scorer, found.reported)
+            class_results.save_model(
+                directory.path, self, variant, training, model, weights, scaling
             )
+            rounds = self.about_rounds(registry.ACCURACY, found)
+            test, train = scores["test"], scores.get("train")
+            results.append(Result(variant, training, weights, rounds, scaling, test, train))
         return results
+
+    def _score(
+        self, scorer: Scorer, weights: Mapping[str, trainings.Weights]
+    ) -> tuple[calibration.Scaling, dict[str, Scores]]:
+        """Scores the test images, and perhaps those trained on, scaled on the validation images.
+
+        The scaling is fitted on the validation images of all clients together; see `calibration` on
+        what clients would send.
+        """
+
+        def scores_of(split: str) -> Scores:
+            return Scores.join(
+                [scorer.score(weights[client], client, split) for client in sorted(weights)]
+            )
+
+        scaling, method = calibration.Scaling(), self.settings.calibration
+        if method != "none":
+            validation = scores_of("validation")
+            truth = class_metrics.true_classes(validation.labels)
+            scaling = calibration.fit_classes(truth, validation.scores, method)
+        splits = ("test", "train") if self.with_train_scores else ("test",)
+        by_split = {split: scores_of(split) for split in splits}
+        if scaling.method != "none":
+            by_split = {
+                split: dataclasses.replace(
+                    found, scores=special.log_softmax(scaling.apply(found.scores), axis=1)
+                )
+                for split, found in by_split.items()
+            }
+        return scaling, by_split
 
     def _measuring_model(self, network: str) -> CxrModel:
         """The network in float32, whatever it is trained in; its weights change."""

@@ -5,11 +5,14 @@ A variant is a network, and a kind of images where there are several: "resnet50 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 import dataclasses
+from typing import Any
 
 import numpy as np
 
 from tffcxr import options
+from tffcxr.evaluation import calibration
 from tffcxr.studies import trainings
 from tffcxr.training.evaluators.validation import Scores
 
@@ -47,13 +50,14 @@ class Variant:
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """One trained model and what it says of images, after its best round.
+    """One trained model and what it says of images, after the round that is reported.
 
     Attributes:
       variant: what was trained.
       training: "federated" or "pooled".
-      weights: of the best round.
-      round_number: of the best round, from 1.
+      weights: of that round.
+      rounds: what `metrics.json` says of its rounds.
+      scaling: that the scores have been through; the weights do not have it.
       scores: of the test images, logarithms of probabilities [N, C].
       train_scores: of the training images; None if they were not measured.
     """
@@ -61,7 +65,8 @@ class Result:
     variant: Variant
     training: str
     weights: trainings.Weights
-    round_number: int
+    rounds: Mapping[str, Any]
+    scaling: calibration.Scaling
     scores: Scores
     train_scores: Scores | None
 

@@ -68,21 +68,19 @@ def _explain(
     ]
     title = f"{task.task}, {result.name}" if study.several else task.task
     images = [study.read_picture(_record(study, task, case)["image"]) for case in cases]
+    pixels = np.stack(images).astype(np.float32) / 255.0
     model = result.model
     heats: dict[str, np.ndarray] = {}
     for other in others:
         model.keras.set_weights(result.trained[other.training][task.site])
-        maps = []
-        for picture in images:
-            image = picture[None].astype(np.float32) / 255.0
-            maps.append(gradcam.grad_cam(model.keras, model.gradcam_layer, image, task.column)[0])
-        heats[other.training] = np.stack(maps)
+        heats[other.training] = gradcam.grad_cam(
+            model.keras, model.gradcam_layer, pixels, task.column
+        )
     rows = []
     for place, case in enumerate(cases):
         record = _record(study, task, case)
         regions = {
-            "annotation": study.read_region(annotation_of(record)),
-            "lungs": study.read_region(record["lungs"]),
+            name: study.read_region(annotation) for name, annotation in regions_of(record).items()
         }
         file = f"explanations/{name}_{place + 1}.npz"
         arrays: dict[str, np.ndarray] = {"image": images[place][..., 0]}
@@ -103,6 +101,11 @@ def _explain(
                 }
             )
     return rows
+
+
+def regions_of(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The annotations that heat is compared with, by their names in the arrays of an image."""
+    return {"annotation": annotation_of(record), "lungs": record["lungs"]}
 
 
 def annotation_of(record: Mapping[str, Any]) -> Any:

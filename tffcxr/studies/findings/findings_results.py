@@ -13,7 +13,7 @@ import pandas as pd
 from tffcxr import run_tables
 from tffcxr.clients.shards.preparation import ShardStore
 from tffcxr.clients.sites import ClientRecords
-from tffcxr.evaluation import metrics, result_rows
+from tffcxr.evaluation import calibration, metrics, result_rows
 from tffcxr.models import blocks
 from tffcxr.models.files import export, multi_task
 from tffcxr.studies import trainings
@@ -37,10 +37,11 @@ class TaskScores:
       training: "federated", "site", "pooled", or "site_" with the name of another site, whose own
         model this is.
       column: of the finding in the model's outputs.
-      validation: scores on validation images.
+      validation: scores on validation images, probabilities.
       test: scores on test images.
       threshold: the operating point, chosen on the validation images of the site that the model is
         of; NaN if there is none.
+      scaling: that the scores have been through, fitted on the same images.
     """
 
     task: str
@@ -50,6 +51,7 @@ class TaskScores:
     validation: Scores
     test: Scores
     threshold: float
+    scaling: calibration.Scaling = calibration.Scaling()
 
     def split(self, name: str) -> Scores:
         """The scores on "validation" or "test"."""
@@ -75,12 +77,20 @@ class NetworkResult:
       model: in float32; its weights change.
       trained: its weights.
       scores: of every site's images.
+      rounds: by kind of training and site: what `metrics.json` says of its rounds.
     """
 
     name: str
     model: blocks.CxrModel
     trained: Trained
     scores: Sequence[TaskScores]
+    rounds: Mapping[str, Mapping[str, Mapping[str, Any]]]
+
+    def rounds_of(self, task: TaskScores) -> Mapping[str, Any]:
+        """What `metrics.json` says of the rounds of the model that a task was scored with."""
+        if task.training in self.rounds:
+            return self.rounds[task.training][task.site]
+        return self.rounds[trainings.SITE][task.training.removeprefix(trainings.site_name(""))]
 
 
 def score_all(study: FindingsStudy, scorer: Scorer, trained: Trained) -> list[TaskScores]:
@@ -101,22 +111,45 @@ def _score(
     training: str,
     site: str,
     weights: trainings.Weights,
-    threshold: float | None = None,
+    home: TaskScores | None = None,
 ) -> TaskScores:
-    """Scores a site's images; the operating point is chosen on them unless there is one."""
+    """Scores a site's images with its model, or with that of another site.
+
+    Scaling and operating point are chosen on the validation images of the model's own site, those
+    of all of its clients together; see `calibration` on what clients would send.
+
+    Args:
+      study: has the clients.
+      scorer: of logits.
+      training: see `TaskScores`.
+      site: whose images are scored.
+      weights: of the model.
+      home: what the model says of its own site's images, if these are others.
+    """
     column = study.clients.findings.index(study.clients.finding_of[site])
     members = study.clients.clients_of(site)
     by_split = {
         split: Scores.join([scorer.score(weights, client, split) for client in members])
         for split in ("validation", "test")
     }
-    validation = by_split["validation"]
-    if threshold is None:
-        threshold = metrics.operating_point(
-            validation.labels[:, column], validation.scores[:, column]
-        )
+    own = by_split["validation"]
+    labels, logits = own.labels[:, column], own.scores[:, column]
+    scaling = (
+        calibration.fit_finding(labels, logits, study.settings.calibration)
+        if home is None
+        else home.scaling
+    )
+    validation, test = (
+        dataclasses.replace(scores, scores=scaling.apply(scores.scores)).as_probabilities()
+        for scores in by_split.values()
+    )
+    threshold = (
+        metrics.operating_point(labels, validation.scores[:, column])
+        if home is None
+        else home.threshold
+    )
     task = task_name(study.clients, site)
-    return TaskScores(task, site, training, column, validation, by_split["test"], threshold)
+    return TaskScores(task, site, training, column, validation, test, threshold, scaling)
 
 
 def _score_elsewhere(
@@ -127,9 +160,9 @@ def _score_elsewhere(
 ) -> list[TaskScores]:
     """Every site's own model on the images of the other sites that label the same finding."""
     finding_of = study.clients.finding_of
-    points = {task.site: task.threshold for task in found if task.training == trainings.SITE}
+    at_home = {task.site: task for task in found if task.training == trainings.SITE}
     return [
-        _score(study, scorer, trainings.site_name(home), site, own[home], points[home])
+        _score(study, scorer, trainings.site_name(home), site, own[home], at_home[home])
         for site in finding_of
         for home in finding_of
         if home != site and finding_of[home] == finding_of[site]
@@ -202,6 +235,8 @@ def metric_rows(study: FindingsStudy, result: NetworkResult) -> list[dict[str, A
                 replicates=study.settings.replicates,
                 seed=study.settings.seed,
                 client=task.site,
+                **task.scaling.about(),
+                **result.rounds_of(task),
             )
         )
     return rows
@@ -235,7 +270,8 @@ def save_models(directory: pathlib.Path, study: FindingsStudy, result: NetworkRe
     """Writes every site's weights, and the multi-task model of the federation.
 
     `models/<training>_<site>.h5` are for `--weights=FILE`; `models/multi_task.keras` is what
-    `export.load` reads. Where there are several networks, their names follow.
+    `export.load` reads. Where there are several networks, their names follow. The scaling of
+    scores is part of the task blocks of the latter alone.
     """
     folder = directory / "models"
     folder.mkdir(exist_ok=True)
@@ -246,11 +282,13 @@ def save_models(directory: pathlib.Path, study: FindingsStudy, result: NetworkRe
             trainings.save_weights(model.keras, weights, path)
     heads, trunks = {}, {}
     columns: dict[str, str] = {}
+    scores = {t.site: t for t in result.scores if t.training == trainings.FEDERATED}
     is_local = study.plans[result.name].model.batch_norm == "local"
     for site, finding in study.clients.finding_of.items():
         columns.setdefault(finding, site)
         model.keras.set_weights(result.trained[trainings.FEDERATED][site])
-        heads[site] = blocks.get_weights(model.keras, model.task)
+        kernel, bias = blocks.get_weights(model.keras, model.task)
+        heads[site] = scores[site].scaling.fold(kernel, bias)
         if is_local:
             trunks[site] = blocks.get_weights(model.keras, model.representation)
     joined = multi_task.multi_task_model(model, heads, columns, trunks)
@@ -259,10 +297,7 @@ def save_models(directory: pathlib.Path, study: FindingsStudy, result: NetworkRe
         result.name,
         1 + list(study.plans).index(result.name),
         gradcam_layers=multi_task.gradcam_layers(model, columns, trunks),
-        operating_points={
-            study.clients.finding_of[task.site]: task.threshold
-            for task in reversed(result.scores)
-            if task.training == trainings.FEDERATED
-        },
+        operating_points={name: scores[site].threshold for name, site in columns.items()},
+        calibration={name: scores[site].scaling.about() for name, site in columns.items()},
     )
     export.save(folder / f"{MULTI_TASK}{suffix}.keras", export.Exported(joined, about))

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 import dataclasses
+import pathlib
+import sys
 from typing import Any
 
 from tffcxr.clients.client_data import ClientData
 from tffcxr.clients.sampling import Sampler
 from tffcxr.clients.shards.preparation import ShardSpec, ShardStore
+from tffcxr.evaluation import registry
 from tffcxr.models import losses
 from tffcxr.report.kinds import findings_kind
+from tffcxr.studies import parameters, predicted_lungs, trainings, variant_logs
 from tffcxr.studies import study as study_lib
-from tffcxr.studies import trainings, variant_logs
-from tffcxr.studies.findings import findings_explanations, findings_results
+from tffcxr.studies.findings import findings_explanations, findings_heat, findings_results
 from tffcxr.training.evaluators.validation import FindingsEvaluator, Scorer
 from tffcxr.training.plan import Plan
 from tffcxr.training.run_directory import RunDirectory
@@ -34,6 +37,9 @@ class FindingsStudy(study_lib.Study):
       heatmaps: true positives per finding to show.
       elsewhere: whether every site's own model is also measured on the other sites' images, where
         these label the same finding.
+      heat_metrics: whether the heat of all true positives is measured.
+      segmentation_model: what `predicted_lungs.segment` takes, for heat in the lungs of test images
+        that come without masks; or None.
     """
 
     kind = findings_kind.KIND.name
@@ -41,6 +47,8 @@ class FindingsStudy(study_lib.Study):
     baselines: tuple[str, ...]
     heatmaps: int
     elsewhere: bool = False
+    heat_metrics: bool = True
+    segmentation_model: str | None = None
 
     @property
     def several(self) -> bool:
@@ -49,14 +57,19 @@ class FindingsStudy(study_lib.Study):
 
     def _run(self, directory: RunDirectory, sampler: Sampler) -> list[study_lib.Row]:
         settings = self.settings
+        explained, about_lungs = self._with_lungs(directory.path)
         spec = ShardSpec(settings.image_size, self.clients.findings, settings.fit)
         store = self._open_shards(spec)
-        first = next(iter(self.plans.values()))
         self._start(
             directory,
             store,
             lambda client: self._positives(store, client),
-            {"server_learning_rate": first.server_learning_rate},
+            {
+                "server_learning_rate": self._of_plans("server_learning_rate"),
+                "early_stopping": self._of_plans("patience"),
+                "parameters": parameters.trainable(self.plans.values()),
+                **about_lungs,
+            },
         )
         data = self._client_data(store)
         results = [
@@ -65,7 +78,9 @@ class FindingsStudy(study_lib.Study):
         if self.several:
             self._join_logs(directory)
         findings_results.write_predictions(directory.path, results)
-        findings_explanations.write(directory.path, self, results)
+        findings_explanations.write(directory.path, explained, results)
+        if self.heat_metrics:
+            findings_heat.write(directory.path, explained, results, data)
         return [row for result in results for row in findings_results.metric_rows(self, result)]
 
     def _network(
@@ -84,22 +99,59 @@ class FindingsStudy(study_lib.Study):
             FindingsEvaluator(scorer, tasks),
             self.settings.measured_split,
             sampler,
+            best=self.best_by(registry.AUROC),
             histograms=self.settings.histograms,
             variant=name if self.several else "",
         )
-        federated = trainings.train_federated(setup).last
+        federated = trainings.train_federated(setup)
         trained: dict[str, Mapping[str, trainings.Weights]] = {
-            trainings.FEDERATED: findings_results.site_models(self.clients, federated, data.store)
+            trainings.FEDERATED: findings_results.site_models(
+                self.clients, federated.reported, data.store
+            )
         }
-        baselines = trainings.train_baselines(setup, self._groups())
         members = {site: self.clients.clients_of(site)[0] for site in self.clients.finding_of}
+        found = {trainings.FEDERATED: dict.fromkeys(members, federated)}
+        baselines = trainings.train_baselines(setup, self._groups())
         for training in self.baselines:
-            last = {site: baselines[_baseline_name(training, site)].last for site in members}
-            trained[training] = {site: last[site][client] for site, client in members.items()}
+            found[training] = {site: baselines[_baseline_name(training, site)] for site in members}
+            trained[training] = {
+                site: found[training][site].reported[client] for site, client in members.items()
+            }
+        rounds = {
+            training: {site: self.about_rounds(registry.AUROC, of) for site, of in by_site.items()}
+            for training, by_site in found.items()
+        }
         scores = findings_results.score_all(self, scorer, trained)
-        result = findings_results.NetworkResult(name, model, trained, scores)
+        result = findings_results.NetworkResult(name, model, trained, scores, rounds)
         findings_results.save_models(directory.path, self, result)
         return result
+
+    def _of_plans(self, setting: str) -> Any:
+        """A setting that all plans have in common, otherwise that of each network."""
+        values = {name: getattr(plan, setting) for name, plan in self.plans.items()}
+        return values if len(set(values.values())) > 1 else next(iter(values.values()))
+
+    def _with_lungs(self, directory: pathlib.Path) -> tuple[FindingsStudy, dict[str, Any]]:
+        """Predicts the lungs of test images without masks; says for `config.json` how that went."""
+        records = self.clients.records
+        if not self.segmentation_model:
+            return self, {}
+        chosen = {
+            client: ((table["split"] == "test") & table["lungs"].isna()).to_numpy()
+            for client, table in records.items()
+        }
+        segmented = predicted_lungs.segment(
+            records, self.segmentation_model, self.settings.cache_dir, chosen=chosen
+        )
+        predicted_lungs.write(directory, segmented)
+        counts = segmented.counts
+        print(
+            f"lungs: plausible in {counts['plausible']} of {counts['total']} test images without "
+            "masks; heat in lungs is undefined in the others",
+            file=sys.stderr,
+        )
+        study = dataclasses.replace(self, clients=self.clients.with_records(segmented.records))
+        return study, {"lungs": segmented.about(self.segmentation_model)}
 
     def _groups(self) -> dict[str, list[str]]:
         """The baselines' trainings, and the clients of each."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 import dataclasses
-import functools
 import pathlib
 from typing import Any
 
@@ -19,14 +18,15 @@ from tffcxr import run_tables
 from tffcxr.clients.augment import ImageAugmentation
 from tffcxr.clients.sampling import Sampler
 from tffcxr.clients.shards.preparation import ShardSpec, ShardStore
+from tffcxr.evaluation import registry
 from tffcxr.evaluation.mean_interval import mean_interval
 from tffcxr.files import write_json
 from tffcxr.models import segmentation_losses
 from tffcxr.models.files import export
 from tffcxr.report.kinds import masks_kind
-from tffcxr.studies import mask_cases, trainings
+from tffcxr.studies import mask_cases, parameters, trainings
 from tffcxr.studies import study as study_lib
-from tffcxr.training.evaluators import region_validation
+from tffcxr.training.evaluators import mask_validation, region_validation
 from tffcxr.training.evaluators.mask_validation import ImageLoss, MaskEvaluator, MaskScores
 from tffcxr.training.plan import Plan
 from tffcxr.training.run_directory import RunDirectory
@@ -57,14 +57,14 @@ class Segmenter:
 
 @dataclasses.dataclass(frozen=True)
 class _Result(mask_cases.Masks):
-    """One trained model and what it does with the test images after its best round.
+    """One trained model and what it does with the test images after the reported round.
 
     Attributes:
-      round_number: the best round.
+      rounds: what `metrics.json` says of its rounds.
       last: the scores after the last round.
     """
 
-    round_number: int
+    rounds: Mapping[str, Any]
     last: MaskScores
 
     @property
@@ -81,6 +81,7 @@ class MaskStudy(study_lib.Study):
       region: what is segmented, such as "Lungs".
       segmenter: makes the network and its plan, from the images that clients have.
       with_pooled: whether a model is also trained on pooled images.
+      pooled_epochs: of the pooled model, each a round; None for those of the federated one.
       may_be_absent: whether images may be free of the region; then a column of its name marks them
         in the records. Jaccard and Dice use only the images with the region.
     """
@@ -89,13 +90,19 @@ class MaskStudy(study_lib.Study):
     region: str
     segmenter: Callable[[ShardStore], Segmenter]
     with_pooled: bool
+    pooled_epochs: int | None = None
     may_be_absent: bool = False
 
     def _run(self, directory: RunDirectory, sampler: Sampler) -> list[study_lib.Row]:
         settings = self.settings
         store = self._open_shards(ShardSpec(settings.image_size, (), settings.fit, with_mask=True))
         segmenter = self.segmenter(store)
-        self._start(directory, store, self._count_regions, segmenter.derived)
+        derived = {
+            **segmenter.derived,
+            "early_stopping": segmenter.plan.patience,
+            "parameters": parameters.trainable([segmenter.plan]),
+        }
+        self._start(directory, store, self._count_regions, derived)
         for name, content in segmenter.files.items():
             write_json(directory.path / name, content)
         data = self._client_data(
@@ -112,13 +119,17 @@ class MaskStudy(study_lib.Study):
             self._of_region(evaluator),
             split,
             sampler,
-            best=f"{self.region}/jaccard",
+            best=self.best_by(registry.JACCARD),
+            by_client=[metric.column(self.region) for metric in registry.MEANS_OF_CLIENTS],
             histograms=settings.histograms,
         )
         trained = {trainings.FEDERATED: trainings.train_federated(setup)}
         if self.with_pooled:
-            trained.update(trainings.train_baselines(setup, {trainings.POOLED: store.client_ids}))
-        results = _measure(self._of_region(evaluator.on("test")), trained)
+            pooled = setup
+            if self.pooled_epochs:
+                pooled = dataclasses.replace(setup, plan=setup.plan.in_epochs(self.pooled_epochs))
+            trained.update(trainings.train_baselines(pooled, {trainings.POOLED: store.client_ids}))
+        results = self._measure(self._of_region(evaluator.on("test")), trained)
         _write_masks(directory.path, self.region, results)
         shown = self._shown(results[0].scores)
         mask_cases.write(directory.path, self, evaluator.segment, results, shown)
@@ -168,11 +179,10 @@ class MaskStudy(study_lib.Study):
             "images": len(scores.rows),
             "patients": len(set(patients)),
             "loss": float(scores.loss.mean()),
-            "round": result.round_number,
-            "chosen": f"largest Jaccard on the {settings.measured_split} images",
+            **result.rounds,
             "interval": self.interval,
-            "last_jaccard": region_validation.mean_of_known(result.last.jaccard),
-            "last_dice": region_validation.mean_of_known(result.last.dice),
+            "last_jaccard": mask_validation.mean_of_known(result.last.jaccard),
+            "last_dice": mask_validation.mean_of_known(result.last.dice),
         }
         if self.may_be_absent:
             found = region_validation.detection(scores.truth_area, scores.predicted_area)
@@ -184,6 +194,20 @@ class MaskStudy(study_lib.Study):
             row.update({name: mean.mean, f"{name}_low": mean.low, f"{name}_high": mean.high})
         return row
 
+    def _measure(
+        self,
+        evaluator: MaskEvaluator | region_validation.RegionEvaluator,
+        trained: Mapping[str, trainings.Trained],
+    ) -> list[_Result]:
+        results = []
+        for training, found in trained.items():
+            scores = last = mask_cases.score_clients(evaluator, found.reported)
+            if found.round < found.rounds:
+                last = mask_cases.score_clients(evaluator, found.last)
+            rounds = self.about_rounds(registry.JACCARD, found)
+            results.append(_Result(training, found.reported, scores, rounds, last))
+        return results
+
     def _save_models(
         self,
         directory: pathlib.Path,
@@ -191,7 +215,7 @@ class MaskStudy(study_lib.Study):
         model: tf.keras.Model,
         results: Sequence[_Result],
     ) -> None:
-        """Writes every training's best weights, and the federated model for other programs."""
+        """Writes every training's reported weights, and the federated model for other programs."""
         (directory / "models").mkdir(exist_ok=True)
         network = segmenter.plan.model.structure().keras
         for result in results:
@@ -202,17 +226,6 @@ class MaskStudy(study_lib.Study):
         about = self.about_model((self.region,), network_name, 1, threshold=0.5)
         exported = export.Exported(export.with_probabilities(model, "sigmoid"), about)
         export.save(directory / "models" / "segmentation.keras", exported)
-
-
-def _measure(
-    evaluator: MaskEvaluator | region_validation.RegionEvaluator,
-    trained: Mapping[str, trainings.Trained],
-) -> list[_Result]:
-    scores = functools.partial(mask_cases.score_clients, evaluator)
-    return [
-        _Result(training, found.best, scores(found.best), found.best_round, scores(found.last))
-        for training, found in trained.items()
-    ]
 
 
 def _write_masks(directory: pathlib.Path, region: str, results: Sequence[_Result]) -> None:

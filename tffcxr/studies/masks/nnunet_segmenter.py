@@ -16,7 +16,7 @@ from tffcxr.clients.client_data import ClientData
 from tffcxr.clients.shards.preparation import ShardStore
 from tffcxr.learning.local_training import LossFn
 from tffcxr.models.spec import PlannedSpec
-from tffcxr.nnunet import dataset_fingerprint, deep_supervision, inference, plain_unet, planning
+from tffcxr.nnunet import dataset_fingerprint, deep_supervision, inference, planning
 from tffcxr.nnunet.patches import NnUNetAugmentation
 from tffcxr.studies.masks import mask_study
 from tffcxr.training.plan import ModelSource, Plan
@@ -34,7 +34,7 @@ class NnUNet:
       make_plan: from the model and the loss to the training plan.
       dataset: the name in nnU-Net's plan.
       gpu_memory_gb: that the plan is for.
-      batch_size: images per step; None for the plan's.
+      batch_size: images per step, which the plan takes over; None for what its rules give.
       changes: whether training patches are augmented.
       seed: of the initial weights.
       precision: one of `options.PRECISIONS`.
@@ -57,16 +57,15 @@ class NnUNet:
         data = ClientData(store, _READ_AT_ONCE, self.seed)
         messages = {client: summarise(data, client) for client in store.client_ids}
         found = dataset_fingerprint.fingerprint(dataset_fingerprint.merge(messages.values()))
-        plan = planning.make_plan(found, self.dataset, self.gpu_memory_gb)
+        plan = planning.make_plan(found, self.dataset, self.gpu_memory_gb, self.batch_size)
         configuration = plan["configurations"][planning.CONFIGURATION]
         planned = planning.planned_topology(plan)
         (with_mask,) = configuration["use_mask_for_norm"]
-        batch_size = self.batch_size or configuration["batch_size"]
         spec = PlannedSpec(planned, store.spec.image_size, with_mask, self.precision, self.seed)
         return mask_study.Segmenter(
             plan=self.make_plan(spec, deep_supervision.batch_loss),
             image_loss=deep_supervision.image_loss,
-            batch_size=batch_size,
+            batch_size=configuration["batch_size"],
             augmentation=NnUNetAugmentation(
                 planned.patch_size,
                 functools.partial(inference.standardise, with_mask=with_mask),
@@ -75,10 +74,9 @@ class NnUNet:
             ),
             derived={
                 "loss": "Cross-entropy minus Dice",
-                "batch_size": batch_size,
+                "batch_size": configuration["batch_size"],
                 "patch_size": list(planned.patch_size),
                 "stages": len(planned.features),
-                "parameters": planned.parameters(1, plain_unet.CLASSES),
             },
             files={
                 PLAN_FILE: plan,

@@ -3,7 +3,6 @@
 nodes' records → shards → a federated model per variant, baselines → cases, pictures, table, report
 
 Variants differ in what stays private at each node: nothing, batch norm, the output block, or both.
-No round is selected by its result: all results are of the models after the last round.
 """
 
 from __future__ import annotations
@@ -20,13 +19,14 @@ import tensorflow as tf
 from tffcxr import options, run_tables
 from tffcxr.clients.sampling import Sampler
 from tffcxr.clients.shards.preparation import ShardSpec
+from tffcxr.evaluation import registry
 from tffcxr.evaluation.case_overlap import CaseScores
 from tffcxr.evaluation.mean_interval import mean_interval
 from tffcxr.models import segmentation_losses
 from tffcxr.models.files import export
 from tffcxr.models.spec import ModelSpec
 from tffcxr.report.kinds import volumes_kind
-from tffcxr.studies import mask_cases, trainings, variant_logs
+from tffcxr.studies import mask_cases, parameters, trainings, variant_logs
 from tffcxr.studies import study as study_lib
 from tffcxr.studies.mask_cases import Masks
 from tffcxr.training.evaluators.case_validation import CaseEvaluator, score_cases
@@ -57,6 +57,7 @@ class VolumeStudy(study_lib.Study):
       baselines: some of "site" and "pooled".
       shown_channel: the channel of the images that pictures show.
       with_boxes: whether pictures show the boxes around what is marked.
+      stratum_of: "site/patient" to the patient's stratum, such as the tumour's grade, where known.
       slices_of: client id to what its slices are, see `SliceSpec.describe`.
     """
 
@@ -68,6 +69,7 @@ class VolumeStudy(study_lib.Study):
     baselines: tuple[str, ...]
     shown_channel: int = 0
     with_boxes: bool = False
+    stratum_of: Mapping[str, str] = dataclasses.field(default_factory=dict)
     slices_of: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
 
     @property
@@ -105,7 +107,11 @@ class VolumeStudy(study_lib.Study):
             directory,
             store,
             lambda client: {"task": self.task_of[client]},
-            {"loss": "Binary cross-entropy"},
+            {
+                "loss": "Binary cross-entropy",
+                "early_stopping": self.plan.patience,
+                "parameters": parameters.trainable([self.plan]),
+            },
         )
         data = self._client_data(store)
         model = self.spec.measuring_model().keras
@@ -117,21 +123,28 @@ class VolumeStudy(study_lib.Study):
             CaseEvaluator(slices, self.task_of, self.patients),
             settings.measured_split,
             sampler,
+            best=self.best_by(registry.DICE),
             histograms=settings.histograms,
         )
-        trained: dict[str, Mapping[str, trainings.Weights]] = {}
+        trained = {}
         for private in self.private:
             found = trainings.train_federated(self._variant(setup, slices, private))
-            trained[training_name(private)] = found.last
+            trained[training_name(private)] = dict.fromkeys(self.clients.records, found)
         files = {_file_name(private): training_name(private) for private in self.private}
         variant_logs.write_rounds(directory.path, files)
         variant_logs.write_clients(directory.path, files)
         trained.update(self._train_baselines(setup))
         results = _measure(slices.on("test"), trained)
+        rounds = {
+            training: {
+                client: self.about_rounds(registry.DICE, found) for client, found in of.items()
+            }
+            for training, of in trained.items()
+        }
         self._save_models(directory.path, model, results)
         self._write_cases(directory.path, results)
         self._write_pictures(directory.path, slices.segment, results)
-        return self._rows(results)
+        return self._rows(results, rounds)
 
     def _variant(
         self, setup: trainings.Training, slices: MaskEvaluator, private: str
@@ -154,8 +167,8 @@ class VolumeStudy(study_lib.Study):
 
     def _train_baselines(
         self, setup: trainings.Training
-    ) -> dict[str, Mapping[str, trainings.Weights]]:
-        """Trains a model per site, one for all, or both: weights by training and client."""
+    ) -> dict[str, dict[str, trainings.Trained]]:
+        """Trains a model per site, one for all, or both, by training and client."""
         clients = sorted(self.clients.records)
         sites = sorted(set(self.clients.site_of.values()))
         groups: dict[str, list[str]] = {}
@@ -164,14 +177,22 @@ class VolumeStudy(study_lib.Study):
         if trainings.POOLED in self.baselines:
             groups[trainings.POOLED] = clients
         found = trainings.train_baselines(setup, groups)
-        weights: dict[str, dict[str, trainings.Weights]] = {name: {} for name in self.baselines}
+        by_client: dict[str, dict[str, trainings.Trained]] = {name: {} for name in self.baselines}
         for name, trained in found.items():
             training = name if name == trainings.POOLED else trainings.SITE
-            weights[training].update(trained.last)
-        return dict(weights)
+            by_client[training].update(dict.fromkeys(trained.reported, trained))
+        return by_client
 
-    def _rows(self, results: Sequence[Masks]) -> list[study_lib.Row]:
-        """The rows of `metrics.json`: a row per model and task, and one of all tasks together."""
+    def _rows(
+        self, results: Sequence[Masks], rounds: Mapping[str, Mapping[str, Mapping[str, Any]]]
+    ) -> list[study_lib.Row]:
+        """The rows of `metrics.json`: a row per model and task, and one of all tasks together.
+
+        Args:
+          results: of all trainings.
+          rounds: by training and client: what the rows say of its rounds. A row of several models
+            leaves out what these do not agree on.
+        """
         tasks = [*self.tasks, *([ALL_DOMAINS] if len(self.tasks) > 1 else [])]
         rows = []
         for task in tasks:
@@ -179,8 +200,10 @@ class VolumeStudy(study_lib.Study):
             for result in results:
                 scores = self._of_task(result.scores, task)
                 found = score_cases(scores, self.patients)
+                row = self._row(task, result.training, scores, found, reference)
+                about = [rounds[result.training][client] for client in sorted(set(scores.clients))]
                 # The first federated model is what the others are compared with.
-                rows.append(self._row(task, result.training, scores, found, reference))
+                rows.append({**row, **dict(set.intersection(*(set(a.items()) for a in about)))})
                 reference = reference or found
         return rows
 
@@ -205,13 +228,32 @@ class VolumeStudy(study_lib.Study):
             "missed": int(found.missed.sum()),
             "interval": self.interval,
         }
-        values = {"overlap": found.overlap, "dice": found.dice}
+        if any(case in self.stratum_of for case in found.cases):
+            row["strata"] = self._by_stratum(found)
+        values = {
+            "overlap": found.overlap,
+            "boundary_overlap": found.boundary_overlap,
+            "dice": found.dice,
+        }
         if reference is not None:
             values["dice_difference"] = found.dice - reference.dice
         for name, by_case in values.items():
             mean = mean_interval(by_case, people, settings.replicates, seed=settings.seed)
             row.update({name: mean.mean, f"{name}_low": mean.low, f"{name}_high": mean.high})
         return row
+
+    def _by_stratum(self, found: CaseScores) -> dict[str, Any]:
+        """What is found in the cases of each stratum, by its name."""
+        strata = np.array([self.stratum_of.get(case, "") for case in found.cases])
+        by_stratum = {}
+        for name in sorted(set(strata) - {""}):
+            mine = strata == name
+            by_stratum[name] = {
+                "cases": int(mine.sum()),
+                "dice": float(found.dice[mine].mean()),
+                "missed": int(found.missed[mine].sum()),
+            }
+        return by_stratum
 
     def _of_task(self, scores: MaskScores, task: str) -> MaskScores:
         """The scores of the images of one task, or of all domains."""
@@ -263,12 +305,17 @@ class VolumeStudy(study_lib.Study):
                     "task": task,
                     "training": result.training,
                     "case": np.arange(1, len(found.cases) + 1),
+                    "stratum": [self.stratum_of.get(case, "") for case in found.cases],
                     "overlap": found.overlap,
+                    "boundary_overlap": found.boundary_overlap,
                     "dice": found.dice,
                     "missed": found.missed.astype(int),
                 }
                 parts.append(pd.DataFrame(columns))
-        run_tables.CASES.write(directory, pd.concat(parts, ignore_index=True))
+        table = pd.concat(parts, ignore_index=True)
+        if not self.stratum_of:
+            table = table.drop(columns="stratum")
+        run_tables.CASES.write(directory, table)
 
     def _write_pictures(
         self, directory: pathlib.Path, segment: mask_cases.Segment, results: Sequence[Masks]
@@ -309,10 +356,11 @@ def _file_name(private: str) -> str:
 
 
 def _measure(
-    evaluator: MaskEvaluator, trained: Mapping[str, Mapping[str, trainings.Weights]]
+    evaluator: MaskEvaluator, trained: Mapping[str, Mapping[str, trainings.Trained]]
 ) -> list[Masks]:
     """Scores the images of every client with its model of every training."""
-    return [
-        Masks(training, weights, mask_cases.score_clients(evaluator, weights))
-        for training, weights in trained.items()
-    ]
+    results = []
+    for training, by_client in trained.items():
+        weights = {client: found.reported[client] for client, found in by_client.items()}
+        results.append(Masks(training, weights, mask_cases.score_clients(evaluator, weights)))
+    return results

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from tffcxr.evaluation import case_overlap, registry
-from tffcxr.training.evaluators.mask_validation import MaskEvaluator, MaskScores
+from tffcxr.training.evaluators.mask_validation import MaskEvaluator, MaskScores, mean_of_known
 
-METRICS = (registry.LOSS, registry.DICE, registry.OVERLAP)
+METRICS = (registry.LOSS, registry.DICE, registry.OVERLAP, registry.BOUNDARY_OVERLAP)
 # From the slices that were scored to the case of each, object [N].
 CasesOf = Callable[[MaskScores], np.ndarray]
 
@@ -22,11 +22,13 @@ def score_cases(scores: MaskScores, cases_of: CasesOf) -> case_overlap.CaseScore
         scores.predicted_area,
         scores.common_area,
         scores.boxed_area,
+        scores.boundary,
+        scores.boxed_boundary,
     )
 
 
 class CaseEvaluator:
-    """An `Evaluator` of each task's loss, and of the Dice and box overlap of its cases.
+    """An `Evaluator` of each task's loss, and of the Dice and overlaps with boxes of its cases.
 
     The columns are `<task>/<metric>`: the mean of the loss over slices, of the others over cases.
 
@@ -48,7 +50,7 @@ class CaseEvaluator:
         return self._evaluator.score(weights, client)
 
     def metrics(self, parts: Sequence[MaskScores]) -> dict[str, float]:
-        """See `Evaluator`; NaN for a task without any image or, in the overlap, any region."""
+        """See `Evaluator`; NaN for a task without any image or, in the overlaps, any region."""
         values = {}
         for task in self._tasks:
             # The clients of a part are all one client.
@@ -63,7 +65,7 @@ class CaseEvaluator:
                 found = score_cases(scores, self._cases_of)
                 measured[registry.LOSS] = float(scores.loss.mean())
                 measured[registry.DICE] = float(found.dice.mean())
-                known = found.overlap[~np.isnan(found.overlap)]
-                measured[registry.OVERLAP] = float(known.mean()) if len(known) else float("nan")
+                measured[registry.OVERLAP] = mean_of_known(found.overlap)
+                measured[registry.BOUNDARY_OVERLAP] = mean_of_known(found.boundary_overlap)
             values.update({metric.column(task): value for metric, value in measured.items()})
         return values

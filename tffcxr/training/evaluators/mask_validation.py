@@ -1,4 +1,9 @@
-"""What is measured after every round of a segmentation: loss, Jaccard and Dice of each image."""
+"""What is measured after every round of a segmentation: loss, Jaccard and Dice of each image.
+
+Loss and Dice are told twice: as the mean over all images, which is what a server with all of them
+sees, and as the mean over clients of each client's own mean, in which a client with few images
+counts as much as one with many.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +19,9 @@ import tensorflow as tf
 from tffcxr.evaluation import case_overlap, registry, segmentation
 from tffcxr.training.evaluators.validation import join_arrays
 
-METRICS = (registry.LOSS, registry.JACCARD, registry.DICE)
+METRICS = (
+    registry.LOSS, registry.JACCARD, registry.DICE, registry.CLIENT_LOSS, registry.CLIENT_DICE,
+)  # fmt: skip
 # (masks, logits), both float32 [B, S, S, 1], to the loss of each image, float32 [B].
 ImageLoss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
@@ -34,6 +41,8 @@ class MaskScores:
       common_area: float64 [N], the same of what both cover.
       boxed_area: float64 [N], the same of the part of the true mask that is in the boxes around
         the predicted one, see `tffcxr.evaluation.case_overlap`.
+      boundary: float64 [N], the same of the true mask's boundary.
+      boxed_boundary: float64 [N], the same of its part in the one box around all that is predicted.
     """
 
     rows: np.ndarray
@@ -45,6 +54,8 @@ class MaskScores:
     predicted_area: np.ndarray
     common_area: np.ndarray
     boxed_area: np.ndarray
+    boundary: np.ndarray
+    boxed_boundary: np.ndarray
 
     @classmethod
     def join(cls, parts: Sequence[MaskScores]) -> MaskScores:
@@ -107,9 +118,13 @@ class MaskEvaluator:
                 for loss, one, true in zip(losses.numpy(), predicted.numpy(), truth):
                     overlap = segmentation.jaccard(one, true), segmentation.dice(one, true)
                     boxed = case_overlap.boxed_pixels(one, true) / true.size
-                    areas = true.mean(), one.mean(), (one & true).mean(), boxed
+                    in_box, edge = case_overlap.boxed_boundary(one, true)
+                    areas = (
+                        true.mean(), one.mean(), (one & true).mean(), boxed,
+                        edge / true.size, in_box / true.size,
+                    )  # fmt: skip
                     measured.append((float(loss), *overlap, *map(float, areas)))
-        columns = np.array(measured, np.float64).reshape(-1, 7).T
+        columns = np.array(measured, np.float64).reshape(-1, 9).T
         clients = np.full(len(rows), client, dtype=object)
         return MaskScores(np.array(rows, np.int64), clients, *columns)
 
@@ -135,7 +150,22 @@ class MaskEvaluator:
     def metrics(self, parts: Sequence[MaskScores]) -> dict[str, float]:
         """See `Evaluator`; NaN without any image."""
         scores = MaskScores.join(parts)
-        return {
-            column: float(np.mean(values)) if len(values) else float("nan")
-            for column, values in zip(self.columns, (scores.loss, scores.jaccard, scores.dice))
-        }
+        of_images = map(mean_of_known, (scores.loss, scores.jaccard, scores.dice))
+        return dict(zip(self.columns, (*of_images, *means_of_clients(parts))))
+
+
+def means_of_clients(parts: Sequence[MaskScores]) -> tuple[float, float]:
+    """The mean over clients of each client's mean loss, and that of its mean Dice.
+
+    Args:
+      parts: of one client each; one without a known value does not count.
+    """
+    of_each = [[mean_of_known(values) for values in (part.loss, part.dice)] for part in parts]
+    losses, dices = np.array(of_each, np.float64).reshape(-1, 2).T
+    return mean_of_known(losses), mean_of_known(dices)
+
+
+def mean_of_known(values: np.ndarray) -> float:
+    """The mean of the values that are defined, NaN if none is."""
+    known = values[~np.isnan(values)]
+    return float(np.mean(known)) if len(known) else float("nan")

@@ -62,14 +62,10 @@ class RegionEvaluator:
     def metrics(self, parts: Sequence[MaskScores]) -> dict[str, float]:
         """See `Evaluator`; NaN without images that a metric is of."""
         scores = MaskScores.join(parts)
-        overlap = [mean_of_known(values) for values in (scores.jaccard, scores.dice)]
+        of_images = map(mask_validation.mean_of_known, (scores.loss, scores.jaccard, scores.dice))
+        of_clients = mask_validation.means_of_clients(parts)
         found = detection(scores.truth_area, scores.predicted_area)
-        return dict(zip(self.columns, (_mean(scores.loss), *overlap, *found)))
-
-
-def mean_of_known(values: np.ndarray) -> float:
-    """The mean of the values that are defined, NaN if none is."""
-    return _mean(values[~np.isnan(values)])
+        return dict(zip(self.columns, (*of_images, *of_clients, *found)))
 
 
 def _mean(values: np.ndarray) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 import dataclasses
 import threading
 from typing import Any, Protocol, TypeVar
@@ -41,7 +41,7 @@ class Scores:
       rows: int64 [N], the image's position in its client's records table.
       clients: object [N], the client that holds the image.
       labels: float32 [N, F], 1 present, 0 absent, NaN unknown.
-      scores: float32 [N, F], probabilities.
+      scores: float32 [N, F], of every output what the `Scorer` gives: logits, say.
     """
 
     rows: np.ndarray
@@ -53,6 +53,10 @@ class Scores:
     def join(cls, parts: Sequence[Scores]) -> Scores:
         """Puts the scores of several clients one after the other."""
         return join_arrays(cls, parts)
+
+    def as_probabilities(self) -> Scores:
+        """The same images with the probability of each finding by itself, from its logit."""
+        return dataclasses.replace(self, scores=tf.sigmoid(self.scores).numpy())
 
 
 _Arrays = TypeVar("_Arrays")
@@ -74,14 +78,14 @@ class Scorer:
     Args:
       model: a Keras model of logits; its weights are overwritten at every call.
       client_data: a `tffcxr.clients.client_data.ClientData`.
-      activation: makes probabilities of logits.
+      activation: what becomes of the logits; by default, they stay.
     """
 
     def __init__(
         self,
         model: tf.keras.Model,
         client_data: Any,
-        activation: Callable[[tf.Tensor], tf.Tensor] = tf.sigmoid,
+        activation: Callable[[tf.Tensor], tf.Tensor] = tf.identity,
     ):
         self._model = model
         self._data = client_data
@@ -127,7 +131,7 @@ class FindingsEvaluator:
     The columns are `<finding>/<metric>`.
 
     Args:
-      scorer: of probabilities.
+      scorer: of logits.
       findings: names of the model's outputs, in order.
     """
 
@@ -137,8 +141,8 @@ class FindingsEvaluator:
         self._scorer = scorer
 
     def score(self, weights: Sequence[np.ndarray], client: str) -> Scores:
-        """See `Evaluator`."""
-        return self._scorer.score(weights, client, "validation")
+        """See `Evaluator`; the scores are probabilities."""
+        return self._scorer.score(weights, client, "validation").as_probabilities()
 
     def metrics(self, parts: Sequence[Scores]) -> dict[str, float]:
         """See `Evaluator`; NaN where a metric is undefined."""
@@ -152,10 +156,3 @@ class FindingsEvaluator:
                 )
             values.update({metric.column(finding): found[metric.name] for metric in _METRICS})
         return values
-
-
-def mean_loss(values: Mapping[str, float]) -> float:
-    """The mean of the validation losses; what has none is left out."""
-    losses = [value for name, value in values.items() if registry.LOSS.is_of(name)]
-    losses = [value for value in losses if not np.isnan(value)]
-    return float(np.mean(losses)) if losses else float("nan")

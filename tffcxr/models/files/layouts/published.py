@@ -14,6 +14,7 @@ import tensorflow as tf
 from tffcxr.errors import InputError
 from tffcxr.models import network_configs
 from tffcxr.models.files import weight_file
+from tffcxr.models.files.layouts import pytorch
 from tffcxr.models.files.layouts.matching import short
 from tffcxr.models.files.layouts.stored import Stored
 from tffcxr.models.networks.segmentation_encoders import DECODER_PREFIXES
@@ -62,8 +63,10 @@ def read(network: str) -> Stored:
     Raises:
       InputError: there are none, or they cannot be downloaded.
     """
+    if network == "efficientnetlite0":
+        return pytorch.read(pytorch.lite0_file())
     if network not in FILES and not network_configs.get(network).takes_weights:
-        known = ", ".join(FILES)
+        known = ", ".join((*FILES, "efficientnetlite0"))
         raise InputError(
             f"there are no ImageNet weights for model {network}, only for {known}, unetplusplus, "
             "unet_ENCODER and unetplusplus_ENCODER: use --weights=none or --weights=FILE"

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from tffcxr.models.files.layouts import keras_applications, keras_cv, own, segmentation_models
+from tffcxr.models.files.layouts import (
+    keras_applications,
+    keras_cv,
+    own,
+    pytorch,
+    segmentation_models,
+)
 from tffcxr.models.files.layouts.stored import Layout, Stored
 
 LAYOUTS = (
     *own.LAYOUTS,
+    *pytorch.LAYOUTS,
     *keras_applications.LAYOUTS,
     *keras_cv.LAYOUTS,
     *segmentation_models.LAYOUTS,

@@ -19,7 +19,7 @@ from tffcxr.errors import InputError
 from tffcxr.models.files import export
 from tffcxr.models.files.metadata import Metadata
 from tffcxr.report.figures import contact_sheet
-from tffcxr.studies.classes import lung_cut_out
+from tffcxr.studies import predicted_lungs
 
 SIZE = 64
 HEIGHT, WIDTH = 100, 80
@@ -94,7 +94,7 @@ def _decoded(monkeypatch):
 
 
 def test_plausible_lungs_take_the_place_of_what_was_known(tmp_path, model, records):
-    found = lung_cut_out.segment(records, model, tmp_path / "cache", batch_size=2)
+    found = predicted_lungs.segment(records, model, tmp_path / "cache", batch_size=2)
     assert list(found.records) == ["north", "south"]
     north, south = found.records["north"], found.records["south"]
     for mask in (*north["lungs"][:2], south["lungs"][0]):
@@ -111,7 +111,7 @@ def test_plausible_lungs_take_the_place_of_what_was_known(tmp_path, model, recor
 
 
 def test_summary_says_what_became_of_every_image(tmp_path, model, records):
-    found = lung_cut_out.segment(records, model, tmp_path / "cache")
+    found = predicted_lungs.segment(records, model, tmp_path / "cache")
     summary = found.summary
     assert list(zip(summary["client"], summary["row"])) == [
         ("north", 0), ("north", 1), ("north", 2), ("south", 0), ("south", 1),
@@ -126,28 +126,28 @@ def test_summary_says_what_became_of_every_image(tmp_path, model, records):
 
 
 def test_what_was_predicted_is_not_predicted_again(tmp_path, model, records, decoded):
-    first = lung_cut_out.segment(records, model, tmp_path / "cache")
+    first = predicted_lungs.segment(records, model, tmp_path / "cache")
     assert len(decoded) == 5
     masks = list((tmp_path / "cache").rglob("*.png"))
     assert len(masks) == 4
     assert not any("patient" in str(mask.relative_to(tmp_path)) for mask in masks)
     times = {mask: mask.stat().st_mtime_ns for mask in masks}
     decoded.clear()
-    second = lung_cut_out.segment(records, model, tmp_path / "cache")
+    second = predicted_lungs.segment(records, model, tmp_path / "cache")
     assert decoded == [records["south"]["image"][1]]  # what cannot be read is tried again
     pd.testing.assert_frame_equal(first.summary, second.summary)
     assert times == {mask: mask.stat().st_mtime_ns for mask in masks}
 
 
 def test_a_changed_image_and_a_damaged_mask_are_predicted_again(tmp_path, model, records, decoded):
-    first = lung_cut_out.segment(records, model, tmp_path / "cache")
+    first = predicted_lungs.segment(records, model, tmp_path / "cache")
     unreadable = records["south"]["image"][1]
     os.utime(records["north"]["image"][0], ns=(0, 1))
     mask = first.summary["mask"][1]
     with open(mask.path, "wb") as file:
         file.write(b"damaged")
     decoded.clear()
-    again = lung_cut_out.segment(records, model, tmp_path / "cache")
+    again = predicted_lungs.segment(records, model, tmp_path / "cache")
     assert set(decoded) == {*records["north"]["image"][:2], unreadable}
     assert again.counts == first.counts
     assert _overlap(mask.to_array(), _lungs()) > 0.93
@@ -164,20 +164,20 @@ def test_a_killed_run_goes_on(tmp_path, model, records, decoded, monkeypatch):
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(decoding, "decode", killed)
-        lung_cut_out.segment(records, model, tmp_path / "cache", batch_size=1)
+        predicted_lungs.segment(records, model, tmp_path / "cache", batch_size=1)
     done = decoded.copy()
     assert len(done) == 2
     decoded.clear()
-    found = lung_cut_out.segment(records, model, tmp_path / "cache")
+    found = predicted_lungs.segment(records, model, tmp_path / "cache")
     assert len(decoded) == 1
     assert not set(decoded) & set(done)
-    whole = lung_cut_out.segment(records, model, tmp_path / "other").summary
+    whole = predicted_lungs.segment(records, model, tmp_path / "other").summary
     pd.testing.assert_frame_equal(found.summary.drop(columns="mask"), whole.drop(columns="mask"))
 
 
 def test_another_model_makes_masks_and_shards_of_its_own(tmp_path, model, records, decoded):
     def prints(path):
-        found = lung_cut_out.segment(records, path, tmp_path / "cache")
+        found = predicted_lungs.segment(records, path, tmp_path / "cache")
         spec = preparation.ShardSpec(16, ("Mass",), cut_out=True)
         return fingerprint.fingerprint(found.records, spec)
 
@@ -190,7 +190,7 @@ def test_another_model_makes_masks_and_shards_of_its_own(tmp_path, model, record
 
 
 def test_only_what_is_outside_of_plausible_lungs_becomes_black(tmp_path, model, records):
-    found = lung_cut_out.segment({"north": records["north"]}, model, tmp_path / "cache")
+    found = predicted_lungs.segment({"north": records["north"]}, model, tmp_path / "cache")
     spec = preparation.ShardSpec(SIZE, ("Mass",), cut_out=True)
     store = preparation.prepare(found.records, spec, tmp_path / "cache", progress=False)
     for serialized in tf.data.TFRecordDataset(store.files("north", "train")):
@@ -213,13 +213,13 @@ def test_a_model_of_another_region_is_refused(tmp_path, model, records):
     with pytest.raises(
         InputError, match="a model that segments lungs, found a model that marks Heart"
     ):
-        lung_cut_out.segment(records, model, tmp_path / "cache")
+        predicted_lungs.segment(records, model, tmp_path / "cache")
 
 
 def test_a_cache_that_cannot_be_written_is_named(tmp_path, model, records):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot write the masks to .*file/lungs") as raised:
-        lung_cut_out.segment(records, model, tmp_path / "file")
+        predicted_lungs.segment(records, model, tmp_path / "file")
     assert "\n" not in str(raised.value)
 
 
@@ -228,8 +228,8 @@ def test_run_file_and_sweep_mean_a_model(tmp_path, model):
     sweep = tmp_path / "sweep"
     _model(sweep / "run-1")
     (sweep / "sweep.json").write_text(json.dumps({"best_run": "run-1", "complete": True}))
-    assert lung_cut_out.find_model(model) == lung_cut_out.find_model(str(file)) == file
-    assert lung_cut_out.find_model(sweep) == sweep / "run-1" / "models" / "segmentation.keras"
+    assert predicted_lungs.find_model(model) == predicted_lungs.find_model(str(file)) == file
+    assert predicted_lungs.find_model(sweep) == sweep / "run-1" / "models" / "segmentation.keras"
 
 
 @pytest.mark.parametrize(
@@ -246,13 +246,13 @@ def test_run_file_and_sweep_mean_a_model(tmp_path, model):
 def test_a_sweep_without_a_best_run_is_refused(tmp_path, content, message):
     (tmp_path / "sweep.json").write_text(content)
     with pytest.raises(InputError, match=message) as raised:
-        lung_cut_out.find_model(tmp_path)
+        predicted_lungs.find_model(tmp_path)
     assert "\n" not in str(raised.value)
 
 
 def test_the_contact_sheet_has_what_was_predicted(tmp_path, model, records):
-    found = lung_cut_out.segment(records, model, tmp_path / "cache")
-    lung_cut_out.write(tmp_path / "out", found)
+    found = predicted_lungs.segment(records, model, tmp_path / "cache")
+    predicted_lungs.write(tmp_path / "out", found)
     table, examples = contact_sheet.read(tmp_path / "out")
     assert len(table) == 5
     assert "secret" not in (tmp_path / "out" / run_tables.LUNGS.file).read_text()

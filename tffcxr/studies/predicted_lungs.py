@@ -55,7 +55,7 @@ class Segmented:
     Attributes:
       records: client id -> its table, with the predicted lungs in the column `lungs`, None where
         they are not plausible or the image cannot be read.
-      summary: a row per image, in the order of clients and rows: `client`, `row` (its number in the
+      summary: a row per predicted image, by client and row: `client`, `row` (its number in the
         client's table), `plausible`, `reason` (why not, or None), `area` (share of the image, NaN
         where it cannot be read), `jaccard` (with the lungs that the table had, NaN where there were
         none), `mask` (the predicted one, a `FittedMask`, plausible or not; None where the image
@@ -80,6 +80,18 @@ class Segmented:
             "plausible": plausible,
             "implausible": total - plausible - unreadable,
             "unreadable": unreadable,
+        }
+
+    def about(self, model_path: str | os.PathLike[str]) -> dict[str, Any]:
+        """How many lungs were predicted and why some are not used, for `config.json`."""
+        counts = self.counts
+        faults = self.summary["reason"].dropna().str.partition(":")[0]
+        return {
+            "images": counts["total"],
+            "implausible": counts["implausible"],
+            "unreadable": counts["unreadable"],
+            "reasons": {str(fault): int(n) for fault, n in faults.value_counts().items()},
+            "model": str(find_model(model_path)),
         }
 
 
@@ -118,22 +130,24 @@ def segment(
     model_path: str | os.PathLike[str],
     cache_dir: str | os.PathLike[str],
     *,
+    chosen: Mapping[str, np.ndarray] | None = None,
     progress: bool = True,
     batch_size: int = 8,
     workers: int | None = None,
 ) -> Segmented:
-    """Predicts the lungs of every image that is not in the cache.
+    """Predicts the lungs of images, where they are not in the cache.
 
     Args:
       records_by_client: client id -> records table.
       model_path: see `find_model`.
       cache_dir: folder of the cache, made if missing. Two runs that share one take turns.
+      chosen: client id -> bool per row of its table, whose lungs are predicted; None for all.
       progress: whether to draw a progress bar, if stderr is a terminal.
       batch_size: images that are predicted at once, at least 1.
       workers: processes that decode; None for one per available core.
 
     Returns:
-      The same tables, with the predicted lungs instead of any that they had.
+      The same tables, with the predicted lungs of these images instead of any that they had.
 
     Raises:
       InputError: the model cannot be used, it does not segment lungs, or the cache cannot be
@@ -145,7 +159,15 @@ def segment(
     model = load_model(path)
     folder = pathlib.Path(cache_dir).absolute() / "lungs" / _model_key(path)
     cache = _Cache(folder, model.metadata)
-    every = dict.fromkeys(image for table in records_by_client.values() for image in table["image"])
+    numbers = {
+        client: np.arange(len(table)) if chosen is None else np.flatnonzero(chosen[client])
+        for client, table in records_by_client.items()
+    }
+    every = dict.fromkeys(
+        image
+        for client, table in records_by_client.items()
+        for image in table["image"].iloc[numbers[client]]
+    )
     try:
         with cache.turn():
             missing = [image for image in every if cache.get(image) is None]
@@ -156,10 +178,11 @@ def segment(
     tables = {}
     for client in sorted(records_by_client):
         records = records_by_client[client]
-        found = [cache.get(image) for image in records["image"]]
-        for row, (mask, truth) in enumerate(zip(found, records["lungs"])):
-            rows.append({"client": client, "row": row, **_summarise(mask, truth)})
-        lungs = [mask.region if mask and mask.reason is None else None for mask in found]
+        lungs = list(records["lungs"])
+        for row in map(int, numbers[client]):
+            mask = cache.get(records["image"].iat[row])
+            rows.append({"client": client, "row": row, **_summarise(mask, lungs[row])})
+            lungs[row] = mask.region if mask and mask.reason is None else None
         tables[client] = records.assign(lungs=pd.Series(lungs, records.index, dtype=object))
     summary = pd.DataFrame(rows, columns=list(_COLUMNS))
     return Segmented(tables, summary, model.metadata.image_size, model.metadata.fit)

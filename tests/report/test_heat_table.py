@@ -1,0 +1,45 @@
+"""Tests of report.heat_table: rows, headings and texts of the table of heat."""
+
+import pandas as pd
+import pytest
+
+from tests.report import example_run
+from tffcxr import run_tables
+from tffcxr.report import heat_table, run_files
+
+
+@pytest.fixture(name="heat", scope="module")
+def _heat(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    example_run.write_heat(folder)
+    return run_files.read_table(folder, run_tables.HEAT)
+
+
+def test_table_has_models_then_the_difference_then_even_heat(heat):
+    one, other = heat_table.blocks(heat)
+    assert one.title == "Lung Opacity: true positives at opacity"
+    assert other.title == "Pneumothorax: true positives at pneumothorax"
+    assert [(line.name, line.images, line.cells) for line in one.lines] == [
+        ("Site alone", "20, 2 without heat", ["50.0 (25.0 to 56.2)", "7.50"]),
+        ("Federated", "20, 2 without heat", ["60.0 (35.0 to 66.2)", "7.50"]),
+        ("Federated − site alone", "20", ["+12.5 (−12.5 to +18.8)", "+7.50"]),
+        ("Evenly spread heat", "", ["25.0", "8.32"]),  # ln 64² = 8.318.
+    ]
+    assert one.lines[0].colour and not one.lines[2].colour
+
+
+def test_only_measures_with_a_value_have_a_column(heat):
+    assert heat_table.headings(heat) == ["Heat in the lungs, %", "Entropy, nats"]
+    assert heat_table.has_lungs(heat)
+    unknown = heat.assign(heat_in_lungs=float("nan"))
+    assert heat_table.headings(unknown) == ["Entropy, nats"]
+    assert not heat_table.has_lungs(unknown)
+
+
+def test_several_networks_are_named_and_a_run_without_heat_has_no_table(heat):
+    both = pd.concat([heat, heat.assign(model="resnet50")])
+    titles = [block.title for block in heat_table.blocks(both)]
+    assert titles[0] == "Lung Opacity, standard: true positives at opacity"
+    assert titles[2] == "Lung Opacity, ResNet50: true positives at opacity"
+    assert heat_table.blocks(heat[:0]) == []
+    assert heat_table.headings(heat[:0]) == []
