@@ -32,7 +32,7 @@ _SETTINGS = frozenset(
         "test_images", "weighting",
     }
 )  # fmt: skip
-_DERIVED = frozenset({"explanation", "loss", "measured_split"})
+_DERIVED = frozenset({"calibration", "explanation", "loss", "measured_split", "report_round"})
 _OF_SITES = frozenset({"client", "site", "source", "task", "finding"})
 _OF_ROWS = frozenset(
     {
