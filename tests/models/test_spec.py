@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tffcxr.models.files import pretrained
 from tffcxr.models.spec import ModelSpec
 
 
@@ -25,12 +26,15 @@ def test_what_measures_computes_in_float32_with_weights_in_the_same_order():
     assert {layer.compute_dtype for layer in measuring.layers} == {"float32"}
 
 
-def test_only_what_has_initial_weights_reads_their_file(tmp_path):
+def test_structures_read_a_file_of_weights_once_for_how_images_enter(tmp_path, monkeypatch):
     path = tmp_path / "weights.h5"
     source = ModelSpec("standard", 32, 2, seed=1).build().keras
     source.save_weights(path)
     spec = ModelSpec("standard", 32, 2, weights=str(path))
     kernel = spec.build().keras.get_layer("conv1").get_weights()[0]
     np.testing.assert_array_equal(kernel, source.get_layer("conv1").get_weights()[0])
-    path.unlink()
     assert spec.structure().keras.count_params() == source.count_params()
+    monkeypatch.setattr(pretrained, "read", None)
+    assert spec.structure().keras.count_params() == source.count_params()
+    with pytest.raises(TypeError):
+        spec.build()

@@ -85,6 +85,10 @@ class SmallSpec(ModelSpec):
         representation = [layer.name for layer in model.layers[:-1] if layer.weights]
         return CxrModel(model, tuple(representation), ("task",), "relu1")
 
+    def structure(self, frozen: options.Frozen = None) -> CxrModel:
+        """There is no file of weights."""
+        return self.build(frozen)
+
 
 def spec(
     precision: options.Precision = "float32", batch_norm: options.BatchNorm = "aggregate"

@@ -48,6 +48,9 @@ class _Source(ModelSpec):
     def build(self, frozen=None):
         return _model(frozen)
 
+    def structure(self, frozen=None):
+        return _model(frozen)
+
 
 def _plan(stage, batch_norm="recompute"):
     source = _Source("standard", example.SIZE, 2, batch_norm)

@@ -25,13 +25,14 @@ LEFT_OUT = "[left out]"
 # Texts are copied by the name under which they stand, numbers always.
 _SETTINGS = frozenset(
     {
-        "aggregator", "augmentation", "baseline", "batch_norm", "central", "class_balance",
-        "clients_per_round", "ct_window", "executor", "field_of_view", "fit", "images",
-        "initialization", "model", "only", "optimizer", "partition", "precision", "private",
-        "published", "schedule", "server_optimizer", "share", "task", "weighting",
+        "aggregator", "augmentation", "baseline", "batch_norm", "calibration", "central",
+        "class_balance", "clients_per_round", "ct_window", "executor", "field_of_view", "fit",
+        "images", "initialization", "model", "only", "optimizer", "partition", "precision",
+        "private", "published", "report_round", "schedule", "server_optimizer", "share", "task",
+        "test_images", "weighting",
     }
 )  # fmt: skip
-_DERIVED = frozenset({"explanation", "loss", "measured_split"})
+_DERIVED = frozenset({"calibration", "explanation", "loss", "measured_split", "report_round"})
 _OF_SITES = frozenset({"client", "site", "source", "task", "finding"})
 _OF_ROWS = frozenset(
     {

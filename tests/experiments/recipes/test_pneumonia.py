@@ -187,8 +187,8 @@ def _refused(tmp_path, *flags):
             "--width: expected --task=classification with it",
         ),
         (
-            ["--task=segmentation", "--central_epochs=3"],
-            "--central_epochs: expected --task=classification with it",
+            ["--task=segmentation", "--central=standard:adam:0.1"],
+            "--central: expected --task=classification with it",
         ),
         (
             ["--task=segmentation", "--class_balance=weights"],
