@@ -84,7 +84,7 @@ _ACTIVATIONS = _names(
     """
 )
 
-_ZIP_ERRORS = (
+ZIP_ERRORS = (
     EOFError,
     NotImplementedError,
     OSError,
@@ -152,7 +152,7 @@ def read_keras(path: pathlib.Path, of_keras_3: bool = False) -> tuple[dict[str, 
             config, weights = archive.read(_CONFIG), archive.read(_WEIGHTS)
     except InputError:
         raise
-    except _ZIP_ERRORS as error:
+    except ZIP_ERRORS as error:
         raise InputError(f"expected an intact .keras file, found: {one_line(error)}") from None
     check_hdf5(io.BytesIO(weights))
     return _checked_config(config, _KERAS_3_CLASSES if of_keras_3 else {}), weights

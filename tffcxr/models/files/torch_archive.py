@@ -15,33 +15,22 @@ import pickle
 import struct
 from typing import Any
 import zipfile
-import zlib
 
 import numpy as np
 
 from tffcxr.errors import InputError
-from tffcxr.models.files import pickled_tensors
+from tffcxr.models.files import pickled_tensors, safe_files
 from tffcxr.models.files.pickled_tensors import Layer, Pickled, Storage, Tensor
 
-MAXIMUM_BYTES = 2 << 30  # As `safe_files.MAXIMUM_WEIGHT_BYTES`.
 _MAGIC = 0x1950A86A20F9469CFC6C  # The first pickle of the format before 1.6.
 _HEAD = pickle.dumps(_MAGIC, protocol=2)
 _PROTOCOL = 1001
-_MOST_NUMBERS = MAXIMUM_BYTES // 4  # Of all tensors together, which may share theirs.
+# Of all tensors together, which may share theirs.
+_MOST_NUMBERS = safe_files.MAXIMUM_WEIGHT_BYTES // 4
 _MOST_ENTRIES = 1 << 17  # Tensors and layers.
 _LONGEST_NAME = 1000
 _STATES = ("state_dict", "model_state_dict", "model")  # What training states call the tensors.
 _PARALLEL = "module."  # What `torch.nn.DataParallel` puts before every name.
-_ZIP_ERRORS = (
-    EOFError,
-    NotImplementedError,
-    OSError,
-    RuntimeError,
-    ValueError,
-    struct.error,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 
 
 def is_archive(path: pathlib.Path) -> bool:
@@ -52,7 +41,7 @@ def is_archive(path: pathlib.Path) -> bool:
         try:
             with zipfile.ZipFile(file) as archive:
                 return any(name.endswith("/data.pkl") for name in archive.namelist())
-        except _ZIP_ERRORS:
+        except safe_files.ZIP_ERRORS:
             return False
 
 
@@ -66,8 +55,9 @@ def read(path: pathlib.Path) -> dict[str, np.ndarray]:
       InputError: the file is damaged, holds more than tensors and layers, or no tensors. The
         message is one line without the path.
     """
-    if (size := path.stat().st_size) > MAXIMUM_BYTES:
-        raise InputError(f"expected at most {MAXIMUM_BYTES} bytes, found {size}")
+    most = safe_files.MAXIMUM_WEIGHT_BYTES
+    if (size := path.stat().st_size) > most:
+        raise InputError(f"expected at most {most} bytes, found {size}")
     content = path.read_bytes()
     if content.startswith(_HEAD):
         found, numbers = _read_legacy(io.BytesIO(content))
@@ -107,7 +97,7 @@ def _read_zip(content: bytes) -> tuple[Pickled, dict[Storage, np.ndarray]]:
                 numbers[storage] = _numbers(storage, archive.read(name))
     except InputError:
         raise
-    except _ZIP_ERRORS as error:
+    except safe_files.ZIP_ERRORS as error:
         raise InputError(f"expected an intact archive, found: {error}") from None
     return found, numbers
 
