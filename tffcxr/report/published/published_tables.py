@@ -93,6 +93,11 @@ _OUR_READING = (
 )
 # Of the network itself, so that a row of any split has it.
 _PARAMETERS = Measure("parameters_in_millions", "Million parameters", digits=2, is_published=False)
+_ACCURACIES = (
+    Measure("train_accuracy", "Training accuracy", "accuracy", split="train"),
+    Measure("accuracy", "Test accuracy"),
+    _PARAMETERS,
+)
 
 TABLES = (
     Table(
@@ -143,11 +148,7 @@ TABLES = (
         "covid",
         "Liu et al. 2020 (arXiv 2007.05592), Table II: accuracy with federation",
         (_NETWORK, _FEDERATION),
-        (
-            Measure("train_accuracy", "Training accuracy", "accuracy", split="train"),
-            Measure("accuracy", "Test accuracy"),
-            _PARAMETERS,
-        ),
+        _ACCURACIES,
         remark=_OUR_READING,
     ),
     Table(
@@ -166,11 +167,7 @@ TABLES = (
         "covid",
         "Liu et al. 2020 (arXiv 2007.05592), Table IV: accuracy without federation",
         (_NETWORK, _FEDERATION),
-        (
-            Measure("train_accuracy", "Training accuracy", "accuracy", split="train"),
-            Measure("accuracy", "Test accuracy"),
-            _PARAMETERS,
-        ),
+        _ACCURACIES,
         remark=_OUR_READING,
     ),
     Table(
