@@ -134,7 +134,7 @@ def test_images_are_explained_in_batches_across_clients():
         return batch[..., 0]
 
     datasets = {client: dataset.batch(8) for client in "abc"}
-    found = dict(heat_tables.explain(datasets, wanted, heat_of))
+    found = dict(heat_tables.explain(datasets.__getitem__, wanted, heat_of))
     assert sizes == [32, 18]
     assert {image: float(heat[0, 0]) for image, heat in found.items()} == {
         (client, row): 49 - row for client, row in wanted

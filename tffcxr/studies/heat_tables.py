@@ -115,21 +115,21 @@ class Job:
 
 
 def explain(
-    datasets: Mapping[str, tf.data.Dataset],
+    dataset_of: Callable[[str], tf.data.Dataset],
     images: Sequence[Image],
     heat_of: Callable[[np.ndarray], np.ndarray],
 ) -> Iterator[tuple[Image, np.ndarray]]:
     """Yields images with their heat maps, computed in batches.
 
     Args:
-      datasets: client id -> what `ClientData.evaluation_dataset` gives of it.
+      dataset_of: from a client to what `ClientData.evaluation_dataset` gives of it.
       images: those to explain.
       heat_of: from images, float32 [B, S, S, C], to heat, [B, S, S].
     """
     wanted = set(images)
     waiting: list[tuple[Image, np.ndarray]] = []
     for client in dict.fromkeys(client for client, _ in images):
-        for batch in datasets[client]:
+        for batch in dataset_of(client):
             pixels = batch["images"].numpy()
             for place, row in enumerate(batch["rows"].numpy().tolist()):
                 if (client, row) in wanted:

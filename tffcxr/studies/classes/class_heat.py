@@ -66,12 +66,8 @@ def write(
     ) -> Iterator[tuple[heat_tables.Image, np.ndarray]]:
         model = measuring(result.variant.model)
         model.keras.set_weights(result.weights)
-        datasets = {
-            client: data[result.variant.images].evaluation_dataset(client, "test")
-            for client in dict.fromkeys(client for client, _ in group.images)
-        }
         return heat_tables.explain(
-            datasets,
+            lambda client: data[result.variant.images].evaluation_dataset(client, "test"),
             group.images,
             lambda pixels: method(
                 model.keras,

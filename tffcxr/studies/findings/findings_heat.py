@@ -108,12 +108,8 @@ def _heat(
     """Yields the images of a group with their heat maps, float32 [S, S]."""
     model = result.model
     model.keras.set_weights(result.trained[task.training][task.site])
-    datasets = {
-        client: data.evaluation_dataset(client, "test")
-        for client in dict.fromkeys(client for client, _ in group.images)
-    }
     return heat_tables.explain(
-        datasets,
+        lambda client: data.evaluation_dataset(client, "test"),
         group.images,
         lambda pixels: gradcam.grad_cam(
             model.keras, model.gradcam_layer, pixels, task.column, gradients=gradients
