@@ -1,4 +1,4 @@
-"""The hint at the end of a message."""
+"""What messages of errors have in common: one line, and a hint at the end."""
 
 import pytest
 
@@ -15,3 +15,10 @@ from tffcxr import errors
 )
 def test_did_you_mean(found, hint):
     assert errors.did_you_mean(found, ["cheXviz", "local_epochs", "rounds"]) == hint
+
+
+@pytest.mark.parametrize(
+    ("error", "line"), [(ValueError(" two\n\tlines "), "two lines"), (OSError(), "OSError")]
+)
+def test_one_line(error, line):
+    assert errors.one_line(error) == line

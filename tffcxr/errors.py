@@ -22,6 +22,11 @@ class RunError(RuntimeError):
     """
 
 
+def one_line(error: BaseException) -> str:
+    """Returns what an error says without line breaks; its class if it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def did_you_mean(found: str, known: Iterable[str]) -> str:
     """Returns a hint for the end of a message, " (did you mean NAME?)"; empty if none is close."""
     by_lower = {name.lower(): name for name in known}

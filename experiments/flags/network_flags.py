@@ -11,7 +11,7 @@ import contextlib
 
 from absl import flags
 
-from tffcxr.errors import InputError, did_you_mean
+from tffcxr.errors import InputError, did_you_mean, one_line
 
 FLAGS = flags.FLAGS
 
@@ -98,7 +98,7 @@ def _parse(name: str, text: str) -> None:
     try:
         FLAGS[name].parse(text)
     except flags.Error as error:
-        raise InputError(" ".join(str(error).split())) from None
+        raise InputError(one_line(error)) from None
     FLAGS[name].using_default_value = False
 
 

@@ -9,7 +9,7 @@ import re
 from absl import flags
 
 from tffcxr import options
-from tffcxr.errors import InputError
+from tffcxr.errors import InputError, one_line
 
 FLAGS = flags.FLAGS
 
@@ -188,7 +188,7 @@ def _width_of(folder: pathlib.Path) -> float | None:
             return given
         found = f"width {given}"
     except (OSError, ValueError, AttributeError, TypeError) as error:
-        found = " ".join(str(error).split())
+        found = one_line(error)
     raise InputError(
         f"--weights: expected a run's configuration in {folder / 'config.json'}, found {found}"
     )

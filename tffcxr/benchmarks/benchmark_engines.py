@@ -20,7 +20,7 @@ import time
 from typing import Any, Protocol
 
 from tffcxr import options
-from tffcxr.errors import InputError
+from tffcxr.errors import InputError, one_line
 
 _LEARNING_RATE = 1e-3
 _SITE = "site"
@@ -329,5 +329,5 @@ def main() -> None:
         except InputError as error:
             tell(error=str(error), is_input=True)
         except Exception as error:
-            tell(error=f"{type(error).__name__}: {' '.join(str(error).split())[:500]}")
+            tell(error=f"{type(error).__name__}: {one_line(error):.500}")
             raise

@@ -13,6 +13,7 @@ import numpy as np
 
 from tffcxr.datasets import limits
 from tffcxr.datasets.imaging.image_error import ImageError
+from tffcxr.errors import one_line
 
 _HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
@@ -87,4 +88,4 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
 
 
 def _damaged(error: Exception) -> ImageError:
-    return ImageError(f"expected an intact .npz file, found: {' '.join(str(error).split())[:200]}")
+    return ImageError(f"expected an intact .npz file, found: {one_line(error):.200}")

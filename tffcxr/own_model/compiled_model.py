@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tffcxr.errors import InputError
+from tffcxr.errors import InputError, one_line
 from tffcxr.learning.local_training import number_of_images
 from tffcxr.learning.weight_groups import WeightPartition
 from tffcxr.own_model import batches
@@ -75,7 +75,7 @@ class CompiledModel:
         except (ValueError, TypeError, tf.errors.OpError) as error:
             raise InputError(
                 f"model {model.name!r}: expected loss, labels and metrics that fit, found "
-                f"{_one_line(error)}"
+                f"{_shortened(error)}"
             ) from error
         self.keras.reset_metrics()
         if len(set(self.metric_names)) < len(self.metric_names):
@@ -108,7 +108,7 @@ class CompiledModel:
                     layer.trainable = like.trainable
             made.set_weights(weights)
         except (NotImplementedError, TypeError, ValueError) as error:
-            raise self._not_copied(_one_line(error)) from error
+            raise self._not_copied(_shortened(error)) from error
         with _policy("float32"):  # Of metrics, whatever the layers compute in.
             made.compile(
                 loss=self._loss,
@@ -222,7 +222,7 @@ def _call(model: tf.keras.Model, inputs: Any) -> Any:
     except (ValueError, TypeError, tf.errors.OpError) as error:
         raise InputError(
             f"model {model.name!r}: expected to take the clients' inputs, "
-            f"{batches.describe(inputs)}; found {_one_line(error)}"
+            f"{batches.describe(inputs)}; found {_shortened(error)}"
         ) from error
 
 
@@ -344,6 +344,6 @@ def _fresh(metric: Any) -> Any:
         return metric
 
 
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
+def _shortened(error: Exception) -> str:
+    text = one_line(error)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

@@ -27,7 +27,9 @@ def read_json(path: pathlib.Path) -> dict[str, Any]:
             f"expected a run directory with {path.name}, found {error.strerror}: {path}"
         ) from error
     except ValueError as error:
-        raise errors.InputError(f"expected JSON in {path}, found {_one_line(error)}") from error
+        raise errors.InputError(
+            f"expected JSON in {path}, found {errors.one_line(error)}"
+        ) from error
     if not isinstance(value, dict):
         raise errors.InputError(f"expected a JSON object in {path}, found {type(value).__name__}")
     return value
@@ -56,7 +58,9 @@ def read_table(
         # As text first: an id such as "007" or "NA" is a name, not a number or a gap.
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:
-        raise errors.InputError(f"expected a table in {path}, found {_one_line(error)}") from error
+        raise errors.InputError(
+            f"expected a table in {path}, found {errors.one_line(error)}"
+        ) from error
     missing = [column for column in needed if column not in table]
     if missing:
         raise errors.InputError(
@@ -67,7 +71,7 @@ def read_table(
             table[column] = pd.to_numeric(table[column].replace(["", "nan"], np.nan)).astype(float)
         except ValueError as error:
             raise errors.InputError(
-                f"expected numbers in column {column!r} of {path}, found {_one_line(error)}"
+                f"expected numbers in column {column!r} of {path}, found {errors.one_line(error)}"
             ) from error
     return table
 
@@ -87,9 +91,6 @@ def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
         with np.load(path, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
     except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
-        raise errors.InputError(f"expected arrays in {path}, found {_one_line(error)}") from error
-
-
-def _one_line(error: BaseException) -> str:
-    """Returns an error's message without line breaks."""
-    return " ".join(str(error).split())
+        raise errors.InputError(
+            f"expected arrays in {path}, found {errors.one_line(error)}"
+        ) from error

@@ -244,7 +244,7 @@ def _lungs(run: run_reader.Run) -> str | None:
     except (errors.InputError, OSError, LookupError, ValueError, zipfile.BadZipFile) as error:
         raise errors.InputError(
             f"expected predicted lungs in {run.path / run_tables.LUNGS.file} and "
-            f"{contact_sheet.EXAMPLES}, found {' '.join(str(error).split())}"
+            f"{contact_sheet.EXAMPLES}, found {errors.one_line(error)}"
         ) from error
     return page.write_figure(run.path, "lungs", contact_sheet.draw(examples) if examples else None)
 

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import tensorflow as tf
 
 from tffcxr import run_tables
-from tffcxr.errors import InputError, RunError
+from tffcxr.errors import InputError, RunError, one_line
 from tffcxr.evaluation import registry
 from tffcxr.training import selection
 from tffcxr.training.checkpoints import Checkpoints
@@ -202,7 +202,7 @@ def _failures() -> Iterator[None]:
             "free some space and start the same command again to resume"
         ) from error
     except tf.errors.OpError as error:
-        raise TrainingFailed(f"training failed: {' '.join(str(error).split())}") from error
+        raise TrainingFailed(f"training failed: {one_line(error)}") from error
 
 
 def load_best(

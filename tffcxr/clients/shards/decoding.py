@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 
 from tffcxr.datasets.imaging import images
-from tffcxr.errors import InputError
+from tffcxr.errors import InputError, one_line
 
 # One task for a worker is this many images, so that passing messages costs little.
 _CHUNK = 8
@@ -102,7 +102,7 @@ def decode(job: Job) -> Decoded | Rejected:
         try:
             image = images.read_image(job.path)  # [H, W, channels]
         except (InputError, OSError) as error:
-            return Rejected("image", _one_line(error))
+            return Rejected("image", one_line(error))
         if image.shape[2] != job.channels:
             return Rejected(
                 "image", f"{job.path}: expected {job.channels} channels, found {image.shape[2]}"
@@ -115,7 +115,7 @@ def decode(job: Job) -> Decoded | Rejected:
             if job.lungs is not None:
                 pixels = _cut_out(pixels, _rasterise(job.lungs, job, image.shape[:2]), job.path)
         except (InputError, OSError) as error:
-            return Rejected("annotation", _one_line(error))
+            return Rejected("annotation", one_line(error))
         height, width = image.shape[:2]
         return Decoded(pixels.tobytes(), None if mask is None else mask.tobytes(), height, width)
     except Exception as error:
@@ -235,7 +235,3 @@ def _start_worker() -> None:
         os._exit(1)
 
     threading.Thread(target=end_with_parent, daemon=True).start()
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -32,7 +32,7 @@ import tensorflow as tf
 from tffcxr import files
 from tffcxr.clients.shards import fingerprint, shard_writer
 from tffcxr.clients.shards.shard_store import MANIFEST, SPLITS, ShardSpec, ShardStore
-from tffcxr.errors import InputError
+from tffcxr.errors import InputError, one_line
 
 __all__ = ["ShardSpec", "ShardStore", "prepare"]
 
@@ -96,7 +96,7 @@ def prepare(
                 if not (root / MANIFEST).exists():
                     _make(root, images, spec, write)
         except (OSError, tf.errors.OpError) as error:
-            reason = " ".join(str(error).split())
+            reason = one_line(error)
             raise InputError(f"cannot write the shards to cache {cache}: {reason}") from None
     store = ShardStore.open(root)
     for client, records in records_by_client.items():

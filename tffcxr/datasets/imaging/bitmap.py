@@ -16,6 +16,7 @@ import simplejpeg
 
 from tffcxr.datasets import limits
 from tffcxr.datasets.imaging.image_error import ImageError
+from tffcxr.errors import one_line
 
 _ORIENTATION = 0x0112  # The EXIF tag.
 # How to turn an image, [H, W], for each EXIF orientation.
@@ -105,7 +106,7 @@ def _of_pillow(call: Callable[[], _Result], kind: str = "PNG") -> _Result:
     try:
         return call()
     except _PILLOW_ERRORS as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(error)
         raise ImageError(f"expected an intact {kind} file, found: {reason:.200}") from None
 
 
@@ -138,9 +139,7 @@ def _decode_jpeg(data: bytes) -> np.ndarray:
     except ImageError:
         raise
     except ValueError as error:
-        raise ImageError(
-            f"expected an intact JPEG file, found: {' '.join(str(error).split())}"
-        ) from None
+        raise ImageError(f"expected an intact JPEG file, found: {one_line(error)}") from None
 
 
 def _decode_png(data: bytes) -> np.ndarray:

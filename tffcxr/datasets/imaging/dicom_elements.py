@@ -24,6 +24,7 @@ import pydicom.tag
 
 from tffcxr.datasets import limits
 from tffcxr.datasets.imaging.image_error import ImageError
+from tffcxr.errors import one_line
 
 # Exceptions that pydicom raises on damaged files, as seen in fuzzing.
 PARSING_ERRORS = (
@@ -243,4 +244,4 @@ def _name(keyword: str) -> str:
 
 
 def _short(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
+    return one_line(error)[:200]

@@ -19,7 +19,7 @@ import numpy as np
 from tffcxr.datasets import limits
 from tffcxr.datasets.imaging.image_error import ImageError
 from tffcxr.datasets.volumes.volume import Volume
-from tffcxr.errors import InputError
+from tffcxr.errors import InputError, one_line
 
 SUFFIXES = (".nii.gz", ".nii")
 # Of the header's units of length; most programs write none and mean millimetres.
@@ -82,7 +82,7 @@ def _of_nibabel(call: Callable[[], _Result], path: object) -> _Result:
     except FileNotFoundError:
         raise ImageError(f"{path}: expected a NIfTI file, found nothing") from None
     except _PARSING_ERRORS as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(error)
         if isinstance(error, KeyError):  # Of nibabel's tables of codes.
             reason = f"the unknown code {reason}"
         elif isinstance(error, MemoryError):
