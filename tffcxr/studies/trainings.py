@@ -121,6 +121,17 @@ def train_baselines(setup: Training, groups: Mapping[str, Sequence[str]]) -> dic
     )
 
 
+def setting_of(plans: Mapping[str, Plan], setting: str) -> Any:
+    """A setting that the plans of all networks have in common; otherwise each network's, by name.
+
+    Args:
+      plans: by network, at least one.
+      setting: an attribute of `Plan`.
+    """
+    values = {network: getattr(plan, setting) for network, plan in plans.items()}
+    return values if len(set(values.values())) > 1 else next(iter(values.values()))
+
+
 def site_name(site: str) -> str:
     """The name of a site's own training, in `groups` and in the names of files."""
     return f"{SITE}_{site}"

@@ -107,13 +107,12 @@ class ClassStudy(study_lib.Study):
         weights = self._class_weights_of(stores)
         # Of each network one model measures it and explains it.
         measuring = functools.cache(self._measuring_model)
+        plans = {network: plan for (network, _), plan in self.plans.items()}
         derived: dict[str, Any] = {
             "lungs": about_lungs,
             "explanation": class_explanations.NAMES[self.explanation],
-            "parameters": parameters.trainable(
-                {network: plan for (network, _), plan in self.plans.items()}.values()
-            ),
-            "early_stopping": next(iter(self.plans.values())).patience,
+            "parameters": parameters.trainable(plans.values()),
+            "early_stopping": trainings.setting_of(plans, "patience"),
         }
         if self.heatmaps:
             derived["heat_map_places"] = {

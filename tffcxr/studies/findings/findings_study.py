@@ -65,8 +65,8 @@ class FindingsStudy(study_lib.Study):
             store,
             lambda client: self._positives(store, client),
             {
-                "server_learning_rate": self._of_plans("server_learning_rate"),
-                "early_stopping": self._of_plans("patience"),
+                "server_learning_rate": trainings.setting_of(self.plans, "server_learning_rate"),
+                "early_stopping": trainings.setting_of(self.plans, "patience"),
                 "parameters": parameters.trainable(self.plans.values()),
                 **about_lungs,
             },
@@ -125,11 +125,6 @@ class FindingsStudy(study_lib.Study):
         result = findings_results.NetworkResult(name, model, trained, scores, rounds)
         findings_results.save_models(directory.path, self, result)
         return result
-
-    def _of_plans(self, setting: str) -> Any:
-        """A setting that all plans have in common, otherwise that of each network."""
-        values = {name: getattr(plan, setting) for name, plan in self.plans.items()}
-        return values if len(set(values.values())) > 1 else next(iter(values.values()))
 
     def _with_lungs(self, directory: pathlib.Path) -> tuple[FindingsStudy, dict[str, Any]]:
         """Predicts the lungs of test images without masks; says for `config.json` how that went."""
