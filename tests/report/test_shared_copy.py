@@ -147,6 +147,17 @@ def test_of_a_command_the_program_stays(words, kept):
     assert shared_copy._command(words) == [*words[:kept], *left_out]
 
 
+def test_a_row_says_which_round_it_is_of_and_how_it_is_calibrated(run_dir, tmp_path):
+    results = json.loads((run_dir / "metrics.json").read_text())
+    told = {"report_round": "best", "calibration": "none", "calibration_remark": "found 8 images"}
+    results["rows"] = [{**row, **told} for row in results["rows"]]
+    (run_dir / "metrics.json").write_text(json.dumps(results))
+    shared_copy.write(run_dir, tmp_path / "copy", _no_events)
+    for row in json.loads((tmp_path / "copy" / "metrics.json").read_text())["rows"]:
+        assert told.items() <= row.items()
+    assert "no probabilities: found 8 images." in (tmp_path / "copy" / "report.html").read_text()
+
+
 def test_results_and_curves_stay(run_dir, tmp_path):
     copy = tmp_path / "copy"
     shared_copy.write(run_dir, copy, _no_events)

@@ -37,7 +37,7 @@ _OF_SITES = frozenset({"client", "site", "source", "task", "finding"})
 _OF_ROWS = frozenset(
     {
         "task", "model", "training", "split", "client", "baseline", "interval", "operating_point",
-        "chosen", "images_kind", "classes",
+        "chosen", "images_kind", "classes", "report_round", "calibration", "calibration_remark",
     }
 )  # fmt: skip
 _NNUNET_FILES = ("nnunet_fingerprint.json", "nnunet_plan.json")
