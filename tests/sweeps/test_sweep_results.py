@@ -97,6 +97,20 @@ def test_rows(by_hand):
     assert sweep_results.best_row(sweep, [first, second, third, failed, pending]) is second
 
 
+@pytest.mark.parametrize(
+    "metric,loss,expected",
+    [
+        ([0.4, 0.6, NAN], [0.9, 0.8, NAN], 0.6),  # Another network of the run has a third round.
+        ([0.4, NAN, NAN], [0.9, 0.8, NAN], NAN),  # Undefined in the last of its own rounds.
+    ],
+)
+def test_last_is_of_the_last_round_that_was_trained(tmp_path, metric, loss, expected):
+    _write(tmp_path / "1", {"round": [1, 2, 3], "A/jaccard": metric, "A/loss": loss})
+    sweep = sweep_results.read(tmp_path, "recipe", [_run("1", "x")])
+    (row,) = sweep_results.run_rows(sweep)
+    assert row["last"] == pytest.approx(expected, nan_ok=True)
+
+
 def test_configurations(by_hand):
     path, runs = by_hand
     sweep = sweep_results.read(path, "recipe", runs, target=0.5)

@@ -234,6 +234,8 @@ def _run_row(sweep: Sweep, run: Run, column: str) -> dict[str, Any]:
     lower = run.status == COMPLETE and registry.is_lower_better(column)
     value, at = best(values, lower) if run.status == COMPLETE else (math.nan, math.nan)
     rounds = sweep.rounds.get(run.folder)
+    # A joined log has empty rounds at the end of a network that was trained for fewer than another.
+    trained = values[values.notna() | losses.reindex(values.index).notna()]
     row: dict[str, Any] = {
         "configuration": run.configuration,
         **{name: run.flags.get(name) for name in sweep.swept},
@@ -245,7 +247,7 @@ def _run_row(sweep: Sweep, run: Run, column: str) -> dict[str, Any]:
         "metric": column,
         "best": value,
         "best_round": _whole(at),
-        "last": float(values.iloc[-1]) if len(values) else math.nan,
+        "last": float(trained.iloc[-1]) if len(trained) else math.nan,
         "best_loss": float(losses.min()) if len(losses) else math.nan,
     }
     if sweep.target is not None:
