@@ -65,6 +65,12 @@ _NITK_OURS = {
     "test_fraction": "0.2", "alpha": "0.5", "report_round": "last", "server_learning_rate": "1",
 }  # fmt: skip
 
+_TRANSFER = {
+    "model": "efficientnetlite0", "weights": "imagenet", "image_size": "160", "batch_size": "16",
+    "head_rounds": "20", "head_learning_rate": "3e-3", "rounds": "6", "learning_rate": "1e-5",
+    "optimizer": "adam", "keep_optimizer": "", "batch_norm": "frozen", "augmentation": "flip",
+}  # fmt: skip
+
 PRESETS = {
     "chexviz_standard": Settings(
         paper={
@@ -165,6 +171,9 @@ PRESETS = {
             "baseline": "site",
         },
     ),
+    # Transfer learning for few images: no paper's.
+    "chexviz_transfer": Settings(paper={}, ours=_TRANSFER),
+    "cxr_fl_classification_transfer": Settings(paper={}, ours={**_TRANSFER, "images": "full"}),
     # A small segmenter of lungs, of phantoms.
     "cxr_fl_segmentation_lungs": Settings(
         paper={},
