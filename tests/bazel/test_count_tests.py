@@ -19,15 +19,16 @@ def write_events(tmp_path, *events):
     return path
 
 
-def result(tmp_path, label, report):
-    path = tmp_path / "a folder" / f"{label.strip('/:')}.xml"
+def result(tmp_path, label, report, shard=1):
+    path = tmp_path / "a folder" / f"{label.strip('/:')}_{shard}.xml"
     path.parent.mkdir(exist_ok=True)
     path.write_text(report)
     output = [
         {"name": "test.log", "uri": "file:///nowhere"},
         {"name": "test.xml", "uri": path.as_uri()},
     ]
-    return {"id": {"testResult": {"label": label}}, "testResult": {"testActionOutput": output}}
+    identity = {"label": label, "run": 1, "shard": shard, "attempt": 1}
+    return {"id": {"testResult": identity}, "testResult": {"testActionOutput": output}}
 
 
 def summary(label, status):
@@ -46,6 +47,18 @@ def test_every_case_of_every_target_counts(tmp_path, capsys):
     assert capsys.readouterr().out == (
         "FAILED tests.a.b: 1 != 2\nFAILED tests.a.c: fixture\n3 passed, 2 failed, 1 skipped\n"
     )
+
+
+def test_every_shard_of_a_target_counts(tmp_path):
+    events = write_events(
+        tmp_path,
+        result(tmp_path, "//:a", _REPORT, shard=1),
+        result(tmp_path, "//:a", '<testsuite><testcase name="only"/></testsuite>', shard=2),
+        summary("//:a", "FAILED"),
+    )
+    counter, failures = count_tests.count(events)
+    assert counter == {"passed": 3, "failed": 2, "skipped": 1}
+    assert len(failures) == 2
 
 
 def test_target_that_failed_without_a_failing_case_counts_as_one(tmp_path):

@@ -13,7 +13,7 @@ import pytest
 from tests.experiments import programs
 
 # More kills than a quick test affords: TFFCXR_KILLS=20.
-KILLS = int(os.environ.get("TFFCXR_KILLS", "2"))
+KILLS = int(os.environ.get("TFFCXR_KILLS", "1"))
 
 
 @pytest.fixture(scope="module")

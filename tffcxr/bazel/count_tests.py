@@ -21,16 +21,17 @@ def count(events: Path) -> tuple[collections.Counter, list[str]]:
       failed without a failing case (it did not build, timed out, or crashed) counts as one
       that failed.
     """
-    cases: dict[str, collections.Counter] = {}
-    failures: dict[str, list[str]] = {}
+    # By target and shard.
+    cases: dict[tuple[str, int], collections.Counter] = {}
+    failures: dict[tuple[str, int], list[str]] = {}
     failed_targets: set[str] = set()
     for line in events.read_text().splitlines():
         event = json.loads(line)
         identity = event["id"]
         if "testResult" in identity:
-            target = identity["testResult"]["label"]
-            # Of several attempts at a target, the last one stands.
-            cases[target], failures[target] = _count_cases(event.get("testResult", {}))
+            place = identity["testResult"]["label"], identity["testResult"].get("shard", 1)
+            # Of several attempts at a shard, the last one stands.
+            cases[place], failures[place] = _count_cases(event.get("testResult", {}))
         elif "testSummary" in identity:
             if event.get("testSummary", {}).get("overallStatus") != "PASSED":
                 failed_targets.add(identity["testSummary"]["label"])
@@ -39,10 +40,9 @@ def count(events: Path) -> tuple[collections.Counter, list[str]]:
         elif "pattern" in identity and "aborted" in event:
             failed_targets.add(" ".join(identity["pattern"]["pattern"]))
     for target in failed_targets:
-        counter = cases.setdefault(target, collections.Counter())
-        if not counter["failed"]:
-            counter["failed"] += 1
-            failures[target] = [f"{target}: did not finish"]
+        if not any(counter["failed"] for (label, _), counter in cases.items() if label == target):
+            cases[target, 0] = collections.Counter(failed=1)
+            failures[target, 0] = [f"{target}: did not finish"]
     return sum(cases.values(), collections.Counter()), sum(failures.values(), [])
 
 

@@ -83,6 +83,10 @@ class SlidingWindow(tf.keras.layers.Wrapper):
 
     def call(self, images: tf.Tensor) -> tf.Tensor:
         """Images float32 [B, H, W, 1] in 0..1 to the region's logits minus the background's."""
+        # Keras would have AutoGraph rewrite all functions, which decide nothing by a tensor.
+        return tf.autograph.experimental.do_not_convert(self._predict_whole)(images)
+
+    def _predict_whole(self, images: tf.Tensor) -> tf.Tensor:
         patch = self.layer.input_shape[1:3]
         size = images.shape[1:3]
         x, inside = standardise(images, self.with_mask)

@@ -118,4 +118,6 @@ def _ordered(dataset: tf.data.Dataset) -> tf.data.Dataset:
     """The same dataset with its mappings in the order of their names, as TFF compares types."""
     if str(dataset.element_spec) == str(batches.ordered(dataset.element_spec)):
         return dataset
-    return dataset.map(lambda *batch: batches.ordered(batch))
+    return dataset.map(
+        tf.autograph.experimental.do_not_convert(lambda *batch: batches.ordered(batch))
+    )

@@ -215,5 +215,6 @@ def _split(
         raise InputError(f"client {client!r}: {error}") from None
 
 
+@tf.autograph.experimental.do_not_convert
 def _as_keras_takes_it(batch: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
     return batch["images"], batch["labels"]

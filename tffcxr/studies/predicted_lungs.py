@@ -311,7 +311,9 @@ def _predict(
     results = decoding.decode_in_order(jobs, len(missing), workers)
     pixels = tf.TensorSpec([None, size, size, 1], tf.float32)
     probabilities = tf.function(
-        lambda batch: model.keras(batch, training=False), input_signature=[pixels]
+        lambda batch: model.keras(batch, training=False),
+        input_signature=[pixels],
+        autograph=False,
     )
     off = None if progress else True  # None: off unless stderr is a terminal.
     with (
