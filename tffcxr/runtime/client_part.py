@@ -83,6 +83,7 @@ class ClientPart:
             found = self._invocations.pop(invocation, None)
         if found is not None:
             found.federation.stop()
+            found.federation.recorded.clear()  # Which would keep each other alive.
 
 
 class _Invocation:

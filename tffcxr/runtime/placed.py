@@ -165,6 +165,12 @@ class Aggregation(ServerValue):
             self._walk(self)
         return super().get()
 
+    def set(self, value: Any) -> None:
+        """See `ServerValue`; also drops the way to it, so that no cycle keeps the clients' values."""
+        if not self.is_known:
+            del self._walk, self.source, self.accumulate, self.report, self.zero
+        super().set(value)
+
 
 class Walk:
     """One walk over the clients.
