@@ -166,7 +166,7 @@ class Aggregation(ServerValue):
         return super().get()
 
     def set(self, value: Any) -> None:
-        """See `ServerValue`; also drops the way to it, so that no cycle keeps the clients' values."""
+        """See `ServerValue`; also drops the way to it, so that no cycle keeps clients' values."""
         if not self.is_known:
             del self._walk, self.source, self.accumulate, self.report, self.zero
         super().set(value)

@@ -279,7 +279,7 @@ class RayEngine:
         if error is None:
             slot.failures = 0
             request.future.set_result(engine.Answer(*done.result()))
-        elif isinstance(error, ray.exceptions.RayTaskError):
+        elif _is_own(error):
             cause = getattr(error, "cause", None) or error
             request.future.set_exception(
                 errors.RunError(f"a Ray actor failed: {errors.one_line(cause)}")
@@ -350,6 +350,13 @@ def _check_found(about: dict[str, Any]) -> None:
         )
 
 
+def _is_own(error: BaseException) -> bool:
+    """Whether an actor's own code has failed, and would again elsewhere."""
+    cause = getattr(error, "cause", None)
+    of_ray = isinstance(cause, ray.exceptions.RayError)  # An argument was lost, for example.
+    return isinstance(error, ray.exceptions.RayTaskError) and not of_ray
+
+
 def _first_line(error: BaseException) -> str:
     return next(filter(None, str(error).splitlines()), type(error).__name__)
 
@@ -361,7 +368,8 @@ def start(address: str | None, workers: int | None, files: Sequence[str]) -> Ray
     """The engine of a cluster, which lasts until the program ends.
 
     Args:
-      address: see `ray_cluster.Cluster`, like `workers`.
+      address: see `ray_cluster.Cluster`.
+      workers: see there.
       files: the paths of files that every actor must find; of the first, the content is compared.
 
     Raises:
