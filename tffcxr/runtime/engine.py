@@ -36,8 +36,7 @@ class Computation:
     """A computation that workers are asked to compute parts of.
 
     Attributes:
-      name: the SHA-256 of the computation as it was before it was compiled, the same in every
-        process that builds it.
+      name: the SHA-256 of the computation as it was before it was compiled.
       content: its compiled form, a serialized `computation_pb2.Computation`.
     """
 

@@ -102,37 +102,55 @@ def _encode_sequence(
     value: sequences.Sequence, element: tff.Type
 ) -> private_apis.executor_pb2.Value.Sequence:
     dataset = value.to_dataset()
-    if not _has_plain_containers(dataset.element_spec):
-        # tf.data orders the parts of such an element otherwise than those of the dict it becomes.
-        dataset = dataset.map(
-            lambda *parts: sequences.to_nested(
-                sequences.from_nested(parts[0] if len(parts) == 1 else parts, element), element
-            )
-        )
     with tf.device("/CPU:0"):
-        graph = tf.raw_ops.DatasetToGraphV2(
-            input_dataset=tf.data.experimental.to_variant(dataset)
-        ).numpy()
-    return _Value.Sequence(
-        serialized_graph_def=graph, element_type=private_apis.serialize_type(element)
-    )
+        variant = tf.data.experimental.to_variant(dataset)
+        graph = tf.raw_ops.DatasetToGraphV2(input_dataset=variant).numpy()
+    sent_type = private_apis.serialize_type(_as_laid_out(element, dataset.element_spec))
+    return _Value.Sequence(serialized_graph_def=graph, element_type=sent_type)
 
 
 def _decode_sequence(
     message: private_apis.executor_pb2.Value.Sequence, type_spec: tff.SequenceType
 ) -> sequences.DatasetSequence:
     found = private_apis.deserialize_type(message.element_type)
-    if found is None or not type_spec.element.is_assignable_from(found):
+    if found is None or not _is_layout_of(found, type_spec.element):
         raise TypeError(f"expected a sequence of type {type_spec}, found elements of type {found}")
     with tf.device("/CPU:0"):
         variant = tf.raw_ops.DatasetFromGraph(graph_def=message.serialized_graph_def)
-    return sequences.from_variant(variant, type_spec.element)
+        spec = private_apis.type_to_tf_structure(found)
+        dataset = tf.data.experimental.from_variant(variant, spec)
+    return sequences.DatasetSequence(dataset, type_spec.element)
 
 
-def _has_plain_containers(spec: Any) -> bool:
-    """Whether elements are made of dicts and tuples alone, neither named tuples nor attrs."""
+def _as_laid_out(element: tff.Type, spec: Any) -> tff.Type:
+    """The type of a dataset's elements, without names where tf.data lays them out in order.
+
+    The parts of a dict it lays out by their sorted names; those of tuples, named tuples and attrs
+    in their own order.
+    """
+    if not isinstance(element, tff.StructType):
+        return element
+    names = tff.structure.name_list_with_nones(element)
     if isinstance(spec, Mapping):
-        return all(map(_has_plain_containers, spec.values()))
-    if isinstance(spec, (tuple, list)):
-        return not hasattr(spec, "_fields") and all(map(_has_plain_containers, spec))
-    return isinstance(spec, tf.TypeSpec)
+        parts = [spec[name] for name in names]
+    elif isinstance(spec, (tuple, list)):
+        parts = list(spec)
+    else:
+        parts = [getattr(spec, name) for name in names]
+    types = map(_as_laid_out, sequences.element_types(element), parts)
+    if isinstance(spec, Mapping):
+        return tff.StructType(list(zip(names, types)))
+    return tff.StructType([(None, part) for part in types])
+
+
+def _is_layout_of(found: tff.Type, element: tff.Type) -> bool:
+    """Whether `_as_laid_out` may have made `found` of `element`."""
+    if not (isinstance(found, tff.StructType) and isinstance(element, tff.StructType)):
+        return element.is_assignable_from(found)
+    names = tff.structure.name_list_with_nones(found)
+    of_found, of_element = sequences.element_types(found), sequences.element_types(element)
+    return (
+        len(of_found) == len(of_element)
+        and (not any(names) or names == tff.structure.name_list_with_nones(element))
+        and all(map(_is_layout_of, of_found, of_element))
+    )
