@@ -8,6 +8,7 @@ import logging
 import os
 import pathlib
 import shutil
+import socket
 import sys
 import tempfile
 import warnings
@@ -20,6 +21,8 @@ from tffcxr import errors
 _SERVICES = ("gcs_server", "raylet")
 _LONGEST_FOLDER = 30  # Ray adds some 70 bytes to it, and a Unix socket's name has at most 107.
 _LOOPBACK = "127.0.0.1"
+_OF_THIS_MACHINE = "auto"
+_CONNECT_SECONDS = 10.0
 _ON_CPU_AT_ONCE = 2  # Actors per machine, as the local engine computes two clients at once.
 
 
@@ -108,8 +111,11 @@ class Cluster:
 
     def _join(self, address: str) -> None:
         try:
+            if address != _OF_THIS_MACHINE:  # Ray itself would try for some minutes.
+                host, _, port = address.rpartition(":")
+                socket.create_connection((host, int(port)), _CONNECT_SECONDS).close()
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             raise errors.InputError(
                 "--ray_address: expected the address of a Ray cluster that this machine is part "
                 f"of, found {address!r}: {errors.one_line(error)}"
