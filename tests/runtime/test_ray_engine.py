@@ -70,7 +70,7 @@ def engine(tmp_path_factory):
     started.close()
     _, left = psutil.wait_procs(children, timeout=30)
     assert not [each for each in left if "ray" in each.name()]
-    assert not folder.exists()
+    assert folder is not None and not folder.exists()
 
 
 @pytest.fixture
