@@ -62,8 +62,8 @@ _GROUPS = {
         "pooled_epochs",
         "central",
         "central_epochs",
-        "executor",
     ),
+    "Where rounds run": ("engine", "ray_address", "ray_workers", "executor"),
     "Optimisation": (
         "optimizer",
         "only",

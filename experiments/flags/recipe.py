@@ -75,7 +75,12 @@ class Recipe(abc.ABC):
 
         output = pathlib.Path(FLAGS.output_dir)
         published = published_flag.names()
-        facts = {"paper": self.paper, "published": published, **training_flags.facts()}
+        facts = {
+            "paper": self.paper,
+            "published": published,
+            "engine": FLAGS.engine,
+            **training_flags.facts(),
+        }
         settings = training_flags.recorded_settings()
         directory = RunDirectory.open(output, self.name, settings, facts)
         from tffcxr.studies import run_hparams

@@ -11,6 +11,7 @@ from absl import flags
 
 from experiments.flags import (
     checks,
+    engine_flags,
     published_flag,
     reporting_flags,
     split_seed_flag,
@@ -361,6 +362,7 @@ def settings(
         clients_per_round=FLAGS.clients_per_round,
         seed=FLAGS.seed,
         executor=FLAGS.executor,
+        engine=engine_flags.settings(),
         # Slices are files that the program itself wrote.
         max_rejected_fraction=(
             FLAGS.max_rejected_fraction if "max_rejected_fraction" in FLAGS else 0.0

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from experiments.flags import checks, plan_flags, reporting_flags, typed, weights_flag
+from experiments.flags import (
+    checks,
+    engine_flags,
+    plan_flags,
+    reporting_flags,
+    typed,
+    weights_flag,
+)
 from tffcxr import options
 from tffcxr.errors import InputError
 
@@ -173,12 +180,8 @@ def define(
         "uses loss scaling. Lower precision is faster on GPUs, not on most CPUs.",
     )
     flags.DEFINE_integer("seed", 0, "Seed of all random choices.")
-    flags.DEFINE_enum(
-        "executor",
-        "device",
-        list(options.EXECUTORS),
-        "Where rounds run: device, on this process's GPUs or CPU, or native, in TFF's C++ worker.",
-    )
+    engine_flags.define()
+    flags.adopt_module_key_flags(engine_flags)
 
 
 def _define_batch_norm(default: str, personal: bool) -> None:
@@ -208,11 +211,14 @@ def _define_head() -> None:
 _UNRECORDED = frozenset(
     {
         "cache_dir",
+        "engine",
         "executor",
         "flagfile",
         "output_dir",
         "phantom_dir",
         "published",
+        "ray_address",
+        "ray_workers",
         "tensorboard_histograms",
     }  # fmt: skip
 )
@@ -283,6 +289,7 @@ def check() -> None:
             raise InputError(f"--{name}: expected {low:g} to {high:g}, found {value}")
     sampling.parse_clients_per_round(FLAGS.clients_per_round)
     reporting_flags.check()
+    engine_flags.check()
     plan_flags.head_schedule()
     plan_flags.schedule()
     _check_partners()

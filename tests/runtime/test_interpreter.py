@@ -295,7 +295,7 @@ def test_functions_are_unknown_that_tff_does_not_know():
     from tffcxr.runtime import interpreter, placed
 
     unknown = tff.framework.Intrinsic("cure_all", tff.FunctionType(np.int32, np.int32))
-    run_of = interpreter.Interpreter(graphs.GraphFunctions(), placed.Federation(1, ["/CPU:0"]))
+    run_of = interpreter.Interpreter(graphs.GraphFunctions(), placed.Federation(1, "/CPU:0"))
     with pytest.raises(NotImplementedError, match="cure_all"):
         run_of.evaluate(unknown, {})
 

@@ -9,7 +9,7 @@ import weakref
 import pytest
 import tensorflow as tf
 
-from tffcxr.runtime import placed
+from tffcxr.runtime import placed, threads
 
 CPU = "/CPU:0"
 
@@ -36,6 +36,10 @@ def _no_payloads():
     Payload.alive = Payload.most = 0
 
 
+def federation_of(clients, workers):
+    return placed.Federation(clients, workers[0], threads.Threads(clients, workers))
+
+
 def numbers(calls=None):
     def compute(client):
         if calls is not None:
@@ -51,7 +55,7 @@ def total(federation, source, add=lambda a, b: a + b):
 
 def test_nothing_is_computed_before_it_is_needed():
     calls: list[int] = []
-    federation = placed.Federation(3, [CPU])
+    federation = federation_of(3, [CPU])
     result = total(federation, numbers(calls))
     assert not calls
     assert result.get() == 0 + 1 + 2
@@ -63,7 +67,7 @@ def test_aggregations_share_one_walk_and_its_values():
     calls: list[int] = []
     source = numbers(calls)
     squares = placed.ClientValue(lambda _, x: x * x, [source])
-    federation = placed.Federation(4, [CPU])
+    federation = federation_of(4, [CPU])
     first, second = total(federation, source), total(federation, squares)
     collected = federation.collect(source, str)
     assert second.get() == 0 + 1 + 4 + 9
@@ -75,7 +79,7 @@ def test_a_second_walk_takes_up_what_the_first_has_computed():
     calls: list[int] = []
     source = numbers(calls)
     doubled = placed.ClientValue(lambda _, x: 2 * x, [source])
-    federation = placed.Federation(3, [CPU])
+    federation = federation_of(3, [CPU])
     mean = placed.ServerValue(lambda x: x / 3, [total(federation, doubled)])
     centred = placed.ClientValue(lambda _, x, m: x - m, [doubled, mean])
     result = total(federation, centred)
@@ -86,7 +90,7 @@ def test_a_second_walk_takes_up_what_the_first_has_computed():
 
 
 def test_three_walks_in_a_row():
-    federation = placed.Federation(2, [CPU])
+    federation = federation_of(2, [CPU])
     value: placed.ServerValue = placed.known(1)
     for _ in range(3):
         value = total(federation, placed.ClientValue(lambda client, v: client + v, [value]))
@@ -96,10 +100,10 @@ def test_three_walks_in_a_row():
 @pytest.mark.parametrize("workers", [1, 2, 3])
 def test_memory_does_not_grow_with_the_number_of_clients(workers):
     source = placed.ClientValue(lambda client: Payload(client))
-    federation = placed.Federation(40, [CPU] * workers)
+    federation = federation_of(40, [CPU] * workers)
     result = total(federation, source, lambda a, b: a + b.number)
     assert result.get() == sum(range(40))
-    assert Payload.most <= 1 + placed._AHEAD_PER_WORKER * workers
+    assert Payload.most <= 1 + threads._AHEAD * workers
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
@@ -108,7 +112,7 @@ def test_the_order_of_accumulation_is_that_of_the_clients(workers):
         time.sleep(0.01 * (client % 3 == 0))
         return client
 
-    federation = placed.Federation(12, [CPU] * workers)
+    federation = federation_of(12, [CPU] * workers)
     result = federation.aggregate(
         placed.ClientValue(slow_for_some), list, lambda a, b: [*a, b], tuple
     )
@@ -116,9 +120,9 @@ def test_the_order_of_accumulation_is_that_of_the_clients(workers):
 
 
 def test_clients_are_dealt_to_workers_in_turn():
-    threads = placed.ClientValue(lambda _: threading.get_ident())
-    federation = placed.Federation(6, [CPU, CPU])
-    names = federation.collect(threads, lambda x: x).get()
+    identities = placed.ClientValue(lambda _: threading.get_ident())
+    federation = federation_of(6, [CPU, CPU])
+    names = federation.collect(identities, lambda x: x).get()
     assert names[0] == names[2] == names[4]
     assert names[1] == names[3] == names[5]
     assert names[0] != names[1]
@@ -126,7 +130,7 @@ def test_clients_are_dealt_to_workers_in_turn():
 
 def test_threads_last_from_one_walk_to_the_next():
     def names():
-        federation = placed.Federation(2, [CPU, CPU])
+        federation = federation_of(2, [CPU, CPU])
         return federation.collect(placed.ClientValue(lambda _: threading.get_ident()), int).get()
 
     before = threading.active_count()
@@ -142,7 +146,7 @@ def test_an_error_names_the_client_and_keeps_the_message(workers):
             raise OSError("shard is truncated")
         return client
 
-    federation = placed.Federation(8, [CPU] * workers)
+    federation = federation_of(8, [CPU] * workers)
     with pytest.raises(placed.ClientError, match="client 3: shard is truncated") as caught:
         total(federation, placed.ClientValue(compute)).get()
     assert isinstance(caught.value.__cause__, OSError)
@@ -153,7 +157,7 @@ def test_the_message_of_a_graph_is_kept():
         with tf.control_dependencies([tf.debugging.assert_less(client, 1, "labels out of range")]):
             return tf.constant(client)
 
-    federation = placed.Federation(2, [CPU])
+    federation = federation_of(2, [CPU])
     with pytest.raises(placed.ClientError, match="client 1: .*labels out of range"):
         total(federation, placed.ClientValue(compute)).get()
 
@@ -170,7 +174,7 @@ def test_after_an_error_other_clients_are_given_up():
             time.sleep(0.01)
         return client
 
-    federation = placed.Federation(2, [CPU, CPU])
+    federation = federation_of(2, [CPU, CPU])
     begin = time.monotonic()
     with pytest.raises(placed.ClientError, match="client 0: no images"):
         total(federation, placed.ClientValue(compute)).get()

@@ -13,7 +13,7 @@ import tests.runtime
 from tests.runtime import test_tff_algorithms as algorithms
 from tests.runtime.executors import run
 from tffcxr import errors
-from tffcxr.runtime import device, placed
+from tffcxr.runtime import device, placed, threads
 
 pytestmark = pytest.mark.skipif(
     not tests.runtime.CPU_IS_SPLIT, reason="TensorFlow had started already; run this file alone"
@@ -38,7 +38,9 @@ def test_each_client_runs_on_its_device():
     assert run(context, squares, [1.0, 2.0, 3.0, 4.0]) == [1.0, 4.0, 9.0, 16.0]
     assert context.workers == ("/CPU:0", "/CPU:1", "/CPU:2")
     places = placed.ClientValue(lambda _: (tf.constant(1.0) + 1.0).device)
-    found = placed.Federation(4, context.workers).collect(places, lambda name: name).get()
+    parts = threads.Threads(4, context.workers)
+    federation = placed.Federation(4, context.workers[0], parts)
+    found = federation.collect(places, lambda name: name).get()
     assert [name[-1] for name in found] == ["0", "1", "2", "0"]
 
 

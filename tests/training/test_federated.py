@@ -68,6 +68,9 @@ class _Spoilt:
         self._clients = clients
         self.element_spec = data.element_spec
 
+    def train_images(self, client):
+        return self.all.train_images(client)
+
     def train_dataset(self, client, *args):
         dataset = self.all.train_dataset(client, *args)
         if client not in self._clients:

@@ -86,6 +86,14 @@ class ClientData:
             spec["masks"] = tf.TensorSpec([None, height, width, 1], tf.float32)
         return spec
 
+    def train_images(self, client: str) -> int:
+        """The number of a client's training images.
+
+        Raises:
+          InputError: an unknown client.
+        """
+        return self.store.count(client, "train")
+
     def train_dataset(
         self, client_ids: str | Sequence[str], round_number: int, local_epochs: int
     ) -> tf.data.Dataset:

@@ -33,6 +33,9 @@ class Clients(Protocol):
     def validation(self) -> Mapping[str, tf.data.Dataset]:
         """See the class."""
 
+    def train_images(self, client: str, /) -> int:
+        """How much one client has to train on, for what deals clients to processes."""
+
     def train_dataset(self, client: str, round_number: int, passes: int, /) -> tf.data.Dataset:
         """The batches of one client for one round.
 
@@ -59,6 +62,10 @@ class DatasetClients:
     def validation(self) -> Mapping[str, tf.data.Dataset]:
         """See `Clients`; these have none."""
         return {}
+
+    def train_images(self, client: str, /) -> int:
+        """See `Clients`; in batches, or the same for all where a dataset does not know them."""
+        return max(1, int(self.datasets[client].cardinality()))
 
     def train_dataset(self, client: str, round_number: int, passes: int, /) -> tf.data.Dataset:
         """See `Clients`; the order is the dataset's own."""

@@ -60,6 +60,10 @@ class FolderClients:
         """Client -> images that neither training nor validation sees, of those that have such."""
         return self._of_split("test")
 
+    def train_images(self, client: str, /) -> int:
+        """See `Clients`."""
+        return self._data.train_images(client)
+
     def train_dataset(self, client: str, round_number: int, passes: int, /) -> tf.data.Dataset:
         """See `Clients`; the order depends on the seed, the round and the client alone."""
         return self._data.train_dataset(client, round_number, passes).map(_as_keras_takes_it)

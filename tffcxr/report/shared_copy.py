@@ -26,8 +26,8 @@ LEFT_OUT = "[left out]"
 _SETTINGS = frozenset(
     {
         "aggregator", "augmentation", "baseline", "batch_norm", "calibration", "central",
-        "class_balance", "clients_per_round", "ct_window", "executor", "field_of_view", "fit",
-        "images", "initialization", "model", "only", "optimizer", "partition", "precision",
+        "class_balance", "clients_per_round", "ct_window", "engine", "executor", "field_of_view",
+        "fit", "images", "initialization", "model", "only", "optimizer", "partition", "precision",
         "private", "published", "report_round", "schedule", "server_optimizer", "share", "task",
         "test_images", "weighting",
     }

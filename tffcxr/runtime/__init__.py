@@ -1,4 +1,4 @@
-"""Where a round executes: in TFF's native C++ worker, or on the TensorFlow devices of this process.
+"""Where a round executes: in this process, in TFF's native C++ worker, or on a Ray cluster.
 
 Importing this package imports neither TensorFlow nor TFF; `use` does.
 """
@@ -6,31 +6,61 @@ Importing this package imports neither TensorFlow nor TFF; `use` does.
 from __future__ import annotations
 
 from collections.abc import Sequence
+import dataclasses
 import pathlib
 
 from tffcxr import errors, options
 
 
+@dataclasses.dataclass(frozen=True)
+class EngineSettings:
+    """Where clients' parts of a round are computed.
+
+    Attributes:
+      name: one of `options.ENGINES`: "local" (by the executor itself) or "ray".
+      ray_address: of a running Ray cluster, as "HOST:PORT" or "auto"; None starts one on this
+        machine, which ends with the program.
+      ray_workers: how many Ray actors there are; None for one per GPU of the cluster, or two per
+        machine without any.
+    """
+
+    name: str = "local"
+    ray_address: str | None = None
+    ray_workers: int | None = None
+
+
 def use(
     executor: str,
+    engine: EngineSettings = EngineSettings(),
     *,
     log_file: pathlib.Path | None = None,
     devices: Sequence[str] | None = None,
+    shared_files: Sequence[str] = (),
 ) -> str:
     """Makes every TFF computation called from here on run in the chosen executor.
 
     Args:
       executor: "native" (TFF's C++ worker, CPU) or "device" (TensorFlow devices of this process).
+      engine: where clients' parts are computed; the results are the same everywhere.
       log_file: receives the native worker's output; see `native.native_context`.
       devices: names of the TensorFlow devices that clients are dealt to, such as "GPU:0"; None
         means all GPUs, or the CPU where there is none. For the device executor alone.
+      shared_files: paths that clients read, which must be there on all machines of a cluster; of
+        the first, the content is compared.
 
     Returns:
       A line for the user that says where rounds run.
 
     Raises:
-      errors.InputError: `executor` is neither of these, or a device does not exist.
+      errors.InputError: `executor` is neither of these, a device does not exist, the executor and
+        the engine do not go together, or the cluster cannot be used.
     """
+    if engine.name not in options.ENGINES:
+        raise errors.InputError(f"engine: expected one of {options.ENGINES}, found {engine.name!r}")
+    if engine.name == "ray" and executor != "device":
+        raise errors.InputError(
+            f"engine: expected the executor 'device' with 'ray', found {executor!r}"
+        )
     if executor not in options.EXECUTORS:
         raise errors.InputError(
             f"executor: expected one of {options.EXECUTORS}, found {executor!r}"
@@ -46,14 +76,25 @@ def use(
         from tffcxr.runtime import device
 
         context = device.device_context(devices)
-        names = [worker.lstrip("/") for worker in context.workers]
-        counts = {name: names.count(name) for name in names}
-        where = ", ".join(
-            name if count == 1 else f"{name} ({count} clients at once)"
-            for name, count in counts.items()
-        )
+        if engine.name == "ray":
+            from tffcxr.runtime import ray_engine
+
+            actors = ray_engine.start(engine.ray_address, engine.ray_workers, shared_files)
+            context = device.DeviceContext(context.workers[:1], elsewhere=actors)
+            where = actors.describe()
+        else:
+            where = _devices(context.workers)
     tff.framework.get_context_stack().set_default_context(context)
     return f"clients are computed on {where}"
+
+
+def _devices(workers: Sequence[str]) -> str:
+    names = [worker.lstrip("/") for worker in workers]
+    counts = {name: names.count(name) for name in names}
+    return ", ".join(
+        name if count == 1 else f"{name} ({count} clients at once)"
+        for name, count in counts.items()
+    )
 
 
 def use_device_unless_chosen() -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import atexit
 from collections.abc import Sequence
+import contextlib
 import functools
 import logging
 import os
@@ -23,13 +24,23 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from tffcxr import errors
-from tffcxr.runtime import compiling, graphs, interpreter, placed, private_apis, values
+from tffcxr.runtime import (
+    compiling,
+    engine,
+    graphs,
+    interpreter,
+    parts,
+    placed,
+    private_apis,
+    threads,
+    values,
+)
 
 _logger = logging.getLogger(__name__)
 
 # What was compiled and built for one context serves all.
+functions = graphs.GraphFunctions()
 _compile = functools.lru_cache(compiling.compile_for_device)
-_functions = graphs.GraphFunctions()
 _compiling = threading.Lock()  # Two threads that call one computation would both compile it.
 
 
@@ -50,11 +61,18 @@ class DeviceContext(tff.framework.SyncContext):
         is also the server's. A device may be named several times, to compute several clients at
         once there.
       default_clients: number of clients where the arguments do not tell.
+      elsewhere: computes the clients' parts in place of the workers; None for these.
     """
 
-    def __init__(self, workers: Sequence[str], default_clients: int = 0) -> None:
+    def __init__(
+        self,
+        workers: Sequence[str],
+        default_clients: int = 0,
+        elsewhere: engine.Engine | None = None,
+    ) -> None:
         self.workers = tuple(workers)
         self._default_clients = default_clients
+        self._elsewhere = elsewhere
 
     def invoke(self, comp: Any, arg: Any) -> Any:
         """Runs `comp` on `arg`.
@@ -73,15 +91,36 @@ class DeviceContext(tff.framework.SyncContext):
         if arg is not None:
             found = private_apis.infer_cardinalities(arg, parameter_type)
             clients = found.get(tff.CLIENTS, clients)
-        federation = placed.Federation(clients, self.workers)
         with tf.device(self.workers[0]):
             argument = None if arg is None else values.ingest(arg, parameter_type)
-            run = interpreter.Interpreter(_functions, federation)
-            result = run.evaluate(compiled, {})(argument)
-            del argument
-            requested = values.request(result, result_type, federation)
-            exported = values.export(requested, result_type)
+        with contextlib.closing(self._parts(comp, compiled, argument, clients)) as computed:
+            federation = placed.Federation(clients, self.workers[0], computed)
+            exported = self._evaluate(compiled, argument, result_type, federation)
         return tff.types.type_to_py_container(exported, result_type)
+
+    def _parts(
+        self,
+        comp: Any,
+        compiled: tff.framework.ComputationBuildingBlock,
+        argument: Any,
+        clients: int,
+    ) -> parts.Parts:
+        if self._elsewhere is None:
+            return threads.Threads(clients, self.workers)
+        return engine.RemoteParts(self._elsewhere, comp, compiled, argument, clients)
+
+    def _evaluate(
+        self,
+        compiled: tff.framework.ComputationBuildingBlock,
+        argument: Any,
+        result_type: tff.Type,
+        federation: placed.Federation,
+    ) -> Any:
+        with tf.device(self.workers[0]):
+            run = interpreter.Interpreter(functions, federation)
+            result = run.evaluate(compiled, {})(argument)
+            requested = values.request(result, result_type, federation)
+            return values.export(requested, result_type)
 
 
 def device_context(

@@ -108,28 +108,36 @@ def _only_call(block: tff.framework.Lambda) -> tff.framework.CompiledComputation
     return None
 
 
-def _map(_: placed.Federation, argument: Value, __: tff.Type) -> placed.ClientValue:
+def _map(_: placed.Federation, argument: Value, result: tff.Type) -> placed.ClientValue:
     function, source = argument
-    return placed.ClientValue(lambda _, value: function(value), [source])
+    return placed.ClientValue(lambda _, value: function(value), [source], result.member)
 
 
-def _apply(_: placed.Federation, argument: Value, __: tff.Type) -> placed.ServerValue:
+def _apply(_: placed.Federation, argument: Value, result: tff.Type) -> placed.ServerValue:
     function, source = argument
-    return placed.ServerValue(function, [source])
+    return placed.ServerValue(function, [source], result.member)
 
 
-def _aggregate(federation: placed.Federation, argument: Value, _: tff.Type) -> placed.ServerValue:
+def _aggregate(
+    federation: placed.Federation, argument: Value, result: tff.Type
+) -> placed.ServerValue:
     source, zero, accumulate, _merge, report = argument  # There is one aggregator: no merging.
     if isinstance(source, placed.ServerValue):
-        source = placed.ClientValue(lambda _, value: value, [source])
+        source = placed.ClientValue(lambda _, value: value, [source], source.type_spec)
     return federation.aggregate(
-        source, lambda: zero, lambda total, value: accumulate((total, value)), report
+        source,
+        lambda: zero,
+        lambda total, value: accumulate((total, value)),
+        report,
+        result.member,
     )
 
 
-def _zip_at_server(_: placed.Federation, argument: Value, __: tff.Type) -> placed.ServerValue:
+def _zip_at_server(_: placed.Federation, argument: Value, result: tff.Type) -> placed.ServerValue:
     leaves = tf.nest.flatten(argument)
-    return placed.ServerValue(lambda *parts: tf.nest.pack_sequence_as(argument, parts), leaves)
+    return placed.ServerValue(
+        lambda *parts: tf.nest.pack_sequence_as(argument, parts), leaves, result.member
+    )
 
 
 def _zip_at_clients(
@@ -138,7 +146,9 @@ def _zip_at_clients(
     if result.all_equal:
         return _zip_at_server(federation, argument, result)
     leaves = tf.nest.flatten(argument)
-    return placed.ClientValue(lambda _, *parts: tf.nest.pack_sequence_as(argument, parts), leaves)
+    return placed.ClientValue(
+        lambda _, *parts: tf.nest.pack_sequence_as(argument, parts), leaves, result.member
+    )
 
 
 def _select(_: placed.Federation, argument: Value, result: tff.Type) -> placed.ClientValue:
@@ -149,7 +159,7 @@ def _select(_: placed.Federation, argument: Value, result: tff.Type) -> placed.C
             tf.unstack(client_keys), lambda key: select((value, key)), result.member.element
         )
 
-    return placed.ClientValue(compute, [keys, server_value])
+    return placed.ClientValue(compute, [keys, server_value], result.member)
 
 
 def _sequence_map(_: placed.Federation, argument: Value, result: tff.Type) -> Value:
@@ -178,17 +188,21 @@ _INTRINSICS: dict[str, Callable[[placed.Federation, Value, tff.Type], Value]] = 
     tff.framework.FEDERATED_AGGREGATE.uri: _aggregate,
     tff.framework.FEDERATED_APPLY.uri: _apply,
     tff.framework.FEDERATED_BROADCAST.uri: lambda _, value, __: value,
-    tff.framework.FEDERATED_EVAL_AT_CLIENTS.uri: lambda _, function, __: placed.ClientValue(
-        lambda _: function(None)
+    tff.framework.FEDERATED_EVAL_AT_CLIENTS.uri: lambda _, function, result: placed.ClientValue(
+        lambda _: function(None), (), result.member
     ),
-    tff.framework.FEDERATED_EVAL_AT_SERVER.uri: lambda _, function, __: placed.ServerValue(
-        lambda: function(None)
+    tff.framework.FEDERATED_EVAL_AT_SERVER.uri: lambda _, function, result: placed.ServerValue(
+        lambda: function(None), (), result.member
     ),
     tff.framework.FEDERATED_MAP.uri: _map,
     tff.framework.FEDERATED_MAP_ALL_EQUAL.uri: _apply,
     private_apis.FEDERATED_SELECT.uri: _select,
-    tff.framework.FEDERATED_VALUE_AT_CLIENTS.uri: lambda _, value, __: placed.known(value),
-    tff.framework.FEDERATED_VALUE_AT_SERVER.uri: lambda _, value, __: placed.known(value),
+    tff.framework.FEDERATED_VALUE_AT_CLIENTS.uri: lambda _, value, result: placed.known(
+        value, result.member
+    ),
+    tff.framework.FEDERATED_VALUE_AT_SERVER.uri: lambda _, value, result: placed.known(
+        value, result.member
+    ),
     tff.framework.FEDERATED_ZIP_AT_CLIENTS.uri: _zip_at_clients,
     tff.framework.FEDERATED_ZIP_AT_SERVER.uri: _zip_at_server,
     private_apis.SEQUENCE_MAP.uri: _sequence_map,

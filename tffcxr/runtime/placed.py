@@ -6,8 +6,9 @@ aggregation, when its result is needed, walks over the clients once: each client
 computed, accumulated in the order of the clients, and dropped. All aggregations (and results that
 the caller wants back per client) that can share a walk do, so that nothing is computed twice.
 
-Clients are dealt in turn to workers, each a thread with a device. A worker is at most two clients
-ahead of the accumulation, which bounds memory. No result depends on which worker was faster.
+Clients' parts are computed where a `parts.Parts` says: in threads of this process (`threads.py`),
+or in other processes (`engine.py`). Whoever computes them is at most two clients ahead of the
+accumulation, which bounds memory. No result depends on who was faster.
 """
 
 from __future__ import annotations
@@ -15,16 +16,16 @@ from __future__ import annotations
 import collections
 from collections.abc import Callable, Iterable, Iterator, Sequence
 import concurrent.futures
-import functools
-import os
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
+import tensorflow_federated as tff
 
 from tffcxr import errors
 
-_AHEAD_PER_WORKER = 2
+if TYPE_CHECKING:
+    from tffcxr.runtime.parts import Parts
 
 
 class ClientError(errors.RunError):
@@ -47,11 +48,18 @@ class ServerValue:
     Args:
       compute: makes the value from the values of `needs`.
       needs: values that must be known first.
+      type_spec: of the value; needed where clients in other processes take it.
     """
 
-    def __init__(self, compute: Callable[..., Any], needs: Iterable[ServerValue] = ()) -> None:
+    def __init__(
+        self,
+        compute: Callable[..., Any],
+        needs: Iterable[ServerValue] = (),
+        type_spec: tff.Type | None = None,
+    ) -> None:
         self._compute: Callable[..., Any] | None = compute
         self.needs = tuple(needs)
+        self.type_spec = type_spec
         self._value: Any = None
         self._copies: dict[str, Any] = {}
 
@@ -77,9 +85,9 @@ class ServerValue:
         return self._copies[device]
 
 
-def known(value: Any) -> ServerValue:
+def known(value: Any, type_spec: tff.Type | None = None) -> ServerValue:
     """A server value that is already known."""
-    result = ServerValue(lambda: None)
+    result = ServerValue(lambda: None, type_spec=type_spec)
     result.set(value)
     return result
 
@@ -90,13 +98,18 @@ class ClientValue:
     Args:
       compute: makes one client's value from the client's number and its values of `sources`.
       sources: what it is computed from; a ServerValue is the same for all clients.
+      type_spec: of one client's value; needed where it leaves the client's process.
     """
 
     def __init__(
-        self, compute: Callable[..., Any], sources: Iterable[ClientValue | ServerValue] = ()
+        self,
+        compute: Callable[..., Any],
+        sources: Iterable[ClientValue | ServerValue] = (),
+        type_spec: tff.Type | None = None,
     ) -> None:
         self._compute = compute
         self.sources = tuple(sources)
+        self.type_spec = type_spec
         self.kept: dict[int, Any] = {}
 
     def at(self, client: int, device: str, seen: dict[ClientValue, Any]) -> Any:
@@ -117,12 +130,16 @@ class ClientValue:
 class Aggregation(ServerValue):
     """A server value that is accumulated over the clients.
 
+    Attributes:
+      number: its position among all that were recorded, the same wherever that is done.
+
     Args:
       walk: computes this value, and others with it; see `Federation`.
       source: what is accumulated.
       zero: makes the accumulator to start from.
       accumulate: makes the next accumulator from the last and one client's value.
       report: makes the result from the last accumulator.
+      type_spec: see `ServerValue`.
     """
 
     def __init__(
@@ -132,9 +149,11 @@ class Aggregation(ServerValue):
         zero: Callable[[], Any],
         accumulate: Callable[[Any, Any], Any],
         report: Callable[[Any], Any],
+        type_spec: tff.Type | None = None,
     ) -> None:
-        super().__init__(lambda: None)
+        super().__init__(lambda: None, type_spec=type_spec)
         self._walk = walk
+        self.number = -1
         self.source = source
         self.accumulate = accumulate
         self.report = report
@@ -146,18 +165,63 @@ class Aggregation(ServerValue):
             self._walk(self)
         return super().get()
 
+    def set(self, value: Any) -> None:
+        """See `ServerValue`; also drops the way to it, so that no cycle keeps clients' values."""
+        if not self.is_known:
+            del self._walk, self.source, self.accumulate, self.report, self.zero
+        super().set(value)
+
+
+class Walk:
+    """One walk over the clients.
+
+    Attributes:
+      joint: the aggregations whose sources are wanted of every client.
+      later: the aggregations that will need other walks.
+    """
+
+    def __init__(self, joint: Sequence[Aggregation], later: Sequence[Aggregation]) -> None:
+        self.joint = tuple(joint)
+        self.later = tuple(later)
+        # Now, before anything is kept: what is kept changes the answer.
+        self._kept = _computed_in_both(joint, later)
+
+    def common(self) -> dict[ServerValue, None]:
+        """The server values that the clients take, in an order that the computation alone gives."""
+        return dict.fromkeys(value for each in self.joint for value in _common(each.source))
+
+    def compute(self, client: int, device: str) -> list[Any]:
+        """One client's value for each of `joint`; what later walks take up is kept beside it.
+
+        Raises:
+          ClientError: the computation failed at the client.
+        """
+        seen: dict[ClientValue, Any] = {}
+        with tf.device(device):
+            try:
+                values = [each.source.at(client, device, seen) for each in self.joint]
+            except Exception as error:
+                raise ClientError(client, reason(error)) from error
+        for node in self._kept:
+            if node in seen:  # Unless this client was asked before.
+                node.kept[client] = seen[node]
+        return values
+
 
 class Federation:
     """The clients of one invocation, and the aggregations over them that nobody asked for yet.
 
     Args:
       clients: how many there are.
-      workers: the device of each worker; the first device is also the server's.
+      server: the server's device.
+      parts: where the clients' parts are computed; None at a client, which is never asked to walk.
     """
 
-    def __init__(self, clients: int, workers: Sequence[str]) -> None:
+    def __init__(self, clients: int, server: str, parts: Parts | None = None) -> None:
         self.clients = clients
-        self._workers = workers
+        self.recorded: list[Aggregation] = []
+        self._server = server
+        self._parts = parts
         self._pending: list[Aggregation] = []
         self._is_stopped = threading.Event()
 
@@ -167,16 +231,17 @@ class Federation:
         zero: Callable[[], Any],
         accumulate: Callable[[Any, Any], Any],
         report: Callable[[Any], Any],
+        type_spec: tff.Type | None = None,
     ) -> Aggregation:
         """Records an aggregation; it happens when its value is needed."""
-        server = self._workers[0]
         return self._record(
             Aggregation(
                 self._walk,
                 source,
                 zero,
-                lambda total, value: accumulate(total, copy_to(server, value)),
+                lambda total, value: accumulate(total, copy_to(self._server, value)),
                 report,
+                type_spec,
             )
         )
 
@@ -190,8 +255,14 @@ class Federation:
         return self._record(Aggregation(self._walk, source, list, append, lambda values: values))
 
     def _record(self, aggregation: Aggregation) -> Aggregation:
+        aggregation.number = len(self.recorded)
+        self.recorded.append(aggregation)
         self._pending.append(aggregation)
         return aggregation
+
+    def stop(self) -> None:
+        """Has whatever computes a client's part end at its next batch."""
+        self._is_stopped.set()
 
     def until_stopped(self, elements: Iterable[Any]) -> Iterator[Any]:
         """Yields `elements`, unless the invocation is given up meanwhile.
@@ -210,70 +281,43 @@ class Federation:
             value.get()  # This may walk for aggregations that `target` depends on.
         joint = [each for each in self._pending if _is_ready(each)]
         self._pending = [each for each in self._pending if each not in joint]
-        for aggregation in joint:
-            for value in _common(aggregation.source):
-                value.get()
-        later = _computed_in_both(joint, self._pending)
+        walk = Walk(joint, self._pending)
+        for value in walk.common():
+            value.get()
         totals = [aggregation.zero() for aggregation in joint]
-        for client, values, seen in self._results(joint):
-            for node in later:
-                node.kept[client] = seen[node]
+        for values in self._results(walk):
             for index, aggregation in enumerate(joint):
                 totals[index] = aggregation.accumulate(totals[index], values[index])
-            del values, seen
+            del values
         for aggregation, total in zip(joint, totals):
             aggregation.set(aggregation.report(total))
 
-    def _results(self, joint: Sequence[Aggregation]) -> Iterator[tuple[int, list[Any], dict]]:
-        """Yields every client's number, values and intermediate values, in order."""
-
-        def compute(client: int) -> tuple[int, list[Any], dict]:
-            device = self._workers[client % len(self._workers)]
-            seen: dict[ClientValue, Any] = {}
-            with tf.device(device):
-                try:
-                    values = [each.source.at(client, device, seen) for each in joint]
-                except Exception as error:
-                    raise ClientError(client, _reason(error)) from error
-            return client, values, seen
-
-        if len(self._workers) == 1 or self.clients < 2:
-            yield from map(compute, range(self.clients))
-        else:
-            yield from self._in_parallel(compute)
-
-    def _in_parallel(self, compute: Callable[[int], Any]) -> Iterator[Any]:
-        """Yields `compute(client)` for all clients in order, each computed by its worker."""
-        count = len(self._workers)
-        threads = [_thread(number, os.getpid()) for number in range(count)]
-        waiting: collections.deque[concurrent.futures.Future] = collections.deque()
+    def _results(self, walk: Walk) -> Iterator[list[Any]]:
+        """Yields every client's values, in order, while the lanes are at most `ahead` clients."""
+        assert self._parts is not None
+        lanes = self._parts.lanes()
+        waiting: dict[int, collections.deque[int]] = {}
+        for client, lane in enumerate(lanes):
+            waiting.setdefault(lane, collections.deque()).append(client)
+        room = dict.fromkeys(waiting, self._parts.ahead)
+        asked: dict[int, concurrent.futures.Future[list[Any]]] = {}
         try:
             for client in range(self.clients):
-                if len(waiting) == _AHEAD_PER_WORKER * count:
-                    yield waiting.popleft().result()
-                waiting.append(threads[client % count].submit(compute, client))
-            while waiting:
-                yield waiting.popleft().result()
+                for lane, clients in waiting.items():
+                    while clients and room[lane]:
+                        asked[clients[0]] = self._parts.ask(clients[0], walk)
+                        clients.popleft()
+                        room[lane] -= 1
+                yield asked.pop(client).result()
+                room[lanes[client]] += 1
         except BaseException:  # A client failed, or whoever asks has given up.
-            self._is_stopped.set()
-            for future in waiting:
-                future.cancel()
-            concurrent.futures.wait(waiting)
+            self.stop()
+            self._parts.give_up(list(asked.values()))
             raise
 
 
-@functools.cache
-def _thread(number: int, process: int) -> concurrent.futures.ThreadPoolExecutor:
-    """The thread of a worker, which lasts as long as the process; a fork makes its own.
-
-    TensorFlow and the allocator keep memory for every thread that has called them, so new threads
-    in every round would let memory grow with rounds.
-    """
-    del process  # Only distinguishes forks.
-    return concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix=f"worker_{number}")
-
-
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
+    """What an error says, without the operations of a graph."""
     return error.message if isinstance(error, tf.errors.OpError) else str(error) or repr(error)
 
 
@@ -303,9 +347,10 @@ def _nodes(source: ClientValue, stop: Callable[[ClientValue], bool]) -> Iterator
         node = waiting.pop()
         yield node
         if not stop(node):
-            sources = {each for each in node.sources if isinstance(each, ClientValue)}
-            waiting.extend(sources - found)
-            found |= sources
+            for each in node.sources:
+                if isinstance(each, ClientValue) and each not in found:
+                    found.add(each)
+                    waiting.append(each)
 
 
 def _is_kept(node: ClientValue) -> bool:
@@ -316,8 +361,7 @@ def _common(source: ClientValue) -> list[ServerValue]:
     """The server values that computing `source` at a client takes."""
     return [
         each
-        for node in _nodes(source, _is_kept)
-        if not _is_kept(node)
+        for node in _nodes(source, lambda _: False)
         for each in node.sources
         if isinstance(each, ServerValue)
     ]
@@ -336,14 +380,18 @@ def _is_ready(aggregation: Aggregation) -> bool:
     return True
 
 
-def _computed_in_both(now: Sequence[Aggregation], later: Sequence[Aggregation]) -> set[ClientValue]:
+def _computed_in_both(
+    now: Sequence[Aggregation], later: Sequence[Aggregation]
+) -> list[ClientValue]:
     """The client values computed for `now` that `later` takes directly, so as to keep them."""
     computed = {
         node for each in now for node in _nodes(each.source, _is_kept) if not _is_kept(node)
     }
-    return {
-        node
-        for each in later
-        for node in _nodes(each.source, lambda node: node in computed or _is_kept(node))
-        if node in computed
-    }
+    return list(
+        dict.fromkeys(
+            node
+            for each in later
+            for node in _nodes(each.source, lambda node: node in computed or _is_kept(node))
+            if node in computed
+        )
+    )

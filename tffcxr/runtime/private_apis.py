@@ -13,6 +13,8 @@ Each name, what it is for, and the public name that would replace it:
 - `inference_function`: calling a graph without the work for gradient tapes. Public: the
   `ConcreteFunction`, slower per call.
 - `computation_pb2`: annotations: the protocol buffers inside a computation. Public: none.
+- `executor_pb2`, `serialize_type`, `deserialize_type`, `arrays`: values as messages between
+  processes. Public: `tff.framework.serialize_value`, which copies arrays into lists and back.
 - `is_compatible_dtype`, `is_compatible_shape`: rejecting the arguments that TFF rejects. Public:
   none.
 - `infer_cardinalities`: the number of clients in an argument. Public: none; `tff.framework` has
@@ -42,7 +44,8 @@ import grpc
 from tensorflow.python.eager import context as eager_context
 from tensorflow.python.framework import op_def_registry
 import tensorflow_federated as tff
-from tensorflow_federated.proto.v0 import computation_pb2, executor_pb2_grpc
+from tensorflow_federated.proto.v0 import computation_pb2, executor_pb2, executor_pb2_grpc
+from tensorflow_federated.python.core.impl.compiler import array as arrays
 from tensorflow_federated.python.core.impl.compiler.array import (
     is_compatible_dtype,
     is_compatible_shape,
@@ -58,6 +61,10 @@ from tensorflow_federated.python.core.impl.context_stack.runtime_error_context i
 )
 from tensorflow_federated.python.core.impl.executors.cardinalities_utils import infer_cardinalities
 from tensorflow_federated.python.core.impl.types.type_conversions import type_to_tf_structure
+from tensorflow_federated.python.core.impl.types.type_serialization import (
+    deserialize_type,
+    serialize_type,
+)
 from tensorflow_federated.python.core.impl.utils.tensorflow_utils import (
     coerce_dataset_elements_to_tff_type_spec,
     make_data_set_from_elements,
@@ -71,8 +78,11 @@ __all__ = [
     "SEQUENCE_SUM",
     "RuntimeErrorContext",
     "WorkerStub",
+    "arrays",
     "coerce_dataset_elements_to_tff_type_spec",
     "computation_pb2",
+    "deserialize_type",
+    "executor_pb2",
     "infer_cardinalities",
     "inference_function",
     "invoke_once",
@@ -80,6 +90,7 @@ __all__ = [
     "is_compatible_shape",
     "is_stateful",
     "make_data_set_from_elements",
+    "serialize_type",
     "type_to_tf_structure",
 ]
 

@@ -19,8 +19,10 @@ def ingest(value: Any, type_spec: tff.Type) -> Any:
     """
     if isinstance(type_spec, tff.FederatedType):
         if type_spec.all_equal:
-            return placed.known(ingest(value, type_spec.member))
-        return placed.ClientValue(lambda client: ingest(value[client], type_spec.member))
+            return placed.known(ingest(value, type_spec.member), type_spec.member)
+        return placed.ClientValue(
+            lambda client: ingest(value[client], type_spec.member), (), type_spec.member
+        )
     if isinstance(type_spec, tff.StructType):
         parts = list(tff.structure.from_container(value))
         types = sequences.element_types(type_spec)
@@ -32,6 +34,15 @@ def ingest(value: Any, type_spec: tff.Type) -> Any:
     if isinstance(type_spec, tff.TensorType):
         return _tensor(value, type_spec)
     raise TypeError(f"the device executor takes no argument of type {type_spec}")
+
+
+def of_client(argument: Any, client: int, device: str) -> list[Any]:
+    """What one client and nobody has of an ingested argument: all but the values at the server."""
+    return [
+        part.at(client, device, {}) if isinstance(part, placed.ClientValue) else part
+        for part in tf.nest.flatten(argument)
+        if not isinstance(part, placed.ServerValue)
+    ]
 
 
 def _tensor(value: Any, type_spec: tff.TensorType) -> tf.Tensor:

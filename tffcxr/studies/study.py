@@ -21,7 +21,7 @@ from tffcxr.clients.augment import ImageAugmentation
 from tffcxr.clients.client_data import ClientData
 from tffcxr.clients.sampling import Sampler, parse_clients_per_round
 from tffcxr.clients.shards.preparation import ShardSpec, ShardStore, prepare
-from tffcxr.clients.shards.shard_store import SPLITS
+from tffcxr.clients.shards.shard_store import MANIFEST, SPLITS
 from tffcxr.clients.sites import ClientRecords
 from tffcxr.datasets.imaging import images
 from tffcxr.evaluation import registry, result_rows
@@ -69,6 +69,7 @@ class Settings:
       clients_per_round: "all", a count or a fraction, see `sampling.parse_clients_per_round`.
       seed: of everything random.
       executor: one of `options.EXECUTORS`.
+      engine: where clients' parts of a round are computed.
       width: of the networks, see `ModelSpec`.
       max_rejected_fraction: maximum fraction of unreadable files per client.
       replicates: of the bootstrap.
@@ -88,6 +89,7 @@ class Settings:
     clients_per_round: str = "all"
     seed: int = 0
     executor: str = "device"
+    engine: runtime.EngineSettings = runtime.EngineSettings()
     width: float = 1.0
     max_rejected_fraction: float = 0.0
     replicates: int = 1000
@@ -275,8 +277,14 @@ class Study(abc.ABC):
             },
             kind=self.kind,
         )
-        log = directory.path / "worker.log"
-        print(runtime.use(self.settings.executor, log_file=log), file=sys.stderr)
+        shards = [path for client in store.client_ids for path in store.files(client, "train")]
+        where = runtime.use(
+            self.settings.executor,
+            self.settings.engine,
+            log_file=directory.path / "worker.log",
+            shared_files=[str(store.root / MANIFEST), *shards],
+        )
+        print(where, file=sys.stderr)
 
     def _describe_clients(
         self, store: ShardStore, about: Callable[[str], Mapping[str, Any]]

@@ -14,7 +14,7 @@ import tensorflow as tf
 from tffcxr.clients.sampling import Sampler
 from tffcxr.learning import failure, optimizers, process
 from tffcxr.learning.weight_groups import batch_norm_layers
-from tffcxr.runtime import placed
+from tffcxr.runtime import parts, placed
 from tffcxr.training.evaluators.validation import Evaluator
 from tffcxr.training.loop import ClientResult, RoundResult, TrainingFailed
 from tffcxr.training.plan import Plan, Rounds, Stage
@@ -26,6 +26,9 @@ class TrainingData(Protocol):
     @property
     def element_spec(self) -> Any:
         """The `tf.TensorSpec`s of a batch."""
+
+    def train_images(self, client: str, /) -> int:
+        """How many images one client trains on; decides who computes it, and no result."""
 
     def train_dataset(self, client: str, round_number: int, passes: int, /) -> tf.data.Dataset:
         """The batches of one client for one round, with so many passes over its images."""
@@ -88,7 +91,7 @@ class FederatedTraining:
             state = self._carry_over(state, self._process(previous), self._process(stage))
         stage_process = self._process(stage)
         sampled = self._sampler.sample(round_number)
-        with _named(sampled):
+        with self._asked(sampled):
             server, private, metrics, per_client = stage_process.next(
                 stage_process.with_learning_rate(state["server"], learning_rate),
                 self._client_values(
@@ -107,12 +110,21 @@ class FederatedTraining:
             )
         clients = {**state["clients"], **dict(zip(sampled, private))}
         if stage_process.recompute is not None:
-            with _named(sampled):
+            with self._asked(sampled):
                 server = stage_process.with_recomputed_statistics(
                     server, self._client_values(clients, sampled, round_number, passes=1)
                 )
         state = collections.OrderedDict(server=server, clients=clients)
         return state, self._result(state, stage_process, results, metrics)
+
+    @contextlib.contextmanager
+    def _asked(self, sampled: Sequence[str]) -> Iterator[None]:
+        """Says how large the clients of a call are, and which of them has failed."""
+        with parts.sized([self._data.train_images(client) for client in sampled]):
+            try:
+                yield
+            except placed.ClientError as error:
+                raise TrainingFailed(f"client {sampled[error.client]}: {error.reason}") from error
 
     def _client_values(
         self, private: Mapping[str, Any], sampled: Sequence[str], round_number: int, passes: int
@@ -179,15 +191,6 @@ class FederatedTraining:
         if stage.name not in self._processes:
             self._processes[stage.name] = self._build(stage)
         return self._processes[stage.name]
-
-
-@contextlib.contextmanager
-def _named(clients: Sequence[str]) -> Iterator[None]:
-    """Says which client it was whose computation failed."""
-    try:
-        yield
-    except placed.ClientError as error:
-        raise TrainingFailed(f"client {clients[error.client]}: {error.reason}") from error
 
 
 def _build(

@@ -1,0 +1,68 @@
+"""Workers in this process that see nothing of a task but its bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+import concurrent.futures
+import dataclasses
+import json
+
+from tffcxr.runtime import client_part, device, engine
+
+
+class Loopback:
+    """An `engine.Engine` whose workers are objects.
+
+    Args:
+      workers: how many there are.
+      loses: (number of the question, counted from 0) -> whether the worker that gets it has just
+        been replaced by one that knows nothing.
+    """
+
+    def __init__(self, workers: int = 1, loses: Callable[[int], bool] = lambda _: False) -> None:
+        self._loses = loses
+        self._threads = [concurrent.futures.ThreadPoolExecutor(1) for _ in range(workers)]
+        self._workers = [self._worker() for _ in range(workers)]
+        self.tasks: list[engine.Task] = []
+        self.answers: list[engine.Answer] = []
+        self.shared: list[bytes] = []
+        self.forgotten: list[str] = []
+
+    @staticmethod
+    def _worker() -> client_part.ClientPart:
+        return client_part.ClientPart("/CPU:0", device.functions)
+
+    def lanes(self, sizes: Sequence[int]) -> list[int]:
+        return engine.deal(sizes, len(self._workers))
+
+    def share(self, content: bytes) -> int:
+        self.shared.append(content)
+        return len(self.shared) - 1
+
+    def ask(self, lane, computation, task, shared):
+        if self._loses(len(self.tasks)):
+            self._workers[lane] = self._worker()
+        self.tasks.append(task)
+        sent = json.dumps({**dataclasses.asdict(task), "argument": task.argument.hex()})
+        contents = [self.shared[handle] for handle in shared]
+        worker = self._workers[lane]
+        return self._threads[lane].submit(self._do, worker, computation, sent, contents)
+
+    def _do(self, worker, computation, sent, shared):
+        fields = json.loads(sent)
+        fields["argument"] = bytes.fromhex(fields["argument"])
+        worker.load(computation)
+        answer = worker.answer(engine.Task(**fields), shared)
+        assert isinstance(answer.content, bytes)
+        self.answers.append(answer)
+        return answer
+
+    def forget(self, invocation: str) -> None:
+        self.forgotten.append(invocation)
+        for worker in self._workers:
+            worker.forget(invocation)
+
+
+def context(workers: int = 1, **kwargs) -> tuple[device.DeviceContext, Loopback]:
+    loopback = Loopback(workers, **kwargs)
+    return device.DeviceContext(["/CPU:0"], elsewhere=loopback), loopback

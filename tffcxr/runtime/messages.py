@@ -1,0 +1,156 @@
+"""Values of a computation as messages: TFF's `executor_pb2.Value`, with arrays as raw bytes.
+
+    tensor    dtype, shape and content; texts as a list of bytes
+    struct    a message per element, in the order of the type
+    sequence  the graph of a `tf.data.Dataset`, which names files, and the type of its elements
+
+The receiver knows the type of what it expects, and refuses anything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from google.protobuf import message as protobuf
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from tffcxr.runtime import private_apis, sequences
+
+_Value = private_apis.executor_pb2.Value
+
+
+def encode(value: Any, type_spec: tff.Type) -> private_apis.executor_pb2.Value:
+    """The message of a value in the form that `interpreter.py` gives to it."""
+    if isinstance(type_spec, tff.StructType):
+        types = sequences.element_types(type_spec)
+        elements = [
+            _Value.Struct.Element(value=encode(part, part_type))
+            for part, part_type in zip(value, types)
+        ]
+        return _Value(struct=_Value.Struct(element=elements))
+    if isinstance(type_spec, tff.SequenceType):
+        return _Value(sequence=_encode_sequence(value, type_spec.element))
+    array, dtype = value.numpy(), type_spec.dtype.type
+    if value.dtype == tf.string:
+        return _Value(array=private_apis.arrays.to_proto(array, dtype_hint=dtype))
+    return _Value(array=private_apis.arrays.to_proto_content(array, dtype_hint=dtype))
+
+
+def decode(message: private_apis.executor_pb2.Value, type_spec: tff.Type) -> Any:
+    """The value of a message.
+
+    Raises:
+      TypeError: it is not of the type.
+    """
+    kind = message.WhichOneof("value")
+    if isinstance(type_spec, tff.StructType) and kind == "struct":
+        types, found = sequences.element_types(type_spec), message.struct.element
+        if len(found) != len(types):
+            raise TypeError(f"expected {len(types)} elements of {type_spec}, found {len(found)}")
+        return tuple(decode(each.value, part_type) for each, part_type in zip(found, types))
+    if isinstance(type_spec, tff.SequenceType) and kind == "sequence":
+        return _decode_sequence(message.sequence, type_spec)
+    if isinstance(type_spec, tff.TensorType) and kind == "array":
+        return _decode_tensor(message.array, type_spec)
+    raise TypeError(f"expected a value of type {type_spec}, found a message of {kind or 'nothing'}")
+
+
+def encode_all(found: Sequence[Any], types: Sequence[tff.Type | None]) -> bytes:
+    """The message of several values, serialized."""
+    message = _Value()
+    message.struct.SetInParent()
+    for value, type_spec in zip(found, types):
+        message.struct.element.add().value.CopyFrom(encode(value, _known(type_spec)))
+    return message.SerializeToString()
+
+
+def decode_all(content: bytes, types: Sequence[tff.Type | None]) -> list[Any]:
+    """The values that `encode_all` has had.
+
+    Raises:
+      TypeError: they are others than expected, or these are no such bytes.
+    """
+    try:
+        message = _Value.FromString(content)
+    except protobuf.DecodeError as error:
+        raise TypeError(f"expected a message, found {len(content)} other bytes") from error
+    found = message.struct.element
+    if len(found) != len(types):
+        raise TypeError(f"expected {len(types)} values, found {len(found)}")
+    return [decode(each.value, _known(type_spec)) for each, type_spec in zip(found, types)]
+
+
+def _known(type_spec: tff.Type | None) -> tff.Type:
+    assert type_spec is not None  # The interpreter gives one to every placed value.
+    return type_spec
+
+
+def _decode_tensor(array: Any, type_spec: tff.TensorType) -> tf.Tensor:
+    is_text = array.HasField("string_list")
+    read = private_apis.arrays.from_proto if is_text else private_apis.arrays.from_proto_content
+    with tf.device("/CPU:0"):
+        tensor = tf.convert_to_tensor(read(array))
+    found = tff.types.tensorflow_to_type((tensor.dtype, tensor.shape))
+    if not type_spec.is_assignable_from(found):
+        raise TypeError(f"expected a tensor of type {type_spec}, found one of type {found}")
+    return tensor
+
+
+def _encode_sequence(
+    value: sequences.Sequence, element: tff.Type
+) -> private_apis.executor_pb2.Value.Sequence:
+    dataset = value.to_dataset()
+    with tf.device("/CPU:0"):
+        variant = tf.data.experimental.to_variant(dataset)
+        graph = tf.raw_ops.DatasetToGraphV2(input_dataset=variant).numpy()
+    sent_type = private_apis.serialize_type(_as_laid_out(element, dataset.element_spec))
+    return _Value.Sequence(serialized_graph_def=graph, element_type=sent_type)
+
+
+def _decode_sequence(
+    message: private_apis.executor_pb2.Value.Sequence, type_spec: tff.SequenceType
+) -> sequences.DatasetSequence:
+    found = private_apis.deserialize_type(message.element_type)
+    if found is None or not _is_layout_of(found, type_spec.element):
+        raise TypeError(f"expected a sequence of type {type_spec}, found elements of type {found}")
+    with tf.device("/CPU:0"):
+        variant = tf.raw_ops.DatasetFromGraph(graph_def=message.serialized_graph_def)
+        spec = private_apis.type_to_tf_structure(found)
+        dataset = tf.data.experimental.from_variant(variant, spec)
+    return sequences.DatasetSequence(dataset, type_spec.element)
+
+
+def _as_laid_out(element: tff.Type, spec: Any) -> tff.Type:
+    """The type of a dataset's elements, without names where tf.data lays them out in order.
+
+    The parts of a dict it lays out by their sorted names; those of tuples, named tuples and attrs
+    in their own order.
+    """
+    if not isinstance(element, tff.StructType):
+        return element
+    names = tff.structure.name_list_with_nones(element)
+    if isinstance(spec, Mapping):
+        parts = [spec[name] for name in names]
+    elif isinstance(spec, (tuple, list)):
+        parts = list(spec)
+    else:
+        parts = [getattr(spec, name) for name in names]
+    types = map(_as_laid_out, sequences.element_types(element), parts)
+    if isinstance(spec, Mapping):
+        return tff.StructType(list(zip(names, types)))
+    return tff.StructType([(None, part) for part in types])
+
+
+def _is_layout_of(found: tff.Type, element: tff.Type) -> bool:
+    """Whether `_as_laid_out` may have made `found` of `element`."""
+    if not (isinstance(found, tff.StructType) and isinstance(element, tff.StructType)):
+        return element.is_assignable_from(found)
+    names = tff.structure.name_list_with_nones(found)
+    of_found, of_element = sequences.element_types(found), sequences.element_types(element)
+    return (
+        len(of_found) == len(of_element)
+        and (not any(names) or names == tff.structure.name_list_with_nones(element))
+        and all(map(_is_layout_of, of_found, of_element))
+    )

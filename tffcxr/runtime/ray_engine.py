@@ -1,0 +1,391 @@
+"""Clients' parts of a computation on a Ray cluster: an actor per device.
+
+A task goes to the actor that its client was dealt to. If that actor is lost, with its process, its
+machine or the network, the task goes to another, and a new actor is started in its place. Only the
+first answer to a task counts. A cluster of this program's own is started again if it is lost.
+"""
+
+from __future__ import annotations
+
+import atexit
+from collections.abc import Sequence
+import concurrent.futures
+import dataclasses
+import functools
+import logging
+import os
+import queue
+import threading
+import time
+from typing import Any
+
+import ray
+import ray.exceptions
+
+from tffcxr import errors
+from tffcxr.runtime import engine, ray_actor, ray_cluster
+
+_logger = logging.getLogger(__name__)
+
+_START_SECONDS = 300.0
+_TICK_SECONDS = 1.0
+_MOST_LOSSES = 5  # Of one task, or of one actor's starts one after the other.
+_RESUME = "start the same command again to resume"
+
+
+@dataclasses.dataclass(eq=False)
+class _Shared:
+    """Server values in Ray's object store, to be put there again if the cluster was."""
+
+    content: bytes
+    reference: Any = None
+    generation: int = -1
+
+
+@dataclasses.dataclass(eq=False)
+class _Request:
+    """A task that waits for its answer; `reference` is that of the call that counts."""
+
+    lane: int
+    computation: engine.Computation
+    task: engine.Task
+    shared: Sequence[_Shared]
+    future: concurrent.futures.Future[engine.Answer]
+    reference: Any = None
+    losses: int = 0
+
+
+@dataclasses.dataclass(eq=False)
+class _Slot:
+    """The place of an actor; `reference` is that of its start."""
+
+    actor: Any = None
+    reference: Any = None
+    is_ready: bool = False
+    failures: int = 0
+    known: set[str] = dataclasses.field(default_factory=set)
+    requests: set[_Request] = dataclasses.field(default_factory=set)
+    about: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+class RayEngine:
+    """An `engine.Engine` on a cluster.
+
+    Args:
+      cluster: the connection; ends with the program.
+      files: that every actor must find as they are here, see `ray_actor.fingerprint`.
+
+    Raises:
+      errors.InputError: an actor cannot be started, or does not find the files.
+    """
+
+    def __init__(self, cluster: ray_cluster.Cluster, files: Sequence[tuple[str, int, str]]) -> None:
+        self._cluster = cluster
+        self._files = list(files)
+        self._settings = ray_actor.tensorflow_settings()
+        self._lock = threading.RLock()
+        self._events: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._generation = 0
+        self._programs: dict[str, _Shared] = {}
+        self._waiting: list[_Request] = []
+        self._stands_since = time.monotonic()
+        self._is_closed = False
+        self._slots = [_Slot() for _ in range(cluster.workers)]
+        for slot in self._slots:
+            self._start(slot)
+        self._check_starts()
+        threading.Thread(target=self._dispatch, name="ray_answers", daemon=True).start()
+
+    def describe(self) -> str:
+        """Where clients are computed, for a reader."""
+        of_hosts: dict[str, list[str]] = {}
+        for slot in self._slots:
+            of_hosts.setdefault(slot.about["host"], []).append(slot.about["device"])
+        hosts = "; ".join(
+            f"host {host}: {', '.join(sorted(devices))}"
+            for host, devices in sorted(of_hosts.items())
+        )
+        plural = "s" if len(self._slots) > 1 else ""
+        return f"{len(self._slots)} Ray actor{plural} ({hosts})"
+
+    def processes(self) -> list[int]:
+        """The process of each actor, on its own machine."""
+        return [slot.about["process"] for slot in self._slots]
+
+    def check(self, files: Sequence[tuple[str, int, str]]) -> None:
+        """Checks that the actors find further files.
+
+        Raises:
+          errors.InputError: one does not.
+        """
+        with self._lock:
+            self._files = list(dict.fromkeys([*self._files, *files]))
+            asked = [slot.actor.describe.remote(list(files)) for slot in self._slots]
+        for about in ray.get(asked):
+            _check_found(about)
+
+    def lanes(self, sizes: Sequence[int]) -> Sequence[int]:
+        """See `engine.Engine`."""
+        return engine.deal(sizes, len(self._slots))
+
+    def share(self, content: bytes) -> _Shared:
+        """See `engine.Engine`."""
+        with self._lock:
+            shared = _Shared(content)
+            self._put(shared)
+            return shared
+
+    def ask(
+        self,
+        lane: int,
+        computation: engine.Computation,
+        task: engine.Task,
+        shared: Sequence[_Shared],
+    ) -> concurrent.futures.Future[engine.Answer]:
+        """See `engine.Engine`.
+
+        The future's exception is an `errors.RunError` if no actor can do the task.
+        """
+        request = _Request(lane, computation, task, shared, concurrent.futures.Future())
+        with self._lock:
+            self._submit(request)
+        return request.future
+
+    def forget(self, invocation: str) -> None:
+        """See `engine.Engine`."""
+        with self._lock:
+            self._waiting = [r for r in self._waiting if r.task.invocation != invocation]
+            for slot in self._slots:
+                for request in [r for r in slot.requests if r.task.invocation == invocation]:
+                    request.reference = None  # No answer counts any more.
+                    slot.requests.discard(request)
+                if slot.is_ready:
+                    slot.actor.forget.remote(invocation)
+
+    def close(self) -> None:
+        """Ends the actors and leaves the cluster. Harmless when repeated."""
+        self._is_closed = True
+        with self._lock:
+            self._cluster.disconnect()
+
+    def _put(self, shared: _Shared) -> Any:
+        """The reference of server values in the object store of the cluster as it is now."""
+        if shared.generation != self._generation and not self._cluster.is_lost:
+            shared.reference = ray.put(shared.content)
+            shared.generation = self._generation
+        return shared.reference
+
+    def _start(self, slot: _Slot) -> None:
+        """Starts an actor; `_started` gets to know when it answers."""
+        slot.is_ready = False
+        slot.known, slot.requests = set(), set()
+        made = ray.remote(concurrency_groups={"control": 1})(ray_actor.ClientActor)
+        slot.actor = made.options(
+            num_cpus=0 if self._cluster.on_gpu else 1,
+            num_gpus=1 if self._cluster.on_gpu else 0,
+            scheduling_strategy="SPREAD",
+            runtime_env={"env_vars": ray_cluster.of_workers()},
+        ).remote(self._settings, self._cluster.on_gpu)
+        slot.reference = slot.actor.describe.remote(self._files)
+        self._notify(slot.reference, self._started, slot)
+
+    def _notify(self, reference: Any, what: Any, *arguments: Any) -> None:
+        """Has the dispatcher call `what(*arguments, reference, done)` when a call has ended."""
+        reference.future().add_done_callback(
+            lambda done: self._events.put(functools.partial(what, *arguments, reference, done))
+        )
+
+    def _check_starts(self) -> None:
+        """Waits until all actors have started for the first time."""
+        deadline = time.monotonic() + _START_SECONDS
+        for slot in self._slots:
+            try:
+                about = ray.get(slot.reference, timeout=max(0.0, deadline - time.monotonic()))
+            except ray.exceptions.RayError as error:
+                self.close()
+                raise errors.InputError(
+                    f"a Ray actor could not be started: {_first_line(error)}"
+                ) from error
+            try:
+                _check_found(about)
+            except errors.InputError:
+                self.close()
+                raise
+            slot.about = about
+
+    def _dispatch(self) -> None:
+        """Runs in a thread of its own: takes up what has happened at the actors."""
+        while not self._is_closed:
+            try:
+                event = self._events.get(timeout=_TICK_SECONDS)
+            except queue.Empty:
+                event = None
+            with self._lock:
+                if self._is_closed:
+                    return
+                try:
+                    if self._cluster.is_lost:
+                        self._reopen()
+                    if event is not None:
+                        event()
+                    self._check_patience()
+                except Exception as error:  # noqa: BLE001  Nobody would wait for this thread.
+                    self._fail(f"the Ray cluster failed: {errors.one_line(error)}")
+
+    def _started(self, slot: _Slot, reference: Any, done: concurrent.futures.Future) -> None:
+        if slot.reference is not reference:
+            return
+        error = done.exception()
+        problem = _first_line(error) if error else done.result()["problem"]
+        if problem:
+            slot.failures += 1
+            _logger.warning("a Ray actor could not be started: %s", problem)
+            if slot.failures < _MOST_LOSSES:
+                self._start(slot)
+            return
+        slot.is_ready, slot.about = True, done.result()
+        waiting, self._waiting = self._waiting, []
+        for request in waiting:
+            self._submit(request)
+
+    def _submit(self, request: _Request) -> None:
+        """Sends a task to the actor of its lane, or to the one that has least to do."""
+        slot = self._slots[request.lane]
+        if not slot.is_ready:
+            ready = [each for each in self._slots if each.is_ready]
+            if not ready or self._cluster.is_lost:
+                self._waiting.append(request)
+                return
+            slot = min(ready, key=lambda each: len(each.requests))
+        if request.computation.name not in slot.known:
+            self._load(slot, request.computation)
+        shared = [self._put(each) for each in request.shared]
+        request.reference = slot.actor.answer.remote(dataclasses.asdict(request.task), *shared)
+        slot.requests.add(request)
+        self._notify(request.reference, self._answered, slot, request)
+
+    def _load(self, slot: _Slot, computation: engine.Computation) -> None:
+        program = self._programs.setdefault(computation.name, _Shared(computation.content))
+        slot.actor.load.remote(computation.name, self._put(program))
+        slot.known.add(computation.name)
+
+    def _answered(
+        self, slot: _Slot, request: _Request, reference: Any, done: concurrent.futures.Future
+    ) -> None:
+        if request.reference is not reference:
+            return
+        slot.requests.discard(request)
+        error = done.exception()
+        if error is None:
+            slot.failures = 0
+            request.future.set_result(engine.Answer(*done.result()))
+        elif _is_own(error):
+            cause = getattr(error, "cause", None) or error
+            request.future.set_exception(
+                errors.RunError(f"a Ray actor failed: {errors.one_line(cause)}")
+            )
+        else:
+            self._lost(slot, request, error)
+
+    def _lost(self, slot: _Slot, request: _Request, error: BaseException) -> None:
+        """Gives a lost actor's tasks to others, and starts another in its place."""
+        if slot.is_ready and request.reference is not None:
+            host = slot.about.get("host", "")
+            _logger.warning("a Ray actor on host %s was lost: %s", host, _first_line(error))
+            orphans = [request, *slot.requests]
+            ray.kill(slot.actor)  # It may live, and only be out of reach.
+            self._start(slot)
+        else:
+            orphans = [request]
+        for orphan in orphans:
+            orphan.losses += 1
+            orphan.reference = None
+            if orphan.losses > _MOST_LOSSES:
+                orphan.future.set_exception(
+                    errors.RunError(
+                        f"client {orphan.task.client} of a round was lost with {orphan.losses} "
+                        f"Ray actors in a row ({_first_line(error)}); {_RESUME}"
+                    )
+                )
+            else:
+                self._submit(orphan)
+
+    def _reopen(self) -> None:
+        """Starts the cluster of this program's own again, and all that was asked there."""
+        _logger.warning("the Ray cluster has ended; starting it again")
+        self._generation += 1
+        requests = [request for slot in self._slots for request in slot.requests]
+        for request in requests:
+            request.reference = None
+        self._waiting.extend(requests)
+        self._cluster.reconnect()
+        self._stands_since = time.monotonic()
+        for slot in self._slots:
+            self._start(slot)
+
+    def _check_patience(self) -> None:
+        """Gives up what no actor has been there for in a long time."""
+        if not self._waiting or any(slot.is_ready for slot in self._slots):
+            self._stands_since = time.monotonic()
+        elif all(slot.failures >= _MOST_LOSSES for slot in self._slots):
+            self._fail("no Ray actor can be started any more")
+        elif time.monotonic() - self._stands_since > _START_SECONDS:
+            self._fail(f"no Ray actor was there for {_START_SECONDS:.0f} seconds")
+
+    def _fail(self, reason: str) -> None:
+        """Ends all that is asked."""
+        requests = [*self._waiting, *(r for slot in self._slots for r in slot.requests)]
+        self._waiting = []
+        for request in requests:
+            request.reference = None
+            if not request.future.done():
+                request.future.set_exception(errors.RunError(f"{reason}; {_RESUME}"))
+
+
+def _check_found(about: dict[str, Any]) -> None:
+    if about["problem"]:
+        raise errors.InputError(
+            f"host {about['host']}: expected the same shards as here, found {about['problem']}; "
+            "--cache_dir must be a folder that all machines of the cluster share"
+        )
+
+
+def _is_own(error: BaseException) -> bool:
+    """Whether an actor's own code has failed, and would again elsewhere."""
+    cause = getattr(error, "cause", None)
+    of_ray = isinstance(cause, ray.exceptions.RayError)  # An argument was lost, for example.
+    return isinstance(error, ray.exceptions.RayTaskError) and not of_ray
+
+
+def _first_line(error: BaseException) -> str:
+    return next(filter(None, str(error).splitlines()), type(error).__name__)
+
+
+_engines: dict[tuple[str | None, int | None, int], RayEngine] = {}
+
+
+def start(address: str | None, workers: int | None, files: Sequence[str]) -> RayEngine:
+    """The engine of a cluster, which lasts until the program ends.
+
+    Args:
+      address: see `ray_cluster.Cluster`.
+      workers: see there.
+      files: the paths of files that every actor must find; of the first, the content is compared.
+
+    Raises:
+      errors.InputError: there is no such cluster, or its machines do not find the files.
+    """
+    fingerprints = [ray_actor.fingerprint(path, not number) for number, path in enumerate(files)]
+    key = (address, workers, os.getpid())
+    if key in _engines:
+        _engines[key].check(fingerprints)
+        return _engines[key]
+    started = RayEngine(ray_cluster.Cluster(address, workers), fingerprints)
+    _engines[key] = started
+    atexit.register(_close, started, os.getpid())
+    return started
+
+
+def _close(started: RayEngine, owner: int) -> None:
+    if os.getpid() == owner:  # A fork inherits the exit handler, but not the cluster.
+        started.close()
