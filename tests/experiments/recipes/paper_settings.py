@@ -67,8 +67,8 @@ _NITK_OURS = {
 
 _TRANSFER = {
     "model": "efficientnetlite0", "weights": "imagenet", "image_size": "160", "batch_size": "16",
-    "head_rounds": "20", "head_learning_rate": "3e-3", "rounds": "6", "learning_rate": "1e-5",
-    "optimizer": "adam", "keep_optimizer": "", "batch_norm": "frozen", "augmentation": "flip",
+    "head_rounds": "10", "head_learning_rate": "3e-3", "rounds": "15", "learning_rate": "5e-5",
+    "optimizer": "adam", "keep_optimizer": "", "batch_norm": "frozen", "augmentation": "affine",
 }  # fmt: skip
 
 PRESETS = {
