@@ -197,3 +197,18 @@ def test_scores_that_are_not_calibrated(run):
     row = {**_ROW, "calibration": "none", "calibration_remark": "too few"}
     (warning,) = KIND.warnings(results_table.in_order([row], KIND), run, [])
     assert warning.endswith("the scores are not calibrated, so they are no probabilities: too few.")
+
+
+@pytest.mark.parametrize(
+    ("split", "settings", "is_told"),
+    [
+        ("test", {"schedule": "plateau"}, True),
+        ("test", {"schedule": "constant", "only": ["standard:schedule=plateau"]}, True),
+        ("test", {"schedule": "constant", "only": []}, False),
+        ("validation", {"schedule": "plateau"}, False),
+    ],
+)
+def test_test_images_that_set_the_learning_rate_are_told(run, split, settings, is_told):
+    config = {**run.config, "settings": settings, "derived": {"measured_split": split}}
+    warnings = remarks.warnings(dataclasses.replace(run, config=config), [])
+    assert any("lowered by the loss on the test" in warning for warning in warnings) == is_told

@@ -22,6 +22,7 @@ def warnings(run: run_reader.Run, curves: Sequence[roc_figure.Curve]) -> list[st
             + ("its results are preliminary." if run.rows else "there are no final results yet.")
         )
     result += _of_the_settings(run.config)
+    result += _of_the_schedule(run)
     width = run.derived.get("width")
     if style.is_number(width) and width != 1:
         result.append(
@@ -57,6 +58,20 @@ def _of_the_settings(config: Mapping[str, Any]) -> list[str]:
             f"least {_FEW_REPLICATES}."
         )
     return result
+
+
+def _of_the_schedule(run: run_reader.Run) -> list[str]:
+    """Returns that test images set the learning rate, if they do."""
+    settings = run.config.get("settings", run.config)
+    only = settings.get("only")
+    texts = [text.partition(":")[2] for text in only] if isinstance(only, list) else []
+    has_plateau = settings.get("schedule") == "plateau" or "schedule=plateau" in texts
+    if run.measured_split != "test" or not has_plateau:
+        return []
+    return [
+        "The learning rate was lowered by the loss on the test images (--schedule=plateau without "
+        "validation images), so the results are optimistic."
+    ]
 
 
 def is_synthetic(config: Mapping[str, Any]) -> bool:

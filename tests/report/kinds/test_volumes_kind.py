@@ -106,3 +106,10 @@ def test_five_panels_of_rounds_stand_in_rows_of_three(run):
     assert [len(figure.axes) for figure in (four, five)] == [3, 5]
     assert five.get_figwidth() == four.get_figwidth()
     assert five.get_figheight() == 2 * four.get_figheight()
+
+
+def test_a_round_chosen_on_the_test_images_is_optimistic(run):
+    rows = [{**row, "chosen": "largest Dice on the test images"} for row in run.rows]
+    warnings = remarks.warnings(dataclasses.replace(run, rows=rows), [])
+    assert sum("so they are optimistic" in warning for warning in warnings) == 2
+    assert not any("optimistic" in warning for warning in remarks.warnings(run, []))

@@ -200,14 +200,9 @@ def _of_the_lungs(run: Run) -> list[str]:
 
 def _of_the_block(title: str, block: Sequence[dict[str, Any]], measured: str) -> list[str]:
     """Returns what is doubtful about all models on one test set."""
-    result = []
-    chosen = [row for row in block if f"{row['split']} images" in str(row.get("chosen", ""))]
-    if chosen:
-        result.append(
-            f"{title}: the round of a model was chosen on the same images that its numbers are of "
-            f"({chosen[0]['chosen']}), so they are optimistic."
-        )
-    elif measured == block[0]["split"] and any("maximum_accuracy" in row for row in block):
+    result = remarks_common.chosen_on_the_same_images(title, block)
+    is_best_told = any("maximum_accuracy" in row for row in block)
+    if not result and measured == block[0]["split"] and is_best_told:
         result.append(
             f"{title}: maximum accuracy and minimum loss are the best of all rounds on these very "
             "images, as the paper reports them, so they are optimistic."
