@@ -212,3 +212,10 @@ def test_test_images_that_set_the_learning_rate_are_told(run, split, settings, i
     config = {**run.config, "settings": settings, "derived": {"measured_split": split}}
     warnings = remarks.warnings(dataclasses.replace(run, config=config), [])
     assert any("lowered by the loss on the test" in warning for warning in warnings) == is_told
+
+
+def test_heat_maps_of_few_places_are_said_to_be_coarse(run):
+    derived = {"heat_map_places": {"resnet18": 2, "covidnet": 2, "standard": 4}}
+    warnings = remarks.warnings(dataclasses.replace(run, config={"derived": derived}), [])
+    (coarse,) = [text for text in warnings if "places" in text]
+    assert coarse.startswith("The heat maps of ResNet18, COVID-Net have 2 × 2 places")

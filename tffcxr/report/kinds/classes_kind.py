@@ -20,8 +20,6 @@ _BY_CLASS = "sensitivity_by_class"
 _FEW_IMAGES = 30
 # One training that saw so many times the images of another is told from it.
 _MORE_IMAGES = 1.2
-# A heat map with fewer places on a side tells no lung from the other's upper or lower half.
-_FEW_PLACES = 4
 
 
 def _columns(rows: Rows) -> list[column_builders.Column]:
@@ -122,7 +120,6 @@ def _summary(rows: Rows) -> list[str]:
 def _warnings(rows: Rows, run: Run, unused_curves: Sequence[Curve]) -> list[str]:
     result = []
     result += _of_the_images_seen(rows, run)
-    result += _of_the_heat(run)
     if any(row.get("images_kind") == "segmented" for row in rows):
         result += _of_the_lungs(run)
     for title, block in results_table.blocks(rows):
@@ -161,19 +158,6 @@ def _of_the_images_seen(rows: Sequence[dict[str, Any]], run: Run) -> list[str]:
         f"In its training a federated model saw {seen['federated']:.0f} images, each counted as "
         f"often as it was seen, a pooled one {seen['pooled']:.0f}: some of their difference may "
         "come from that."
-    ]
-
-
-def _of_the_heat(run: Run) -> list[str]:
-    """Returns a warning if heat maps have so few places that they cannot say where."""
-    coarse: dict[int, list[str]] = {}
-    for model, places in run.derived.get("heat_map_places", {}).items():
-        if places < _FEW_PLACES:
-            coarse.setdefault(places, []).append(style.model_name(model))
-    return [
-        f"The heat maps of {', '.join(models)} have {places} × {places} places, as many as the "
-        "last convolution at this --image_size: they are too coarse to say where a model looks."
-        for places, models in sorted(coarse.items())
     ]
 
 

@@ -41,8 +41,9 @@ def match(model: CxrModel, stored: Stored, by_order: bool) -> Match:
     """Compares a file with a model's representation block.
 
     Layers are matched by name, and weights within a layer by theirs, so a model saved with other
-    findings serves as well. A deeper network does not, although it has all of the layers. Where group norm stands in for batch norm, it takes the batch norm's
-    scale and offset. A segmenter's decoder stays if the file has none of it.
+    findings serves as well. A deeper network does not, although it has all of the layers. Where
+    group norm stands in for batch norm, it takes the batch norm's scale and offset. A segmenter's
+    decoder stays if the file has none of it.
 
     Args:
       model: is not changed.
