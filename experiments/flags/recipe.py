@@ -83,18 +83,20 @@ class Recipe(abc.ABC):
         }
         settings = training_flags.recorded_settings()
         directory = RunDirectory.open(output, self.name, settings, facts)
+        is_other_page = bool(published) and directory.record_fact("published", published)
+        from tffcxr.report import run_report
         from tffcxr.studies import run_hparams
 
         if directory.is_complete:
             if not run_hparams.is_written(output):
                 run_hparams.write(output)
+            if is_other_page:
+                run_report.write_report(output)
             print(f"{output} is complete; its report is {output / 'report.html'}")
             return
         with command_line.guarded(directory):
             study = self.make_study(directory.path)
             rows = study.run(directory)
             run_hparams.write(output)
-        from tffcxr.report import run_report
-
         print(run_report.format_table(rows, study.kind))
         print(f"report: {output / 'report.html'}")

@@ -28,6 +28,12 @@ def test_table_has_models_then_the_difference_then_even_heat(heat):
     assert one.lines[0].colour and not one.lines[2].colour
 
 
+def test_even_heat_is_of_the_first_model_with_heat(heat):
+    cold = heat["training"] == "site"
+    (block, _) = heat_table.blocks(heat.assign(lungs_area=heat["lungs_area"].mask(cold)))
+    assert block.lines[-1].cells == ["25.0", "8.32"]
+
+
 def test_only_measures_with_a_value_have_a_column(heat):
     assert heat_table.headings(heat) == ["Heat in the lungs, %", "Entropy, nats"]
     assert heat_table.has_lungs(heat)

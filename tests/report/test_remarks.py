@@ -197,3 +197,25 @@ def test_scores_that_are_not_calibrated(run):
     row = {**_ROW, "calibration": "none", "calibration_remark": "too few"}
     (warning,) = KIND.warnings(results_table.in_order([row], KIND), run, [])
     assert warning.endswith("the scores are not calibrated, so they are no probabilities: too few.")
+
+
+@pytest.mark.parametrize(
+    ("split", "settings", "is_told"),
+    [
+        ("test", {"schedule": "plateau"}, True),
+        ("test", {"schedule": "constant", "only": ["standard:schedule=plateau"]}, True),
+        ("test", {"schedule": "constant", "only": []}, False),
+        ("validation", {"schedule": "plateau"}, False),
+    ],
+)
+def test_test_images_that_set_the_learning_rate_are_told(run, split, settings, is_told):
+    config = {**run.config, "settings": settings, "derived": {"measured_split": split}}
+    warnings = remarks.warnings(dataclasses.replace(run, config=config), [])
+    assert any("lowered by the loss on the test" in warning for warning in warnings) == is_told
+
+
+def test_heat_maps_of_few_places_are_said_to_be_coarse(run):
+    derived = {"heat_map_places": {"resnet18": 2, "covidnet": 2, "standard": 4}}
+    warnings = remarks.warnings(dataclasses.replace(run, config={"derived": derived}), [])
+    (coarse,) = [text for text in warnings if "places" in text]
+    assert coarse.startswith("The heat maps of ResNet18, COVID-Net have 2 × 2 places")

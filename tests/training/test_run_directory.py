@@ -34,6 +34,14 @@ def run(tmp_path):
     return directory.path
 
 
+def test_a_fact_that_changes_no_result_may_be_another_when_a_run_is_resumed(run):
+    directory = _open(run)
+    before = _config(run)
+    assert directory.record_fact("published", ["table"])
+    assert not directory.record_fact("published", ["table"])
+    assert _config(run) == {**before, "published": ["table"]}
+
+
 def test_a_new_folder_is_made_and_says_whose_it_is(tmp_path):
     directory = _open(tmp_path / "deep" / "run")
     assert _config(directory.path) == {

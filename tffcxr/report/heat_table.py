@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import dataclasses
 import math
 from typing import Any
@@ -77,7 +77,7 @@ def blocks(heat: pd.DataFrame) -> list[Block]:
         title = f"{task}, {style.training_name(model)}" if several else task
         records = sorted(rows.to_dict("records"), key=_order)
         lines = [_line(row, heat, colours) for row in records]
-        found.append(Block(f"{title}: {cases} at {site}", [*lines, _even(records[0], heat)]))
+        found.append(Block(f"{title}: {cases} at {site}", [*lines, _even(records, heat)]))
     return found
 
 
@@ -117,12 +117,17 @@ def _cell(row: Mapping[str, Any], name: str, factor: int, digits: int, is_signed
     return text
 
 
-def _even(row: Mapping[str, Any], heat: pd.DataFrame) -> Line:
-    """The row of heat that is the same everywhere in the images of a block."""
+def _even(rows: Sequence[Mapping[str, Any]], heat: pd.DataFrame) -> Line:
+    """The row of heat that is the same everywhere, in the images of the first model with heat."""
+    pixels = rows[0]["pixels"]
+    areas = {
+        name: next((row[name] for row in rows if style.is_number(row[name])), math.nan)
+        for name in ("lungs_area", "annotation_area")
+    }
     values = {
-        "heat_in_lungs": row["lungs_area"],
-        "heat_in_annotation": row["annotation_area"],
-        "entropy": math.log(row["pixels"]) if row["pixels"] > 0 else math.nan,
+        "heat_in_lungs": areas["lungs_area"],
+        "heat_in_annotation": areas["annotation_area"],
+        "entropy": math.log(pixels) if pixels > 0 else math.nan,
         "half_area": 0.5,
     }
     cells = [

@@ -9,6 +9,8 @@ from tffcxr.report import results_table, run_reader, style
 from tffcxr.report.figures import roc_figure, rounds_figure
 
 _FEW_REPLICATES = 200
+# A heat map with fewer places on a side tells no lung from the other's upper or lower half.
+_FEW_PLACES = 4
 # Loaders of data sets whose images come from ChestX-ray14.
 _FROM_THE_NIH = {"nih", "rsna", "siim"}
 
@@ -22,12 +24,14 @@ def warnings(run: run_reader.Run, curves: Sequence[roc_figure.Curve]) -> list[st
             + ("its results are preliminary." if run.rows else "there are no final results yet.")
         )
     result += _of_the_settings(run.config)
+    result += _of_the_schedule(run)
     width = run.derived.get("width")
     if style.is_number(width) and width != 1:
         result.append(
             f"The networks have about {width:g} of their published channels (--width), so these "
             "are not the networks of the literature."
         )
+    result += _of_the_heat(run)
     failed = rounds_figure.failures(run.clients)
     if len(failed):
         rounds = style.counted(run.clients["round"].nunique(), "round")
@@ -57,6 +61,34 @@ def _of_the_settings(config: Mapping[str, Any]) -> list[str]:
             f"least {_FEW_REPLICATES}."
         )
     return result
+
+
+def _of_the_schedule(run: run_reader.Run) -> list[str]:
+    """Returns that test images set the learning rate, if they do."""
+    settings = run.config.get("settings", run.config)
+    only = settings.get("only")
+    texts = [text.partition(":")[2] for text in only] if isinstance(only, list) else []
+    has_plateau = settings.get("schedule") == "plateau" or "schedule=plateau" in texts
+    if run.measured_split != "test" or not has_plateau:
+        return []
+    return [
+        "The learning rate was lowered by the loss on the test images (--schedule=plateau without "
+        "validation images), so the results are optimistic."
+    ]
+
+
+def _of_the_heat(run: run_reader.Run) -> list[str]:
+    """Returns a warning if heat maps have so few places that they cannot say where."""
+    coarse: dict[int, list[str]] = {}
+    known = run.derived.get("heat_map_places")
+    for model, places in known.items() if isinstance(known, Mapping) else ():
+        if places < _FEW_PLACES:
+            coarse.setdefault(places, []).append(style.model_name(model))
+    return [
+        f"The heat maps of {', '.join(models)} have {places} × {places} places, as many as the "
+        "last convolution at this --image_size: they are too coarse to say where a model looks."
+        for places, models in sorted(coarse.items())
+    ]
 
 
 def is_synthetic(config: Mapping[str, Any]) -> bool:

@@ -31,6 +31,7 @@ from tffcxr.explanation import localisation
 from tffcxr.studies import trainings
 
 if TYPE_CHECKING:
+    from tffcxr.models.blocks import CxrModel
     from tffcxr.studies.study import Settings
 
 # Which images: those with the finding that the model calls positive; or, of a site that does not
@@ -97,6 +98,11 @@ def measure(heat: np.ndarray, regions: Regions) -> dict[str, float]:
         measured[f"heat_in_{name}"] = share_inside(heat, region)
         measured[f"{name}_area"] = math.nan if region is None else float(region.mean())
     return measured
+
+
+def places_of_map(model: CxrModel) -> int:
+    """How many places a model's heat map has on a side, before it is brought to the image's."""
+    return int(model.keras.get_layer(model.gradcam_layer).output_shape[1])
 
 
 @dataclasses.dataclass(frozen=True)

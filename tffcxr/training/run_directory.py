@@ -99,6 +99,19 @@ class RunDirectory:
             config.update({} if kind is None else {"kind": kind})
             write_json(self.path / "config.json", config)
 
+    def record_fact(self, name: str, value: Any) -> bool:
+        """Notes in `config.json` what changes no result; returns whether another value was there.
+
+        Args:
+          name: of a fact that `open` wrote.
+          value: as JSON has it.
+        """
+        config = _read_config(self.path / "config.json")
+        if config.get(name) == value:
+            return False
+        write_json(self.path / "config.json", {**config, name: value})
+        return True
+
     @property
     def is_complete(self) -> bool:
         """Whether the run has written its final results and its report."""

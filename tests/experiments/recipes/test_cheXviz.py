@@ -2,6 +2,7 @@
 
 # ruff: noqa: N999
 
+import json
 import math
 import re
 import socket
@@ -263,6 +264,15 @@ def test_running_again_says_that_it_is_complete_and_changes_nothing(run):
     assert before == {
         p: p.stat().st_mtime_ns for p in run.rglob("*") if p.is_file() and p.name != ".lock"
     }
+
+
+def test_published_tables_are_set_beside_a_complete_run(run):
+    (run / "report.html").write_text("the page of a run without a published table")
+    config = programs.read_json(run / "config.json")
+    (run / "config.json").write_text(json.dumps({**config, "published": []}))
+    assert programs.run("cheXviz", f"--output_dir={run}", *FLAGS).status == 0
+    assert programs.read_json(run / "config.json") == config
+    assert "Beside the published numbers" in (run / "report.html").read_text()
 
 
 def test_other_settings_are_refused_and_the_flag_named(run):

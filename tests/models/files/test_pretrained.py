@@ -97,6 +97,14 @@ def test_another_architecture_is_refused_by_layer(tmp_path):
         ModelSpec("standard", 32, 1, weights=str(tmp_path / "other.keras")).build()
 
 
+def test_a_deeper_network_is_refused_although_it_has_all_layers(tmp_path):
+    path = tmp_path / "deeper.h5"
+    ModelSpec("resnet34", 32, width=0.125).build().keras.save_weights(path)
+    with pytest.raises(InputError, match="40 layers, found 72, as of a deeper .* v2_stack_0_b"):
+        ModelSpec("resnet18", 32, width=0.125, weights=str(path)).build()
+    ModelSpec("resnet34", 32, width=0.125, weights=str(path)).build()
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [

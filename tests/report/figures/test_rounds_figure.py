@@ -91,11 +91,17 @@ def test_a_network_of_one_task_has_one_name_and_one_colour(run):
 
 
 def test_networks_of_several_tasks_are_named_with_these(run):
-    figure = _draw(_of_networks(run, ["Pneumothorax", "Lung Opacity"]))
+    row = {"model": "standard", "task": "Lung Opacity at a", "client": "a", "round": 2}
+    both = _of_networks(run, ["Pneumothorax", "Lung Opacity"])
+    figure = _draw(dataclasses.replace(both, rows=[{**row, "training": "federated"}]))
     assert _entries(figure.axes[1]) == [
-        "standard, Pneumothorax", "standard, Lung Opacity",
-        "DenseNet121, Pneumothorax", "DenseNet121, Lung Opacity",
+        "standard, Pneumothorax", "standard, Lung Opacity", "DenseNet121, Pneumothorax",
+        "DenseNet121, Lung Opacity", "round of the table",
     ]  # fmt: skip
+    dot = next(line for line in figure.axes[1].get_lines() if line.get_markersize() == 7)
+    assert (dot.get_xdata(), dot.get_ydata()) == ([2], [0.6])
+    losses, clients = _colours(figure.axes[0]), _colours(figure.axes[2])
+    assert losses["standard, training images"] == clients["standard"] != clients["DenseNet121"]
 
 
 def test_more_names_than_colours_differ_in_their_markers(run):

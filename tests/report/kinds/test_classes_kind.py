@@ -124,13 +124,6 @@ def test_what_is_wrong_with_several_models_is_said_once(run):
     assert "ResNet50, full; ResNet50, segmented: the accuracy is not shown" in warning
 
 
-def test_heat_maps_of_few_places_are_said_to_be_coarse(run):
-    places = {"resnet18": 2, "covidnet": 2, "standard": 4}
-    found = _warnings(run, _ROW, config={"derived": {"heat_map_places": places}})
-    (coarse,) = [text for text in found if "places" in text]
-    assert coarse.startswith("The heat maps of ResNet18, COVID-Net have 2 × 2 places")
-
-
 def test_federation_is_set_against_one_place_network_by_network():
     rows = [
         {**_ROW, "model": model, "training": training, "accuracy": accuracy}

@@ -1,9 +1,13 @@
 """Reports of models across domains: sentences, columns, figures, and the page."""
 
+import dataclasses
+
+import pandas as pd
 import pytest
 
 from tests.report import example_volumes
 from tffcxr.report import remarks, results_table, run_reader, run_report
+from tffcxr.report.figures import rounds_figure
 from tffcxr.report.kinds.volumes_kind import KIND
 
 NAN = float("nan")
@@ -90,3 +94,22 @@ def test_the_page_has_its_figures(tmp_path):
     assert "volumes drawn by a program" in " ".join(html.split())
     assert "Dice and overlap at a picture are of this slice alone" in " ".join(html.split())
     assert "Federated, private batch norm" in html
+
+
+def test_five_panels_of_rounds_stand_in_rows_of_three(run):
+    overlaps = {f"{task}/boundary_overlap": 0.5 for task in example_volumes.TASKS}
+    clients = pd.DataFrame(
+        {"round": [1], "client": "ct", "images": 9, "train_loss": 0.5, "status": "ok"}
+    )
+    more = dataclasses.replace(run, rounds=run.rounds.assign(**overlaps), clients=clients)
+    four, five = rounds_figure.draw(run), rounds_figure.draw(more)
+    assert [len(figure.axes) for figure in (four, five)] == [3, 5]
+    assert five.get_figwidth() == four.get_figwidth()
+    assert five.get_figheight() == 2 * four.get_figheight()
+
+
+def test_a_round_chosen_on_the_test_images_is_optimistic(run):
+    rows = [{**row, "chosen": "largest Dice on the test images"} for row in run.rows]
+    warnings = remarks.warnings(dataclasses.replace(run, rows=rows), [])
+    assert sum("so they are optimistic" in warning for warning in warnings) == 2
+    assert not any("optimistic" in warning for warning in remarks.warnings(run, []))

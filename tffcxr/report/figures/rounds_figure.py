@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 import dataclasses
+from typing import Any
 
 from matplotlib import axes as matplotlib_axes
 from matplotlib import figure as matplotlib_figure
@@ -19,6 +21,8 @@ SUCCESS = ("ok", "")
 # Of a panel with its legend, in inches, and how many entries of which height the legend may have.
 _WIDTH, _HEIGHT = 3.5, 3.5
 _ENTRIES, _ENTRY_HEIGHT = 4, 0.18
+# More panels than fit legibly into one row of a page stand in rows of fewer.
+_LONGEST_ROW, _COLUMNS = 4, 3
 # Losses whose largest is so many times their median have a logarithmic axis.
 _SPREAD = 4.0
 
@@ -41,9 +45,14 @@ def draw(run: run_reader.Run) -> matplotlib_figure.Figure | None:
         return None
     metrics = [metric for metric in run.kind.of_rounds if metric_columns(rounds, metric)]
     count = 1 + len(metrics) + (not clients.empty)
+    columns = count if count <= _LONGEST_ROW else _COLUMNS
+    lines = -(-count // columns)
     with panels.style():
-        figure, grid = panels.panels(1, count, _WIDTH, _HEIGHT)
-        cells = iter(grid[0])
+        figure, grid = panels.panels(lines, columns, _WIDTH, _HEIGHT)
+        every = [axes for row in grid for axes in row]
+        for axes in every[count:]:
+            axes.remove()
+        cells = iter(every[:count])
         axes = next(cells)
         _draw_losses(axes, run)
         for metric in metrics:
@@ -52,11 +61,11 @@ def draw(run: run_reader.Run) -> matplotlib_figure.Figure | None:
         if not clients.empty:
             axes = next(cells)
             _draw_clients(axes, run)
-        for axes in grid[0]:
+        for axes in figure.axes:
             _finish(axes, rounds, run.rounds_pooled)
-        entries = max(len(axes.get_legend_handles_labels()[1]) for axes in grid[0])
+        entries = max(len(axes.get_legend_handles_labels()[1]) for axes in figure.axes)
         # A longer legend makes the figure higher, not the panels lower.
-        figure.set_figheight(_HEIGHT + _ENTRY_HEIGHT * max(0, entries - _ENTRIES))
+        figure.set_figheight(lines * (_HEIGHT + _ENTRY_HEIGHT * max(0, entries - _ENTRIES)))
     return figure
 
 
@@ -259,9 +268,7 @@ def _draw_series(axes: matplotlib_axes.Axes, run: run_reader.Run, metric: regist
             series.marker,
         )  # fmt: skip
         for row in run.rows:
-            if row["training"] == series.training and series.name in (
-                row["task"], results_table.variant(row),
-            ):  # fmt: skip
+            if row["training"] == series.training and series.name in _names_of(row):
                 at = (series.rounds == row.get("round")).to_numpy()
                 dots += [(row["round"], value, series.colour) for value in series.values[at]]
     marker = {
@@ -274,9 +281,19 @@ def _draw_series(axes: matplotlib_axes.Axes, run: run_reader.Run, metric: regist
         axes.plot([], [], color="white", label="round of the table", **marker)
 
 
+def _names_of(row: Mapping[str, Any]) -> set[str]:
+    """Returns what `rounds.csv` may call a row: by its task, its variant, or both.
+
+    Where several sites label one finding, it has one column for all of them.
+    """
+    task, variant = str(row["task"]), results_table.variant(row)
+    tasks = {task, task.removesuffix(f" at {row.get('client')}")}
+    return tasks | {variant} | {f"{variant} {name}" for name in tasks}
+
+
 def _draw_clients(axes: matplotlib_axes.Axes, run: run_reader.Run) -> None:
     """Draws each client's training loss, and a cross where it failed."""
-    variants = _names(run, registry.LOSS) if "variant" in run.clients else []
+    variants = _names(run, registry.TRAIN_LOSS) if "variant" in run.clients else []
     client_losses.draw(axes, run.clients, variants)
     client_losses.mark_failures(axes, failures(run.clients)["round"].unique())
     axes.set(title="Training loss by client", ylabel=_loss_name(run))

@@ -20,8 +20,6 @@ _BY_CLASS = "sensitivity_by_class"
 _FEW_IMAGES = 30
 # One training that saw so many times the images of another is told from it.
 _MORE_IMAGES = 1.2
-# A heat map with fewer places on a side tells no lung from the other's upper or lower half.
-_FEW_PLACES = 4
 
 
 def _columns(rows: Rows) -> list[column_builders.Column]:
@@ -122,7 +120,6 @@ def _summary(rows: Rows) -> list[str]:
 def _warnings(rows: Rows, run: Run, unused_curves: Sequence[Curve]) -> list[str]:
     result = []
     result += _of_the_images_seen(rows, run)
-    result += _of_the_heat(run)
     if any(row.get("images_kind") == "segmented" for row in rows):
         result += _of_the_lungs(run)
     for title, block in results_table.blocks(rows):
@@ -164,19 +161,6 @@ def _of_the_images_seen(rows: Sequence[dict[str, Any]], run: Run) -> list[str]:
     ]
 
 
-def _of_the_heat(run: Run) -> list[str]:
-    """Returns a warning if heat maps have so few places that they cannot say where."""
-    coarse: dict[int, list[str]] = {}
-    for model, places in run.derived.get("heat_map_places", {}).items():
-        if places < _FEW_PLACES:
-            coarse.setdefault(places, []).append(style.model_name(model))
-    return [
-        f"The heat maps of {', '.join(models)} have {places} × {places} places, as many as the "
-        "last convolution at this --image_size: they are too coarse to say where a model looks."
-        for places, models in sorted(coarse.items())
-    ]
-
-
 def _of_the_lungs(run: Run) -> list[str]:
     """Returns a warning if lungs could not be cut out of every image."""
     lungs = run.lungs
@@ -200,14 +184,9 @@ def _of_the_lungs(run: Run) -> list[str]:
 
 def _of_the_block(title: str, block: Sequence[dict[str, Any]], measured: str) -> list[str]:
     """Returns what is doubtful about all models on one test set."""
-    result = []
-    chosen = [row for row in block if f"{row['split']} images" in str(row.get("chosen", ""))]
-    if chosen:
-        result.append(
-            f"{title}: the round of a model was chosen on the same images that its numbers are of "
-            f"({chosen[0]['chosen']}), so they are optimistic."
-        )
-    elif measured == block[0]["split"] and any("maximum_accuracy" in row for row in block):
+    result = remarks_common.chosen_on_the_same_images(title, block)
+    is_best_told = any("maximum_accuracy" in row for row in block)
+    if not result and measured == block[0]["split"] and is_best_told:
         result.append(
             f"{title}: maximum accuracy and minimum loss are the best of all rounds on these very "
             "images, as the paper reports them, so they are optimistic."

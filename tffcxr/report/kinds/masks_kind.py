@@ -85,17 +85,13 @@ def _warnings(rows: Rows, run: Run, unused_curves: Sequence[Curve]) -> list[str]
 
 
 def _chosen_on_the_same_images(title: str, block: Sequence[dict[str, Any]]) -> list[str]:
-    """Returns a warning if the round was chosen on the images that the results are of."""
-    chosen = [row for row in block if f"{row['split']} images" in str(row.get("chosen", ""))]
-    if not chosen:
-        return []
+    """Returns that warning, and what the model of the last round has."""
     last = ", ".join(
-        f"{row['name'].lower()} {style.number(row.get('last_jaccard'))}" for row in chosen
+        f"{row['name'].lower()} {style.number(row.get('last_jaccard'))}" for row in block
     )
     return [
-        f"{title}: the round of the model was chosen on the same images that its numbers are of "
-        f"({chosen[0]['chosen']}), so they are optimistic. Without a choice, Jaccard of the last "
-        f"round's model: {last}."
+        f"{warning} Without a choice, Jaccard of the last round's model: {last}."
+        for warning in remarks_common.chosen_on_the_same_images(title, block)
     ]
 
 

@@ -47,6 +47,22 @@ def said_once(
     ]
 
 
+def chosen_on_the_same_images(title: str, block: Sequence[dict[str, Any]]) -> list[str]:
+    """Returns a warning if the round was chosen on the images that the results are of.
+
+    Args:
+      title: of the block.
+      block: its rows.
+    """
+    chosen = [row for row in block if f"{row['split']} images" in str(row.get("chosen", ""))]
+    if not chosen:
+        return []
+    return [
+        f"{title}: the round of a model was chosen on the same images that its numbers are of "
+        f"({chosen[0]['chosen']}), so they are optimistic."
+    ]
+
+
 def about_probabilities(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Returns what a guide has to know of Brier score and calibration error."""
     return {

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tffcxr.evaluation import registry
-from tffcxr.report import column_builders, style
+from tffcxr.report import column_builders, results_table, style
 from tffcxr.report.kinds import remarks_common
 from tffcxr.report.kinds.kind import Kind, Rows
 
@@ -88,6 +88,11 @@ def _by_stratum(strata: Any) -> str:
 
 def _warnings(rows: Rows, unused_run: Run, unused_curves: Sequence[Curve]) -> list[str]:
     result = [
+        warning
+        for title, block in results_table.blocks(rows)
+        for warning in remarks_common.chosen_on_the_same_images(title, block)
+    ]
+    result += [
         f"{row['title']}, {row['name']}: Dice is undefined; the model diverged."
         for row in rows
         if not style.is_number(row.get("dice"))

@@ -192,6 +192,7 @@ TABLES = (
         (_NODE,),
         (Measure("overlap", "Overlap", "boundary_overlap"),),
         source="the paper's abstract, which gives one number for the experiment",
+        remark="The overlap is that of boundary and box, which the paper defines.",
         of=_FEDERATED,
     ),
     Table(

@@ -93,11 +93,6 @@ def write(
     run_tables.EXPLANATIONS.write(directory, table)
 
 
-def places_of_map(model: CxrModel) -> int:
-    """How many places a model's heat map has on a side, before it is brought to the image's."""
-    return int(model.keras.get_layer(model.gradcam_layer).output_shape[1])
-
-
 def _key(result: Result, several_trainings: bool) -> str:
     """What a model is called in `explanations.csv`."""
     return f"{result.variant.name} {result.training}" if several_trainings else result.variant.name

@@ -24,7 +24,7 @@ from tffcxr.evaluation import calibration, class_metrics, registry
 from tffcxr.models import losses
 from tffcxr.models.blocks import CxrModel
 from tffcxr.report.kinds import classes_kind
-from tffcxr.studies import parameters, predicted_lungs, trainings
+from tffcxr.studies import heat_tables, parameters, predicted_lungs, trainings
 from tffcxr.studies import study as study_lib
 from tffcxr.studies.classes import class_explanations, class_heat, class_results
 from tffcxr.studies.classes.variants import SEGMENTED, TRAININGS, Result, Variant
@@ -116,7 +116,7 @@ class ClassStudy(study_lib.Study):
         }
         if self.heatmaps:
             derived["heat_map_places"] = {
-                variant.model: class_explanations.places_of_map(measuring(variant.model))
+                variant.model: heat_tables.places_of_map(measuring(variant.model))
                 for variant in self.variants
             }
         if weights:

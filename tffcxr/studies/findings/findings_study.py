@@ -17,7 +17,7 @@ from tffcxr.clients.shards.preparation import ShardSpec, ShardStore
 from tffcxr.evaluation import registry
 from tffcxr.models import losses
 from tffcxr.report.kinds import findings_kind
-from tffcxr.studies import parameters, predicted_lungs, trainings, variant_logs
+from tffcxr.studies import heat_tables, parameters, predicted_lungs, trainings, variant_logs
 from tffcxr.studies import study as study_lib
 from tffcxr.studies.findings import findings_explanations, findings_heat, findings_results
 from tffcxr.training.evaluators.validation import FindingsEvaluator, Scorer
@@ -68,6 +68,7 @@ class FindingsStudy(study_lib.Study):
                 "server_learning_rate": trainings.setting_of(self.plans, "server_learning_rate"),
                 "early_stopping": trainings.setting_of(self.plans, "patience"),
                 "parameters": parameters.trainable(self.plans.values()),
+                "heat_map_places": self._places_of_maps(),
                 **about_lungs,
             },
         )
@@ -147,6 +148,14 @@ class FindingsStudy(study_lib.Study):
         )
         study = dataclasses.replace(self, clients=self.clients.with_records(segmented.records))
         return study, {"lungs": segmented.about(self.segmentation_model)}
+
+    def _places_of_maps(self) -> dict[str, int]:
+        """How many places the heat maps of each network have on a side; none without heat maps."""
+        if not self.heatmaps and not self.heat_metrics:
+            return {}
+        return {
+            name: heat_tables.places_of_map(plan.structure()) for name, plan in self.plans.items()
+        }
 
     def _groups(self) -> dict[str, list[str]]:
         """The baselines' trainings, and the clients of each."""

@@ -15,6 +15,8 @@ from tffcxr.models.files.layouts.stored import Arrays, Stored
 from tffcxr.models.networks import segmentation_encoders
 
 _SHOWN = 3  # Of a file's layers, in messages.
+# A number in a layer's name, with the letter that EfficientNet adds: `2b` of `block2b_dwconv`.
+_NUMBER_IN_NAME = re.compile(r"\d+[a-z]?(?=_|$)|\d+")
 _OTHER_NAMES = {"depthwise_kernel": "kernel"}  # In Keras 3.
 # What stands for a layer of another class: scale and offset of batch norm are those of group norm.
 _STAND_INS = {"group_normalization": "batch_normalization"}
@@ -39,8 +41,9 @@ def match(model: CxrModel, stored: Stored, by_order: bool) -> Match:
     """Compares a file with a model's representation block.
 
     Layers are matched by name, and weights within a layer by theirs, so a model saved with other
-    findings serves as well. Where group norm stands in for batch norm, it takes the batch norm's
-    scale and offset. A segmenter's decoder stays if the file has none of it.
+    findings serves as well. A deeper network does not, although it has all of the layers. Where
+    group norm stands in for batch norm, it takes the batch norm's scale and offset. A segmenter's
+    decoder stays if the file has none of it.
 
     Args:
       model: is not changed.
@@ -65,6 +68,7 @@ def match(model: CxrModel, stored: Stored, by_order: bool) -> Match:
         for layer in wanted
         for position, weight in enumerate(model.keras.get_layer(layer).weights)
     ]
+    _check_depth(wanted, layers)
     kept = tuple(name for name in model.representation if name not in wanted)
     return Match(pairs, tuple(wanted), kept)
 
@@ -78,6 +82,21 @@ def snake_case(class_name: str) -> str:
     """The name that Keras gives the first layer of a class: `max_pooling2d` of `MaxPooling2D`."""
     spaced = re.sub(r"(.)([A-Z][a-z0-9]+)", r"\1_\2", class_name)
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", spaced).lower()
+
+
+def _check_depth(wanted: Sequence[str], layers: Mapping[str, Arrays]) -> None:
+    """Refuses the file of a deeper network, whose further layers differ in their numbers alone."""
+    kinds = {_NUMBER_IN_NAME.sub("#", name) for name in wanted}
+    further = [
+        name
+        for name, arrays in layers.items()
+        if arrays and name not in wanted and _NUMBER_IN_NAME.sub("#", name) in kinds
+    ]
+    if further:
+        raise InputError(
+            f"expected {len(wanted)} layers, found {len(wanted) + len(further)}, as of a deeper "
+            f"network, with {further[0]:.60}"
+        )
 
 
 def _values(
