@@ -61,6 +61,15 @@ def test_dep_without_import_is_named(tree):
     assert build_files.problems(tree) == ["//tests/clients: unused dep //tffcxr/clients"]
 
 
+def test_a_package_may_not_depend_on_one_below_it(tree):
+    write(tree, "tests/helpers.py", "import tests.clients.helpers")
+    write(tree, "tests/clients/helpers.py", "")
+    write(tree, "tests/BUILD", 'cxr_py_tests(helpers = ["//tests/clients"])')
+    assert build_files.problems(tree) == [
+        "//tests: //tests/clients depends on what is above it, and so leads back"
+    ]
+
+
 def test_module_imported_by_name_needs_a_dep(tree):
     write(tree, "tffcxr/clients/shards.py", 'MODULES = {"a": "tffcxr.datasets.imaging.images"}')
     assert build_files.problems(tree) == []

@@ -96,6 +96,8 @@ def problems(tree: Path) -> list[str]:
         needed = wanted[label] - {f"//{label[2:].split('/')[0]}"}
         found += [f"{label}: add dep {dep}" for dep in sorted(needed - package.deps)]
         found += [f"{label}: unused dep {dep}" for dep in sorted(package.deps - needed)]
+        below = sorted(dep for dep in package.deps if dep.startswith(f"{label}/"))
+        found += [f"{label}: {dep} depends on what is above it, and so leads back" for dep in below]
         importers = {
             f"{other}:__pkg__"
             for other, dependencies in wanted.items()
