@@ -66,7 +66,7 @@ def test_a_complete_run_gets_the_record_that_it_lacks(tmp_path, monkeypatch, is_
         def make_study(self, run_folder):
             pytest.fail("it trains")
 
-    flags = SimpleNamespace(output_dir=str(tmp_path), precision="float32")
+    flags = SimpleNamespace(output_dir=str(tmp_path), precision="float32", engine="local")
     monkeypatch.setattr(recipe, "FLAGS", flags)
     monkeypatch.setattr(training_flags, "facts", dict)
     monkeypatch.setattr(training_flags, "recorded_settings", dict)
