@@ -133,15 +133,10 @@ def _as_laid_out(element: tff.Type, spec: Any) -> tff.Type:
     """
     if not isinstance(element, tff.StructType):
         return element
-    names = tff.structure.name_list_with_nones(element)
-    if isinstance(spec, Mapping):
-        parts = [spec[name] for name in names]
-    elif isinstance(spec, (tuple, list)):
-        parts = list(spec)
-    else:
-        parts = [getattr(spec, name) for name in names]
+    parts = sequences.parts_of_nest(spec, element)
     types = map(_as_laid_out, sequences.element_types(element), parts)
     if isinstance(spec, Mapping):
+        names = tff.structure.name_list_with_nones(element)
         return tff.StructType(list(zip(names, types)))
     return tff.StructType([(None, part) for part in types])
 

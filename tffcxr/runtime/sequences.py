@@ -34,14 +34,18 @@ def from_nested(value: Any, type_spec: tff.Type) -> Any:
     """Brings a nest as tf.data makes them (dicts, tuples, attrs) into our form."""
     if not isinstance(type_spec, tff.StructType):
         return value
+    parts = parts_of_nest(value, type_spec)
+    return tuple(map(from_nested, parts, element_types(type_spec)))
+
+
+def parts_of_nest(value: Any, type_spec: tff.StructType) -> list[Any]:
+    """The parts of a dict, a tuple or an attrs class, in the order of its type."""
     names = tff.structure.name_list_with_nones(type_spec)
     if isinstance(value, Mapping):
-        parts = [value[name] for name in names]
-    elif isinstance(value, (tuple, list)):
-        parts = list(value)
-    else:  # An attrs class.
-        parts = [getattr(value, name) for name in names]
-    return tuple(map(from_nested, parts, element_types(type_spec)))
+        return [value[name] for name in names]
+    if isinstance(value, (tuple, list)):
+        return list(value)
+    return [getattr(value, name) for name in names]
 
 
 def to_nested(value: Any, type_spec: tff.Type) -> Any:
