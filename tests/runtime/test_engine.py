@@ -14,7 +14,7 @@ import tensorflow_federated as tff
 from tests.learning import tiny
 from tests.runtime import loopback
 from tests.runtime.executors import run
-from tests.runtime.test_tff_algorithms import AGGREGATORS, VECTORS
+from tests.runtime.test_tff_algorithms import AGGREGATORS, aggregation
 from tffcxr.learning import optimizers
 from tffcxr.runtime import device, engine, messages, parts, placed, sequences
 
@@ -92,13 +92,9 @@ def test_statistics_are_recomputed():
 
 @pytest.mark.parametrize("name", sorted(set(AGGREGATORS) - {"secure"}))
 def test_aggregators(name):
-    factory = AGGREGATORS[name]()
-    is_weighted = isinstance(factory, tff.aggregators.WeightedAggregationFactory)
-    weights = (tff.types.to_type(np.float32),) if is_weighted else ()
-    process = factory.create(VECTORS, *weights)
+    process, arguments = aggregation(name)
     random = np.random.default_rng(0)
     values = [[random.normal(size=n).astype(np.float32) for n in (20, 3)] for _ in range(4)]
-    arguments = ([1.0, 2.0, 3.0, 4.0],) if is_weighted else ()
 
     def two_rounds(context):
         state = run(context, process.initialize)

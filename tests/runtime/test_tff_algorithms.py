@@ -169,19 +169,23 @@ AGGREGATORS = {
 }
 
 
+def aggregation(name):
+    """One of `AGGREGATORS` for `VECTORS`, and the weights that it takes of four clients."""
+    factory = AGGREGATORS[name]()
+    if isinstance(factory, tff.aggregators.WeightedAggregationFactory):
+        return factory.create(VECTORS, tff.types.to_type(np.float32)), ([1.0, 2.0, 3.0, 4.0],)
+    return factory.create(VECTORS), ()
+
+
 @pytest.mark.parametrize("name", AGGREGATORS)
 def test_aggregators(name):
-    factory = AGGREGATORS[name]()
-    is_weighted = isinstance(factory, tff.aggregators.WeightedAggregationFactory)
-    weights = (tff.types.to_type(np.float32),) if is_weighted else ()
-    process = factory.create(VECTORS, *weights)
+    process, arguments = aggregation(name)
     random = np.random.default_rng(0)
     state = run_both(process.initialize)
     for _ in range(3):
         values = [
             [random.normal(size=size).astype(np.float32) for size in (20, 3)] for _ in range(4)
         ]
-        arguments = ([1.0, 2.0, 3.0, 4.0],) if is_weighted else ()
         output = run_both(process.next, state, values, *arguments)
         state = output.state
 
