@@ -2,8 +2,8 @@
 
 The authority signs one certificate per hospital, whose common name is the site, and one for the
 coordinator, which holds the addresses that hospitals may connect to. A certificate says what it is
-for: a hospital's cannot serve, and the coordinator's cannot join. The format is X.509, see RFC 5280;
-all keys are on the curve P-256.
+for: a hospital's cannot serve, and the coordinator's cannot join. The format is X.509, see
+RFC 5280; all keys are on the curve P-256.
 """
 
 from __future__ import annotations
@@ -116,14 +116,23 @@ def serial(certificate: bytes) -> int:
 def name(certificate: bytes) -> str:
     """Whom a certificate (PEM) was issued to: its common name; empty if it has none."""
     subject = x509.load_pem_x509_certificate(certificate).subject
-    return "".join(
-        str(attribute.value) for attribute in subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    )
+    return _text(subject, NameOID.COMMON_NAME)
 
 
-def starts(certificate: bytes) -> datetime.datetime:
-    """When a certificate (PEM) becomes valid, in UTC."""
-    return x509.load_pem_x509_certificate(certificate).not_valid_before_utc
+def study(certificate: bytes) -> str:
+    """The study that a certificate (PEM) is for; empty if it names none."""
+    subject = x509.load_pem_x509_certificate(certificate).subject
+    return _text(subject, NameOID.ORGANIZATION_NAME)
+
+
+def is_for(certificate: bytes, host: str) -> bool:
+    """Whether a certificate (PEM) is the coordinator's at a host name or an IP address."""
+    extensions = x509.load_pem_x509_certificate(certificate).extensions
+    try:
+        names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return False
+    return _general_name(host) in names
 
 
 def expires(certificate: bytes) -> datetime.datetime:
@@ -144,9 +153,8 @@ def _issue(
             f"expected certificates that expire before their authority does, on "
             f"{issuer.not_valid_after_utc:%Y-%m-%d}, found one until {period.end:%Y-%m-%d}"
         )
-    (study,) = issuer.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
     key = ec.generate_private_key(ec.SECP256R1())
-    subject = _name(str(study.value), site)
+    subject = _name(_text(issuer.subject, NameOID.ORGANIZATION_NAME), site)
     builder = (
         _builder(subject, issuer.subject, key.public_key(), period)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
@@ -203,6 +211,10 @@ def _name(study: str, common_name: str) -> x509.Name:
             x509.NameAttribute(NameOID.COMMON_NAME, common_name),
         ]
     )
+
+
+def _text(subject: x509.Name, attribute: x509.ObjectIdentifier) -> str:
+    return "".join(str(each.value) for each in subject.get_attributes_for_oid(attribute))
 
 
 def _general_name(host: str) -> x509.GeneralName:
