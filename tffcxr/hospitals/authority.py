@@ -2,8 +2,9 @@
 
 The authority signs one certificate per hospital, whose common name is the site, and one for the
 coordinator, which holds the addresses that hospitals may connect to. A certificate says what it is
-for: a hospital's cannot serve, and the coordinator's cannot join. The format is X.509, see RFC 5280;
-all keys are on the curve P-256.
+for: a hospital's cannot serve. The coordinator's can also connect, to ask itself for the status; a
+hospital it cannot be, since that is no site's name. The format is X.509, see RFC 5280; all keys are
+on the curve P-256.
 """
 
 from __future__ import annotations
@@ -87,11 +88,11 @@ def issue_to_site(authority: Authority, site: str, period: Period) -> Credential
     Raises:
       InputError: the period ends after the authority's.
     """
-    return _issue(authority, site, ExtendedKeyUsageOID.CLIENT_AUTH, period, [])
+    return _issue(authority, site, [ExtendedKeyUsageOID.CLIENT_AUTH], period, [])
 
 
 def issue_to_coordinator(authority: Authority, host: str, period: Period) -> Credentials:
-    """Issues a certificate by which the coordinator serves.
+    """Issues a certificate by which the coordinator serves, and asks itself for the status.
 
     It is also valid for "localhost" and 127.0.0.1, at which a hospital reaches the coordinator
     through a tunnel.
@@ -105,7 +106,8 @@ def issue_to_coordinator(authority: Authority, host: str, period: Period) -> Cre
       InputError: the period ends after the authority's.
     """
     hosts = [_general_name(each) for each in dict.fromkeys([host, *_LOCAL])]
-    return _issue(authority, COORDINATOR, ExtendedKeyUsageOID.SERVER_AUTH, period, hosts)
+    purposes = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+    return _issue(authority, COORDINATOR, purposes, period, hosts)
 
 
 def serial(certificate: bytes) -> int:
@@ -116,14 +118,23 @@ def serial(certificate: bytes) -> int:
 def name(certificate: bytes) -> str:
     """Whom a certificate (PEM) was issued to: its common name; empty if it has none."""
     subject = x509.load_pem_x509_certificate(certificate).subject
-    return "".join(
-        str(attribute.value) for attribute in subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    )
+    return _text(subject, NameOID.COMMON_NAME)
 
 
-def starts(certificate: bytes) -> datetime.datetime:
-    """When a certificate (PEM) becomes valid, in UTC."""
-    return x509.load_pem_x509_certificate(certificate).not_valid_before_utc
+def study(certificate: bytes) -> str:
+    """The study that a certificate (PEM) is for; empty if it names none."""
+    subject = x509.load_pem_x509_certificate(certificate).subject
+    return _text(subject, NameOID.ORGANIZATION_NAME)
+
+
+def is_for(certificate: bytes, host: str) -> bool:
+    """Whether a certificate (PEM) is the coordinator's at a host name or an IP address."""
+    extensions = x509.load_pem_x509_certificate(certificate).extensions
+    try:
+        names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return False
+    return _general_name(host) in names
 
 
 def expires(certificate: bytes) -> datetime.datetime:
@@ -134,7 +145,7 @@ def expires(certificate: bytes) -> datetime.datetime:
 def _issue(
     authority: Authority,
     site: str,
-    purpose: x509.ObjectIdentifier,
+    purposes: list[x509.ObjectIdentifier],
     period: Period,
     hosts: list[x509.GeneralName],
 ) -> Credentials:
@@ -144,14 +155,13 @@ def _issue(
             f"expected certificates that expire before their authority does, on "
             f"{issuer.not_valid_after_utc:%Y-%m-%d}, found one until {period.end:%Y-%m-%d}"
         )
-    (study,) = issuer.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
     key = ec.generate_private_key(ec.SECP256R1())
-    subject = _name(str(study.value), site)
+    subject = _name(_text(issuer.subject, NameOID.ORGANIZATION_NAME), site)
     builder = (
         _builder(subject, issuer.subject, key.public_key(), period)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(is_authority=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([purpose]), critical=True)
+        .add_extension(x509.ExtendedKeyUsage(purposes), critical=True)
         .add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(
                 issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
@@ -203,6 +213,10 @@ def _name(study: str, common_name: str) -> x509.Name:
             x509.NameAttribute(NameOID.COMMON_NAME, common_name),
         ]
     )
+
+
+def _text(subject: x509.Name, attribute: x509.ObjectIdentifier) -> str:
+    return "".join(str(each.value) for each in subject.get_attributes_for_oid(attribute))
 
 
 def _general_name(host: str) -> x509.GeneralName:

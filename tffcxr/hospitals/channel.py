@@ -57,8 +57,8 @@ class Channel:
 
         Raises:
           RefusedError: by the coordinator.
-          UnreachableError: the connection cannot be made or broke; whether the message arrived is not
-            known.
+          UnreachableError: the connection cannot be made or broke; whether the message arrived is
+            not known.
           InputError: this hospital's certificate has expired.
           RunError: the connection can never be made as things are, see `tls_check.problem`.
         """

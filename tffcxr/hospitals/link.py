@@ -266,7 +266,7 @@ class _Sender:
         self._retry = _FIRST_RETRY_SECONDS
 
     def send(self, message: wire.Message) -> wire.Message:
-        """Records a message and sends it.
+        """Records a message and sends it; what cannot be recorded is not sent.
 
         A message without arrays that says the same as the last one of its kind is sent and not
         recorded again: these are the signs of life, every few seconds, and what is repeated after
@@ -275,12 +275,19 @@ class _Sender:
         with self._lock:
             content = json.dumps(dict(message.about), sort_keys=True)
             if message.fields or self._last.get(message.kind) != content:
-                if self._outgoing is not None:
-                    self._outgoing.record(message)
+                self._record(message)
                 self._last[message.kind] = content
         reply = self._send(message)
         self._say_back()
         return reply
+
+    def _record(self, message: wire.Message) -> None:
+        if self._outgoing is not None:
+            try:
+                self._outgoing.record(message)
+            except OSError as error:
+                line = f"the log of what leaves this hospital cannot be written: {error}"
+                raise RunError(line) from error
 
     def _send(self, message: wire.Message) -> wire.Message:
         seconds = self._timing.exchange
