@@ -38,6 +38,7 @@ class Channel:
         """
         self._credentials = credentials
         self._address = address
+        self._seconds = timing.keepalive_answer
         tls = grpc.ssl_channel_credentials(
             credentials.authority, credentials.key, credentials.certificate
         )
@@ -62,7 +63,10 @@ class Channel:
           InputError: this hospital's certificate has expired.
           RunError: the connection can never be made as things are, see `tls_check.problem`.
         """
-        call = self._call(wire.encode(message), timeout=seconds)
+        try:
+            call = self._call(wire.encode(message), timeout=seconds)
+        except ValueError as error:
+            raise UnreachableError("the connection was closed by this hospital") from error
         try:
             return wire.decode(call, LARGEST_CONTENT)
         except grpc.RpcError as error:
@@ -76,10 +80,11 @@ class Channel:
 
     def _what(self, error: grpc.RpcError) -> Exception:
         said = dict(error.trailing_metadata() or ())
-        if server.REFUSED_KEY in said:
-            return RefusedError(Reason(said[server.REFUSED_KEY]), error.details())
+        reason = Reason(said[server.REFUSED_KEY]) if server.REFUSED_KEY in said else None
+        if reason not in (None, Reason.BUSY):
+            return RefusedError(reason, error.details())
         if error.code() == grpc.StatusCode.UNAVAILABLE:
-            problem = tls_check.problem(self._credentials, self._address)
+            problem = tls_check.problem(self._credentials, self._address, self._seconds)
             if problem is not None:
                 return problem
         return UnreachableError(

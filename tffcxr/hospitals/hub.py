@@ -249,6 +249,7 @@ class CoordinatorHub:
             session = self._session(site, call)
             session.polls += 1
             poll = session.polls
+            self._changed.notify_all()  # An earlier poll, whose connection broke, waits no longer.
             while session.polls == poll and self._is_current(site, session):
                 if self._ended is not None:
                     self._tell_end(site)

@@ -29,10 +29,12 @@ _CODES = {
     Reason.STUDY: grpc.StatusCode.FAILED_PRECONDITION,
     Reason.TASK: grpc.StatusCode.NOT_FOUND,
     Reason.MESSAGE: grpc.StatusCode.INVALID_ARGUMENT,
+    Reason.BUSY: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Reason.ENDED: grpc.StatusCode.ABORTED,
 }
 # A hospital has two calls under way. Those whose connection broke end a little later.
 _CALLS_OF_ONE = 16
+_LONGEST_CALL_SECONDS = 2 * 3600
 _SAME_LINE_SECONDS = 60
 
 
@@ -68,7 +70,6 @@ class Server:
         self._handle = handle
         self._revoked = revoked
         self._largest = largest
-        self._longest_call = timing.exchange + timing.wait
         self._lock = threading.Lock()
         self._calls: dict[str, int] = {}
         self._traffic: dict[str, tuple[int, int]] = {}
@@ -140,9 +141,10 @@ class Server:
         if serial in self._revoked():
             raise RefusedError(Reason.MEMBER, f"the certificate of {name} is revoked")
         left = context.time_remaining()
-        if left is None or left > self._longest_call + 1:
+        if left is None or left > _LONGEST_CALL_SECONDS:
             raise RefusedError(
-                Reason.MESSAGE, f"expected a call of at most {self._longest_call:g} s, found none"
+                Reason.MESSAGE,
+                f"expected a call that ends in {_LONGEST_CALL_SECONDS} s, found a longer one",
             )
 
     @contextlib.contextmanager
@@ -150,7 +152,7 @@ class Server:
         with self._lock:
             if self._calls.get(name, 0) >= _CALLS_OF_ONE:
                 raise RefusedError(
-                    Reason.MESSAGE, f"expected at most {_CALLS_OF_ONE} calls at once, found more"
+                    Reason.BUSY, f"expected at most {_CALLS_OF_ONE} calls at once, found more"
                 )
             self._calls[name] = self._calls.get(name, 0) + 1
         try:
@@ -198,6 +200,8 @@ def keepalive(timing: Timing) -> list[tuple[str, int]]:
     return [
         ("grpc.keepalive_time_ms", int(1000 * timing.keepalive)),
         ("grpc.keepalive_timeout_ms", int(1000 * timing.keepalive_answer)),
+        # Its own minute counts otherwise.
+        ("grpc.http2.ping_timeout_ms", int(1000 * timing.keepalive_answer)),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.max_pings_without_data", 0),
     ]

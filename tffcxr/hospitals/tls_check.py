@@ -19,7 +19,6 @@ from tffcxr.errors import InputError, RunError
 from tffcxr.hospitals import authority
 from tffcxr.hospitals.authority import Credentials
 
-_SECONDS = 5
 _AGAIN_SECONDS = 0.5
 _PROXIES = ("grpc_proxy", "https_proxy", "http_proxy")
 _NO_PROXIES = ("no_grpc_proxy", "no_proxy")
@@ -28,12 +27,13 @@ _DATES = {9: "not valid yet", 10: "expired"}
 _HOSTS = (62, 64)
 
 
-def problem(credentials: Credentials, address: str) -> InputError | RunError | None:
+def problem(credentials: Credentials, address: str, seconds: float) -> InputError | RunError | None:
     """What is wrong with the connection that does not heal by waiting.
 
     Args:
       credentials: the hospital's.
       address: of the coordinator, "HOST:PORT".
+      seconds: to wait at most for a word of the other side.
 
     Returns:
       An error to raise; None if the handshake succeeds, or the coordinator cannot be reached.
@@ -44,10 +44,10 @@ def problem(credentials: Credentials, address: str) -> InputError | RunError | N
             f"expected a valid certificate in the kit, found one that expired on {expires:%Y-%m-%d}"
         )
     try:
-        if not _is_closed(credentials, address):
+        if not _is_closed(credentials, address, seconds):
             return None
         time.sleep(_AGAIN_SECONDS)  # A coordinator that just stops closes connections, too.
-        if not _is_closed(credentials, address):
+        if not _is_closed(credentials, address, seconds):
             return None
     except _HandshakeError as found:
         return RunError(str(found))
@@ -63,7 +63,7 @@ class _HandshakeError(Exception):
     """The coordinator's side of a handshake is wrong, in a line."""
 
 
-def _is_closed(credentials: Credentials, address: str) -> bool:
+def _is_closed(credentials: Credentials, address: str, seconds: float) -> bool:
     """Whether the coordinator proves to be it, and closes the connection once it knows who calls.
 
     Raises:
@@ -71,7 +71,7 @@ def _is_closed(credentials: Credentials, address: str) -> bool:
       OSError: the connection cannot be made.
     """
     coordinator = f"the coordinator at {address}"
-    with _connect(address) as plain:
+    with _connect(address, seconds) as plain:
         try:
             with _context(credentials).wrap_socket(plain, server_hostname=_host(address)) as secure:
                 return not secure.recv(1)
@@ -104,7 +104,7 @@ def _context(credentials: Credentials) -> ssl.SSLContext:
     return context
 
 
-def _connect(address: str) -> socket.socket:
+def _connect(address: str, seconds: float) -> socket.socket:
     """Connects to the coordinator, through a proxy where gRPC would take one.
 
     Raises:
@@ -113,9 +113,9 @@ def _connect(address: str) -> socket.socket:
     host, port = _host(address), int(address.rpartition(":")[2])
     proxy = _proxy(host)
     if not proxy:
-        return socket.create_connection((host, port), _SECONDS)
+        return socket.create_connection((host, port), seconds)
     url = urllib.parse.urlsplit(proxy if "//" in proxy else f"//{proxy}")
-    tunnel = http.client.HTTPConnection(url.hostname or "", url.port or 80, timeout=_SECONDS)
+    tunnel = http.client.HTTPConnection(url.hostname or "", url.port or 80, timeout=seconds)
     login = f"{url.username or ''}:{url.password or ''}"
     headers = {"Proxy-Authorization": "Basic " + base64.b64encode(login.encode()).decode()}
     tunnel.set_tunnel(host, port, headers if url.username else {})
