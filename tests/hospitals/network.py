@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 import contextlib
 import datetime
 import functools
@@ -11,10 +11,13 @@ import threading
 import time
 
 import numpy as np
+import pytest
 
-from tffcxr.hospitals import authority, wire
+from tffcxr.hospitals import authority, protocol, wire
 from tffcxr.hospitals.authority import Credentials, Period
-from tffcxr.hospitals.protocol import Timing
+from tffcxr.hospitals.hub import CoordinatorHub
+from tffcxr.hospitals.protocol import Reason, RefusedError, Timing
+from tffcxr.hospitals.rpc_channel import Channel
 
 VERSIONS = {"tffcxr": "0.1.0", "tensorflow": "2.14.1"}
 QUICK = Timing(
@@ -144,3 +147,66 @@ class Relay:
         for each in (source, target):
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
+
+
+@contextlib.contextmanager
+def started(sites: tuple[str, ...] = ("north", "south"), **settings) -> Iterator[CoordinatorHub]:
+    """A hub that is stopped in the end."""
+    settings = {"timing": QUICK, **settings}
+    hub = CoordinatorHub(coordinator(), "127.0.0.1:0", sites, VERSIONS, **settings)
+    hub.start()
+    try:
+        yield hub
+    finally:
+        hub.stop()
+
+
+class Hospital:
+    """A hospital that says what it is told to, and nothing on its own."""
+
+    def __init__(self, port: int, site: str, **about) -> None:
+        credentials = coordinator() if site == authority.COORDINATOR else _site(site)
+        self._channel = Channel(credentials, f"127.0.0.1:{port}", QUICK)
+        self._hello = {
+            "protocol": protocol.VERSION,
+            "versions": VERSIONS,
+            "instance": "folder",
+            "process": "1",
+            "approved": None,
+            **about,
+        }
+        self.session = ""
+
+    def close(self) -> None:
+        self._channel.close()
+
+    def send(self, message: wire.Message) -> wire.Message:
+        return self._channel.call(message, 10)
+
+    def hello(self, **about) -> wire.Message:
+        reply = self.send(wire.Message("hello", {**self._hello, **about}))
+        self.session = reply.about.get("session", "")
+        return reply
+
+    def poll(self, *has: str, wait: float = 5) -> wire.Message:
+        about = {"session": self.session, "has": list(has), "wait": wait}
+        return self.send(wire.Message("poll", about))
+
+    def beat(self, doing: str = "", error: str = "") -> wire.Message:
+        about = {"session": self.session, "doing": doing, "error": error}
+        return self.send(wire.Message("beat", about))
+
+    def answer(self, task: str, message: wire.Message) -> wire.Message:
+        about = {"session": self.session, "task": task}
+        return self.send(protocol.wrap("answer", about, message))
+
+    def call(self, message: wire.Message) -> wire.Message:
+        return protocol.unwrap(self.send(protocol.wrap("call", {"session": self.session}, message)))
+
+
+def refused(reason: Reason, call: Callable[..., object], *arguments: object, **about) -> str:
+    """The line by which a call is refused, for this reason."""
+    with pytest.raises(RefusedError) as error:
+        call(*arguments, **about)
+    assert error.value.reason is reason and "\n" not in str(error.value)
+    return str(error.value)

@@ -1,7 +1,6 @@
 """The coordinator's side, by hospitals whose every message is written out here."""
 
 import concurrent.futures
-import hashlib
 import logging
 import threading
 import time
@@ -12,137 +11,28 @@ import pytest
 from tests.hospitals import network
 from tffcxr.errors import InputError, RunError
 from tffcxr.hospitals import protocol, wire
-from tffcxr.hospitals.channel import Channel
-from tffcxr.hospitals.hub import CoordinatorHub
 from tffcxr.hospitals.link import status
-from tffcxr.hospitals.protocol import Reason, RefusedError
+from tffcxr.hospitals.protocol import Reason
 
 
 @pytest.fixture(name="hub")
 def _hub(caplog):
     caplog.set_level(logging.WARNING)
-    hub = CoordinatorHub(
-        network.coordinator(),
-        "127.0.0.1:0",
-        ("north", "south"),
-        network.VERSIONS,
-        timing=network.QUICK,
-    )
-    hub.start()
-    yield hub
-    hub.stop()
+    with network.started() as hub:
+        yield hub
 
 
 @pytest.fixture(name="hospital_of")
 def _hospital_of(hub):
-    channels = []
+    hospitals = []
 
     def hospital_of(site="north", **about):
-        channels.append(Channel(network.site(site), f"127.0.0.1:{hub.port}", network.QUICK))
-        return _Hospital(channels[-1], about)
+        hospitals.append(network.Hospital(hub.port, site, **about))
+        return hospitals[-1]
 
     yield hospital_of
-    for channel in channels:
-        channel.close()
-
-
-class _Hospital:
-    """Says what it is told to."""
-
-    def __init__(self, channel, about):
-        self._channel = channel
-        self._hello = {
-            "protocol": protocol.VERSION,
-            "versions": network.VERSIONS,
-            "instance": "folder",
-            "process": "1",
-            "approved": None,
-            **about,
-        }
-        self.session = ""
-
-    def send(self, message):
-        return self._channel.call(message, 10)
-
-    def hello(self, **about):
-        reply = self.send(wire.Message("hello", {**self._hello, **about}))
-        self.session = reply.about.get("session", "")
-        return reply
-
-    def poll(self, *has, wait=5):
-        about = {"session": self.session, "has": list(has), "wait": wait}
-        return self.send(wire.Message("poll", about))
-
-    def beat(self, doing="", error=""):
-        about = {"session": self.session, "doing": doing, "error": error}
-        return self.send(wire.Message("beat", about))
-
-    def answer(self, task, message):
-        about = {"session": self.session, "task": task}
-        return self.send(protocol.wrap("answer", about, message))
-
-    def call(self, message):
-        return protocol.unwrap(self.send(protocol.wrap("call", {"session": self.session}, message)))
-
-
-def _refused(reason, call, *arguments, **about):
-    with pytest.raises(RefusedError) as error:
-        call(*arguments, **about)
-    assert error.value.reason is reason and "\n" not in str(error.value)
-    return str(error.value)
-
-
-@pytest.mark.parametrize(
-    ("about", "line"),
-    [
-        ({"protocol": 2}, "expected protocol 1 of the coordinator, found protocol 2 at north"),
-        (
-            {"versions": {"tffcxr": "0.0.9", "tensorflow": "2.14.1"}},
-            "expected the versions of the coordinator (tffcxr 0.1.0), found at north tffcxr 0.0.9",
-        ),
-        (
-            {"versions": {"tffcxr": "0.1.0", "jax": "1"}},
-            "expected the versions of the coordinator (jax absent, tensorflow 2.14.1), "
-            "found at north jax 1, tensorflow absent",
-        ),
-    ],
-)
-def test_other_versions_are_named_at_both_sides(hub, hospital_of, caplog, about, line):
-    assert _refused(Reason.MEMBER, hospital_of(**about).hello) == line
-    assert caplog.messages == [f"refused north: {line}"] and not hub.members()
-
-
-def test_a_site_that_is_not_of_the_study(hub, hospital_of, caplog):
-    line = _refused(Reason.MEMBER, hospital_of("west").hello)
-    assert line == "expected a site of the study (north, south), found west"
-    assert caplog.messages == [f"refused west: {line}"]
-
-
-def test_a_hospital_that_says_hello_is_a_member_until_it_is_silent(hub, hospital_of):
-    north = hospital_of()
-    assert not hub.members()
-    before = time.time()
-    north.hello()
-    north.beat("training standard", "an image was broken")
-    (member,) = hub.members().values()
-    assert (member.site, member.doing, member.error) == (
-        "north",
-        "training standard",
-        "an image was broken",
-    )
-    assert before <= member.since <= member.seen <= time.time()
-    assert member.received > member.sent > 100
-    assert hub.wait_for(lambda members: not members, 5)
-
-
-def test_waiting_for_members_ends_when_they_are_there_or_in_time(hub, hospital_of):
-    assert not hub.wait_for(lambda members: len(members) == 2, 0.05)
-    with concurrent.futures.ThreadPoolExecutor() as pool:
-        waits = pool.submit(hub.wait_for, lambda members: len(members) == 2, 10)
-        hospital_of("south").hello()
-        hospital_of("north").hello()
-        assert waits.result(5)
-    assert list(hub.members()) == ["north", "south"]
+    for each in hospitals:
+        each.close()
 
 
 def test_a_task_is_handed_out_until_it_is_answered_and_the_first_answer_counts(
@@ -224,7 +114,7 @@ def test_an_answer_to_a_task_that_is_not_open_is_refused(hub, hospital_of, caplo
         north.answer(key, network.numbers())
         # Its next process replays what the first one said.
         north.hello(process="2")
-    line = _refused(Reason.TASK, north.answer, key, network.numbers(loss=1))
+    line = network.refused(Reason.TASK, north.answer, key, network.numbers(loss=1))
     assert line == f"expected an answer to an open task, found one to '{key}'"
     assert caplog.messages == [f"refused north: {line}"]
     assert how not in ("answered", "withdrawn") or asked.done()
@@ -252,78 +142,6 @@ def test_callbacks_run_without_the_lock(hub, hospital_of):
     hub.ask("north", message).add_done_callback(ask_from_another_thread)
     north.answer(north.poll().about["task"], network.numbers())
     assert seen.result(5) and north.poll().about["kind"] == "a"
-
-
-def test_a_hospital_that_starts_again_takes_over_and_gets_its_open_tasks(hub, hospital_of, caplog):
-    dead, north = hospital_of(), hospital_of(process="2")
-    dead.hello()
-    hub.ask("north", wire.Message("a"))
-    key = dead.poll().about["task"]
-    north.hello()
-    assert north.poll().about["task"] == key
-    line = _refused(Reason.SESSION, dead.answer, key, network.numbers())
-    assert line == "expected the current session of north, found an earlier one"
-    assert f"refused north: {line}" in caplog.messages
-    north.answer(key, network.numbers())
-
-
-def test_a_kit_that_is_used_twice(hub, hospital_of, caplog):
-    first, copy = hospital_of(), hospital_of(instance="another folder", process="2")
-    first.hello()
-    line = _refused(Reason.MEMBER, copy.hello)
-    assert line.startswith("the kit of north is used twice: another process with it is connected")
-    assert caplog.messages == [f"refused north: {line}"]
-    first.beat()
-    assert hub.wait_for(lambda members: not members, 5)
-    # Nobody heard of the first one for a while.
-    copy.hello()
-    line = _refused(Reason.MEMBER, first.hello)
-    assert "is used twice" in line
-
-
-def test_a_copy_of_the_whole_folder_does_not_take_over_in_turns(hub, hospital_of):
-    first, copy = hospital_of(), hospital_of(process="2")
-    first.hello()
-    copy.hello()
-    _refused(Reason.SESSION, first.beat)
-    assert "is used twice" in _refused(Reason.MEMBER, first.hello)
-    copy.beat()
-
-
-def test_a_process_whose_hello_was_lost_says_it_again(hub, hospital_of):
-    north = hospital_of()
-    first = north.hello().about["session"]
-    assert north.hello().about["session"] != first
-    north.beat()
-
-
-STUDY = b'{"recipe":"cheXviz"}'
-
-
-def test_a_hospital_gets_no_task_before_it_approved_the_study(hub, hospital_of, caplog):
-    early = hospital_of()
-    early.hello()
-    hub.ask("north", wire.Message("a"))
-    hub.propose(STUDY)
-    assert not hub.members()
-    assert _refused(Reason.STUDY, early.poll) == "another study is proposed"
-    reply = early.hello(approved="0" * 64)
-    assert reply.kind == "proposal" and reply.about["proposal"].encode() == STUDY
-    assert hub.status()["members"]["south"] == {"is_connected": False, "doing": ""}
-    early.hello(approved=hashlib.sha256(STUDY).hexdigest())
-    assert list(hub.members()) == ["north"] and early.poll().about["kind"] == "a"
-    hub.propose(STUDY + b" ")
-    assert _refused(Reason.STUDY, early.answer, "x", network.numbers())
-    assert not caplog.messages
-
-
-def test_a_poll_that_waits_hears_of_a_new_study_at_once(hub, hospital_of):
-    north = hospital_of()
-    north.hello()
-    with concurrent.futures.ThreadPoolExecutor() as pool:
-        poll = pool.submit(_refused, Reason.STUDY, north.poll)
-        hub.propose(STUDY)
-        poll.result(5)
 
 
 def test_calls_are_answered_by_who_handles_them(hub, hospital_of):
@@ -355,7 +173,7 @@ def test_what_a_handler_raises_arrives_as_a_refusal(hub, hospital_of, caplog, er
     north = hospital_of()
     north.hello()
     hub.handle("a", refuse)
-    assert _refused(Reason.MESSAGE, north.call, wire.Message("a")) == "too few images"
+    assert network.refused(Reason.MESSAGE, north.call, wire.Message("a")) == "too few images"
     assert caplog.messages == ["refused north: too few images"]
 
 
@@ -372,7 +190,7 @@ def test_values_that_a_call_lacks_are_named(hub, hospital_of):
             "expected texts as versions of",
         ),
     ]:
-        assert line in _refused(Reason.MESSAGE, north.send, wire.Message(kind, about))
+        assert line in network.refused(Reason.MESSAGE, north.send, wire.Message(kind, about))
 
 
 def test_the_end_is_told_to_who_waits_and_to_who_comes(hub, hospital_of, caplog):
@@ -382,14 +200,14 @@ def test_the_end_is_told_to_who_waits_and_to_who_comes(hub, hospital_of, caplog)
     asked = hub.ask("south", wire.Message("a"))
     key = south.poll().about["task"]
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        poll = pool.submit(_refused, Reason.ENDED, north.poll)
+        poll = pool.submit(network.refused, Reason.ENDED, north.poll)
         end = pool.submit(hub.end, "the study is complete")
         assert poll.result(5) == "the study is complete"
         hub.wait_for(lambda _: asked.done(), 5)
         assert asked.cancelled() and not end.done()
-        _refused(Reason.ENDED, south.answer, key, network.numbers())
+        network.refused(Reason.ENDED, south.answer, key, network.numbers())
         end.result(0.5)
-    assert _refused(Reason.ENDED, hospital_of().hello) == "the study is complete"
+    assert network.refused(Reason.ENDED, hospital_of().hello) == "the study is complete"
     assert not caplog.messages
 
 
@@ -404,13 +222,6 @@ def test_the_status_tells_who_is_there_and_how_far_the_run_is(hub, hospital_of, 
     assert found["versions"] == network.VERSIONS and found["protocol"] == protocol.VERSION
 
 
-def test_the_coordinators_certificate_is_no_hospitals(hub):
-    channel = Channel(network.coordinator(), f"127.0.0.1:{hub.port}", network.QUICK)
-    hospital = _Hospital(channel, {})
-    assert "found coordinator" in _refused(Reason.MEMBER, hospital.hello)
-    channel.close()
-
-
-def test_a_site_that_is_not_of_the_study_gets_no_status(hub):
-    with pytest.raises(RefusedError, match="found west"):
-        status(network.site("west"), f"127.0.0.1:{hub.port}")
+def test_the_status_of_a_coordinator_that_is_not_there_is_an_error():
+    with network.Relay(1) as relay, pytest.raises(RunError, match="cannot be reached"):
+        status(network.site(), relay.address)

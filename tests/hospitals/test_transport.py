@@ -10,11 +10,11 @@ import pytest
 
 from tests.hospitals import network
 from tffcxr.errors import InputError, RunError
-from tffcxr.hospitals import authority, protocol, server, wire
+from tffcxr.hospitals import authority, protocol, rpc_server, wire
 from tffcxr.hospitals.authority import Credentials
-from tffcxr.hospitals.channel import Channel
 from tffcxr.hospitals.protocol import Reason, RefusedError, UnreachableError
-from tffcxr.hospitals.server import Server
+from tffcxr.hospitals.rpc_channel import Channel
+from tffcxr.hospitals.rpc_server import Server
 
 # The largest "call" of these tests.
 _MOST = 8 << 20
@@ -160,7 +160,7 @@ def _raw_call(serve):
     north = network.site()
     tls = grpc.ssl_channel_credentials(north.authority, north.key, north.certificate)
     with grpc.secure_channel(f"127.0.0.1:{one.port}", tls) as channel:
-        method = channel.stream_stream(f"/{server.SERVICE}/{server.METHOD}")
+        method = channel.stream_stream(f"/{rpc_server.SERVICE}/{rpc_server.METHOD}")
 
         def raw_call(chunks, timeout=10):
             with pytest.raises(grpc.RpcError) as error:
@@ -233,7 +233,7 @@ def test_members_that_stop_in_the_middle_hold_only_their_own_calls(serve, channe
         goes_on.wait(20)
 
     with grpc.secure_channel(f"127.0.0.1:{one.port}", tls) as channel:
-        method = channel.stream_stream(f"/{server.SERVICE}/{server.METHOD}")
+        method = channel.stream_stream(f"/{rpc_server.SERVICE}/{rpc_server.METHOD}")
         stuck = [method(chunks(), timeout=2) for _ in range(16)]
         network.until(lambda: one.traffic("north")[0] == 16 << 20)
         with pytest.raises(UnreachableError, match="expected at most 16 calls at once, found"):

@@ -14,7 +14,7 @@ from tffcxr.hospitals import protocol, wire
 from tffcxr.hospitals.authority import COORDINATOR, Credentials
 from tffcxr.hospitals.exchange import Member
 from tffcxr.hospitals.protocol import USUAL_TIMING, Reason, RefusedError, Timing
-from tffcxr.hospitals.server import Server
+from tffcxr.hospitals.rpc_server import Server
 from tffcxr.hospitals.sessions import Session, Sessions
 from tffcxr.hospitals.tasks import Task, Tasks
 

@@ -15,7 +15,6 @@ from tffcxr import files
 from tffcxr.errors import InputError, RunError
 from tffcxr.hospitals import protocol, wire
 from tffcxr.hospitals.authority import Credentials
-from tffcxr.hospitals.channel import Channel
 from tffcxr.hospitals.outgoing import OutgoingLog
 from tffcxr.hospitals.protocol import (
     USUAL_TIMING,
@@ -25,6 +24,7 @@ from tffcxr.hospitals.protocol import (
     Timing,
     UnreachableError,
 )
+from tffcxr.hospitals.rpc_channel import Channel
 
 # A poll and a beat have so many seconds on their way.
 _ON_ITS_WAY_SECONDS = 30

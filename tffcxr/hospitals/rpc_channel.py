@@ -11,7 +11,7 @@ import re
 
 import grpc
 
-from tffcxr.hospitals import server, tls_check, wire
+from tffcxr.hospitals import rpc_server, tls_check, wire
 from tffcxr.hospitals.authority import Credentials
 from tffcxr.hospitals.protocol import (
     LARGEST_CONTENT,
@@ -43,7 +43,7 @@ class Channel:
             credentials.authority, credentials.key, credentials.certificate
         )
         options = [
-            *server.keepalive(timing),
+            *rpc_server.keepalive(timing),
             ("grpc.enable_retries", 0),
             ("grpc.use_local_subchannel_pool", 1),
             ("grpc.min_reconnect_backoff_ms", 100),
@@ -51,7 +51,7 @@ class Channel:
             ("grpc.max_reconnect_backoff_ms", int(1000 * timing.retry)),
         ]
         self._channel = grpc.secure_channel(address, tls, options)
-        self._call = self._channel.stream_stream(f"/{server.SERVICE}/{server.METHOD}")
+        self._call = self._channel.stream_stream(f"/{rpc_server.SERVICE}/{rpc_server.METHOD}")
 
     def call(self, message: wire.Message, seconds: float) -> wire.Message:
         """Sends a message and waits for its answer, at most so long.
@@ -80,7 +80,7 @@ class Channel:
 
     def _what(self, error: grpc.RpcError) -> Exception:
         said = dict(error.trailing_metadata() or ())
-        reason = Reason(said[server.REFUSED_KEY]) if server.REFUSED_KEY in said else None
+        reason = Reason(said[rpc_server.REFUSED_KEY]) if rpc_server.REFUSED_KEY in said else None
         if reason not in (None, Reason.BUSY):
             return RefusedError(reason, error.details())
         if error.code() == grpc.StatusCode.UNAVAILABLE:
