@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 import concurrent.futures
 import dataclasses
+import functools
 import json
 
-from tffcxr.runtime import client_part, device, engine
+from tffcxr.runtime import client_part, device, engine, parts
 
 
 class Loopback:
@@ -65,4 +66,9 @@ class Loopback:
 
 def context(workers: int = 1, **kwargs) -> tuple[device.DeviceContext, Loopback]:
     loopback = Loopback(workers, **kwargs)
-    return device.DeviceContext(["/CPU:0"], elsewhere=loopback), loopback
+    return device.DeviceContext(["/CPU:0"], elsewhere=remote(loopback)), loopback
+
+
+def remote(workers: engine.Engine) -> Callable[..., parts.Parts]:
+    """What a context takes to have clients computed by an engine's workers."""
+    return functools.partial(engine.RemoteParts, workers)

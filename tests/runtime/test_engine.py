@@ -301,7 +301,7 @@ def test_sizes_reach_the_engine():
             asked.append(sizes)
             return super().lanes(sizes)
 
-    context = device.DeviceContext(["/CPU:0"], elsewhere=Noting(2))
+    context = device.DeviceContext(["/CPU:0"], elsewhere=loopback.remote(Noting(2)))
     with parts.sized([3, 1, 2]):
         assert run(context, sum_of_roots, [1.0, 4.0, 9.0]) == 6.0
     assert run(context, sum_of_roots, [1.0, 4.0]) == 3.0

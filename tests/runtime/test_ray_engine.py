@@ -15,6 +15,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_federated as tff
 
+from tests.runtime import loopback
 from tests.runtime.executors import run
 from tffcxr import errors
 from tffcxr.runtime import device, placed, ray_actor, ray_engine
@@ -75,7 +76,7 @@ def engine(tmp_path_factory):
 
 @pytest.fixture
 def there(engine):
-    return device.DeviceContext(["/CPU:0"], elsewhere=engine)
+    return device.DeviceContext(["/CPU:0"], elsewhere=loopback.remote(engine))
 
 
 def same(context, steps):
@@ -88,7 +89,9 @@ def test_one_and_two_actors_give_the_bits_of_this_process(engine, there):
     steps = [3, 1, 4, 1, 5]
     assert engine.describe().startswith("2 Ray actors (host ")
     assert same(there, steps)
-    assert same(device.DeviceContext(["/CPU:0"], elsewhere=OneActor(engine)), steps)
+    assert same(
+        device.DeviceContext(["/CPU:0"], elsewhere=loopback.remote(OneActor(engine))), steps
+    )
 
 
 def test_a_client_that_fails_is_named_as_it_is_here(there):

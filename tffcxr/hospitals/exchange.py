@@ -47,9 +47,7 @@ class Hub(Protocol):
     def wait_for(self, is_so: Callable[[Mapping[str, Member]], bool], seconds: float) -> bool:
         """Waits until something is so of the members, at most so long; whether it is."""
 
-    def handle(
-        self, kind: str, answer: Callable[[str, wire.Message], wire.Message | None]
-    ) -> None:
+    def handle(self, kind: str, answer: Callable[[str, wire.Message], wire.Message | None]) -> None:
         """Has calls of a kind answered by a function of the site and the message.
 
         Where it returns None, there is no answer yet: the hospital asks again.
@@ -70,7 +68,7 @@ class Link(Protocol):
     """The hospital's side. Where the coordinator cannot be reached, its calls wait until it can."""
 
     def doing(self, what: str) -> None:
-        """Tells the coordinator what this hospital does from now on, such as "training standard"."""
+        """Tells the coordinator what this hospital does from now on: "training standard", say."""
 
     def call(self, message: wire.Message) -> wire.Message:
         """Sends a message of a kind that the coordinator handles; waits for the answer.

@@ -105,8 +105,7 @@ def decode(chunks: Iterable[bytes], largest: int) -> Message:
     sizes = [math.prod(shape) * dtype.itemsize for _, dtype, shape in fields]
     if 8 + length + sum(sizes) > largest:
         raise MessageError(
-            f"expected a message of at most {largest} bytes, found one of "
-            f"{8 + length + sum(sizes)}"
+            f"expected a message of at most {largest} bytes, found one of {8 + length + sum(sizes)}"
         )
     found = tuple(
         Field(name, np.frombuffer(reader.take(size), dtype).reshape(shape))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 import dataclasses
+import functools
 import pathlib
 
 from tffcxr import errors, options
@@ -77,10 +78,13 @@ def use(
 
         context = device.device_context(devices)
         if engine.name == "ray":
+            from tffcxr.runtime import engine as engine_lib
             from tffcxr.runtime import ray_engine
 
             actors = ray_engine.start(engine.ray_address, engine.ray_workers, shared_files)
-            context = device.DeviceContext(context.workers[:1], elsewhere=actors)
+            context = device.DeviceContext(
+                context.workers[:1], elsewhere=functools.partial(engine_lib.RemoteParts, actors)
+            )
             where = actors.describe()
         else:
             where = _devices(context.workers)

@@ -8,7 +8,7 @@ until the invocation ends; whoever is asked for a later walk alone computes it a
 from __future__ import annotations
 
 import collections
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 import itertools
 import threading
 from typing import Any
@@ -42,7 +42,7 @@ class ClientPart:
         self._device = device
         self._functions = functions
         self._computations: dict[str, tff.framework.ComputationBuildingBlock] = {}
-        self._invocations: dict[str, _Invocation] = {}
+        self._invocations: dict[str, Invocation] = {}
         self._ended: collections.deque[str] = collections.deque(maxlen=_REMEMBERED)
         self._lock = threading.Lock()
 
@@ -68,13 +68,16 @@ class ClientPart:
                 return engine.Answer(b"", "the computation was given up")
             if task.invocation not in self._invocations:
                 block = self._computations[task.computation]
-                invocation = _Invocation(block, self._device, self._functions)
+                invocation = Invocation(block, self._device, self._functions)
                 self._invocations[task.invocation] = invocation
             invocation = self._invocations[task.invocation]
+        own = messages.decode_all(task.argument, invocation.types)
         try:
-            return engine.Answer(invocation.compute(task, shared))
+            found = invocation.compute(task.walks, task.later, task.client, own, shared)
         except placed.ClientError as error:
             return engine.Answer(b"", error.reason)
+        types = [each.source.type_spec for each, _ in found]
+        return engine.Answer(messages.encode_all([value for _, value in found], types))
 
     def forget(self, invocation: str) -> None:
         """Ends an invocation, also while a client's part of it is computed."""
@@ -86,39 +89,73 @@ class ClientPart:
             found.federation.recorded.clear()  # Which would keep each other alive.
 
 
-class _Invocation:
-    """What a worker has of one call of a computation."""
+class Invocation:
+    """What a worker has of one call of a computation.
+
+    Args:
+      block: its compiled form.
+      device: the name of a TensorFlow device.
+      functions: the TensorFlow graphs known so far.
+      read: makes the server values of given types from what arrives for a walk.
+
+    Attributes:
+      federation: records what happens at the clients.
+      types: of what one client and nobody has of the argument, see `engine.types_of_client`.
+    """
 
     def __init__(
         self,
         block: tff.framework.ComputationBuildingBlock,
         device: str,
         functions: graphs.GraphFunctions,
+        read: Callable[[Any, Sequence[tff.Type | None]], list[Any]] = messages.decode_all,
     ) -> None:
         self.federation = placed.Federation(0, device)
+        self.types = engine.types_of_client(block)
         self._block = block
         self._device = device
         self._functions = functions
-        self._types = engine.types_of_client(block)
+        self._read = read
         self._own: dict[int, list[Any]] = {}
         self._is_recorded = False
         self._walks: list[placed.Walk] = []
         self._received: set[placed.ServerValue] = set()
 
-    def compute(self, task: engine.Task, shared: Sequence[bytes]) -> bytes:
-        """The content of the answer to a task."""
-        self._own[task.client] = messages.decode_all(task.argument, self._types)
+    def compute(
+        self,
+        walks: Sequence[Sequence[int]],
+        later: Sequence[int],
+        client: int,
+        own: list[Any],
+        shared: Sequence[Any],
+    ) -> list[tuple[placed.Aggregation, Any]]:
+        """Computes a client's part of a walk.
+
+        Args:
+          walks: see `engine.Task`, as the next two.
+          later: numbers of aggregations.
+          client: any number that is the client's in all walks.
+          own: its values of the argument, of `types`.
+          shared: for each walk, what `read` takes.
+
+        Returns:
+          The aggregations of the last walk, each with the client's value for it.
+
+        Raises:
+          placed.ClientError: the computation failed at the client.
+          TypeError: server values are of other types than the computation's.
+        """
+        self._own[client] = own
         try:
             if not self._is_recorded:
-                self._record(self._own[task.client])
-            for index in range(len(self._walks), len(task.walks)):
-                is_last = index == len(task.walks) - 1
-                self._receive(task.walks[index], task.later if is_last else (), shared[index])
+                self._record(own)
+            for index in range(len(self._walks), len(walks)):
+                is_last = index == len(walks) - 1
+                self._receive(walks[index], later if is_last else (), shared[index])
             walk = self._walks[-1]
-            found = walk.compute(task.client, self._device)
+            return list(zip(walk.joint, walk.compute(client, self._device)))
         finally:
-            del self._own[task.client]
-        return messages.encode_all(found, [each.source.type_spec for each in walk.joint])
+            del self._own[client]
 
     def _record(self, own: Sequence[Any]) -> None:
         """Evaluates the computation, which records what happens at the clients."""
@@ -146,12 +183,12 @@ class _Invocation:
         number = next(numbers)
         return placed.ClientValue(lambda client: self._own[client][number], (), type_spec.member)
 
-    def _receive(self, joint: Sequence[int], later: Sequence[int], shared: bytes) -> None:
+    def _receive(self, joint: Sequence[int], later: Sequence[int], shared: Any) -> None:
         """Takes over the server values of a walk that begins."""
         recorded = self.federation.recorded
         walk = placed.Walk([recorded[n] for n in joint], [recorded[n] for n in later])
         new = [value for value in walk.common() if value not in self._received]
-        for value, found in zip(new, messages.decode_all(shared, [v.type_spec for v in new])):
+        for value, found in zip(new, self._read(shared, [v.type_spec for v in new])):
             value.set(found)
         self._received.update(new)
         self._walks.append(walk)

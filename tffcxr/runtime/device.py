@@ -12,7 +12,7 @@ inside a graph is about a third slower.
 from __future__ import annotations
 
 import atexit
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import contextlib
 import functools
 import logging
@@ -26,7 +26,6 @@ import tensorflow_federated as tff
 from tffcxr import errors
 from tffcxr.runtime import (
     compiling,
-    engine,
     graphs,
     interpreter,
     parts,
@@ -61,14 +60,16 @@ class DeviceContext(tff.framework.SyncContext):
         is also the server's. A device may be named several times, to compute several clients at
         once there.
       default_clients: number of clients where the arguments do not tell.
-      elsewhere: computes the clients' parts in place of the workers; None for these.
+      elsewhere: makes what computes the clients' parts in place of the workers, from the
+        computation, its compiled form, its ingested argument and the number of clients; None for
+        the workers.
     """
 
     def __init__(
         self,
         workers: Sequence[str],
         default_clients: int = 0,
-        elsewhere: engine.Engine | None = None,
+        elsewhere: Callable[..., parts.Parts] | None = None,
     ) -> None:
         self.workers = tuple(workers)
         self._default_clients = default_clients
@@ -84,8 +85,7 @@ class DeviceContext(tff.framework.SyncContext):
           NotImplementedError: `comp` holds something that TFF's native form has not.
         """
         result_type = comp.type_signature.result  # Compiling loses its Python containers.
-        with _compiling:
-            compiled = _compile(comp)
+        compiled = compiled_form(comp)
         parameter_type = compiled.type_signature.parameter
         clients = self._default_clients
         if arg is not None:
@@ -107,7 +107,7 @@ class DeviceContext(tff.framework.SyncContext):
     ) -> parts.Parts:
         if self._elsewhere is None:
             return threads.Threads(clients, self.workers)
-        return engine.RemoteParts(self._elsewhere, comp, compiled, argument, clients)
+        return self._elsewhere(comp, compiled, argument, clients)
 
     def _evaluate(
         self,
@@ -121,6 +121,12 @@ class DeviceContext(tff.framework.SyncContext):
             result = run.evaluate(compiled, {})(argument)
             requested = values.request(result, result_type, federation)
             return values.export(requested, result_type)
+
+
+def compiled_form(comp: tff.Computation) -> tff.framework.ComputationBuildingBlock:
+    """What is evaluated for a computation; made once."""
+    with _compiling:
+        return _compile(comp)
 
 
 def device_context(

@@ -132,6 +132,7 @@ class Aggregation(ServerValue):
 
     Attributes:
       number: its position among all that were recorded, the same wherever that is done.
+      is_collected: whether it is the list of the clients' values, as a result has them.
 
     Args:
       walk: computes this value, and others with it; see `Federation`.
@@ -154,6 +155,7 @@ class Aggregation(ServerValue):
         super().__init__(lambda: None, type_spec=type_spec)
         self._walk = walk
         self.number = -1
+        self.is_collected = False
         self.source = source
         self.accumulate = accumulate
         self.report = report
@@ -247,12 +249,9 @@ class Federation:
 
     def collect(self, source: ClientValue, export: Callable[[Any], Any]) -> Aggregation:
         """Records that every client's value is wanted, each put through `export`, as a list."""
-
-        def append(values: list[Any], value: Any) -> list[Any]:
-            values.append(export(value))
-            return values
-
-        return self._record(Aggregation(self._walk, source, list, append, lambda values: values))
+        result = Aggregation(self._walk, source, list, lambda got, one: [*got, export(one)], list)
+        result.is_collected = True
+        return self._record(result)
 
     def _record(self, aggregation: Aggregation) -> Aggregation:
         aggregation.number = len(self.recorded)

@@ -11,12 +11,22 @@ import tensorflow_federated as tff
 from tffcxr.runtime import placed, private_apis, sequences
 
 
+class Elsewhere:
+    """Stands for a value of a client that never comes into this process.
+
+    An engine whose clients bring their data themselves takes such values in an argument, and puts
+    them into a result in place of what clients keep.
+    """
+
+
 def ingest(value: Any, type_spec: tff.Type) -> Any:
     """The form that `interpreter.py` gives to a value of `type_spec`.
 
     Raises:
       TypeError: the value is not of that type.
     """
+    if isinstance(value, Elsewhere):
+        return value
     if isinstance(type_spec, tff.FederatedType):
         if type_spec.all_equal:
             return placed.known(ingest(value, type_spec.member), type_spec.member)
@@ -79,6 +89,8 @@ def request(value: Any, type_spec: tff.Type, federation: placed.Federation) -> A
 
 def export(value: Any, type_spec: tff.Type) -> Any:
     """The value as TFF hands it to its caller: NumPy arrays in Structs and lists."""
+    if isinstance(value, Elsewhere):
+        return value
     if isinstance(type_spec, tff.FederatedType):
         if type_spec.all_equal:
             return export(value.get(), type_spec.member)

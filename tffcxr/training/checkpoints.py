@@ -53,7 +53,7 @@ class Checkpoints:
             self._folder / f"round_{round_number:06d}.npz",
             lambda file: np.savez(file, **leaves),
         )
-        for old in self._rounds()[: -self._keep]:
+        for old in self.rounds()[: -self._keep]:
             if old != best:
                 self._path(old).unlink()
 
@@ -70,7 +70,7 @@ class Checkpoints:
           InputError: there are checkpoints, but none of them can be read.
         """
         remove_unfinished(self._folder)
-        rounds = self._rounds()
+        rounds = self.rounds()
         for number in reversed(rounds):
             try:
                 return number, self._load(self._path(number), template_of(number))
@@ -109,7 +109,8 @@ class Checkpoints:
                 raise ValueError(f"expected shape {np.shape(like)}, found {leaf.shape}")
         return tf.nest.pack_sequence_as(template, leaves)
 
-    def _rounds(self) -> list[int]:
+    def rounds(self) -> list[int]:
+        """The rounds that have one, in order."""
         if not self._folder.is_dir():
             return []
         matches = (_NAME.fullmatch(path.name) for path in self._folder.iterdir())

@@ -70,7 +70,7 @@ class FederatedTraining:
     def initial_state(self, round_number: int) -> Any:
         """See `loop.Training`."""
         _, stage = self._plan.stage_of(round_number)
-        stage_process = self._process(stage)
+        stage_process = self.process_of(stage)
         private = stage_process.initialize_client()
         return collections.OrderedDict(
             server=stage_process.initialize(),
@@ -88,19 +88,53 @@ class FederatedTraining:
         before, _ = self._plan.stage_of(round_number)
         if before and round_number == before + 1:
             _, previous = self._plan.stage_of(before)
-            state = self._carry_over(state, self._process(previous), self._process(stage))
-        stage_process = self._process(stage)
+            state = self.carry_over(state, self.process_of(previous), self.process_of(stage))
         sampled = self._sampler.sample(round_number)
-        with self._asked(sampled):
+        state, results, loss = self.train(state, round_number, stage, learning_rate, sampled)
+        by_client = self.scores(state, self.process_of(stage))
+        return state, RoundResult(
+            clients=results,
+            train_loss=loss,
+            validation=self._evaluator.metrics(list(by_client.values())),
+            validation_by_client={
+                client: self._evaluator.metrics([scores]) for client, scores in by_client.items()
+            },
+        )
+
+    def train(
+        self,
+        state: Any,
+        round_number: int,
+        stage: Stage,
+        learning_rate: float,
+        clients: Sequence[str],
+    ) -> tuple[Any, tuple[ClientResult, ...], float]:
+        """Trains some clients for a round, and recomputes statistics where that is wanted.
+
+        Args:
+          state: of the stage.
+          round_number: counted from 1.
+          stage: of the round.
+          learning_rate: of the clients.
+          clients: who takes part, sorted.
+
+        Returns:
+          The state after it, each client's part, and the mean loss over labels.
+
+        Raises:
+          TrainingFailed: see `advance`.
+        """
+        stage_process = self.process_of(stage)
+        with self.asked(clients):
             server, private, metrics, per_client = stage_process.next(
                 stage_process.with_learning_rate(state["server"], learning_rate),
                 self._client_values(
-                    state["clients"], sampled, round_number, self._plan.local_epochs
+                    state["clients"], clients, round_number, self._plan.local_epochs
                 ),
             )
         results = tuple(
-            self._client_result(client, measured, stage_process)
-            for client, measured in zip(sampled, per_client)
+            _client_result(client, measured, stage_process)
+            for client, measured in zip(clients, per_client)
         )
         if not any(result.status == "ok" for result in results):
             causes = "; ".join(f"{result.client}: {result.status}" for result in results)
@@ -108,89 +142,81 @@ class FederatedTraining:
                 f"round {round_number}: every client failed ({causes}); a lower learning rate "
                 "may help"
             )
-        clients = {**state["clients"], **dict(zip(sampled, private))}
+        states = {**state["clients"], **dict(zip(clients, private))}
         if stage_process.recompute is not None:
-            with self._asked(sampled):
+            with self.asked(clients):
                 server = stage_process.with_recomputed_statistics(
-                    server, self._client_values(clients, sampled, round_number, passes=1)
+                    server, self._client_values(states, clients, round_number, passes=1)
                 )
-        state = collections.OrderedDict(server=server, clients=clients)
-        return state, self._result(state, stage_process, results, metrics)
+        after = collections.OrderedDict(server=server, clients=states)
+        return after, results, float(metrics["round"]["loss"])
 
     @contextlib.contextmanager
-    def _asked(self, sampled: Sequence[str]) -> Iterator[None]:
+    def asked(self, clients: Sequence[str]) -> Iterator[None]:
         """Says how large the clients of a call are, and which of them has failed."""
-        with parts.sized([self._data.train_images(client) for client in sampled]):
+        with parts.sized([self._data.train_images(client) for client in clients]):
             try:
                 yield
             except placed.ClientError as error:
-                raise TrainingFailed(f"client {sampled[error.client]}: {error.reason}") from error
+                raise TrainingFailed(f"client {clients[error.client]}: {error.reason}") from error
 
     def _client_values(
-        self, private: Mapping[str, Any], sampled: Sequence[str], round_number: int, passes: int
+        self, private: Mapping[str, Any], clients: Sequence[str], round_number: int, passes: int
     ) -> list[Any]:
-        """What the clients of a round bring: their private weights and their images."""
         return [
-            collections.OrderedDict(
-                state=private[client], data=self._data.train_dataset(client, round_number, passes)
-            )
-            for client in sampled
+            self.client_value(client, private[client], round_number, passes) for client in clients
         ]
+
+    def client_value(self, client: str, private: Any, round_number: int, passes: int) -> Any:
+        """What a client brings to a round: private weights, and so many passes of its images."""
+        return collections.OrderedDict(
+            state=private, data=self._data.train_dataset(client, round_number, passes)
+        )
 
     def client_weights(self, state: Any, round_number: int) -> dict[str, list[np.ndarray]]:
         """Every client's model after a round, each in the order of `model.weights`."""
         _, stage = self._plan.stage_of(round_number)
         return {
-            client: self._process(stage).model_weights(state["server"], private)
+            client: self.process_of(stage).model_weights(state["server"], private)
             for client, private in state["clients"].items()
         }
 
-    def _result(
-        self,
-        state: Any,
-        stage_process: process.FederatedProcess,
-        results: tuple[ClientResult, ...],
-        metrics: Any,
-    ) -> RoundResult:
-        by_client = {
+    def scores(self, state: Any, stage_process: process.FederatedProcess) -> dict[str, Any]:
+        """What the evaluator says of every client's model on the client's own images."""
+        return {
             client: self._evaluator.score(
                 stage_process.model_weights(state["server"], private), client
             )
             for client, private in state["clients"].items()
         }
-        return RoundResult(
-            clients=results,
-            train_loss=float(metrics["round"]["loss"]),
-            validation=self._evaluator.metrics(list(by_client.values())),
-            validation_by_client={
-                client: self._evaluator.metrics([scores]) for client, scores in by_client.items()
-            },
-        )
 
-    def _client_result(
-        self, client: str, measured: Any, stage_process: process.FederatedProcess
-    ) -> ClientResult:
-        failed = failure.decode(int(measured["failed"]))
-        status = failed.describe(stage_process.partition) if failed else "ok"
-        if not failed and not measured["images"]:
-            status = "no images"
-        labels = float(measured["labels"])
-        loss = float(measured["loss"]) / labels if labels else float("nan")
-        return ClientResult(client, int(measured["images"]), loss, status)
-
-    def _carry_over(
+    def carry_over(
         self, state: Any, old: process.FederatedProcess, new: process.FederatedProcess
     ) -> Any:
+        """The state of a stage that begins, from that after the stage before."""
         server, clients = new.initialize(), {}
         for client, private in state["clients"].items():
             weights = old.model_weights(state["server"], private)
             server, clients[client] = new.with_model_weights(server, weights)
         return collections.OrderedDict(server=server, clients=clients)
 
-    def _process(self, stage: Stage) -> process.FederatedProcess:
+    def process_of(self, stage: Stage) -> process.FederatedProcess:
+        """The process of a stage, built once."""
         if stage.name not in self._processes:
             self._processes[stage.name] = self._build(stage)
         return self._processes[stage.name]
+
+
+def _client_result(
+    client: str, measured: Any, stage_process: process.FederatedProcess
+) -> ClientResult:
+    failed = failure.decode(int(measured["failed"]))
+    status = failed.describe(stage_process.partition) if failed else "ok"
+    if not failed and not measured["images"]:
+        status = "no images"
+    labels = float(measured["labels"])
+    loss = float(measured["loss"]) / labels if labels else float("nan")
+    return ClientResult(client, int(measured["images"]), loss, status)
 
 
 def _build(
