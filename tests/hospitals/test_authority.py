@@ -3,6 +3,7 @@
 import datetime
 import ssl
 
+from cryptography import x509
 import pytest
 
 from tffcxr.errors import InputError
@@ -119,6 +120,19 @@ def test_what_a_certificate_says(own):
     assert authority.study(north.certificate) == "opacity"
     assert authority.expires(north.certificate) == period.end.replace(microsecond=0)
     assert authority.serial(north.certificate) != authority.serial(south.certificate)
+
+
+def test_only_the_authority_signs(own):
+    def can_sign(certificate):
+        extensions = x509.load_pem_x509_certificate(certificate).extensions
+        constraints = extensions.get_extension_for_class(x509.BasicConstraints)
+        usage = extensions.get_extension_for_class(x509.KeyUsage)
+        assert constraints.critical and usage.critical
+        return constraints.value.ca, usage.value.key_cert_sign
+
+    north = authority.issue_to_site(own, "north", _days(-1, 1))
+    assert can_sign(own.certificate) == (True, True)
+    assert can_sign(north.certificate) == (False, False)
 
 
 def test_days_begin_before_now_since_clocks_differ():

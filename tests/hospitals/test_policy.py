@@ -100,7 +100,7 @@ def test_a_network_has_no_exception_from_the_policy():
     ]
 
 
-@pytest.mark.parametrize("rounds", [None, "ten", True, [1], float("nan"), "nan"])
+@pytest.mark.parametrize("rounds", [None, "", "ten", True, [1], float("nan"), "nan"])
 def test_what_is_no_number_of_rounds_is_not_allowed(rounds):
     (problem,) = policy.problems(Policy(), studies.proposal(rounds=rounds))
     assert problem == "most_rounds: expected at most 200 rounds, found nan"
