@@ -117,6 +117,30 @@ def read(folder: pathlib.Path, now: datetime.datetime | None = None) -> Kit:
     return made
 
 
+def read_coordinator(folder: pathlib.Path) -> CoordinatorKit:
+    """Reads and checks a kit that has to be the coordinator's.
+
+    Raises:
+      InputError: see `read`; the kit is a hospital's.
+    """
+    kit = read(folder)
+    if not isinstance(kit, CoordinatorKit):
+        raise InputError(f"{folder}: expected the coordinator's kit, found that of {kit.site}")
+    return kit
+
+
+def read_site(folder: pathlib.Path) -> Kit:
+    """Reads and checks a kit that has to be a hospital's.
+
+    Raises:
+      InputError: see `read`; the kit is the coordinator's.
+    """
+    kit = read(folder)
+    if kit.role != SITE:
+        raise InputError(f"{folder}: expected a hospital's kit, found the coordinator's")
+    return kit
+
+
 def key_fits(certificate: bytes, key: bytes) -> bool:
     """Whether a certificate and a private key, both PEM, belong together.
 
@@ -207,7 +231,7 @@ def _check_credentials(kit: Kit, now: datetime.datetime) -> None:
         ) from None
     name = authority.name(credentials.certificate)
     if name != kit.site:
-        raise InputError(f"{path}: expected the certificate of {kit.site}, found {name!r}'s")
+        raise InputError(f"{path}: expected the certificate of {kit.site}, found that of {name!r}")
     if now < certificate.not_valid_before_utc:
         raise InputError(
             f"{path}: expected a valid certificate, found one that becomes valid at "

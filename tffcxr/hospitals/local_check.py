@@ -31,7 +31,7 @@ def describe_kit(kit: Kit) -> list[str]:
         f"study: {kit.study}",
         f"{kit.role}: {kit.site}" if kit.role == kits.SITE else f"role: {kit.role}",
         f"address of the coordinator: {kit.address}",
-        f"certificate: valid until {end:%Y-%m-%d}, for {days} days",
+        f"certificate: valid until {end:%Y-%m-%d}, {days} days left",
     ]
     if isinstance(kit, CoordinatorKit):
         names = [f"{s.name} ({s.finding})" if s.finding else s.name for s in kit.sites]
@@ -82,9 +82,9 @@ def describe_data(kit: Kit, site: sites.Site) -> list[str]:
     if records.SPLIT in table:
         counts = table[records.SPLIT].value_counts()
         lines.append("splits: " + ", ".join(f"{n} {s}" for s, n in sorted(counts.items())))
-    for column, what in (("mask", "outlined findings"), ("lungs", "outlined lungs")):
+    for column, what in (("mask", "outlines of findings"), ("lungs", "outlines of lungs")):
         if table[column].notna().any():
-            lines.append(f"{what}: in {int(table[column].notna().sum())} images")
+            lines.append(f"{what}: of {int(table[column].notna().sum())} images")
     for name in records.findings(table):
         lines.append(_finding_line(table, name, name == finding))
     lines.append(_read_some(table))
