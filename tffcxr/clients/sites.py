@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import logging
 import pathlib
-import re
 
 import pandas as pd
 
+from tffcxr import files
 from tffcxr.clients import partition
 from tffcxr.datasets import findings as finding_names
 from tffcxr.datasets import loaders, splits
@@ -205,7 +205,7 @@ def load_shared_task(
 def check_names(sites: Sequence[Site]) -> None:
     """Raises InputError unless the names of sites also differ as file names."""
     names = [site.name for site in sites]
-    if len({re.sub("[^a-z0-9]+", "-", name.lower()) for name in names}) != len(names):
+    if not files.differ_as_names(names):
         raise InputError(
             f"--site: expected names that differ in letters or digits, found {', '.join(names)}"
         )

@@ -1,0 +1,118 @@
+r"""Joins hospitals that may not share images in one study: certificates, and checks of each kit.
+
+Who runs the study makes the kits once, from a study.toml:
+
+  ./bazelw run //experiments:hospital -- provision --study=study.toml --output_dir=kits
+
+  name = "opacity-and-pneumothorax"
+  coordinator = "study.example.org:443"   # Where hospitals connect to.
+  days = 365                              # How long certificates are valid.
+  [sites.north]
+  finding = "Lung Opacity"                # Only for recipes of findings.
+  [sites.south]
+  finding = "Pneumothorax"
+
+kits/coordinator stays, kits/north and kits/south go to their hospitals on a way that nobody else
+reads, since each holds a private key. Run again, it keeps what is there and adds new sites.
+--renew=north issues a new certificate and revokes the old one; --revoke=south only revokes.
+kits/authority signs all this: keep it where the coordinator's computer does not reach.
+
+At a hospital, check says whether the kit is in order and what is in the data, and changes nothing:
+
+  ./bazelw run //experiments:hospital -- check --kit=kits/north \
+      --site=north=rsna:/data/rsna:"Lung Opacity"
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+import pathlib
+from typing import NamedTuple
+
+from absl import flags
+
+from experiments.flags import command_line
+from tffcxr.errors import InputError, did_you_mean
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_string("study", None, "provision: the study.toml; see above.")
+flags.DEFINE_string("output_dir", "kits", "provision: the folder of the kits.")
+flags.DEFINE_list(
+    "renew",
+    [],
+    "provision: sites whose certificate is replaced by a new one; also coordinator, whose old "
+    "certificate stays valid until it expires.",
+)
+flags.DEFINE_list("revoke", [], "provision: sites whose certificates are not accepted any more.")
+flags.DEFINE_string("kit", None, "check: the folder of a kit.")
+flags.DEFINE_string(
+    "site",
+    None,
+    "check: the hospital's images, as NAME=LOADER:PATH:FINDING or NAME=LOADER:PATH; NAME is that "
+    "of the kit.",
+)
+
+
+def main(operands: list[str]) -> None:
+    """Runs the program."""
+    if len(operands) != 1 or operands[0] not in _COMMANDS:
+        hint = did_you_mean(operands[0], _COMMANDS) if operands else ""
+        raise InputError(
+            f"expected one of the commands {', '.join(_COMMANDS)}, "
+            f"found {' '.join(operands) or 'none'}{hint} (--help explains them)"
+        )
+    name = operands[0]
+    for other in _COMMANDS.values():
+        for flag in other.flags:
+            if FLAGS[flag].present and flag not in _COMMANDS[name].flags:
+                raise InputError(f"--{flag}: expected another command than {name} with it")
+    try:
+        _COMMANDS[name].run()
+    except OSError as error:
+        raise InputError(
+            f"expected files that can be read and written, found {error.strerror}: {error.filename}"
+        ) from error
+
+
+def _provision() -> None:
+    from tffcxr.hospitals import provision
+
+    if FLAGS.study is None:
+        raise InputError("--study: expected a study.toml, found none")
+    for line in provision.provision(
+        pathlib.Path(FLAGS.study), pathlib.Path(FLAGS.output_dir), FLAGS.renew, FLAGS.revoke
+    ):
+        print(line)
+
+
+def _check() -> None:
+    from tffcxr.hospitals import kits, local_check
+
+    if FLAGS.kit is None:
+        raise InputError("--kit: expected the folder of a kit, found none")
+    kit = kits.read(pathlib.Path(FLAGS.kit))
+    _print(local_check.describe_kit(kit))
+    if FLAGS.site is not None:
+        _print(local_check.describe_data(kit, local_check.parse_site(FLAGS.site)))
+    print("nothing was changed")
+
+
+def _print(lines: Sequence[str]) -> None:
+    print(*lines, sep="\n", flush=True)
+
+
+class _Command(NamedTuple):
+    """What a first operand does, and the flags that it takes."""
+
+    run: Callable[[], None]
+    flags: tuple[str, ...]
+
+
+_COMMANDS = {
+    "provision": _Command(_provision, ("study", "output_dir", "renew", "revoke")),
+    "check": _Command(_check, ("kit", "site")),
+}
+
+if __name__ == "__main__":
+    command_line.run(main, f"one of the commands {', '.join(_COMMANDS)}")
