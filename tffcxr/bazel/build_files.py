@@ -31,7 +31,6 @@ ARROWS: dict[str, set[str]] = {
     "report": {"evaluation"},
     "sweeps": {"clients", "evaluation", "report", "training"},
     "benchmarks": {"clients", "datasets", "models", "learning", "runtime", "report"},
-    "hospitals": {"clients", "datasets"},
     "studies": {
         "datasets",
         "hospitals",
