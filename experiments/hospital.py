@@ -26,18 +26,27 @@ At a hospital, check says whether the kit is in order and what is in the data, a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+import os
 import pathlib
+import sys
+import time
 from typing import NamedTuple
 
 from absl import flags
 
-from experiments.flags import command_line
-from tffcxr.errors import InputError, did_you_mean
+from experiments import recipes
+from experiments.flags import command_line, federation_flags
+from tffcxr.errors import InputError, RunError, did_you_mean
 
 FLAGS = flags.FLAGS
 
 flags.DEFINE_string("study", None, "provision: the study.toml; see above.")
-flags.DEFINE_string("output_dir", "kits", "provision: the folder of the kits.")
+flags.DEFINE_string(
+    "output_dir",
+    None,
+    "provision: the folder of the kits; default kits. join: the folder of the hospital's own run, "
+    "with its report; default a folder in runs/ for each study.",
+)
 flags.DEFINE_list(
     "renew",
     [],
@@ -45,11 +54,17 @@ flags.DEFINE_list(
     "certificate stays valid until it expires.",
 )
 flags.DEFINE_list("revoke", [], "provision: sites whose certificates are not accepted any more.")
-flags.DEFINE_string("kit", None, "check: the folder of a kit.")
+flags.DEFINE_string("kit", None, "check, join, status: the folder of a kit.")
+flags.DEFINE_string(
+    "approve",
+    None,
+    "join: the hash of a study that is approved without a question; its first 8 digits or more.",
+)
+flags.DEFINE_string("cache_dir", None, "join: folder for decoded images; default in output_dir.")
 flags.DEFINE_string(
     "site",
     None,
-    "check: the hospital's images, as NAME=LOADER:PATH:FINDING or NAME=LOADER:PATH; NAME is that "
+    "check, join: the hospital's images, as NAME=LOADER:PATH:FINDING or NAME=LOADER:PATH; NAME is that "
     "of the kit.",
 )
 
@@ -81,7 +96,10 @@ def _provision() -> None:
     if FLAGS.study is None:
         raise InputError("--study: expected a study.toml, found none")
     for line in provision.provision(
-        pathlib.Path(FLAGS.study), pathlib.Path(FLAGS.output_dir), FLAGS.renew, FLAGS.revoke
+        pathlib.Path(FLAGS.study),
+        pathlib.Path(FLAGS.output_dir or "kits"),
+        FLAGS.renew,
+        FLAGS.revoke,
     ):
         print(line)
 
@@ -98,6 +116,35 @@ def _check() -> None:
     print("nothing was changed")
 
 
+def _join() -> None:
+    from tffcxr import child_process
+    from tffcxr.hospitals import joining, kits
+
+    if FLAGS.kit is None or FLAGS.site is None:
+        raise InputError("expected a --kit and the hospital's --site, found only one or none")
+    kit = kits.read_site(pathlib.Path(FLAGS.kit))
+    approve = joining.ask_for_approval(kit, FLAGS.approve, sys.stdin.isatty(), input)
+    with joining.connected(kit, federation_flags.versions(), approve) as (_, proposal):
+        settings = federation_flags.settings_as_flags(proposal)
+    if proposal.recipe not in recipes.RECIPES:
+        raise RunError(f"expected one of the recipes here, found {proposal.recipe!r}")
+    folder = FLAGS.output_dir or f"runs/{kit.study}_{kit.site}_{proposal.hash[:8]}"
+    own = [f"--kit={FLAGS.kit}", f"--site={FLAGS.site}", f"--output_dir={folder}"]
+    own += [f"--cache_dir={FLAGS.cache_dir}"] if FLAGS.cache_dir else []
+    words = ["-m", f"experiments.{proposal.recipe}", "--engine=hospitals", *own, *settings]
+    sys.stdout.flush()
+    os.execve(sys.executable, [sys.executable, *words], child_process.environment())
+
+
+def _status() -> None:
+    from tffcxr.hospitals import kits, link, status_table
+
+    if FLAGS.kit is None:
+        raise InputError("--kit: expected the folder of a kit, found none")
+    kit = kits.read(pathlib.Path(FLAGS.kit))
+    _print(status_table.lines(link.status(kit.credentials(), kit.address), time.time()))
+
+
 def _print(lines: Sequence[str]) -> None:
     print(*lines, sep="\n", flush=True)
 
@@ -112,6 +159,8 @@ class _Command(NamedTuple):
 _COMMANDS = {
     "provision": _Command(_provision, ("study", "output_dir", "renew", "revoke")),
     "check": _Command(_check, ("kit", "site")),
+    "join": _Command(_join, ("kit", "site", "approve", "output_dir", "cache_dir")),
+    "status": _Command(_status, ("kit",)),
 }
 
 if __name__ == "__main__":

@@ -76,10 +76,10 @@ class Study:
     def hospital(self, site):
         evaluator = example.evaluator(self.data)
         own = FederatedTraining(self.plan, self.data, Sampler((site,), None, 0), evaluator)
-        part = member.Member(in_memory.Link(self.hub, site), self.limits, self.folder / site)
+        part = member.Member(in_memory.Link(self.hub, site), self.limits, self.folder / site, SITES)
         served = member.Served(
             NAME, own, self.plan, self.data, evaluator, (site,),
-            lambda number, row: self.noted.setdefault(site, []).append(number),
+            lambda number, *_: self.noted.setdefault(site, []).append(number),
         )  # fmt: skip
 
         def run():
@@ -97,7 +97,9 @@ class Study:
 
     def coordinate(self, sampler=None):
         evaluator = example.evaluator(self.data)
-        hospitals = coordinator.Coordinator(self.hub, SITES, self.quorum, self.seconds)
+        hospitals = coordinator.Coordinator(
+            self.hub, SITES, self.quorum, self.seconds, self.folder / "hospitals"
+        )
         context = device.DeviceContext(["/CPU:0"], elsewhere=hospitals.parts)
         sampler = sampler or Sampler(tuple(SITES), None, seed=0)
         with tff.framework.get_context_stack().install(context):

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import concurrent.futures
 import contextlib
 import dataclasses
+import json
 import pathlib
 import sys
 import threading
@@ -14,6 +15,7 @@ from typing import Any
 
 import tensorflow_federated as tff
 
+from tffcxr import files
 from tffcxr.clients.shards.shard_store import SPLITS, ShardSpec, ShardStore
 from tffcxr.hospitals import exchange, questions, wire
 from tffcxr.runtime import parts, threads
@@ -52,6 +54,7 @@ class Coordinator:
       finding_of: of the study's sites, in order; an empty one where all have the same task.
       quorum: how many hospitals a round needs; with fewer it waits.
       seconds: after which a hospital that has not answered is left out of the round.
+      folder: keeps what hospitals have said, for a coordinator that starts again.
       has_own_clients: whether a site may be several clients, which are known once it has joined;
         then the run begins when all sites have.
     """
@@ -62,20 +65,25 @@ class Coordinator:
         finding_of: Mapping[str, str],
         quorum: int,
         seconds: float,
+        folder: pathlib.Path,
         has_own_clients: bool = False,
     ) -> None:
         self.finding_of = dict(finding_of)
         self._hub = hub
         self._quorum = quorum
         self._seconds = seconds
+        self._folder = folder
         self._has_own_clients = has_own_clients
-        self._registered: dict[str, Registration] = {}
+        self._registered = {
+            site: Registration(site, about["clients"])
+            for site, about in self._kept("clients").items()
+        }
         self._has_begun = threading.Event()
         self._finished: dict[str, wire.Message] = {}
-        self._results: dict[str, wire.Message] = {}
+        self._results = {site: about["rows"] for site, about in self._kept("rows").items()}
         self._asking: questions.Questions | None = None
         self._lock = threading.Lock()
-        self._traffic: dict[str, dict[str, float]] = {}
+        self._traffic: dict[str, dict[str, Any]] = {}
         hub.handle(REGISTER, self._register)
         hub.handle(TRAINING, self._standing)
         hub.handle(RESULTS, self._take_results)
@@ -159,18 +167,19 @@ class Coordinator:
             lasted = time.monotonic() - started
             self._traffic = {
                 site: {
-                    "work_seconds": worked,
-                    "wait_seconds": max(0.0, lasted - worked),
-                    "received_bytes": float(member.received - _bytes(before, site, "received")),
-                    "sent_bytes": float(member.sent - _bytes(before, site, "sent")),
+                    "took_part": "yes" if site in asking.work_seconds else "no",
+                    "work_seconds": round(worked, 3),
+                    "wait_seconds": round(max(0.0, lasted - worked), 3),
+                    "received_bytes": member.received - _bytes(before, site, "received"),
+                    "sent_bytes": member.sent - _bytes(before, site, "sent"),
                 }
                 for site, member in self._hub.members().items()
                 for worked in [asking.work_seconds.get(site, 0.0)]
             }
 
     @property
-    def traffic(self) -> Mapping[str, Mapping[str, float]]:
-        """Of the last round, by hospital: seconds of work and of waiting, bytes each way."""
+    def traffic(self) -> Mapping[str, Mapping[str, Any]]:
+        """Of the last round, by hospital: columns of `hospitals.csv`."""
         return self._traffic
 
     def measured(
@@ -205,15 +214,15 @@ class Coordinator:
             if member.doing == serving(name):
                 self._hub.ask(site, message)
 
-    def results(self, sites: Sequence[str]) -> dict[str, wire.Message]:
+    def result_rows(self) -> list[dict[str, Any]]:
         """Waits for what the hospitals have measured at the end.
 
-        Args:
-          sites: those whose results are waited for while they are connected, or come back in time.
+        One that is away for as long as a round may take is not waited for any longer.
 
         Returns:
-          Their results, by site, of those that came.
+          The rows of all that came, each with its hospital as `client`.
         """
+        sites = [site for site in self.finding_of if site in self._registered]
         seen = time.monotonic()
         while True:
             waiting = [site for site in sites if site not in self._results]
@@ -226,7 +235,12 @@ class Coordinator:
                 print(f"no results from {names}, away for {self._seconds:g} s", file=sys.stderr)
                 break
             self._hub.wait_for(lambda _: all(s in self._results for s in sites), _TICK_SECONDS)
-        return {site: self._results[site] for site in sites if site in self._results}
+        return [
+            {**row, "client": site}
+            for site in sites
+            if site in self._results
+            for row in self._results[site]
+        ]
 
     def _present(self, name: str, clients: Sequence[str]) -> list[str]:
         """Which of the clients are at hospitals that serve a training now."""
@@ -255,6 +269,8 @@ class Coordinator:
             is_other = known is not None and set(known.clients) != set(registration.clients)
             if self._has_begun.is_set() and (is_other or (known is None and self._has_own_clients)):
                 return wire.Message("refused", {"reason": f"the run has begun without {site}"})
+            if site not in self._registered:
+                files.write_json(self._folder / f"{site}.clients.json", dict(message.about))
             self._registered[site] = registration
         return wire.Message(REGISTER) if self._has_begun.is_set() else None
 
@@ -265,8 +281,21 @@ class Coordinator:
             return self._finished.get(message.about["training"], wire.Message(TRAINING))
 
     def _take_results(self, site: str, message: wire.Message) -> wire.Message:
-        self._results.setdefault(site, message)
+        rows = message.about["rows"]
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise wire.MessageError("expected rows of results, found other values")
+        files.write_json(self._folder / f"{site}.rows.json", {"rows": rows})
+        self._results.setdefault(site, rows)
         return wire.Message(RESULTS)
+
+    def _kept(self, what: str) -> dict[str, Any]:
+        """What hospitals have said before this coordinator was started again."""
+        found = {}
+        for site in self.finding_of:
+            path = self._folder / f"{site}.{what}.json"
+            if path.exists():
+                found[site] = json.loads(path.read_text(encoding="utf-8"))
+        return found
 
 
 def _bytes(members: Mapping[str, exchange.Member], site: str, way: str) -> int:

@@ -19,7 +19,15 @@ import numpy as np
 import tensorflow_federated as tff
 
 from tffcxr.errors import InputError, RunError, one_line
-from tffcxr.hospitals import coordinator, exchange, measures, questions, values_as_fields, wire
+from tffcxr.hospitals import (
+    coordinator,
+    exchange,
+    measures,
+    questions,
+    results_told,
+    values_as_fields,
+    wire,
+)
 from tffcxr.hospitals.private_states import PrivateStates
 from tffcxr.learning import process
 from tffcxr.runtime import client_part, computation_ids, device, sequences
@@ -75,7 +83,8 @@ class Served:
       data: the clients' images.
       evaluator: measures on them.
       clients: their ids.
-      note: called with a round and what this hospital has measured of its model.
+      note: called with a round, the seconds that this hospital has worked on it, the images that it
+        has trained on and what it has measured.
     """
 
     name: str
@@ -84,7 +93,7 @@ class Served:
     data: Any
     evaluator: Evaluator
     clients: Sequence[str]
-    note: Callable[[int, Mapping[str, float]], None]
+    note: Callable[[int, float, int, Mapping[str, float]], None]
 
 
 class Member:
@@ -94,13 +103,23 @@ class Member:
       link: to the coordinator.
       limits: what may leave.
       folder: for private states; this run's alone.
+      finding_of: of the study's hospitals, in order; empty ones where all have the same task.
     """
 
-    def __init__(self, link: exchange.Link, limits: Limits, folder: pathlib.Path) -> None:
+    def __init__(
+        self,
+        link: exchange.Link,
+        limits: Limits,
+        folder: pathlib.Path,
+        finding_of: Mapping[str, str],
+    ) -> None:
+        self.finding_of = dict(finding_of)
         self._link = link
         self._limits = limits
         self._folder = folder
         self._invocation: tuple[str, client_part.Invocation] | None = None
+        self._worked_seconds = 0.0
+        self._images = 0
 
     def register(self, clients: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> None:
         """Says what the hospital has, and waits until the run begins.
@@ -164,15 +183,18 @@ class Member:
             except (InputError, RunError, wire.MessageError, KeyError, TypeError) as error:
                 logging.warning("%s: %s", message.kind, one_line(error))
                 answer = wire.Message(message.kind, {"failed": questions.FAILED})
-            seconds = round(time.monotonic() - started, 3)
+            seconds = time.monotonic() - started
+            self._worked_seconds += seconds
             self._link.answer(
-                task, dataclasses.replace(answer, about={**answer.about, "seconds": seconds})
+                task,
+                dataclasses.replace(answer, about={**answer.about, "seconds": round(seconds, 3)}),
             )
 
     def results(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Sends what the hospital has measured at the end, as far as its policy lets it."""
         self._link.doing("reporting results")
-        self._link.call(wire.Message(coordinator.RESULTS, {"rows": list(rows)}))
+        told = results_told.told(rows, self._limits.smallest_count)
+        self._link.call(wire.Message(coordinator.RESULTS, {"rows": told}))
 
     def _do(self, served: Served, states: PrivateStates, message: wire.Message) -> wire.Message:
         if message.kind == questions.COMPUTE:
@@ -201,6 +223,8 @@ class Member:
         shared = [message.fields[start:end] for start, end in zip(cuts[:-1], cuts[1:])]
         invocation = self._invocation_of(message, block)
         found = invocation.compute(about["walks"], about["later"], 0, own, shared)
+        if comp is stage_process.next and len(about["walks"]) == 1:
+            self._images += int(about["passes"]) * served.data.train_images(client)
         fields: list[wire.Field] = []
         for place, (aggregation, value) in enumerate(found):
             type_spec = questions.type_of(aggregation)
@@ -246,7 +270,9 @@ class Member:
             client: served.evaluator.score(of_client, client)
             for client, of_client in sorted(weights.items())
         }
-        served.note(number, served.evaluator.metrics(list(scores.values())))
+        measured = served.evaluator.metrics(list(scores.values()))
+        served.note(number, self._worked_seconds, self._images, measured)
+        self._worked_seconds, self._images = 0.0, 0
         about, fields = measures.tell(
             served.evaluator,
             scores,

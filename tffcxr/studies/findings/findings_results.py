@@ -266,6 +266,25 @@ def site_models(
     return models
 
 
+def save_shared(
+    directory: pathlib.Path,
+    study: FindingsStudy,
+    name: str,
+    model: blocks.CxrModel,
+    trained: trainings.Trained,
+) -> None:
+    """Writes what the coordinator of hospitals has of a network, for `--weights=FILE`.
+
+    That is `models/federated.h5`, or with the network's name where there are several. Task blocks
+    that hospitals keep to themselves stand in it as they began.
+    """
+    suffix = f"_{name}" if study.several else ""
+    weights = next(iter(trained.reported.values()))
+    (directory / "models").mkdir(exist_ok=True)
+    path = directory / "models" / f"{trainings.FEDERATED}{suffix}.h5"
+    trainings.save_weights(model.keras, weights, path)
+
+
 def save_models(directory: pathlib.Path, study: FindingsStudy, result: NetworkResult) -> None:
     """Writes every site's weights, and the multi-task model of the federation.
 
