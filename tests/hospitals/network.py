@@ -72,16 +72,15 @@ class Relay:
     Attributes:
       connections: how many were made.
       cut_after: the next connection is cut after so many bytes to the port; None: never.
-      is_stalled: whether nothing is passed on.
       connect_lines: the first lines of the requests, where it is an HTTP proxy.
     """
 
     def __init__(self, port: int = 0, *, is_proxy: bool = False) -> None:
         self.connections = 0
         self.cut_after: int | None = None
-        self.is_stalled = False
         self.connect_lines: list[str] = []
         self._to = port
+        self._stalled = 0
         self._is_proxy = is_proxy
         self._open: list[socket.socket] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -107,6 +106,10 @@ class Relay:
             each.close()
         self._open.clear()
 
+    def stall(self) -> None:
+        """Passes nothing on any more of the connections that there are; they stay open."""
+        self._stalled = self.connections
+
     def _accept(self) -> None:
         while True:
             try:
@@ -120,10 +123,12 @@ class Relay:
             to = self._requested(here) if self._is_proxy else self._to
             there = socket.create_connection(("127.0.0.1", to))
             self.connections += 1
+            number = self.connections
             self._open += [here, there]
             most, self.cut_after = self.cut_after, None
-            threading.Thread(target=self._pass, args=(there, here, None), daemon=True).start()
-            self._pass(here, there, most)
+            back = threading.Thread(target=self._pass, args=(number, there, here), daemon=True)
+            back.start()
+            self._pass(number, here, there, most)
 
     def _requested(self, here: socket.socket) -> int:
         request = b""
@@ -134,11 +139,13 @@ class Relay:
         here.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
         return int(line.split()[1].rpartition(":")[2])
 
-    def _pass(self, source: socket.socket, target: socket.socket, most: int | None) -> None:
+    def _pass(
+        self, number: int, source: socket.socket, target: socket.socket, most: int | None = None
+    ) -> None:
         passed = 0
         with contextlib.suppress(OSError):
             while content := source.recv(1 << 16):
-                while self.is_stalled:
+                while number <= self._stalled:
                     time.sleep(0.01)
                 passed += len(content)
                 if most is not None and passed > most:

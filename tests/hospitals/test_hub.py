@@ -182,7 +182,9 @@ def test_values_that_a_call_lacks_are_named(hub, hospital_of):
     north.hello()
     for kind, about, line in [
         ("beat", {}, "expected a text as doing of beat, found None"),
+        ("beat", {"doing": "\ud800"}, "expected a text as doing of beat, found"),
         ("poll", {"session": north.session, "has": 3, "wait": 0}, "expected the tasks"),
+        ("poll", {"session": north.session, "has": [], "wait": float("nan")}, "expected the tasks"),
         ("answer", {"session": north.session, "task": "a", "kind": "b"}, "expected a message in a"),
         (
             "hello",
@@ -213,11 +215,16 @@ def test_the_end_is_told_to_who_waits_and_to_who_comes(hub, hospital_of, caplog)
 
 @pytest.mark.parametrize("who", [network.coordinator(), network.site("south")])
 def test_the_status_tells_who_is_there_and_how_far_the_run_is(hub, hospital_of, who):
-    hospital_of().hello()
+    north = hospital_of()
+    north.hello()
+    north.beat("training\x1b[2J\nstandard", "an image was broken")
     hub.report = {"round": 3, "rounds": 50}
     found = status(who, f"127.0.0.1:{hub.port}")
-    assert found["members"]["north"]["is_connected"] is True
-    assert found["members"]["south"] == {"is_connected": False, "doing": ""}
+    north = found["members"]["north"]
+    assert (north["is_connected"], north["error"]) == (True, "an image was broken")
+    assert north["doing"] == "training[2J standard" and north["since"] <= north["seen"]
+    nothing = {"is_connected": False, "since": None, "seen": None, "doing": "", "error": ""}
+    assert found["members"]["south"] == nothing
     assert found["report"] == {"round": 3, "rounds": 50}
     assert found["versions"] == network.VERSIONS and found["protocol"] == protocol.VERSION
 
@@ -225,3 +232,25 @@ def test_the_status_tells_who_is_there_and_how_far_the_run_is(hub, hospital_of, 
 def test_the_status_of_a_coordinator_that_is_not_there_is_an_error():
     with network.Relay(1) as relay, pytest.raises(RunError, match="cannot be reached"):
         status(network.site(), relay.address)
+
+
+def test_what_cannot_be_sent_is_said_where_it_is_asked_or_answered(hub, hospital_of, caplog):
+    objects = wire.Message("a", {}, (wire.Field("x", np.array([None])),))
+    with pytest.raises(TypeError, match="expected numbers in x, found object"):
+        hub.ask("north", objects)
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        hub.ask("north", wire.Message("a", {"x": {1, 2}}))
+    north = hospital_of()
+    north.hello()
+    hub.handle("a", lambda *_: objects)
+    line = network.refused(Reason.MESSAGE, north.call, wire.Message("a"))
+    assert line == "the coordinator failed to answer: expected numbers in x, found object"
+
+
+def test_a_hospital_that_left_keeps_its_last_error(hub, hospital_of):
+    north = hospital_of()
+    north.hello()
+    north.beat("training", "an image was broken")
+    assert hub.wait_for(lambda members: not members, 5)
+    left = hub.status()["members"]["north"]
+    assert (left["is_connected"], left["error"]) == (False, "an image was broken")

@@ -147,11 +147,8 @@ def test_connections_that_stall_are_made_again(start, link_to, pool):
     with network.Relay(hub.port) as relay:
         works = pool.submit(_work, link_to(relay.port))
         hub.ask("north", network.numbers()).result(10)
-        relay.is_stalled = True
-        time.sleep(3 * network.QUICK.keepalive)
+        relay.stall()
         asked = hub.ask("north", network.numbers(round=2))
-        relay.cut()
-        relay.is_stalled = False
         assert asked.result(20).about == {"round": 2}
         hub.end("over")
         works.result(10)
@@ -264,15 +261,15 @@ def test_while_a_hospital_decides_the_status_says_so(start, link_to, pool):
     hub = start()
     hub.propose(STUDY)
     connects = pool.submit(link_to(hub.port, approve=approve).connect)
-    network.until(
-        lambda: (
-            hub.status()["members"]["north"]
-            == {"is_connected": False, "doing": "asked to approve the study"}
-        )
-    )
+    network.until(lambda: _north_of(hub)["doing"] == "asked to approve the study")
+    assert not _north_of(hub)["is_connected"]
     decides.set()
     connects.result(10)
-    assert hub.status()["members"]["north"]["is_connected"]
+    assert _north_of(hub)["is_connected"] and not _north_of(hub)["doing"]
+
+
+def _north_of(hub):
+    return hub.status()["members"]["north"]
 
 
 def test_other_versions_end_the_hospital(start, link_to, caplog):

@@ -141,7 +141,8 @@ def test_a_hospital_gets_no_task_before_it_approved_the_study(hub, hospital_of, 
     assert network.refused(Reason.STUDY, early.poll) == "another study is proposed"
     reply = early.hello(approved="0" * 64)
     assert reply.kind == "proposal" and reply.about["proposal"].encode() == STUDY
-    assert hub.status()["members"]["south"] == {"is_connected": False, "doing": ""}
+    assert hub.status()["members"]["south"]["doing"] == ""
+    assert hub.status()["members"]["north"]["doing"] == "asked to approve the study"
     early.hello(approved=hashlib.sha256(STUDY).hexdigest())
     assert list(hub.members()) == ["north"] and early.poll().about["kind"] == "a"
     hub.propose(STUDY + b" ")

@@ -258,7 +258,7 @@ def test_a_connection_that_stalls_is_given_up_long_before_the_call_would_end(ser
     with network.Relay(one.port) as relay:
         channel = channel_to(relay.port)
         _call(channel)
-        relay.is_stalled = True
+        relay.stall()
         with pytest.raises(UnreachableError, match="(?i)ping timeout|keepalive"):
             channel.call(wire.Message("call"), 1000)
 
@@ -283,6 +283,15 @@ def test_a_coordinator_out_of_its_dates(serve, channel_to, period):
     late = authority.issue_to_coordinator(network.study(), "127.0.0.1", period)
     with pytest.raises(RunError, match="the certificate of the coordinator at .* is (expired|not)"):
         _call(channel_to(serve(late).port))
+
+
+def test_a_coordinator_at_another_address_than_its_certificates(channel_to, echo):
+    one = Server(network.coordinator(), "127.0.0.2:0", echo, members=1, timing=network.QUICK)
+    one.start()
+    with pytest.raises(RunError, match="^the certificate of the coordinator .* another address$"):
+        _call(channel_to(f"127.0.0.2:{one.port}"))
+    one.stop()
+    assert not echo.got
 
 
 def test_a_hospital_cannot_take_the_place_of_the_coordinator(serve, channel_to, echo):

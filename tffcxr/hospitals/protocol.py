@@ -22,6 +22,7 @@ from tffcxr.hospitals import wire
 
 VERSION = 1
 LARGEST_CONTENT = 2 << 30
+_LONGEST_LINE = 600
 _LARGEST = {
     "hello": 64 << 10,
     "poll": 64 << 10,
@@ -78,7 +79,7 @@ class RefusedError(RunError):
     """
 
     def __init__(self, reason: Reason, line: str) -> None:
-        super().__init__(line)
+        super().__init__(plain(line))
         self.reason = reason
 
 
@@ -127,9 +128,9 @@ def text(message: wire.Message, key: str) -> str:
       MessageError: there is none.
     """
     value = message.about.get(key)
-    if not isinstance(value, str):
-        raise wire.MessageError(f"expected a text as {key} of {message.kind}, found {value!r:.40}")
-    return value
+    if isinstance(value, str) and _is_unicode(value):
+        return value
+    raise wire.MessageError(f"expected a text as {key} of {message.kind}, found {value!r:.40}")
 
 
 def texts(message: wire.Message, key: str) -> dict[str, str]:
@@ -157,6 +158,17 @@ def different_versions(
         f"expected the versions of {expected_at} ({_listed(expected, names)}), "
         f"found at {found_at} {_listed(found, names)}"
     )
+
+
+def plain(text: str) -> str:
+    """What others said, fit for a log and a terminal: one line of at most 600 characters."""
+    line = " ".join(text[:_LONGEST_LINE].split())
+    return "".join(character for character in line if character.isprintable())
+
+
+def _is_unicode(value: str) -> bool:
+    """JSON can also say halves of characters."""
+    return not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def _listed(versions: Mapping[str, str], names: list[str]) -> str:

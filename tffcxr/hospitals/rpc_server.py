@@ -116,8 +116,7 @@ class Server:
         try:
             self._check(name, authority.serial(shown["x509_pem_cert"][0]), context)
             with self._call_of(name):
-                answer = self._answer(name, self._counted(name, chunks))
-                for chunk in wire.encode(answer):
+                for chunk in self._answer(name, self._counted(name, chunks)):
                     self._count(name, 0, len(chunk))
                     yield chunk
         except RefusedError as refused:
@@ -125,9 +124,9 @@ class Server:
             context.set_trailing_metadata(((REFUSED_KEY, refused.reason.value),))
             context.abort(_CODES[refused.reason], str(refused))
 
-    def _answer(self, name: str, chunks: Iterable[bytes]) -> wire.Message:
+    def _answer(self, name: str, chunks: Iterable[bytes]) -> Iterator[bytes]:
         try:
-            return self._handle(name, wire.decode(chunks, self._largest))
+            return wire.begun(self._handle(name, wire.decode(chunks, self._largest)))
         except wire.MessageError as error:
             raise RefusedError(Reason.MESSAGE, str(error)) from error
         except (RefusedError, grpc.RpcError):

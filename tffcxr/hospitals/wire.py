@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 import dataclasses
+import itertools
 import json
 import math
 from typing import Any
@@ -84,6 +85,12 @@ def encode(message: Message) -> Iterator[bytes]:
     for field in message.fields:
         array = np.ascontiguousarray(field.array)
         yield from _cut(memoryview(array.astype(array.dtype.newbyteorder("<"), copy=False)))
+
+
+def begun(message: Message) -> Iterator[bytes]:
+    """As `encode`; what cannot be sent raises TypeError here, not where the chunks are taken."""
+    chunks = encode(message)
+    return itertools.chain([next(chunks)], chunks)
 
 
 def decode(chunks: Iterable[bytes], largest: int | Callable[[str], int]) -> Message:
