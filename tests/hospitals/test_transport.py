@@ -95,7 +95,7 @@ def test_refusals_of_the_handler_arrive_with_reason_and_line(channel_to, caplog)
     one = Server(network.coordinator(), "127.0.0.1:0", refuse, members=1, timing=network.QUICK)
     one.start()
     channel = channel_to(one.port)
-    for reason in set(Reason) - {Reason.BUSY}:
+    for reason in set(Reason) - {Reason.CUT, Reason.BUSY}:
         with pytest.raises(RefusedError, match="^no, north, because of Köln$") as error:
             _call(channel, wire.Message("call", {"reason": reason.value}))
         assert error.value.reason is reason
@@ -203,7 +203,8 @@ def test_a_message_that_sends_more_than_it_claims_is_refused_without_reading_on(
 @pytest.mark.parametrize("content", [b"", b"garbage!", b"TCX1\x02\0\0\0[]"])
 def test_what_is_no_message_is_refused_in_a_line(raw_call, echo, content):
     error = raw_call([content])
-    assert error.code() == grpc.StatusCode.INVALID_ARGUMENT
+    is_cut = len(content) < 8
+    assert error.code().name == ("DATA_LOSS" if is_cut else "INVALID_ARGUMENT")
     assert error.details().startswith("expected") and not echo.got
 
 

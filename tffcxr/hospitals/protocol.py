@@ -67,6 +67,7 @@ class Reason(enum.Enum):
     STUDY = "study"  # Another study is proposed than its session is for: say hello.
     TASK = "task"  # The task is not open: drop the answer.
     MESSAGE = "message"  # The message cannot be used: nothing.
+    CUT = "cut"  # The end of the message is missing: send it again.
     BUSY = "busy"  # Too many calls of it are under way: try again.
     ENDED = "ended"  # The study is over: stop.
 

@@ -29,6 +29,7 @@ _CODES = {
     Reason.STUDY: grpc.StatusCode.FAILED_PRECONDITION,
     Reason.TASK: grpc.StatusCode.NOT_FOUND,
     Reason.MESSAGE: grpc.StatusCode.INVALID_ARGUMENT,
+    Reason.CUT: grpc.StatusCode.DATA_LOSS,
     Reason.BUSY: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Reason.ENDED: grpc.StatusCode.ABORTED,
 }
@@ -127,6 +128,8 @@ class Server:
     def _answer(self, name: str, chunks: Iterable[bytes]) -> Iterator[bytes]:
         try:
             return wire.begun(self._handle(name, wire.decode(chunks, self._largest)))
+        except wire.CutMessageError as error:
+            raise RefusedError(Reason.CUT, str(error)) from error
         except wire.MessageError as error:
             raise RefusedError(Reason.MESSAGE, str(error)) from error
         except (RefusedError, grpc.RpcError):
@@ -171,8 +174,8 @@ class Server:
             self._traffic[name] = (before[0] + received, before[1] + sent)
 
     def _log(self, name: str, refused: RefusedError) -> None:
-        """Says once per minute what is refused; a new study and the end are no trouble."""
-        if refused.reason in (Reason.STUDY, Reason.ENDED):
+        """Says once per minute what is refused, but not what happens in any run."""
+        if refused.reason in (Reason.STUDY, Reason.CUT, Reason.ENDED):
             return
         now, line = time.monotonic(), str(refused)
         with self._lock:

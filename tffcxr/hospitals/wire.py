@@ -34,6 +34,10 @@ class MessageError(InputError):
     """What arrives is no message, or a larger one than its reader expects."""
 
 
+class CutMessageError(MessageError):
+    """The end of a message is missing: its connection broke, or its sender stopped."""
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Field:
     """An array of a message.
@@ -183,7 +187,7 @@ class _Reader:
             if not self._rest:
                 self._rest = memoryview(next(self._chunks, b""))
                 if not self._rest:
-                    raise MessageError("expected the rest of a message, found its end")
+                    raise CutMessageError("expected the rest of a message, found its end")
             part = self._rest[: size - len(taken)]
             taken += part
             self._rest = self._rest[len(part) :]
