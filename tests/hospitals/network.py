@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 import contextlib
 import datetime
 import functools
@@ -13,9 +13,10 @@ import time
 import numpy as np
 import pytest
 
-from tffcxr.hospitals import authority, protocol, wire
+from tffcxr.hospitals import authority, outgoing, protocol, wire
 from tffcxr.hospitals.authority import Credentials, Period
 from tffcxr.hospitals.hub import CoordinatorHub
+from tffcxr.hospitals.link import HospitalLink
 from tffcxr.hospitals.protocol import Reason, RefusedError, Timing
 from tffcxr.hospitals.rpc_channel import Channel
 
@@ -156,16 +157,28 @@ class Relay:
                 each.shutdown(socket.SHUT_RDWR)
 
 
-@contextlib.contextmanager
-def started(sites: tuple[str, ...] = ("north", "south"), **settings) -> Iterator[CoordinatorHub]:
-    """A hub that is stopped in the end."""
+def hub(port: int = 0, sites: tuple[str, ...] = ("north", "south"), **settings) -> CoordinatorHub:
+    """A hub that is to be started."""
     settings = {"timing": QUICK, **settings}
-    hub = CoordinatorHub(coordinator(), "127.0.0.1:0", sites, VERSIONS, **settings)
-    hub.start()
-    try:
-        yield hub
-    finally:
-        hub.stop()
+    return CoordinatorHub(coordinator(), f"127.0.0.1:{port}", sites, VERSIONS, **settings)
+
+
+def link(port: int, log: outgoing.OutgoingLog, site: str = "north", **settings) -> HospitalLink:
+    """A link that is to be entered."""
+    settings = {
+        "credentials": _site(site),
+        "outgoing": log,
+        "versions": VERSIONS,
+        "instance": "folder",
+        "approve": _never_asked,
+        "timing": QUICK,
+        **settings,
+    }
+    return HospitalLink(address=f"127.0.0.1:{port}", **settings)
+
+
+def _never_asked(proposal: bytes) -> str:
+    raise AssertionError("nothing to approve")
 
 
 class Hospital:

@@ -19,7 +19,7 @@ from tffcxr.hospitals.protocol import Reason
 @pytest.fixture(name="hub")
 def _hub(caplog):
     caplog.set_level(logging.WARNING)
-    with network.started() as hub:
+    with network.hub() as hub:
         yield hub
 
 
@@ -85,7 +85,7 @@ def test_a_poll_waits_for_its_task_and_no_longer_than_it_asked(hub, hospital_of)
 
 def test_only_the_last_poll_of_a_hospital_waits():
     patient = dataclasses.replace(network.QUICK, wait=20)
-    with network.started(timing=patient) as hub, concurrent.futures.ThreadPoolExecutor() as pool:
+    with network.hub(timing=patient) as hub, concurrent.futures.ThreadPoolExecutor() as pool:
         north = network.Hospital(hub.port, "north")
         north.hello()
         waits = {pool.submit(north.poll, wait=20)}
@@ -206,6 +206,7 @@ def test_the_end_is_told_to_who_waits_and_to_who_comes(hub, hospital_of, caplog)
     key = south.poll().about["task"]
     with concurrent.futures.ThreadPoolExecutor() as pool:
         poll = pool.submit(network.refused, Reason.ENDED, north.poll)
+        time.sleep(0.1)
         end = pool.submit(hub.end, "the study is complete")
         assert poll.result(5) == "the study is complete"
         hub.wait_for(lambda _: asked.done(), 5)
@@ -257,3 +258,15 @@ def test_a_hospital_that_left_keeps_its_last_error(hub, hospital_of):
     assert hub.wait_for(lambda members: not members, 5)
     left = hub.status()["members"]["north"]
     assert (left["is_connected"], left["error"]) == (False, "an image was broken")
+
+
+def test_a_hub_that_stops_lets_polls_end():
+    patient = dataclasses.replace(network.QUICK, wait=20)
+    with network.hub(timing=patient) as hub, concurrent.futures.ThreadPoolExecutor() as pool:
+        north = network.Hospital(hub.port, "north")
+        north.hello()
+        poll = pool.submit(north.poll, wait=20)
+        time.sleep(0.1)
+        hub.stop()
+        assert poll.result(10).kind == "nothing"
+        north.close()

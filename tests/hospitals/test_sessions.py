@@ -16,7 +16,7 @@ from tffcxr.hospitals.protocol import Reason, RefusedError
 @pytest.fixture(name="hub")
 def _hub(caplog):
     caplog.set_level(logging.WARNING)
-    with network.started() as hub:
+    with network.hub() as hub:
         yield hub
 
 
@@ -155,6 +155,7 @@ def test_a_poll_that_waits_hears_of_a_new_study_at_once(hub, hospital_of):
     north.hello()
     with concurrent.futures.ThreadPoolExecutor() as pool:
         poll = pool.submit(network.refused, Reason.STUDY, north.poll)
+        time.sleep(0.1)
         hub.propose(STUDY)
         poll.result(5)
 
