@@ -1,5 +1,6 @@
 """Kits are made once and whole, whatever kills their making, and certificates are replaced."""
 
+import datetime
 import json
 import stat
 
@@ -64,7 +65,7 @@ def test_new_sites_are_added_in_their_order(tmp_path):
     before = _serials(folder)
     text = studies.STUDY.replace("[sites.north]", '[sites.east]\nfinding = "Edema"\n[sites.north]')
     lines = provision.provision(studies.write_study(tmp_path, text), folder)
-    assert lines[1] == f"east: made {folder / 'east'}"
+    assert lines[1].startswith(f"east: made {folder / 'east'}; valid until 20")
     assert _serials(folder) == before
     kit = kits.read_coordinator(folder / "coordinator")
     assert [site.name for site in kit.sites] == ["east", "north", "south"]
@@ -99,7 +100,8 @@ def test_a_revoked_site_stays_out_until_it_is_renewed(tmp_path):
     old = _serial(folder, "south")
     for changes in ({"revoke": ["south"]}, {}):
         lines = provision.provision(tmp_path / "study.toml", folder, **changes)
-        assert lines[-1] == "south: revoked; --renew=south issues another certificate"
+        state = "revoked, --renew=south issues another certificate"
+        assert lines[-1] == f"south: kept {folder / 'south'}; {state}"
         assert _revoked(folder) == {old}
     provision.provision(tmp_path / "study.toml", folder, renew=["south"])
     assert _revoked(folder) == {old} and _serial(folder, "south") != old
@@ -110,11 +112,33 @@ def test_a_kit_that_went_to_its_hospital_is_not_made_twice(tmp_path):
     old = _serial(folder, "north")
     (folder / "north").rename(tmp_path / "elsewhere")
     lines = provision.provision(tmp_path / "study.toml", folder)
-    assert lines[1].startswith("north: its kit was made at 20") and not (folder / "north").exists()
+    assert lines[1].startswith(f"north: made before, not in {folder / 'north'}; valid until 20")
+    assert not (folder / "north").exists()
     provision.provision(tmp_path / "study.toml", folder, revoke=["north"])
     assert _revoked(folder) == {old}
     provision.provision(tmp_path / "study.toml", folder, renew=["north"])
     assert kits.read(folder / "north").site == "north" and _serial(folder, "north") != old
+
+
+def test_an_expired_certificate_is_told(monkeypatch, tmp_path):
+    now = datetime.datetime.now(datetime.timezone.utc)
+    past = authority.Period(now - datetime.timedelta(9), now - datetime.timedelta(seconds=1))
+    with monkeypatch.context() as patch:
+        patch.setattr(authority.Period, "of_days", lambda _: past)
+        patch.setattr(
+            authority,
+            "make_authority",
+            lambda study, make=authority.make_authority: make(
+                study, authority.Period(past.start, now + datetime.timedelta(99))
+            ),
+        )
+        folder = studies.make_kits(tmp_path)
+    for line in provision.provision(tmp_path / "study.toml", folder):
+        member = line.partition(":")[0]
+        assert f"; expired on {past.end:%Y-%m-%d}, --renew={member} issues" in line
+    lines = provision.provision(tmp_path / "study.toml", folder, renew=_MEMBERS)
+    assert all("; valid until 20" in line for line in lines)
+    assert {kits.read(folder / member).site for member in _MEMBERS} == set(_MEMBERS)
 
 
 def test_revocations_need_the_coordinators_kit(tmp_path):
@@ -131,7 +155,8 @@ def test_another_address_reaches_all_kits_that_are_there(tmp_path):
     folder = studies.make_kits(tmp_path)
     before = _serials(folder)
     text = studies.STUDY.replace("study.example.org:443", "10.0.0.1:8443")
-    provision.provision(studies.write_study(tmp_path, text), folder)
+    lines = provision.provision(studies.write_study(tmp_path, text), folder)
+    assert lines[0].startswith("the address was study.example.org:443 and is 10.0.0.1:8443: ")
     assert {kits.read(folder / member).address for member in _MEMBERS} == {"10.0.0.1:8443"}
     certificate = (folder / "coordinator" / "certificate.pem").read_bytes()
     assert authority.is_for(certificate, "10.0.0.1")

@@ -57,7 +57,7 @@ def provision(
 
 @dataclasses.dataclass(frozen=True)
 class _Issued:
-    """A certificate that was issued; times are ISO 8601."""
+    """A certificate that was issued; times are ISO 8601 in UTC, to the second."""
 
     serial: str
     member: str
@@ -88,6 +88,7 @@ class _Provisioning:
         if both:
             raise InputError(f"--revoke: expected sites that are not renewed, found {both[0]}")
         self._check_coordinator(renew)
+        self._tell_address()
         for name in revoke:
             self._revoke(name)
         for name in (authority.COORDINATOR, *sites):
@@ -110,26 +111,48 @@ class _Provisioning:
                 f"--renew={authority.COORDINATOR}"
             )
 
+    def _tell_address(self) -> None:
+        """Says so if the address changes, which kits that went to their hospitals cannot know."""
+        try:
+            before = json.loads((self._folder / authority.COORDINATOR / kits.KIT).read_bytes())[
+                "address"
+            ]
+        except (OSError, ValueError, KeyError, TypeError):
+            return
+        if before != self._study.coordinator:
+            self._lines.append(
+                f"the address was {before} and is {self._study.coordinator}: hospitals that have "
+                f"their kit write it into their {kits.KIT}"
+            )
+
     def _make(self, member: str, is_renewed: bool) -> None:
         """Makes a member's kit if there is none, or completes or renews it."""
         folder = self._folder / member
         given_out = [each for each in self._issued if each.member == member]
         if given_out and not folder.exists() and not is_renewed:
-            self._lines.append(f"{member}: its kit was made at {given_out[-1].issued}, and is kept")
+            self._lines.append(f"{member}: made before, not in {folder}; {self._state(member)}")
             return
         _make_folder(folder)
         files.remove_unfinished(folder)
         if is_renewed or not _is_whole(folder) or self._has_moved(folder, member):
             self._revoke(member)
             self._issue(folder, member)
-            self._lines.append(f"{member}: made {folder}")
-        elif not self._valid(member):
-            self._lines.append(f"{member}: revoked; --renew={member} issues another certificate")
+            self._lines.append(f"{member}: made {folder}; {self._state(member)}")
         else:
-            self._lines.append(f"{member}: kept {folder}")
+            self._lines.append(f"{member}: kept {folder}; {self._state(member)}")
         if member != authority.COORDINATOR and not (folder / kits.POLICY).exists():
             files.write_text(folder / kits.POLICY, policy.DEFAULT_TEXT)
         self._write_about(folder, member)
+
+    def _state(self, member: str) -> str:
+        """Whether a member's certificate is valid, and what to do if it is not."""
+        valid = self._valid(member)
+        if not valid:
+            return f"revoked, --renew={member} issues another certificate"
+        end = valid[-1].expires
+        if end <= _now():
+            return f"expired on {end[:10]}, --renew={member} issues another certificate"
+        return f"valid until {end[:10]}"
 
     def _issue(self, folder: pathlib.Path, member: str) -> None:
         period = authority.Period.of_days(self._study.days)
@@ -142,7 +165,7 @@ class _Provisioning:
                 str(authority.serial(credentials.certificate)),
                 member,
                 _now(),
-                authority.expires(credentials.certificate).isoformat(),
+                authority.expires(credentials.certificate).isoformat(timespec="seconds"),
             )
         )
         _write_secret(folder / kits.KEY, credentials.key)

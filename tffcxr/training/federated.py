@@ -91,15 +91,8 @@ class FederatedTraining:
             state = self.carry_over(state, self.process_of(previous), self.process_of(stage))
         sampled = self._sampler.sample(round_number)
         state, results, loss = self.train(state, round_number, stage, learning_rate, sampled)
-        by_client = self.scores(state, self.process_of(stage))
-        return state, RoundResult(
-            clients=results,
-            train_loss=loss,
-            validation=self._evaluator.metrics(list(by_client.values())),
-            validation_by_client={
-                client: self._evaluator.metrics([scores]) for client, scores in by_client.items()
-            },
-        )
+        together, by_client = self.measure(state, round_number, stage)
+        return state, RoundResult(results, loss, together, by_client)
 
     def train(
         self,
@@ -181,13 +174,24 @@ class FederatedTraining:
             for client, private in state["clients"].items()
         }
 
-    def scores(self, state: Any, stage_process: process.FederatedProcess) -> dict[str, Any]:
-        """What the evaluator says of every client's model on the client's own images."""
-        return {
+    def measure(
+        self, state: Any, round_number: int, stage: Stage
+    ) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
+        """Measures every client's model after a round on the client's own images.
+
+        Returns:
+          The evaluator's metrics of all images together, and those of each client.
+        """
+        del round_number
+        stage_process = self.process_of(stage)
+        by_client = {
             client: self._evaluator.score(
                 stage_process.model_weights(state["server"], private), client
             )
             for client, private in state["clients"].items()
+        }
+        return self._evaluator.metrics(list(by_client.values())), {
+            client: self._evaluator.metrics([scores]) for client, scores in by_client.items()
         }
 
     def carry_over(

@@ -1,0 +1,122 @@
+"""A hub and its links in one process; messages pass as bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+import concurrent.futures
+import threading
+import time
+import uuid
+
+from tffcxr.errors import RunError
+from tffcxr.hospitals import exchange, wire
+
+_LARGEST = 1 << 30
+
+
+class Hub:
+    """An `exchange.Hub`.
+
+    Args:
+      loses: (site, kind of task) -> whether the hospital ends when it is given that task.
+    """
+
+    def __init__(self, loses: Callable[[str, wire.Message], bool] = lambda *_: False) -> None:
+        self._loses = loses
+        self._changed = threading.Condition()
+        self._members: dict[str, exchange.Member] = {}
+        self._handlers: dict[str, Callable] = {}
+        self._tasks: dict[str, dict[str, tuple[wire.Message, concurrent.futures.Future]]] = {}
+        self.sent: list[tuple[str, wire.Message]] = []
+        self.received: list[tuple[str, wire.Message]] = []
+
+    def members(self) -> Mapping[str, exchange.Member]:
+        with self._changed:
+            return dict(self._members)
+
+    def wait_for(self, is_so, seconds):
+        with self._changed:
+            return self._changed.wait_for(lambda: is_so(dict(self._members)), seconds)
+
+    def handle(self, kind, answer):
+        self._handlers[kind] = answer
+
+    def ask(self, site, task):
+        future: concurrent.futures.Future = concurrent.futures.Future()
+        with self._changed:
+            self._tasks.setdefault(site, {})[uuid.uuid4().hex] = task, future
+            self._changed.notify_all()
+        return future
+
+    def withdraw(self, asked):
+        with self._changed:
+            for tasks in self._tasks.values():
+                for name in [name for name, (_, future) in tasks.items() if future is asked]:
+                    del tasks[name]
+        asked.cancel()
+
+    def set_member(self, site: str, doing: str | None) -> None:
+        with self._changed:
+            if doing is None:
+                self._members.pop(site, None)
+            else:
+                self._members[site] = exchange.Member(site, 0.0, time.time(), doing)
+            self._changed.notify_all()
+
+    def call(self, site: str, message: wire.Message) -> wire.Message:
+        while True:
+            self.received.append((site, message))
+            handler = self._handlers.get(message.kind, lambda *_: None)
+            answer = handler(site, _copy(message))
+            if answer is not None:
+                self.sent.append((site, answer))
+                return _copy(answer)
+            time.sleep(0.01)
+
+    def next_task(self, site: str) -> tuple[str, wire.Message]:
+        with self._changed:
+            self._changed.wait_for(lambda: self._tasks.get(site))
+            name, (task, _) = next(iter(self._tasks[site].items()))
+        if self._loses(site, task):
+            self.set_member(site, None)
+            raise LostError
+        self.sent.append((site, task))
+        return name, _copy(task)
+
+    def answer(self, site: str, name: str, message: wire.Message) -> None:
+        self.received.append((site, message))
+        with self._changed:
+            _, future = self._tasks[site].pop(name, (None, None))
+        if future is not None and future.set_running_or_notify_cancel():
+            future.set_result(_copy(message))
+
+
+class LostError(RunError):
+    """The hospital was killed."""
+
+    def __init__(self) -> None:
+        super().__init__("killed")
+
+
+class Link:
+    """An `exchange.Link`."""
+
+    def __init__(self, hub: Hub, site: str) -> None:
+        self._hub = hub
+        self._site = site
+
+    def doing(self, what: str) -> None:
+        self._hub.set_member(self._site, what)
+
+    def call(self, message):
+        return self._hub.call(self._site, message)
+
+    def next_task(self):
+        return self._hub.next_task(self._site)
+
+    def answer(self, task, message):
+        self._hub.answer(self._site, task, message)
+
+
+def _copy(message: wire.Message) -> wire.Message:
+    return wire.decode(list(wire.encode(message)), _LARGEST)

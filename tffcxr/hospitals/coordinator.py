@@ -1,0 +1,273 @@
+"""The coordinator of a study over hospitals: who takes part, and what they are asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+import concurrent.futures
+import contextlib
+import dataclasses
+import pathlib
+import sys
+import threading
+import time
+from typing import Any
+
+import tensorflow_federated as tff
+
+from tffcxr.clients.shards.shard_store import SPLITS, ShardSpec, ShardStore
+from tffcxr.hospitals import exchange, questions, wire
+from tffcxr.runtime import parts, threads
+
+REGISTER, TRAINING, MEASURE, FINISH, RESULTS = (
+    "register", "training", "measure", "finish", "results",
+)  # fmt: skip
+_TICK_SECONDS = 1.0
+_SAID_AGAIN_SECONDS = 60.0
+
+
+def serving(name: str) -> str:
+    """What a hospital says it does while it serves a training."""
+    return f"training {name}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Registration:
+    """What a hospital has, as far as its policy lets it say.
+
+    Attributes:
+      site: its name.
+      clients: client to split to `images` and `labels`, see `shard_store.ShardStore`; a count that
+        is not told is None.
+    """
+
+    site: str
+    clients: Mapping[str, Mapping[str, Mapping[str, Any]]]
+
+
+class Coordinator:
+    """The coordinator's side of a run over hospitals.
+
+    Args:
+      hub: reaches them; already open.
+      finding_of: of the study's sites, in order; an empty one where all have the same task.
+      quorum: how many hospitals a round needs; with fewer it waits.
+      seconds: after which a hospital that has not answered is left out of the round.
+      has_own_clients: whether a site may be several clients, which are known once it has joined;
+        then the run begins when all sites have.
+    """
+
+    def __init__(
+        self,
+        hub: exchange.Hub,
+        finding_of: Mapping[str, str],
+        quorum: int,
+        seconds: float,
+        has_own_clients: bool = False,
+    ) -> None:
+        self.finding_of = dict(finding_of)
+        self._hub = hub
+        self._quorum = quorum
+        self._seconds = seconds
+        self._has_own_clients = has_own_clients
+        self._registered: dict[str, Registration] = {}
+        self._has_begun = threading.Event()
+        self._finished: dict[str, wire.Message] = {}
+        self._results: dict[str, wire.Message] = {}
+        self._asking: questions.Questions | None = None
+        self._lock = threading.Lock()
+        self._traffic: dict[str, dict[str, float]] = {}
+        hub.handle(REGISTER, self._register)
+        hub.handle(TRAINING, self._standing)
+        hub.handle(RESULTS, self._take_results)
+
+    def begin(self) -> None:
+        """Waits until enough hospitals have said what they have."""
+        needed = len(self.finding_of) if self._has_own_clients else self._quorum
+        self._wait(lambda: len(self._registered) >= needed, f"{needed} hospitals to join")
+        self._has_begun.set()
+
+    @property
+    def site_of(self) -> dict[str, str]:
+        """Client to its hospital. One that has not joined yet is a single client of its name."""
+        with self._lock:
+            found = {client: site for site, of in self._registered.items() for client in of.clients}
+            for site in self.finding_of:
+                if site not in self._registered:
+                    found[site] = site
+        return {client: found[client] for client in sorted(found)}
+
+    def store(self, spec: ShardSpec) -> ShardStore:
+        """What is known of the clients' images in the form of shards, without any file."""
+        clients: dict[str, Any] = {}
+        for client, site in self.site_of.items():
+            told = self._registered[site].clients[client] if site in self._registered else {}
+            unknown = {"present": None, "absent": None, "unknown": None}
+            clients[client] = {
+                "rejected": [],
+                "splits": {
+                    split: {
+                        "files": [],
+                        "labels": dict.fromkeys(spec.findings, unknown),
+                        "images": None,
+                        **told.get(split, {}),
+                    }
+                    for split in SPLITS
+                },
+            }
+        return ShardStore(pathlib.Path("hospitals"), spec, {"clients": clients})
+
+    def parts(
+        self,
+        comp: tff.Computation,
+        compiled: tff.framework.ComputationBuildingBlock,
+        argument: Any,
+        clients: int,
+    ) -> parts.Parts:
+        """What computes clients in a round; see `device.DeviceContext`."""
+        if not clients:
+            return threads.Threads(0, ["/CPU:0"])
+        assert self._asking, "expected a round, found a computation outside of one"
+        return questions.HospitalParts(self._asking, comp, compiled, argument, clients)
+
+    def await_quorum(self, name: str, clients: Sequence[str]) -> list[str]:
+        """See `coordinated_training.Hospitals`."""
+        self._wait(
+            lambda: self.is_quorum(self._present(name, clients), clients),
+            f"{self._quorum} hospitals to serve",
+        )
+        return self._present(name, clients)
+
+    def is_quorum(self, clients: Sequence[str], of_clients: Sequence[str]) -> bool:
+        """See `coordinated_training.Hospitals`; of fewer hospitals than the quorum, all."""
+        site_of = self.site_of
+        wanted = len({site_of[client] for client in of_clients})
+        return len({site_of[client] for client in clients}) >= min(self._quorum, wanted)
+
+    @contextlib.contextmanager
+    def round(self, name: str, round_number: int) -> Iterator[questions.Questions]:
+        """See `coordinated_training.Hospitals`."""
+        about = {"training": name}
+        before = self._hub.members()
+        started = time.monotonic()
+        asking = questions.Questions(self._hub, self.site_of, about, self._seconds)
+        self._asking = asking
+        try:
+            yield asking
+        finally:
+            self._asking = None
+            asking.close()
+            lasted = time.monotonic() - started
+            self._traffic = {
+                site: {
+                    "work_seconds": worked,
+                    "wait_seconds": max(0.0, lasted - worked),
+                    "received_bytes": float(member.received - _bytes(before, site, "received")),
+                    "sent_bytes": float(member.sent - _bytes(before, site, "sent")),
+                }
+                for site, member in self._hub.members().items()
+                for worked in [asking.work_seconds.get(site, 0.0)]
+            }
+
+    @property
+    def traffic(self) -> Mapping[str, Mapping[str, float]]:
+        """Of the last round, by hospital: seconds of work and of waiting, bytes each way."""
+        return self._traffic
+
+    def measured(
+        self, name: str, round_number: int, states: dict[str, int], fields: Sequence[wire.Field]
+    ) -> list[wire.Message]:
+        """See `coordinated_training.Hospitals`."""
+        site_of = self.site_of
+        present = sorted({site_of[client] for client in self._present(name, list(states))})
+        asked = {}
+        for site in present:
+            mine = {client: after for client, after in states.items() if site_of[client] == site}
+            about = {"training": name, "round_number": round_number, "states": mine}
+            asked[site] = self._hub.ask(site, wire.Message(MEASURE, about, tuple(fields)))
+        done, late = concurrent.futures.wait(asked.values(), self._seconds)
+        for future in late:
+            self._hub.withdraw(future)
+        answers = {site: future.result() for site, future in asked.items() if future in done}
+        return [answer for answer in answers.values() if "failed" not in answer.about]
+
+    def finish(self, name: str, message: wire.Message) -> None:
+        """Ends a training.
+
+        Args:
+          name: of the training.
+          message: for the hospitals: `rounds`, `planned`, `round` (that is reported), `states` and
+            `reported_states` (the round after which each client's private state counts), and the
+            shared weights after the last round and after the reported one.
+        """
+        with self._lock:
+            self._finished[name] = message
+        for site, member in self._hub.members().items():
+            if member.doing == serving(name):
+                self._hub.ask(site, message)
+
+    def results(self, sites: Sequence[str]) -> dict[str, wire.Message]:
+        """Waits for what the hospitals have measured at the end.
+
+        Args:
+          sites: those whose results are waited for while they are connected, or come back in time.
+
+        Returns:
+          Their results, by site, of those that came.
+        """
+        seen = time.monotonic()
+        while True:
+            waiting = [site for site in sites if site not in self._results]
+            if not waiting:
+                break
+            if any(site in self._hub.members() for site in waiting):
+                seen = time.monotonic()
+            if time.monotonic() - seen > self._seconds:
+                names = ", ".join(waiting)
+                print(f"no results from {names}, away for {self._seconds:g} s", file=sys.stderr)
+                break
+            self._hub.wait_for(lambda _: all(s in self._results for s in sites), _TICK_SECONDS)
+        return {site: self._results[site] for site in sites if site in self._results}
+
+    def _present(self, name: str, clients: Sequence[str]) -> list[str]:
+        """Which of the clients are at hospitals that serve a training now."""
+        members, site_of = self._hub.members(), self.site_of
+        return [
+            client
+            for client in clients
+            if site_of[client] in members and members[site_of[client]].doing == serving(name)
+        ]
+
+    def _wait(self, is_so: Any, for_what: str) -> None:
+        said = 0.0
+        while not is_so():
+            now = time.monotonic()
+            if now - said > _SAID_AGAIN_SECONDS:
+                here = ", ".join(sorted(self._hub.members())) or "none"
+                print(f"waiting for {for_what}; connected: {here}", file=sys.stderr)
+                said = now
+            self._hub.wait_for(lambda _: is_so(), _TICK_SECONDS)
+
+    def _register(self, site: str, message: wire.Message) -> wire.Message | None:
+        """A hospital says what it has, and learns when the run has begun."""
+        registration = Registration(site, message.about["clients"])
+        with self._lock:
+            known = self._registered.get(site)
+            is_other = known is not None and set(known.clients) != set(registration.clients)
+            if self._has_begun.is_set() and (is_other or (known is None and self._has_own_clients)):
+                return wire.Message("refused", {"reason": f"the run has begun without {site}"})
+            self._registered[site] = registration
+        return wire.Message(REGISTER) if self._has_begun.is_set() else None
+
+    def _standing(self, site: str, message: wire.Message) -> wire.Message:
+        """A hospital asks for the end of a training, should that have come."""
+        del site
+        with self._lock:
+            return self._finished.get(message.about["training"], wire.Message(TRAINING))
+
+    def _take_results(self, site: str, message: wire.Message) -> wire.Message:
+        self._results.setdefault(site, message)
+        return wire.Message(RESULTS)
+
+
+def _bytes(members: Mapping[str, exchange.Member], site: str, way: str) -> int:
+    return getattr(members[site], way) if site in members else 0

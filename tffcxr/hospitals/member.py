@@ -1,0 +1,376 @@
+"""A hospital's part in a run: it computes its clients' parts, measures, keeps what is private.
+
+    register ──► serve a training: compute, measure, …, finish ──► (the next training) ──► results
+
+Between these the hospital runs the same study on its own images as a program in one place does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+import dataclasses
+import hashlib
+import logging
+import pathlib
+import time
+from typing import Any, Protocol
+
+import numpy as np
+import tensorflow_federated as tff
+
+from tffcxr.errors import InputError, RunError, one_line
+from tffcxr.hospitals import coordinator, exchange, measures, questions, values_as_fields, wire
+from tffcxr.hospitals.private_states import PrivateStates
+from tffcxr.learning import process
+from tffcxr.runtime import client_part, computation_ids, device, sequences
+from tffcxr.training.evaluators.validation import Evaluator
+from tffcxr.training.federated import FederatedTraining
+
+_DEVICE = "/CPU:0"
+
+
+class Limits(Protocol):
+    """What the hospital's policy says of what may leave; see `policy.Policy`."""
+
+    @property
+    def fewest_images(self) -> int:
+        """Training images of a client, below which its update may not leave."""
+
+    @property
+    def smallest_count(self) -> int:
+        """Images, below which neither their number nor a metric of them is told."""
+
+    @property
+    def scores_per_image(self) -> bool:
+        """Whether scores of single images may leave."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Finished:
+    """The end of a training, as the hospital has it.
+
+    Attributes:
+      last: client to weights after the last round, in the order of `model.weights`.
+      reported: the same after the round that is reported.
+      round: the number of that round.
+      rounds: how many were trained.
+      planned: how many there would have been without early stopping.
+    """
+
+    last: Mapping[str, list[np.ndarray]]
+    reported: Mapping[str, list[np.ndarray]]
+    round: int
+    rounds: int
+    planned: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Served:
+    """A training that a hospital takes part in.
+
+    Attributes:
+      name: as the coordinator calls it.
+      training: of this hospital's clients alone; builds the processes.
+      plan: its rounds.
+      data: the clients' images.
+      evaluator: measures on them.
+      clients: their ids.
+      note: called with a round and what this hospital has measured of its model.
+    """
+
+    name: str
+    training: FederatedTraining
+    plan: Any
+    data: Any
+    evaluator: Evaluator
+    clients: Sequence[str]
+    note: Callable[[int, Mapping[str, float]], None]
+
+
+class Member:
+    """A hospital in a run.
+
+    Args:
+      link: to the coordinator.
+      limits: what may leave.
+      folder: for private states; this run's alone.
+    """
+
+    def __init__(self, link: exchange.Link, limits: Limits, folder: pathlib.Path) -> None:
+        self._link = link
+        self._limits = limits
+        self._folder = folder
+        self._invocation: tuple[str, client_part.Invocation] | None = None
+
+    def register(self, clients: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> None:
+        """Says what the hospital has, and waits until the run begins.
+
+        Args:
+          clients: client to split to `images` and `labels`, see `shard_store.ShardStore`.
+
+        Raises:
+          RunError: the coordinator refuses it.
+        """
+        self._link.doing("waiting for the start")
+        told = {
+            client: {split: self._countable(of_split) for split, of_split in splits.items()}
+            for client, splits in clients.items()
+        }
+        answer = self._link.call(wire.Message(coordinator.REGISTER, {"clients": told}))
+        if answer.kind == "refused":
+            raise RunError(str(answer.about["reason"]))
+
+    def _countable(self, of_split: Mapping[str, Any]) -> dict[str, Any]:
+        """The counts of a split, without those that are too small to be told."""
+        least = self._limits.smallest_count
+
+        def told(count: int) -> int | None:
+            return count if count >= least else None
+
+        return {
+            "images": told(of_split["images"]),
+            "labels": {
+                name: {label: told(count) for label, count in counts.items()}
+                for name, counts in of_split["labels"].items()
+            },
+        }
+
+    def serve(self, served: Served) -> Finished:
+        """Takes part in a training until its end.
+
+        Raises:
+          RunError: the coordinator has ended the run.
+        """
+        states = PrivateStates(self._folder / hashlib.sha256(served.name.encode()).hexdigest()[:12])
+        self._link.doing(coordinator.serving(served.name))
+        standing = self._link.call(wire.Message(coordinator.TRAINING, {"training": served.name}))
+        if standing.kind == coordinator.FINISH:
+            return self._finished(served, states, standing)
+        while True:
+            task, message = self._link.next_task()
+            if message.about.get("training") != served.name:  # Of a training that has ended.
+                self._link.answer(task, wire.Message(message.kind))
+                continue
+            if message.kind == coordinator.FINISH:
+                finished = self._finished(served, states, message)
+                self._link.answer(task, wire.Message(message.kind))
+                return finished
+            started = time.monotonic()
+            try:
+                answer = self._do(served, states, message)
+            except _CannotError as error:
+                logging.warning("%s: %s", message.kind, error)
+                answer = wire.Message(message.kind, {"failed": error.told})
+            except (InputError, RunError, wire.MessageError, KeyError, TypeError) as error:
+                logging.warning("%s: %s", message.kind, one_line(error))
+                answer = wire.Message(message.kind, {"failed": questions.FAILED})
+            seconds = round(time.monotonic() - started, 3)
+            self._link.answer(
+                task, dataclasses.replace(answer, about={**answer.about, "seconds": seconds})
+            )
+
+    def results(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Sends what the hospital has measured at the end, as far as its policy lets it."""
+        self._link.doing("reporting results")
+        self._link.call(wire.Message(coordinator.RESULTS, {"rows": list(rows)}))
+
+    def _do(self, served: Served, states: PrivateStates, message: wire.Message) -> wire.Message:
+        if message.kind == questions.COMPUTE:
+            return self._compute(served, states, message)
+        if message.kind == coordinator.MEASURE:
+            return self._measure(served, states, message)
+        raise wire.MessageError(f"expected a task, found {message.kind!r}")
+
+    def _compute(
+        self, served: Served, states: PrivateStates, message: wire.Message
+    ) -> wire.Message:
+        """Computes a client's part of a round."""
+        about = message.about
+        client, number = str(about["client"]), int(about["round_number"])
+        self._check_client(served, client)
+        stage_process = self._process(served, number)
+        comp = _computation(stage_process, str(about["computation"]))
+        block = device.compiled_form(comp)
+        of_state = questions.state_type(block)
+        counts = int(about["state"])
+        states.settle(client, counts, [int(n) for n in about["kept"]])
+        private = self._private(served, states, client, counts, number)
+        dataset = served.data.train_dataset(client, number, int(about["passes"]))
+        own = [(_packed(private, of_state), sequences.ingest(dataset, _data_type(block)))]
+        cuts = np.cumsum([0, *about["arrays"]])
+        shared = [message.fields[start:end] for start, end in zip(cuts[:-1], cuts[1:])]
+        invocation = self._invocation_of(message, block)
+        found = invocation.compute(about["walks"], about["later"], 0, own, shared)
+        fields: list[wire.Field] = []
+        for place, (aggregation, value) in enumerate(found):
+            type_spec = questions.type_of(aggregation)
+            if not questions.stays(aggregation, of_state):
+                fields += values_as_fields.fields(value, type_spec, f"update/{place}")
+            elif type_spec.is_equivalent_to(of_state):
+                states.save(client, number, values_as_fields.flat(value))
+        return wire.Message(questions.COMPUTE, {}, tuple(fields))
+
+    def _check_client(self, served: Served, client: str) -> None:
+        if client not in served.clients:
+            raise wire.MessageError(f"expected a client of this hospital, found {client!r}")
+        images = served.data.train_images(client)
+        if images < self._limits.fewest_images:
+            raise _CannotError(
+                questions.TOO_FEW_IMAGES,
+                f"client {client}: policy.toml wants at least {self._limits.fewest_images} "
+                f"training images behind an update, found {images}",
+            )
+
+    def _invocation_of(self, message: wire.Message, block: Any) -> client_part.Invocation:
+        """That of a question; kept for further walks of the same, which take up the first."""
+        about = {name: message.about[name] for name in ("client", "round_number", "computation")}
+        key = repr([about, message.about["walks"][:1], message.about["state"]])
+        if (
+            len(message.about["walks"]) == 1
+            or self._invocation is None
+            or self._invocation[0] != key
+        ):
+            invocation = client_part.Invocation(
+                block, _DEVICE, device.functions, values_as_fields.values
+            )
+            self._invocation = key, invocation
+        return self._invocation[1]
+
+    def _measure(
+        self, served: Served, states: PrivateStates, message: wire.Message
+    ) -> wire.Message:
+        """Measures the model of a round on the hospital's images."""
+        number = int(message.about["round_number"])
+        weights = self._weights(served, states, message.fields, message.about["states"], number)
+        scores = {
+            client: served.evaluator.score(of_client, client)
+            for client, of_client in sorted(weights.items())
+        }
+        served.note(number, served.evaluator.metrics(list(scores.values())))
+        about, fields = measures.tell(
+            served.evaluator,
+            scores,
+            of_images=self._limits.scores_per_image,
+            smallest_count=self._limits.smallest_count,
+        )
+        return wire.Message(coordinator.MEASURE, about, fields)
+
+    def _finished(self, served: Served, states: PrivateStates, message: wire.Message) -> Finished:
+        about = message.about
+        half = len(message.fields) // 2
+        rounds, reported = int(about["rounds"]), int(about["round"])
+        return Finished(
+            self._weights(served, states, message.fields[:half], about["states"], rounds),
+            self._weights(
+                served, states, message.fields[half:], about["reported_states"], reported
+            ),
+            reported,
+            rounds,
+            int(about["planned"]),
+        )
+
+    def _weights(
+        self,
+        served: Served,
+        states: PrivateStates,
+        fields: Sequence[wire.Field],
+        after: Mapping[str, int],
+        round_number: int,
+    ) -> dict[str, list[np.ndarray]]:
+        """The models of this hospital's clients, from shared weights and its private ones."""
+        stage_process = self._process(served, round_number)
+        server = stage_process.initialize()
+        server = _with_shared(stage_process, server, fields)
+        found = {}
+        for client in served.clients:
+            private = self._private(served, states, client, int(after.get(client, 0)), round_number)
+            of_state = stage_process.initialize_client.type_signature.result
+            state = _named(_packed(private, of_state), of_state)
+            found[client] = stage_process.model_weights(server, state)
+        return found
+
+    def _private(
+        self, served: Served, states: PrivateStates, client: str, after: int, round_number: int
+    ) -> list[np.ndarray]:
+        """A client's private state after a round, carried over to the stage of another."""
+        now = self._process(served, round_number)
+        if not after:
+            return values_as_fields.flat(now.initialize_client())
+        found = states.load(client, after)
+        before = self._process(served, after)
+        if before is now:
+            return found
+        of_state = before.initialize_client.type_signature.result
+        state = _named(_packed(found, of_state), of_state)
+        weights = before.model_weights(before.initialize(), state)
+        _, private = now.with_model_weights(now.initialize(), weights)
+        return values_as_fields.flat(private)
+
+    def _process(self, served: Served, round_number: int) -> process.FederatedProcess:
+        _, stage = served.plan.stage_of(max(1, round_number))
+        return served.training.process_of(stage)
+
+
+def _computation(stage_process: process.FederatedProcess, wanted: str) -> tff.Computation:
+    """The computation of an id, which this hospital has built itself."""
+    known = {
+        computation_ids.computation_id(comp): comp
+        for comp in (stage_process.next, stage_process.recompute)
+        if comp is not None
+    }
+    if wanted not in known:
+        raise _CannotError(
+            questions.OTHER_COMPUTATION,
+            f"expected the computation {' or '.join(k[:12] for k in known)}, which this hospital "
+            f"has built of the study's settings, found {wanted[:12]}: the coordinator's programs "
+            "or packages are others",
+        )
+    return known[wanted]
+
+
+class _CannotError(RunError):
+    """A task that this hospital does not do; `told` is what the coordinator may know of it."""
+
+    def __init__(self, told: str, message: str) -> None:
+        super().__init__(message)
+        self.told = told
+
+
+def _data_type(block: Any) -> tff.SequenceType:
+    for _, element in tff.structure.iter_elements(block.type_signature.parameter):
+        if isinstance(element, tff.FederatedType) and not element.all_equal:
+            return element.member["data"]
+    raise TypeError(f"expected clients that bring data, found {block.type_signature}")
+
+
+def _packed(arrays: Sequence[np.ndarray], type_spec: tff.Type) -> Any:
+    """The value of a type with these arrays, in the form of `runtime.interpreter`."""
+    return values_as_fields.values([wire.Field("state", each) for each in arrays], [type_spec])[0]
+
+
+def _named(value: Any, type_spec: tff.Type) -> dict[str, Any]:
+    """The elements of a struct, by name, as arrays."""
+    names = [name for name, _ in tff.structure.iter_elements(type_spec)]
+    return {name: values_as_fields.flat(part) for name, part in zip(names, value)}
+
+
+def _with_shared(
+    stage_process: process.FederatedProcess, server_state: Any, fields: Sequence[wire.Field]
+) -> Any:
+    """A server state with the shared weights of a message, see `shared_fields`."""
+    nothing = stage_process.initialize_client()
+    weights = stage_process.model_weights(server_state, nothing)
+    groups = stage_process.partition.server_weights(weights)
+    waiting = iter(fields)
+    found: dict[str, list[np.ndarray]] = {}
+    for group, of_group in groups.items():
+        found[group] = []
+        for expected in of_group:
+            field = next(waiting, None)
+            if field is None or field.array.shape != np.shape(expected):
+                raise wire.MessageError(
+                    f"expected shared weights of shape {np.shape(expected)}, found "
+                    f"{'none' if field is None else field.array.shape}"
+                )
+            found[group].append(field.array)
+    return {"weights": found}

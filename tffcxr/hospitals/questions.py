@@ -1,0 +1,292 @@
+"""What the coordinator asks hospitals in a round: their clients' parts of the computations.
+
+The argument of such a computation has an `AtClient` in place of what the client brings. The answer
+has what the aggregations take. Of results at clients, only single numbers leave a hospital, such as
+losses and counts; everything else, and the client's state in any case, stays there, and another
+`AtClient` stands for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+import concurrent.futures
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import threading
+from typing import Any
+
+import tensorflow_federated as tff
+
+from tffcxr.hospitals import exchange, values_as_fields, wire
+from tffcxr.runtime import computation_ids, placed, values
+
+COMPUTE = "compute"
+LATE = "no answer in time"
+# What a hospital says where it cannot answer; its own log says more, which may name files.
+FAILED = "failed at the hospital, whose log says why"
+OTHER_COMPUTATION = "the hospital has built another computation of the same settings"
+TOO_FEW_IMAGES = "fewer training images than the hospital's policy wants behind an update"
+_CPU = "/CPU:0"
+
+
+@dataclasses.dataclass(frozen=True)
+class AtClient(values.Elsewhere):
+    """What a client brings to a computation, or what it keeps of the result.
+
+    Attributes:
+      client: its id.
+      round_number: the round that is computed.
+      passes: over its training images.
+      state: the round after which its private state is meant; 0 for the state that all begin with.
+      kept: rounds, of which the client must be able to return to its state.
+    """
+
+    client: str
+    round_number: int
+    passes: int = 0
+    state: int = 0
+    kept: tuple[int, ...] = ()
+
+
+class Questions:
+    """The questions of one round, each asked once however often the round is tried.
+
+    A round is tried again without the clients that do not answer in time. What the others have
+    computed does not depend on these, so their answers serve again.
+
+    Args:
+      hub: reaches the hospitals.
+      site_of: client to its hospital.
+      about: what every question has beside that of `HospitalParts`.
+      seconds: after which a client that has not answered is late.
+
+    Attributes:
+      work_seconds: how long each hospital has worked on them.
+    """
+
+    def __init__(
+        self,
+        hub: exchange.Hub,
+        site_of: Mapping[str, str],
+        about: Mapping[str, Any],
+        seconds: float,
+    ) -> None:
+        self._hub = hub
+        self._site_of = site_of
+        self._about = dict(about)
+        self._asked: dict[tuple[str, str], concurrent.futures.Future[wire.Message]] = {}
+        self._waiting: list[concurrent.futures.Future[wire.Message]] = []
+        self._lock = threading.RLock()  # Callbacks of answers that are there come at once.
+        self.work_seconds: dict[str, float] = {}
+        self._is_late = False
+        self._timer = threading.Timer(seconds, self._expire)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def ask(
+        self, client: str, about: Mapping[str, Any], fields: Sequence[wire.Field]
+    ) -> concurrent.futures.Future[wire.Message]:
+        """Asks a client's hospital; the future fails with `TimeoutError` when it is late."""
+        key = client, _digest(about, fields)
+        result: concurrent.futures.Future[wire.Message] = concurrent.futures.Future()
+        with self._lock:
+            asked = self._asked.get(key)
+            if asked is None and not self._is_late:
+                message = wire.Message(COMPUTE, {**self._about, **about}, tuple(fields))
+                asked = self._asked[key] = self._hub.ask(self._site_of[client], message)
+                asked.add_done_callback(functools.partial(self._note, client))
+            if asked is None or (self._is_late and not asked.done()):
+                result.set_exception(TimeoutError(LATE))
+                return result
+            self._waiting.append(result)
+        asked.add_done_callback(lambda done: _pass_on(done, result))
+        return result
+
+    def close(self) -> None:
+        """Takes back what was not answered."""
+        self._timer.cancel()
+        with self._lock:
+            asked = list(self._asked.values())
+        for future in asked:
+            if not future.done():
+                self._hub.withdraw(future)
+
+    def _note(self, client: str, done: concurrent.futures.Future[wire.Message]) -> None:
+        """Adds up how long the hospital has worked, as it says itself."""
+        if done.cancelled() or done.exception() is not None:
+            return
+        site = self._site_of[client]
+        seconds = float(done.result().about.get("seconds", 0.0))
+        with self._lock:
+            self.work_seconds[site] = self.work_seconds.get(site, 0.0) + seconds
+
+    def _expire(self) -> None:
+        with self._lock:
+            self._is_late = True
+            waiting, self._waiting = self._waiting, []
+        for future in waiting:
+            _fail(future, TimeoutError(LATE))
+
+
+class HospitalParts:
+    """A `parts.Parts` of clients at hospitals.
+
+    Args:
+      questions: of the round.
+      comp: the computation.
+      compiled: its compiled form.
+      argument: as `values.ingest` has made it.
+      clients: how many there are.
+    """
+
+    ahead = 1  # Every client has a lane of its own, so that all are asked at once.
+
+    def __init__(
+        self,
+        questions: Questions,
+        comp: tff.Computation,
+        compiled: tff.framework.ComputationBuildingBlock,
+        argument: Any,
+        clients: int,
+    ) -> None:
+        self._questions = questions
+        self._state_type = state_type(compiled)
+        self._computation = computation_ids.computation_id(comp)
+        self._argument = argument
+        self._clients = clients
+        self._walks: list[placed.Walk] = []
+        self._fields: list[list[wire.Field]] = []
+        self._sent: set[placed.ServerValue] = set()
+
+    def lanes(self) -> Sequence[int]:
+        """See `parts.Parts`."""
+        return range(self._clients)
+
+    def ask(self, client: int, walk: placed.Walk) -> concurrent.futures.Future[list[Any]]:
+        """See `parts.Parts`; a client that is late fails with `Absent`."""
+        if not self._walks or self._walks[-1] is not walk:
+            self._share(walk)
+        (brought,) = values.of_client(self._argument, client, _CPU)
+        about = {
+            **dataclasses.asdict(brought),
+            "computation": self._computation,
+            "walks": [[each.number for each in one.joint] for one in self._walks],
+            "later": [each.number for each in walk.later],
+            "arrays": [len(fields) for fields in self._fields],
+        }
+        fields = [field for of_walk in self._fields for field in of_walk]
+        asked = self._questions.ask(brought.client, about, fields)
+        result: concurrent.futures.Future[list[Any]] = concurrent.futures.Future()
+        stay = [stays(each, self._state_type) for each in walk.joint]
+        types = [
+            each.source.type_spec for each, stays_there in zip(walk.joint, stay) if not stays_there
+        ]
+        asked.add_done_callback(lambda done: _read(done, result, client, brought, stay, types))
+        return result
+
+    def give_up(self, asked: Sequence[concurrent.futures.Future[list[Any]]]) -> None:
+        """See `parts.Parts`; the questions stay, for another attempt at the round."""
+        del asked
+        self.close()
+
+    def close(self) -> None:
+        """See `parts.Parts`."""
+        self._walks, self._fields, self._argument = [], [], None
+        self._sent.clear()
+
+    def _share(self, walk: placed.Walk) -> None:
+        """Notes the server values that this walk needs and none before it."""
+        new = [each for each in walk.common() if each not in self._sent]
+        self._fields.append(
+            [
+                field
+                for place, each in enumerate(new)
+                for field in values_as_fields.fields(each.get(), each.type_spec, f"server/{place}")
+            ]
+        )
+        self._sent.update(new)
+        self._walks.append(walk)
+
+
+class Absent(placed.ClientError):
+    """A client has no part in the round; its hospital did not answer in time, or could not."""
+
+
+def state_type(compiled: tff.framework.ComputationBuildingBlock) -> tff.Type:
+    """The type of what a client keeps, in a computation whose clients bring `<state, data>`."""
+    for _, element in tff.structure.iter_elements(compiled.type_signature.parameter):
+        if isinstance(element, tff.FederatedType) and not element.all_equal:
+            return element.member["state"]
+    raise TypeError(f"expected clients that bring a state, found {compiled.type_signature}")
+
+
+def stays(aggregation: placed.Aggregation, of_state: tff.Type) -> bool:
+    """Whether what an aggregation takes never leaves a hospital, see the module.
+
+    Args:
+      aggregation: of the computation.
+      of_state: see `state_type`.
+    """
+    found = type_of(aggregation)
+    return aggregation.is_collected and (
+        found.is_equivalent_to(of_state) or not values_as_fields.is_scalar(found)
+    )
+
+
+def type_of(aggregation: placed.Aggregation) -> tff.Type:
+    """The type of what an aggregation takes of each client."""
+    found = aggregation.source.type_spec
+    assert found is not None  # The interpreter gives one to every placed value.
+    return found
+
+
+def _read(
+    done: concurrent.futures.Future[wire.Message],
+    result: concurrent.futures.Future[list[Any]],
+    client: int,
+    brought: AtClient,
+    stay: Sequence[bool],
+    types: Sequence[tff.Type],
+) -> None:
+    """Makes a client's values of the hospital's answer; `types` are of those that do not stay."""
+    try:
+        try:
+            answer = done.result()
+        except (TimeoutError, concurrent.futures.CancelledError) as error:
+            raise Absent(client, str(error) or LATE) from error
+        if "failed" in answer.about:
+            raise Absent(client, str(answer.about["failed"]))
+        try:
+            found = iter(values_as_fields.values(answer.fields, types))
+        except wire.MessageError as error:
+            raise Absent(client, f"answered with other values: {error}") from error
+        kept = AtClient(brought.client, brought.round_number, state=brought.round_number)
+        result.set_result([kept if stays_there else next(found) for stays_there in stay])
+    except BaseException as error:  # noqa: BLE001  Whatever it is, it is for who waits.
+        _fail(result, error)
+
+
+def _digest(about: Mapping[str, Any], fields: Sequence[wire.Field]) -> str:
+    digest = hashlib.sha256(repr(sorted(about.items())).encode())
+    for field in fields:
+        digest.update(memoryview(field.array.reshape(-1)).cast("B") if field.array.size else b"")
+    return digest.hexdigest()
+
+
+def _pass_on(
+    done: concurrent.futures.Future[wire.Message], result: concurrent.futures.Future[wire.Message]
+) -> None:
+    try:
+        found = done.result()
+    except BaseException as error:  # noqa: BLE001  Whatever it is, it is for who waits.
+        _fail(result, error)
+    else:
+        with contextlib.suppress(concurrent.futures.InvalidStateError):  # It was late.
+            result.set_result(found)
+
+
+def _fail(future: concurrent.futures.Future[Any], error: BaseException) -> None:
+    with contextlib.suppress(concurrent.futures.InvalidStateError):  # It has its result.
+        future.set_exception(error)
