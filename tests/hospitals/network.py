@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 import contextlib
 import datetime
 import functools
@@ -13,9 +13,10 @@ import time
 import numpy as np
 import pytest
 
-from tffcxr.hospitals import authority, protocol, wire
+from tffcxr.hospitals import authority, outgoing, protocol, wire
 from tffcxr.hospitals.authority import Credentials, Period
 from tffcxr.hospitals.hub import CoordinatorHub
+from tffcxr.hospitals.link import HospitalLink
 from tffcxr.hospitals.protocol import Reason, RefusedError, Timing
 from tffcxr.hospitals.rpc_channel import Channel
 
@@ -72,16 +73,15 @@ class Relay:
     Attributes:
       connections: how many were made.
       cut_after: the next connection is cut after so many bytes to the port; None: never.
-      is_stalled: whether nothing is passed on.
       connect_lines: the first lines of the requests, where it is an HTTP proxy.
     """
 
     def __init__(self, port: int = 0, *, is_proxy: bool = False) -> None:
         self.connections = 0
         self.cut_after: int | None = None
-        self.is_stalled = False
         self.connect_lines: list[str] = []
         self._to = port
+        self._stalled = 0
         self._is_proxy = is_proxy
         self._open: list[socket.socket] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -107,6 +107,10 @@ class Relay:
             each.close()
         self._open.clear()
 
+    def stall(self) -> None:
+        """Passes nothing on any more of the connections that there are; they stay open."""
+        self._stalled = self.connections
+
     def _accept(self) -> None:
         while True:
             try:
@@ -120,10 +124,12 @@ class Relay:
             to = self._requested(here) if self._is_proxy else self._to
             there = socket.create_connection(("127.0.0.1", to))
             self.connections += 1
+            number = self.connections
             self._open += [here, there]
             most, self.cut_after = self.cut_after, None
-            threading.Thread(target=self._pass, args=(there, here, None), daemon=True).start()
-            self._pass(here, there, most)
+            back = threading.Thread(target=self._pass, args=(number, there, here), daemon=True)
+            back.start()
+            self._pass(number, here, there, most)
 
     def _requested(self, here: socket.socket) -> int:
         request = b""
@@ -134,11 +140,13 @@ class Relay:
         here.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
         return int(line.split()[1].rpartition(":")[2])
 
-    def _pass(self, source: socket.socket, target: socket.socket, most: int | None) -> None:
+    def _pass(
+        self, number: int, source: socket.socket, target: socket.socket, most: int | None = None
+    ) -> None:
         passed = 0
         with contextlib.suppress(OSError):
             while content := source.recv(1 << 16):
-                while self.is_stalled:
+                while number <= self._stalled:
                     time.sleep(0.01)
                 passed += len(content)
                 if most is not None and passed > most:
@@ -149,16 +157,28 @@ class Relay:
                 each.shutdown(socket.SHUT_RDWR)
 
 
-@contextlib.contextmanager
-def started(sites: tuple[str, ...] = ("north", "south"), **settings) -> Iterator[CoordinatorHub]:
-    """A hub that is stopped in the end."""
+def hub(port: int = 0, sites: tuple[str, ...] = ("north", "south"), **settings) -> CoordinatorHub:
+    """A hub that is to be started."""
     settings = {"timing": QUICK, **settings}
-    hub = CoordinatorHub(coordinator(), "127.0.0.1:0", sites, VERSIONS, **settings)
-    hub.start()
-    try:
-        yield hub
-    finally:
-        hub.stop()
+    return CoordinatorHub(coordinator(), f"127.0.0.1:{port}", sites, VERSIONS, **settings)
+
+
+def link(port: int, log: outgoing.OutgoingLog, site: str = "north", **settings) -> HospitalLink:
+    """A link that is to be entered."""
+    settings = {
+        "credentials": _site(site),
+        "outgoing": log,
+        "versions": VERSIONS,
+        "instance": "folder",
+        "approve": _never_asked,
+        "timing": QUICK,
+        **settings,
+    }
+    return HospitalLink(address=f"127.0.0.1:{port}", **settings)
+
+
+def _never_asked(proposal: bytes) -> str:
+    raise AssertionError("nothing to approve")
 
 
 class Hospital:

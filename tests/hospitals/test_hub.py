@@ -1,6 +1,7 @@
 """The coordinator's side, by hospitals whose every message is written out here."""
 
 import concurrent.futures
+import dataclasses
 import logging
 import threading
 import time
@@ -18,7 +19,7 @@ from tffcxr.hospitals.protocol import Reason
 @pytest.fixture(name="hub")
 def _hub(caplog):
     caplog.set_level(logging.WARNING)
-    with network.started() as hub:
+    with network.hub() as hub:
         yield hub
 
 
@@ -82,17 +83,19 @@ def test_a_poll_waits_for_its_task_and_no_longer_than_it_asked(hub, hospital_of)
         assert poll.result(5).about["kind"] == "a"
 
 
-def test_only_the_last_poll_of_a_hospital_waits(hub, hospital_of):
-    north = hospital_of()
-    north.hello()
-    with concurrent.futures.ThreadPoolExecutor(31) as pool:
-        polls = [pool.submit(north.poll)]
+def test_only_the_last_poll_of_a_hospital_waits():
+    patient = dataclasses.replace(network.QUICK, wait=20)
+    with network.hub(timing=patient) as hub, concurrent.futures.ThreadPoolExecutor() as pool:
+        north = network.Hospital(hub.port, "north")
+        north.hello()
+        waits = {pool.submit(north.poll, wait=20)}
         for _ in range(30):
-            polls.append(pool.submit(north.poll))
-            time.sleep(0.01)
+            waits.add(pool.submit(north.poll, wait=20))
+            done, waits = concurrent.futures.wait(waits, 10, "FIRST_COMPLETED")
+            assert [poll.result().kind for poll in done] == ["nothing"]
         hub.ask("north", wire.Message("a"))
-        kinds = [poll.result(5).kind for poll in polls]
-    assert kinds.count("task") == 1
+        assert waits.pop().result(10).kind == "task"
+        north.close()
 
 
 @pytest.mark.parametrize("how", ["withdrawn", "answered", "invented", "of another site"])
@@ -182,7 +185,9 @@ def test_values_that_a_call_lacks_are_named(hub, hospital_of):
     north.hello()
     for kind, about, line in [
         ("beat", {}, "expected a text as doing of beat, found None"),
+        ("beat", {"doing": "\ud800"}, "expected a text as doing of beat, found"),
         ("poll", {"session": north.session, "has": 3, "wait": 0}, "expected the tasks"),
+        ("poll", {"session": north.session, "has": [], "wait": float("nan")}, "expected the tasks"),
         ("answer", {"session": north.session, "task": "a", "kind": "b"}, "expected a message in a"),
         (
             "hello",
@@ -201,6 +206,7 @@ def test_the_end_is_told_to_who_waits_and_to_who_comes(hub, hospital_of, caplog)
     key = south.poll().about["task"]
     with concurrent.futures.ThreadPoolExecutor() as pool:
         poll = pool.submit(network.refused, Reason.ENDED, north.poll)
+        time.sleep(0.1)
         end = pool.submit(hub.end, "the study is complete")
         assert poll.result(5) == "the study is complete"
         hub.wait_for(lambda _: asked.done(), 5)
@@ -213,11 +219,16 @@ def test_the_end_is_told_to_who_waits_and_to_who_comes(hub, hospital_of, caplog)
 
 @pytest.mark.parametrize("who", [network.coordinator(), network.site("south")])
 def test_the_status_tells_who_is_there_and_how_far_the_run_is(hub, hospital_of, who):
-    hospital_of().hello()
+    north = hospital_of()
+    north.hello()
+    north.beat("training\x1b[2J\nstandard", "an image was broken")
     hub.report = {"round": 3, "rounds": 50}
     found = status(who, f"127.0.0.1:{hub.port}")
-    assert found["members"]["north"]["is_connected"] is True
-    assert found["members"]["south"] == {"is_connected": False, "doing": ""}
+    north = found["members"]["north"]
+    assert (north["is_connected"], north["error"]) == (True, "an image was broken")
+    assert north["doing"] == "training[2J standard" and north["since"] <= north["seen"]
+    nothing = {"is_connected": False, "since": None, "seen": None, "doing": "", "error": ""}
+    assert found["members"]["south"] == nothing
     assert found["report"] == {"round": 3, "rounds": 50}
     assert found["versions"] == network.VERSIONS and found["protocol"] == protocol.VERSION
 
@@ -225,3 +236,37 @@ def test_the_status_tells_who_is_there_and_how_far_the_run_is(hub, hospital_of, 
 def test_the_status_of_a_coordinator_that_is_not_there_is_an_error():
     with network.Relay(1) as relay, pytest.raises(RunError, match="cannot be reached"):
         status(network.site(), relay.address)
+
+
+def test_what_cannot_be_sent_is_said_where_it_is_asked_or_answered(hub, hospital_of, caplog):
+    objects = wire.Message("a", {}, (wire.Field("x", np.array([None])),))
+    with pytest.raises(TypeError, match="expected numbers in x, found object"):
+        hub.ask("north", objects)
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        hub.ask("north", wire.Message("a", {"x": {1, 2}}))
+    north = hospital_of()
+    north.hello()
+    hub.handle("a", lambda *_: objects)
+    line = network.refused(Reason.MESSAGE, north.call, wire.Message("a"))
+    assert line == "the coordinator failed to answer: expected numbers in x, found object"
+
+
+def test_a_hospital_that_left_keeps_its_last_error(hub, hospital_of):
+    north = hospital_of()
+    north.hello()
+    north.beat("training", "an image was broken")
+    assert hub.wait_for(lambda members: not members, 5)
+    left = hub.status()["members"]["north"]
+    assert (left["is_connected"], left["error"]) == (False, "an image was broken")
+
+
+def test_a_hub_that_stops_lets_polls_end():
+    patient = dataclasses.replace(network.QUICK, wait=20)
+    with network.hub(timing=patient) as hub, concurrent.futures.ThreadPoolExecutor() as pool:
+        north = network.Hospital(hub.port, "north")
+        north.hello()
+        poll = pool.submit(north.poll, wait=20)
+        time.sleep(0.1)
+        hub.stop()
+        assert poll.result(10).kind == "nothing"
+        north.close()

@@ -1,10 +1,8 @@
 """A hospital's side against a real hub: what it does when connections and processes die."""
 
-import collections
 import concurrent.futures
 import contextlib
 import hashlib
-import json
 import logging
 import threading
 import time
@@ -15,8 +13,7 @@ import pytest
 from tests.hospitals import network
 from tffcxr.errors import InputError, RunError
 from tffcxr.hospitals import authority, outgoing, wire
-from tffcxr.hospitals.hub import CoordinatorHub
-from tffcxr.hospitals.link import HospitalLink, kept_instance
+from tffcxr.hospitals.link import kept_instance
 from tffcxr.hospitals.protocol import RefusedError, StudyEndedError
 
 STUDY = b'{"recipe":"cheXviz"}'
@@ -29,16 +26,7 @@ def _start(caplog):
     hubs = []
 
     def start(port=0, sites=("north", "south"), **settings):
-        hubs.append(
-            CoordinatorHub(
-                network.coordinator(),
-                f"127.0.0.1:{port}",
-                sites,
-                network.VERSIONS,
-                timing=network.QUICK,
-                **settings,
-            )
-        )
+        hubs.append(network.hub(port, sites, **settings))
         hubs[-1].start()
         return hubs[-1]
 
@@ -54,24 +42,11 @@ def _link_to(tmp_path):
         def link_to(port, site="north", **settings):
             log = outgoing.OutgoingLog(tmp_path / f"{time.monotonic_ns()}.jsonl")
             stack.callback(log.close)
-            settings = {
-                "outgoing": log,
-                "versions": network.VERSIONS,
-                "instance": "folder",
-                "approve": _never_asked,
-                "timing": network.QUICK,
-                **settings,
-            }
-            credentials = settings.pop("credentials", network.site(site))
-            link = HospitalLink(credentials, f"127.0.0.1:{port}", **settings)
+            link = network.link(port, log, site, **settings)
             stack.callback(link.close)
             return link.__enter__()
 
         yield link_to
-
-
-def _never_asked(proposal):
-    raise AssertionError("nothing to approve")
 
 
 @pytest.fixture(name="pool")
@@ -147,11 +122,8 @@ def test_connections_that_stall_are_made_again(start, link_to, pool):
     with network.Relay(hub.port) as relay:
         works = pool.submit(_work, link_to(relay.port))
         hub.ask("north", network.numbers()).result(10)
-        relay.is_stalled = True
-        time.sleep(3 * network.QUICK.keepalive)
+        relay.stall()
         asked = hub.ask("north", network.numbers(round=2))
-        relay.cut()
-        relay.is_stalled = False
         assert asked.result(20).about == {"round": 2}
         hub.end("over")
         works.result(10)
@@ -264,15 +236,15 @@ def test_while_a_hospital_decides_the_status_says_so(start, link_to, pool):
     hub = start()
     hub.propose(STUDY)
     connects = pool.submit(link_to(hub.port, approve=approve).connect)
-    network.until(
-        lambda: (
-            hub.status()["members"]["north"]
-            == {"is_connected": False, "doing": "asked to approve the study"}
-        )
-    )
+    network.until(lambda: _north_of(hub)["doing"] == "asked to approve the study")
+    assert not _north_of(hub)["is_connected"]
     decides.set()
     connects.result(10)
-    assert hub.status()["members"]["north"]["is_connected"]
+    assert _north_of(hub)["is_connected"] and not _north_of(hub)["doing"]
+
+
+def _north_of(hub):
+    return hub.status()["members"]["north"]
 
 
 def test_other_versions_end_the_hospital(start, link_to, caplog):
@@ -334,41 +306,6 @@ def test_closing_ends_calls_that_wait(link_to, pool):
         link.close()
         with pytest.raises(RunError, match="closed by this hospital"):
             waits.result(10)
-
-
-def test_what_leaves_the_hospital_is_in_its_log(start, link_to, tmp_path):
-    path = tmp_path / "outgoing.jsonl"
-    log = outgoing.OutgoingLog(path)
-    hub = start()
-    link = link_to(hub.port, outgoing=log)
-    hub.handle("a call", lambda *_: wire.Message("b"))
-    hub.ask("north", wire.Message("train"))
-    link.doing("training")
-    task, _ = link.next_task()
-    link.call(wire.Message("a call", {"x": 1}))
-    time.sleep(5 * network.QUICK.beat)
-    link.answer(task, network.numbers(0.5, loss=0.25))
-    link.close()
-    log.close()
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
-    assert outgoing.verify(path) == len(lines)
-    kinds = collections.Counter(line["kind"] for line in lines)
-    assert kinds["hello"] == kinds["poll"] == kinds["call"] == kinds["answer"] == 1
-    assert kinds["beat"] <= 2
-    (answer,) = [line for line in lines if line["kind"] == "answer"]
-    assert answer["about"]["about"] == {"loss": 0.25}
-    assert answer["fields"][0]["bytes"] == 1 << 19
-
-
-def test_what_cannot_be_logged_does_not_leave(start, link_to):
-    class Full:
-        def record(self, message):
-            raise OSError(28, "No space left on device")
-
-    hub = start()
-    with pytest.raises(RunError, match="the log of what leaves .* No space left"):
-        link_to(hub.port, outgoing=Full()).next_task()
-    assert not hub.members()
 
 
 def test_twenty_hospitals_poll_while_one_is_slow(start, link_to, pool):

@@ -16,7 +16,7 @@ from tffcxr.hospitals.protocol import Reason, RefusedError
 @pytest.fixture(name="hub")
 def _hub(caplog):
     caplog.set_level(logging.WARNING)
-    with network.started() as hub:
+    with network.hub() as hub:
         yield hub
 
 
@@ -141,7 +141,8 @@ def test_a_hospital_gets_no_task_before_it_approved_the_study(hub, hospital_of, 
     assert network.refused(Reason.STUDY, early.poll) == "another study is proposed"
     reply = early.hello(approved="0" * 64)
     assert reply.kind == "proposal" and reply.about["proposal"].encode() == STUDY
-    assert hub.status()["members"]["south"] == {"is_connected": False, "doing": ""}
+    assert hub.status()["members"]["south"]["doing"] == ""
+    assert hub.status()["members"]["north"]["doing"] == "asked to approve the study"
     early.hello(approved=hashlib.sha256(STUDY).hexdigest())
     assert list(hub.members()) == ["north"] and early.poll().about["kind"] == "a"
     hub.propose(STUDY + b" ")
@@ -154,6 +155,7 @@ def test_a_poll_that_waits_hears_of_a_new_study_at_once(hub, hospital_of):
     north.hello()
     with concurrent.futures.ThreadPoolExecutor() as pool:
         poll = pool.submit(network.refused, Reason.STUDY, north.poll)
+        time.sleep(0.1)
         hub.propose(STUDY)
         poll.result(5)
 

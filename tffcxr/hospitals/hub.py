@@ -23,7 +23,7 @@ _ASKED_AGAIN_SECONDS = 0.2
 
 
 class CoordinatorHub:
-    """Implements `exchange.Hub`: hospitals connect to it while it is started.
+    """Implements `exchange.Hub`: hospitals connect to it in its `with` block.
 
     Attributes:
       report: what a status tells of the run beside its members, such as the round; JSON values.
@@ -81,6 +81,13 @@ class CoordinatorHub:
     def port(self) -> int:
         """Where it listens."""
         return self._server.port
+
+    def __enter__(self) -> CoordinatorHub:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
     def start(self) -> None:
         """Lets the hospitals in."""
@@ -161,7 +168,9 @@ class CoordinatorHub:
 
         Raises:
           InputError: the study has no such site.
+          TypeError: the task cannot be sent.
         """
+        wire.begun(task)
         if site not in self._sites:
             raise InputError(f"expected a site ({', '.join(self._sites)}), found {site}")
         with self._changed:
@@ -177,30 +186,24 @@ class CoordinatorHub:
     def status(self) -> dict[str, Any]:
         """What is known of the hospitals and the run, as JSON values."""
         with self._changed:
-            members = {
-                site: {
-                    "is_connected": True,
-                    "since": session.since,
-                    "seen": session.seen,
-                    "doing": session.doing,
-                    "error": session.error,
-                }
-                for site, session in self._sessions.alive().items()
-            }
-            absent: dict[str, Any] = {
-                site: {
-                    "is_connected": False,
-                    "doing": "asked to approve the study" if site in self._deciding else "",
-                }
-                for site in self._sites
-                if site not in members
-            }
+            alive = self._sessions.alive()
             return {
-                "members": {site: {**members, **absent}[site] for site in self._sites},
+                "members": {site: self._described(site, site in alive) for site in self._sites},
                 "report": dict(self.report),
                 "protocol": protocol.VERSION,
                 "versions": self._versions,
             }
+
+    def _described(self, site: str, is_connected: bool) -> dict[str, Any]:
+        session = self._sessions.last(site)
+        doing = session.doing if session else ""
+        return {
+            "is_connected": is_connected,
+            "since": session.since if session else None,
+            "seen": session.seen if session else None,
+            "doing": "asked to approve the study" if site in self._deciding else doing,
+            "error": session.error if session else "",
+        }
 
     def _answer(self, site: str, call: wire.Message) -> wire.Message:
         if call.kind == "status":
@@ -242,7 +245,7 @@ class CoordinatorHub:
     def _poll(self, site: str, call: wire.Message) -> wire.Message:
         has = call.about.get("has")
         wait = call.about.get("wait")
-        if not isinstance(has, list) or not isinstance(wait, (int, float)):
+        if not (isinstance(has, list) and isinstance(wait, (int, float)) and wait >= 0):
             raise wire.MessageError("expected the tasks that a hospital has, found other values")
         end = time.monotonic() + min(wait, self._timing.wait)
         with self._changed:
@@ -262,7 +265,7 @@ class CoordinatorHub:
         return wire.Message("nothing")
 
     def _beat(self, site: str, call: wire.Message) -> wire.Message:
-        doing, error = protocol.text(call, "doing"), protocol.text(call, "error")
+        doing, error = (protocol.plain(protocol.text(call, key)) for key in ("doing", "error"))
         with self._changed:
             session = self._sessions.find(site, call)
             session.doing, session.error = doing, error

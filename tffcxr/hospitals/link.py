@@ -170,16 +170,18 @@ class HospitalLink:
                 else:
                     raise
             except UnreachableError as error:
-                self._knock(error)
+                self._knock(session, error)
 
-    def _knock(self, error: UnreachableError) -> None:
-        """Waits until the coordinator is there, by small messages only."""
+    def _knock(self, session: str, error: UnreachableError) -> None:
+        """Waits until the coordinator is there and knows this hospital, by small messages only."""
         self._sender.wait(error)
         while not self._is_closed.is_set():
             try:
-                self._sender.send(wire.Message("beat", self._beat(self._session or "")))
+                self._sender.send(wire.Message("beat", self._beat(session)))
                 return
-            except RefusedError:
+            except RefusedError as refused:
+                if refused.reason in (Reason.SESSION, Reason.STUDY):
+                    self._hello(session)
                 return
             except UnreachableError as again:
                 self._sender.wait(again)
@@ -358,7 +360,8 @@ def status(
       timing: see there.
 
     Returns:
-      `members` (by site: `is_connected`, `since`, `seen`, `doing`, `error`), `report` (of the run),
+      `members` (by site: `is_connected`, and `since`, `seen`, `doing`, `error` as `exchange.Member`
+      has them; the times are None where the hospital never connected), `report` (of the run),
       `protocol` and `versions` of the coordinator.
 
     Raises:

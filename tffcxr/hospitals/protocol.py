@@ -22,6 +22,7 @@ from tffcxr.hospitals import wire
 
 VERSION = 1
 LARGEST_CONTENT = 2 << 30
+_LONGEST_LINE = 600
 _LARGEST = {
     "hello": 64 << 10,
     "poll": 64 << 10,
@@ -66,6 +67,7 @@ class Reason(enum.Enum):
     STUDY = "study"  # Another study is proposed than its session is for: say hello.
     TASK = "task"  # The task is not open: drop the answer.
     MESSAGE = "message"  # The message cannot be used: nothing.
+    CUT = "cut"  # The end of the message is missing: send it again.
     BUSY = "busy"  # Too many calls of it are under way: try again.
     ENDED = "ended"  # The study is over: stop.
 
@@ -78,7 +80,7 @@ class RefusedError(RunError):
     """
 
     def __init__(self, reason: Reason, line: str) -> None:
-        super().__init__(line)
+        super().__init__(plain(line))
         self.reason = reason
 
 
@@ -127,9 +129,9 @@ def text(message: wire.Message, key: str) -> str:
       MessageError: there is none.
     """
     value = message.about.get(key)
-    if not isinstance(value, str):
-        raise wire.MessageError(f"expected a text as {key} of {message.kind}, found {value!r:.40}")
-    return value
+    if isinstance(value, str) and _is_unicode(value):
+        return value
+    raise wire.MessageError(f"expected a text as {key} of {message.kind}, found {value!r:.40}")
 
 
 def texts(message: wire.Message, key: str) -> dict[str, str]:
@@ -157,6 +159,17 @@ def different_versions(
         f"expected the versions of {expected_at} ({_listed(expected, names)}), "
         f"found at {found_at} {_listed(found, names)}"
     )
+
+
+def plain(text: str) -> str:
+    """What others said, fit for a log and a terminal: one line of at most 600 characters."""
+    line = " ".join(text[:_LONGEST_LINE].split())
+    return "".join(character for character in line if character.isprintable())
+
+
+def _is_unicode(value: str) -> bool:
+    """JSON can also say halves of characters."""
+    return not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def _listed(versions: Mapping[str, str], names: list[str]) -> str:

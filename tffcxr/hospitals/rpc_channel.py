@@ -60,11 +60,13 @@ class Channel:
           RefusedError: by the coordinator.
           UnreachableError: the connection cannot be made or broke; whether the message arrived is
             not known.
+          TypeError: the message cannot be sent.
           InputError: this hospital's certificate has expired.
           RunError: the connection can never be made as things are, see `tls_check.problem`.
         """
+        chunks = wire.begun(message)
         try:
-            call = self._call(wire.encode(message), timeout=seconds)
+            call = self._call(chunks, timeout=seconds)
         except ValueError as error:
             raise UnreachableError("the connection was closed by this hospital") from error
         try:
@@ -81,7 +83,7 @@ class Channel:
     def _what(self, error: grpc.RpcError) -> Exception:
         said = dict(error.trailing_metadata() or ())
         reason = Reason(said[rpc_server.REFUSED_KEY]) if rpc_server.REFUSED_KEY in said else None
-        if reason not in (None, Reason.BUSY):
+        if reason not in (None, Reason.CUT, Reason.BUSY):
             return RefusedError(reason, error.details())
         if error.code() == grpc.StatusCode.UNAVAILABLE:
             problem = tls_check.problem(self._credentials, self._address, self._seconds)

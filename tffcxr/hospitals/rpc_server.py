@@ -1,7 +1,10 @@
 """The coordinator's end of the connections: gRPC with mutual TLS.
 
 Every call is one message to the coordinator and one back, each as a stream of chunks. Only a
-certificate of the study's authority gets as far as a call; whose it is, its common name says.
+certificate of the study's authority gets as far as a call; whose it is, its common name says. A
+refused call is logged with its site. What does not get as far as a call (clear text, a certificate
+of another authority or out of its dates), gRPC itself logs on the standard error output, in a line
+with "Handshake failed".
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ _CODES = {
     Reason.STUDY: grpc.StatusCode.FAILED_PRECONDITION,
     Reason.TASK: grpc.StatusCode.NOT_FOUND,
     Reason.MESSAGE: grpc.StatusCode.INVALID_ARGUMENT,
+    Reason.CUT: grpc.StatusCode.DATA_LOSS,
     Reason.BUSY: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Reason.ENDED: grpc.StatusCode.ABORTED,
 }
@@ -116,8 +120,7 @@ class Server:
         try:
             self._check(name, authority.serial(shown["x509_pem_cert"][0]), context)
             with self._call_of(name):
-                answer = self._answer(name, self._counted(name, chunks))
-                for chunk in wire.encode(answer):
+                for chunk in self._answer(name, self._counted(name, chunks)):
                     self._count(name, 0, len(chunk))
                     yield chunk
         except RefusedError as refused:
@@ -125,9 +128,11 @@ class Server:
             context.set_trailing_metadata(((REFUSED_KEY, refused.reason.value),))
             context.abort(_CODES[refused.reason], str(refused))
 
-    def _answer(self, name: str, chunks: Iterable[bytes]) -> wire.Message:
+    def _answer(self, name: str, chunks: Iterable[bytes]) -> Iterator[bytes]:
         try:
-            return self._handle(name, wire.decode(chunks, self._largest))
+            return wire.begun(self._handle(name, wire.decode(chunks, self._largest)))
+        except wire.CutMessageError as error:
+            raise RefusedError(Reason.CUT, str(error)) from error
         except wire.MessageError as error:
             raise RefusedError(Reason.MESSAGE, str(error)) from error
         except (RefusedError, grpc.RpcError):
@@ -172,8 +177,8 @@ class Server:
             self._traffic[name] = (before[0] + received, before[1] + sent)
 
     def _log(self, name: str, refused: RefusedError) -> None:
-        """Says once per minute what is refused; a new study and the end are no trouble."""
-        if refused.reason in (Reason.STUDY, Reason.ENDED):
+        """Says once per minute what is refused, but not what happens in any run."""
+        if refused.reason in (Reason.STUDY, Reason.CUT, Reason.ENDED):
             return
         now, line = time.monotonic(), str(refused)
         with self._lock:

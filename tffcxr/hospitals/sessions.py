@@ -7,7 +7,7 @@ while the first process is heard of. Nothing here locks: the hub does.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 import dataclasses
 import hmac
 import secrets
@@ -28,6 +28,7 @@ class Session:
       study: the hash of what the hospital approved; None where nothing was proposed.
       since: when it began, in seconds since 1970.
       seen: when it was last heard of, likewise.
+      heard: the same on the clock that nobody sets, in seconds.
       doing: what it does, in its own words.
       error: what went wrong there last.
       polls: how many polls there were; only the last one waits.
@@ -41,6 +42,7 @@ class Session:
     study: str | None
     since: float
     seen: float
+    heard: float
     doing: str = ""
     error: str = ""
     polls: int = 0
@@ -51,25 +53,17 @@ class Session:
 class Sessions:
     """Of all hospitals of a study."""
 
-    def __init__(
-        self,
-        sites: tuple[str, ...],
-        versions: Mapping[str, str],
-        gone: float,
-        now: Callable[[], float] = time.time,
-    ) -> None:
+    def __init__(self, sites: tuple[str, ...], versions: Mapping[str, str], gone: float) -> None:
         """Begins without sessions.
 
         Args:
           sites: the study's hospitals.
           versions: of what the coordinator computes with; a hospital must have the same.
           gone: after so many seconds of silence a process is not there any more.
-          now: tells the time, in seconds since 1970.
         """
         self._sites = sites
         self._versions = versions
         self._gone = gone
-        self._now = now
         self._current: dict[str, Session] = {}
         self._replaced: set[str] = set()
 
@@ -112,8 +106,9 @@ class Sessions:
         before = self._current.get(site)
         process = protocol.text(hello, "process")
         instance = protocol.text(hello, "instance")
-        now = self._now()
-        session = Session(secrets.token_hex(16), instance, process, study, now, now)
+        now = time.time()
+        token = secrets.token_hex(16)
+        session = Session(token, instance, process, study, now, now, time.monotonic())
         if before is not None and before.process != process:
             self._replaced.add(before.process)
         elif before is not None:
@@ -137,12 +132,16 @@ class Sessions:
             raise RefusedError(
                 Reason.SESSION, f"expected the current session of {site}, found an earlier one"
             )
-        session.seen = self._now()
+        session.seen, session.heard = time.time(), time.monotonic()
         return session
 
     def is_current(self, site: str, session: Session) -> bool:
         """Whether no later session took its place."""
         return self._current.get(site) is session
+
+    def last(self, site: str) -> Session | None:
+        """The last session of a site, be its process there or not; None if there was none."""
+        return self._current.get(site)
 
     def alive(self) -> dict[str, Session]:
         """The sessions of processes that are there, by site, in the order of the study."""
@@ -153,7 +152,7 @@ class Sessions:
         }
 
     def _is_alive(self, session: Session) -> bool:
-        return self._now() < session.seen + self._gone
+        return time.monotonic() < session.heard + self._gone
 
     def _check_only_one(self, site: str, hello: wire.Message) -> None:
         current = self._current.get(site)

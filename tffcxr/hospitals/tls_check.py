@@ -23,7 +23,7 @@ _AGAIN_SECONDS = 0.5
 _PROXIES = ("grpc_proxy", "https_proxy", "http_proxy")
 _NO_PROXIES = ("no_grpc_proxy", "no_proxy")
 # Of OpenSSL's x509_vfy.h: not yet valid, expired; another host name, another IP address.
-_DATES = {9: "not valid yet", 10: "expired"}
+_DATES = {9: "is not valid yet", 10: "has expired"}
 _HOSTS = (62, 64)
 
 
@@ -77,7 +77,7 @@ def _is_closed(credentials: Credentials, address: str, seconds: float) -> bool:
                 return not secure.recv(1)
         except ssl.SSLCertVerificationError as error:
             if error.verify_code in _DATES:
-                line = f"the certificate of {coordinator} is {_DATES[error.verify_code]}"
+                line = f"the certificate of {coordinator} {_DATES[error.verify_code]}"
             elif error.verify_code in _HOSTS:
                 line = f"the certificate of {coordinator} is for another address"
             else:

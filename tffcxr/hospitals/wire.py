@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 import dataclasses
+import itertools
 import json
 import math
 from typing import Any
@@ -31,6 +32,10 @@ _DTYPES = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32
 
 class MessageError(InputError):
     """What arrives is no message, or a larger one than its reader expects."""
+
+
+class CutMessageError(MessageError):
+    """The end of a message is missing: its connection broke, or its sender stopped."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -84,6 +89,12 @@ def encode(message: Message) -> Iterator[bytes]:
     for field in message.fields:
         array = np.ascontiguousarray(field.array)
         yield from _cut(memoryview(array.astype(array.dtype.newbyteorder("<"), copy=False)))
+
+
+def begun(message: Message) -> Iterator[bytes]:
+    """As `encode`; what cannot be sent raises TypeError here, not where the chunks are taken."""
+    chunks = encode(message)
+    return itertools.chain([next(chunks)], chunks)
 
 
 def decode(chunks: Iterable[bytes], largest: int | Callable[[str], int]) -> Message:
@@ -176,7 +187,7 @@ class _Reader:
             if not self._rest:
                 self._rest = memoryview(next(self._chunks, b""))
                 if not self._rest:
-                    raise MessageError("expected the rest of a message, found its end")
+                    raise CutMessageError("expected the rest of a message, found its end")
             part = self._rest[: size - len(taken)]
             taken += part
             self._rest = self._rest[len(part) :]
