@@ -64,8 +64,8 @@ flags.DEFINE_string("cache_dir", None, "join: folder for decoded images; default
 flags.DEFINE_string(
     "site",
     None,
-    "check, join: the hospital's images, as NAME=LOADER:PATH:FINDING or NAME=LOADER:PATH; NAME is that "
-    "of the kit.",
+    "check, join: the hospital's images, as NAME=LOADER:PATH:FINDING or NAME=LOADER:PATH; NAME is "
+    "that of the kit.",
 )
 
 
@@ -95,12 +95,8 @@ def _provision() -> None:
 
     if FLAGS.study is None:
         raise InputError("--study: expected a study.toml, found none")
-    for line in provision.provision(
-        pathlib.Path(FLAGS.study),
-        pathlib.Path(FLAGS.output_dir or "kits"),
-        FLAGS.renew,
-        FLAGS.revoke,
-    ):
+    folder = pathlib.Path(FLAGS.output_dir or "kits")
+    for line in provision.provision(pathlib.Path(FLAGS.study), folder, FLAGS.renew, FLAGS.revoke):
         print(line)
 
 
@@ -117,7 +113,7 @@ def _check() -> None:
 
 
 def _join() -> None:
-    from tffcxr import child_process
+    from tffcxr import child_process, files
     from tffcxr.hospitals import joining, kits
 
     if FLAGS.kit is None or FLAGS.site is None:
@@ -125,13 +121,19 @@ def _join() -> None:
     kit = kits.read_site(pathlib.Path(FLAGS.kit))
     approve = joining.ask_for_approval(kit, FLAGS.approve, sys.stdin.isatty(), input)
     with joining.connected(kit, federation_flags.versions(), approve) as (_, proposal):
-        settings = federation_flags.settings_as_flags(proposal)
+        path = kit.folder / "proposals" / f"{proposal.hash}.json"
+        files.write_atomically(path, lambda file: file.write(proposal.to_json()))
     if proposal.recipe not in recipes.RECIPES:
         raise RunError(f"expected one of the recipes here, found {proposal.recipe!r}")
     folder = FLAGS.output_dir or f"runs/{kit.study}_{kit.site}_{proposal.hash[:8]}"
-    own = [f"--kit={FLAGS.kit}", f"--site={FLAGS.site}", f"--output_dir={folder}"]
+    own = [
+        f"--proposal={path}",
+        f"--kit={FLAGS.kit}",
+        f"--site={FLAGS.site}",
+        f"--output_dir={folder}",
+    ]
     own += [f"--cache_dir={FLAGS.cache_dir}"] if FLAGS.cache_dir else []
-    words = ["-m", f"experiments.{proposal.recipe}", "--engine=hospitals", *own, *settings]
+    words = ["-m", f"experiments.{proposal.recipe}", "--engine=hospitals", *own]
     sys.stdout.flush()
     os.execve(sys.executable, [sys.executable, *words], child_process.environment())
 

@@ -29,8 +29,14 @@ def define() -> None:
     flags.DEFINE_string(
         "kit",
         None,
-        "The coordinator's kit of --engine=hospitals, made by `hospital provision`. (With a "
-        "hospital's kit this program is that hospital; `hospital join` starts it so.)",
+        "The coordinator's kit of --engine=hospitals, made by `hospital provision`. With a "
+        "hospital's kit and --proposal, this program is that hospital; `hospital join` starts it.",
+    )
+    flags.DEFINE_string(
+        "proposal",
+        None,
+        "At a hospital: the file of an approved study, which `hospital join` writes; its settings "
+        "take the place of this program's defaults.",
     )
     flags.DEFINE_integer(
         "quorum",
@@ -84,7 +90,7 @@ def check() -> None:
     checks.used(is_ray, "ray_workers", "--engine=ray", "engine")
     checks.at_least(1, "ray_workers", "quorum")
     is_hospitals = FLAGS.engine == "hospitals"
-    for name in ("kit", *_OF_COORDINATOR):
+    for name in ("kit", "proposal", *_OF_COORDINATOR):
         checks.used(is_hospitals, name, "--engine=hospitals", "engine")
     if is_hospitals and not FLAGS.kit:
         raise InputError("--kit: expected the folder of a kit with --engine=hospitals, found none")

@@ -8,7 +8,6 @@ import functools
 import importlib.metadata
 import pathlib
 import platform
-import re
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +29,6 @@ FLAGS = flags.FLAGS
 _OF_HOSPITALS = ("site", "phantom_patients", "weights_sha256")
 _PACKAGES = ("tensorflow", "tensorflow-federated", "keras-cv", "numpy")
 _STATES = "states"
-_SETTING = re.compile(r"[a-z][a-z0-9_]*")
 
 _current: Coordinator | Member | None = None
 
@@ -75,6 +73,29 @@ def apply_defaults() -> None:
         FLAGS.set_default("baseline", ["site"] if is_list else "none")
 
 
+def apply_proposal() -> None:
+    """Gives the flags of a hospital's program the settings of the study that it has approved.
+
+    Raises:
+      InputError: `--proposal` is no proposal, or has a setting that is the hospital's own to
+        choose, or is no flag of this program.
+    """
+    if not is_hospitals() or not FLAGS.proposal:
+        return
+    from tffcxr.hospitals import proposals
+
+    path = pathlib.Path(FLAGS.proposal)
+    try:
+        proposal = proposals.from_json(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"--proposal: {path}: {error.strerror}") from error
+    known = {*training_flags.recorded_settings()} - {*_OF_HOSPITALS}
+    for name, value in proposal.settings.items():
+        if name not in known:
+            raise InputError(f"--proposal: expected settings of a training, found {name!r}")
+        FLAGS.set_default(name, value)
+
+
 def check() -> None:
     """Checks the flags that do not go with hospitals.
 
@@ -92,6 +113,11 @@ def check() -> None:
                     "coordinator's --kit"
                 )
         return
+    if not FLAGS.proposal:
+        raise InputError(
+            f"--kit: expected the coordinator's, found that of {kit().site}, which is for "
+            "`hospital join`"
+        )
     sites = [text.partition("=")[0] for text in FLAGS.site]
     if sites != [kit().site]:
         raise InputError(
@@ -250,31 +276,3 @@ def _taking_part(recipe: str, folder: pathlib.Path) -> Iterator[Member]:
         sites = {site.name: site.finding for site in proposal.sites}
         limits = policy.read(own.folder / kits.POLICY)
         yield Member(connection, limits, folder / _STATES, sites)
-
-
-def settings_as_flags(proposal: Proposal) -> list[str]:
-    """The flags that give a recipe at a hospital the settings of a proposal.
-
-    Raises:
-      RunError: it has a setting that is the hospital's own to choose, or is no setting.
-    """
-    words = []
-    for name, value in sorted(proposal.settings.items()):
-        if not _SETTING.fullmatch(name) or name in training_flags.UNRECORDED | {*_OF_HOSPITALS}:
-            raise RunError(f"expected settings of a training in the proposal, found {name!r}")
-        if value is None:
-            continue
-        if isinstance(value, bool):
-            words.append(f"--{name}" if value else f"--no{name}")
-        elif isinstance(value, list):
-            words += _list_flags(name, value)
-        else:
-            words.append(f"--{name}={value}")
-    return words
-
-
-def _list_flags(name: str, values: list[Any]) -> list[str]:
-    """`--only` is repeated; the values of other lists stand in one flag."""
-    if name == "only":
-        return [f"--{name}={value}" for value in values]
-    return [f"--{name}={','.join(map(str, values))}"] if values else []

@@ -75,7 +75,9 @@ class Recipe(abc.ABC):
 
     def main(self, unused_operands: list[str]) -> None:
         """Runs the recipe, unless it is complete."""
+        federation_flags.apply_proposal()  # Defaults of a recipe may depend on its settings,
         self.apply_defaults()
+        federation_flags.apply_proposal()  # and give way to them.
         self.check()
         federation_flags.check()
         environment.prepare_for_precision(FLAGS.precision)

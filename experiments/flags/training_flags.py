@@ -218,6 +218,7 @@ UNRECORDED = frozenset(
         "listen",
         "output_dir",
         "phantom_dir",
+        "proposal",
         "published",
         "quorum",
         "ray_address",

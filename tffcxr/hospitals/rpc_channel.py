@@ -7,6 +7,7 @@ coordinator's port, and sees nothing but TLS.
 
 from __future__ import annotations
 
+import contextlib
 import re
 
 import grpc
@@ -39,6 +40,8 @@ class Channel:
         self._credentials = credentials
         self._address = address
         self._seconds = timing.keepalive_answer
+        self._retry = timing.retry
+        self._is_down = False
         tls = grpc.ssl_channel_credentials(
             credentials.authority, credentials.key, credentials.certificate
         )
@@ -46,7 +49,8 @@ class Channel:
             *rpc_server.keepalive(timing),
             ("grpc.enable_retries", 0),
             ("grpc.use_local_subchannel_pool", 1),
-            ("grpc.min_reconnect_backoff_ms", 100),
+            # In spite of its name also how long an attempt to connect may take.
+            ("grpc.min_reconnect_backoff_ms", 10_000),
             ("grpc.initial_reconnect_backoff_ms", 100),
             ("grpc.max_reconnect_backoff_ms", int(1000 * timing.retry)),
         ]
@@ -66,15 +70,28 @@ class Channel:
         """
         chunks = wire.begun(message)
         try:
+            self._await_connection()
             call = self._call(chunks, timeout=seconds)
         except ValueError as error:
             raise UnreachableError("the connection was closed by this hospital") from error
         try:
             return wire.decode(call, LARGEST_CONTENT)
         except grpc.RpcError as error:
+            self._is_down = error.code() == grpc.StatusCode.UNAVAILABLE
             raise self._what(error) from None
         finally:
             call.cancel()
+
+    def _await_connection(self) -> None:
+        """Gives a connection that was lost the time to come back.
+
+        gRPC connects only while somebody waits for it: calls that fail at once, with pauses in
+        between, would never see the end of a handshake that takes long, as on a busy machine.
+        """
+        if self._is_down:
+            with contextlib.suppress(grpc.FutureTimeoutError):
+                grpc.channel_ready_future(self._channel).result(self._retry)
+            self._is_down = False
 
     def close(self) -> None:
         """Cuts the calls under way, which raise UnreachableError."""

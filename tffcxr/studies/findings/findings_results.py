@@ -307,7 +307,11 @@ def save_models(directory: pathlib.Path, study: FindingsStudy, result: NetworkRe
         columns.setdefault(finding, site)
         model.keras.set_weights(result.trained[trainings.FEDERATED][site])
         kernel, bias = blocks.get_weights(model.keras, model.task)
-        heads[site] = scores[site].scaling.fold(kernel, bias)
+        kernel, bias = scores[site].scaling.fold(kernel, bias)
+        if study.clients.outputs:  # Others are of other hospitals, whose task blocks stay there.
+            column = study.clients.findings.index(finding)
+            kernel, bias = kernel[:, column : column + 1], bias[column : column + 1]
+        heads[site] = kernel, bias
         if is_local:
             trunks[site] = blocks.get_weights(model.keras, model.representation)
     joined = multi_task.multi_task_model(model, heads, columns, trunks)
