@@ -59,7 +59,7 @@ class Member:
         self._folder = folder
         self._invocation: tuple[str, client_part.Invocation] | None = None
         self._worked_seconds = 0.0
-        self._images = 0
+        self._images: dict[str, int] = {}
 
     def register(self, clients: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> None:
         """Says what the hospital has, and waits until the run begins.
@@ -183,7 +183,7 @@ class Member:
         invocation = self._invocation_of(message, block)
         found = invocation.compute(about["walks"], about["later"], 0, own, shared)
         if comp is stage_process.next and len(about["walks"]) == 1:
-            self._images += int(about["passes"]) * served.data.train_images(client)
+            self._images[client] = int(about["passes"]) * served.data.train_images(client)
         fields: list[wire.Field] = []
         for place, (aggregation, value) in enumerate(found):
             type_spec = questions.type_of(aggregation)
@@ -231,7 +231,7 @@ class Member:
         }
         measured = served.evaluator.metrics(list(scores.values()))
         served.note(number, self._worked_seconds, self._images, measured)
-        self._worked_seconds, self._images = 0.0, 0
+        self._worked_seconds, self._images = 0.0, {}
         about, fields = measures.tell(
             served.evaluator,
             scores,

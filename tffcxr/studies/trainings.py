@@ -134,8 +134,13 @@ def _serve(setup: Training, hospital: member.Member) -> Trained:
     training = FederatedTraining(setup.plan, setup.data, setup.sampler, setup.evaluator)
     clients = tuple(sorted(setup.sampler.client_ids))
     suffix = f"_{setup.variant}" if setup.variant else ""
-    path = setup.directory.path / f"{_ROUNDS}{suffix}.csv"
-    log = hospital_log.OwnRounds(path, setup.plan, setup.evaluator.columns, len(clients))
+    path = setup.directory.path
+    log = hospital_log.OwnRounds(
+        path / f"{_ROUNDS}{suffix}.csv",
+        path / f"clients{suffix}.csv",
+        setup.plan,
+        setup.evaluator.columns,
+    )
     name = setup.variant or FEDERATED
     ended = hospital.serve(
         serving.Served(name, training, setup.plan, setup.data, setup.evaluator, clients, log)
