@@ -17,7 +17,7 @@ import tensorflow_federated as tff
 
 from tffcxr import files
 from tffcxr.clients.shards.shard_store import SPLITS, ShardSpec, ShardStore
-from tffcxr.hospitals import exchange, questions, wire
+from tffcxr.hospitals import exchange, joint_rows, questions, wire
 from tffcxr.runtime import parts, threads
 
 REGISTER, GATHER, TRAINING, MEASURE, FINISH, RESULTS = (
@@ -243,12 +243,9 @@ class Coordinator:
                 print(f"no results from {names}, away for {self._seconds:g} s", file=sys.stderr)
                 break
             self._hub.wait_for(lambda _: all(s in self._results for s in sites), _TICK_SECONDS)
-        return [
-            {**row, "client": site}
-            for site in sites
-            if site in self._results
-            for row in self._results[site]
-        ]
+        return joint_rows.joined(
+            {site: self._results[site] for site in sites if site in self._results}
+        )
 
     def _present(self, name: str, clients: Sequence[str]) -> list[str]:
         """Which of the clients are at hospitals that serve a training now."""

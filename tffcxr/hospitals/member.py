@@ -61,6 +61,11 @@ class Member:
         self._worked_seconds = 0.0
         self._images: dict[str, int] = {}
 
+    @property
+    def smallest_count(self) -> int:
+        """Images, below which the policy lets neither their number nor a metric of them leave."""
+        return self._limits.smallest_count
+
     def register(self, clients: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> None:
         """Says what the hospital has, and waits until the run begins.
 
