@@ -18,15 +18,14 @@ from typing import Any, Protocol
 import numpy as np
 import tensorflow_federated as tff
 
-from tffcxr.errors import InputError, RunError, one_line
+from tffcxr.errors import RunError, one_line
 from tffcxr.hospitals import coordinator, exchange, measures, questions, values_as_fields, wire
+from tffcxr.hospitals.invocations import Invocations
 from tffcxr.hospitals.private_states import PrivateStates
 from tffcxr.learning import process
-from tffcxr.runtime import client_part, computation_ids, device, sequences
+from tffcxr.runtime import computation_ids, device, sequences
 from tffcxr.training.evaluators.validation import Evaluator
 from tffcxr.training.federated import FederatedTraining
-
-_DEVICE = "/CPU:0"
 
 
 class Limits(Protocol):
@@ -100,7 +99,8 @@ class Member:
         self._link = link
         self._limits = limits
         self._folder = folder
-        self._invocation: tuple[str, client_part.Invocation] | None = None
+        self._invocations = Invocations()
+        self._registration = wire.Message(coordinator.REGISTER)
 
     def register(self, clients: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> None:
         """Says what the hospital has, and waits until the run begins.
@@ -116,7 +116,8 @@ class Member:
             client: {split: self._countable(of_split) for split, of_split in splits.items()}
             for client, splits in clients.items()
         }
-        answer = self._link.call(wire.Message(coordinator.REGISTER, {"clients": told}))
+        self._registration = wire.Message(coordinator.REGISTER, {"clients": told})
+        answer = self._link.call(self._registration)
         if answer.kind == "refused":
             raise RunError(str(answer.about["reason"]))
 
@@ -148,6 +149,9 @@ class Member:
             return self._finished(served, states, standing)
         while True:
             task, message = self._link.next_task()
+            if message.kind == coordinator.REGISTER:  # Of a coordinator that was started again.
+                self._link.answer(task, self._registration)
+                continue
             if message.about.get("training") != served.name:  # Of a training that has ended.
                 self._link.answer(task, wire.Message(message.kind))
                 continue
@@ -161,8 +165,8 @@ class Member:
             except _CannotError as error:
                 logging.warning("%s: %s", message.kind, error)
                 answer = wire.Message(message.kind, {"failed": error.told})
-            except (InputError, RunError, wire.MessageError, KeyError, TypeError) as error:
-                logging.warning("%s: %s", message.kind, one_line(error))
+            except Exception as error:  # noqa: BLE001  A hospital stays, whatever it is asked.
+                logging.warning("%s: %s: %s", message.kind, type(error).__name__, one_line(error))
                 answer = wire.Message(message.kind, {"failed": questions.FAILED})
             seconds = round(time.monotonic() - started, 3)
             self._link.answer(
@@ -193,14 +197,12 @@ class Member:
         block = device.compiled_form(comp)
         of_state = questions.state_type(block)
         counts = int(about["state"])
-        states.settle(client, counts, [int(n) for n in about["kept"]])
         private = self._private(served, states, client, counts, number)
+        if len(about["walks"]) == 1:  # A later walk comes after the round's state was saved.
+            states.settle(client, counts, [int(n) for n in about["kept"]])
         dataset = served.data.train_dataset(client, number, int(about["passes"]))
         own = [(_packed(private, of_state), sequences.ingest(dataset, _data_type(block)))]
-        cuts = np.cumsum([0, *about["arrays"]])
-        shared = [message.fields[start:end] for start, end in zip(cuts[:-1], cuts[1:])]
-        invocation = self._invocation_of(message, block)
-        found = invocation.compute(about["walks"], about["later"], 0, own, shared)
+        found = self._invocations.compute(client, message, block, own)
         fields: list[wire.Field] = []
         for place, (aggregation, value) in enumerate(found):
             type_spec = questions.type_of(aggregation)
@@ -220,21 +222,6 @@ class Member:
                 f"client {client}: policy.toml wants at least {self._limits.fewest_images} "
                 f"training images behind an update, found {images}",
             )
-
-    def _invocation_of(self, message: wire.Message, block: Any) -> client_part.Invocation:
-        """That of a question; kept for further walks of the same, which take up the first."""
-        about = {name: message.about[name] for name in ("client", "round_number", "computation")}
-        key = repr([about, message.about["walks"][:1], message.about["state"]])
-        if (
-            len(message.about["walks"]) == 1
-            or self._invocation is None
-            or self._invocation[0] != key
-        ):
-            invocation = client_part.Invocation(
-                block, _DEVICE, device.functions, values_as_fields.values
-            )
-            self._invocation = key, invocation
-        return self._invocation[1]
 
     def _measure(
         self, served: Served, states: PrivateStates, message: wire.Message
@@ -256,18 +243,24 @@ class Member:
         return wire.Message(coordinator.MEASURE, about, fields)
 
     def _finished(self, served: Served, states: PrivateStates, message: wire.Message) -> Finished:
+        """The weights of this hospital's clients at the end.
+
+        Raises:
+          RunError: the message holds other values, or a private state is not there.
+        """
         about = message.about
         half = len(message.fields) // 2
-        rounds, reported = int(about["rounds"]), int(about["round"])
-        return Finished(
-            self._weights(served, states, message.fields[:half], about["states"], rounds),
-            self._weights(
+        try:
+            rounds, reported = int(about["rounds"]), int(about["round"])
+            last = self._weights(served, states, message.fields[:half], about["states"], rounds)
+            best = self._weights(
                 served, states, message.fields[half:], about["reported_states"], reported
-            ),
-            reported,
-            rounds,
-            int(about["planned"]),
-        )
+            )
+            return Finished(last, best, reported, rounds, int(about["planned"]))
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise RunError(
+                f"expected the end of {served.name}, found other values: {one_line(error)}"
+            ) from error
 
     def _weights(
         self,
@@ -373,4 +366,6 @@ def _with_shared(
                     f"{'none' if field is None else field.array.shape}"
                 )
             found[group].append(field.array)
+    if next(waiting, None) is not None:
+        raise wire.MessageError("expected the shared weights of the model, found more")
     return {"weights": found}
