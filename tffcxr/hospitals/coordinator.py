@@ -147,10 +147,23 @@ class Coordinator:
         return questions.HospitalParts(self._asking, comp, compiled, argument, clients)
 
     def await_quorum(self, name: str, clients: Sequence[str]) -> list[str]:
-        """See `coordinated_training.Hospitals`."""
+        """See `coordinated_training.Hospitals`.
+
+        Hospitals that are connected, and do something else as yet, are waited for as long as for
+        an answer: so who begins a training a little later than others misses no round.
+        """
         self._wait(
             lambda: self.is_quorum(self._present(name, clients), clients),
             f"{self._quorum} hospitals to serve",
+        )
+        site_of = self.site_of
+        self._hub.wait_for(
+            lambda members: all(
+                members[site_of[client]].doing == serving(name)
+                for client in clients
+                if site_of[client] in members
+            ),
+            self._seconds,
         )
         return self._present(name, clients)
 

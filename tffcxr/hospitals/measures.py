@@ -25,7 +25,7 @@ _KINDS = {kind.__name__: kind for kind in (Scores, MaskScores)}
 # Metrics whose value for several groups of images is the mean of theirs by the number of images.
 _MEANS = (registry.LOSS, registry.ACCURACY, registry.JACCARD, registry.DICE)
 # The mean over clients, whatever their number of images.
-_MEANS_OF_CLIENTS = registry.MEANS_OF_CLIENTS
+_MEANS_OF_CLIENTS = tuple(registry.MEANS_OF_CLIENTS.values())
 # Of masks: metrics of images with a known overlap, and of images with the region.
 _OF_OVERLAPS = (registry.JACCARD, registry.DICE, registry.CLIENT_DICE)
 _OF_REGIONS = (registry.SENSITIVITY, registry.OVERLAP, registry.BOUNDARY_OVERLAP)
