@@ -47,7 +47,8 @@ class Recorded:
 
     @classmethod
     def of(cls, folder):
-        rounds, ids = {}, set()
+        rounds: dict[int, list[str]] = {}
+        ids: set[str] = set()
         for row in statuses(folder):
             ids.add(row["client"])
             took_part = rounds.setdefault(int(row["round"]), [])
@@ -142,8 +143,9 @@ class Study:
         self.settings = settings or {}
         self.after_round = after_round
         self.of_journal = of_journal
-        self.finished, self.noted = {}, {}
-        self.threads = []
+        self.finished: dict[str, member.Finished] = {}
+        self.noted: dict[str, list[int]] = {}
+        self.threads: list[threading.Thread] = []
         self.shares = True
 
     @property
@@ -258,9 +260,10 @@ def assert_same_state(study, found, state):
                 ]
                 with np.load(path) as file:
                     kept = [file[name].tobytes() for name in sorted(file.files)]
-                if study.setting.plan.stage_of(after)[0] == study.setting.plan.stage_of(
-                    study.setting.plan.rounds
-                )[0]:
+                if (
+                    study.setting.plan.stage_of(after)[0]
+                    == study.setting.plan.stage_of(study.setting.plan.rounds)[0]
+                ):
                     assert kept == bits(state["clients"][client])
 
 

@@ -1,4 +1,4 @@
-"""Private states stay at the hospitals: through kills of the coordinator, and no longer than needed."""
+"""Private states stay at the hospitals through kills, and no longer than needed."""
 
 from __future__ import annotations
 
@@ -74,9 +74,7 @@ def test_coordinator_and_hospital_may_be_killed(tmp_path, monkeypatch, kept):
     hub = in_memory.Hub(loses_answer=once("compute", "south", 3))
     study = runs.Study(tmp_path / "hospitals", kept, hub=hub)
     comes_back(study, "south", hub)
-    kill_once(
-        monkeypatch, loop, "_row", lambda number, *_: number == 3
-    )
+    kill_once(monkeypatch, loop, "_row", lambda number, *_: number == 3)
     for site in study.sites:
         study.hospital(site)
     with pytest.raises(Killed):
@@ -126,7 +124,9 @@ def test_states_and_memory_do_not_grow_with_rounds(tmp_path, monkeypatch, data):
     setting.local(tmp_path / "local")  # What is traced is so before.
     monkeypatch.setattr(selection, "best_round", lambda rows, _: min(4, len(rows)))
     hub = in_memory.Hub(holds=once("compute", "south", 6))
-    files, objects, answers = [], [], []
+    files: list[int] = []
+    objects: list[int] = []
+    answers: list[int] = []
 
     def after_round(number):
         files.append(max(len(study.private_states(site, site)) for site in study.sites))

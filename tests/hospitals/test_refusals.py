@@ -6,6 +6,7 @@ import hashlib
 import logging
 import pathlib
 import threading
+from typing import Any
 
 import numpy as np
 import pytest
@@ -120,7 +121,7 @@ def test_garbage_about_an_answer(tmp_path, kept, about, capfd):
     assert "Traceback" not in capfd.readouterr().err
 
 
-OTHER_MEASURES = {
+OTHER_MEASURES: dict[str, tuple[dict[str, Any], tuple[wire.Field, ...]]] = {
     "failed": ({"failed": "no"}, ()),
     "nothing": ({}, ()),
     "of another hospital": ({"measured": {"north": {}}, "counts": {}, "images": {"north": 9}}, ()),
@@ -168,9 +169,7 @@ def test_a_shard_that_is_gone_is_told_without_its_path(tmp_path, caplog):
         for path in {1: gone, 2: measured}.get(number, ()):
             path.unlink()
 
-    study = runs.Study(
-        tmp_path / "run", setting, sites=THREE_SITES, after_round=after_round
-    )
+    study = runs.Study(tmp_path / "run", setting, sites=THREE_SITES, after_round=after_round)
     study.run()
     assert runs.left_out(study.folder) == {(n, "south"): questions.FAILED for n in (2, 3)}
     lines = [each.getMessage() for each in caplog.records if "NotFound" in each.getMessage()
@@ -210,7 +209,7 @@ class Asked:
         return asked.result(30)
 
 
-GARBAGE = [
+GARBAGE: list[tuple[str, dict[str, Any]]] = [
     ("compute", {}),
     ("compute", {"client": "north", "round_number": "x"}),
     ("compute", {"client": "north", "round_number": 99}),
@@ -233,7 +232,7 @@ def question(setting, **changes):
     return {**about, **changes}
 
 
-QUESTIONS = [
+QUESTIONS: list[dict[str, Any]] = [
     {"walks": [[999]]}, {"walks": []}, {"walks": "all"}, {"walks": [[-1]]}, {"arrays": [5]},
     {"arrays": []}, {"passes": 0}, {"state": 7}, {"kept": ["x"]}, {"client": "south"}, {},
 ]  # fmt: skip
@@ -290,9 +289,7 @@ def joined(hub, **settings):
     thread = threading.Thread(target=registered, args=(hub, "north", {"north": counts}))
     thread.start()
     if settings:
-        registered_early = threading.Thread(
-            target=registered, args=(hub, "south", {"south": {}})
-        )
+        registered_early = threading.Thread(target=registered, args=(hub, "south", {"south": {}}))
         registered_early.start()
     hospitals.begin()
     thread.join(10)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import re
+import types
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ import pytest
 from tests.hospitals import runs
 from tests.training import example
 from tffcxr import runtime
-from tffcxr.hospitals import questions
+from tffcxr.hospitals import member, questions, wire
 from tffcxr.hospitals.private_states import PrivateStates
 
 PATIENT = re.compile(r"(north|south|west)-\d")
@@ -161,13 +163,45 @@ def test_only_single_numbers_of_results_at_clients_leave(kept):
     of_client = process.next.type_signature.result[3].member
     state = process.initialize_client.type_signature.result
 
-    class Collected:
-        is_collected = True
+    def collected(type_spec) -> Any:
+        source = types.SimpleNamespace(type_spec=type_spec)
+        return types.SimpleNamespace(is_collected=True, source=source)
 
-        def __init__(self, type_spec):
-            self.source = self
-            self.type_spec = type_spec
+    assert not questions.stays(collected(of_client), state)
+    assert questions.stays(collected(state), state)
+    assert questions.stays(collected(state["trainable"]), state)
 
-    assert not questions.stays(Collected(of_client), state)
-    assert questions.stays(Collected(state), state)
-    assert questions.stays(Collected(state["trainable"]), state)
+
+class Noting:
+    """A link whose coordinator begins at once."""
+
+    def __init__(self):
+        self.said = []
+
+    def doing(self, what):
+        self.said.append(what)
+
+    def call(self, message):
+        self.said.append(message)
+        return wire.Message(message.kind)
+
+
+@pytest.mark.parametrize(
+    ("counts", "told"),
+    [
+        ((40, 30, 20), (40, 30, 20)),
+        # 5 is 75 less 40 less 30, unless one of these is left out.
+        ((40, 30, 5), (40, None, None)),
+        ((40, 6, 5), (40, None, None)),  # Of 11 together.
+        ((40, 35, 0), (40, 35, None)),
+        ((3, 2, 1), (None, None, None)),
+    ],
+)
+def test_small_counts_are_not_told_nor_can_be_computed(tmp_path, counts, told):
+    labels = ("present", "absent", "unknown")
+    link: Any = Noting()
+    of_split = {"images": sum(counts), "labels": {"Opacity": dict(zip(labels, counts))}}
+    member.Member(link, DEFAULTS, tmp_path).register({"north": {"test": of_split}})
+    found = link.said[-1].about["clients"]["north"]["test"]
+    assert found["labels"]["Opacity"] == dict(zip(labels, told))
+    assert found["images"] == (sum(counts) if sum(counts) >= 10 else None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -50,7 +51,7 @@ def test_names_do_not_count():
     assert computation_id(tensors("another")) == first
 
 
-CHANGES = [
+CHANGES: list[dict[str, Any]] = [
     {"number": 1.0000001}, {"power": 3}, {"dtype": tf.float64}, {"op": tf.multiply}, {"axis": 1},
     {"gated": True},
 ]  # fmt: skip
@@ -99,9 +100,7 @@ def test_what_happens_at_clients_counts():
     assert computation_id(total(lambda x: tff.federated_sum(x))) != means[0]
 
 
-def built(
-    *, norm="batch", units=2, activation="relu", loss="sum", start=1.0, rate=1e-3, **changes
-):
+def built(*, norm="batch", units=2, activation="relu", loss="sum", start=1.0, rate=1e-3, **changes):
     """The process of a small network with its kinds of layers."""
     layers = tf.keras.layers
     images = x = tf.keras.Input((8, 8, 1))

@@ -124,15 +124,11 @@ class Member:
     def _countable(self, of_split: Mapping[str, Any]) -> dict[str, Any]:
         """The counts of a split, without those that are too small to be told."""
         least = self._limits.smallest_count
-
-        def told(count: int) -> int | None:
-            return count if count >= least else None
-
+        images = of_split["images"]
         return {
-            "images": told(of_split["images"]),
+            "images": images if images >= least else None,
             "labels": {
-                name: {label: told(count) for label, count in counts.items()}
-                for name, counts in of_split["labels"].items()
+                name: _large_counts(counts, least) for name, counts in of_split["labels"].items()
             },
         }
 
@@ -302,6 +298,14 @@ class Member:
     def _process(self, served: Served, round_number: int) -> process.FederatedProcess:
         _, stage = served.plan.stage_of(max(1, round_number))
         return served.training.process_of(stage)
+
+
+def _large_counts(counts: Mapping[str, int], least: int) -> dict[str, int | None]:
+    """The counts of a finding's labels without small ones, also not by the difference to all."""
+    told = {label: count for label, count in counts.items() if count >= least}
+    if told and 0 < sum(counts.values()) - sum(told.values()) < least:
+        del told[min(told, key=lambda label: told[label])]
+    return {label: told.get(label) for label in counts}
 
 
 def _computation(stage_process: process.FederatedProcess, wanted: str) -> tff.Computation:
