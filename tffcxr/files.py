@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 import contextlib
 import json
 import logging
 import os
 import pathlib
+import re
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import filelock
@@ -65,6 +66,12 @@ def locked(path: pathlib.Path) -> Iterator[None]:
             logging.getLogger(__name__).info("waiting for another run that writes %s", path.parent)
             filelock.lock_descriptor(lock.fileno())
         yield
+
+
+def differ_as_names(names: Iterable[str]) -> bool:
+    """Whether names differ in letters or digits, whatever their case: files can be named so."""
+    plain = [re.sub("[^a-z0-9]+", "-", name.lower()) for name in names]
+    return len(set(plain)) == len(plain)
 
 
 def write_text(path: pathlib.Path, text: str) -> None:

@@ -70,7 +70,7 @@ SCHEDULES = ("constant", "plateau", "polynomial")
 WEIGHTINGS = ("examples", "uniform")
 AGGREGATORS = ("mean", "robust", "compression", "secure", "dp")
 EXECUTORS = ("device", "native")
-ENGINES = ("local", "ray")
+ENGINES = ("local", "ray", "hospitals")
 BASELINES = ("site", "pooled")
 # The round whose weights are reported.
 ReportRound = Literal["last", "best"]

@@ -99,6 +99,16 @@ CLIENTS = Table(
     optional=frozenset({"variant"}),
     free=r".+/.+",
 )
+# A row per round and hospital of a run over hospitals: whether its clients took part, how long it
+# worked and waited, and the bytes between it and the coordinator. Each training has a file.
+HOSPITALS = Table(
+    "hospitals.csv",
+    (
+        "round", "site", "took_part", "work_seconds", "wait_seconds", "received_bytes",
+        "sent_bytes",
+    ),
+    texts=frozenset({"site", "took_part"}),
+)  # fmt: skip
 # A row per model and image; `row` is the image's position in its client's records table.
 PREDICTIONS = Table(
     "predictions.csv",

@@ -12,6 +12,7 @@ from tffcxr.errors import InputError
 
 FLAGS = flags.FLAGS
 _ADDRESS = re.compile(r"auto|[^/\s]+:\d+")
+_OF_COORDINATOR = ("quorum", "round_seconds", "listen")
 
 
 def define() -> None:
@@ -20,10 +21,39 @@ def define() -> None:
         "engine",
         "local",
         list(options.ENGINES),
-        "Where clients are computed: local, in this program, or ray, on a Ray cluster, with the "
-        "same results. Clients read their decoded images themselves, so --cache_dir must be a "
-        "folder that all machines share; preparation, validation and baselines stay in this "
-        "program.",
+        "Where clients are computed, with the same results: local, in this program; ray, on a Ray "
+        "cluster, where clients read their decoded images themselves, so --cache_dir must be a "
+        "folder that all machines share, while preparation, validation and baselines stay in this "
+        "program; or hospitals, each of which runs `hospital join` on its own images.",
+    )
+    flags.DEFINE_string(
+        "kit",
+        None,
+        "The coordinator's kit of --engine=hospitals, made by `hospital provision`. With a "
+        "hospital's kit and --proposal, this program is that hospital; `hospital join` starts it.",
+    )
+    flags.DEFINE_string(
+        "proposal",
+        None,
+        "At a hospital: the file of an approved study, which `hospital join` writes; its settings "
+        "take the place of this program's defaults.",
+    )
+    flags.DEFINE_integer(
+        "quorum",
+        None,
+        "Hospitals that a round of --engine=hospitals needs; with fewer it waits. Default: all.",
+    )
+    flags.DEFINE_float(
+        "round_seconds",
+        600.0,
+        "Seconds after which a hospital that has not answered is left out of a round of "
+        "--engine=hospitals.",
+    )
+    flags.DEFINE_string(
+        "listen",
+        None,
+        "Where the coordinator of --engine=hospitals listens, as HOST:PORT. Default: all addresses "
+        "of this machine, with the port in the kit.",
     )
     flags.DEFINE_string(
         "ray_address",
@@ -58,10 +88,18 @@ def check() -> None:
     is_ray = FLAGS.engine == "ray"
     checks.used(is_ray, "ray_address", "--engine=ray", "engine")
     checks.used(is_ray, "ray_workers", "--engine=ray", "engine")
-    checks.at_least(1, "ray_workers")
-    if is_ray and FLAGS.executor != "device":
+    checks.at_least(1, "ray_workers", "quorum")
+    is_hospitals = FLAGS.engine == "hospitals"
+    for name in ("kit", "proposal", *_OF_COORDINATOR):
+        checks.used(is_hospitals, name, "--engine=hospitals", "engine")
+    if is_hospitals and not FLAGS.kit:
+        raise InputError("--kit: expected the folder of a kit with --engine=hospitals, found none")
+    if not FLAGS.round_seconds > 0:
+        raise InputError(f"--round_seconds: expected above 0, found {FLAGS.round_seconds}")
+    if FLAGS.engine != "local" and FLAGS.executor != "device":
         raise InputError(
-            f"--engine=ray: expected --executor=device with it, found --executor={FLAGS.executor}"
+            f"--engine={FLAGS.engine}: expected --executor=device with it, found "
+            f"--executor={FLAGS.executor}"
         )
     if FLAGS.ray_address is not None and not _ADDRESS.fullmatch(FLAGS.ray_address):
         raise InputError(f"--ray_address: expected HOST:PORT or auto, found {FLAGS.ray_address!r}")

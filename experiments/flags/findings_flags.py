@@ -11,6 +11,7 @@ from absl import flags
 
 from experiments.flags import (
     checks,
+    federation_flags,
     network_flags,
     plan_flags,
     recipe,
@@ -103,16 +104,21 @@ class FindingsRecipe(recipe.Recipe):
 
             predicted_lungs.load_model(FLAGS.segmentation_model)
         clients = _load_clients(sites) if sites else None
+        outputs = federation_flags.outputs()
+        if clients and outputs:
+            clients = clients.among(outputs)
         from tffcxr.studies.findings import findings_study
 
         phantom_findings = {site.finding for site in self.phantoms}
-        findings = len(clients.findings) if clients else len(phantom_findings)
+        findings = len(clients.findings) if clients else len(outputs or phantom_findings)
         plans = {}
         for name in _networks():
             with network_flags.of_network(name):
                 spec = plan_flags.model_spec(name, findings)
                 plans[name] = plan_flags.make_plan(spec, findings_study.LOSS, findings)
-        # Drawing phantoms takes a while, so the models are checked first.
+        # Drawing phantoms, or waiting for hospitals, takes a while: the models are checked first.
+        if federation_flags.is_coordinator():
+            clients = federation_flags.client_records()
         clients = clients or _load_clients(study_flags.make_phantoms(run_folder, self.phantoms))
         return findings_study.FindingsStudy(
             study_flags.settings(self.name, run_folder, calibration=_CALIBRATION),

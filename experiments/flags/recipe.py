@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, ClassVar
 
 from absl import flags
 
-from experiments.flags import command_line, published_flag, training_flags, weights_flag
+from experiments.flags import (
+    command_line,
+    federation_flags,
+    published_flag,
+    training_flags,
+    weights_flag,
+)
 from tffcxr import environment
 
 if TYPE_CHECKING:
@@ -42,7 +48,8 @@ class Recipe(abc.ABC):
         ImageNet's weights exist for whole networks only, so with them the width is 1; those of a
         run fit networks of its width.
         """
-        is_whole = FLAGS.site or weights_flag.is_imagenet()
+        federation_flags.apply_defaults()
+        is_whole = FLAGS.site or federation_flags.is_hospitals() or weights_flag.is_imagenet()
         width = weights_flag.width()
         if width is None:
             width = 1.0 if is_whole else self.phantom_width
@@ -68,8 +75,11 @@ class Recipe(abc.ABC):
 
     def main(self, unused_operands: list[str]) -> None:
         """Runs the recipe, unless it is complete."""
+        federation_flags.apply_proposal()  # Defaults of a recipe may depend on its settings,
         self.apply_defaults()
+        federation_flags.apply_proposal()  # and give way to them.
         self.check()
+        federation_flags.check()
         environment.prepare_for_precision(FLAGS.precision)
         from tffcxr.training.run_directory import RunDirectory
 
@@ -94,7 +104,7 @@ class Recipe(abc.ABC):
                 run_report.write_report(output)
             print(f"{output} is complete; its report is {output / 'report.html'}")
             return
-        with command_line.guarded(directory):
+        with command_line.guarded(directory), federation_flags.opened(self.name, directory.path):
             study = self.make_study(directory.path)
             rows = study.run(directory)
             run_hparams.write(output)

@@ -12,6 +12,7 @@ from absl import flags
 from experiments.flags import (
     checks,
     engine_flags,
+    federation_flags,
     published_flag,
     reporting_flags,
     split_seed_flag,
@@ -248,6 +249,8 @@ def check_shared_task() -> None:
     check()
     check_fractions()
     sites = given_sites(with_finding=False)
+    if federation_flags.is_hospitals():  # How many there are is not known yet.
+        return
     clients_of_site = 1 if FLAGS.partition == "none" else FLAGS.clients_per_site
     # The recipes have one phantom hospital.
     clients = [str(number) for number in range(clients_of_site * max(1, len(sites)))]
@@ -369,7 +372,8 @@ def settings(
         ),
         replicates=FLAGS.bootstrap,
         histograms=FLAGS.tensorboard_histograms,
-        phantoms=not FLAGS.site,
+        phantoms=not FLAGS.site and not federation_flags.is_hospitals(),
+        federation=federation_flags.current(),
     )
 
 

@@ -208,17 +208,22 @@ def _define_head() -> None:
 
 
 # Flags that change nothing about the results.
-_UNRECORDED = frozenset(
+UNRECORDED = frozenset(
     {
         "cache_dir",
         "engine",
         "executor",
         "flagfile",
+        "kit",
+        "listen",
         "output_dir",
         "phantom_dir",
+        "proposal",
         "published",
+        "quorum",
         "ray_address",
         "ray_workers",
+        "round_seconds",
         "tensorboard_histograms",
     }  # fmt: skip
 )
@@ -229,7 +234,7 @@ _PACKAGES = ("tensorflow", "tensorflow-federated", "keras-cv", "numpy", "scikit-
 def recorded_settings() -> dict[str, Any]:
     """The values of the program's flags, except those that change no result."""
     own = FLAGS.get_key_flags_for_module(typed.current().program)
-    settings = {flag.name: flag.value for flag in own if flag.name not in _UNRECORDED}
+    settings = {flag.name: flag.value for flag in own if flag.name not in UNRECORDED}
     return {**settings, **weights_digests(settings.get("weights") or "none")}
 
 

@@ -15,7 +15,7 @@ import tensorflow_federated as tff
 from tests.hospitals import in_memory
 from tests.training import example
 from tffcxr.clients.sampling import Sampler
-from tffcxr.hospitals import coordinated_training, coordinator, member, values_as_fields
+from tffcxr.hospitals import coordinated_training, coordinator, member, serving, values_as_fields
 from tffcxr.learning.schedules import Schedule
 from tffcxr.runtime import device
 from tffcxr.training import loop
@@ -36,6 +36,7 @@ class Limits:
     fewest_images: int = 1
     smallest_count: int = 1
     scores_per_image: bool = True
+    fingerprints: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,7 +144,7 @@ class Study:
         self.settings = settings or {}
         self.after_round = after_round
         self.of_journal = of_journal
-        self.finished: dict[str, member.Finished] = {}
+        self.finished: dict[str, serving.Finished] = {}
         self.noted: dict[str, list[int]] = {}
         self.threads: list[threading.Thread] = []
         self.shares = True
@@ -159,10 +160,10 @@ class Study:
         own = FederatedTraining(setting.plan, setting.data, sampler, setting.evaluator)
         if self.shares:
             setting.share(own)
-        part = member.Member(in_memory.Link(self.hub, site), self.limits, self.folder / site)
-        served = member.Served(
+        part = member.Member(in_memory.Link(self.hub, site), self.limits, self.folder / site, {})
+        served = serving.Served(
             NAME, own, setting.plan, setting.data, setting.evaluator, self.sites[site],
-            lambda number, row: self.noted.setdefault(site, []).append(number),
+            lambda number, *_: self.noted.setdefault(site, []).append(number),
         )  # fmt: skip
         counts = {
             client: {
@@ -193,7 +194,12 @@ class Study:
         setting = self.setting
         has_own_clients = any((site,) != clients for site, clients in self.sites.items())
         hospitals = coordinator.Coordinator(
-            self.hub, dict.fromkeys(self.sites, ""), self.quorum, self.seconds, has_own_clients
+            self.hub,
+            dict.fromkeys(self.sites, ""),
+            self.quorum,
+            self.seconds,
+            self.folder / "hospitals",
+            has_own_clients,
         )
         context = device.DeviceContext(["/CPU:0"], elsewhere=hospitals.parts)
         sampler = sampler or Sampler(self.client_ids, None, seed=0)

@@ -15,7 +15,7 @@ from tests.hospitals import in_memory, runs
 from tests.training import example
 from tffcxr import runtime
 from tffcxr.errors import RunError
-from tffcxr.hospitals import coordinator, member, questions, wire
+from tffcxr.hospitals import coordinator, member, questions, serving, wire
 from tffcxr.runtime import device
 from tffcxr.training import loop
 
@@ -253,7 +253,6 @@ def test_garbage_from_a_coordinator_is_answered_and_changes_nothing(tmp_path, ke
     # Neither of another training.
     assert not ask("finish", {"training": "another"}).about
     assert not ask("compute", {"training": "another"}).fields
-    assert ask("register", {}).about["clients"].keys() == {"north"}
     assert ask("measure", {"training": runs.NAME}).about["failed"]  # It is there still.
 
 
@@ -269,8 +268,8 @@ def test_a_question_of_a_state_that_nobody_has_drops_none(tmp_path, kept):
 def test_a_finish_of_other_values_ends_the_hospital_with_a_line(tmp_path, kept):
     hub = in_memory.Hub()
     hub.handle("training", lambda *_: wire.Message("finish", {"rounds": "many"}))
-    part = member.Member(in_memory.Link(hub, "north"), runs.Limits(), tmp_path)
-    served = member.Served(
+    part = member.Member(in_memory.Link(hub, "north"), runs.Limits(), tmp_path, {})
+    served = serving.Served(
         runs.NAME, kept.training(runs.Recorded(("north",), {})), kept.plan, kept.data,
         kept.evaluator, ("north",), lambda *_: None,
     )  # fmt: skip
@@ -282,9 +281,11 @@ def registered(hub, site, clients):
     return hub.call(site, wire.Message("register", {"clients": clients}))
 
 
-def joined(hub, **settings):
+def joined(tmp_path, hub, **settings):
     """A coordinator whose run has begun, with what North has."""
-    hospitals = coordinator.Coordinator(hub, dict.fromkeys(runs.SITES, ""), 1, 1.0, **settings)
+    hospitals = coordinator.Coordinator(
+        hub, dict.fromkeys(runs.SITES, ""), 1, 1.0, tmp_path, **settings
+    )
     counts = {"train": {"images": 3, "labels": {"Opacity": {"present": None, "absent": 2}}}}
     thread = threading.Thread(target=registered, args=(hub, "north", {"north": counts}))
     thread.start()
@@ -305,17 +306,17 @@ def joined(hub, **settings):
         ("west", {"west": {}}, "expected a hospital of the run, found west"),
     ],
 )
-def test_a_hospital_that_brings_others_clients_may_not_join(site, clients, why):
+def test_a_hospital_that_brings_others_clients_may_not_join(tmp_path, site, clients, why):
     hub = in_memory.Hub()
-    hospitals = joined(hub)
+    hospitals = joined(tmp_path, hub)
     answer = registered(hub, site, clients)
     assert answer.kind == "refused" and why in answer.about["reason"]
     assert hospitals.site_of == {"north": "north", "south": "south"}
 
 
-def test_hospitals_with_clients_of_their_own_join_before_the_start(caplog):
+def test_hospitals_with_clients_of_their_own_join_before_the_start(tmp_path, caplog):
     hub = in_memory.Hub()
-    hospitals = joined(hub, has_own_clients=True)
+    hospitals = joined(tmp_path, hub, has_own_clients=True)
     assert registered(hub, "south", {"south": {}}).kind == "register"  # It was started again.
     answer = registered(hub, "south", {"north": {}})
     assert "found that north has north" in answer.about["reason"]
@@ -330,23 +331,23 @@ def test_hospitals_with_clients_of_their_own_join_before_the_start(caplog):
      {"north": {"train": {"images": 1.5, "labels": {}}}},
      {"north": {"train": {"images": 1, "labels": {"Opacity": {"present": "many"}}}}}],
 )  # fmt: skip
-def test_a_registration_of_other_values_is_refused(clients):
+def test_a_registration_of_other_values_is_refused(tmp_path, clients):
     hub = in_memory.Hub()
-    joined(hub)
+    joined(tmp_path, hub)
     with pytest.raises(wire.MessageError, match="expected the clients of a hospital"):
         registered(hub, "north", clients)
 
 
-def test_what_is_known_of_clients_has_the_form_of_shards(data):
-    hospitals = joined(in_memory.Hub())
+def test_what_is_known_of_clients_has_the_form_of_shards(tmp_path, data):
+    hospitals = joined(tmp_path, in_memory.Hub())
     store = hospitals.store(data.store.spec)
     assert store.client_ids == ["north", "south"]
     assert (store.count("north", "train"), store.count("south", "train")) == (3, None)
     assert store.files("north", "train") == []
 
 
-def test_computations_of_clients_need_a_round(kept):
-    hospitals = joined(in_memory.Hub())
+def test_computations_of_clients_need_a_round(tmp_path):
+    hospitals = joined(tmp_path, in_memory.Hub())
     context = device.DeviceContext(["/CPU:0"], elsewhere=hospitals.parts)
     assert context.workers == ("/CPU:0",)
     with pytest.raises(AssertionError, match="expected a round"):

@@ -201,7 +201,7 @@ def test_small_counts_are_not_told_nor_can_be_computed(tmp_path, counts, told):
     labels = ("present", "absent", "unknown")
     link: Any = Noting()
     of_split = {"images": sum(counts), "labels": {"Opacity": dict(zip(labels, counts))}}
-    member.Member(link, DEFAULTS, tmp_path).register({"north": {"test": of_split}})
+    member.Member(link, DEFAULTS, tmp_path, {}).register({"north": {"test": of_split}})
     found = link.said[-1].about["clients"]["north"]["test"]
     assert found["labels"]["Opacity"] == dict(zip(labels, told))
     assert found["images"] == (sum(counts) if sum(counts) >= 10 else None)

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import logging
 import pathlib
-import re
 
 import pandas as pd
 
+from tffcxr import files
 from tffcxr.clients import partition
 from tffcxr.datasets import findings as finding_names
 from tffcxr.datasets import loaders, splits
@@ -80,17 +80,42 @@ class ClientRecords:
       site_of: client id to the name of its site.
       finding_of: site to its finding; empty if all sites have the same task.
       source_of: site to the loader that read it.
+      outputs: the model's, where that has findings of hospitals elsewhere; empty otherwise.
     """
 
     records: Mapping[str, pd.DataFrame]
     site_of: Mapping[str, str]
     finding_of: Mapping[str, str]
     source_of: Mapping[str, str]
+    outputs: tuple[str, ...] = ()
 
     @property
     def findings(self) -> tuple[str, ...]:
         """All findings in the order of the sites, each once: the model's outputs."""
-        return tuple(dict.fromkeys(self.finding_of.values()))
+        return self.outputs or tuple(dict.fromkeys(self.finding_of.values()))
+
+    def among(self, outputs: Sequence[str]) -> ClientRecords:
+        """The same clients where the model also has outputs for findings of other hospitals.
+
+        Args:
+          outputs: all findings, those of these sites among them.
+
+        Raises:
+          InputError: a site's finding is not among them.
+        """
+        for site, finding in self.finding_of.items():
+            if finding not in outputs:
+                raise InputError(
+                    f"site {site}: expected one of the study's findings {', '.join(outputs)}, "
+                    f"found {finding!r}"
+                )
+        records = {
+            client: table.assign(
+                **{name: float("nan") for name in outputs if name not in table.columns}
+            )
+            for client, table in self.records.items()
+        }
+        return dataclasses.replace(self, records=records, outputs=tuple(outputs))
 
     def with_records(self, records: Mapping[str, pd.DataFrame]) -> ClientRecords:
         """The same clients with other tables, such as those with predicted lungs."""
@@ -205,7 +230,7 @@ def load_shared_task(
 def check_names(sites: Sequence[Site]) -> None:
     """Raises InputError unless the names of sites also differ as file names."""
     names = [site.name for site in sites]
-    if len({re.sub("[^a-z0-9]+", "-", name.lower()) for name in names}) != len(names):
+    if not files.differ_as_names(names):
         raise InputError(
             f"--site: expected names that differ in letters or digits, found {', '.join(names)}"
         )

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import concurrent.futures
 import contextlib
 import dataclasses
-import functools
+import json
 import logging
 import pathlib
 import sys
@@ -16,14 +16,16 @@ from typing import Any
 
 import tensorflow_federated as tff
 
+from tffcxr import files
 from tffcxr.clients.shards.shard_store import SPLITS, ShardSpec, ShardStore
 from tffcxr.errors import one_line
 from tffcxr.hospitals import exchange, questions, wire
 from tffcxr.runtime import parts, threads
 
-REGISTER, TRAINING, MEASURE, FINISH, RESULTS = (
-    "register", "training", "measure", "finish", "results",
+REGISTER, GATHER, TRAINING, MEASURE, FINISH, RESULTS = (
+    "register", "gather", "training", "measure", "finish", "results",
 )  # fmt: skip
+FINGERPRINT = "fingerprint"
 _TICK_SECONDS = 1.0
 _SAID_AGAIN_SECONDS = 60.0
 
@@ -55,6 +57,7 @@ class Coordinator:
       finding_of: of the study's sites, in order; an empty one where all have the same task.
       quorum: how many hospitals a round needs; with fewer it waits.
       seconds: after which a hospital that has not answered is left out of the round.
+      folder: keeps what hospitals have said, for a coordinator that starts again.
       has_own_clients: whether a site may be several clients, which are known once it has joined;
         then the run begins when all sites have.
     """
@@ -65,42 +68,41 @@ class Coordinator:
         finding_of: Mapping[str, str],
         quorum: int,
         seconds: float,
+        folder: pathlib.Path,
         has_own_clients: bool = False,
     ) -> None:
         self.finding_of = dict(finding_of)
         self._hub = hub
         self._quorum = quorum
         self._seconds = seconds
+        self._folder = folder
         self._has_own_clients = has_own_clients
-        self._registered: dict[str, Registration] = {}
+        self._registered = {
+            site: Registration(site, about["clients"])
+            for site, about in self._kept("clients").items()
+        }
         self._has_begun = threading.Event()
         self._finished: dict[str, wire.Message] = {}
-        self._results: dict[str, wire.Message] = {}
+        self._results = {site: about["rows"] for site, about in self._kept("rows").items()}
         self._asking: questions.Questions | None = None
         self._lock = threading.Lock()
-        self._traffic: dict[str, dict[str, float]] = {}
+        self._traffic: dict[str, dict[str, Any]] = {}
         hub.handle(REGISTER, self._register)
+        hub.handle(GATHER, self._gather)
         hub.handle(TRAINING, self._standing)
         hub.handle(RESULTS, self._take_results)
 
     def begin(self) -> None:
-        """Waits until enough hospitals have said what they have.
-
-        Hospitals that serve a training already, as they do where this coordinator takes the place
-        of one that was killed, are asked to say it again.
-        """
+        """Waits until enough hospitals have said what they have."""
         needed = len(self.finding_of) if self._has_own_clients else self._quorum
-        asked: dict[str, concurrent.futures.Future[wire.Message]] = {}
-
-        def is_enough() -> bool:
-            for site, member in self._hub.members().items():
-                if member.doing.startswith(serving("")) and site not in {*asked, *self._registered}:
-                    asked[site] = self._hub.ask(site, wire.Message(REGISTER))
-                    asked[site].add_done_callback(functools.partial(self._register_again, site))
-            return len(self._registered) >= needed
-
-        self._wait(is_enough, f"{needed} hospitals to join")
+        self._wait(lambda: len(self._registered) >= needed, f"{needed} hospitals to join")
         self._has_begun.set()
+
+    def gathered(self, what: str, of_clients: Mapping[str, Any]) -> dict[str, Any]:
+        """What all clients say of their images, once all hospitals of the study have said it."""
+        del of_clients  # There are none here.
+        self._wait(lambda: self._all(what) is not None, f"the {what} of all hospitals")
+        return self._all(what) or {}
 
     @property
     def site_of(self) -> dict[str, str]:
@@ -189,8 +191,9 @@ class Coordinator:
             lasted = time.monotonic() - started
             self._traffic = {
                 site: {
-                    "work_seconds": worked,
-                    "wait_seconds": max(0.0, lasted - worked),
+                    "took_part": "yes" if site in asking.work_seconds else "no",
+                    "work_seconds": round(worked, 3),
+                    "wait_seconds": round(max(0.0, lasted - worked), 3),
                     "received_bytes": _more(before, member, "received"),
                     "sent_bytes": _more(before, member, "sent"),
                 }
@@ -199,8 +202,8 @@ class Coordinator:
             }
 
     @property
-    def traffic(self) -> Mapping[str, Mapping[str, float]]:
-        """Of the last round, by hospital: seconds of work and of waiting, bytes each way."""
+    def traffic(self) -> Mapping[str, Mapping[str, Any]]:
+        """Of the last round, by hospital: columns of `hospitals.csv`."""
         return self._traffic
 
     def measured(
@@ -246,15 +249,15 @@ class Coordinator:
         for site in sorted({site_of[client] for client in message.about["states"]}):
             self._hub.ask(site, message)
 
-    def results(self, sites: Sequence[str]) -> dict[str, wire.Message]:
+    def result_rows(self) -> list[dict[str, Any]]:
         """Waits for what the hospitals have measured at the end.
 
-        Args:
-          sites: those whose results are waited for while they are connected, or come back in time.
+        One that is away for as long as a round may take is not waited for any longer.
 
         Returns:
-          Their results, by site, of those that came.
+          The rows of all that came, each with its hospital as `client`.
         """
+        sites = [site for site in self.finding_of if site in self._registered]
         seen = time.monotonic()
         while True:
             waiting = [site for site in sites if site not in self._results]
@@ -267,7 +270,12 @@ class Coordinator:
                 print(f"no results from {names}, away for {self._seconds:g} s", file=sys.stderr)
                 break
             self._hub.wait_for(lambda _: all(s in self._results for s in sites), _TICK_SECONDS)
-        return {site: self._results[site] for site in sites if site in self._results}
+        return [
+            {**row, "client": site}
+            for site in sites
+            if site in self._results
+            for row in self._results[site]
+        ]
 
     def _present(self, name: str, clients: Sequence[str]) -> list[str]:
         """Which of the clients are at hospitals that serve a training now."""
@@ -297,15 +305,6 @@ class Coordinator:
             return wire.Message("refused", {"reason": refused})
         return wire.Message(REGISTER) if self._has_begun.is_set() else None
 
-    def _register_again(self, site: str, done: concurrent.futures.Future[wire.Message]) -> None:
-        """A hospital that has served a killed coordinator says what it has."""
-        if done.cancelled():
-            return
-        try:
-            self._register(site, done.result())
-        except wire.MessageError as error:
-            logging.warning("%s may not join: %s", site, error)
-
     def _take(self, registration: Registration) -> str:
         """Notes what a hospital has; why it may not take part, empty if it may."""
         site, clients = registration.site, set(registration.clients)
@@ -322,8 +321,29 @@ class Coordinator:
             is_other = known is not None and set(known.clients) != clients
             if self._has_begun.is_set() and (is_other or (known is None and self._has_own_clients)):
                 return f"the run has begun without {site}"
+            if known is None:
+                about = {"clients": registration.clients}
+                files.write_json(self._folder / f"{site}.clients.json", about)
             self._registered[site] = registration
         return ""
+
+    def _gather(self, site: str, message: wire.Message) -> wire.Message | None:
+        """A hospital says something of its images, and learns what all have said."""
+        what, of_clients = str(message.about["what"]), message.about["of_clients"]
+        if what != FINGERPRINT or not isinstance(of_clients, dict):
+            raise wire.MessageError("expected a fingerprint, found other values")
+        path = self._folder / f"{site}.{what}.json"
+        if not path.exists():
+            files.write_json(path, of_clients)
+        found = self._all(what)
+        return None if found is None else wire.Message(GATHER, {"of_clients": found})
+
+    def _all(self, what: str) -> dict[str, Any] | None:
+        """What all hospitals have said, by client; None before the last has."""
+        said = self._kept(what)
+        if len(said) < len(self.finding_of):
+            return None
+        return {client: value for of_site in said.values() for client, value in of_site.items()}
 
     def _standing(self, site: str, message: wire.Message) -> wire.Message:
         """A hospital asks for the end of a training, should that have come."""
@@ -332,14 +352,27 @@ class Coordinator:
             return self._finished.get(message.about["training"], wire.Message(TRAINING))
 
     def _take_results(self, site: str, message: wire.Message) -> wire.Message:
-        self._results.setdefault(site, message)
+        rows = message.about["rows"]
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise wire.MessageError("expected rows of results, found other values")
+        files.write_json(self._folder / f"{site}.rows.json", {"rows": rows})
+        self._results.setdefault(site, rows)
         return wire.Message(RESULTS)
 
+    def _kept(self, what: str) -> dict[str, Any]:
+        """What hospitals have said before this coordinator was started again."""
+        found = {}
+        for site in self.finding_of:
+            path = self._folder / f"{site}.{what}.json"
+            if path.exists():
+                found[site] = json.loads(path.read_text(encoding="utf-8"))
+        return found
 
-def _more(before: Mapping[str, exchange.Member], now: exchange.Member, way: str) -> float:
+
+def _more(before: Mapping[str, exchange.Member], now: exchange.Member, way: str) -> int:
     """Bytes since then; of a hospital that has connected again, they are counted from 0 again."""
     last = getattr(before[now.site], way) if now.site in before else 0
-    return float(max(0, getattr(now, way) - last))
+    return max(0, getattr(now, way) - last)
 
 
 def _check_clients(clients: Any) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:

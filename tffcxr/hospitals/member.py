@@ -7,83 +7,32 @@ Between these the hospital runs the same study on its own images as a program in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 import dataclasses
 import hashlib
 import logging
 import pathlib
 import time
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import tensorflow_federated as tff
 
 from tffcxr.errors import RunError, one_line
-from tffcxr.hospitals import coordinator, exchange, measures, questions, values_as_fields, wire
+from tffcxr.hospitals import (
+    coordinator,
+    exchange,
+    measures,
+    questions,
+    results_told,
+    values_as_fields,
+    wire,
+)
 from tffcxr.hospitals.invocations import Invocations
 from tffcxr.hospitals.private_states import PrivateStates
+from tffcxr.hospitals.serving import Finished, Limits, Served
 from tffcxr.learning import process
 from tffcxr.runtime import computation_ids, device, sequences
-from tffcxr.training.evaluators.validation import Evaluator
-from tffcxr.training.federated import FederatedTraining
-
-
-class Limits(Protocol):
-    """What the hospital's policy says of what may leave; see `policy.Policy`."""
-
-    @property
-    def fewest_images(self) -> int:
-        """Training images of a client, below which its update may not leave."""
-
-    @property
-    def smallest_count(self) -> int:
-        """Images, below which neither their number nor a metric of them is told."""
-
-    @property
-    def scores_per_image(self) -> bool:
-        """Whether scores of single images may leave."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Finished:
-    """The end of a training, as the hospital has it.
-
-    Attributes:
-      last: client to weights after the last round, in the order of `model.weights`.
-      reported: the same after the round that is reported.
-      round: the number of that round.
-      rounds: how many were trained.
-      planned: how many there would have been without early stopping.
-    """
-
-    last: Mapping[str, list[np.ndarray]]
-    reported: Mapping[str, list[np.ndarray]]
-    round: int
-    rounds: int
-    planned: int
-
-
-@dataclasses.dataclass(frozen=True)
-class Served:
-    """A training that a hospital takes part in.
-
-    Attributes:
-      name: as the coordinator calls it.
-      training: of this hospital's clients alone; builds the processes.
-      plan: its rounds.
-      data: the clients' images.
-      evaluator: measures on them.
-      clients: their ids.
-      note: called with a round and what this hospital has measured of its model.
-    """
-
-    name: str
-    training: FederatedTraining
-    plan: Any
-    data: Any
-    evaluator: Evaluator
-    clients: Sequence[str]
-    note: Callable[[int, Mapping[str, float]], None]
 
 
 class Member:
@@ -93,14 +42,23 @@ class Member:
       link: to the coordinator.
       limits: what may leave.
       folder: for private states; this run's alone.
+      finding_of: of the study's hospitals, in order; empty ones where all have the same task.
     """
 
-    def __init__(self, link: exchange.Link, limits: Limits, folder: pathlib.Path) -> None:
+    def __init__(
+        self,
+        link: exchange.Link,
+        limits: Limits,
+        folder: pathlib.Path,
+        finding_of: Mapping[str, str],
+    ) -> None:
+        self.finding_of = dict(finding_of)
         self._link = link
         self._limits = limits
         self._folder = folder
         self._invocations = Invocations()
-        self._registration = wire.Message(coordinator.REGISTER)
+        self._worked_seconds = 0.0
+        self._images = 0
 
     def register(self, clients: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> None:
         """Says what the hospital has, and waits until the run begins.
@@ -116,8 +74,7 @@ class Member:
             client: {split: self._countable(of_split) for split, of_split in splits.items()}
             for client, splits in clients.items()
         }
-        self._registration = wire.Message(coordinator.REGISTER, {"clients": told})
-        answer = self._link.call(self._registration)
+        answer = self._link.call(wire.Message(coordinator.REGISTER, {"clients": told}))
         if answer.kind == "refused":
             raise RunError(str(answer.about["reason"]))
 
@@ -145,9 +102,6 @@ class Member:
             return self._finished(served, states, standing)
         while True:
             task, message = self._link.next_task()
-            if message.kind == coordinator.REGISTER:  # Of a coordinator that was started again.
-                self._link.answer(task, self._registration)
-                continue
             if message.about.get("training") != served.name:  # Of a training that has ended.
                 self._link.answer(task, wire.Message(message.kind))
                 continue
@@ -164,15 +118,37 @@ class Member:
             except Exception as error:  # noqa: BLE001  A hospital stays, whatever it is asked.
                 logging.warning("%s: %s: %s", message.kind, type(error).__name__, one_line(error))
                 answer = wire.Message(message.kind, {"failed": questions.FAILED})
-            seconds = round(time.monotonic() - started, 3)
+            seconds = time.monotonic() - started
+            self._worked_seconds += seconds
             self._link.answer(
-                task, dataclasses.replace(answer, about={**answer.about, "seconds": seconds})
+                task,
+                dataclasses.replace(answer, about={**answer.about, "seconds": round(seconds, 3)}),
             )
+
+    def gathered(self, what: str, of_clients: Mapping[str, Any]) -> dict[str, Any]:
+        """What all clients of the study say of their images, nnU-Net's fingerprint in fact.
+
+        Args:
+          what: its name.
+          of_clients: this hospital's, JSON values by client.
+
+        Raises:
+          RunError: this hospital's policy does not let it leave, or the coordinator refuses.
+        """
+        if not self._limits.fingerprints:
+            raise RunError(
+                "policy.toml: expected fingerprints = true for nnU-Net, which plans from counts of "
+                "image sizes and a histogram of intensities, found false"
+            )
+        self._link.doing(f"sharing its {what}")
+        message = wire.Message(coordinator.GATHER, {"what": what, "of_clients": dict(of_clients)})
+        return dict(self._link.call(message).about["of_clients"])
 
     def results(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Sends what the hospital has measured at the end, as far as its policy lets it."""
         self._link.doing("reporting results")
-        self._link.call(wire.Message(coordinator.RESULTS, {"rows": list(rows)}))
+        told = results_told.told(rows, self._limits.smallest_count)
+        self._link.call(wire.Message(coordinator.RESULTS, {"rows": told}))
 
     def _do(self, served: Served, states: PrivateStates, message: wire.Message) -> wire.Message:
         if message.kind == questions.COMPUTE:
@@ -199,6 +175,8 @@ class Member:
         dataset = served.data.train_dataset(client, number, int(about["passes"]))
         own = [(_packed(private, of_state), sequences.ingest(dataset, _data_type(block)))]
         found = self._invocations.compute(client, message, block, own)
+        if comp is stage_process.next and len(about["walks"]) == 1:
+            self._images += int(about["passes"]) * served.data.train_images(client)
         fields: list[wire.Field] = []
         for place, (aggregation, value) in enumerate(found):
             type_spec = questions.type_of(aggregation)
@@ -229,7 +207,9 @@ class Member:
             client: served.evaluator.score(of_client, client)
             for client, of_client in sorted(weights.items())
         }
-        served.note(number, served.evaluator.metrics(list(scores.values())))
+        measured = served.evaluator.metrics(list(scores.values()))
+        served.note(number, self._worked_seconds, self._images, measured)
+        self._worked_seconds, self._images = 0.0, 0
         about, fields = measures.tell(
             served.evaluator,
             scores,
@@ -279,7 +259,12 @@ class Member:
         return found
 
     def _private(
-        self, served: Served, states: PrivateStates, client: str, after: int, round_number: int
+        self,
+        served: Served,
+        states: PrivateStates,
+        client: str,
+        after: int,
+        round_number: int,
     ) -> list[np.ndarray]:
         """A client's private state after a round, carried over to the stage of another."""
         now = self._process(served, round_number)

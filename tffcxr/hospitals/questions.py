@@ -122,11 +122,11 @@ class Questions:
         timer.cancel()
         if done.cancelled() or done.exception() is not None:
             return
-        seconds = done.result().about.get("seconds")
-        if isinstance(seconds, (int, float)) and 0 <= seconds < math.inf:
-            site = self._site_of[client]
-            with self._lock:
-                self.work_seconds[site] = self.work_seconds.get(site, 0.0) + seconds
+        told = done.result().about.get("seconds")
+        seconds = told if isinstance(told, (int, float)) and 0 <= told < math.inf else 0.0
+        site = self._site_of[client]
+        with self._lock:
+            self.work_seconds[site] = self.work_seconds.get(site, 0.0) + seconds
 
 
 class HospitalParts:

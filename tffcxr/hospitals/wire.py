@@ -10,8 +10,9 @@ more than it expects.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 import dataclasses
+import itertools
 import json
 import math
 from typing import Any
@@ -23,12 +24,18 @@ from tffcxr.errors import InputError
 MAGIC = b"TCX1"
 CHUNK_BYTES = 1 << 20
 _LARGEST_HEAD = 16 << 20
+_MOST_AXES = 32
+_LONGEST_AXIS = 1 << 40
 _DTYPES = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
            "float16", "float32", "float64")  # fmt: skip
 
 
 class MessageError(InputError):
     """What arrives is no message, or a larger one than its reader expects."""
+
+
+class CutMessageError(MessageError):
+    """The end of a message is missing: its connection broke, or its sender stopped."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -84,12 +91,19 @@ def encode(message: Message) -> Iterator[bytes]:
         yield from _cut(memoryview(array.astype(array.dtype.newbyteorder("<"), copy=False)))
 
 
-def decode(chunks: Iterable[bytes], largest: int) -> Message:
+def begun(message: Message) -> Iterator[bytes]:
+    """As `encode`; what cannot be sent raises TypeError here, not where the chunks are taken."""
+    chunks = encode(message)
+    return itertools.chain([next(chunks)], chunks)
+
+
+def decode(chunks: Iterable[bytes], largest: int | Callable[[str], int]) -> Message:
     """The message that arrives in chunks.
 
     Args:
       chunks: its bytes, however they are cut.
-      largest: how many bytes it may have in all.
+      largest: how many bytes it may have in all; or a function that says so of its kind, and may
+        raise MessageError.
 
     Raises:
       MessageError: these are no message, or it says that it is larger, or ends early or late.
@@ -99,16 +113,17 @@ def decode(chunks: Iterable[bytes], largest: int) -> Message:
     if start[:4] != MAGIC:
         raise MessageError("expected a message, found other bytes")
     length = int.from_bytes(start[4:], "little")
-    if length > min(_LARGEST_HEAD, largest):
+    if length > _LARGEST_HEAD:
         raise MessageError(f"expected a head of at most {_LARGEST_HEAD} bytes, found {length}")
     kind, about, fields = _head(bytes(reader.take(length)))
     sizes = [math.prod(shape) * dtype.itemsize for _, dtype, shape in fields]
-    if 8 + length + sum(sizes) > largest:
+    most = largest(kind) if callable(largest) else largest
+    if 8 + length + sum(sizes) > most:
         raise MessageError(
-            f"expected a message of at most {largest} bytes, found one of {8 + length + sum(sizes)}"
+            f"expected a {kind[:40]!r} of at most {most} bytes, found {8 + length + sum(sizes)}"
         )
     found = tuple(
-        Field(name, np.frombuffer(reader.take(size), dtype).reshape(shape))
+        Field(name, _array(reader.take(size), dtype, shape))
         for (name, dtype, shape), size in zip(fields, sizes)
     )
     if not reader.is_at_end():
@@ -121,9 +136,10 @@ def _head(content: bytes) -> tuple[str, dict[str, Any], list[tuple[str, np.dtype
         head = json.loads(content)
         kind, about = head["kind"], head["about"]
         fields = [(name, _dtype(dtype), _shape(shape)) for name, dtype, shape in head["fields"]]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise MessageError("expected the head of a message, found other bytes") from error
-    if not (isinstance(kind, str) and isinstance(about, dict)):
+    texts = (kind, *(name for name, _, _ in fields))
+    if not (isinstance(about, dict) and all(isinstance(text, str) for text in texts)):
         raise MessageError("expected the head of a message, found other values")
     return kind, about, fields
 
@@ -137,7 +153,16 @@ def _dtype(name: Any) -> np.dtype:
 def _shape(shape: Any) -> list[int]:
     if not (isinstance(shape, list) and all(type(n) is int and n >= 0 for n in shape)):
         raise ValueError(shape)
+    if len(shape) > _MOST_AXES or max(shape, default=0) > _LONGEST_AXIS:
+        raise ValueError(shape)
     return shape
+
+
+def _array(content: bytearray, dtype: np.dtype, shape: list[int]) -> np.ndarray:
+    try:
+        return np.frombuffer(content, dtype).reshape(shape)
+    except ValueError as error:  # NumPy has not every shape of an empty array.
+        raise MessageError(f"expected the shape of an array, found {shape}") from error
 
 
 def _cut(content: bytes | memoryview) -> Iterator[bytes]:
@@ -162,7 +187,7 @@ class _Reader:
             if not self._rest:
                 self._rest = memoryview(next(self._chunks, b""))
                 if not self._rest:
-                    raise MessageError("expected the rest of a message, found its end")
+                    raise CutMessageError("expected the rest of a message, found its end")
             part = self._rest[: size - len(taken)]
             taken += part
             self._rest = self._rest[len(part) :]

@@ -5,10 +5,11 @@ Importing this package imports neither TensorFlow nor TFF; `use` does.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import dataclasses
 import functools
 import pathlib
+from typing import Any
 
 from tffcxr import errors, options
 
@@ -18,7 +19,7 @@ class EngineSettings:
     """Where clients' parts of a round are computed.
 
     Attributes:
-      name: one of `options.ENGINES`: "local" (by the executor itself) or "ray".
+      name: one of `options.ENGINES`: "local" (by the executor itself), "ray", or "hospitals".
       ray_address: of a running Ray cluster, as "HOST:PORT" or "auto"; None starts one on this
         machine, which ends with the program.
       ray_workers: how many Ray actors there are; None for one per GPU of the cluster, or two per
@@ -37,6 +38,7 @@ def use(
     log_file: pathlib.Path | None = None,
     devices: Sequence[str] | None = None,
     shared_files: Sequence[str] = (),
+    elsewhere: Callable[..., Any] | None = None,
 ) -> str:
     """Makes every TFF computation called from here on run in the chosen executor.
 
@@ -48,6 +50,7 @@ def use(
         means all GPUs, or the CPU where there is none. For the device executor alone.
       shared_files: paths that clients read, which must be there on all machines of a cluster; of
         the first, the content is compared.
+      elsewhere: of a coordinator of hospitals: what reaches them, see `device.DeviceContext`.
 
     Returns:
       A line for the user that says where rounds run.
@@ -58,9 +61,9 @@ def use(
     """
     if engine.name not in options.ENGINES:
         raise errors.InputError(f"engine: expected one of {options.ENGINES}, found {engine.name!r}")
-    if engine.name == "ray" and executor != "device":
+    if engine.name != "local" and executor != "device":
         raise errors.InputError(
-            f"engine: expected the executor 'device' with 'ray', found {executor!r}"
+            f"engine: expected the executor 'device' with {engine.name!r}, found {executor!r}"
         )
     if executor not in options.EXECUTORS:
         raise errors.InputError(
@@ -86,6 +89,9 @@ def use(
                 context.workers[:1], elsewhere=functools.partial(engine_lib.RemoteParts, actors)
             )
             where = actors.describe()
+        elif elsewhere is not None:
+            context = device.DeviceContext(context.workers[:1], elsewhere=elsewhere)
+            where = "hospitals"
         else:
             where = _devices(context.workers)
     tff.framework.get_context_stack().set_default_context(context)

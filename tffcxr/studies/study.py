@@ -24,10 +24,13 @@ from tffcxr.clients.shards.preparation import ShardSpec, ShardStore, prepare
 from tffcxr.clients.shards.shard_store import MANIFEST, SPLITS
 from tffcxr.clients.sites import ClientRecords
 from tffcxr.datasets.imaging import images
+from tffcxr.errors import InputError
 from tffcxr.evaluation import registry, result_rows
+from tffcxr.hospitals.coordinator import Coordinator
+from tffcxr.hospitals.member import Member
 from tffcxr.models.files.metadata import Metadata
 from tffcxr.report import run_report
-from tffcxr.studies.trainings import Trained
+from tffcxr.studies.trainings import Federation, Trained
 from tffcxr.training.run_directory import RunDirectory
 
 Row = dict[str, Any]  # Of `metrics.json`.
@@ -70,6 +73,7 @@ class Settings:
       seed: of everything random.
       executor: one of `options.EXECUTORS`.
       engine: where clients' parts of a round are computed.
+      federation: this program's side of a run over hospitals, see `trainings.Training`.
       width: of the networks, see `ModelSpec`.
       max_rejected_fraction: maximum fraction of unreadable files per client.
       replicates: of the bootstrap.
@@ -90,6 +94,7 @@ class Settings:
     seed: int = 0
     executor: str = "device"
     engine: runtime.EngineSettings = runtime.EngineSettings()
+    federation: Federation = None
     width: float = 1.0
     max_rejected_fraction: float = 0.0
     replicates: int = 1000
@@ -122,10 +127,25 @@ class Study(abc.ABC):
           loop.TrainingFailed: training broke off.
         """
         sampler = self._sampler()  # Checked before images are decoded.
-        rows = self._run(directory, sampler)
+        federation = self.settings.federation
+        if isinstance(federation, Coordinator):
+            self._coordinate(directory, sampler)
+            rows = federation.result_rows()
+        else:
+            rows = self._run(directory, sampler)
         result_rows.write_metrics(directory.path, self.settings.recipe, self.kind, rows)
         run_report.write_report(directory.path)
+        if isinstance(federation, Member):
+            federation.results(rows)
         return rows
+
+    def _coordinate(self, directory: RunDirectory, sampler: Sampler) -> None:
+        """Trains over hospitals, which measure and report themselves.
+
+        Raises:
+          InputError: this kind of study cannot be trained over hospitals.
+        """
+        raise InputError(f"--engine=hospitals: expected another recipe than {self.settings.recipe}")
 
     @abc.abstractmethod
     def _run(self, directory: RunDirectory, sampler: Sampler) -> list[Row]:
@@ -209,7 +229,9 @@ class Study(abc.ABC):
 
     def _sampler(self) -> Sampler:
         chosen = parse_clients_per_round(self.settings.clients_per_round)
-        return Sampler(tuple(sorted(self.clients.records)), chosen, self.settings.seed)
+        if isinstance(self.settings.federation, Member):
+            chosen = None  # The coordinator chooses among the clients of all hospitals.
+        return Sampler(tuple(sorted(self.clients.site_of)), chosen, self.settings.seed)
 
     def _open_shards(
         self, spec: ShardSpec, records: Mapping[str, pd.DataFrame] | None = None
@@ -223,6 +245,8 @@ class Study(abc.ABC):
         Raises:
           InputError: see `tffcxr.clients.shards.preparation.prepare`; a file was damaged since.
         """
+        if isinstance(self.settings.federation, Coordinator):
+            return self.settings.federation.store(spec)
         store = prepare(
             self.clients.records if records is None else records,
             spec,
@@ -278,13 +302,17 @@ class Study(abc.ABC):
             kind=self.kind,
         )
         shards = [path for client in store.client_ids for path in store.files(client, "train")]
+        federation = self.settings.federation
         where = runtime.use(
             self.settings.executor,
             self.settings.engine,
             log_file=directory.path / "worker.log",
             shared_files=[str(store.root / MANIFEST), *shards],
+            elsewhere=federation.parts if isinstance(federation, Coordinator) else None,
         )
         print(where, file=sys.stderr)
+        if isinstance(federation, Member):
+            federation.register({c: of["splits"] for c, of in store.manifest["clients"].items()})
 
     def _describe_clients(
         self, store: ShardStore, about: Callable[[str], Mapping[str, Any]]
@@ -295,6 +323,10 @@ class Study(abc.ABC):
             site = self.clients.site_of[client]
             source = self.clients.source_of[site]
             row: dict[str, Any] = {"client": client, "site": site, "source": source}
+            if client not in self.clients.records:  # It is at a hospital.
+                row.update({f"{split}_images": store.count(client, split) for split in SPLITS})
+                described.append({**row, **about(client)})
+                continue
             patients = self.clients.records[client].groupby("split")["patient"].nunique()
             for split in SPLITS:
                 if split in patients:

@@ -16,9 +16,11 @@ from tffcxr.clients.client_data import ClientData
 from tffcxr.clients.sampling import Sampler
 from tffcxr.evaluation import registry
 from tffcxr.files import write_atomically
+from tffcxr.hospitals import coordinated_training, coordinator, hospital_log, member, serving
 from tffcxr.studies import side_by_side
 from tffcxr.training import loop
 from tffcxr.training.centralised import CentralisedTraining, Turns
+from tffcxr.training.checkpoints import Checkpoints
 from tffcxr.training.evaluators.validation import Evaluator
 from tffcxr.training.event_writer import TensorBoard, name_weights
 from tffcxr.training.federated import FederatedTraining
@@ -27,6 +29,9 @@ from tffcxr.training.progress import Progress
 from tffcxr.training.run_directory import RunDirectory
 
 FEDERATED, SITE, POOLED = "federated", "site", "pooled"
+Federation = coordinator.Coordinator | member.Member | None
+
+_ROUNDS = "rounds"
 
 Weights = Sequence[np.ndarray]  # In the order of `model.weights`.
 
@@ -46,6 +51,7 @@ class Training:
       by_client: columns of `rounds.csv` that `clients.csv` has, too, of each client's own images.
       histograms: whether TensorBoard gets the weights of the federated model.
       variant: a name for files, where one run trains several models; otherwise empty.
+      federation: this program's side of a run over hospitals; None where all clients are here.
     """
 
     directory: RunDirectory
@@ -58,6 +64,7 @@ class Training:
     by_client: Sequence[str] = ()
     histograms: bool = False
     variant: str = ""
+    federation: Federation = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,13 +99,48 @@ def train_federated(setup: Training) -> Trained:
       InputError: the files of the run that is to be resumed are damaged.
       loop.TrainingFailed: training broke off.
     """
+    if isinstance(setup.federation, member.Member):
+        return _serve(setup, setup.federation)
+    if isinstance(setup.federation, coordinator.Coordinator):
+        return _coordinate(setup, setup.federation)
     training = FederatedTraining(setup.plan, setup.data, setup.sampler, setup.evaluator)
     journal = _journal(setup, FEDERATED, _histograms_of(setup, training))
+    return _trained(_run(setup, FEDERATED, training, journal), training.client_weights)
 
-    def weights_of(state: Any, round_number: int) -> Mapping[str, Weights]:
-        return training.client_weights(state, round_number)
 
-    return _run(setup, FEDERATED, training, journal, weights_of)
+def _coordinate(setup: Training, hospitals: coordinator.Coordinator) -> Trained:
+    """Trains across hospitals; where task blocks are private, they stand as they began."""
+    name = setup.variant or FEDERATED
+    journal = _journal(setup, FEDERATED, None)
+    assert journal.checkpoints
+    training = coordinated_training.CoordinatedTraining(
+        setup.plan,
+        setup.data,
+        setup.sampler,
+        setup.evaluator,
+        hospitals,
+        name,
+        Checkpoints(journal.checkpoints).rounds,
+    )
+    log = hospital_log.HospitalLog(setup.directory.path, name, hospitals)
+    journal = dataclasses.replace(journal, observers=(*journal.observers, log))
+    ended = _run(setup, FEDERATED, training, journal)
+    hospitals.finish(name, training.end(ended.last, ended.rounds, ended.reported, ended.round))
+    return _trained(ended, training.client_weights)
+
+
+def _serve(setup: Training, hospital: member.Member) -> Trained:
+    """Takes part in a training that a coordinator leads."""
+    training = FederatedTraining(setup.plan, setup.data, setup.sampler, setup.evaluator)
+    clients = tuple(sorted(setup.sampler.client_ids))
+    suffix = f"_{setup.variant}" if setup.variant else ""
+    path = setup.directory.path / f"{_ROUNDS}{suffix}.csv"
+    log = hospital_log.OwnRounds(path, setup.plan, setup.evaluator.columns, len(clients))
+    name = setup.variant or FEDERATED
+    ended = hospital.serve(
+        serving.Served(name, training, setup.plan, setup.data, setup.evaluator, clients, log)
+    )
+    return Trained(ended.last, ended.reported, ended.round, ended.rounds, ended.planned)
 
 
 def train_baselines(setup: Training, groups: Mapping[str, Sequence[str]]) -> dict[str, Trained]:
@@ -157,16 +199,27 @@ def _baseline(
         del round_number
         return dict.fromkeys(clients, list(state["weights"]))
 
-    return lambda: _run(setup, name, training, journal, weights_of)
+    return lambda: _trained(_run(setup, name, training, journal), weights_of)
 
 
-def _run(
-    setup: Training,
-    name: str,
-    training: loop.Training,
-    journal: loop.Journal,
-    weights_of: Callable[[Any, int], Mapping[str, Weights]],
-) -> Trained:
+@dataclasses.dataclass(frozen=True)
+class _Ended:
+    """A training that has ended; see `Trained`."""
+
+    last: Any
+    reported: Any
+    round: int
+    rounds: int
+    planned: int
+
+
+def _trained(ended: _Ended, weights_of: Callable[[Any, int], Mapping[str, Weights]]) -> Trained:
+    last = weights_of(ended.last, ended.rounds)
+    reported = last if ended.round == ended.rounds else weights_of(ended.reported, ended.round)
+    return Trained(last, reported, ended.round, ended.rounds, ended.planned)
+
+
+def _run(setup: Training, name: str, training: loop.Training, journal: loop.Journal) -> _Ended:
     planned, columns = setup.plan.rounds, setup.evaluator.columns
     end = loop.run(training, setup.plan, columns, journal)
     if end.number < planned:
@@ -174,11 +227,10 @@ def _run(
             f"{_title(setup, name)}: stopped early after round {end.number}/{planned}",
             file=sys.stderr,
         )
-    last = weights_of(end.state, end.number)
     if setup.best is None:
-        return Trained(last, last, end.number, end.number, planned)
+        return _Ended(end.state, end.state, end.number, end.number, planned)
     number, state = loop.load_best(training, setup.plan, columns, journal)
-    return Trained(last, weights_of(state, number), number, end.number, planned)
+    return _Ended(end.state, state, number, end.number, planned)
 
 
 def _journal(
@@ -190,7 +242,7 @@ def _journal(
     path = setup.directory.path
     suffix = f"_{setup.variant}" if setup.variant else ""
     is_federated = name == FEDERATED
-    rounds = f"rounds{suffix}.csv" if is_federated else f"rounds{suffix}_{name}.csv"
+    rounds = f"{_ROUNDS}{suffix}.csv" if is_federated else f"{_ROUNDS}{suffix}_{name}.csv"
     return loop.Journal(
         rounds=path / rounds,
         clients=path / f"clients{suffix}.csv" if is_federated else None,

@@ -266,6 +266,25 @@ def site_models(
     return models
 
 
+def save_shared(
+    directory: pathlib.Path,
+    study: FindingsStudy,
+    name: str,
+    model: blocks.CxrModel,
+    trained: trainings.Trained,
+) -> None:
+    """Writes what the coordinator of hospitals has of a network, for `--weights=FILE`.
+
+    That is `models/federated.h5`, or with the network's name where there are several. Task blocks
+    that hospitals keep to themselves stand in it as they began.
+    """
+    suffix = f"_{name}" if study.several else ""
+    weights = next(iter(trained.reported.values()))
+    (directory / "models").mkdir(exist_ok=True)
+    path = directory / "models" / f"{trainings.FEDERATED}{suffix}.h5"
+    trainings.save_weights(model.keras, weights, path)
+
+
 def save_models(directory: pathlib.Path, study: FindingsStudy, result: NetworkResult) -> None:
     """Writes every site's weights, and the multi-task model of the federation.
 
@@ -288,7 +307,11 @@ def save_models(directory: pathlib.Path, study: FindingsStudy, result: NetworkRe
         columns.setdefault(finding, site)
         model.keras.set_weights(result.trained[trainings.FEDERATED][site])
         kernel, bias = blocks.get_weights(model.keras, model.task)
-        heads[site] = scores[site].scaling.fold(kernel, bias)
+        kernel, bias = scores[site].scaling.fold(kernel, bias)
+        if study.clients.outputs:  # Others are of other hospitals, whose task blocks stay there.
+            column = study.clients.findings.index(finding)
+            kernel, bias = kernel[:, column : column + 1], bias[column : column + 1]
+        heads[site] = kernel, bias
         if is_local:
             trunks[site] = blocks.get_weights(model.keras, model.representation)
     joined = multi_task.multi_task_model(model, heads, columns, trunks)

@@ -56,8 +56,32 @@ class FindingsStudy(study_lib.Study):
         return len(self.plans) > 1
 
     def _run(self, directory: RunDirectory, sampler: Sampler) -> list[study_lib.Row]:
-        settings = self.settings
         explained, about_lungs = self._with_lungs(directory.path)
+        data = self._begin(directory, about_lungs)
+        results = [
+            self._network(name, plan, data, sampler, directory) for name, plan in self.plans.items()
+        ]
+        if self.several:
+            self._join_logs(directory)
+        findings_results.write_predictions(directory.path, results)
+        findings_explanations.write(directory.path, explained, results)
+        if self.heat_metrics:
+            findings_heat.write(directory.path, explained, results, data)
+        return [row for result in results for row in findings_results.metric_rows(self, result)]
+
+    def _coordinate(self, directory: RunDirectory, sampler: Sampler) -> None:
+        data = self._begin(directory, {})
+        for name, plan in self.plans.items():
+            model = plan.model.measuring_model()
+            setup = self._setup(name, plan, Scorer(model.keras, data), data, sampler, directory)
+            trained = trainings.train_federated(setup)
+            findings_results.save_shared(directory.path, self, name, model, trained)
+        if self.several:
+            self._join_logs(directory)
+
+    def _begin(self, directory: RunDirectory, about_lungs: Mapping[str, Any]) -> ClientData:
+        """Prepares the images, and chooses where rounds run."""
+        settings = self.settings
         spec = ShardSpec(settings.image_size, self.clients.findings, settings.fit)
         store = self._open_shards(spec)
         self._start(
@@ -72,28 +96,20 @@ class FindingsStudy(study_lib.Study):
                 **about_lungs,
             },
         )
-        data = self._client_data(store)
-        results = [
-            self._network(name, plan, data, sampler, directory) for name, plan in self.plans.items()
-        ]
-        if self.several:
-            self._join_logs(directory)
-        findings_results.write_predictions(directory.path, results)
-        findings_explanations.write(directory.path, explained, results)
-        if self.heat_metrics:
-            findings_heat.write(directory.path, explained, results, data)
-        return [row for result in results for row in findings_results.metric_rows(self, result)]
+        return self._client_data(store)
 
-    def _network(
-        self, name: str, plan: Plan, data: ClientData, sampler: Sampler, directory: RunDirectory
-    ) -> findings_results.NetworkResult:
-        """Trains one network in every way, scores it and saves it."""
+    def _setup(
+        self,
+        name: str,
+        plan: Plan,
+        scorer: Scorer,
+        data: ClientData,
+        sampler: Sampler,
+        directory: RunDirectory,
+    ) -> trainings.Training:
         findings = self.clients.findings
         tasks = [f"{name} {finding}" if self.several else finding for finding in findings]
-        # In float32, whatever it is trained in: what is measured is what is exported.
-        model = plan.model.measuring_model()
-        scorer = Scorer(model.keras, data)
-        setup = trainings.Training(
+        return trainings.Training(
             directory,
             plan,
             data,
@@ -103,7 +119,17 @@ class FindingsStudy(study_lib.Study):
             best=self.best_by(registry.AUROC),
             histograms=self.settings.histograms,
             variant=name if self.several else "",
+            federation=self.settings.federation,
         )
+
+    def _network(
+        self, name: str, plan: Plan, data: ClientData, sampler: Sampler, directory: RunDirectory
+    ) -> findings_results.NetworkResult:
+        """Trains one network in every way, scores it and saves it."""
+        # In float32, whatever it is trained in: what is measured is what is exported.
+        model = plan.model.measuring_model()
+        scorer = Scorer(model.keras, data)
+        setup = self._setup(name, plan, scorer, data, sampler, directory)
         federated = trainings.train_federated(setup)
         trained: dict[str, Mapping[str, trainings.Weights]] = {
             trainings.FEDERATED: findings_results.site_models(

@@ -1,0 +1,169 @@
+r"""Joins hospitals that may not share images in one study: certificates, and checks of each kit.
+
+Who runs the study makes the kits once, from a study.toml:
+
+  ./bazelw run //experiments:hospital -- provision --study=study.toml --output_dir=kits
+
+  name = "opacity-and-pneumothorax"
+  coordinator = "study.example.org:443"   # Where hospitals connect to.
+  days = 365                              # How long certificates are valid.
+  [sites.north]
+  finding = "Lung Opacity"                # Only for recipes of findings.
+  [sites.south]
+  finding = "Pneumothorax"
+
+kits/coordinator stays, kits/north and kits/south go to their hospitals on a way that nobody else
+reads, since each holds a private key. Run again, it keeps what is there and adds new sites.
+--renew=north issues a new certificate and revokes the old one; --revoke=south only revokes.
+kits/authority signs all this: keep it where the coordinator's computer does not reach.
+
+At a hospital, check says whether the kit is in order and what is in the data, and changes nothing:
+
+  ./bazelw run //experiments:hospital -- check --kit=kits/north \
+      --site=north=rsna:/data/rsna:"Lung Opacity"
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+import os
+import pathlib
+import sys
+import time
+from typing import NamedTuple
+
+from absl import flags
+
+from experiments import recipes
+from experiments.flags import command_line, federation_flags
+from tffcxr.errors import InputError, RunError, did_you_mean
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_string("study", None, "provision: the study.toml; see above.")
+flags.DEFINE_string(
+    "output_dir",
+    None,
+    "provision: the folder of the kits; default kits. join: the folder of the hospital's own run, "
+    "with its report; default a folder in runs/ for each study.",
+)
+flags.DEFINE_list(
+    "renew",
+    [],
+    "provision: sites whose certificate is replaced by a new one; also coordinator, whose old "
+    "certificate stays valid until it expires.",
+)
+flags.DEFINE_list("revoke", [], "provision: sites whose certificates are not accepted any more.")
+flags.DEFINE_string("kit", None, "check, join, status: the folder of a kit.")
+flags.DEFINE_string(
+    "approve",
+    None,
+    "join: the hash of a study that is approved without a question; its first 8 digits or more.",
+)
+flags.DEFINE_string("cache_dir", None, "join: folder for decoded images; default in output_dir.")
+flags.DEFINE_string(
+    "site",
+    None,
+    "check, join: the hospital's images, as NAME=LOADER:PATH:FINDING or NAME=LOADER:PATH; NAME is "
+    "that of the kit.",
+)
+
+
+def main(operands: list[str]) -> None:
+    """Runs the program."""
+    if len(operands) != 1 or operands[0] not in _COMMANDS:
+        hint = did_you_mean(operands[0], _COMMANDS) if operands else ""
+        raise InputError(
+            f"expected one of the commands {', '.join(_COMMANDS)}, "
+            f"found {' '.join(operands) or 'none'}{hint} (--help explains them)"
+        )
+    name = operands[0]
+    for other in _COMMANDS.values():
+        for flag in other.flags:
+            if FLAGS[flag].present and flag not in _COMMANDS[name].flags:
+                raise InputError(f"--{flag}: expected another command than {name} with it")
+    try:
+        _COMMANDS[name].run()
+    except OSError as error:
+        raise InputError(
+            f"expected files that can be read and written, found {error.strerror}: {error.filename}"
+        ) from error
+
+
+def _provision() -> None:
+    from tffcxr.hospitals import provision
+
+    if FLAGS.study is None:
+        raise InputError("--study: expected a study.toml, found none")
+    folder = pathlib.Path(FLAGS.output_dir or "kits")
+    for line in provision.provision(pathlib.Path(FLAGS.study), folder, FLAGS.renew, FLAGS.revoke):
+        print(line)
+
+
+def _check() -> None:
+    from tffcxr.hospitals import kits, local_check
+
+    if FLAGS.kit is None:
+        raise InputError("--kit: expected the folder of a kit, found none")
+    kit = kits.read(pathlib.Path(FLAGS.kit))
+    _print(local_check.describe_kit(kit))
+    if FLAGS.site is not None:
+        _print(local_check.describe_data(kit, local_check.parse_site(FLAGS.site)))
+    print("nothing was changed")
+
+
+def _join() -> None:
+    from tffcxr import child_process, files
+    from tffcxr.hospitals import joining, kits
+
+    if FLAGS.kit is None or FLAGS.site is None:
+        raise InputError("expected a --kit and the hospital's --site, found only one or none")
+    kit = kits.read_site(pathlib.Path(FLAGS.kit))
+    approve = joining.ask_for_approval(kit, FLAGS.approve, sys.stdin.isatty(), input)
+    with joining.connected(kit, federation_flags.versions(), approve) as (_, proposal):
+        path = kit.folder / "proposals" / f"{proposal.hash}.json"
+        files.write_atomically(path, lambda file: file.write(proposal.to_json()))
+    if proposal.recipe not in recipes.RECIPES:
+        raise RunError(f"expected one of the recipes here, found {proposal.recipe!r}")
+    folder = FLAGS.output_dir or f"runs/{kit.study}_{kit.site}_{proposal.hash[:8]}"
+    own = [
+        f"--proposal={path}",
+        f"--kit={FLAGS.kit}",
+        f"--site={FLAGS.site}",
+        f"--output_dir={folder}",
+    ]
+    own += [f"--cache_dir={FLAGS.cache_dir}"] if FLAGS.cache_dir else []
+    words = ["-m", f"experiments.{proposal.recipe}", "--engine=hospitals", *own]
+    sys.stdout.flush()
+    os.execve(sys.executable, [sys.executable, *words], child_process.environment())
+
+
+def _status() -> None:
+    from tffcxr.hospitals import kits, link, status_table
+
+    if FLAGS.kit is None:
+        raise InputError("--kit: expected the folder of a kit, found none")
+    kit = kits.read(pathlib.Path(FLAGS.kit))
+    _print(status_table.lines(link.status(kit.credentials(), kit.address), time.time()))
+
+
+def _print(lines: Sequence[str]) -> None:
+    print(*lines, sep="\n", flush=True)
+
+
+class _Command(NamedTuple):
+    """What a first operand does, and the flags that it takes."""
+
+    run: Callable[[], None]
+    flags: tuple[str, ...]
+
+
+_COMMANDS = {
+    "provision": _Command(_provision, ("study", "output_dir", "renew", "revoke")),
+    "check": _Command(_check, ("kit", "site")),
+    "join": _Command(_join, ("kit", "site", "approve", "output_dir", "cache_dir")),
+    "status": _Command(_status, ("kit",)),
+}
+
+if __name__ == "__main__":
+    command_line.run(main, f"one of the commands {', '.join(_COMMANDS)}")

@@ -1,0 +1,73 @@
+"""The program `hospital`: kits made and checked as users do, and a line for what is wrong."""
+
+import pytest
+
+from tests.experiments import programs
+from tests.hospitals import studies
+from tffcxr.datasets.phantoms import phantom
+from tffcxr.hospitals import kits
+
+
+def _run(*arguments):
+    return programs.in_a_real_process("experiments.hospital", *arguments)
+
+
+def _refusal(*arguments):
+    ended = _run(*arguments)
+    (line,) = ended.stderr.splitlines()
+    assert (ended.returncode, line.partition(": ")[0]) == (2, "hospital")
+    return line.partition(": ")[2]
+
+
+@pytest.fixture(name="made", scope="module")
+def _made(tmp_path_factory):
+    return studies.make_kits(tmp_path_factory.mktemp("study"))
+
+
+def test_kits_are_made_kept_renewed_and_revoked(tmp_path):
+    command = ("provision", f"--study={studies.write_study(tmp_path)}")
+    folder = tmp_path / "kits"
+    first = _run(*command, f"--output_dir={folder}")
+    assert (first.returncode, first.stderr) == (0, "")
+    *made, slow = first.stdout.splitlines()
+    assert [line.partition(";")[0] for line in made] == [
+        f"{name}: made {folder / name}" for name in ("coordinator", "north", "south")
+    ]
+    assert slow == "slow: []"
+    again = _run(*command, f"--output_dir={folder}", "--renew=north", "--revoke=south")
+    coordinator, north, south, _ = again.stdout.splitlines()
+    assert coordinator.startswith(f"coordinator: kept {folder / 'coordinator'}; valid until 20")
+    assert north.startswith(f"north: made {folder / 'north'}; valid until 20")
+    assert south.endswith("; revoked, --renew=south issues another certificate")
+    assert len(kits.read_coordinator(folder / "coordinator").revoked()) == 2
+
+
+def test_a_kit_and_the_data_are_checked(made, tmp_path):
+    phantom.write_rsna(tmp_path, 4, 0)
+    ended = _run("check", f"--kit={made / 'north'}", f"--site=north=rsna:{tmp_path}:Lung Opacity")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    lines = ended.stdout.splitlines()
+    assert lines[0] == "study: opacity"
+    assert "Lung Opacity: 2 present, 2 absent, 0 unknown, the finding of this site" in lines
+    assert lines[-2] == "nothing was changed"
+
+
+def test_what_cannot_be_is_refused_in_one_line(made, tmp_path):
+    assert _refusal().startswith("expected one of the commands provision, check, found none")
+    assert "found chek (did you mean check?)" in _refusal("chek")
+    assert "found check north" in _refusal("check", "north")
+    assert _refusal("provision") == "--study: expected a study.toml, found none"
+    assert _refusal("check") == "--kit: expected the folder of a kit, found none"
+    assert "found no kit.json there" in _refusal("check", f"--kit={tmp_path}")
+    other = _refusal("check", f"--kit={made / 'north'}", "--renew=north")
+    assert other == "--renew: expected another command than check with it"
+    assert "--site: expected NAME=LOADER:PATH" in _refusal(
+        "check", f"--kit={made / 'north'}", "--site=north"
+    )
+    study = studies.write_study(tmp_path, "name = 3")
+    assert f"{study}: expected the key coordinator" in _refusal("provision", f"--study={study}")
+    (tmp_path / "file").touch()
+    study = studies.write_study(tmp_path)
+    assert "expected a folder at" in _refusal(
+        "provision", f"--study={study}", f"--output_dir={tmp_path / 'file'}"
+    )

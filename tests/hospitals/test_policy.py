@@ -1,0 +1,115 @@
+"""What a policy refuses, and what a policy.toml may say."""
+
+import pytest
+
+from tests.hospitals import studies
+from tffcxr.errors import InputError
+from tffcxr.hospitals import policy
+from tffcxr.hospitals.policy import Policy
+
+
+def _read(tmp_path, text):
+    path = tmp_path / "policy.toml"
+    path.write_text(text, "utf-8")
+    return policy.read(path)
+
+
+def test_the_file_of_a_kit_says_the_defaults(tmp_path):
+    assert _read(tmp_path, policy.DEFAULT_TEXT) == Policy() == _read(tmp_path, "")
+
+
+def test_every_key(tmp_path):
+    text = """
+        studies = "*"
+        recipes = ["cheXviz", "tuberculosis"]
+        findings = []
+        most_rounds = 5
+        fewest_images = 100
+        smallest_count = 1
+        scores_per_image = true
+        fingerprints = true
+        aggregators = ["dp", "secure"]
+        least_noise = 1
+    """
+    assert _read(tmp_path, text) == Policy(
+        ("*",), ("cheXviz", "tuberculosis"), (), 5, 100, 1, True, True, ("dp", "secure"), 1.0
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("most_round = 3", r"found most_round \(did you mean most_rounds\?\)"),
+        ("studies = 'opacity'", r'studies: expected a list of names or "\*", found \'opacity\''),
+        ("studies = [1]", r"studies: expected a list of names"),
+        ("most_rounds = 0", "most_rounds: expected an integer of 1 to"),
+        ("fewest_images = 1.5", "fewest_images: expected an integer of 1 to"),
+        ("smallest_count = true", "smallest_count: expected an integer of 1 to"),
+        ("scores_per_image = 1", "scores_per_image: expected true or false, found 1"),
+        ("fingerprints = 'no'", "fingerprints: expected true or false, found 'no'"),
+        ("aggregators = ['secured']", r"found 'secured' \(did you mean secure\?\)"),
+        ("least_noise = -1", "least_noise: expected a number of at least 0, found -1"),
+        ("least_noise = nan", "least_noise: expected a number of at least 0, found nan"),
+        ("least_noise = inf", "least_noise: expected a number of at least 0, found inf"),
+        ("least_noise = true", "least_noise: expected a number of at least 0, found True"),
+        ("least_noise", "policy.toml: expected TOML in UTF-8"),
+    ],
+)
+def test_one_line_about_what_is_wrong(tmp_path, text, message):
+    with pytest.raises(InputError, match=message) as caught:
+        _read(tmp_path, text)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_defaults_allow_a_usual_proposal():
+    assert policy.problems(Policy(), studies.proposal()) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"studies": ("nodules",)}, "studies: expected nodules, found opacity"),
+        ({"recipes": ()}, "recipes: expected none at all, found cheXviz"),
+        ({"findings": ("lung opacity",)}, "findings: expected lung opacity, found Pneumothorax"),
+        ({"most_rounds": 11}, "most_rounds: expected at most 11 rounds, found 12"),
+        ({"aggregators": ("dp", "secure")}, "aggregators: expected dp or secure, found mean"),
+    ],
+)
+def test_one_line_for_what_is_not_allowed(changes, problem):
+    assert policy.problems(Policy(**changes), studies.proposal()) == [problem]
+
+
+def test_names_are_compared_without_case():
+    asked = Policy(studies=("Opacity",), findings=("LUNG OPACITY", "pneumothorax"))
+    assert policy.problems(asked, studies.proposal()) == []
+
+
+@pytest.mark.parametrize(("noise", "is_allowed"), [(0.99, False), (1.0, True), ("many", False)])
+def test_noise_counts_where_there_is_noise(noise, is_allowed):
+    asked = Policy(least_noise=1.0)
+    proposal = studies.proposal(aggregator="dp", dp_noise_multiplier=noise)
+    assert (policy.problems(asked, proposal) == []) == is_allowed
+    assert policy.problems(asked, studies.proposal(dp_noise_multiplier=noise)) == []
+
+
+def test_a_network_has_no_exception_from_the_policy():
+    proposal = studies.proposal(
+        only=["standard:rounds=198", "densenet121:rounds=199", "densenet121:aggregator=secure"]
+    )
+    assert policy.problems(Policy(aggregators=("mean",)), proposal) == [
+        "most_rounds: expected at most 200 rounds, found 201 for densenet121",
+        "aggregators: expected mean, found secure for densenet121",
+    ]
+
+
+@pytest.mark.parametrize("rounds", [None, "", "ten", True, [1], float("nan"), "nan"])
+def test_what_is_no_number_of_rounds_is_not_allowed(rounds):
+    (problem,) = policy.problems(Policy(), studies.proposal(rounds=rounds))
+    assert problem == "most_rounds: expected at most 200 rounds, found nan"
+
+
+def test_all_problems_at_once():
+    asked = Policy(studies=(), recipes=(), findings=(), most_rounds=1, aggregators=())
+    found = policy.problems(asked, studies.proposal())
+    keys = [problem.partition(":")[0] for problem in found]
+    assert keys == ["studies", "recipes", "findings", "findings", "most_rounds", "aggregators"]

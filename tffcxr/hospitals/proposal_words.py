@@ -1,0 +1,102 @@
+"""A proposal in words: what a hospital is asked, for the people who approve it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+import json
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tffcxr.hospitals.proposals import Proposal
+
+_INDENT = 15
+_WIDEST = 100
+_SHARES = {
+    "representation": "the weights of the representation; every hospital keeps its task block",
+    "all": "all weights",
+}
+_BATCH_NORM = {
+    "aggregate": "its statistics leave the hospital with the weights",
+    "recompute": "its statistics are taken once more from all images of a round, as sums",
+    "local": "layer and statistics stay at the hospital",
+    "frozen": "not trained",
+    "group": "replaced by group norm, which has no statistics",
+}
+_AGGREGATORS = {
+    "mean": "the mean of the updates",
+    "robust": "updates that are far from the others are clipped or set to zero",
+    "compression": "large updates are compressed, with loss",
+    "secure": "the updates are clipped and rounded, and added in the clear: the coordinator sees "
+    "each one",
+    "dp": "the updates are clipped, and their mean gets Gaussian noise",
+}
+_LEAVES = (
+    "updates of the shared weights, counts of images, losses and metrics of many images together"
+)
+_STAYS = "images, labels, names and paths; scores of single images unless policy.toml allows them"
+
+
+def describe(proposal: Proposal) -> str:
+    """What a hospital is asked, in lines; all settings are listed at the end."""
+    lines = [_line(title, text) for title, text in _summary(proposal)]
+    lines.append("All settings:")
+    lines += [f"  {name}: {_text(value)}" for name, value in sorted(proposal.settings.items())]
+    lines.append("Versions at the coordinator:")
+    lines += [f"  {name}: {version}" for name, version in sorted(proposal.versions.items())]
+    return "\n".join(lines)
+
+
+def _line(title: str, text: str) -> str:
+    start = f"{title}:".ljust(_INDENT)
+    return textwrap.fill(text, _WIDEST, initial_indent=start, subsequent_indent=" " * _INDENT)
+
+
+def _summary(proposal: Proposal) -> Iterator[tuple[str, str]]:
+    yield "Study", proposal.study
+    yield "Recipe", proposal.recipe
+    sites = [f"{s.name} ({s.finding})" if s.finding else s.name for s in proposal.sites]
+    yield "Hospitals", ", ".join(sites)
+    for name, title in (("task", "Task"), ("model", "Networks")):
+        if name in proposal.settings:
+            yield title, _text(proposal.settings[name])
+    yield from _training(proposal.settings)
+    if proposal.settings.get("only"):
+        yield "Exceptions", _text(proposal.settings["only"])
+    yield "Leaves", _LEAVES
+    yield "Stays", _STAYS
+    yield "Hash", proposal.hash
+
+
+def _training(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What is asked of all networks that have no exceptions."""
+    if "rounds" in settings:
+        text = f"{_text(settings['rounds'])}, each of {_text(settings.get('local_epochs', 1))} "
+        text += "passes over the hospital's images"
+        if settings.get("head_rounds"):
+            text += f"; before them {_text(settings['head_rounds'])} of the task block alone"
+        yield "Rounds", text
+    if "clients_per_round" in settings:
+        yield "Clients", f"{_text(settings['clients_per_round'])} in each round"
+    yield "Shared", _meaning(settings.get("share", "all"), _SHARES)
+    if "batch_norm" in settings:
+        yield "Batch norm", _meaning(settings["batch_norm"], _BATCH_NORM)
+    if "aggregator" in settings:
+        text = _meaning(settings["aggregator"], _AGGREGATORS)
+        if settings["aggregator"] == "dp":
+            noise = _text(settings.get("dp_noise_multiplier"))
+            text += f" of {noise} times the clipping norm"
+        yield "Aggregation", text
+
+
+def _meaning(value: Any, meanings: Mapping[str, str]) -> str:
+    text = _text(value)
+    return f"{text}: {meanings[text]}" if text in meanings else text
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list) and value:
+        return ", ".join(map(_text, value))
+    return json.dumps(value, sort_keys=True)

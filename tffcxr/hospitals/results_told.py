@@ -1,0 +1,58 @@
+"""What of a hospital's final results leaves it: numbers of many images, and names of the program's.
+
+A row of `metrics.json` is told if all counts of images in it are at least the policy's smallest
+count; otherwise the whole row stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+import logging
+import math
+from typing import Any
+
+import numpy as np
+
+_COUNTS = ("images", "positives", "patients")
+# What the program says, not the data; the names of tasks and sites are in the study.
+_TEXTS = frozenset(
+    {
+        "baseline", "calibration", "chosen", "images_kind", "interval", "model", "operating_point",
+        "report_round", "split", "task", "training",
+    }
+)  # fmt: skip
+
+
+def told(rows: Sequence[Mapping[str, Any]], smallest_count: int) -> list[dict[str, Any]]:
+    """The rows that leave, as JSON values.
+
+    Args:
+      rows: of `metrics.json`.
+      smallest_count: of images, or of patients.
+    """
+    found = []
+    for row in rows:
+        counts = [row[name] for name in _COUNTS if row.get(name) is not None]
+        if "positives" in row and "images" in row:
+            counts.append(row["images"] - row["positives"])
+        if min(counts, default=0) < smallest_count:
+            logging.warning(
+                "results of %s, %s: kept here, since policy.toml wants at least %d images or "
+                "patients behind each number",
+                *(row.get("task"), row.get("training"), smallest_count),
+            )
+            continue
+        found.append({name: _plain(value) for name, value in row.items() if _leaves(name, value)})
+    return found
+
+
+def _leaves(name: str, value: Any) -> bool:
+    if isinstance(value, str):
+        return name in _TEXTS
+    return value is None or isinstance(value, (bool, int, float, np.integer, np.floating))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,37 @@
+"""What `hospital status` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def lines(status: Mapping[str, Any], now: float) -> list[str]:
+    """A line for the run and one per hospital.
+
+    Args:
+      status: see `link.status`.
+      now: in seconds since 1970.
+    """
+    report = ", ".join(f"{name} {value}" for name, value in status["report"].items())
+    found = [f"run: {report or 'no round yet'}"]
+    for site, member in status["members"].items():
+        if member["is_connected"]:
+            told = (
+                f"connected for {_duration(now - member['since'])}, heard of "
+                f"{_duration(now - member['seen'])} ago, {member['doing'] or 'starting'}"
+            )
+        else:
+            told = "not connected" + (f", {member['doing']}" if member["doing"] else "")
+        error = f"; last error: {member['error']}" if member.get("error") else ""
+        found.append(f"{site}: {told}{error}")
+    return found
+
+
+def _duration(seconds: float) -> str:
+    seconds = max(0, round(seconds))
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min {seconds % 60} s"
+    return f"{seconds // 3600} h {seconds % 3600 // 60} min"
