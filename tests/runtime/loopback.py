@@ -23,6 +23,7 @@ class Loopback:
         self._loses = loses
         self._threads = [concurrent.futures.ThreadPoolExecutor(1) for _ in range(workers)]
         self._workers = [self._worker() for _ in range(workers)]
+        self.computations: list[engine.Computation] = []
         self.tasks: list[engine.Task] = []
         self.answers: list[engine.Answer] = []
         self.shared: list[bytes] = []
@@ -42,6 +43,7 @@ class Loopback:
     def ask(self, lane, computation, task, shared):
         if self._loses(len(self.tasks)):
             self._workers[lane] = self._worker()
+        self.computations.append(computation)
         self.tasks.append(task)
         sent = json.dumps({**dataclasses.asdict(task), "argument": task.argument.hex()})
         contents = [self.shared[handle] for handle in shared]

@@ -15,7 +15,7 @@ from tests.learning import tiny
 from tests.runtime import loopback
 from tests.runtime.executors import run
 from tests.runtime.test_tff_algorithms import AGGREGATORS, aggregation
-from tffcxr.learning import optimizers
+from tffcxr.learning import aggregators, optimizers
 from tffcxr.runtime import device, engine, messages, parts, placed, sequences
 
 LOCAL = device.device_context(["CPU:0"])
@@ -104,6 +104,27 @@ def test_aggregators(name):
 
     context, _ = loopback.context(3)
     assert two_rounds(context) == two_rounds(LOCAL)
+
+
+def test_the_seed_of_the_noise_leaves_the_server_in_no_message():
+    seed = np.array([0x1122334455667788, 0x5A5B5C5D5E5F6061])
+    process = tiny.image_process(aggregator=aggregators.differentially_private(1.0, 2.0))
+    clients = [tiny.pictures(seed) for seed in range(2)]
+    context, worker = loopback.context(2)
+    found = []
+    for where in (LOCAL, context):
+        server = process.with_noise_seed(run(where, process.initialize), lambda: seed)
+        states = [run(where, process.initialize_client) for _ in clients]
+        given = [tiny.client(state, data) for state, data in zip(states, clients)]
+        found.append(bits(list(run(where, process.next, server, given))))
+    assert found[0] == found[1]
+    sent = [*worker.shared, *(task.argument for task in worker.tasks)]
+    sent.extend(computation.content for computation in worker.computations)
+    assert len(sent) == 1 + 2 + 2
+    assert np.float32(0.1).tobytes() in sent[0]  # The clipping norm, which clients do get.
+    for half in seed.tolist():
+        for order in ("little", "big"):
+            assert not any(half.to_bytes(8, order) in content for content in sent)
 
 
 def test_compression_keeps_within_its_step():

@@ -17,11 +17,12 @@ from tffcxr.clients.sampling import Sampler
 from tffcxr.evaluation import registry
 from tffcxr.files import write_atomically
 from tffcxr.studies import side_by_side
-from tffcxr.training import loop
+from tffcxr.training import loop, noise_key
 from tffcxr.training.centralised import CentralisedTraining, Turns
 from tffcxr.training.evaluators.validation import Evaluator
 from tffcxr.training.event_writer import TensorBoard, name_weights
 from tffcxr.training.federated import FederatedTraining
+from tffcxr.training.noise_key import NoiseKey
 from tffcxr.training.plan import Plan
 from tffcxr.training.progress import Progress
 from tffcxr.training.run_directory import RunDirectory
@@ -92,7 +93,13 @@ def train_federated(setup: Training) -> Trained:
       InputError: the files of the run that is to be resumed are damaged.
       loop.TrainingFailed: training broke off.
     """
-    training = FederatedTraining(setup.plan, setup.data, setup.sampler, setup.evaluator)
+    training = FederatedTraining(
+        setup.plan,
+        setup.data,
+        setup.sampler,
+        setup.evaluator,
+        noise_key=NoiseKey(setup.directory.path / noise_key.FILE, setup.variant),
+    )
     journal = _journal(setup, FEDERATED, _histograms_of(setup, training))
 
     def weights_of(state: Any, round_number: int) -> Mapping[str, Weights]:
