@@ -355,11 +355,39 @@ def test_a_message_of_another_type_is_refused(value, of_type):
         messages.decode_all(content, [PAIR])
 
 
+def test_a_message_that_is_cut_or_too_long_is_refused():
+    content = messages.encode_all([GOOD], [PAIR])
+    for length in range(len(content)):
+        with pytest.raises(TypeError, match="^expected "):
+            messages.decode_all(memoryview(content)[:length], [PAIR])
+    with pytest.raises(TypeError, match=f"expected {len(content)} bytes, found"):
+        messages.decode_all(content + bytes(16), [PAIR])
+
+
+def test_numbers_of_all_sizes_survive():
+    sent = [
+        tf.constant([[True, False]]),
+        tf.constant(-(2**63), tf.int64),
+        tf.zeros([0, 3]),
+        tf.constant([1.5, -2.0, 3.0], tf.bfloat16),
+        tf.constant([1.5], tf.float16),
+        tf.constant([b"a\0", b""]),
+        tf.constant([255], tf.uint8),
+    ]
+    types = [tff.types.tensorflow_to_type((tensor.dtype, tensor.shape)) for tensor in sent]
+    found = messages.decode_all(messages.encode_all(sent, types), types)
+    for ours, theirs in zip(found, sent):
+        assert (ours.dtype, ours.shape) == (theirs.dtype, theirs.shape)
+        assert ours.numpy().tolist() == theirs.numpy().tolist()
+
+
 def test_what_is_no_message_is_refused():
     with pytest.raises(TypeError, match="expected a message, found 9 other bytes"):
         messages.decode_all(b"\xff" * 9, [PAIR])
-    with pytest.raises(TypeError, match="expected 1 values, found 0"):
+    with pytest.raises(TypeError, match="expected a message, found 0 other bytes"):
         messages.decode_all(b"", [PAIR])
+    with pytest.raises(TypeError, match="expected 1 values, found 0"):
+        messages.decode_all(messages.encode_all([], []), [PAIR])
     floats = tff.SequenceType(np.float32)
     content = messages.encode_all([sequences.ingest([1, 2], tff.SequenceType(np.int32))],
                                   [tff.SequenceType(np.int32)])  # fmt: skip

@@ -53,7 +53,7 @@ class ClientPart:
             block = tff.framework.ComputationBuildingBlock.from_proto(proto)
             self._computations[computation.name] = block
 
-    def answer(self, task: engine.Task, shared: Sequence[bytes]) -> engine.Answer:
+    def answer(self, task: engine.Task, shared: Sequence[messages.Buffer]) -> engine.Answer:
         """Does a task.
 
         Args:
@@ -105,7 +105,7 @@ class _Invocation:
         self._walks: list[placed.Walk] = []
         self._received: set[placed.ServerValue] = set()
 
-    def compute(self, task: engine.Task, shared: Sequence[bytes]) -> bytes:
+    def compute(self, task: engine.Task, shared: Sequence[messages.Buffer]) -> bytes:
         """The content of the answer to a task."""
         self._own[task.client] = messages.decode_all(task.argument, self._types)
         try:
@@ -146,7 +146,7 @@ class _Invocation:
         number = next(numbers)
         return placed.ClientValue(lambda client: self._own[client][number], (), type_spec.member)
 
-    def _receive(self, joint: Sequence[int], later: Sequence[int], shared: bytes) -> None:
+    def _receive(self, joint: Sequence[int], later: Sequence[int], shared: messages.Buffer) -> None:
         """Takes over the server values of a walk that begins."""
         recorded = self.federation.recorded
         walk = placed.Walk([recorded[n] for n in joint], [recorded[n] for n in later])

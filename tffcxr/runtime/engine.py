@@ -63,7 +63,7 @@ class Task:
     walks: tuple[tuple[int, ...], ...]
     later: tuple[int, ...]
     client: int
-    argument: bytes
+    argument: messages.Buffer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Answer:
       failed: why, in one line; empty if it did not.
     """
 
-    content: bytes
+    content: messages.Buffer
     failed: str = ""
 
 

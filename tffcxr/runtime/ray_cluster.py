@@ -129,6 +129,7 @@ def _environment() -> Iterator[None]:
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_worker_niceness": "0",  # As the local engine; Ray's own default is 15.
     }
     before = {name: os.environ.get(name) for name in changes}
     os.environ.update(changes)

@@ -30,6 +30,7 @@ _logger = logging.getLogger(__name__)
 _START_SECONDS = 300.0
 _TICK_SECONDS = 1.0
 _MOST_LOSSES = 5  # Of one task, or of one actor's starts one after the other.
+_TASK = dataclasses.fields(engine.Task)
 _RESUME = "start the same command again to resume"
 
 
@@ -171,7 +172,7 @@ class RayEngine:
     def _put(self, shared: _Shared) -> Any:
         """The reference of server values in the object store of the cluster as it is now."""
         if shared.generation != self._generation and not self._cluster.is_lost:
-            shared.reference = ray.put(shared.content)
+            shared.reference = ray.put(ray_actor.as_array(shared.content))
             shared.generation = self._generation
         return shared.reference
 
@@ -260,7 +261,9 @@ class RayEngine:
         if request.computation.name not in slot.known:
             self._load(slot, request.computation)
         shared = [self._put(each) for each in request.shared]
-        request.reference = slot.actor.answer.remote(dataclasses.asdict(request.task), *shared)
+        task = {field.name: getattr(request.task, field.name) for field in _TASK}
+        argument = ray_actor.as_array(task.pop("argument"))
+        request.reference = slot.actor.answer.remote(task, argument, *shared)
         slot.requests.add(request)
         self._notify(request.reference, self._answered, slot, request)
 
@@ -278,7 +281,8 @@ class RayEngine:
         error = done.exception()
         if error is None:
             slot.failures = 0
-            request.future.set_result(engine.Answer(*done.result()))
+            content, failed = done.result()
+            request.future.set_result(engine.Answer(content.data, failed))
         elif _is_own(error):
             cause = getattr(error, "cause", None) or error
             request.future.set_exception(
