@@ -118,7 +118,8 @@ def test_the_seed_of_the_noise_leaves_the_server_in_no_message():
         given = [tiny.client(state, data) for state, data in zip(states, clients)]
         found.append(bits(list(run(where, process.next, server, given))))
     assert found[0] == found[1]
-    sent = [*worker.shared, *(task.argument for task in worker.tasks)]
+    packed = [*worker.shared, *(task.argument for task in worker.tasks)]
+    sent = [each.head + b"".join(array.tobytes() for array in each.arrays) for each in packed]
     sent.extend(computation.content for computation in worker.computations)
     assert len(sent) == 1 + 2 + 2
     assert np.float32(0.1).tobytes() in sent[0]  # The clipping norm, which clients do get.
@@ -137,7 +138,7 @@ def test_compression_keeps_within_its_step():
     result = run(context, process.next, run(context, process.initialize), values).result
     assert np.max(np.abs(result - sum(values))) <= 2 * (2.0 / 255) * 1.01
     # Only the numbers of the levels travel, as integers of eight bits packed into larger ones.
-    assert all(len(answer.content) < 1500 for answer in worker.answers)
+    assert all(answer.content.size < 1500 for answer in worker.answers)
 
 
 LOSSES = {
@@ -168,9 +169,9 @@ def test_server_values_are_shared_once_and_only_what_clients_take_comes_back():
 
     context, worker = loopback.context(2)
     assert run(context, total, np.ones(1000, np.float32), [1.0, 2.0, 4.0]) == 7000.0
-    assert [len(content) > 4000 for content in worker.shared] == [True]
-    assert all(len(task.argument) < 100 for task in worker.tasks)
-    assert all(len(answer.content) < 100 for answer in worker.answers)
+    assert [content.size > 4000 for content in worker.shared] == [True]
+    assert all(task.argument.size < 100 for task in worker.tasks)
+    assert all(answer.content.size < 100 for answer in worker.answers)
 
 
 def test_everything_that_a_client_may_get_or_give():
@@ -356,12 +357,17 @@ def test_a_message_of_another_type_is_refused(value, of_type):
 
 
 def test_a_message_that_is_cut_or_too_long_is_refused():
-    content = messages.encode_all([GOOD], [PAIR])
-    for length in range(len(content)):
+    head, arrays = messages.encode_all([GOOD], [PAIR])
+    for length in range(len(head)):
         with pytest.raises(TypeError, match="^expected "):
-            messages.decode_all(memoryview(content)[:length], [PAIR])
-    with pytest.raises(TypeError, match=f"expected {len(content)} bytes, found"):
-        messages.decode_all(content + bytes(16), [PAIR])
+            messages.decode_all(messages.Packed(head[:length], arrays), [PAIR])
+    for others, said in (
+        (arrays[:1], "expected an array of 12 bytes, found none"),
+        ((*arrays, arrays[0]), "expected 2 arrays, found 3"),
+        ((arrays[0], arrays[1][:-1]), "expected an array of 12 bytes, found 11"),
+    ):
+        with pytest.raises(TypeError, match=said):
+            messages.decode_all(messages.Packed(head, others), [PAIR])
 
 
 def test_numbers_of_all_sizes_survive():
@@ -383,9 +389,9 @@ def test_numbers_of_all_sizes_survive():
 
 def test_what_is_no_message_is_refused():
     with pytest.raises(TypeError, match="expected a message, found 9 other bytes"):
-        messages.decode_all(b"\xff" * 9, [PAIR])
-    with pytest.raises(TypeError, match="expected a message, found 0 other bytes"):
-        messages.decode_all(b"", [PAIR])
+        messages.decode_all(messages.Packed(b"\xff" * 9, ()), [PAIR])
+    with pytest.raises(TypeError, match="expected 1 values, found 0"):
+        messages.decode_all(messages.NOTHING, [PAIR])
     with pytest.raises(TypeError, match="expected 1 values, found 0"):
         messages.decode_all(messages.encode_all([], []), [PAIR])
     floats = tff.SequenceType(np.float32)

@@ -53,7 +53,7 @@ class ClientPart:
             block = tff.framework.ComputationBuildingBlock.from_proto(proto)
             self._computations[computation.name] = block
 
-    def answer(self, task: engine.Task, shared: Sequence[messages.Buffer]) -> engine.Answer:
+    def answer(self, task: engine.Task, shared: Sequence[messages.Packed]) -> engine.Answer:
         """Does a task.
 
         Args:
@@ -65,7 +65,7 @@ class ClientPart:
         """
         with self._lock:
             if task.invocation in self._ended:
-                return engine.Answer(b"", "the computation was given up")
+                return engine.Answer(messages.NOTHING, "the computation was given up")
             if task.invocation not in self._invocations:
                 block = self._computations[task.computation]
                 invocation = _Invocation(block, self._device, self._functions)
@@ -74,7 +74,7 @@ class ClientPart:
         try:
             return engine.Answer(invocation.compute(task, shared))
         except placed.ClientError as error:
-            return engine.Answer(b"", error.reason)
+            return engine.Answer(messages.NOTHING, error.reason)
 
     def forget(self, invocation: str) -> None:
         """Ends an invocation, also while a client's part of it is computed."""
@@ -105,7 +105,7 @@ class _Invocation:
         self._walks: list[placed.Walk] = []
         self._received: set[placed.ServerValue] = set()
 
-    def compute(self, task: engine.Task, shared: Sequence[messages.Buffer]) -> bytes:
+    def compute(self, task: engine.Task, shared: Sequence[messages.Packed]) -> messages.Packed:
         """The content of the answer to a task."""
         self._own[task.client] = messages.decode_all(task.argument, self._types)
         try:
@@ -146,7 +146,7 @@ class _Invocation:
         number = next(numbers)
         return placed.ClientValue(lambda client: self._own[client][number], (), type_spec.member)
 
-    def _receive(self, joint: Sequence[int], later: Sequence[int], shared: messages.Buffer) -> None:
+    def _receive(self, joint: Sequence[int], later: Sequence[int], shared: messages.Packed) -> None:
         """Takes over the server values of a walk that begins."""
         recorded = self.federation.recorded
         walk = placed.Walk([recorded[n] for n in joint], [recorded[n] for n in later])

@@ -1,7 +1,7 @@
 """A Ray actor that computes clients' parts of computations; runs on the machines of a cluster.
 
-Arguments and results are texts, numbers and bytes. Many bytes are arrays of uint8, which Ray copies
-once, into its object store, where bytes would be copied three times.
+Arguments and results are texts, numbers, bytes and arrays of uint8. Ray copies arrays once, into its
+object store, and gives them to an actor without copying them again.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 import ray
+
+_Packed = tuple[bytes, tuple[np.ndarray, ...]]  # What `messages.Packed` has.
 
 
 class ClientActor:
@@ -54,31 +56,24 @@ class ClientActor:
             "problem": next(filter(None, (_problem(*file) for file in files)), ""),
         }
 
-    def load(self, name: str, content: np.ndarray) -> None:
+    def load(self, name: str, content: bytes) -> None:
         """See `client_part.ClientPart`."""
         from tffcxr.runtime import engine
 
-        self._part.load(engine.Computation(name, content.tobytes()))
+        self._part.load(engine.Computation(name, content))
 
-    def answer(
-        self, task: dict[str, Any], argument: np.ndarray, *shared: np.ndarray
-    ) -> tuple[np.ndarray, str]:
-        """See `client_part.ClientPart`; `task` has all other fields of an `engine.Task`."""
-        from tffcxr.runtime import engine
+    def answer(self, task: dict[str, Any], *shared: _Packed) -> tuple[_Packed, str]:
+        """See `client_part.ClientPart`; `task` has the fields of an `engine.Task`."""
+        from tffcxr.runtime import engine, messages
 
-        asked = engine.Task(**task, argument=argument.data)
-        answer = self._part.answer(asked, [array.data for array in shared])
-        return as_array(answer.content), answer.failed
+        asked = engine.Task(**{**task, "argument": messages.Packed(*task["argument"])})
+        answer = self._part.answer(asked, [messages.Packed(*each) for each in shared])
+        return (answer.content.head, answer.content.arrays), answer.failed
 
     @ray.method(concurrency_group="control")
     def forget(self, invocation: str) -> None:
         """See `client_part.ClientPart`; does not wait for the other methods."""
         self._part.forget(invocation)
-
-
-def as_array(content: bytes | memoryview) -> np.ndarray:
-    """Bytes as an array of uint8, not copied."""
-    return np.frombuffer(content, np.uint8)
 
 
 def fingerprint(path: str, with_digest: bool) -> tuple[str, int, str]:

@@ -19,11 +19,12 @@ import threading
 import time
 from typing import Any
 
+import numpy as np
 import ray
 import ray.exceptions
 
 from tffcxr import errors
-from tffcxr.runtime import engine, ray_actor, ray_cluster
+from tffcxr.runtime import engine, messages, ray_actor, ray_cluster
 
 _logger = logging.getLogger(__name__)
 
@@ -36,9 +37,9 @@ _RESUME = "start the same command again to resume"
 
 @dataclasses.dataclass(eq=False)
 class _Shared:
-    """Server values in Ray's object store, to be put there again if the cluster was."""
+    """What is in Ray's object store, to be put there again if the cluster was."""
 
-    content: bytes
+    content: bytes | tuple[bytes, tuple[np.ndarray, ...]]
     reference: Any = None
     generation: int = -1
 
@@ -129,10 +130,10 @@ class RayEngine:
         """See `engine.Engine`."""
         return engine.deal(sizes, len(self._slots))
 
-    def share(self, content: bytes) -> _Shared:
+    def share(self, content: messages.Packed) -> _Shared:
         """See `engine.Engine`."""
         with self._lock:
-            shared = _Shared(content)
+            shared = _Shared((content.head, content.arrays))
             self._put(shared)
             return shared
 
@@ -172,7 +173,7 @@ class RayEngine:
     def _put(self, shared: _Shared) -> Any:
         """The reference of server values in the object store of the cluster as it is now."""
         if shared.generation != self._generation and not self._cluster.is_lost:
-            shared.reference = ray.put(ray_actor.as_array(shared.content))
+            shared.reference = ray.put(shared.content)
             shared.generation = self._generation
         return shared.reference
 
@@ -262,8 +263,8 @@ class RayEngine:
             self._load(slot, request.computation)
         shared = [self._put(each) for each in request.shared]
         task = {field.name: getattr(request.task, field.name) for field in _TASK}
-        argument = ray_actor.as_array(task.pop("argument"))
-        request.reference = slot.actor.answer.remote(task, argument, *shared)
+        task["argument"] = tuple(request.task.argument)
+        request.reference = slot.actor.answer.remote(task, *shared)
         slot.requests.add(request)
         self._notify(request.reference, self._answered, slot, request)
 
@@ -282,7 +283,7 @@ class RayEngine:
         if error is None:
             slot.failures = 0
             content, failed = done.result()
-            request.future.set_result(engine.Answer(content.data, failed))
+            request.future.set_result(engine.Answer(messages.Packed(*content), failed))
         elif _is_own(error):
             cause = getattr(error, "cause", None) or error
             request.future.set_exception(
