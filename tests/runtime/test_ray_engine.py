@@ -67,10 +67,11 @@ def engine(tmp_path_factory):
     yield started
     children = psutil.Process().children(recursive=True)
     folder = started._cluster._folder
+    assert folder is not None
     started.close()
     _, left = psutil.wait_procs(children, timeout=30)
     assert not [each for each in left if "ray" in each.name()]
-    assert folder is not None and not folder.exists()
+    assert not folder.path.exists()
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """A Ray actor that computes clients' parts of computations; runs on the machines of a cluster.
 
-Arguments and results are texts, numbers, bytes and arrays of uint8. Ray copies arrays once, into its
-object store, and gives them to an actor without copying them again.
+Arguments and results are texts, numbers, bytes and arrays of uint8. Ray copies arrays once, into
+its object store, and gives them to an actor without copying them again.
 """
 
 from __future__ import annotations
