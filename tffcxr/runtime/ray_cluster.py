@@ -47,6 +47,7 @@ class Cluster:
         self._wanted = workers
         self._folder: own_folder.OwnFolder | None = None
         self._services: list[psutil.Process] = []
+        self._helpers: list[psutil.Process] = []
         self._connect()
         resources = ray.cluster_resources()
         gpus = int(resources.get("GPU", 0))
@@ -78,7 +79,10 @@ class Cluster:
     def disconnect(self) -> None:
         """Leaves the cluster, and ends it if it is this program's own."""
         ray.shutdown()
-        self._services = []
+        for process in self._helpers:  # Those of a killed raylet would stay for minutes.
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        self._services, self._helpers = [], []
         if self._folder is not None:
             self._folder.remove()
             self._folder = None
@@ -108,6 +112,7 @@ class Cluster:
         )
         children = set(psutil.Process().children()) - before
         self._services = [child for child in children if child.name() in _SERVICES]
+        self._helpers = [helper for service in self._services for helper in service.children()]
 
     def _join(self, address: str) -> None:
         try:
