@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import functools
 import threading
 import time
 
@@ -13,7 +14,7 @@ class Reference:
     """What a call of an actor returns."""
 
     def __init__(self):
-        self.done = concurrent.futures.Future()
+        self.done: concurrent.futures.Future = concurrent.futures.Future()
 
     def future(self):
         return self.done
@@ -34,7 +35,7 @@ def test_the_end_of_a_call_is_an_event_with_its_reference():
 def test_what_is_posted_comes_in_order():
     calls, seen = Calls(), []
     for number in range(3):
-        calls.post(lambda number=number: seen.append(number))
+        calls.post(functools.partial(seen.append, number))
     calls.post(None)
     while (event := calls.next(0.0)) is not None:
         event()
