@@ -33,7 +33,7 @@ def test_the_end_of_a_call_is_an_event_with_its_reference():
 
 
 def test_what_is_posted_comes_in_order():
-    calls, seen = Calls(), []
+    calls, seen = Calls(), list[int]()
     for number in range(3):
         calls.post(functools.partial(seen.append, number))
     calls.post(None)
