@@ -122,8 +122,13 @@ def _coordinate(setup: Training, hospitals: coordinator.Coordinator) -> Trained:
         name,
         Checkpoints(journal.checkpoints).rounds,
     )
-    log = hospital_log.HospitalLog(setup.directory.path, name, hospitals)
-    journal = dataclasses.replace(journal, observers=(*journal.observers, log))
+    path = setup.directory.path / f"hospitals{_suffix(setup)}.csv"
+    observers = (
+        *journal.observers,
+        hospital_log.HospitalLog(path, hospitals),
+        hospital_log.Standing(name, setup.plan.rounds, hospitals),
+    )
+    journal = dataclasses.replace(journal, observers=observers)
     ended = _run(setup, FEDERATED, training, journal)
     hospitals.finish(name, training.end(ended.last, ended.rounds, ended.reported, ended.round))
     return _trained(ended, training.client_weights)
@@ -133,8 +138,7 @@ def _serve(setup: Training, hospital: member.Member) -> Trained:
     """Takes part in a training that a coordinator leads."""
     training = FederatedTraining(setup.plan, setup.data, setup.sampler, setup.evaluator)
     clients = tuple(sorted(setup.sampler.client_ids))
-    suffix = f"_{setup.variant}" if setup.variant else ""
-    path = setup.directory.path / f"{_ROUNDS}{suffix}.csv"
+    path = setup.directory.path / f"{_ROUNDS}{_suffix(setup)}.csv"
     log = hospital_log.OwnRounds(path, setup.plan, setup.evaluator.columns, len(clients))
     name = setup.variant or FEDERATED
     ended = hospital.serve(
@@ -240,7 +244,7 @@ def _journal(
 ) -> loop.Journal:
     """The files of a training; the federated one has `rounds.csv` and `clients.csv`."""
     path = setup.directory.path
-    suffix = f"_{setup.variant}" if setup.variant else ""
+    suffix = _suffix(setup)
     is_federated = name == FEDERATED
     rounds = f"{_ROUNDS}{suffix}.csv" if is_federated else f"{_ROUNDS}{suffix}_{name}.csv"
     return loop.Journal(
@@ -255,6 +259,11 @@ def _journal(
             TensorBoard(path / "tensorboard" / f"{name}{suffix}", weights_of),
         ),
     )
+
+
+def _suffix(setup: Training) -> str:
+    """What the names of a training's files end with."""
+    return f"_{setup.variant}" if setup.variant else ""
 
 
 def _title(setup: Training, name: str) -> str:

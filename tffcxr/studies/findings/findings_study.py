@@ -78,6 +78,7 @@ class FindingsStudy(study_lib.Study):
             findings_results.save_shared(directory.path, self, name, model, trained)
         if self.several:
             self._join_logs(directory)
+            variant_logs.write_hospitals(directory.path, {name: name for name in self.plans})
 
     def _begin(self, directory: RunDirectory, about_lungs: Mapping[str, Any]) -> ClientData:
         """Prepares the images, and chooses where rounds run."""
