@@ -13,7 +13,7 @@ from tests.hospitals import in_memory
 from tests.training import example
 from tffcxr import runtime
 from tffcxr.clients.sampling import Sampler
-from tffcxr.hospitals import coordinated_training, coordinator, member, values_as_fields
+from tffcxr.hospitals import coordinated_training, coordinator, member, serving, values_as_fields
 from tffcxr.learning.schedules import Schedule
 from tffcxr.runtime import device
 from tffcxr.training import loop
@@ -77,7 +77,7 @@ class Study:
         evaluator = example.evaluator(self.data)
         own = FederatedTraining(self.plan, self.data, Sampler((site,), None, 0), evaluator)
         part = member.Member(in_memory.Link(self.hub, site), self.limits, self.folder / site, SITES)
-        served = member.Served(
+        served = serving.Served(
             NAME, own, self.plan, self.data, evaluator, (site,),
             lambda number, *_: self.noted.setdefault(site, []).append(number),
         )  # fmt: skip

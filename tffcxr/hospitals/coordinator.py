@@ -20,9 +20,10 @@ from tffcxr.clients.shards.shard_store import SPLITS, ShardSpec, ShardStore
 from tffcxr.hospitals import exchange, questions, wire
 from tffcxr.runtime import parts, threads
 
-REGISTER, TRAINING, MEASURE, FINISH, RESULTS = (
-    "register", "training", "measure", "finish", "results",
+REGISTER, GATHER, TRAINING, MEASURE, FINISH, RESULTS = (
+    "register", "gather", "training", "measure", "finish", "results",
 )  # fmt: skip
+FINGERPRINT = "fingerprint"
 _TICK_SECONDS = 1.0
 _SAID_AGAIN_SECONDS = 60.0
 
@@ -85,6 +86,7 @@ class Coordinator:
         self._lock = threading.Lock()
         self._traffic: dict[str, dict[str, Any]] = {}
         hub.handle(REGISTER, self._register)
+        hub.handle(GATHER, self._gather)
         hub.handle(TRAINING, self._standing)
         hub.handle(RESULTS, self._take_results)
 
@@ -93,6 +95,12 @@ class Coordinator:
         needed = len(self.finding_of) if self._has_own_clients else self._quorum
         self._wait(lambda: len(self._registered) >= needed, f"{needed} hospitals to join")
         self._has_begun.set()
+
+    def gathered(self, what: str, of_clients: Mapping[str, Any]) -> dict[str, Any]:
+        """What all clients say of their images, once all hospitals of the study have said it."""
+        del of_clients  # There are none here.
+        self._wait(lambda: self._all(what) is not None, f"the {what} of all hospitals")
+        return self._all(what) or {}
 
     @property
     def site_of(self) -> dict[str, str]:
@@ -277,6 +285,24 @@ class Coordinator:
                 files.write_json(self._folder / f"{site}.clients.json", dict(message.about))
             self._registered[site] = registration
         return wire.Message(REGISTER) if self._has_begun.is_set() else None
+
+    def _gather(self, site: str, message: wire.Message) -> wire.Message | None:
+        """A hospital says something of its images, and learns what all have said."""
+        what, of_clients = str(message.about["what"]), message.about["of_clients"]
+        if what != FINGERPRINT or not isinstance(of_clients, dict):
+            raise wire.MessageError("expected a fingerprint, found other values")
+        path = self._folder / f"{site}.{what}.json"
+        if not path.exists():
+            files.write_json(path, of_clients)
+        found = self._all(what)
+        return None if found is None else wire.Message(GATHER, {"of_clients": found})
+
+    def _all(self, what: str) -> dict[str, Any] | None:
+        """What all hospitals have said, by client; None before the last has."""
+        said = self._kept(what)
+        if len(said) < len(self.finding_of):
+            return None
+        return {client: value for of_site in said.values() for client, value in of_site.items()}
 
     def _standing(self, site: str, message: wire.Message) -> wire.Message:
         """A hospital asks for the end of a training, should that have come."""

@@ -7,13 +7,13 @@ Between these the hospital runs the same study on its own images as a program in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 import dataclasses
 import hashlib
 import logging
 import pathlib
 import time
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import tensorflow_federated as tff
@@ -29,71 +29,11 @@ from tffcxr.hospitals import (
     wire,
 )
 from tffcxr.hospitals.private_states import PrivateStates
+from tffcxr.hospitals.serving import Finished, Limits, Served
 from tffcxr.learning import process
 from tffcxr.runtime import client_part, computation_ids, device, sequences
-from tffcxr.training.evaluators.validation import Evaluator
-from tffcxr.training.federated import FederatedTraining
 
 _DEVICE = "/CPU:0"
-
-
-class Limits(Protocol):
-    """What the hospital's policy says of what may leave; see `policy.Policy`."""
-
-    @property
-    def fewest_images(self) -> int:
-        """Training images of a client, below which its update may not leave."""
-
-    @property
-    def smallest_count(self) -> int:
-        """Images, below which neither their number nor a metric of them is told."""
-
-    @property
-    def scores_per_image(self) -> bool:
-        """Whether scores of single images may leave."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Finished:
-    """The end of a training, as the hospital has it.
-
-    Attributes:
-      last: client to weights after the last round, in the order of `model.weights`.
-      reported: the same after the round that is reported.
-      round: the number of that round.
-      rounds: how many were trained.
-      planned: how many there would have been without early stopping.
-    """
-
-    last: Mapping[str, list[np.ndarray]]
-    reported: Mapping[str, list[np.ndarray]]
-    round: int
-    rounds: int
-    planned: int
-
-
-@dataclasses.dataclass(frozen=True)
-class Served:
-    """A training that a hospital takes part in.
-
-    Attributes:
-      name: as the coordinator calls it.
-      training: of this hospital's clients alone; builds the processes.
-      plan: its rounds.
-      data: the clients' images.
-      evaluator: measures on them.
-      clients: their ids.
-      note: called with a round, the seconds that this hospital has worked on it, the images that it
-        has trained on and what it has measured.
-    """
-
-    name: str
-    training: FederatedTraining
-    plan: Any
-    data: Any
-    evaluator: Evaluator
-    clients: Sequence[str]
-    note: Callable[[int, float, int, Mapping[str, float]], None]
 
 
 class Member:
@@ -189,6 +129,25 @@ class Member:
                 task,
                 dataclasses.replace(answer, about={**answer.about, "seconds": round(seconds, 3)}),
             )
+
+    def gathered(self, what: str, of_clients: Mapping[str, Any]) -> dict[str, Any]:
+        """What all clients of the study say of their images, nnU-Net's fingerprint in fact.
+
+        Args:
+          what: its name.
+          of_clients: this hospital's, JSON values by client.
+
+        Raises:
+          RunError: this hospital's policy does not let it leave, or the coordinator refuses.
+        """
+        if not self._limits.fingerprints:
+            raise RunError(
+                "policy.toml: expected fingerprints = true for nnU-Net, which plans from counts of "
+                "image sizes and a histogram of intensities, found false"
+            )
+        self._link.doing(f"sharing its {what}")
+        message = wire.Message(coordinator.GATHER, {"what": what, "of_clients": dict(of_clients)})
+        return dict(self._link.call(message).about["of_clients"])
 
     def results(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Sends what the hospital has measured at the end, as far as its policy lets it."""
@@ -316,7 +275,12 @@ class Member:
         return found
 
     def _private(
-        self, served: Served, states: PrivateStates, client: str, after: int, round_number: int
+        self,
+        served: Served,
+        states: PrivateStates,
+        client: str,
+        after: int,
+        round_number: int,
     ) -> list[np.ndarray]:
         """A client's private state after a round, carried over to the stage of another."""
         now = self._process(served, round_number)

@@ -16,7 +16,7 @@ from tffcxr.clients.client_data import ClientData
 from tffcxr.clients.sampling import Sampler
 from tffcxr.evaluation import registry
 from tffcxr.files import write_atomically
-from tffcxr.hospitals import coordinated_training, coordinator, hospital_log, member
+from tffcxr.hospitals import coordinated_training, coordinator, hospital_log, member, serving
 from tffcxr.studies import side_by_side
 from tffcxr.training import loop
 from tffcxr.training.centralised import CentralisedTraining, Turns
@@ -142,7 +142,7 @@ def _serve(setup: Training, hospital: member.Member) -> Trained:
     log = hospital_log.OwnRounds(path, setup.plan, setup.evaluator.columns, len(clients))
     name = setup.variant or FEDERATED
     ended = hospital.serve(
-        member.Served(name, training, setup.plan, setup.data, setup.evaluator, clients, log)
+        serving.Served(name, training, setup.plan, setup.data, setup.evaluator, clients, log)
     )
     return Trained(ended.last, ended.reported, ended.round, ended.rounds, ended.planned)
 
