@@ -58,8 +58,8 @@ flags.DEFINE_string(
     "output_dir",
     None,
     "provision: the folder of the kits; default kits. join: the folder of the hospital's own run, "
-    "with its report; default a folder in runs/ for each study. demo: the folder of the whole study, "
-    "new or empty; default a temporary one, which is removed.",
+    "with its report; default a folder in runs/ for each study. demo: the folder of the whole "
+    "study, new or empty; default a temporary one, which is removed.",
 )
 flags.DEFINE_list(
     "renew",

@@ -235,16 +235,17 @@ class _Programs:
             is_over = self.have_ended() or is_enough()
             for line in program.new_lines():
                 self._say(line)
-            self._check()
+            self._check(program)
             if not is_over:
                 time.sleep(_TICK_SECONDS)
 
-    def _check(self) -> None:
-        """Raises RunError if a program failed; says the end of what it printed before."""
+    def _check(self, followed: _Program) -> None:
+        """Raises RunError if a program failed; says before what it printed last."""
         for each in self._all:
             status = each.process.poll()
             if status:
-                self._say(f"the end of what {each.name} printed:")
-                for line in each.text().splitlines()[-_SHOWN_LINES:]:
-                    self._say(f"  {line}")
+                if each is not followed:
+                    self._say(f"the end of what {each.name} printed:")
+                    for line in each.text().splitlines()[-_SHOWN_LINES:]:
+                        self._say(f"  {line}")
                 raise RunError(f"{each.name} ended with status {status}; its last lines are above")

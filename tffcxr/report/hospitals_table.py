@@ -77,9 +77,7 @@ def of(run: run_reader.Run) -> Hospitals | None:
         )
     told = {results_table.client(row) for row in run.rows}
     # What models measure; the loss of training is known of all that take part.
-    columns = [
-        name for name in run.rounds if "/" in name and not name.endswith(("_loss", "_rate"))
-    ]
+    columns = [name for name in run.rounds if "/" in name and not name.endswith(("_loss", "_rate"))]
     missing = {name: int(run.rounds[name].isna().sum()) for name in columns}
     return Hospitals(
         hospitals,

@@ -123,12 +123,9 @@ def _coordinate(setup: Training, hospitals: coordinator.Coordinator) -> Trained:
         Checkpoints(journal.checkpoints).rounds,
     )
     path = setup.directory.path / f"hospitals{_suffix(setup)}.csv"
-    observers = (
-        *journal.observers,
-        hospital_log.HospitalLog(path, hospitals),
-        hospital_log.Standing(name, setup.plan.rounds, hospitals),
-    )
-    journal = dataclasses.replace(journal, observers=observers)
+    log = hospital_log.HospitalLog(path, hospitals)
+    standing = hospital_log.Standing(name, setup.plan.rounds, hospitals)
+    journal = dataclasses.replace(journal, observers=(*journal.observers, log, standing))
     ended = _run(setup, FEDERATED, training, journal)
     hospitals.finish(name, training.end(ended.last, ended.rounds, ended.reported, ended.round))
     return _trained(ended, training.client_weights)

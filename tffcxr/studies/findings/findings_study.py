@@ -78,7 +78,6 @@ class FindingsStudy(study_lib.Study):
             findings_results.save_shared(directory.path, self, name, model, trained)
         if self.several:
             self._join_logs(directory)
-            variant_logs.write_hospitals(directory.path, {name: name for name in self.plans})
 
     def _begin(self, directory: RunDirectory, about_lungs: Mapping[str, Any]) -> ClientData:
         """Prepares the images, and chooses where rounds run."""
@@ -198,6 +197,7 @@ class FindingsStudy(study_lib.Study):
         names = {name: name for name in self.plans}
         variant_logs.write_rounds(directory.path, names)
         variant_logs.write_clients(directory.path, names)
+        variant_logs.write_hospitals(directory.path, names)
         if trainings.POOLED in self.baselines:
             variant_logs.write_rounds(directory.path, names, f"_{trainings.POOLED}")
 
