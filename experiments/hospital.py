@@ -18,7 +18,8 @@ reads, since each holds a private key. Run again, it keeps what is there and add
 kits/authority signs all this: keep it where the coordinator's computer does not reach.
 
 At a hospital, check says whether the kit is in order, what is in the data, and whether the
-coordinator can be reached; with status 1 if it cannot, as before the study is started:
+coordinator can be reached; with status 1 if it cannot, as before the study is started. It changes
+nothing, but records the question in the kit's outgoing_questions.jsonl:
 
   ./bazelw run //experiments:hospital -- check --kit=kits/north \
       --site=north=rsna:/data/rsna:"Lung Opacity"
@@ -128,9 +129,8 @@ def _check() -> None:
         try:
             joining.ask_status(kit)
         except UnreachableError as error:
-            raise RunError(f"{error}; all else is in order, and nothing was changed") from error
+            raise RunError(f"{error}; all else is in order") from error
         print(f"connection: reached the coordinator at {kit.address}")
-    print("nothing was changed")
 
 
 def _join() -> None:

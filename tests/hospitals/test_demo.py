@@ -31,7 +31,7 @@ def running_in(folder):
 
 
 def test_three_hospitals_train_and_tell_their_results():
-    said = []
+    said: list[str] = []
     with demo.opened(None) as folder:
         demo.run(folder, said.append, TINY)
         for name in demo.NAMES:
@@ -43,13 +43,13 @@ def test_three_hospitals_train_and_tell_their_results():
         assert not running_in(folder)
     assert not folder.exists()
     (table,) = (at for at, line in enumerate(said) if line.lstrip().startswith("AUROC (95 % CI)"))
-    names = [line.split("  ")[1].strip() for line in said[table:] if line.startswith("  ")]
+    names = [line.split("  ")[1].strip() for line in said[table + 1 :] if line.startswith("  ")]
     assert names == ["Federated at north", "Federated at west", "Federated"]
     assert any(line.startswith("federated: round 1/1  loss ") for line in said)
 
 
 def test_a_program_that_fails_is_named_with_what_it_printed(tmp_path):
-    said = []
+    said: list[str] = []
     with pytest.raises(RunError, match="^coordinator ended with status 2; its last lines are abov"):
         demo.run(tmp_path, said.append, demo.Size(1, {"rounds": 0}))
     assert "--rounds: expected" in said[-1]

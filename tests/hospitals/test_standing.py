@@ -3,7 +3,9 @@
 import collections
 
 from tffcxr.hospitals import hospital_log, status_table
+from tffcxr.training.loop import RoundResult
 
+NOTHING = RoundResult((), 0.0, {}, {})
 TOOK_PART = {
     "work_seconds": 1.5, "wait_seconds": 0.5, "received_bytes": 10, "sent_bytes": 20,
 }  # fmt: skip
@@ -31,7 +33,7 @@ def lines(report, **members):
 def test_a_round_is_logged_once_by_hospital_also_when_it_is_trained_again(tmp_path):
     log = hospital_log.HospitalLog(tmp_path / "hospitals.csv", Hospitals())
     for number in (1, 2, 2):
-        log({"round": number}, None, None)
+        log({"round": number}, NOTHING, None)
     header, *rows = (tmp_path / "hospitals.csv").read_text().splitlines()
     assert header == "round,site,took_part,work_seconds,wait_seconds,received_bytes,sent_bytes"
     assert [row.split(",")[:3] for row in rows] == [
@@ -43,7 +45,7 @@ def test_a_round_is_logged_once_by_hospital_also_when_it_is_trained_again(tmp_pa
 
 def test_the_status_says_which_round_ended_last_and_who_took_part():
     hospitals = Hospitals()
-    hospital_log.Standing("standard", 5, hospitals)({"round": 3}, None, None)
+    hospital_log.Standing("standard", 5, hospitals)({"round": 3}, NOTHING, None)
     assert hospitals.told == {
         "training": "standard", "round": 3, "rounds": 5, "took_part": ["north", "west"],
     }  # fmt: skip
