@@ -66,7 +66,7 @@ def test_ctrl_c_leaves_no_process_and_no_folder(tmp_path):
         text=True,
     ) as program:
         assert program.stdout is not None
-        line = next(line for line in program.stdout if line.startswith("coordinator$ cheXviz"))
+        line = next(line for line in program.stdout if line.startswith("phantoms of "))
         assert str(tmp_path) in line
         assert len(running_in(tmp_path)) == 1
         program.send_signal(signal.SIGINT)

@@ -84,18 +84,6 @@ def test_hospitals_of_several_models_are_told_apart(tmp_path):
     assert first == "1,north,yes,1.50,0.5,10,20,A" and second == "1,north,yes,2.25,0.5,10,20,B"
 
 
-def test_a_hospital_has_rounds_alone(tmp_path):
-    for variant in ("a", "b"):
-        (tmp_path / f"rounds_{variant}.csv").write_text(
-            f"round,seconds,images,clients,failed_clients,{variant}/loss,stage\n1,2.0,5,1,0,0.5,all\n"
-        )
-    names = {"a": "a", "b": "b"}
-    variant_logs.write_rounds(tmp_path, names)
-    variant_logs.write_clients(tmp_path, names)
-    variant_logs.write_hospitals(tmp_path, names)
-    header, row = (tmp_path / "rounds.csv").read_text().splitlines()
-    assert header == "round,seconds,images,clients,failed_clients,a/loss,b/loss,stage"
-    assert row == "1,4.0,10,2,0,0.5,0.5,all"
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "rounds.csv", "rounds_a.csv", "rounds_b.csv",
-    ]  # fmt: skip
+def test_only_a_coordinator_has_a_log_of_hospitals(tmp_path):
+    variant_logs.write_hospitals(tmp_path, {"a": "A", "b": "B"})
+    assert not list(tmp_path.iterdir())

@@ -5,7 +5,9 @@ from __future__ import annotations
 import collections
 from collections.abc import Callable, Iterator, Sequence
 import contextlib
+import logging
 import math
+import sys
 from typing import Any, Protocol
 
 import numpy as np
@@ -39,8 +41,8 @@ class Hospitals(Protocol):
 
     def measured(
         self, name: str, round_number: int, states: dict[str, int], fields: Sequence[wire.Field]
-    ) -> list[wire.Message]:
-        """Has the hospitals that are there measure a model; what they say of it."""
+    ) -> dict[str, wire.Message]:
+        """Has the hospitals that are there measure a model; what they say of it, by site."""
 
 
 class CoordinatedTraining(FederatedTraining):
@@ -118,6 +120,8 @@ class CoordinatedTraining(FederatedTraining):
             if causes:
                 told = "; ".join(f"{client}: {why}" for client, why in sorted(causes.items()))
                 raise TrainingFailed(f"round {round_number}: too few hospitals take part ({told})")
+            late = ", ".join(client for client, why in sorted(absent.items()) if why != AWAY)
+            print(f"round {round_number} begins again: {questions.LATE} of {late}", file=sys.stderr)
 
     @contextlib.contextmanager
     def asked(self, clients: Sequence[str]) -> Iterator[None]:
@@ -129,7 +133,9 @@ class CoordinatedTraining(FederatedTraining):
 
     def client_value(self, client: str, private: Any, round_number: int, passes: int) -> Any:
         """See `FederatedTraining`; the hospital has the rest."""
-        kept = tuple(self._checkpoints())
+        # The round before this, too: the round may be tried again without a client that has
+        # trained, but does not answer when statistics are recomputed.
+        kept = tuple(sorted({*self._checkpoints(), round_number - 1}))
         return AtClient(client, round_number, passes, _state(private), kept)
 
     def measure(
@@ -138,9 +144,19 @@ class CoordinatedTraining(FederatedTraining):
         """See `FederatedTraining`; each hospital measures its own clients."""
         states = {client: int(after) for client, after in state["clients"].items()}
         fields = shared_fields(self.process_of(stage), state["server"])
-        messages = self._hospitals.measured(self._name, round_number, states, fields)
-        together, by_client = measures.together(self._measured_by, messages)
         nothing = dict.fromkeys(self._columns, math.nan)
+        answers = self._hospitals.measured(self._name, round_number, states, fields)
+        told = []
+        for site, message in answers.items():
+            try:
+                told.append(measures.read(self._measured_by, message))
+            except wire.MessageError as error:
+                logging.warning("round %d: %s: %s", round_number, site, error)
+        try:
+            together, by_client = measures.together(self._measured_by, told)
+        except wire.MessageError as error:
+            logging.warning("round %d: %s", round_number, error)
+            together, by_client = nothing, {}
         return together, {client: by_client.get(client, nothing) for client in self._clients}
 
     def carry_over(

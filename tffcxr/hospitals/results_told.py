@@ -47,6 +47,8 @@ def told(rows: Sequence[Mapping[str, Any]], smallest_count: int) -> list[dict[st
 
 
 def _leaves(name: str, value: Any) -> bool:
+    if name == "binned":
+        return bool(value)
     if isinstance(value, str):
         return name in _TEXTS
     return value is None or isinstance(value, (bool, int, float, np.integer, np.floating))

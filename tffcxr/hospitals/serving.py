@@ -62,8 +62,8 @@ class Served:
       data: the clients' images.
       evaluator: measures on them.
       clients: their ids.
-      note: called with a round, the seconds that this hospital has worked on it, the images that it
-        has trained on and what it has measured.
+      note: called with a round, the seconds that this hospital has worked on it, the images that
+        each of its clients has trained on, of those that took part, and what it has measured.
     """
 
     name: str
@@ -72,4 +72,4 @@ class Served:
     data: Any
     evaluator: Evaluator
     clients: Sequence[str]
-    note: Callable[[int, float, int, Mapping[str, float]], None]
+    note: Callable[[int, float, Mapping[str, int], Mapping[str, float]], None]

@@ -95,7 +95,7 @@ def is_synthetic(config: Mapping[str, Any]) -> bool:
     """Whether the configuration says that (some of) the images are made by a program.
 
     That is a true `synthetic`, or the settings of a recipe that makes `phantom_patients` when it
-    is given no `site`. A coordinator of hospitals has no site, and does not know.
+    is given no `site`; a coordinator of hospitals does not know their images.
     """
     settings = config.get("settings", config)
     return bool(

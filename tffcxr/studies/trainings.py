@@ -135,8 +135,14 @@ def _serve(setup: Training, hospital: member.Member) -> Trained:
     """Takes part in a training that a coordinator leads."""
     training = FederatedTraining(setup.plan, setup.data, setup.sampler, setup.evaluator)
     clients = tuple(sorted(setup.sampler.client_ids))
-    path = setup.directory.path / f"{_ROUNDS}{_suffix(setup)}.csv"
-    log = hospital_log.OwnRounds(path, setup.plan, setup.evaluator.columns, len(clients))
+    suffix = _suffix(setup)
+    path = setup.directory.path
+    log = hospital_log.OwnRounds(
+        path / f"{_ROUNDS}{suffix}.csv",
+        path / f"clients{suffix}.csv",
+        setup.plan,
+        setup.evaluator.columns,
+    )
     name = setup.variant or FEDERATED
     ended = hospital.serve(
         serving.Served(name, training, setup.plan, setup.data, setup.evaluator, clients, log)

@@ -18,8 +18,7 @@ def write_rounds(directory: pathlib.Path, names: Mapping[str, str], suffix: str 
 
     Args:
       directory: the run's, with `rounds_<variant><suffix>.csv` of each; the columns of their
-        metrics, `<task>/<metric>`, all differ. Those of a hospital have no learning rates and no
-        losses of training.
+        metrics, `<task>/<metric>`, all differ.
       names: variant, as in the names of files, to what tables call it.
       suffix: of a baseline, such as "_pooled".
     """
@@ -34,15 +33,14 @@ def write_rounds(directory: pathlib.Path, names: Mapping[str, str], suffix: str 
     rounds["seconds"] = _sum(logs, "seconds", float).round(3)
     for column in ("images", "clients", "failed_clients"):  # Of all variants together.
         rounds[column] = _sum(logs, column, int)
-    rates = [log["learning_rate"] for log in logs.values() if "learning_rate" in log]
+    rates = [log["learning_rate"] for log in logs.values()]
     has_common_rate = all(rate.equals(rates[0]) for rate in rates)
-    if rates and has_common_rate:
+    if has_common_rate:
         rounds["learning_rate"] = rates[0]
     for name, log in logs.items():
         if not has_common_rate:
             rounds[f"{name}/learning_rate"] = log["learning_rate"]
-        if "train_loss" in log:
-            rounds[f"{name}/train_loss"] = log["train_loss"]
+        rounds[f"{name}/train_loss"] = log["train_loss"]
         for column in log.columns:
             if "/" in column:
                 rounds[column] = log[column]
@@ -52,16 +50,14 @@ def write_rounds(directory: pathlib.Path, names: Mapping[str, str], suffix: str 
 
 
 def write_clients(directory: pathlib.Path, names: Mapping[str, str]) -> None:
-    """Writes `clients.csv` of all variants from `clients_<variant>.csv`, as `write_rounds` does.
-
-    A hospital has none of these; there, nothing is written.
-    """
+    """Writes `clients.csv` of all variants from `clients_<variant>.csv`, as `write_rounds` does."""
     _write_joined(directory, names, run_tables.CLIENTS)
 
 
 def write_hospitals(directory: pathlib.Path, names: Mapping[str, str]) -> None:
     """Writes `hospitals.csv` from `hospitals_<variant>.csv`; only a coordinator has these."""
-    _write_joined(directory, names, run_tables.HOSPITALS)
+    if any((directory / f"hospitals_{variant}.csv").exists() for variant in names):
+        _write_joined(directory, names, run_tables.HOSPITALS)
 
 
 def _write_joined(
@@ -69,10 +65,11 @@ def _write_joined(
 ) -> None:
     """Writes the rows of all variants below each other, with the variant's name in each."""
     stem = schema.file.removesuffix(".csv")
-    paths = {name: directory / f"{stem}_{variant}.csv" for variant, name in names.items()}
-    if any(path.exists() for path in paths.values()):
-        tables = [_read(path).assign(variant=name) for name, path in paths.items()]
-        schema.write(directory, pd.concat(tables, ignore_index=True))
+    tables = [
+        _read(directory / f"{stem}_{variant}.csv").assign(variant=name)
+        for variant, name in names.items()
+    ]
+    schema.write(directory, pd.concat(tables, ignore_index=True))
 
 
 def _sum(logs: Mapping[str, pd.DataFrame], column: str, number: type) -> pd.Series:
