@@ -34,7 +34,7 @@ join shows the proposed study, asks whether to take part, and computes this hosp
       --site=north=rsna:/data/rsna:"Lung Opacity"
 
 status says who is connected and how far the study is, with any kit. demo does all this on one
-computer, with three hospitals that have phantoms, in about two minutes.
+computer, with three hospitals that have phantoms, in one to two minutes.
 """
 
 from __future__ import annotations

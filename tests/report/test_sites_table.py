@@ -46,8 +46,3 @@ def test_without_a_description_the_results_tell_of_the_sites(tmp_path):
 
 def test_nothing_known_no_table(tmp_path):
     assert _table(tmp_path, []) is None
-
-
-def test_a_count_that_a_hospital_keeps_is_not_told(tmp_path):
-    (cells,) = _table(tmp_path, [{"client": "north", "train_images": None}]).cells
-    assert [cell.text for cell in cells] == ["north", "not told"]

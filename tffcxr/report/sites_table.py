@@ -79,8 +79,6 @@ def _heading(name: str) -> str:
 
 
 def _cell(value: Any) -> Cell:
-    if value is None:  # A count that a hospital keeps to itself.
-        return Cell("not told", is_number=True)
     return Cell(value if isinstance(value, str) else as_text(value), style.is_number(value))
 
 
