@@ -19,6 +19,7 @@ from tffcxr.learning import process
 from tffcxr.training.evaluators.validation import Evaluator
 from tffcxr.training.federated import FederatedTraining, TrainingData
 from tffcxr.training.loop import ClientResult, TrainingFailed
+from tffcxr.training.noise_key import NoiseKey
 from tffcxr.training.plan import Plan, Stage
 
 AWAY = "not connected"
@@ -59,6 +60,7 @@ class CoordinatedTraining(FederatedTraining):
       hospitals: reaches them.
       name: of the training, which the hospitals know it by.
       checkpoints: the rounds that the training may return to.
+      noise_key: see `FederatedTraining`.
     """
 
     def __init__(
@@ -70,8 +72,9 @@ class CoordinatedTraining(FederatedTraining):
         hospitals: Hospitals,
         name: str,
         checkpoints: Callable[[], Sequence[int]],
+        noise_key: NoiseKey | None = None,
     ) -> None:
-        super().__init__(plan, client_data, sampler, evaluator)
+        super().__init__(plan, client_data, sampler, evaluator, noise_key=noise_key)
         self._hospitals = hospitals
         self._name = name
         self._checkpoints = checkpoints
