@@ -29,6 +29,7 @@ from absl import flags
 from experiments.flags import (
     checks,
     command_line,
+    federation_flags,
     plan_flags,
     recipe,
     split_seed_flag,
@@ -155,6 +156,11 @@ class _CrossDomain(recipe.Recipe):
 
     def check(self) -> None:
         """See `Recipe`."""
+        if federation_flags.is_hospitals():
+            raise InputError(
+                "--engine=hospitals: expected a recipe of radiographs, since volumes are resampled "
+                "in one place, found cross_domain"
+            )
         training_flags.check()
         study_flags.check()
         study_flags.check_fractions()
