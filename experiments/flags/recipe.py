@@ -8,6 +8,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import pathlib
+import textwrap
 from typing import TYPE_CHECKING, ClassVar
 
 from absl import flags
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from tffcxr.studies.study import Study
 
 FLAGS = flags.FLAGS
+_WIDTH = 100  # Of the terminal, as for the tables of results.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,5 +114,5 @@ class Recipe(abc.ABC):
         if rows or not is_coordinator:
             print(run_report.format_table(rows, study.kind))
         else:
-            print(hospitals_table.NO_RESULTS)
+            print(textwrap.fill(hospitals_table.NO_RESULTS, _WIDTH))
         print(f"report: {output / 'report.html'}")

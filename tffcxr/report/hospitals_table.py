@@ -8,8 +8,8 @@ import dataclasses
 from tffcxr.report import results_table, run_reader
 
 NO_RESULTS = (
-    "No results: each hospital keeps those of fewer images or patients than its policy.toml says "
-    "(smallest_count); they are in its own report."
+    "No results: a hospital keeps those of fewer images or patients than its policy.toml says "
+    "(smallest_count). Each hospital's own report has its results."
 )
 _MEGABYTE = 1e6
 
