@@ -51,7 +51,7 @@ def test_a_metric_of_few_labels_is_not_told():
     assert tell(north=north, smallest_count=5).about["images"] == {"north": None}
 
 
-def test_the_joint_loss_weighs_by_labels_and_other_metrics_are_unknown():
+def test_the_joint_loss_weighs_by_labels_and_auroc_is_of_bins():
     north = scores("north", [[1, NAN]] * 3 + [[NAN, 1]] * 3, 0.5)
     south = scores("south", [[1, 1]] * 9, 0.25)
     joint, by_client = together(tell(north=north), tell(south=south))
@@ -63,7 +63,8 @@ def test_the_joint_loss_weighs_by_labels_and_other_metrics_are_unknown():
     joint, _ = together(tell(north=north), tell(both=both))
     assert joint["Opacity/auroc"] == 0.5  # North has one class alone, so that is of one hospital.
     joint, _ = together(tell(both=both), tell(other=both))
-    assert math.isnan(joint["Opacity/auroc"])
+    assert math.isnan(joint["Opacity/aupr"])
+    assert joint["Opacity/auroc"] == 0.5  # All scores are in one bin.
 
 
 def test_one_hospital_with_scores_and_one_without():

@@ -3,7 +3,8 @@
 Where the hospital's policy lets scores of single images leave, the coordinator measures all images
 together, as a run in one place does. Otherwise each hospital measures its own, and says nothing of
 a metric of fewer images than its policy's smallest count. What all have together is then known
-where one hospital alone has a value, or where it is a mean over images, such as a loss.
+where one hospital alone has a value, where it is a mean over images, such as a loss, and nearly of
+an AUROC: from the hospitals' counts of scores in bins, see `evaluation.binned`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from tffcxr.errors import one_line
-from tffcxr.evaluation import registry
+from tffcxr.evaluation import binned, registry
 from tffcxr.hospitals import wire
 from tffcxr.training.evaluators.mask_validation import MaskScores
 from tffcxr.training.evaluators.validation import Evaluator, Scores
@@ -69,7 +70,15 @@ def tell(
         for client, of in counts.items()
     }
     told = {client: n if n >= smallest_count else None for client, n in images.items()}
-    return {"measured": measured, "counts": of_columns, "images": told}, ()
+    bins = {
+        client: {
+            column: found
+            for column, found in _bins(evaluator, of_client, smallest_count).items()
+            if measured[client][column] is not None
+        }
+        for client, of_client in scores.items()
+    }
+    return {"measured": measured, "counts": of_columns, "images": told, "bins": bins}, ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,11 +89,13 @@ class Told:
       metrics: client to column to value, NaN where it is not told.
       counts: client to column to the number of images that the value is of.
       scores: client to the scores of its images; None where they do not leave.
+      bins: client to column to counts of scores in bins, of AUROCs where scores do not leave.
     """
 
     metrics: Mapping[str, Mapping[str, float]]
     counts: Mapping[str, Mapping[str, int]]
     scores: Mapping[str, Any] | None = None
+    bins: Mapping[str, Mapping[str, list[binned.Bin]]] = dataclasses.field(default_factory=dict)
 
 
 def read(evaluator: Evaluator, message: wire.Message) -> Told:
@@ -112,7 +123,14 @@ def read(evaluator: Evaluator, message: wire.Message) -> Told:
             client: {column: int(message.about["counts"][client][column] or 0) for column in of}
             for client, of in metrics.items()
         }
-        return Told(metrics, counts)
+        bins = {
+            client: {
+                column: binned.pooled([[tuple(each) for each in found]])
+                for column, found in dict(message.about.get("bins", {}).get(client, {})).items()
+            }
+            for client in metrics
+        }
+        return Told(metrics, counts, bins=bins)
     except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise _other_values(error) from error
 
@@ -138,11 +156,13 @@ def together(
         except (LookupError, TypeError, ValueError) as error:
             raise _other_values(error) from error
     counts = {client: of for each in told for client, of in each.counts.items()}
+    bins = {client: of for each in told for client, of in each.bins.items()}
     joint = {
         column: _joint(
             column,
             {client: of[column] for client, of in by_client.items()},
             {client: of[column] for client, of in counts.items()},
+            {client: of[column] for client, of in bins.items() if column in of},
         )
         for column in evaluator.columns
     }
@@ -158,11 +178,28 @@ def _counts(evaluator: Evaluator, scores: Any) -> dict[str, int]:
     if isinstance(scores, MaskScores):
         return {column: int(_has_value(column, scores).sum()) for column in evaluator.columns}
     is_labelled = ~np.isnan(scores.labels)
-    tasks = list(dict.fromkeys(column.rpartition("/")[0] for column in evaluator.columns))
+    tasks = _tasks(evaluator)
     if len(tasks) != is_labelled.shape[1]:  # Classes of a single task.
         return dict.fromkeys(evaluator.columns, int(is_labelled.any(axis=1).sum()))
     of_task = dict(zip(tasks, is_labelled.sum(axis=0)))
     return {column: int(of_task[column.rpartition("/")[0]]) for column in evaluator.columns}
+
+
+def _tasks(evaluator: Evaluator) -> list[str]:
+    return list(dict.fromkeys(column.rpartition("/")[0] for column in evaluator.columns))
+
+
+def _bins(evaluator: Evaluator, scores: Any, smallest_count: int) -> dict[str, list[binned.Bin]]:
+    """Counts of the scores of each finding, by the column of its AUROC; none of other tasks."""
+    tasks = _tasks(evaluator)
+    if not isinstance(scores, Scores) or len(tasks) != scores.labels.shape[1]:
+        return {}
+    return {
+        registry.AUROC.column(task): binned.bins(
+            scores.labels[:, place], scores.scores[:, place], smallest_count
+        )
+        for place, task in enumerate(tasks)
+    }
 
 
 def _has_value(column: str, scores: MaskScores) -> np.ndarray:
@@ -175,7 +212,12 @@ def _has_value(column: str, scores: MaskScores) -> np.ndarray:
     return ~np.isnan(scores.loss)
 
 
-def _joint(column: str, values: Mapping[str, float], images: Mapping[str, int]) -> float:
+def _joint(
+    column: str,
+    values: Mapping[str, float],
+    images: Mapping[str, int],
+    bins: Mapping[str, list[binned.Bin]],
+) -> float:
     """A metric of all images, from those of the clients; NaN where they do not tell it."""
     known = {client: value for client, value in values.items() if not math.isnan(value)}
     if len(known) == 1:
@@ -188,6 +230,8 @@ def _joint(column: str, values: Mapping[str, float], images: Mapping[str, int]) 
     weights = [images[client] for client in known]
     if any(metric.is_of(column) for metric in _MEANS) and any(weights):
         return float(np.average(found, weights=weights))
+    if known.keys() <= bins.keys():
+        return binned.auroc(binned.pooled([bins[client] for client in known]))
     return math.nan
 
 
