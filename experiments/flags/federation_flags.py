@@ -128,10 +128,12 @@ def check() -> None:
 
 def _check_offered() -> None:
     """Raises InputError for what needs images or files of several hospitals in one place."""
-    if "baseline" in FLAGS and "pooled" in FLAGS.baseline:
+    baseline = FLAGS.baseline if "baseline" in FLAGS else "none"
+    if "pooled" in baseline:
+        found = baseline if isinstance(baseline, str) else ",".join(baseline)
         raise InputError(
             "--baseline: expected site or none with --engine=hospitals, since a pooled model needs "
-            f"pooled images, found {FLAGS['baseline'].unparse(FLAGS.baseline)}"
+            f"pooled images, found {found}"
         )
     if weights_flag.paths(FLAGS.weights if "weights" in FLAGS else "none"):
         raise InputError(

@@ -16,6 +16,11 @@ def _give(monkeypatch):
             "ray_address": None,
             "ray_workers": None,
             "executor": "device",
+            "kit": None,
+            "proposal": None,
+            "quorum": None,
+            "round_seconds": 600.0,
+            "listen": None,
             **values,
         }
 
@@ -45,6 +50,15 @@ def test_settings(give):
     [
         ({"ray_workers": 2}, "--ray_workers: expected --engine=ray with it, found --engine=local"),
         ({"ray_address": "auto"}, "--ray_address: expected --engine=ray with it"),
+        ({"kit": "kits/north"}, "--kit: expected --engine=hospitals with it, found --engine=local"),
+        ({"engine": "ray", "quorum": 1}, "--quorum: expected --engine=hospitals with it"),
+        ({"engine": "hospitals"}, "--kit: expected the folder of a kit with --engine=hospitals"),
+        ({"engine": "hospitals", "kit": "k", "quorum": 0}, "--quorum: expected at least 1"),
+        ({"engine": "hospitals", "kit": "k", "round_seconds": 0.0}, "--round_seconds: expected"),
+        (
+            {"engine": "hospitals", "kit": "k", "executor": "native"},
+            "--engine=hospitals: expected --executor=device with it, found --executor=native",
+        ),
         ({"engine": "ray", "ray_workers": 0}, "--ray_workers: expected at least 1, found 0"),
         ({"engine": "ray", "executor": "native"}, "--engine=ray: expected --executor=device"),
         ({"engine": "ray", "ray_address": "node"}, "--ray_address: expected HOST:PORT or auto"),
