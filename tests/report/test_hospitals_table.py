@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from tests.report import example_run
-from tffcxr.report import hospitals_table, run_reader, run_report
+from tffcxr.report import hospitals_table, run_reader, run_report, shared_copy
 from tffcxr.report.figures import panels
 
 HEADER = "round,site,took_part,work_seconds,wait_seconds,received_bytes,sent_bytes"
@@ -111,3 +111,9 @@ def test_the_page_says_why_there_are_no_results(coordinator):
     assert hospitals_table.NO_RESULTS in page and "The results above" not in page
     change_results(coordinator, lambda results: results.update(complete=False))
     assert "There are no results yet." in run_report.write_report(coordinator).read_text()
+
+
+def test_a_copy_to_share_has_them_too(coordinator, tmp_path):
+    shared_copy.write(coordinator, tmp_path / "copy", lambda *_: None)
+    assert of(tmp_path / "copy") == of(coordinator)
+    assert "<h2>Hospitals</h2>" in (tmp_path / "copy" / "report.html").read_text()
