@@ -15,7 +15,8 @@ from tffcxr.studies.findings import findings_results
 from tffcxr.training.evaluators.validation import Scores
 
 _STUDY: Any = types.SimpleNamespace(
-    settings=types.SimpleNamespace(replicates=20, seed=0), patients=lambda images: images.rows
+    settings=types.SimpleNamespace(replicates=20, seed=0, federation=None),
+    patients=lambda images: images.rows,
 )
 _LABELS = np.repeat([0.0, 1.0], 20)
 
@@ -112,7 +113,9 @@ class _Overconfident:
 
 def test_scores_are_scaled_on_validation_images_and_rows_say_how():
     clients = ClientRecords({}, {"a-1": "a", "a-2": "a"}, {"a": "Mass"}, {})
-    settings = types.SimpleNamespace(calibration="temperature", replicates=20, seed=0)
+    settings = types.SimpleNamespace(
+        calibration="temperature", replicates=20, seed=0, federation=None
+    )
     study: Any = types.SimpleNamespace(
         clients=clients, settings=settings, patients=lambda images: images.rows
     )
