@@ -105,10 +105,12 @@ class Questions:
         return result
 
     def close(self) -> None:
-        """Takes back what was not answered."""
+        """Takes back what was not answered, and forgets all answers."""
         self._timer.cancel()
         with self._lock:
             asked = list(self._asked.values())
+            # Futures keep their callbacks, and those this: garbage that would wait for its day.
+            self._asked, self._waiting = {}, []
         for future in asked:
             if not future.done():
                 self._hub.withdraw(future)
