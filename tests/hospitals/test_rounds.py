@@ -13,7 +13,7 @@ from tests.hospitals import in_memory
 from tests.training import example
 from tffcxr import runtime
 from tffcxr.clients.sampling import Sampler
-from tffcxr.hospitals import coordinated_training, coordinator, member, values_as_fields
+from tffcxr.hospitals import coordinated_training, coordinator, member, values_as_fields, wire
 from tffcxr.learning.schedules import Schedule
 from tffcxr.runtime import device
 from tffcxr.training import loop
@@ -139,3 +139,43 @@ def test_the_same_bits_as_in_one_place(tmp_path, data, share):
     weights = training.client_weights(state, 3)
     for site in SITES:
         assert bits(study.finished[site].last[site]) == bits(weights[site])
+
+
+class _Garbles(in_memory.Hub):
+    """South's answers to one kind of task are other values than they should be."""
+
+    def __init__(self, kind, about):
+        super().__init__()
+        self._kind, self._about = kind, about
+
+    def answer(self, site, name, message):
+        if site == "south" and message.kind == self._kind:
+            message = wire.Message(message.kind, self._about)
+        super().answer(site, name, message)
+
+
+def test_a_hospital_that_measures_nonsense_ends_nobodys_training(tmp_path, data, caplog):
+    plan = example.plan(ALL)
+    _, state = local(tmp_path / "local", plan, data)
+    hub = _Garbles("measure", {"scores": "Scores", "images": {"south": "many"}})
+    found, after = Study(tmp_path / "hospitals", plan, data, hub).run()
+    assert bits(after["server"]) == bits(state["server"])
+    assert found[0][f"{SITES['north']}/loss"] != "nan" == found[0][f"{SITES['south']}/loss"]
+    assert "south is left out of what is measured: expected what a model does" in caplog.text
+
+
+def test_an_update_of_other_shapes_is_left_out(tmp_path, data):
+    plan = example.plan(ALL)
+    hub = _Garbles("compute", {"seconds": "a while"})
+    _, state = local(tmp_path / "local", plan, data, _NorthAlone(tuple(SITES)))
+    study = Study(tmp_path / "hospitals", plan, data, hub, quorum=1)
+    found, after = study.run()
+    assert [row["failed_clients"] for row in found] == ["1", "1"]
+    assert bits(after["server"]) == bits(state["server"])
+
+
+class _NorthAlone(Sampler):
+    """All clients exist, north is drawn."""
+
+    def sample(self, round_number):
+        return ["north"]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import collections
 from collections.abc import Callable, Iterator, Sequence
 import contextlib
+import logging
 import math
 from typing import Any, Protocol
 
 import numpy as np
 
 from tffcxr.clients.sampling import Sampler
+from tffcxr.errors import one_line
 from tffcxr.hospitals import coordinator, measures, questions, wire
 from tffcxr.hospitals.questions import AtClient
 from tffcxr.learning import process
@@ -39,8 +41,8 @@ class Hospitals(Protocol):
 
     def measured(
         self, name: str, round_number: int, states: dict[str, int], fields: Sequence[wire.Field]
-    ) -> list[wire.Message]:
-        """Has the hospitals that are there measure a model; what they say of it."""
+    ) -> dict[str, wire.Message]:
+        """Has the hospitals that are there measure a model; what they say of it, by hospital."""
 
 
 class CoordinatedTraining(FederatedTraining):
@@ -138,10 +140,20 @@ class CoordinatedTraining(FederatedTraining):
         """See `FederatedTraining`; each hospital measures its own clients."""
         states = {client: int(after) for client, after in state["clients"].items()}
         fields = shared_fields(self.process_of(stage), state["server"])
-        messages = self._hospitals.measured(self._name, round_number, states, fields)
-        together, by_client = measures.together(self._measured_by, messages)
+        found = self._hospitals.measured(self._name, round_number, states, fields)
+        usable = [message for site, message in found.items() if self._is_usable(site, message)]
+        together, by_client = measures.together(self._measured_by, usable)
         nothing = dict.fromkeys(self._columns, math.nan)
         return together, {client: by_client.get(client, nothing) for client in self._clients}
+
+    def _is_usable(self, site: str, message: wire.Message) -> bool:
+        """Whether a hospital has measured; no hospital's answer may end the others' training."""
+        try:
+            measures.together(self._measured_by, [message])
+        except wire.MessageError as error:
+            logging.warning("%s is left out of what is measured: %s", site, one_line(error))
+            return False
+        return True
 
     def carry_over(
         self, state: Any, old: process.FederatedProcess, new: process.FederatedProcess

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 import concurrent.futures
 import contextlib
-import dataclasses
 import json
 import pathlib
 import sys
@@ -17,7 +16,7 @@ import tensorflow_federated as tff
 
 from tffcxr import files
 from tffcxr.clients.shards.shard_store import SPLITS, ShardSpec, ShardStore
-from tffcxr.hospitals import exchange, questions, wire
+from tffcxr.hospitals import exchange, questions, registrations, results_told, wire
 from tffcxr.runtime import parts, threads
 
 REGISTER, TRAINING, MEASURE, FINISH, RESULTS = (
@@ -30,20 +29,6 @@ _SAID_AGAIN_SECONDS = 60.0
 def serving(name: str) -> str:
     """What a hospital says it does while it serves a training."""
     return f"training {name}"
-
-
-@dataclasses.dataclass(frozen=True)
-class Registration:
-    """What a hospital has, as far as its policy lets it say.
-
-    Attributes:
-      site: its name.
-      clients: client to split to `images` and `labels`, see `shard_store.ShardStore`; a count that
-        is not told is None.
-    """
-
-    site: str
-    clients: Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 
 class Coordinator:
@@ -75,12 +60,13 @@ class Coordinator:
         self._folder = folder
         self._has_own_clients = has_own_clients
         self._registered = {
-            site: Registration(site, about["clients"])
-            for site, about in self._kept("clients").items()
+            site: registrations.read(site, about) for site, about in self._kept("clients").items()
         }
         self._has_begun = threading.Event()
         self._finished: dict[str, wire.Message] = {}
-        self._results = {site: about["rows"] for site, about in self._kept("rows").items()}
+        self._results = {
+            site: results_told.read(about["rows"]) for site, about in self._kept("rows").items()
+        }
         self._asking: questions.Questions | None = None
         self._lock = threading.Lock()
         self._traffic: dict[str, dict[str, Any]] = {}
@@ -109,18 +95,9 @@ class Coordinator:
         clients: dict[str, Any] = {}
         for client, site in self.site_of.items():
             told = self._registered[site].clients[client] if site in self._registered else {}
-            unknown = {"present": None, "absent": None, "unknown": None}
             clients[client] = {
                 "rejected": [],
-                "splits": {
-                    split: {
-                        "files": [],
-                        "labels": dict.fromkeys(spec.findings, unknown),
-                        "images": None,
-                        **told.get(split, {}),
-                    }
-                    for split in SPLITS
-                },
+                "splits": {split: _counts(told.get(split, {}), spec.findings) for split in SPLITS},
             }
         return ShardStore(pathlib.Path("hospitals"), spec, {"clients": clients})
 
@@ -184,7 +161,7 @@ class Coordinator:
 
     def measured(
         self, name: str, round_number: int, states: dict[str, int], fields: Sequence[wire.Field]
-    ) -> list[wire.Message]:
+    ) -> dict[str, wire.Message]:
         """See `coordinated_training.Hospitals`."""
         site_of = self.site_of
         present = sorted({site_of[client] for client in self._present(name, list(states))})
@@ -197,7 +174,7 @@ class Coordinator:
         for future in late:
             self._hub.withdraw(future)
         answers = {site: future.result() for site, future in asked.items() if future in done}
-        return [answer for answer in answers.values() if "failed" not in answer.about]
+        return {site: found for site, found in answers.items() if "failed" not in found.about}
 
     def finish(self, name: str, message: wire.Message) -> None:
         """Ends a training.
@@ -263,7 +240,7 @@ class Coordinator:
 
     def _register(self, site: str, message: wire.Message) -> wire.Message | None:
         """A hospital says what it has, and learns when the run has begun."""
-        registration = Registration(site, message.about["clients"])
+        registration = registrations.read(site, message.about)
         with self._lock:
             known = self._registered.get(site)
             is_other = known is not None and set(known.clients) != set(registration.clients)
@@ -281,9 +258,7 @@ class Coordinator:
             return self._finished.get(message.about["training"], wire.Message(TRAINING))
 
     def _take_results(self, site: str, message: wire.Message) -> wire.Message:
-        rows = message.about["rows"]
-        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-            raise wire.MessageError("expected rows of results, found other values")
+        rows = results_told.read(message.about.get("rows"))
         files.write_json(self._folder / f"{site}.rows.json", {"rows": rows})
         self._results.setdefault(site, rows)
         return wire.Message(RESULTS)
@@ -296,6 +271,17 @@ class Coordinator:
             if path.exists():
                 found[site] = json.loads(path.read_text(encoding="utf-8"))
         return found
+
+
+def _counts(told: Mapping[str, Any], findings: Sequence[str]) -> dict[str, Any]:
+    """A split as the store has it, of which a hospital has told some counts."""
+    unknown = {"present": None, "absent": None, "unknown": None}
+    labels = told.get("labels", {})
+    return {
+        "files": [],
+        "images": told.get("images"),
+        "labels": {finding: labels.get(finding, unknown) for finding in findings},
+    }
 
 
 def _bytes(members: Mapping[str, exchange.Member], site: str, way: str) -> int:

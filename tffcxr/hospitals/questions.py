@@ -120,7 +120,9 @@ class Questions:
         if done.cancelled() or done.exception() is not None:
             return
         site = self._site_of[client]
-        seconds = float(done.result().about.get("seconds", 0.0))
+        seconds = done.result().about.get("seconds")
+        if not isinstance(seconds, (int, float)):
+            return
         with self._lock:
             self.work_seconds[site] = self.work_seconds.get(site, 0.0) + seconds
 
