@@ -21,7 +21,14 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from experiments.flags import command_line, plan_flags, recipe, study_flags, training_flags
+from experiments.flags import (
+    command_line,
+    federation_flags,
+    plan_flags,
+    recipe,
+    study_flags,
+    training_flags,
+)
 from tffcxr import options
 
 if TYPE_CHECKING:
@@ -88,7 +95,9 @@ class _Segmentation(recipe.Recipe):
 
         spec = plan_flags.model_spec(FLAGS.model)
         segmenter = mask_study.Segmenter(plan_flags.make_plan(spec, mask_study.LOSS))
-        # Drawing phantoms takes a while, so the model is checked first.
+        # Drawing phantoms, or waiting for hospitals, takes a while: the model is checked first.
+        if federation_flags.is_coordinator():
+            clients = federation_flags.client_records()
         clients = clients or _load_clients(study_flags.make_phantoms(run_folder, [_PHANTOMS]))
         return mask_study.MaskStudy(
             study_flags.settings(self.name, run_folder, study_flags.measured_split()),

@@ -11,6 +11,7 @@ from absl import flags
 
 from experiments.flags import (
     checks,
+    federation_flags,
     network_flags,
     plan_flags,
     recipe,
@@ -76,7 +77,9 @@ class ClassRecipe(recipe.Recipe):
         from tffcxr.studies.classes.class_study import ClassStudy
 
         plans = self.plans()
-        # Drawing phantoms takes a while, so the models are checked first.
+        # Drawing phantoms, or waiting for hospitals, takes a while: the models are checked first.
+        if federation_flags.is_coordinator():
+            clients = federation_flags.client_records()
         clients = clients or self._load_clients(
             study_flags.make_phantoms(run_folder, [self.phantoms])
         )

@@ -17,6 +17,7 @@ from absl import flags
 
 from experiments.flags import (
     checks,
+    federation_flags,
     plan_flags,
     pneumonia_classification,
     recipe,
@@ -102,7 +103,10 @@ class _Segmentation(recipe.Recipe):
         """See `Recipe`."""
         phantoms = study_flags.PhantomSite("phantoms", "rsna", "write_rsna")
         sites = study_flags.given_sites(with_finding=False)
-        clients = _load_clients(sites or study_flags.make_phantoms(run_folder, [phantoms]))
+        clients = federation_flags.client_records() if federation_flags.is_coordinator() else None
+        clients = clients or _load_clients(
+            sites or study_flags.make_phantoms(run_folder, [phantoms])
+        )
         from tffcxr.studies.masks import mask_study, nnunet_segmenter
 
         return mask_study.MaskStudy(
@@ -111,12 +115,13 @@ class _Segmentation(recipe.Recipe):
             region=REGION,
             segmenter=nnunet_segmenter.NnUNet(
                 plan_flags.make_plan,
-                dataset="_".join(clients.source_of),
+                dataset="_".join(federation_flags.finding_of() or clients.source_of),
                 gpu_memory_gb=FLAGS.gpu_memory_gb,
                 batch_size=FLAGS.batch_size,
                 changes=FLAGS.nnunet_augmentation,
                 seed=FLAGS.seed,
                 precision=FLAGS.precision,
+                federation=federation_flags.current(),
             ),
             with_pooled=FLAGS.baseline == "pooled",
             pooled_epochs=FLAGS.central_epochs,

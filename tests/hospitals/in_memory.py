@@ -7,22 +7,41 @@ import concurrent.futures
 import threading
 import time
 import uuid
+import weakref
 
 from tffcxr.errors import RunError
 from tffcxr.hospitals import exchange, wire
 
 _LARGEST = 1 << 30
+_ASKED_AGAIN_SECONDS = 0.01
+_IsSo = Callable[[str, wire.Message], bool]
 
 
 class Hub:
     """An `exchange.Hub`.
 
     Args:
-      loses: (site, kind of task) -> whether the hospital ends when it is given that task.
+      loses: (site, task) -> whether the hospital ends when it is given that task.
+      holds: (site, task) -> whether the hospital begins with that task when it was taken back.
+      loses_answer: (site, task) -> whether the hospital ends when it has done that task.
+      changes: (site, answer) -> what arrives in place of an answer.
+
+    Attributes:
+      sent: what the hospitals were sent, each with the site.
+      received: what the hospitals have sent.
+      answers: weak references to the answers as the coordinator has got them.
     """
 
-    def __init__(self, loses: Callable[[str, wire.Message], bool] = lambda *_: False) -> None:
-        self._loses = loses
+    def __init__(
+        self,
+        loses: _IsSo = lambda *_: False,
+        holds: _IsSo = lambda *_: False,
+        loses_answer: _IsSo = lambda *_: False,
+        changes: Callable[[str, wire.Message], wire.Message] = lambda _, answer: answer,
+    ) -> None:
+        self._loses, self._holds, self._loses_answer = loses, holds, loses_answer
+        self._changes = changes
+        self.answers: list[weakref.ref[wire.Message]] = []
         self._changed = threading.Condition()
         self._members: dict[str, exchange.Member] = {}
         self._handlers: dict[str, Callable] = {}
@@ -35,8 +54,13 @@ class Hub:
             return dict(self._members)
 
     def wait_for(self, is_so, seconds):
-        with self._changed:
-            return self._changed.wait_for(lambda: is_so(dict(self._members)), seconds)
+        end = time.monotonic() + seconds
+        while not is_so(self.members()):
+            if time.monotonic() > end:
+                return False
+            with self._changed:
+                self._changed.wait(_ASKED_AGAIN_SECONDS)
+        return True
 
     def handle(self, kind, answer):
         self._handlers[kind] = answer
@@ -53,6 +77,7 @@ class Hub:
             for tasks in self._tasks.values():
                 for name in [name for name, (_, future) in tasks.items() if future is asked]:
                     del tasks[name]
+            self._changed.notify_all()
         asked.cancel()
 
     def set_member(self, site: str, doing: str | None) -> None:
@@ -71,7 +96,7 @@ class Hub:
             if answer is not None:
                 self.sent.append((site, answer))
                 return _copy(answer)
-            time.sleep(0.01)
+            time.sleep(_ASKED_AGAIN_SECONDS)
 
     def next_task(self, site: str) -> tuple[str, wire.Message]:
         with self._changed:
@@ -80,15 +105,25 @@ class Hub:
         if self._loses(site, task):
             self.set_member(site, None)
             raise LostError
+        if self._holds(site, task):
+            with self._changed:
+                self._changed.wait_for(lambda: name not in self._tasks[site])
         self.sent.append((site, task))
         return name, _copy(task)
 
     def answer(self, site: str, name: str, message: wire.Message) -> None:
         self.received.append((site, message))
         with self._changed:
-            _, future = self._tasks[site].pop(name, (None, None))
+            task, future = self._tasks[site].get(name, (None, None))
+        if task is not None and self._loses_answer(site, task):
+            self.set_member(site, None)
+            raise LostError
+        with self._changed:
+            self._tasks[site].pop(name, None)
         if future is not None and future.set_running_or_notify_cancel():
-            future.set_result(_copy(message))
+            arrived = _copy(self._changes(site, message))
+            self.answers.append(weakref.ref(arrived))
+            future.set_result(arrived)
 
 
 class LostError(RunError):

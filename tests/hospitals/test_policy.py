@@ -27,11 +27,12 @@ def test_every_key(tmp_path):
         fewest_images = 100
         smallest_count = 1
         scores_per_image = true
+        fingerprints = true
         aggregators = ["dp", "secure"]
         least_noise = 1
     """
     assert _read(tmp_path, text) == Policy(
-        ("*",), ("cheXviz", "tuberculosis"), (), 5, 100, 1, True, ("dp", "secure"), 1.0
+        ("*",), ("cheXviz", "tuberculosis"), (), 5, 100, 1, True, True, ("dp", "secure"), 1.0
     )
 
 
@@ -45,6 +46,7 @@ def test_every_key(tmp_path):
         ("fewest_images = 1.5", "fewest_images: expected an integer of 1 to"),
         ("smallest_count = true", "smallest_count: expected an integer of 1 to"),
         ("scores_per_image = 1", "scores_per_image: expected true or false, found 1"),
+        ("fingerprints = 'no'", "fingerprints: expected true or false, found 'no'"),
         ("aggregators = ['secured']", r"found 'secured' \(did you mean secure\?\)"),
         ("least_noise = -1", "least_noise: expected a number of at least 0, found -1"),
         ("least_noise = nan", "least_noise: expected a number of at least 0, found nan"),

@@ -1,38 +1,33 @@
-"""Rounds over hospitals give the bits of rounds in one place, and what is private stays."""
+"""Rounds over hospitals give the bits of rounds in one place."""
 
 from __future__ import annotations
 
-import dataclasses
-import threading
+import collections
 
 import numpy as np
+import pandas as pd
+from PIL import Image
 import pytest
+import tensorflow as tf
 import tensorflow_federated as tff
 
-from tests.hospitals import in_memory
+from tests.hospitals import runs
 from tests.training import example
 from tffcxr import runtime
+from tffcxr.clients.client_data import ClientData
 from tffcxr.clients.sampling import Sampler
-from tffcxr.hospitals import coordinated_training, coordinator, member, values_as_fields, wire
-from tffcxr.learning.schedules import Schedule
-from tffcxr.runtime import device
-from tffcxr.training import loop
-from tffcxr.training.checkpoints import Checkpoints
-from tffcxr.training.federated import FederatedTraining
-from tffcxr.training.plan import Stage
+from tffcxr.clients.shards.preparation import ShardSpec, prepare
+from tffcxr.datasets.imaging import annotations as areas
+from tffcxr.learning import aggregators
+from tffcxr.models import losses, segmentation_losses
+from tffcxr.models.blocks import CxrModel
+from tffcxr.models.spec import ModelSpec
+from tffcxr.training.evaluators.mask_validation import MaskEvaluator
+from tffcxr.training.evaluators.validation import FindingsEvaluator, Scorer
+from tffcxr.training.plan import Plan
 
-RATE = Schedule("constant", 1e-3, 3)
-HEAD = Stage("head", 1, RATE, "representation")
-ALL = Stage("all", 2, RATE)
-SITES = {"north": example.FINDINGS[0], "south": example.FINDINGS[1]}
-NAME = "standard"
-
-
-@dataclasses.dataclass(frozen=True)
-class Limits:
-    fewest_images: int = 1
-    smallest_count: int = 1
-    scores_per_image: bool = True
+THREE_SITES = {site: (site,) for site in ("north", "south", "west")}
+SEVERAL_CLIENTS = {"alps": ("north", "west"), "coast": ("south",)}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -42,140 +37,207 @@ def _executor():
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    return example.client_data(tmp_path_factory.mktemp("clients"), north=12, south=8)
+    return runs.clients(tmp_path_factory.mktemp("clients"))
 
 
-def journal(folder):
-    return loop.Journal(folder / "rounds.csv", folder / "clients.csv", folder / "checkpoints")
-
-
-def local(folder, plan, data, sampler=None):
-    """The bits of a training in one place: rows without seconds, server state, private states."""
-    sampler = sampler or Sampler(tuple(SITES), None, seed=0)
-    evaluator = example.evaluator(data)
-    training = FederatedTraining(plan, data, sampler, evaluator)
-    end = loop.run(training, plan, evaluator.columns, journal(folder))
-    return rows_of(end), end.state
-
-
-def rows_of(end):
-    return [{k: repr(v) for k, v in row.items() if k != "seconds"} for row in end.rounds]
-
-
-class Study:
-    """A coordinator and its hospitals, each of which has its own clients alone."""
-
-    def __init__(self, folder, plan, data, hub=None, limits=Limits(), quorum=2, seconds=60.0):
-        self.folder, self.plan, self.data = folder, plan, data
-        self.hub = hub or in_memory.Hub()
-        self.limits = limits
-        self.quorum, self.seconds = quorum, seconds
-        self.finished, self.noted = {}, {}
-        self.threads = []
-
-    def hospital(self, site):
-        evaluator = example.evaluator(self.data)
-        own = FederatedTraining(self.plan, self.data, Sampler((site,), None, 0), evaluator)
-        part = member.Member(in_memory.Link(self.hub, site), self.limits, self.folder / site, SITES)
-        served = member.Served(
-            NAME, own, self.plan, self.data, evaluator, (site,),
-            lambda number, *_: self.noted.setdefault(site, []).append(number),
-        )  # fmt: skip
-
-        def run():
-            context = device.device_context(["CPU:0"])
-            with tff.framework.get_context_stack().install(context):
-                counts = {"images": 12, "labels": {}}
-                try:
-                    part.register({site: {"train": counts}})
-                    self.finished[site] = part.serve(served)
-                except in_memory.LostError:
-                    pass
-
-        self.threads.append(threading.Thread(target=run, daemon=True))
-        self.threads[-1].start()
-
-    def coordinate(self, sampler=None):
-        evaluator = example.evaluator(self.data)
-        hospitals = coordinator.Coordinator(
-            self.hub, SITES, self.quorum, self.seconds, self.folder / "hospitals"
-        )
-        context = device.DeviceContext(["/CPU:0"], elsewhere=hospitals.parts)
-        sampler = sampler or Sampler(tuple(SITES), None, seed=0)
-        with tff.framework.get_context_stack().install(context):
-            hospitals.begin()
-            training = coordinated_training.CoordinatedTraining(
-                self.plan, self.data, sampler, evaluator, hospitals, NAME,
-                Checkpoints(self.folder / "checkpoints").rounds,
-            )  # fmt: skip
-            end = loop.run(training, self.plan, evaluator.columns, journal(self.folder))
-            hospitals.finish(NAME, training.end(end.state, end.number, end.state, end.number))
-        return rows_of(end), end.state
-
-    def run(self, sampler=None):
-        for site in SITES:
-            self.hospital(site)
-        found = self.coordinate(sampler)
-        for thread in self.threads:
-            thread.join(60)
-        return found
-
-
-def bits(value):
-    return [np.asarray(leaf).tobytes() for leaf in values_as_fields.flat(value)]
+def check(tmp_path, setting, sampler=None, **settings):
+    """Both kinds of training end with the same bits; the study."""
+    study = runs.Study(tmp_path / "hospitals", setting, **settings)
+    sampler = sampler or Sampler(study.client_ids, None, seed=0)
+    rows, state = setting.local(tmp_path / "local", sampler)
+    end = study.run(sampler)
+    assert runs.rows_of(end) == rows
+    assert not runs.left_out(study.folder)
+    runs.assert_same_state(study, end.state, state)
+    return study
 
 
 @pytest.mark.parametrize("share", ["representation", "all"])
 def test_the_same_bits_as_in_one_place(tmp_path, data, share):
-    plan = example.plan(HEAD, ALL, share=share, keeps_optimizer=True)
-    rows, state = local(tmp_path / "local", plan, data)
-    study = Study(tmp_path / "hospitals", plan, data)
-    found, over_hospitals = study.run()
-    assert found == rows
-    assert bits(over_hospitals["server"]) == bits(state["server"])
-    training = FederatedTraining(
-        plan, data, Sampler(tuple(SITES), None, 0), example.evaluator(data)
+    plan = example.plan(runs.HEAD, runs.ALL, share=share, keeps_optimizer=True)
+    setting = runs.Setting(plan, data)
+    rows, state = setting.local(tmp_path / "local")
+    study = runs.Study(tmp_path / "hospitals", setting)
+    study.shares = False  # Each builds its own computations, and they agree on what these are.
+    end = study.run()
+    assert runs.rows_of(end) == rows
+    runs.assert_same_state(study, end.state, state)
+    assert all(study.noted[site] == [1, 2, 3] for site in study.sites)
+
+
+@pytest.fixture(scope="module")
+def kept(data):
+    """One stage with private layers and optimizers that last."""
+    return runs.Setting(example.plan(runs.THREE, keeps_optimizer=True), data)
+
+
+def test_clients_are_sampled(tmp_path, kept):
+    for count, sites in ((1, runs.SITES), (2, THREE_SITES)):
+        sampler = Sampler(tuple(sites), count, seed=3)
+        drawn = [tuple(sampler.sample(number)) for number in (1, 2, 3)]
+        assert len(set(drawn)) > 1
+        check(tmp_path / str(count), kept, sampler, sites=sites, quorum=2)
+
+
+def test_the_order_of_the_sites_does_not_matter(tmp_path, kept):
+    sites = dict(reversed(THREE_SITES.items()))
+    check(tmp_path, kept, sites=sites, quorum=3)
+
+
+def test_a_hospital_may_have_several_clients(tmp_path, kept):
+    study = check(tmp_path, kept, sites=SEVERAL_CLIENTS)
+    assert study.private_states("alps", "west") and not study.private_states("coast", "west")
+
+
+def test_nothing_is_kept_where_nothing_is_private(tmp_path, data):
+    check(tmp_path, runs.Setting(example.plan(share="all"), data))
+
+
+class CentredFactory(tff.aggregators.UnweightedAggregationFactory):
+    """The sum of the values' absolute deviations from their mean, which takes two walks."""
+
+    def create(self, value_type):
+        @tff.federated_computation
+        def initialize():
+            return tff.federated_value((), tff.SERVER)
+
+        @tff.tensorflow.computation(value_type, value_type)
+        def deviation(value, mean):
+            return tf.nest.map_structure(lambda v, m: tf.abs(v - m), value, mean)
+
+        @tff.federated_computation(
+            initialize.type_signature.result, tff.FederatedType(value_type, tff.CLIENTS)
+        )
+        def next_fn(state, values):
+            mean = tff.federated_broadcast(tff.federated_mean(values))
+            result = tff.federated_sum(tff.federated_map(deviation, (values, mean)))
+            return tff.templates.MeasuredProcessOutput(
+                state, result, tff.federated_value((), tff.SERVER)
+            )
+
+        return tff.templates.AggregationProcess(initialize, next_fn)
+
+
+AGGREGATORS = {
+    "robust": lambda: aggregators.make("robust"),
+    "secure": lambda: aggregators.make("secure"),
+    "compression": lambda: aggregators.make("compression"),
+    # With noise, no two runs are the same.
+    "dp": lambda: tff.aggregators.DifferentiallyPrivateFactory.gaussian_adaptive(
+        0.0, 2.0, clipped_count_stddev=0.0
+    ),
+    "two walks": CentredFactory,
+}
+
+
+@pytest.mark.parametrize("name", AGGREGATORS)
+def test_aggregators(tmp_path, data, name):
+    plan = example.plan(runs.THREE, keeps_optimizer=True, aggregator=AGGREGATORS[name]())
+    study = check(tmp_path, runs.Setting(plan, data))
+    walks = {
+        len(message.about["walks"]) for _, message in study.hub.sent if "walks" in message.about
+    }
+    assert walks == ({1, 2} if name == "two walks" else {1})
+
+
+def _model(frozen=None):
+    images = tf.keras.Input((example.SIZE, example.SIZE, 1))
+    norm = tf.keras.layers.BatchNormalization(name="norm", trainable=frozen is None)
+    pooled = tf.keras.layers.GlobalAveragePooling2D()(norm(images))
+    logits = tf.keras.layers.Dense(2, kernel_initializer="zeros", name="task")(pooled)
+    return CxrModel(tf.keras.Model(images, logits), ("norm",), ("task",), "norm")
+
+
+class Normed(ModelSpec):
+    """A batch norm and the task block."""
+
+    def build(self, frozen=None):
+        return _model(frozen)
+
+    def structure(self, frozen=None):
+        return _model(frozen)
+
+
+def normed(data, *stages, batch_norm="recompute", **changes):
+    """A setting of the model with batch norm."""
+    source = Normed("standard", example.SIZE, 2, batch_norm)
+    evaluator = FindingsEvaluator(Scorer(_model().keras, data), example.FINDINGS)
+    return runs.Setting(Plan(source, stages, losses.batch_loss, **changes), data, evaluator)
+
+
+@pytest.mark.parametrize("batch_norm", ["recompute", "local", "aggregate"])
+def test_batch_norm(tmp_path, data, batch_norm):
+    setting = normed(data, runs.HEAD, runs.ALL, batch_norm=batch_norm, keeps_optimizer=True)
+    study = check(tmp_path, setting)
+    asked = collections.Counter(
+        (site, message.about["round_number"])
+        for site, message in study.hub.sent
+        if message.kind == "compute"
     )
-    weights = training.client_weights(state, 3)
-    for site in SITES:
-        assert bits(study.finished[site].last[site]) == bits(weights[site])
+    again = 2 if batch_norm == "recompute" else 1
+    assert asked == {(site, n): again if n > 1 else 1 for site in study.sites for n in (1, 2, 3)}
 
 
-class _Garbles(in_memory.Hub):
-    """South's answers to one kind of task are other values than they should be."""
-
-    def __init__(self, kind, about):
-        super().__init__()
-        self._kind, self._about = kind, about
-
-    def answer(self, site, name, message):
-        if site == "south" and message.kind == self._kind:
-            message = wire.Message(message.kind, self._about)
-        super().answer(site, name, message)
+SIZE = 16
 
 
-def test_a_hospital_that_measures_nonsense_ends_nobodys_training(tmp_path, data, caplog):
-    plan = example.plan(ALL)
-    _, state = local(tmp_path / "local", plan, data)
-    hub = _Garbles("measure", {"scores": "Scores", "images": {"south": "many"}})
-    found, after = Study(tmp_path / "hospitals", plan, data, hub).run()
-    assert bits(after["server"]) == bits(state["server"])
-    assert found[0][f"{SITES['north']}/loss"] != "nan" == found[0][f"{SITES['south']}/loss"]
-    assert "south is left out of what is measured: expected what a model does" in caplog.text
+def masks(folder):
+    """Images whose left half is bright, with masks of their top half."""
+    records = {}
+    for client, images in (("north", 3), ("south", 2)):
+        rows = []
+        for number in range(2 * images):
+            pixels = np.full((SIZE, SIZE), 10 * number, np.uint8)
+            pixels[:, :8] = 255
+            path = folder / f"{client}-{number}.png"
+            Image.fromarray(pixels).save(path)
+            rows.append(
+                {
+                    "image": str(path),
+                    "patient": f"{client}-{number}",
+                    "mask": areas.Boxes(((0, 0, 16, 8 + number),), SIZE, SIZE),
+                    "split": "train" if number < images else "validation",
+                }
+            )
+        records[client] = pd.DataFrame(rows)
+    spec = ShardSpec(SIZE, (), with_mask=True)
+    return ClientData(prepare(records, spec, folder / "cache", progress=False), 2, seed=0)
 
 
-def test_an_update_of_other_shapes_is_left_out(tmp_path, data):
-    plan = example.plan(ALL)
-    hub = _Garbles("compute", {"seconds": "a while"})
-    _, state = local(tmp_path / "local", plan, data, _NorthAlone(tuple(SITES)))
-    study = Study(tmp_path / "hospitals", plan, data, hub, quorum=1)
-    found, after = study.run()
-    assert [row["failed_clients"] for row in found] == ["1", "1"]
-    assert bits(after["server"]) == bits(state["server"])
+class Segmenting(ModelSpec):
+    """One convolution for a representation and one for the task block."""
+
+    def build(self, frozen=None):
+        images = x = tf.keras.Input((SIZE, SIZE, 1))
+        start = tf.keras.initializers.HeNormal(1)
+        x = tf.keras.layers.Conv2D(2, 3, padding="same", kernel_initializer=start, name="conv")(x)
+        start = tf.keras.initializers.HeNormal(2)
+        logits = tf.keras.layers.Conv2D(1, 1, kernel_initializer=start, name="task")(x)
+        return CxrModel(tf.keras.Model(images, logits), ("conv",), ("task",), "conv")
+
+    def structure(self, frozen=None):
+        return self.build(frozen)
 
 
-class _NorthAlone(Sampler):
-    """All clients exist, north is drawn."""
+def mask_loss(batch, outputs):
+    per_image = segmentation_losses.bce_dice(batch["masks"], outputs)
+    return tf.reduce_sum(per_image), tf.cast(tf.size(per_image), tf.float32)
 
-    def sample(self, round_number):
-        return ["north"]
+
+@pytest.mark.parametrize("scores_per_image", [True, False])
+def test_masks(tmp_path, scores_per_image):
+    data = masks(tmp_path)
+    source = Segmenting("standard", SIZE, 1, "aggregate")
+    evaluator = MaskEvaluator(
+        source.build().keras, data, "Lungs", segmentation_losses.bce_dice, "validation"
+    )
+    setting = runs.Setting(Plan(source, (runs.ALL,), mask_loss), data, evaluator)
+    limits = runs.Limits(scores_per_image=scores_per_image)
+    if scores_per_image:
+        check(tmp_path, setting, limits=limits)
+        return
+    rows, _ = setting.local(tmp_path / "local")
+    end = runs.Study(tmp_path / "hospitals", setting, limits=limits).run()
+    for row, expected in zip(end.rounds, rows):
+        for column in evaluator.columns:  # Each is a mean of images, or of clients.
+            assert row[column] == pytest.approx(float(expected[column]), rel=1e-12)

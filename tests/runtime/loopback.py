@@ -8,7 +8,9 @@ import dataclasses
 import functools
 import json
 
-from tffcxr.runtime import client_part, device, engine, parts
+import numpy as np
+
+from tffcxr.runtime import client_part, device, engine, messages, parts
 
 
 class Loopback:
@@ -24,9 +26,10 @@ class Loopback:
         self._loses = loses
         self._threads = [concurrent.futures.ThreadPoolExecutor(1) for _ in range(workers)]
         self._workers = [self._worker() for _ in range(workers)]
+        self.computations: list[engine.Computation] = []
         self.tasks: list[engine.Task] = []
         self.answers: list[engine.Answer] = []
-        self.shared: list[bytes] = []
+        self.shared: list[messages.Packed] = []
         self.forgotten: list[str] = []
 
     @staticmethod
@@ -36,32 +39,42 @@ class Loopback:
     def lanes(self, sizes: Sequence[int]) -> list[int]:
         return engine.deal(sizes, len(self._workers))
 
-    def share(self, content: bytes) -> int:
+    def share(self, content: messages.Packed) -> int:
         self.shared.append(content)
         return len(self.shared) - 1
 
     def ask(self, lane, computation, task, shared):
         if self._loses(len(self.tasks)):
             self._workers[lane] = self._worker()
+        self.computations.append(computation)
         self.tasks.append(task)
-        sent = json.dumps({**dataclasses.asdict(task), "argument": task.argument.hex()})
-        contents = [self.shared[handle] for handle in shared]
+        fields = {**dataclasses.asdict(task), "argument": _to_texts(task.argument)}
+        sent = json.dumps(fields)
+        contents = [_from_texts(_to_texts(self.shared[handle])) for handle in shared]
         worker = self._workers[lane]
         return self._threads[lane].submit(self._do, worker, computation, sent, contents)
 
     def _do(self, worker, computation, sent, shared):
         fields = json.loads(sent)
-        fields["argument"] = bytes.fromhex(fields["argument"])
+        fields["argument"] = _from_texts(fields["argument"])
         worker.load(computation)
         answer = worker.answer(engine.Task(**fields), shared)
-        assert isinstance(answer.content, bytes)
         self.answers.append(answer)
-        return answer
+        return engine.Answer(_from_texts(_to_texts(answer.content)), answer.failed)
 
     def forget(self, invocation: str) -> None:
         self.forgotten.append(invocation)
         for worker in self._workers:
             worker.forget(invocation)
+
+
+def _to_texts(packed: messages.Packed) -> list[str]:
+    return [packed.head.hex(), *(array.tobytes().hex() for array in packed.arrays)]
+
+
+def _from_texts(texts: list[str]) -> messages.Packed:
+    head, *arrays = map(bytes.fromhex, texts)
+    return messages.Packed(head, tuple(np.frombuffer(array, np.uint8) for array in arrays))
 
 
 def context(workers: int = 1, **kwargs) -> tuple[device.DeviceContext, Loopback]:

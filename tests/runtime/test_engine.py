@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import time
 
 import attrs
@@ -15,8 +14,8 @@ from tests.learning import tiny
 from tests.runtime import loopback
 from tests.runtime.executors import run
 from tests.runtime.test_tff_algorithms import AGGREGATORS, aggregation
-from tffcxr.learning import optimizers
-from tffcxr.runtime import device, engine, messages, parts, placed, sequences
+from tffcxr.learning import aggregators, optimizers
+from tffcxr.runtime import device, engine, parts, placed
 
 LOCAL = device.device_context(["CPU:0"])
 FLOATS = tff.FederatedType(np.float32, tff.CLIENTS)
@@ -106,6 +105,28 @@ def test_aggregators(name):
     assert two_rounds(context) == two_rounds(LOCAL)
 
 
+def test_the_seed_of_the_noise_leaves_the_server_in_no_message():
+    seed = np.array([0x1122334455667788, 0x5A5B5C5D5E5F6061])
+    process = tiny.image_process(aggregator=aggregators.differentially_private(1.0, 2.0))
+    clients = [tiny.pictures(seed) for seed in range(2)]
+    context, worker = loopback.context(2)
+    found = []
+    for where in (LOCAL, context):
+        server = process.with_noise_seed(run(where, process.initialize), lambda: seed)
+        states = [run(where, process.initialize_client) for _ in clients]
+        given = [tiny.client(state, data) for state, data in zip(states, clients)]
+        found.append(bits(list(run(where, process.next, server, given))))
+    assert found[0] == found[1]
+    packed = [*worker.shared, *(task.argument for task in worker.tasks)]
+    sent = [each.head + b"".join(array.tobytes() for array in each.arrays) for each in packed]
+    sent.extend(computation.content for computation in worker.computations)
+    assert len(sent) == 1 + 2 + 2
+    assert np.float32(0.1).tobytes() in sent[0]  # The clipping norm, which clients do get.
+    for half in seed.tolist():
+        for order in ("little", "big"):
+            assert not any(half.to_bytes(8, order) in content for content in sent)
+
+
 def test_compression_keeps_within_its_step():
     factory = tff.aggregators.EncodedSumFactory.quantize_above_threshold(
         quantization_bits=8, threshold=10
@@ -116,7 +137,7 @@ def test_compression_keeps_within_its_step():
     result = run(context, process.next, run(context, process.initialize), values).result
     assert np.max(np.abs(result - sum(values))) <= 2 * (2.0 / 255) * 1.01
     # Only the numbers of the levels travel, as integers of eight bits packed into larger ones.
-    assert all(len(answer.content) < 1500 for answer in worker.answers)
+    assert all(answer.content.size < 1500 for answer in worker.answers)
 
 
 LOSSES = {
@@ -147,9 +168,9 @@ def test_server_values_are_shared_once_and_only_what_clients_take_comes_back():
 
     context, worker = loopback.context(2)
     assert run(context, total, np.ones(1000, np.float32), [1.0, 2.0, 4.0]) == 7000.0
-    assert [len(content) > 4000 for content in worker.shared] == [True]
-    assert all(len(task.argument) < 100 for task in worker.tasks)
-    assert all(len(answer.content) < 100 for answer in worker.answers)
+    assert [content.size > 4000 for content in worker.shared] == [True]
+    assert all(task.argument.size < 100 for task in worker.tasks)
+    assert all(answer.content.size < 100 for answer in worker.answers)
 
 
 def test_everything_that_a_client_may_get_or_give():
@@ -306,41 +327,3 @@ def test_sizes_reach_the_engine():
         assert run(context, sum_of_roots, [1.0, 4.0, 9.0]) == 6.0
     assert run(context, sum_of_roots, [1.0, 4.0]) == 3.0
     assert asked == [(3, 1, 2), (1, 1)]
-
-
-PAIR = tff.types.to_type(collections.OrderedDict(a=np.float32, b=(np.int32, [None])))
-GOOD = (tf.constant(1.5), tf.constant([1, 2, 3]))
-
-
-def test_a_message_gives_back_its_value():
-    found = messages.decode_all(messages.encode_all([GOOD], [PAIR]), [PAIR])[0]
-    assert found[0].numpy() == 1.5 and found[1].numpy().tolist() == [1, 2, 3]
-
-
-@pytest.mark.parametrize(
-    ("value", "of_type"),
-    [
-        ((tf.constant(1.5, tf.float64), GOOD[1]), [np.float64, (np.int32, [3])]),  # A dtype.
-        ((GOOD[0], tf.constant([[1]])), [np.float32, (np.int32, [1, 1])]),  # A shape.
-        ((GOOD[0],), [np.float32]),  # A number of elements.
-        (GOOD[0], np.float32),  # A structure.
-        ((GOOD[0], sequences.ingest([1, 2], tff.SequenceType(np.int32))),
-         [np.float32, tff.SequenceType(np.int32)]),
-    ],
-)  # fmt: skip
-def test_a_message_of_another_type_is_refused(value, of_type):
-    content = messages.encode_all([value], [tff.types.to_type(of_type)])
-    with pytest.raises(TypeError, match="expected"):
-        messages.decode_all(content, [PAIR])
-
-
-def test_what_is_no_message_is_refused():
-    with pytest.raises(TypeError, match="expected a message, found 9 other bytes"):
-        messages.decode_all(b"\xff" * 9, [PAIR])
-    with pytest.raises(TypeError, match="expected 1 values, found 0"):
-        messages.decode_all(b"", [PAIR])
-    floats = tff.SequenceType(np.float32)
-    content = messages.encode_all([sequences.ingest([1, 2], tff.SequenceType(np.int32))],
-                                  [tff.SequenceType(np.int32)])  # fmt: skip
-    with pytest.raises(TypeError, match="expected a sequence of type float32"):
-        messages.decode_all(content, [floats])

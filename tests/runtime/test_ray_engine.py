@@ -22,6 +22,7 @@ from tffcxr.runtime import device, placed, ray_actor, ray_engine
 
 LOCAL = device.device_context(["CPU:0"])
 WEIGHTS = 100_000
+KILLS = int(os.environ.get("TFFCXR_KILLS", "1"))
 
 
 @tff.tensorflow.computation((np.float32, [WEIGHTS]), np.int32)
@@ -68,10 +69,11 @@ def engine(tmp_path_factory):
     yield started
     children = psutil.Process().children(recursive=True)
     folder = started._cluster._folder
+    assert folder is not None
     started.close()
     _, left = psutil.wait_procs(children, timeout=30)
     assert not [each for each in left if "ray" in each.name()]
-    assert folder is not None and not folder.exists()
+    assert not folder.path.exists()
 
 
 @pytest.fixture
@@ -120,11 +122,35 @@ def test_files_that_differ_are_named_with_their_host(engine, tmp_path):
 def test_actors_that_are_killed_change_nothing(engine, there):
     steps = [300, 300, 200, 100]
     expected = run(LOCAL, average, START, steps).tobytes()
-    first, second = engine.processes()
-    killer = threading.Timer(0.3, os.kill, (first, signal.SIGKILL))
-    killer.start()
-    assert run(there, average, START, steps).tobytes() == expected  # One goes on alone.
-    killer.join()
-    os.kill(second, signal.SIGKILL)  # Between two rounds.
-    assert run(there, average, START, steps).tobytes() == expected
-    assert set(engine.processes()) != {first, second}  # Another has come.
+    for _ in range(KILLS):
+        first, second = engine.processes()
+        killer = threading.Timer(0.3, os.kill, (first, signal.SIGKILL))
+        killer.start()
+        assert run(there, average, START, steps).tobytes() == expected  # One goes on alone.
+        killer.join()
+        os.kill(second, signal.SIGKILL)  # Between two rounds.
+        assert run(there, average, START, steps).tobytes() == expected
+        assert set(engine.processes()) != {first, second}  # Another has come.
+
+
+@pytest.mark.parametrize("service", ["raylet", "gcs_server"])
+def test_a_cluster_that_ends_is_started_again(there, service):
+    steps = [300, 300, 200, 100]
+    expected = run(LOCAL, average, START, steps).tobytes()
+    for _ in range(KILLS):
+        (victim,) = _running(service)
+        killer = threading.Timer(0.2, victim.kill)
+        killer.start()
+        assert run(there, average, START, steps).tobytes() == expected
+        killer.join()
+        assert run(there, average, START, steps).tobytes() == expected
+        (another,) = _running(service)
+        assert another.pid != victim.pid
+
+
+def _running(service):
+    return [
+        child
+        for child in psutil.Process().children()
+        if child.name() == service and child.status() != psutil.STATUS_ZOMBIE
+    ]

@@ -7,18 +7,19 @@ from collections.abc import Callable, Iterator, Sequence
 import contextlib
 import logging
 import math
+import sys
 from typing import Any, Protocol
 
 import numpy as np
 
 from tffcxr.clients.sampling import Sampler
-from tffcxr.errors import one_line
 from tffcxr.hospitals import coordinator, measures, questions, wire
 from tffcxr.hospitals.questions import AtClient
 from tffcxr.learning import process
 from tffcxr.training.evaluators.validation import Evaluator
 from tffcxr.training.federated import FederatedTraining, TrainingData
 from tffcxr.training.loop import ClientResult, TrainingFailed
+from tffcxr.training.noise_key import NoiseKey
 from tffcxr.training.plan import Plan, Stage
 
 AWAY = "not connected"
@@ -42,7 +43,7 @@ class Hospitals(Protocol):
     def measured(
         self, name: str, round_number: int, states: dict[str, int], fields: Sequence[wire.Field]
     ) -> dict[str, wire.Message]:
-        """Has the hospitals that are there measure a model; what they say of it, by hospital."""
+        """Has the hospitals that are there measure a model; what they say of it, by site."""
 
 
 class CoordinatedTraining(FederatedTraining):
@@ -59,6 +60,7 @@ class CoordinatedTraining(FederatedTraining):
       hospitals: reaches them.
       name: of the training, which the hospitals know it by.
       checkpoints: the rounds that the training may return to.
+      noise_key: see `FederatedTraining`.
     """
 
     def __init__(
@@ -70,8 +72,9 @@ class CoordinatedTraining(FederatedTraining):
         hospitals: Hospitals,
         name: str,
         checkpoints: Callable[[], Sequence[int]],
+        noise_key: NoiseKey | None = None,
     ) -> None:
-        super().__init__(plan, client_data, sampler, evaluator)
+        super().__init__(plan, client_data, sampler, evaluator, noise_key=noise_key)
         self._hospitals = hospitals
         self._name = name
         self._checkpoints = checkpoints
@@ -120,6 +123,8 @@ class CoordinatedTraining(FederatedTraining):
             if causes:
                 told = "; ".join(f"{client}: {why}" for client, why in sorted(causes.items()))
                 raise TrainingFailed(f"round {round_number}: too few hospitals take part ({told})")
+            late = ", ".join(client for client, why in sorted(absent.items()) if why != AWAY)
+            print(f"round {round_number} begins again: {questions.LATE} of {late}", file=sys.stderr)
 
     @contextlib.contextmanager
     def asked(self, clients: Sequence[str]) -> Iterator[None]:
@@ -131,7 +136,9 @@ class CoordinatedTraining(FederatedTraining):
 
     def client_value(self, client: str, private: Any, round_number: int, passes: int) -> Any:
         """See `FederatedTraining`; the hospital has the rest."""
-        kept = tuple(self._checkpoints())
+        # The round before this, too: the round may be tried again without a client that has
+        # trained, but does not answer when statistics are recomputed.
+        kept = tuple(sorted({*self._checkpoints(), round_number - 1}))
         return AtClient(client, round_number, passes, _state(private), kept)
 
     def measure(
@@ -140,20 +147,20 @@ class CoordinatedTraining(FederatedTraining):
         """See `FederatedTraining`; each hospital measures its own clients."""
         states = {client: int(after) for client, after in state["clients"].items()}
         fields = shared_fields(self.process_of(stage), state["server"])
-        found = self._hospitals.measured(self._name, round_number, states, fields)
-        usable = [message for site, message in found.items() if self._is_usable(site, message)]
-        together, by_client = measures.together(self._measured_by, usable)
         nothing = dict.fromkeys(self._columns, math.nan)
-        return together, {client: by_client.get(client, nothing) for client in self._clients}
-
-    def _is_usable(self, site: str, message: wire.Message) -> bool:
-        """Whether a hospital has measured; no hospital's answer may end the others' training."""
+        answers = self._hospitals.measured(self._name, round_number, states, fields)
+        told = []
+        for site, message in answers.items():
+            try:
+                told.append(measures.read(self._measured_by, message))
+            except wire.MessageError as error:
+                logging.warning("round %d: %s: %s", round_number, site, error)
         try:
-            measures.together(self._measured_by, [message])
+            together, by_client = measures.together(self._measured_by, told)
         except wire.MessageError as error:
-            logging.warning("%s is left out of what is measured: %s", site, one_line(error))
-            return False
-        return True
+            logging.warning("round %d: %s", round_number, error)
+            together, by_client = nothing, {}
+        return together, {client: by_client.get(client, nothing) for client in self._clients}
 
     def carry_over(
         self, state: Any, old: process.FederatedProcess, new: process.FederatedProcess

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 import concurrent.futures
 import contextlib
+import dataclasses
 import json
+import logging
 import pathlib
 import sys
 import threading
@@ -16,12 +18,14 @@ import tensorflow_federated as tff
 
 from tffcxr import files
 from tffcxr.clients.shards.shard_store import SPLITS, ShardSpec, ShardStore
-from tffcxr.hospitals import exchange, questions, registrations, results_told, wire
+from tffcxr.errors import one_line
+from tffcxr.hospitals import exchange, joint_rows, questions, results_told, wire
 from tffcxr.runtime import parts, threads
 
-REGISTER, TRAINING, MEASURE, FINISH, RESULTS = (
-    "register", "training", "measure", "finish", "results",
+REGISTER, GATHER, TRAINING, MEASURE, FINISH, RESULTS = (
+    "register", "gather", "training", "measure", "finish", "results",
 )  # fmt: skip
+FINGERPRINT = "fingerprint"
 _TICK_SECONDS = 1.0
 _SAID_AGAIN_SECONDS = 60.0
 
@@ -29,6 +33,20 @@ _SAID_AGAIN_SECONDS = 60.0
 def serving(name: str) -> str:
     """What a hospital says it does while it serves a training."""
     return f"training {name}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Registration:
+    """What a hospital has, as far as its policy lets it say.
+
+    Attributes:
+      site: its name.
+      clients: client to split to `images` and `labels`, see `shard_store.ShardStore`; a count that
+        is not told is None.
+    """
+
+    site: str
+    clients: Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 
 class Coordinator:
@@ -60,17 +78,17 @@ class Coordinator:
         self._folder = folder
         self._has_own_clients = has_own_clients
         self._registered = {
-            site: registrations.read(site, about) for site, about in self._kept("clients").items()
+            site: Registration(site, about["clients"])
+            for site, about in self._kept("clients").items()
         }
         self._has_begun = threading.Event()
         self._finished: dict[str, wire.Message] = {}
-        self._results = {
-            site: results_told.read(about["rows"]) for site, about in self._kept("rows").items()
-        }
+        self._results = {site: about["rows"] for site, about in self._kept("rows").items()}
         self._asking: questions.Questions | None = None
         self._lock = threading.Lock()
         self._traffic: dict[str, dict[str, Any]] = {}
         hub.handle(REGISTER, self._register)
+        hub.handle(GATHER, self._gather)
         hub.handle(TRAINING, self._standing)
         hub.handle(RESULTS, self._take_results)
 
@@ -80,14 +98,21 @@ class Coordinator:
         self._wait(lambda: len(self._registered) >= needed, f"{needed} hospitals to join")
         self._has_begun.set()
 
+    def gathered(self, what: str, of_clients: Mapping[str, Any]) -> dict[str, Any]:
+        """What all clients say of their images, once all hospitals of the study have said it."""
+        del of_clients  # There are none here.
+        self._wait(lambda: self._all(what) is not None, f"the {what} of all hospitals")
+        return self._all(what) or {}
+
     @property
     def site_of(self) -> dict[str, str]:
         """Client to its hospital. One that has not joined yet is a single client of its name."""
         with self._lock:
-            found = {client: site for site, of in self._registered.items() for client in of.clients}
-            for site in self.finding_of:
-                if site not in self._registered:
-                    found[site] = site
+            registered = dict(self._registered)
+        found = {client: site for site, of in registered.items() for client in of.clients}
+        for site in self.finding_of:
+            if site not in registered:
+                found[site] = site
         return {client: found[client] for client in sorted(found)}
 
     def store(self, spec: ShardSpec) -> ShardStore:
@@ -115,10 +140,23 @@ class Coordinator:
         return questions.HospitalParts(self._asking, comp, compiled, argument, clients)
 
     def await_quorum(self, name: str, clients: Sequence[str]) -> list[str]:
-        """See `coordinated_training.Hospitals`."""
+        """See `coordinated_training.Hospitals`.
+
+        Hospitals that are connected, and do something else as yet, are waited for as long as for
+        an answer: so who begins a training a little later than others misses no round.
+        """
         self._wait(
             lambda: self.is_quorum(self._present(name, clients), clients),
             f"{self._quorum} hospitals to serve",
+        )
+        site_of = self.site_of
+        self._hub.wait_for(
+            lambda members: all(
+                members[site_of[client]].doing == serving(name)
+                for client in clients
+                if site_of[client] in members
+            ),
+            self._seconds,
         )
         return self._present(name, clients)
 
@@ -147,8 +185,8 @@ class Coordinator:
                     "took_part": "yes" if site in asking.work_seconds else "no",
                     "work_seconds": round(worked, 3),
                     "wait_seconds": round(max(0.0, lasted - worked), 3),
-                    "received_bytes": member.received - _bytes(before, site, "received"),
-                    "sent_bytes": member.sent - _bytes(before, site, "sent"),
+                    "received_bytes": _more(before, member, "received"),
+                    "sent_bytes": _more(before, member, "sent"),
                 }
                 for site, member in self._hub.members().items()
                 for worked in [asking.work_seconds.get(site, 0.0)]
@@ -165,16 +203,26 @@ class Coordinator:
         """See `coordinated_training.Hospitals`."""
         site_of = self.site_of
         present = sorted({site_of[client] for client in self._present(name, list(states))})
-        asked = {}
+        asked: dict[str, concurrent.futures.Future[wire.Message]] = {}
+        clients_of: dict[str, set[str]] = {}
         for site in present:
             mine = {client: after for client, after in states.items() if site_of[client] == site}
             about = {"training": name, "round_number": round_number, "states": mine}
             asked[site] = self._hub.ask(site, wire.Message(MEASURE, about, tuple(fields)))
+            clients_of[site] = set(mine)
         done, late = concurrent.futures.wait(asked.values(), self._seconds)
         for future in late:
             self._hub.withdraw(future)
         answers = {site: future.result() for site, future in asked.items() if future in done}
-        return {site: found for site, found in answers.items() if "failed" not in found.about}
+        found = {}
+        for site, answer in answers.items():
+            told = answer.about.get("images")
+            if isinstance(told, Mapping) and set(told) == clients_of[site]:
+                found[site] = answer
+            else:
+                why = answer.about.get("failed", "its answer is of other clients")
+                logging.warning("round %d: %s has measured nothing: %s", round_number, site, why)
+        return found
 
     def finish(self, name: str, message: wire.Message) -> None:
         """Ends a training.
@@ -187,9 +235,10 @@ class Coordinator:
         """
         with self._lock:
             self._finished[name] = message
-        for site, member in self._hub.members().items():
-            if member.doing == serving(name):
-                self._hub.ask(site, message)
+        # Also those that are away: they may come back without asking where the training stands.
+        site_of = self.site_of
+        for site in sorted({site_of[client] for client in message.about["states"]}):
+            self._hub.ask(site, message)
 
     def result_rows(self) -> list[dict[str, Any]]:
         """Waits for what the hospitals have measured at the end.
@@ -212,12 +261,9 @@ class Coordinator:
                 print(f"no results from {names}, away for {self._seconds:g} s", file=sys.stderr)
                 break
             self._hub.wait_for(lambda _: all(s in self._results for s in sites), _TICK_SECONDS)
-        return [
-            {**row, "client": site}
-            for site in sites
-            if site in self._results
-            for row in self._results[site]
-        ]
+        return joint_rows.joined(
+            {site: self._results[site] for site in sites if site in self._results}
+        )
 
     def _present(self, name: str, clients: Sequence[str]) -> list[str]:
         """Which of the clients are at hospitals that serve a training now."""
@@ -240,16 +286,52 @@ class Coordinator:
 
     def _register(self, site: str, message: wire.Message) -> wire.Message | None:
         """A hospital says what it has, and learns when the run has begun."""
-        registration = registrations.read(site, message.about)
-        with self._lock:
-            known = self._registered.get(site)
-            is_other = known is not None and set(known.clients) != set(registration.clients)
-            if self._has_begun.is_set() and (is_other or (known is None and self._has_own_clients)):
-                return wire.Message("refused", {"reason": f"the run has begun without {site}"})
-            if site not in self._registered:
-                files.write_json(self._folder / f"{site}.clients.json", dict(message.about))
-            self._registered[site] = registration
+        clients = _check_clients(message.about.get("clients"))
+        refused = self._take(Registration(site, clients))
+        if refused:
+            logging.warning("%s may not join: %s", site, refused)
+            return wire.Message("refused", {"reason": refused})
         return wire.Message(REGISTER) if self._has_begun.is_set() else None
+
+    def _take(self, registration: Registration) -> str:
+        """Notes what a hospital has; why it may not take part, empty if it may."""
+        site, clients = registration.site, set(registration.clients)
+        if site not in self.finding_of:
+            return f"expected a hospital of the run, found {site}"
+        if not self._has_own_clients and clients != {site}:
+            return f"expected the client {site} alone, found {', '.join(sorted(clients)) or 'none'}"
+        with self._lock:
+            for other, of in self._registered.items():
+                if other != site and not clients.isdisjoint(of.clients):
+                    both = ", ".join(sorted(clients & set(of.clients)))
+                    return f"expected clients of {site} alone, found that {other} has {both}"
+            known = self._registered.get(site)
+            is_other = known is not None and set(known.clients) != clients
+            if self._has_begun.is_set() and (is_other or (known is None and self._has_own_clients)):
+                return f"the run has begun without {site}"
+            if known is None:
+                about = {"clients": registration.clients}
+                files.write_json(self._folder / f"{site}.clients.json", about)
+            self._registered[site] = registration
+        return ""
+
+    def _gather(self, site: str, message: wire.Message) -> wire.Message | None:
+        """A hospital says something of its images, and learns what all have said."""
+        what, of_clients = str(message.about["what"]), message.about["of_clients"]
+        if what != FINGERPRINT or not isinstance(of_clients, dict):
+            raise wire.MessageError("expected a fingerprint, found other values")
+        path = self._folder / f"{site}.{what}.json"
+        if not path.exists():
+            files.write_json(path, of_clients)
+        found = self._all(what)
+        return None if found is None else wire.Message(GATHER, {"of_clients": found})
+
+    def _all(self, what: str) -> dict[str, Any] | None:
+        """What all hospitals have said, by client; None before the last has."""
+        said = self._kept(what)
+        if len(said) < len(self.finding_of):
+            return None
+        return {client: value for of_site in said.values() for client, value in of_site.items()}
 
     def _standing(self, site: str, message: wire.Message) -> wire.Message:
         """A hospital asks for the end of a training, should that have come."""
@@ -277,12 +359,31 @@ def _counts(told: Mapping[str, Any], findings: Sequence[str]) -> dict[str, Any]:
     """A split as the store has it, of which a hospital has told some counts."""
     unknown = {"present": None, "absent": None, "unknown": None}
     labels = told.get("labels", {})
-    return {
-        "files": [],
-        "images": told.get("images"),
-        "labels": {finding: labels.get(finding, unknown) for finding in findings},
-    }
+    of_findings = {finding: {**unknown, **labels.get(finding, {})} for finding in findings}
+    return {"files": [], "images": told.get("images"), "labels": of_findings}
 
 
-def _bytes(members: Mapping[str, exchange.Member], site: str, way: str) -> int:
-    return getattr(members[site], way) if site in members else 0
+def _more(before: Mapping[str, exchange.Member], now: exchange.Member, way: str) -> int:
+    """Bytes since then; of a hospital that has connected again, they are counted from 0 again."""
+    last = getattr(before[now.site], way) if now.site in before else 0
+    return max(0, getattr(now, way) - last)
+
+
+def _check_clients(clients: Any) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
+    """What a hospital says of its clients.
+
+    Raises:
+      wire.MessageError: these are other values.
+    """
+    try:
+        for splits in clients.values():
+            for of_split in splits.values():
+                counts = [of_split["images"]]
+                counts += [n for of in of_split["labels"].values() for n in of.values()]
+                if not all(n is None or (type(n) is int and n >= 0) for n in counts):
+                    raise ValueError(f"counts {counts}")
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise wire.MessageError(
+            f"expected the clients of a hospital, found other values: {one_line(error)}"
+        ) from error
+    return clients

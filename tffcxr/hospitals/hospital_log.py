@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+import math
 import pathlib
 import sys
 from typing import Any, Protocol
@@ -49,32 +50,36 @@ class HospitalLog:
 
 
 class OwnRounds:
-    """Writes a hospital's own `rounds.csv`: what the rounds' models do on its images.
+    """Writes a hospital's own `rounds.csv` and `clients.csv`, of its clients and images alone.
 
     Args:
-      path: the file.
-      plan: its rounds.
+      rounds: the first file.
+      clients: the second.
+      plan: of the training.
       columns: of the evaluator.
-      clients: how many this hospital has.
     """
 
     def __init__(
-        self, path: pathlib.Path, plan: Rounds, columns: Sequence[str], clients: int
+        self, rounds: pathlib.Path, clients: pathlib.Path, plan: Rounds, columns: Sequence[str]
     ) -> None:
-        *numbers, stage = run_tables.ROUNDS.always
-        self._log = RoundLog(path, [*numbers, *columns, stage])
+        *numbers, stage = run_tables.ROUNDS.columns
+        self._log = RoundLog(rounds, [*numbers, *columns, stage])
+        self._clients = RoundLog(clients, run_tables.CLIENTS.always)
         self._plan = plan
-        self._clients = clients
 
     def __call__(
-        self, number: int, seconds: float, images: int, measured: Mapping[str, float]
+        self,
+        number: int,
+        seconds: float,
+        images: Mapping[str, int],
+        measured: Mapping[str, float],
     ) -> None:
         """Notes a round.
 
         Args:
           number: of the round, counted from 1.
           seconds: that this hospital has worked on it.
-          images: that it has trained on.
+          images: that each client has trained on, of those that took part.
           measured: by the columns.
         """
         _, stage = self._plan.stage_of(number)
@@ -82,18 +87,29 @@ class OwnRounds:
         row = {
             "round": number,
             "seconds": round(seconds, 3),
-            "images": images,
-            "clients": self._clients,
+            "images": sum(images.values()),
+            "clients": len(images),
             "failed_clients": 0,
+            "learning_rate": math.nan,  # The coordinator knows them.
+            "train_loss": math.nan,
             **measured,
             "stage": stage.name,
         }
         self._log.append([row])
-        told = ", ".join(
-            f"{name} {value:.3f}" for name, value in measured.items() if value == value
+        self._clients.rewind(number - 1)
+        self._clients.append(
+            [
+                {
+                    "round": number,
+                    "client": client,
+                    "images": count,
+                    "train_loss": math.nan,
+                    "status": "ok",
+                }
+                for client, count in sorted(images.items())
+            ]
         )
-        print(
-            f"round {number}/{self._plan.rounds}: {images} images in {seconds:.1f} s; {told}",
-            file=sys.stderr,
-            flush=True,
-        )
+        values = [f"{name} {value:.3f}" for name, value in measured.items() if value == value]
+        trained = f"{row['images']} images in {seconds:.1f} s"
+        line = f"round {number}/{self._plan.rounds}: {', '.join([trained, *values])}"
+        print(line, file=sys.stderr, flush=True)

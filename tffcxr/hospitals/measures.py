@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from tffcxr.errors import one_line
 from tffcxr.evaluation import registry
 from tffcxr.hospitals import wire
 from tffcxr.training.evaluators.mask_validation import MaskScores
@@ -24,7 +25,10 @@ _KINDS = {kind.__name__: kind for kind in (Scores, MaskScores)}
 # Metrics whose value for several groups of images is the mean of theirs by the number of images.
 _MEANS = (registry.LOSS, registry.ACCURACY, registry.JACCARD, registry.DICE)
 # The mean over clients, whatever their number of images.
-_MEANS_OF_CLIENTS = registry.MEANS_OF_CLIENTS
+_MEANS_OF_CLIENTS = tuple(registry.MEANS_OF_CLIENTS.values())
+# Of masks: metrics of images with a known overlap, and of images with the region.
+_OF_OVERLAPS = (registry.JACCARD, registry.DICE, registry.CLIENT_DICE)
+_OF_REGIONS = (registry.SENSITIVITY, registry.OVERLAP, registry.BOUNDARY_OVERLAP)
 
 
 def tell(
@@ -50,73 +54,125 @@ def tell(
             for field in _arrays(_KINDS[kind])
         )
         return {"scores": kind, "images": images}, fields
+    counts = {client: _counts(evaluator, found) for client, found in scores.items()}
     measured = {
         client: {
-            column: None if math.isnan(value) or images[client] < smallest_count else value
+            column: None if math.isnan(value) or counts[client][column] < smallest_count else value
             for column, value in evaluator.metrics([found]).items()
         }
         for client, found in scores.items()
     }
+    of_columns = {
+        client: {
+            column: n if measured[client][column] is not None else None for column, n in of.items()
+        }
+        for client, of in counts.items()
+    }
     told = {client: n if n >= smallest_count else None for client, n in images.items()}
-    return {"measured": measured, "images": told}, ()
+    return {"measured": measured, "counts": of_columns, "images": told}, ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Told:
+    """What a hospital has said of a model.
+
+    Attributes:
+      metrics: client to column to value, NaN where it is not told.
+      counts: client to column to the number of images that the value is of.
+      scores: client to the scores of its images; None where they do not leave.
+    """
+
+    metrics: Mapping[str, Mapping[str, float]]
+    counts: Mapping[str, Mapping[str, int]]
+    scores: Mapping[str, Any] | None = None
+
+
+def read(evaluator: Evaluator, message: wire.Message) -> Told:
+    """What a hospital's message says.
+
+    Raises:
+      wire.MessageError: it holds other values.
+    """
+    try:
+        if "scores" in message.about:
+            scores = _scores(message)
+            return Told(
+                {client: evaluator.metrics([found]) for client, found in scores.items()},
+                {client: _counts(evaluator, found) for client, found in scores.items()},
+                scores,
+            )
+        metrics = {
+            client: {
+                column: math.nan if of_client[column] is None else float(of_client[column])
+                for column in evaluator.columns
+            }
+            for client, of_client in message.about["measured"].items()
+        }
+        counts = {
+            client: {column: int(message.about["counts"][client][column] or 0) for column in of}
+            for client, of in metrics.items()
+        }
+        return Told(metrics, counts)
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise _other_values(error) from error
 
 
 def together(
-    evaluator: Evaluator, messages: Sequence[wire.Message]
+    evaluator: Evaluator, told: Sequence[Told]
 ) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
     """The metrics of all images together, and those of each client.
 
     Args:
       evaluator: knows the metrics.
-      messages: of the hospitals.
+      told: by the hospitals, see `read`.
 
     Raises:
-      wire.MessageError: a message holds other values.
+      wire.MessageError: their scores do not fit together.
     """
-    try:
-        if all("scores" in message.about for message in messages):
-            parts = {
-                client: found for message in messages for client, found in _scores(message).items()
-            }
-            of_all = [parts[client] for client in sorted(parts)]
-            nothing = dict.fromkeys(evaluator.columns, math.nan)
-            return evaluator.metrics(of_all) if of_all else nothing, {
-                client: evaluator.metrics([found]) for client, found in sorted(parts.items())
-            }
-        measured: dict[str, dict[str, float]] = {}
-        images: dict[str, int] = {}
-        for message in messages:
-            of_message, counts = _measured(evaluator, message)
-            measured.update(of_message)
-            images.update(counts)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise wire.MessageError(
-            f"expected what a model does, found other values: {error}"
-        ) from error
+    by_client = {client: dict(of) for each in told for client, of in each.metrics.items()}
+    by_client = dict(sorted(by_client.items()))
+    if told and all(each.scores is not None for each in told):
+        scores = {client: found for each in told for client, found in (each.scores or {}).items()}
+        try:
+            return evaluator.metrics([scores[client] for client in sorted(scores)]), by_client
+        except (LookupError, TypeError, ValueError) as error:
+            raise _other_values(error) from error
+    counts = {client: of for each in told for client, of in each.counts.items()}
     joint = {
-        column: _joint(column, {c: of_client[column] for c, of_client in measured.items()}, images)
+        column: _joint(
+            column,
+            {client: of[column] for client, of in by_client.items()},
+            {client: of[column] for client, of in counts.items()},
+        )
         for column in evaluator.columns
     }
-    return joint, dict(sorted(measured.items()))
+    return joint, by_client
 
 
-def _measured(
-    evaluator: Evaluator, message: wire.Message
-) -> tuple[dict[str, dict[str, float]], dict[str, int]]:
-    if "scores" in message.about:
-        parts = _scores(message)
-        return (
-            {client: evaluator.metrics([found]) for client, found in parts.items()},
-            {client: len(found.rows) for client, found in parts.items()},
-        )
-    measured = {
-        client: {
-            column: math.nan if of_client[column] is None else float(of_client[column])
-            for column in evaluator.columns
-        }
-        for client, of_client in message.about["measured"].items()
-    }
-    return measured, {client: int(n or 0) for client, n in message.about["images"].items()}
+def _other_values(error: Exception) -> wire.MessageError:
+    return wire.MessageError(f"expected what a model does, found other values: {one_line(error)}")
+
+
+def _counts(evaluator: Evaluator, scores: Any) -> dict[str, int]:
+    """How many of the images each metric is of: those with a label, or a value, for it."""
+    if isinstance(scores, MaskScores):
+        return {column: int(_has_value(column, scores).sum()) for column in evaluator.columns}
+    is_labelled = ~np.isnan(scores.labels)
+    tasks = list(dict.fromkeys(column.rpartition("/")[0] for column in evaluator.columns))
+    if len(tasks) != is_labelled.shape[1]:  # Classes of a single task.
+        return dict.fromkeys(evaluator.columns, int(is_labelled.any(axis=1).sum()))
+    of_task = dict(zip(tasks, is_labelled.sum(axis=0)))
+    return {column: int(of_task[column.rpartition("/")[0]]) for column in evaluator.columns}
+
+
+def _has_value(column: str, scores: MaskScores) -> np.ndarray:
+    if any(metric.is_of(column) for metric in _OF_OVERLAPS):
+        return ~np.isnan(scores.dice)
+    if any(metric.is_of(column) for metric in _OF_REGIONS):
+        return scores.truth_area > 0
+    if registry.SPECIFICITY.is_of(column):
+        return scores.truth_area == 0
+    return ~np.isnan(scores.loss)
 
 
 def _joint(column: str, values: Mapping[str, float], images: Mapping[str, int]) -> float:
@@ -129,8 +185,9 @@ def _joint(column: str, values: Mapping[str, float], images: Mapping[str, int]) 
     found = list(known.values())
     if any(metric.is_of(column) for metric in _MEANS_OF_CLIENTS):
         return float(np.mean(found))
-    if any(metric.is_of(column) for metric in _MEANS):
-        return float(np.average(found, weights=[images[client] for client in known]))
+    weights = [images[client] for client in known]
+    if any(metric.is_of(column) for metric in _MEANS) and any(weights):
+        return float(np.average(found, weights=weights))
     return math.nan
 
 

@@ -7,18 +7,18 @@ Between these the hospital runs the same study on its own images as a program in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 import dataclasses
 import hashlib
 import logging
 import pathlib
 import time
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import tensorflow_federated as tff
 
-from tffcxr.errors import InputError, RunError, one_line
+from tffcxr.errors import RunError, one_line
 from tffcxr.hospitals import (
     coordinator,
     exchange,
@@ -28,72 +28,11 @@ from tffcxr.hospitals import (
     values_as_fields,
     wire,
 )
+from tffcxr.hospitals.invocations import Invocations
 from tffcxr.hospitals.private_states import PrivateStates
+from tffcxr.hospitals.serving import Finished, Limits, Served
 from tffcxr.learning import process
-from tffcxr.runtime import client_part, computation_ids, device, sequences
-from tffcxr.training.evaluators.validation import Evaluator
-from tffcxr.training.federated import FederatedTraining
-
-_DEVICE = "/CPU:0"
-
-
-class Limits(Protocol):
-    """What the hospital's policy says of what may leave; see `policy.Policy`."""
-
-    @property
-    def fewest_images(self) -> int:
-        """Training images of a client, below which its update may not leave."""
-
-    @property
-    def smallest_count(self) -> int:
-        """Images, below which neither their number nor a metric of them is told."""
-
-    @property
-    def scores_per_image(self) -> bool:
-        """Whether scores of single images may leave."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Finished:
-    """The end of a training, as the hospital has it.
-
-    Attributes:
-      last: client to weights after the last round, in the order of `model.weights`.
-      reported: the same after the round that is reported.
-      round: the number of that round.
-      rounds: how many were trained.
-      planned: how many there would have been without early stopping.
-    """
-
-    last: Mapping[str, list[np.ndarray]]
-    reported: Mapping[str, list[np.ndarray]]
-    round: int
-    rounds: int
-    planned: int
-
-
-@dataclasses.dataclass(frozen=True)
-class Served:
-    """A training that a hospital takes part in.
-
-    Attributes:
-      name: as the coordinator calls it.
-      training: of this hospital's clients alone; builds the processes.
-      plan: its rounds.
-      data: the clients' images.
-      evaluator: measures on them.
-      clients: their ids.
-      note: called with a round, the seconds that this hospital has worked on it, the images that it
-        has trained on and what it has measured.
-    """
-
-    name: str
-    training: FederatedTraining
-    plan: Any
-    data: Any
-    evaluator: Evaluator
-    clients: Sequence[str]
-    note: Callable[[int, float, int, Mapping[str, float]], None]
+from tffcxr.runtime import computation_ids, device, sequences
 
 
 class Member:
@@ -117,9 +56,14 @@ class Member:
         self._link = link
         self._limits = limits
         self._folder = folder
-        self._invocation: tuple[str, client_part.Invocation] | None = None
+        self._invocations = Invocations()
         self._worked_seconds = 0.0
-        self._images = 0
+        self._images: dict[str, int] = {}
+
+    @property
+    def smallest_count(self) -> int:
+        """Images, below which the policy lets neither their number nor a metric of them leave."""
+        return self._limits.smallest_count
 
     def register(self, clients: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> None:
         """Says what the hospital has, and waits until the run begins.
@@ -142,15 +86,11 @@ class Member:
     def _countable(self, of_split: Mapping[str, Any]) -> dict[str, Any]:
         """The counts of a split, without those that are too small to be told."""
         least = self._limits.smallest_count
-
-        def told(count: int) -> int | None:
-            return count if count >= least else None
-
+        images = of_split["images"]
         return {
-            "images": told(of_split["images"]),
+            "images": images if images >= least else None,
             "labels": {
-                name: {label: told(count) for label, count in counts.items()}
-                for name, counts in of_split["labels"].items()
+                name: _large_counts(counts, least) for name, counts in of_split["labels"].items()
             },
         }
 
@@ -180,8 +120,8 @@ class Member:
             except _CannotError as error:
                 logging.warning("%s: %s", message.kind, error)
                 answer = wire.Message(message.kind, {"failed": error.told})
-            except (InputError, RunError, wire.MessageError, KeyError, TypeError) as error:
-                logging.warning("%s: %s", message.kind, one_line(error))
+            except Exception as error:  # noqa: BLE001  A hospital stays, whatever it is asked.
+                logging.warning("%s: %s: %s", message.kind, type(error).__name__, one_line(error))
                 answer = wire.Message(message.kind, {"failed": questions.FAILED})
             seconds = time.monotonic() - started
             self._worked_seconds += seconds
@@ -189,6 +129,25 @@ class Member:
                 task,
                 dataclasses.replace(answer, about={**answer.about, "seconds": round(seconds, 3)}),
             )
+
+    def gathered(self, what: str, of_clients: Mapping[str, Any]) -> dict[str, Any]:
+        """What all clients of the study say of their images, nnU-Net's fingerprint in fact.
+
+        Args:
+          what: its name.
+          of_clients: this hospital's, JSON values by client.
+
+        Raises:
+          RunError: this hospital's policy does not let it leave, or the coordinator refuses.
+        """
+        if not self._limits.fingerprints:
+            raise RunError(
+                "policy.toml: expected fingerprints = true for nnU-Net, which plans from counts of "
+                "image sizes and a histogram of intensities, found false"
+            )
+        self._link.doing(f"sharing its {what}")
+        message = wire.Message(coordinator.GATHER, {"what": what, "of_clients": dict(of_clients)})
+        return dict(self._link.call(message).about["of_clients"])
 
     def results(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Sends what the hospital has measured at the end, as far as its policy lets it."""
@@ -215,16 +174,14 @@ class Member:
         block = device.compiled_form(comp)
         of_state = questions.state_type(block)
         counts = int(about["state"])
-        states.settle(client, counts, [int(n) for n in about["kept"]])
         private = self._private(served, states, client, counts, number)
+        if len(about["walks"]) == 1:  # A later walk comes after the round's state was saved.
+            states.settle(client, counts, [int(n) for n in about["kept"]])
         dataset = served.data.train_dataset(client, number, int(about["passes"]))
         own = [(_packed(private, of_state), sequences.ingest(dataset, _data_type(block)))]
-        cuts = np.cumsum([0, *about["arrays"]])
-        shared = [message.fields[start:end] for start, end in zip(cuts[:-1], cuts[1:])]
-        invocation = self._invocation_of(message, block)
-        found = invocation.compute(about["walks"], about["later"], 0, own, shared)
+        found = self._invocations.compute(client, message, block, own)
         if comp is stage_process.next and len(about["walks"]) == 1:
-            self._images += int(about["passes"]) * served.data.train_images(client)
+            self._images[client] = int(about["passes"]) * served.data.train_images(client)
         fields: list[wire.Field] = []
         for place, (aggregation, value) in enumerate(found):
             type_spec = questions.type_of(aggregation)
@@ -245,21 +202,6 @@ class Member:
                 f"training images behind an update, found {images}",
             )
 
-    def _invocation_of(self, message: wire.Message, block: Any) -> client_part.Invocation:
-        """That of a question; kept for further walks of the same, which take up the first."""
-        about = {name: message.about[name] for name in ("client", "round_number", "computation")}
-        key = repr([about, message.about["walks"][:1], message.about["state"]])
-        if (
-            len(message.about["walks"]) == 1
-            or self._invocation is None
-            or self._invocation[0] != key
-        ):
-            invocation = client_part.Invocation(
-                block, _DEVICE, device.functions, values_as_fields.values
-            )
-            self._invocation = key, invocation
-        return self._invocation[1]
-
     def _measure(
         self, served: Served, states: PrivateStates, message: wire.Message
     ) -> wire.Message:
@@ -272,7 +214,7 @@ class Member:
         }
         measured = served.evaluator.metrics(list(scores.values()))
         served.note(number, self._worked_seconds, self._images, measured)
-        self._worked_seconds, self._images = 0.0, 0
+        self._worked_seconds, self._images = 0.0, {}
         about, fields = measures.tell(
             served.evaluator,
             scores,
@@ -282,18 +224,24 @@ class Member:
         return wire.Message(coordinator.MEASURE, about, fields)
 
     def _finished(self, served: Served, states: PrivateStates, message: wire.Message) -> Finished:
+        """The weights of this hospital's clients at the end.
+
+        Raises:
+          RunError: the message holds other values, or a private state is not there.
+        """
         about = message.about
         half = len(message.fields) // 2
-        rounds, reported = int(about["rounds"]), int(about["round"])
-        return Finished(
-            self._weights(served, states, message.fields[:half], about["states"], rounds),
-            self._weights(
+        try:
+            rounds, reported = int(about["rounds"]), int(about["round"])
+            last = self._weights(served, states, message.fields[:half], about["states"], rounds)
+            best = self._weights(
                 served, states, message.fields[half:], about["reported_states"], reported
-            ),
-            reported,
-            rounds,
-            int(about["planned"]),
-        )
+            )
+            return Finished(last, best, reported, rounds, int(about["planned"]))
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise RunError(
+                f"expected the end of {served.name}, found other values: {one_line(error)}"
+            ) from error
 
     def _weights(
         self,
@@ -316,7 +264,12 @@ class Member:
         return found
 
     def _private(
-        self, served: Served, states: PrivateStates, client: str, after: int, round_number: int
+        self,
+        served: Served,
+        states: PrivateStates,
+        client: str,
+        after: int,
+        round_number: int,
     ) -> list[np.ndarray]:
         """A client's private state after a round, carried over to the stage of another."""
         now = self._process(served, round_number)
@@ -335,6 +288,14 @@ class Member:
     def _process(self, served: Served, round_number: int) -> process.FederatedProcess:
         _, stage = served.plan.stage_of(max(1, round_number))
         return served.training.process_of(stage)
+
+
+def _large_counts(counts: Mapping[str, int], least: int) -> dict[str, int | None]:
+    """The counts of a finding's labels without small ones, also not by the difference to all."""
+    told = {label: count for label, count in counts.items() if count >= least}
+    if told and 0 < sum(counts.values()) - sum(told.values()) < least:
+        del told[min(told, key=lambda label: told[label])]
+    return {label: told.get(label) for label in counts}
 
 
 def _computation(stage_process: process.FederatedProcess, wanted: str) -> tff.Computation:
@@ -399,4 +360,6 @@ def _with_shared(
                     f"{'none' if field is None else field.array.shape}"
                 )
             found[group].append(field.array)
+    if next(waiting, None) is not None:
+        raise wire.MessageError("expected the shared weights of the model, found more")
     return {"weights": found}

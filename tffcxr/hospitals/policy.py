@@ -41,6 +41,10 @@ smallest_count = 10
 # Whether the model's scores of single images may leave the hospital.
 scores_per_image = false
 
+# Whether nnU-Net's fingerprint of the training images may leave: counts of image sizes, however
+# few, and a histogram of the intensities inside the outlines.
+fingerprints = false
+
 # Values of --aggregator that are acceptable, such as ["dp"].
 aggregators = ["*"]
 
@@ -61,6 +65,7 @@ class Policy:
       fewest_images: training images of a client, below which no update of it leaves.
       smallest_count: images, below which neither their count nor a metric of them is reported.
       scores_per_image: whether scores of single images may leave.
+      fingerprints: whether nnU-Net's fingerprint of the training images may leave.
       aggregators: values of `--aggregator` that are acceptable.
       least_noise: least `--dp_noise_multiplier` of `--aggregator=dp`.
     """
@@ -72,6 +77,7 @@ class Policy:
     fewest_images: int = 20
     smallest_count: int = 10
     scores_per_image: bool = False
+    fingerprints: bool = False
     aggregators: tuple[str, ...] = (ANY,)
     least_noise: float = 0.0
 
@@ -88,7 +94,7 @@ def read(path: pathlib.Path) -> Policy:
     for key, value in table.items():
         if key in ("studies", "recipes", "findings", "aggregators"):
             values[key] = _names(path, key, value)
-        elif key == "scores_per_image":
+        elif key in ("scores_per_image", "fingerprints"):
             values[key] = _boolean(path, key, value)
         elif key == "least_noise":
             values[key] = _noise(path, key, value)

@@ -15,7 +15,7 @@ import zipfile
 import numpy as np
 
 from tffcxr.errors import RunError
-from tffcxr.files import write_atomically
+from tffcxr.files import remove_unfinished, write_atomically
 
 _NAME = re.compile(r"round_(\d{6})\.npz")
 
@@ -29,6 +29,8 @@ class PrivateStates:
 
     def __init__(self, folder: pathlib.Path) -> None:
         self._folder = folder
+        for of_client in folder.glob("*"):
+            remove_unfinished(of_client)
 
     def save(self, client: str, round_number: int, arrays: Sequence[np.ndarray]) -> None:
         """Saves a client's state after a round.

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 import concurrent.futures
-import contextlib
 import dataclasses
 import functools
 import hashlib
+import math
 import threading
 from typing import Any
 
@@ -29,6 +29,8 @@ FAILED = "failed at the hospital, whose log says why"
 OTHER_COMPUTATION = "the hospital has built another computation of the same settings"
 TOO_FEW_IMAGES = "fewer training images than the hospital's policy wants behind an update"
 _CPU = "/CPU:0"
+_LONGEST_REASON = 300  # Letters of what a hospital may say of why it did not answer.
+_Key = tuple[str, str]  # A client, and a digest of what it is asked.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +62,7 @@ class Questions:
       hub: reaches the hospitals.
       site_of: client to its hospital.
       about: what every question has beside that of `HospitalParts`.
-      seconds: after which a client that has not answered is late.
+      seconds: after which a question that is not answered is late; of each by itself.
 
     Attributes:
       work_seconds: how long each hospital has worked on them.
@@ -76,62 +78,55 @@ class Questions:
         self._hub = hub
         self._site_of = site_of
         self._about = dict(about)
-        self._asked: dict[tuple[str, str], concurrent.futures.Future[wire.Message]] = {}
-        self._waiting: list[concurrent.futures.Future[wire.Message]] = []
+        self._seconds = seconds
+        self._asked: dict[_Key, concurrent.futures.Future[wire.Message]] = {}
         self._lock = threading.RLock()  # Callbacks of answers that are there come at once.
         self.work_seconds: dict[str, float] = {}
-        self._is_late = False
-        self._timer = threading.Timer(seconds, self._expire)
-        self._timer.daemon = True
-        self._timer.start()
 
     def ask(
         self, client: str, about: Mapping[str, Any], fields: Sequence[wire.Field]
     ) -> concurrent.futures.Future[wire.Message]:
-        """Asks a client's hospital; the future fails with `TimeoutError` when it is late."""
+        """Asks a client's hospital; the future is cancelled when the answer is late."""
         key = client, _digest(about, fields)
-        result: concurrent.futures.Future[wire.Message] = concurrent.futures.Future()
         with self._lock:
-            asked = self._asked.get(key)
-            if asked is None and not self._is_late:
-                message = wire.Message(COMPUTE, {**self._about, **about}, tuple(fields))
-                asked = self._asked[key] = self._hub.ask(self._site_of[client], message)
-                asked.add_done_callback(functools.partial(self._note, client))
-            if asked is None or (self._is_late and not asked.done()):
-                result.set_exception(TimeoutError(LATE))
-                return result
-            self._waiting.append(result)
-        asked.add_done_callback(lambda done: _pass_on(done, result))
-        return result
+            if key in self._asked:
+                return self._asked[key]
+            message = wire.Message(COMPUTE, {**self._about, **about}, tuple(fields))
+            asked = self._asked[key] = self._hub.ask(self._site_of[client], message)
+        # By its key, since a timer that holds the answer would keep it alive, and be kept by it.
+        timer = threading.Timer(self._seconds, self._withdraw, [key])
+        timer.daemon = True
+        timer.start()
+        asked.add_done_callback(functools.partial(self._note, client, timer))
+        return asked
 
     def close(self) -> None:
-        """Takes back what was not answered, and forgets all answers."""
-        self._timer.cancel()
+        """Takes back what was not answered, and forgets the answers."""
         with self._lock:
-            asked = list(self._asked.values())
-            # Futures keep their callbacks, and those this: garbage that would wait for its day.
-            self._asked, self._waiting = {}, []
-        for future in asked:
-            if not future.done():
-                self._hub.withdraw(future)
+            keys = list(self._asked)
+        for key in keys:
+            self._withdraw(key)
+        with self._lock:
+            self._asked.clear()
 
-    def _note(self, client: str, done: concurrent.futures.Future[wire.Message]) -> None:
+    def _withdraw(self, key: _Key) -> None:
+        with self._lock:
+            asked = self._asked.get(key)
+        if asked is not None and not asked.done():
+            self._hub.withdraw(asked)
+
+    def _note(
+        self, client: str, timer: threading.Timer, done: concurrent.futures.Future[wire.Message]
+    ) -> None:
         """Adds up how long the hospital has worked, as it says itself."""
+        timer.cancel()
         if done.cancelled() or done.exception() is not None:
             return
+        told = done.result().about.get("seconds")
+        seconds = told if isinstance(told, (int, float)) and 0 <= told < math.inf else 0.0
         site = self._site_of[client]
-        seconds = done.result().about.get("seconds")
-        if not isinstance(seconds, (int, float)):
-            return
         with self._lock:
             self.work_seconds[site] = self.work_seconds.get(site, 0.0) + seconds
-
-    def _expire(self) -> None:
-        with self._lock:
-            self._is_late = True
-            waiting, self._waiting = self._waiting, []
-        for future in waiting:
-            _fail(future, TimeoutError(LATE))
 
 
 class HospitalParts:
@@ -256,20 +251,33 @@ def _read(
 ) -> None:
     """Makes a client's values of the hospital's answer; `types` are of those that do not stay."""
     try:
-        try:
-            answer = done.result()
-        except (TimeoutError, concurrent.futures.CancelledError) as error:
-            raise Absent(client, str(error) or LATE) from error
-        if "failed" in answer.about:
-            raise Absent(client, str(answer.about["failed"]))
-        try:
-            found = iter(values_as_fields.values(answer.fields, types))
-        except wire.MessageError as error:
-            raise Absent(client, f"answered with other values: {error}") from error
-        kept = AtClient(brought.client, brought.round_number, state=brought.round_number)
-        result.set_result([kept if stays_there else next(found) for stays_there in stay])
+        found = _values(done, client, types)
     except BaseException as error:  # noqa: BLE001  Whatever it is, it is for who waits.
-        _fail(result, error)
+        result.set_exception(error)
+        return
+    if isinstance(found, Absent):
+        # It was not raised here: its traceback would keep the answers of the round alive.
+        result.set_exception(found)
+        return
+    values_left = iter(found)
+    kept = AtClient(brought.client, brought.round_number, state=brought.round_number)
+    result.set_result([kept if stays_there else next(values_left) for stays_there in stay])
+
+
+def _values(
+    done: concurrent.futures.Future[wire.Message], client: int, types: Sequence[tff.Type]
+) -> list[Any] | Absent:
+    """The values of an answer, or why there are none."""
+    if done.cancelled():
+        return Absent(client, LATE)
+    answer = done.result()
+    if "failed" in answer.about:
+        return Absent(client, " ".join(str(answer.about["failed"]).split())[:_LONGEST_REASON])
+    try:
+        return values_as_fields.values(answer.fields, types)
+    except wire.MessageError as error:
+        reason = str(error)
+    return Absent(client, f"answered with other values: {reason}"[:_LONGEST_REASON])
 
 
 def _digest(about: Mapping[str, Any], fields: Sequence[wire.Field]) -> str:
@@ -277,20 +285,3 @@ def _digest(about: Mapping[str, Any], fields: Sequence[wire.Field]) -> str:
     for field in fields:
         digest.update(memoryview(field.array.reshape(-1)).cast("B") if field.array.size else b"")
     return digest.hexdigest()
-
-
-def _pass_on(
-    done: concurrent.futures.Future[wire.Message], result: concurrent.futures.Future[wire.Message]
-) -> None:
-    try:
-        found = done.result()
-    except BaseException as error:  # noqa: BLE001  Whatever it is, it is for who waits.
-        _fail(result, error)
-    else:
-        with contextlib.suppress(concurrent.futures.InvalidStateError):  # It was late.
-            result.set_result(found)
-
-
-def _fail(future: concurrent.futures.Future[Any], error: BaseException) -> None:
-    with contextlib.suppress(concurrent.futures.InvalidStateError):  # It has its result.
-        future.set_exception(error)

@@ -69,12 +69,24 @@ def read(rows: Any) -> list[dict[str, Any]]:
 
 
 def _is_told(name: str, value: Any) -> bool:
+    if name == "binned":
+        return isinstance(value, list) and all(map(_is_bin, value))
     if isinstance(value, str):
         return name in _TEXTS and len(value) <= _LONGEST_TEXT and value.isprintable()
     return name not in _NAMED and (value is None or isinstance(value, (bool, int, float)))
 
 
+def _is_bin(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) == 4
+        and all(isinstance(number, (int, float)) and math.isfinite(number) for number in value)
+    )
+
+
 def _leaves(name: str, value: Any) -> bool:
+    if name == "binned":
+        return bool(value)
     if isinstance(value, str):
         return name in _TEXTS
     return value is None or isinstance(value, (bool, int, float, np.integer, np.floating))

@@ -8,6 +8,9 @@ import tensorflow_federated as tff
 
 from tffcxr import options
 from tffcxr.errors import InputError
+from tffcxr.learning import keyed_noise
+
+_FIRST_CLIP = 0.1  # As TFF starts from.
 
 
 def make(name: str, noise_multiplier: float = 0.0, clients: float = 0.0) -> Any:
@@ -38,15 +41,18 @@ def make(name: str, noise_multiplier: float = 0.0, clients: float = 0.0) -> Any:
 
 
 def differentially_private(noise_multiplier: float, clients: float) -> Any:
-    """TFF's Gaussian noise with adaptive clipping (Andrew et al., NeurIPS 2021), for few clients.
+    """Gaussian noise with adaptive clipping (Andrew et al., NeurIPS 2021), for few clients.
 
-    The noise of the count of clipped updates, by which the clipping adapts, must be more than half
-    the noise multiplier; TFF's default of 0.05 per client is less where clients are few.
+    As `DifferentiallyPrivateFactory.gaussian_adaptive`, but a seed decides the noise, see
+    `keyed_noise`. The noise of the count of clipped updates, by which the clipping adapts, must be
+    more than half the noise multiplier; TFF's default of 0.05 per client is less where clients are
+    few. What the count reveals is made up for by more noise on the updates.
 
     Args:
-      noise_multiplier: of the noise, relative to the clipping norm.
+      noise_multiplier: of both together, relative to the clipping norm; above 0.
       clients: that take part in a round.
     """
-    return tff.aggregators.DifferentiallyPrivateFactory.gaussian_adaptive(
-        noise_multiplier, clients, clipped_count_stddev=max(0.05 * clients, noise_multiplier)
-    )
+    of_count = max(0.05 * clients, noise_multiplier)
+    of_updates = (noise_multiplier**-2 - (2 * of_count) ** -2) ** -0.5
+    query = keyed_noise.KeyedAdaptiveClipQuery(_FIRST_CLIP, of_updates, of_count, clients)
+    return tff.aggregators.DifferentiallyPrivateFactory(query)

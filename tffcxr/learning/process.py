@@ -14,7 +14,7 @@ the representation block. One round:
 from __future__ import annotations
 
 import collections
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 from typing import Any
 
@@ -23,7 +23,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from tffcxr import runtime
-from tffcxr.learning import client_turn
+from tffcxr.learning import client_turn, keyed_noise
 from tffcxr.learning.local_training import LocalTraining, LossFn
 from tffcxr.learning.server import AggregationFactory, build_averaging, build_server_step
 from tffcxr.learning.statistics import build_recomputation
@@ -87,6 +87,19 @@ class FederatedProcess:
             server_state["weights"], learning_rate=np.float32(learning_rate)
         )
         return collections.OrderedDict(server_state, weights=weights)
+
+    def with_noise_seed(self, server_state: Any, seed: Callable[[], np.ndarray]) -> Any:
+        """The same state with the seed of the next round's noise, if its aggregator takes one.
+
+        Args:
+          server_state: before a round.
+          seed: gives int64 [2], see `tffcxr.learning.keyed_noise`; called only if it is needed.
+        """
+        aggregator = server_state["aggregator"]
+        if not keyed_noise.takes_seed(aggregator):
+            return server_state
+        seeded = keyed_noise.with_seed(aggregator, seed())
+        return collections.OrderedDict(server_state, aggregator=seeded)
 
     def with_recomputed_statistics(self, server_state: Any, clients: Sequence[Any]) -> Any:
         """The same state with the statistics that its weights give on the clients' images.

@@ -66,6 +66,28 @@ class Summary:
             "foreground": self.foreground.tolist(),
         }
 
+    @classmethod
+    def from_json(cls, value: Any) -> Summary:
+        """The summary that `to_json` has had.
+
+        Raises:
+          InputError: these are other values.
+        """
+        try:
+            foreground = np.array(value["foreground"], np.int64)
+            if foreground.shape != (_LEVELS,):
+                raise ValueError(f"a histogram of {foreground.shape}")
+            return cls(
+                int(value["cases"]),
+                {(int(size), float(step)): int(n) for size, step, n in value["rows"]},
+                {(int(size), float(step)): int(n) for size, step, n in value["columns"]},
+                {int(size): int(n) for size, n in value["relative_sizes"]},
+                int(value["foreground_cases"]),
+                foreground,
+            )
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise InputError(f"expected a summary of images, found other values: {error}") from None
+
 
 @dataclasses.dataclass(frozen=True)
 class Fingerprint:

@@ -95,11 +95,15 @@ def is_synthetic(config: Mapping[str, Any]) -> bool:
     """Whether the configuration says that (some of) the images are made by a program.
 
     That is a true `synthetic`, or the settings of a recipe that makes `phantom_patients` when it
-    is given no `site`.
+    is given no `site`; a coordinator of hospitals does not know their images.
     """
     settings = config.get("settings", config)
     return bool(
         config.get("synthetic")
         or settings.get("synthetic")
-        or (settings.get("phantom_patients") and not settings.get("site"))
+        or (
+            settings.get("phantom_patients")
+            and not settings.get("site")
+            and config.get("engine") != "hospitals"
+        )
     )

@@ -53,7 +53,7 @@ class ClientPart:
             block = tff.framework.ComputationBuildingBlock.from_proto(proto)
             self._computations[computation.name] = block
 
-    def answer(self, task: engine.Task, shared: Sequence[bytes]) -> engine.Answer:
+    def answer(self, task: engine.Task, shared: Sequence[messages.Packed]) -> engine.Answer:
         """Does a task.
 
         Args:
@@ -65,7 +65,7 @@ class ClientPart:
         """
         with self._lock:
             if task.invocation in self._ended:
-                return engine.Answer(b"", "the computation was given up")
+                return engine.Answer(messages.NOTHING, "the computation was given up")
             if task.invocation not in self._invocations:
                 block = self._computations[task.computation]
                 invocation = Invocation(block, self._device, self._functions)
@@ -75,7 +75,7 @@ class ClientPart:
         try:
             found = invocation.compute(task.walks, task.later, task.client, own, shared)
         except placed.ClientError as error:
-            return engine.Answer(b"", error.reason)
+            return engine.Answer(messages.NOTHING, error.reason)
         types = [each.source.type_spec for each, _ in found]
         return engine.Answer(messages.encode_all([value for _, value in found], types))
 

@@ -18,8 +18,14 @@ import tensorflow_federated as tff
 
 from tffcxr.runtime import private_apis
 
-# What says how a graph came about, not what it computes.
-_LEFT_OUT = frozenset({"_class", "shared_name", "container", "_output_shapes"})
+# What says how a graph came about, or how this machine runs it, not what it computes. Gradients,
+# whose functions are numbered, are in the graph already.
+_LEFT_OUT = frozenset(
+    {
+        "_class", "shared_name", "container", "_output_shapes", "_gradient_op_type",
+        "config_proto", "executor_type",
+    }
+)  # fmt: skip
 
 
 @functools.lru_cache(maxsize=32)
@@ -55,30 +61,55 @@ def _add(message: protobuf.Message, names: Mapping[str, str], digest: Any) -> No
 
 def _add_graph(graph: Any, digest: Any) -> dict[str, str]:
     """Adds a graph; returns what its nodes are called by their names."""
-    functions = {
-        each.signature.name: f"f{place}" for place, each in enumerate(graph.library.function)
-    }
-    for function in graph.library.function:
-        arguments = [argument.name for argument in function.signature.input_arg]
-        names = {name: f"a{place}" for place, name in enumerate(arguments)}
-        names.update({node.name: f"n{place}" for place, node in enumerate(function.node_def)})
-        for argument in [*function.signature.input_arg, *function.signature.output_arg]:
-            digest.update(f"{argument.type},{argument.type_attr},".encode())
-        for node in function.node_def:
-            _add_node(node, names, functions, digest)
-        for output in function.signature.output_arg:
-            node, _, rest = function.ret[output.name].partition(":")
-            digest.update(f"{names.get(node, node)}:{rest} ".encode())
+    functions = _Functions(graph.library)
     names = {node.name: f"n{place}" for place, node in enumerate(graph.node)}
     for node in graph.node:
         _add_node(node, names, functions, digest)
     return names
 
 
-def _add_node(
-    node: Any, names: Mapping[str, str], functions: Mapping[str, str], digest: Any
-) -> None:
-    digest.update(f"{functions.get(node.op, node.op)} {node.device}(".encode())
+class _Functions:
+    """The functions of a graph, by what they do: their order in its library is that of names.
+
+    Args:
+      library: of the graph.
+    """
+
+    def __init__(self, library: Any) -> None:
+        self._library = {each.signature.name: each for each in library.function}
+        self._found: dict[str, str] = {}
+
+    def digest_of(self, name: str) -> str:
+        """Of a function; the name itself of an operation that is built in."""
+        if name not in self._found:
+            if name not in self._library:
+                return name
+            self._found[name] = "itself"  # Inside, should it call itself.
+            digest = hashlib.sha256()
+            self._add(self._library[name], digest)
+            self._found[name] = digest.hexdigest()
+        return self._found[name]
+
+    def _add(self, function: Any, digest: Any) -> None:
+        signature = function.signature
+        arguments = [argument.name for argument in signature.input_arg]
+        names = {name: f"a{place}" for place, name in enumerate(arguments)}
+        names.update({node.name: f"n{place}" for place, node in enumerate(function.node_def)})
+        for group in (signature.input_arg, signature.output_arg):
+            digest.update(f"({len(group)}".encode())
+            for argument in group:
+                digest.update(f"{argument.type},{argument.type_attr},".encode())
+        for node in function.node_def:
+            _add_node(node, names, self, digest)
+        for output in signature.output_arg:
+            node, _, rest = function.ret[output.name].partition(":")
+            digest.update(f"{names.get(node, node)}:{rest} ".encode())
+        for node in sorted(names[name] for name in function.control_ret.values()):
+            digest.update(f"^{node} ".encode())
+
+
+def _add_node(node: Any, names: Mapping[str, str], functions: _Functions, digest: Any) -> None:
+    digest.update(f"{functions.digest_of(node.op)} {node.device}(".encode())
     for each in node.input:
         source, _, output = each.lstrip("^").partition(":")
         digest.update(f"{each.startswith('^')}{names[source]}:{output} ".encode())
@@ -89,12 +120,12 @@ def _add_node(
     digest.update(b")")
 
 
-def _add_attribute(value: Any, functions: Mapping[str, str], digest: Any) -> None:
+def _add_attribute(value: Any, functions: _Functions, digest: Any) -> None:
     called = [*([value.func] if value.HasField("func") else []), *value.list.func]
     if not called:
         digest.update(value.SerializeToString(deterministic=True))
     for function in called:
-        digest.update(f"{functions[function.name]}[".encode())
+        digest.update(f"{functions.digest_of(function.name)}[".encode())
         for name in sorted(function.attr):
             digest.update(f"{name}=".encode())
             _add_attribute(function.attr[name], functions, digest)

@@ -92,7 +92,8 @@ class DeviceContext(tff.framework.SyncContext):
             found = private_apis.infer_cardinalities(arg, parameter_type)
             clients = found.get(tff.CLIENTS, clients)
         with tf.device(self.workers[0]):
-            argument = None if arg is None else values.ingest(arg, parameter_type)
+            is_sent = self._elsewhere is not None
+            argument = None if arg is None else values.ingest(arg, parameter_type, is_sent)
         with contextlib.closing(self._parts(comp, compiled, argument, clients)) as computed:
             federation = placed.Federation(clients, self.workers[0], computed)
             exported = self._evaluate(compiled, argument, result_type, federation)

@@ -55,7 +55,7 @@ class Task:
         those of the last one are wanted.
       later: the numbers of the aggregations that will need other walks.
       client: its position in the computation's argument.
-      argument: what the client and nobody has of the argument, a serialized message.
+      argument: what the client and nobody has of the argument, a message.
     """
 
     computation: str
@@ -63,7 +63,7 @@ class Task:
     walks: tuple[tuple[int, ...], ...]
     later: tuple[int, ...]
     client: int
-    argument: bytes
+    argument: messages.Packed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,12 +71,12 @@ class Answer:
     """What a worker has computed.
 
     Attributes:
-      content: a value for each aggregation of the last walk, a serialized message; empty if the
+      content: a value for each aggregation of the last walk, a message; empty if the
         computation failed at the client.
       failed: why, in one line; empty if it did not.
     """
 
-    content: bytes
+    content: messages.Packed
     failed: str = ""
 
 
@@ -93,7 +93,7 @@ class Engine(Protocol):
           The number of each client's worker.
         """
 
-    def share(self, content: bytes) -> Hashable:
+    def share(self, content: messages.Packed) -> Hashable:
         """Makes server values available to all workers; the result stands for them in `ask`."""
 
     def ask(

@@ -1,18 +1,24 @@
-"""Values of a computation as messages: TFF's `executor_pb2.Value`, with arrays as raw bytes.
+"""Values of a computation as messages: TFF's `executor_pb2.Value`, with the arrays beside it.
 
-    tensor    dtype, shape and content; texts as a list of bytes
+The head is an `executor_pb2.Value` of all values:
+
+    tensor    dtype and shape; texts also with their content, as a list of bytes
     struct    a message per element, in the order of the type
     sequence  the graph of a `tf.data.Dataset`, which names files, and the type of its elements
 
-The receiver knows the type of what it expects, and refuses anything else.
+The arrays are the content of every tensor but texts, in the order of the head. They are no part of
+the head since protobuf copies bytes several times. The receiver knows the type of what it expects,
+and refuses anything else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+import math
+from typing import Any, NamedTuple
 
 from google.protobuf import message as protobuf
+import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
@@ -21,68 +27,79 @@ from tffcxr.runtime import private_apis, sequences
 _Value = private_apis.executor_pb2.Value
 
 
-def decode(message: private_apis.executor_pb2.Value, type_spec: tff.Type) -> Any:
-    """The value of a message.
+class Packed(NamedTuple):
+    """A message.
 
-    Raises:
-      TypeError: it is not of the type.
+    Attributes:
+      head: a serialized `executor_pb2.Value`.
+      arrays: uint8 [bytes of a tensor], in C order. They may share memory with what was encoded.
     """
-    kind = message.WhichOneof("value")
-    if isinstance(type_spec, tff.StructType) and kind == "struct":
-        types, found = sequences.element_types(type_spec), message.struct.element
-        if len(found) != len(types):
-            raise TypeError(f"expected {len(types)} elements of {type_spec}, found {len(found)}")
-        return tuple(decode(each.value, part_type) for each, part_type in zip(found, types))
-    if isinstance(type_spec, tff.SequenceType) and kind == "sequence":
-        return _decode_sequence(message.sequence, type_spec)
-    if isinstance(type_spec, tff.TensorType) and kind == "array":
-        return _decode_tensor(message.array, type_spec)
-    raise TypeError(f"expected a value of type {type_spec}, found a message of {kind or 'nothing'}")
+
+    head: bytes
+    arrays: tuple[np.ndarray, ...]
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return len(self.head) + sum(array.nbytes for array in self.arrays)
 
 
-def encode_all(found: Sequence[Any], types: Sequence[tff.Type | None]) -> bytes:
-    """The message of several values, serialized."""
-    message = _Value()
-    message.struct.SetInParent()
+NOTHING = Packed(b"", ())
+
+
+def encode_all(found: Sequence[Any], types: Sequence[tff.Type | None]) -> Packed:
+    """The message of several values; tensors may also be NumPy arrays."""
+    head, arrays = _Value(), list[np.ndarray]()
+    head.struct.SetInParent()
     for value, type_spec in zip(found, types):
-        _fill(message.struct.element.add().value, value, _known(type_spec))
-    return message.SerializeToString()
+        _fill(head.struct.element.add().value, value, _known(type_spec), arrays)
+    return Packed(head.SerializeToString(), tuple(arrays))
 
 
-def decode_all(content: bytes, types: Sequence[tff.Type | None]) -> list[Any]:
+def decode_all(packed: Packed, types: Sequence[tff.Type | None]) -> list[Any]:
     """The values that `encode_all` has had.
 
     Raises:
       TypeError: they are others than expected, or these are no such bytes.
     """
     try:
-        message = _Value.FromString(content)
+        head = _Value.FromString(packed.head)
     except protobuf.DecodeError as error:
-        raise TypeError(f"expected a message, found {len(content)} other bytes") from error
-    found = message.struct.element
+        raise TypeError(f"expected a message, found {len(packed.head)} other bytes") from error
+    found = head.struct.element
     if len(found) != len(types):
         raise TypeError(f"expected {len(types)} values, found {len(found)}")
-    return [decode(each.value, _known(type_spec)) for each, type_spec in zip(found, types)]
+    arrays = iter(packed.arrays)
+    values = [_decode(each.value, _known(of), arrays) for each, of in zip(found, types)]
+    left = sum(1 for _ in arrays)
+    if left:
+        raise TypeError(f"expected {len(packed.arrays) - left} arrays, found {len(packed.arrays)}")
+    return values
 
 
-def _fill(message: private_apis.executor_pb2.Value, value: Any, type_spec: tff.Type) -> None:
+def _fill(
+    message: private_apis.executor_pb2.Value,
+    value: Any,
+    type_spec: tff.Type,
+    arrays: list[np.ndarray],
+) -> None:
     """Makes an empty message that of a value in the form that `interpreter.py` gives to it.
 
-    In place, since protobuf copies a message that becomes a part of another: five times as fast.
+    In place, since protobuf copies a message that becomes a part of another.
     """
     if isinstance(type_spec, tff.StructType):
         message.struct.SetInParent()
         for part, part_type in zip(value, sequences.element_types(type_spec)):
-            _fill(message.struct.element.add().value, part, part_type)
+            _fill(message.struct.element.add().value, part, part_type, arrays)
     elif isinstance(type_spec, tff.SequenceType):
         message.sequence.CopyFrom(_encode_sequence(value, type_spec.element))
-    elif value.dtype == tf.string:
-        dtype = type_spec.dtype.type
-        message.array.CopyFrom(private_apis.arrays.to_proto(value.numpy(), dtype_hint=dtype))
-    else:
-        dtype = type_spec.dtype.type
-        array = private_apis.arrays.to_proto_content(value.numpy(), dtype_hint=dtype)
+    elif type_spec.dtype.type is np.str_:
+        array = private_apis.arrays.to_proto(np.asarray(value), dtype_hint=np.str_)
         message.array.CopyFrom(array)
+    else:
+        message.array.dtype = private_apis.dtypes.to_proto(type_spec.dtype.type)
+        message.array.shape.dim.extend(value.shape)
+        arrays.append(np.ascontiguousarray(value).reshape(-1).view(np.uint8))
 
 
 def _known(type_spec: tff.Type | None) -> tff.Type:
@@ -90,15 +107,45 @@ def _known(type_spec: tff.Type | None) -> tff.Type:
     return type_spec
 
 
-def _decode_tensor(array: Any, type_spec: tff.TensorType) -> tf.Tensor:
-    is_text = array.HasField("string_list")
-    read = private_apis.arrays.from_proto if is_text else private_apis.arrays.from_proto_content
+def _decode(
+    message: private_apis.executor_pb2.Value, type_spec: tff.Type, arrays: Iterator[np.ndarray]
+) -> Any:
+    kind = message.WhichOneof("value")
+    if isinstance(type_spec, tff.StructType) and kind == "struct":
+        types, found = sequences.element_types(type_spec), message.struct.element
+        if len(found) != len(types):
+            raise TypeError(f"expected {len(types)} elements of {type_spec}, found {len(found)}")
+        return tuple(_decode(each.value, of, arrays) for each, of in zip(found, types))
+    if isinstance(type_spec, tff.SequenceType) and kind == "sequence":
+        return _decode_sequence(message.sequence, type_spec)
+    if isinstance(type_spec, tff.TensorType) and kind == "array":
+        return _decode_tensor(message.array, type_spec, arrays)
+    raise TypeError(f"expected a value of type {type_spec}, found a message of {kind or 'nothing'}")
+
+
+def _decode_tensor(
+    array: Any, type_spec: tff.TensorType, arrays: Iterator[np.ndarray]
+) -> tf.Tensor:
+    if array.HasField("string_list"):
+        content = private_apis.arrays.from_proto(array)
+    else:
+        content = _take(arrays, private_apis.dtypes.from_proto(array.dtype), array.shape.dim)
     with tf.device("/CPU:0"):
-        tensor = tf.convert_to_tensor(read(array))
+        tensor = tf.convert_to_tensor(content)
     found = tff.types.tensorflow_to_type((tensor.dtype, tensor.shape))
     if not type_spec.is_assignable_from(found):
         raise TypeError(f"expected a tensor of type {type_spec}, found one of type {found}")
     return tensor
+
+
+def _take(arrays: Iterator[np.ndarray], dtype: Any, shape: Sequence[int]) -> np.ndarray:
+    """The next array, not copied."""
+    expected = math.prod(shape) * np.dtype(dtype).itemsize
+    array = next(arrays, None)
+    if array is None or array.nbytes != expected or min(shape, default=0) < 0:
+        found = "none" if array is None else f"{array.nbytes}"
+        raise TypeError(f"expected an array of {expected} bytes, found {found}")
+    return array.view(dtype).reshape(shape)
 
 
 def _encode_sequence(

@@ -302,7 +302,7 @@ class Federation:
         asked: dict[int, concurrent.futures.Future[list[Any]]] = {}
         try:
             for client in range(self.clients):
-                for lane, clients in waiting.items():
+                for lane, clients in sorted(waiting.items()):  # The largest is in the first.
                     while clients and room[lane]:
                         asked[clients[0]] = self._parts.ask(clients[0], walk)
                         clients.popleft()

@@ -15,6 +15,7 @@ Each name, what it is for, and the public name that would replace it:
 - `computation_pb2`: annotations: the protocol buffers inside a computation. Public: none.
 - `executor_pb2`, `serialize_type`, `deserialize_type`, `arrays`: values as messages between
   processes. Public: `tff.framework.serialize_value`, which copies arrays into lists and back.
+- `dtypes`: the numbers of dtypes in those. Public: none.
 - `is_compatible_dtype`, `is_compatible_shape`: rejecting the arguments that TFF rejects. Public:
   none.
 - `infer_cardinalities`: the number of clients in an argument. Public: none; `tff.framework` has
@@ -60,6 +61,7 @@ from tensorflow_federated.python.core.impl.context_stack.runtime_error_context i
     RuntimeErrorContext,
 )
 from tensorflow_federated.python.core.impl.executors.cardinalities_utils import infer_cardinalities
+from tensorflow_federated.python.core.impl.types import dtype_utils as dtypes
 from tensorflow_federated.python.core.impl.types.type_conversions import type_to_tf_structure
 from tensorflow_federated.python.core.impl.types.type_serialization import (
     deserialize_type,
@@ -82,6 +84,7 @@ __all__ = [
     "coerce_dataset_elements_to_tff_type_spec",
     "computation_pb2",
     "deserialize_type",
+    "dtypes",
     "executor_pb2",
     "infer_cardinalities",
     "inference_function",

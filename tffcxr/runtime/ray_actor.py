@@ -1,6 +1,7 @@
 """A Ray actor that computes clients' parts of computations; runs on the machines of a cluster.
 
-Arguments and results are texts, numbers and bytes.
+Arguments and results are texts, numbers, bytes and arrays of uint8. Ray copies arrays once, into
+its object store, and gives them to an actor without copying them again.
 """
 
 from __future__ import annotations
@@ -11,7 +12,10 @@ import pathlib
 import socket
 from typing import Any
 
+import numpy as np
 import ray
+
+_Packed = tuple[bytes, tuple[np.ndarray, ...]]  # What `messages.Packed` has.
 
 
 class ClientActor:
@@ -58,12 +62,13 @@ class ClientActor:
 
         self._part.load(engine.Computation(name, content))
 
-    def answer(self, task: dict[str, Any], *shared: bytes) -> tuple[bytes, str]:
+    def answer(self, task: dict[str, Any], *shared: _Packed) -> tuple[_Packed, str]:
         """See `client_part.ClientPart`; `task` has the fields of an `engine.Task`."""
-        from tffcxr.runtime import engine
+        from tffcxr.runtime import engine, messages
 
-        answer = self._part.answer(engine.Task(**task), shared)
-        return answer.content, answer.failed
+        asked = engine.Task(**{**task, "argument": messages.Packed(*task["argument"])})
+        answer = self._part.answer(asked, [messages.Packed(*each) for each in shared])
+        return (answer.content.head, answer.content.arrays), answer.failed
 
     @ray.method(concurrency_group="control")
     def forget(self, invocation: str) -> None:

@@ -6,8 +6,6 @@ from collections.abc import Iterator
 import contextlib
 import logging
 import os
-import pathlib
-import shutil
 import socket
 import sys
 import tempfile
@@ -17,6 +15,7 @@ import psutil
 import ray
 
 from tffcxr import errors
+from tffcxr.runtime import own_folder
 
 _SERVICES = ("gcs_server", "raylet")
 _LONGEST_FOLDER = 30  # Ray adds some 70 bytes to it, and a Unix socket's name has at most 107.
@@ -46,8 +45,9 @@ class Cluster:
     def __init__(self, address: str | None, workers: int | None) -> None:
         self._address = address
         self._wanted = workers
-        self._folder: pathlib.Path | None = None
+        self._folder: own_folder.OwnFolder | None = None
         self._services: list[psutil.Process] = []
+        self._helpers: list[psutil.Process] = []
         self._connect()
         resources = ray.cluster_resources()
         gpus = int(resources.get("GPU", 0))
@@ -79,9 +79,13 @@ class Cluster:
     def disconnect(self) -> None:
         """Leaves the cluster, and ends it if it is this program's own."""
         ray.shutdown()
-        self._services = []
+        for process in self._helpers:  # Those of a killed raylet would stay for minutes.
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        self._services, self._helpers = [], []
         if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder.remove()
+            self._folder = None
 
     def _connect(self) -> None:
         with _environment(), warnings.catch_warnings():
@@ -95,7 +99,7 @@ class Cluster:
         base = tempfile.gettempdir()
         if len(os.fsencode(base)) > _LONGEST_FOLDER:
             base = "/tmp"
-        self._folder = pathlib.Path(tempfile.mkdtemp(prefix="tffcxr-", dir=base))
+        self._folder = own_folder.OwnFolder(base)
         before = set(psutil.Process().children())
         ray.init(
             address="local",
@@ -104,10 +108,11 @@ class Cluster:
             log_to_driver=False,
             logging_level=logging.ERROR,
             _node_ip_address=_LOOPBACK,  # Then Ray's services listen there alone.
-            _temp_dir=str(self._folder),
+            _temp_dir=str(self._folder.path),
         )
         children = set(psutil.Process().children()) - before
         self._services = [child for child in children if child.name() in _SERVICES]
+        self._helpers = [helper for service in self._services for helper in service.children()]
 
     def _join(self, address: str) -> None:
         try:
@@ -129,6 +134,7 @@ def _environment() -> Iterator[None]:
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_worker_niceness": "0",  # As the local engine; Ray's own default is 15.
     }
     before = {name: os.environ.get(name) for name in changes}
     os.environ.update(changes)

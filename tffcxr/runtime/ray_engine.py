@@ -10,11 +10,11 @@ from __future__ import annotations
 import atexit
 from collections.abc import Sequence
 import concurrent.futures
+import contextlib
 import dataclasses
 import functools
 import logging
 import os
-import queue
 import threading
 import time
 from typing import Any
@@ -23,49 +23,16 @@ import ray
 import ray.exceptions
 
 from tffcxr import errors
-from tffcxr.runtime import engine, ray_actor, ray_cluster
+from tffcxr.runtime import engine, messages, ray_actor, ray_calls, ray_cluster
 
 _logger = logging.getLogger(__name__)
 
 _START_SECONDS = 300.0
 _TICK_SECONDS = 1.0
+_END_SECONDS = 5.0
 _MOST_LOSSES = 5  # Of one task, or of one actor's starts one after the other.
+_TASK = dataclasses.fields(engine.Task)
 _RESUME = "start the same command again to resume"
-
-
-@dataclasses.dataclass(eq=False)
-class _Shared:
-    """Server values in Ray's object store, to be put there again if the cluster was."""
-
-    content: bytes
-    reference: Any = None
-    generation: int = -1
-
-
-@dataclasses.dataclass(eq=False)
-class _Request:
-    """A task that waits for its answer; `reference` is that of the call that counts."""
-
-    lane: int
-    computation: engine.Computation
-    task: engine.Task
-    shared: Sequence[_Shared]
-    future: concurrent.futures.Future[engine.Answer]
-    reference: Any = None
-    losses: int = 0
-
-
-@dataclasses.dataclass(eq=False)
-class _Slot:
-    """The place of an actor; `reference` is that of its start."""
-
-    actor: Any = None
-    reference: Any = None
-    is_ready: bool = False
-    failures: int = 0
-    known: set[str] = dataclasses.field(default_factory=set)
-    requests: set[_Request] = dataclasses.field(default_factory=set)
-    about: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 class RayEngine:
@@ -84,17 +51,19 @@ class RayEngine:
         self._files = list(files)
         self._settings = ray_actor.tensorflow_settings()
         self._lock = threading.RLock()
-        self._events: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._calls = ray_calls.Calls()
         self._generation = 0
-        self._programs: dict[str, _Shared] = {}
-        self._waiting: list[_Request] = []
+        self._programs: dict[str, ray_calls.Shared] = {}
+        self._waiting: list[ray_calls.Request] = []
         self._stands_since = time.monotonic()
         self._is_closed = False
-        self._slots = [_Slot() for _ in range(cluster.workers)]
+        self._dispatcher: threading.Thread | None = None
+        self._slots = [ray_calls.Slot() for _ in range(cluster.workers)]
         for slot in self._slots:
             self._start(slot)
         self._check_starts()
-        threading.Thread(target=self._dispatch, name="ray_answers", daemon=True).start()
+        self._dispatcher = threading.Thread(target=self._dispatch, name="ray_answers", daemon=True)
+        self._dispatcher.start()
 
     def describe(self) -> str:
         """Where clients are computed, for a reader."""
@@ -118,64 +87,84 @@ class RayEngine:
         Raises:
           errors.InputError: one does not.
         """
-        with self._lock:
-            self._files = list(dict.fromkeys([*self._files, *files]))
-            asked = [slot.actor.describe.remote(list(files)) for slot in self._slots]
-        for about in ray.get(asked):
+        found: concurrent.futures.Future[list[dict[str, Any]]] = concurrent.futures.Future()
+        self._calls.post(functools.partial(self._describe, list(files), found))
+        for about in found.result():
             _check_found(about)
+
+    def _describe(
+        self, files: list[tuple[str, int, str]], found: concurrent.futures.Future
+    ) -> None:
+        self._files = list(dict.fromkeys([*self._files, *files]))
+        try:
+            found.set_result(ray.get([slot.actor.describe.remote(files) for slot in self._slots]))
+        except Exception as error:  # noqa: BLE001  Whatever it is, it is for who waits.
+            found.set_exception(error)
 
     def lanes(self, sizes: Sequence[int]) -> Sequence[int]:
         """See `engine.Engine`."""
         return engine.deal(sizes, len(self._slots))
 
-    def share(self, content: bytes) -> _Shared:
+    def share(self, content: messages.Packed) -> ray_calls.Shared:
         """See `engine.Engine`."""
-        with self._lock:
-            shared = _Shared(content)
-            self._put(shared)
-            return shared
+        return ray_calls.Shared((content.head, content.arrays))
 
     def ask(
         self,
         lane: int,
         computation: engine.Computation,
         task: engine.Task,
-        shared: Sequence[_Shared],
+        shared: Sequence[ray_calls.Shared],
     ) -> concurrent.futures.Future[engine.Answer]:
         """See `engine.Engine`.
 
         The future's exception is an `errors.RunError` if no actor can do the task.
         """
-        request = _Request(lane, computation, task, shared, concurrent.futures.Future())
-        with self._lock:
-            self._submit(request)
+        request = ray_calls.Request(lane, computation, task, shared, concurrent.futures.Future())
+        self._calls.post(functools.partial(self._submit, request))
         return request.future
 
     def forget(self, invocation: str) -> None:
         """See `engine.Engine`."""
-        with self._lock:
-            self._waiting = [r for r in self._waiting if r.task.invocation != invocation]
-            for slot in self._slots:
-                for request in [r for r in slot.requests if r.task.invocation == invocation]:
-                    request.reference = None  # No answer counts any more.
-                    slot.requests.discard(request)
-                if slot.is_ready:
-                    slot.actor.forget.remote(invocation)
+        self._calls.post(functools.partial(self._forget, invocation))
+
+    def _forget(self, invocation: str) -> None:
+        self._waiting = [r for r in self._waiting if r.task.invocation != invocation]
+        for slot in self._slots:
+            for request in [r for r in slot.requests if r.task.invocation == invocation]:
+                request.reference = None  # No answer counts any more.
+                slot.requests.discard(request)
+            if slot.is_ready and not self._cluster.is_lost:
+                slot.actor.forget.remote(invocation)
 
     def close(self) -> None:
         """Ends the actors and leaves the cluster. Harmless when repeated."""
-        self._is_closed = True
         with self._lock:
+            is_first, self._is_closed = not self._is_closed, True
+        if not is_first:
+            return
+        self._calls.post(None)
+        if self._dispatcher is not None:
+            self._dispatcher.join()
+        with self._lock:
+            if not self._cluster.is_lost:
+                with contextlib.suppress(ray.exceptions.RayError):  # Of a cluster out of reach.
+                    for slot in self._slots:
+                        ray.kill(slot.actor)  # Which ends its calls.
+                self._calls.end(_END_SECONDS)
+            self._slots, self._waiting, self._programs = [], [], {}
             self._cluster.disconnect()
 
-    def _put(self, shared: _Shared) -> Any:
+    def _put(self, shared: ray_calls.Shared) -> Any:
         """The reference of server values in the object store of the cluster as it is now."""
         if shared.generation != self._generation and not self._cluster.is_lost:
+            if shared.reference is not None:
+                self._calls.kept.append(shared.reference)
             shared.reference = ray.put(shared.content)
             shared.generation = self._generation
         return shared.reference
 
-    def _start(self, slot: _Slot) -> None:
+    def _start(self, slot: ray_calls.Slot) -> None:
         """Starts an actor; `_started` gets to know when it answers."""
         slot.is_ready = False
         slot.known, slot.requests = set(), set()
@@ -187,13 +176,7 @@ class RayEngine:
             runtime_env={"env_vars": ray_cluster.of_workers()},
         ).remote(self._settings, self._cluster.on_gpu)
         slot.reference = slot.actor.describe.remote(self._files)
-        self._notify(slot.reference, self._started, slot)
-
-    def _notify(self, reference: Any, what: Any, *arguments: Any) -> None:
-        """Has the dispatcher call `what(*arguments, reference, done)` when a call has ended."""
-        reference.future().add_done_callback(
-            lambda done: self._events.put(functools.partial(what, *arguments, reference, done))
-        )
+        self._calls.notify(slot.reference, self._started, slot)
 
     def _check_starts(self) -> None:
         """Waits until all actors have started for the first time."""
@@ -204,7 +187,7 @@ class RayEngine:
             except ray.exceptions.RayError as error:
                 self.close()
                 raise errors.InputError(
-                    f"a Ray actor could not be started: {_first_line(error)}"
+                    f"a Ray actor could not be started: {ray_calls.first_line(error)}"
                 ) from error
             try:
                 _check_found(about)
@@ -216,27 +199,30 @@ class RayEngine:
     def _dispatch(self) -> None:
         """Runs in a thread of its own: takes up what has happened at the actors."""
         while not self._is_closed:
-            try:
-                event = self._events.get(timeout=_TICK_SECONDS)
-            except queue.Empty:
-                event = None
+            event = self._calls.next(_TICK_SECONDS)
             with self._lock:
                 if self._is_closed:
                     return
                 try:
                     if self._cluster.is_lost:
+                        self._calls.kept.append(event)
                         self._reopen()
                     if event is not None:
                         event()
+                        if self._cluster.is_lost:
+                            self._calls.kept.append(event)
+                        event = None  # Its arrays go while the object store is there.
                     self._check_patience()
                 except Exception as error:  # noqa: BLE001  Nobody would wait for this thread.
                     self._fail(f"the Ray cluster failed: {errors.one_line(error)}")
 
-    def _started(self, slot: _Slot, reference: Any, done: concurrent.futures.Future) -> None:
+    def _started(
+        self, slot: ray_calls.Slot, reference: Any, done: concurrent.futures.Future
+    ) -> None:
         if slot.reference is not reference:
             return
         error = done.exception()
-        problem = _first_line(error) if error else done.result()["problem"]
+        problem = ray_calls.first_line(error) if error else done.result()["problem"]
         if problem:
             slot.failures += 1
             _logger.warning("a Ray actor could not be started: %s", problem)
@@ -248,29 +234,35 @@ class RayEngine:
         for request in waiting:
             self._submit(request)
 
-    def _submit(self, request: _Request) -> None:
+    def _submit(self, request: ray_calls.Request) -> None:
         """Sends a task to the actor of its lane, or to the one that has least to do."""
+        ready = [each for each in self._slots if each.is_ready]
+        if not ready or self._cluster.is_lost:
+            self._waiting.append(request)
+            return
         slot = self._slots[request.lane]
         if not slot.is_ready:
-            ready = [each for each in self._slots if each.is_ready]
-            if not ready or self._cluster.is_lost:
-                self._waiting.append(request)
-                return
             slot = min(ready, key=lambda each: len(each.requests))
         if request.computation.name not in slot.known:
             self._load(slot, request.computation)
         shared = [self._put(each) for each in request.shared]
-        request.reference = slot.actor.answer.remote(dataclasses.asdict(request.task), *shared)
+        task = {field.name: getattr(request.task, field.name) for field in _TASK}
+        task["argument"] = tuple(request.task.argument)
+        request.reference = slot.actor.answer.remote(task, *shared)
         slot.requests.add(request)
-        self._notify(request.reference, self._answered, slot, request)
+        self._calls.notify(request.reference, self._answered, slot, request)
 
-    def _load(self, slot: _Slot, computation: engine.Computation) -> None:
-        program = self._programs.setdefault(computation.name, _Shared(computation.content))
+    def _load(self, slot: ray_calls.Slot, computation: engine.Computation) -> None:
+        program = self._programs.setdefault(computation.name, ray_calls.Shared(computation.content))
         slot.actor.load.remote(computation.name, self._put(program))
         slot.known.add(computation.name)
 
     def _answered(
-        self, slot: _Slot, request: _Request, reference: Any, done: concurrent.futures.Future
+        self,
+        slot: ray_calls.Slot,
+        request: ray_calls.Request,
+        reference: Any,
+        done: concurrent.futures.Future,
     ) -> None:
         if request.reference is not reference:
             return
@@ -278,8 +270,9 @@ class RayEngine:
         error = done.exception()
         if error is None:
             slot.failures = 0
-            request.future.set_result(engine.Answer(*done.result()))
-        elif _is_own(error):
+            content, failed = done.result()
+            request.future.set_result(engine.Answer(messages.Packed(*content), failed))
+        elif ray_calls.is_own(error):
             cause = getattr(error, "cause", None) or error
             request.future.set_exception(
                 errors.RunError(f"a Ray actor failed: {errors.one_line(cause)}")
@@ -287,11 +280,13 @@ class RayEngine:
         else:
             self._lost(slot, request, error)
 
-    def _lost(self, slot: _Slot, request: _Request, error: BaseException) -> None:
+    def _lost(self, slot: ray_calls.Slot, request: ray_calls.Request, error: BaseException) -> None:
         """Gives a lost actor's tasks to others, and starts another in its place."""
         if slot.is_ready and request.reference is not None:
             host = slot.about.get("host", "")
-            _logger.warning("a Ray actor on host %s was lost: %s", host, _first_line(error))
+            _logger.warning(
+                "a Ray actor on host %s was lost: %s", host, ray_calls.first_line(error)
+            )
             orphans = [request, *slot.requests]
             ray.kill(slot.actor)  # It may live, and only be out of reach.
             self._start(slot)
@@ -304,7 +299,7 @@ class RayEngine:
                 orphan.future.set_exception(
                     errors.RunError(
                         f"client {orphan.task.client} of a round was lost with {orphan.losses} "
-                        f"Ray actors in a row ({_first_line(error)}); {_RESUME}"
+                        f"Ray actors in a row ({ray_calls.first_line(error)}); {_RESUME}"
                     )
                 )
             else:
@@ -315,9 +310,13 @@ class RayEngine:
         _logger.warning("the Ray cluster has ended; starting it again")
         self._generation += 1
         requests = [request for slot in self._slots for request in slot.requests]
+        self._calls.kept.extend(request.reference for request in requests)
         for request in requests:
             request.reference = None
         self._waiting.extend(requests)
+        self._calls.kept.extend(self._slots)
+        self._calls.abandon()
+        self._slots = [ray_calls.Slot(about=slot.about) for slot in self._slots]
         self._cluster.reconnect()
         self._stands_since = time.monotonic()
         for slot in self._slots:
@@ -348,17 +347,6 @@ def _check_found(about: dict[str, Any]) -> None:
             f"host {about['host']}: expected the same shards as here, found {about['problem']}; "
             "--cache_dir must be a folder that all machines of the cluster share"
         )
-
-
-def _is_own(error: BaseException) -> bool:
-    """Whether an actor's own code has failed, and would again elsewhere."""
-    cause = getattr(error, "cause", None)
-    of_ray = isinstance(cause, ray.exceptions.RayError)  # An argument was lost, for example.
-    return isinstance(error, ray.exceptions.RayTaskError) and not of_ray
-
-
-def _first_line(error: BaseException) -> str:
-    return next(filter(None, str(error).splitlines()), type(error).__name__)
 
 
 _engines: dict[tuple[str | None, int | None, int], RayEngine] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,14 @@ class Elsewhere:
     """
 
 
-def ingest(value: Any, type_spec: tff.Type) -> Any:
+def ingest(value: Any, type_spec: tff.Type, as_sent: bool = False) -> Any:
     """The form that `interpreter.py` gives to a value of `type_spec`.
+
+    Args:
+      value: as TFF's caller has it.
+      type_spec: its type.
+      as_sent: whether clients' arrays stay NumPy arrays, which are not copied, as they will only be
+        sent to other processes.
 
     Raises:
       TypeError: the value is not of that type.
@@ -29,20 +36,36 @@ def ingest(value: Any, type_spec: tff.Type) -> Any:
         return value
     if isinstance(type_spec, tff.FederatedType):
         if type_spec.all_equal:
-            return placed.known(ingest(value, type_spec.member), type_spec.member)
+            return placed.known(_ingest(value, type_spec.member, False), type_spec.member)
         return placed.ClientValue(
-            lambda client: ingest(value[client], type_spec.member), (), type_spec.member
+            lambda client: _ingest(value[client], type_spec.member, as_sent),
+            (),
+            type_spec.member,
         )
     if isinstance(type_spec, tff.StructType):
-        parts = list(tff.structure.from_container(value))
-        types = sequences.element_types(type_spec)
-        if len(parts) != len(types):
-            raise TypeError(f"expected {len(types)} elements of {type_spec}, found {len(parts)}")
-        return tuple(map(ingest, parts, types))
+        return tuple(
+            ingest(part, part_type, as_sent) for part, part_type in _elements(value, type_spec)
+        )
+    return _ingest(value, type_spec, False)
+
+
+def _elements(value: Any, type_spec: tff.StructType) -> Iterator[tuple[Any, tff.Type]]:
+    parts = list(tff.structure.from_container(value))
+    types = sequences.element_types(type_spec)
+    if len(parts) != len(types):
+        raise TypeError(f"expected {len(types)} elements of {type_spec}, found {len(parts)}")
+    return zip(parts, types)
+
+
+def _ingest(value: Any, type_spec: tff.Type, as_sent: bool) -> Any:
+    """A value that is at one place."""
+    if isinstance(type_spec, tff.StructType):
+        elements = _elements(value, type_spec)
+        return tuple(_ingest(part, part_type, as_sent) for part, part_type in elements)
     if isinstance(type_spec, tff.SequenceType):
         return sequences.ingest(value, type_spec)
     if isinstance(type_spec, tff.TensorType):
-        return _tensor(value, type_spec)
+        return _tensor(value, type_spec, as_sent)
     raise TypeError(f"the device executor takes no argument of type {type_spec}")
 
 
@@ -55,7 +78,7 @@ def of_client(argument: Any, client: int, device: str) -> list[Any]:
     ]
 
 
-def _tensor(value: Any, type_spec: tff.TensorType) -> tf.Tensor:
+def _tensor(value: Any, type_spec: tff.TensorType, as_sent: bool) -> tf.Tensor | np.ndarray:
     if isinstance(value, tf.Variable):
         value = value.read_value()
     if isinstance(value, tf.Tensor):
@@ -70,6 +93,8 @@ def _tensor(value: Any, type_spec: tff.TensorType) -> tf.Tensor:
         and private_apis.is_compatible_shape(value, type_spec.shape)
     ):
         raise TypeError(f"expected a tensor of type {type_spec}, found {value!r}")
+    if as_sent and isinstance(value, np.ndarray) and type_spec.dtype.type is not np.str_:
+        return np.asarray(value, type_spec.dtype.type)
     return tf.constant(value, type_spec.dtype)
 
 

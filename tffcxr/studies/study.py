@@ -325,7 +325,8 @@ class Study(abc.ABC):
             row: dict[str, Any] = {"client": client, "site": site, "source": source}
             if client not in self.clients.records:  # It is at a hospital.
                 row.update({f"{split}_images": store.count(client, split) for split in SPLITS})
-                described.append({**row, **about(client)})
+                told = {name: n for name, n in {**row, **about(client)}.items() if n is not None}
+                described.append(told)
                 continue
             patients = self.clients.records[client].groupby("split")["patient"].nunique()
             for split in SPLITS:

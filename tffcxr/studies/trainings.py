@@ -16,14 +16,15 @@ from tffcxr.clients.client_data import ClientData
 from tffcxr.clients.sampling import Sampler
 from tffcxr.evaluation import registry
 from tffcxr.files import write_atomically
-from tffcxr.hospitals import coordinated_training, coordinator, hospital_log, member
+from tffcxr.hospitals import coordinated_training, coordinator, hospital_log, member, serving
 from tffcxr.studies import side_by_side
-from tffcxr.training import loop
+from tffcxr.training import loop, noise_key
 from tffcxr.training.centralised import CentralisedTraining, Turns
 from tffcxr.training.checkpoints import Checkpoints
 from tffcxr.training.evaluators.validation import Evaluator
 from tffcxr.training.event_writer import TensorBoard, name_weights
 from tffcxr.training.federated import FederatedTraining
+from tffcxr.training.noise_key import NoiseKey
 from tffcxr.training.plan import Plan
 from tffcxr.training.progress import Progress
 from tffcxr.training.run_directory import RunDirectory
@@ -103,7 +104,13 @@ def train_federated(setup: Training) -> Trained:
         return _serve(setup, setup.federation)
     if isinstance(setup.federation, coordinator.Coordinator):
         return _coordinate(setup, setup.federation)
-    training = FederatedTraining(setup.plan, setup.data, setup.sampler, setup.evaluator)
+    training = FederatedTraining(
+        setup.plan,
+        setup.data,
+        setup.sampler,
+        setup.evaluator,
+        noise_key=_noise_key(setup),
+    )
     journal = _journal(setup, FEDERATED, _histograms_of(setup, training))
     return _trained(_run(setup, FEDERATED, training, journal), training.client_weights)
 
@@ -121,6 +128,7 @@ def _coordinate(setup: Training, hospitals: coordinator.Coordinator) -> Trained:
         hospitals,
         name,
         Checkpoints(journal.checkpoints).rounds,
+        _noise_key(setup),
     )
     log = hospital_log.HospitalLog(setup.directory.path, name, hospitals)
     journal = dataclasses.replace(journal, observers=(*journal.observers, log))
@@ -129,16 +137,26 @@ def _coordinate(setup: Training, hospitals: coordinator.Coordinator) -> Trained:
     return _trained(ended, training.client_weights)
 
 
+def _noise_key(setup: Training) -> NoiseKey:
+    """What decides the noise of an aggregator that adds some, kept in the run's folder."""
+    return NoiseKey(setup.directory.path / noise_key.FILE, setup.variant)
+
+
 def _serve(setup: Training, hospital: member.Member) -> Trained:
     """Takes part in a training that a coordinator leads."""
     training = FederatedTraining(setup.plan, setup.data, setup.sampler, setup.evaluator)
     clients = tuple(sorted(setup.sampler.client_ids))
     suffix = f"_{setup.variant}" if setup.variant else ""
-    path = setup.directory.path / f"{_ROUNDS}{suffix}.csv"
-    log = hospital_log.OwnRounds(path, setup.plan, setup.evaluator.columns, len(clients))
+    path = setup.directory.path
+    log = hospital_log.OwnRounds(
+        path / f"{_ROUNDS}{suffix}.csv",
+        path / f"clients{suffix}.csv",
+        setup.plan,
+        setup.evaluator.columns,
+    )
     name = setup.variant or FEDERATED
     ended = hospital.serve(
-        member.Served(name, training, setup.plan, setup.data, setup.evaluator, clients, log)
+        serving.Served(name, training, setup.plan, setup.data, setup.evaluator, clients, log)
     )
     return Trained(ended.last, ended.reported, ended.round, ended.rounds, ended.planned)
 

@@ -17,6 +17,7 @@ from tffcxr.learning.weight_groups import batch_norm_layers
 from tffcxr.runtime import parts, placed
 from tffcxr.training.evaluators.validation import Evaluator
 from tffcxr.training.loop import ClientResult, RoundResult, TrainingFailed
+from tffcxr.training.noise_key import NoiseKey
 from tffcxr.training.plan import Plan, Rounds, Stage
 
 
@@ -46,6 +47,8 @@ class FederatedTraining:
       sampler: which clients take part in a round.
       evaluator: measures every client's model on its images after each round.
       build: makes the process of a stage; needed where the plan is no `Plan`.
+      noise_key: decides the noise of an aggregator that adds some; None for a new one, with which
+        a training that is resumed has other noise.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class FederatedTraining:
         sampler: Sampler,
         evaluator: Evaluator,
         build: Callable[[Stage], process.FederatedProcess] | None = None,
+        noise_key: NoiseKey | None = None,
     ):
         if build is None:
             assert isinstance(plan, Plan)
@@ -66,6 +70,7 @@ class FederatedTraining:
         self._client_ids = tuple(sorted(sampler.client_ids))
         self._processes: dict[str, process.FederatedProcess] = {}
         self._build = build
+        self._noise_key = noise_key or NoiseKey()
 
     def initial_state(self, round_number: int) -> Any:
         """See `loop.Training`."""
@@ -118,9 +123,11 @@ class FederatedTraining:
           TrainingFailed: see `advance`.
         """
         stage_process = self.process_of(stage)
+        server = stage_process.with_learning_rate(state["server"], learning_rate)
+        seed = functools.partial(self._noise_key.seed, round_number)
         with self.asked(clients):
             server, private, metrics, per_client = stage_process.next(
-                stage_process.with_learning_rate(state["server"], learning_rate),
+                stage_process.with_noise_seed(server, seed),
                 self._client_values(
                     state["clients"], clients, round_number, self._plan.local_epochs
                 ),

@@ -5,7 +5,7 @@ clients' records → lungs → shards → federated training of every variant �
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import functools
 import pathlib
@@ -17,6 +17,7 @@ import pandas as pd
 from scipy import special
 import tensorflow as tf
 
+from tffcxr.clients.client_data import ClientData
 from tffcxr.clients.sampling import Sampler
 from tffcxr.clients.shards.preparation import ShardSpec, ShardStore
 from tffcxr.errors import InputError
@@ -103,10 +104,66 @@ class ClassStudy(study_lib.Study):
           outlined: the records with the outlines that came with the data.
           about_lungs: how cutting out went, for `config.json`.
         """
-        stores = {images: self._open_image_shards(images) for images in self._image_kinds}
-        weights = self._class_weights_of(stores)
         # Of each network one model measures it and explains it.
         measuring = functools.cache(self._measuring_model)
+        stores, weights = self._begin(directory, measuring, about_lungs)
+        results: list[Result] = []
+        for variant in self.variants:
+            images = variant.images
+            model = measuring(variant.model)
+            results += self._train(
+                variant, model, stores[images], weights.get(images), sampler, directory
+            )
+        class_results.join_logs(directory.path, self)
+        class_results.write_predictions(directory.path, self, results)
+        rows = [
+            row for result in results for row in class_results.rows(self, directory.path, result)
+        ]
+        class_explanations.write(directory.path, self, outlined, results, measuring)
+        if self.heat_metrics:
+            data = {images: self._client_data(store) for images, store in stores.items()}
+            class_heat.write(directory.path, self, outlined, results, measuring, data)
+        return rows
+
+    def _coordinate(self, directory: RunDirectory, sampler: Sampler) -> None:
+        measuring = functools.cache(self._measuring_model)
+        stores, _ = self._begin(directory, measuring, None)
+        for variant in self.trained(trainings.FEDERATED):
+            model = measuring(variant.model)
+            data = self._client_data(stores[variant.images], self.class_balance == "sampling")
+            scorer = Scorer(model.keras, data, tf.nn.log_softmax)
+            plan = self.plans[variant.model, trainings.FEDERATED]
+            setup = self._setup(variant, plan, scorer, data, sampler, directory)
+            trained = trainings.train_federated(setup)
+            class_results.save_model(
+                directory.path,
+                self,
+                variant,
+                trainings.FEDERATED,
+                model,
+                next(iter(trained.reported.values())),
+                calibration.Scaling(),
+            )
+        class_results.join_logs(directory.path, self)
+
+    def _begin(
+        self,
+        directory: RunDirectory,
+        measuring: Callable[[str], CxrModel],
+        about_lungs: dict[str, Any] | None,
+    ) -> tuple[dict[str, ShardStore], dict[str, tuple[float, ...]]]:
+        """Prepares the images, and chooses where rounds run.
+
+        Args:
+          directory: the run's.
+          measuring: see `_measuring_model`.
+          about_lungs: how cutting out went, for `config.json`.
+
+        Returns:
+          By kind of images: the shards, and the weights of the classes, if any.
+        """
+        stores = {images: self._open_image_shards(images) for images in self._image_kinds}
+        weights = self._class_weights_of(stores)
         plans = {network: plan for (network, _), plan in self.plans.items()}
         derived: dict[str, Any] = {
             "lungs": about_lungs,
@@ -129,23 +186,30 @@ class ClassStudy(study_lib.Study):
             derived,
             "+".join(store.root.name for store in stores.values()),
         )
-        results: list[Result] = []
-        for variant in self.variants:
-            images = variant.images
-            model = measuring(variant.model)
-            results += self._train(
-                variant, model, stores[images], weights.get(images), sampler, directory
-            )
-        class_results.join_logs(directory.path, self)
-        class_results.write_predictions(directory.path, self, results)
-        rows = [
-            row for result in results for row in class_results.rows(self, directory.path, result)
-        ]
-        class_explanations.write(directory.path, self, outlined, results, measuring)
-        if self.heat_metrics:
-            data = {images: self._client_data(store) for images, store in stores.items()}
-            class_heat.write(directory.path, self, outlined, results, measuring, data)
-        return rows
+        return stores, weights
+
+    def _setup(
+        self,
+        variant: Variant,
+        plan: Plan,
+        scorer: Scorer,
+        data: ClientData,
+        sampler: Sampler,
+        directory: RunDirectory,
+    ) -> trainings.Training:
+        split = self.settings.measured_split
+        return trainings.Training(
+            directory,
+            plan,
+            data,
+            ClassEvaluator(scorer, variant.name, split),
+            split,
+            sampler,
+            best=self.best_by(registry.ACCURACY),
+            histograms=self.settings.histograms,
+            variant=variant.file_name,
+            federation=self.settings.federation,
+        )
 
     @property
     def _image_kinds(self) -> list[str]:
@@ -233,23 +297,12 @@ class ClassStudy(study_lib.Study):
         data = self._client_data(store, balance_classes=self.class_balance == "sampling")
         # One for all trainings, which differ only in the network's weights.
         scorer = Scorer(model.keras, data, tf.nn.log_softmax)
-        evaluator = ClassEvaluator(scorer, variant.name, self.settings.measured_split)
         results = []
         for training, plan in self.plans_of(variant).items():
             if class_weights is not None:
                 loss = losses.weighted_class_batch_loss(class_weights)
                 plan = dataclasses.replace(plan, loss_fn=loss)
-            setup = trainings.Training(
-                directory,
-                plan,
-                data,
-                evaluator,
-                self.settings.measured_split,
-                sampler,
-                best=self.best_by(registry.ACCURACY),
-                histograms=self.settings.histograms,
-                variant=variant.file_name,
-            )
+            setup = self._setup(variant, plan, scorer, data, sampler, directory)
             if training == trainings.POOLED:
                 groups = {trainings.POOLED: store.client_ids}
                 found = trainings.train_baselines(setup, groups)[trainings.POOLED]

@@ -13,7 +13,8 @@ import pandas as pd
 from tffcxr import run_tables
 from tffcxr.clients.shards.preparation import ShardStore
 from tffcxr.clients.sites import ClientRecords
-from tffcxr.evaluation import calibration, metrics, result_rows
+from tffcxr.evaluation import binned, calibration, metrics, result_rows
+from tffcxr.hospitals import member
 from tffcxr.models import blocks
 from tffcxr.models.files import export, multi_task
 from tffcxr.studies import trainings
@@ -237,9 +238,18 @@ def metric_rows(study: FindingsStudy, result: NetworkResult) -> list[dict[str, A
                 client=task.site,
                 **task.scaling.about(),
                 **result.rounds_of(task),
+                **_binned(study, task),
             )
         )
     return rows
+
+
+def _binned(study: FindingsStudy, task: TaskScores) -> dict[str, Any]:
+    """Counts of the scores, by which hospitals with the same finding are measured together."""
+    if not isinstance(study.settings.federation, member.Member):
+        return {}
+    least = study.settings.federation.smallest_count
+    return {"binned": binned.bins(task.labels, task.probabilities, least)}
 
 
 def site_models(

@@ -67,10 +67,22 @@ class _Result(mask_cases.Masks):
     rounds: Mapping[str, Any]
     last: MaskScores
 
-    @property
-    def model_weights(self) -> trainings.Weights:
-        """The same for all clients, since everything is shared."""
-        return next(iter(self.weights.values()))
+
+@dataclasses.dataclass(frozen=True)
+class _Begun:
+    """A study whose images are prepared.
+
+    Attributes:
+      segmenter: its network.
+      model: measures it.
+      evaluator: of the images that are measured after a round.
+      setup: of the federated training.
+    """
+
+    segmenter: Segmenter
+    model: tf.keras.Model
+    evaluator: MaskEvaluator
+    setup: trainings.Training
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,6 +106,29 @@ class MaskStudy(study_lib.Study):
     may_be_absent: bool = False
 
     def _run(self, directory: RunDirectory, sampler: Sampler) -> list[study_lib.Row]:
+        begun = self._begin(directory, sampler)
+        segmenter, setup, evaluator = begun.segmenter, begun.setup, begun.evaluator
+        trained = {trainings.FEDERATED: trainings.train_federated(setup)}
+        if self.with_pooled:
+            pooled = setup
+            if self.pooled_epochs:
+                pooled = dataclasses.replace(setup, plan=setup.plan.in_epochs(self.pooled_epochs))
+            clients = setup.data.store.client_ids
+            trained.update(trainings.train_baselines(pooled, {trainings.POOLED: clients}))
+        results = self._measure(self._of_region(evaluator.on("test")), trained)
+        _write_masks(directory.path, self.region, results)
+        shown = self._shown(results[0].scores)
+        mask_cases.write(directory.path, self, evaluator.segment, results, shown)
+        self._save_models(directory.path, begun, trained)
+        return [self._row(segmenter.plan.model.network, result) for result in results]
+
+    def _coordinate(self, directory: RunDirectory, sampler: Sampler) -> None:
+        begun = self._begin(directory, sampler)
+        trained = {trainings.FEDERATED: trainings.train_federated(begun.setup)}
+        self._save_models(directory.path, begun, trained)
+
+    def _begin(self, directory: RunDirectory, sampler: Sampler) -> _Begun:
+        """Prepares the images and the network, and chooses where rounds run."""
         settings = self.settings
         store = self._open_shards(ShardSpec(settings.image_size, (), settings.fit, with_mask=True))
         segmenter = self.segmenter(store)
@@ -122,23 +157,13 @@ class MaskStudy(study_lib.Study):
             best=self.best_by(registry.JACCARD),
             by_client=[metric.column(self.region) for metric in registry.MEANS_OF_CLIENTS],
             histograms=settings.histograms,
+            federation=settings.federation,
         )
-        trained = {trainings.FEDERATED: trainings.train_federated(setup)}
-        if self.with_pooled:
-            pooled = setup
-            if self.pooled_epochs:
-                pooled = dataclasses.replace(setup, plan=setup.plan.in_epochs(self.pooled_epochs))
-            trained.update(trainings.train_baselines(pooled, {trainings.POOLED: store.client_ids}))
-        results = self._measure(self._of_region(evaluator.on("test")), trained)
-        _write_masks(directory.path, self.region, results)
-        shown = self._shown(results[0].scores)
-        mask_cases.write(directory.path, self, evaluator.segment, results, shown)
-        self._save_models(directory.path, segmenter, model, results)
-        return [self._row(segmenter.plan.model.network, result) for result in results]
+        return _Begun(segmenter, model, evaluator, setup)
 
     def _count_regions(self, client: str) -> dict[str, int]:
         """How many of a client's training images have the region, if some have not."""
-        if not self.may_be_absent:
+        if not self.may_be_absent or client not in self.clients.records:
             return {}
         records = self.clients.records[client]
         present = records.loc[records["split"] == "train", self.region] == 1
@@ -211,18 +236,18 @@ class MaskStudy(study_lib.Study):
     def _save_models(
         self,
         directory: pathlib.Path,
-        segmenter: Segmenter,
-        model: tf.keras.Model,
-        results: Sequence[_Result],
+        begun: _Begun,
+        trained: Mapping[str, trainings.Trained],
     ) -> None:
         """Writes every training's reported weights, and the federated model for other programs."""
         (directory / "models").mkdir(exist_ok=True)
-        network = segmenter.plan.model.structure().keras
-        for result in results:
-            path = directory / "models" / f"{result.training}.h5"
-            trainings.save_weights(network, result.model_weights, path)
-        model.set_weights(results[0].model_weights)  # The federated one.
-        network_name = segmenter.plan.model.network
+        plan, model = begun.segmenter.plan, begun.model
+        network = plan.model.structure().keras
+        weights = {name: next(iter(found.reported.values())) for name, found in trained.items()}
+        for name, of_training in weights.items():
+            trainings.save_weights(network, of_training, directory / "models" / f"{name}.h5")
+        model.set_weights(weights[trainings.FEDERATED])
+        network_name = plan.model.network
         about = self.about_model((self.region,), network_name, 1, threshold=0.5)
         exported = export.Exported(export.with_probabilities(model, "sigmoid"), about)
         export.save(directory / "models" / "segmentation.keras", exported)

@@ -14,10 +14,12 @@ import numpy as np
 from tffcxr import options
 from tffcxr.clients.client_data import ClientData
 from tffcxr.clients.shards.preparation import ShardStore
+from tffcxr.hospitals import coordinator
 from tffcxr.learning.local_training import LossFn
 from tffcxr.models.spec import PlannedSpec
 from tffcxr.nnunet import dataset_fingerprint, deep_supervision, inference, planning
 from tffcxr.nnunet.patches import NnUNetAugmentation
+from tffcxr.studies import trainings
 from tffcxr.studies.masks import mask_study
 from tffcxr.training.plan import ModelSource, Plan
 
@@ -38,6 +40,7 @@ class NnUNet:
       changes: whether training patches are augmented.
       seed: of the initial weights.
       precision: one of `options.PRECISIONS`.
+      federation: this program's side of a run over hospitals, see `trainings.Training`.
     """
 
     make_plan: Callable[[ModelSource, LossFn], Plan]
@@ -47,6 +50,7 @@ class NnUNet:
     changes: bool
     seed: int
     precision: options.Precision
+    federation: trainings.Federation = None
 
     def __call__(self, store: ShardStore) -> mask_study.Segmenter:
         """Plans from the fingerprint of the training images of all clients.
@@ -55,7 +59,7 @@ class NnUNet:
           InputError: there is no region to segment, or images are too small for a network.
         """
         data = ClientData(store, _READ_AT_ONCE, self.seed)
-        messages = {client: summarise(data, client) for client in store.client_ids}
+        messages = self._messages(data)
         found = dataset_fingerprint.fingerprint(dataset_fingerprint.merge(messages.values()))
         plan = planning.make_plan(found, self.dataset, self.gpu_memory_gb, self.batch_size)
         configuration = plan["configurations"][planning.CONFIGURATION]
@@ -86,6 +90,21 @@ class NnUNet:
                 },
             },
         )
+
+    def _messages(self, data: ClientData) -> dict[str, dataset_fingerprint.Summary]:
+        """What the clients send, those of other hospitals included."""
+        if isinstance(self.federation, coordinator.Coordinator):
+            own = {}
+        else:
+            own = {client: summarise(data, client) for client in data.store.client_ids}
+        if self.federation is None:
+            return own
+        found = self.federation.gathered(
+            coordinator.FINGERPRINT, {client: each.to_json() for client, each in own.items()}
+        )
+        return {
+            client: dataset_fingerprint.Summary.from_json(found[client]) for client in sorted(found)
+        }
 
 
 def summarise(data: ClientData, client: str) -> dataset_fingerprint.Summary:
