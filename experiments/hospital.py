@@ -1,4 +1,4 @@
-r"""Joins hospitals that may not share images in one study: certificates, and checks of each kit.
+r"""Joins hospitals that may not share images in one study: certificates, checks, and taking part.
 
 Who runs the study makes the kits once, from a study.toml:
 
@@ -17,10 +17,24 @@ reads, since each holds a private key. Run again, it keeps what is there and add
 --renew=north issues a new certificate and revokes the old one; --revoke=south only revokes.
 kits/authority signs all this: keep it where the coordinator's computer does not reach.
 
-At a hospital, check says whether the kit is in order and what is in the data, and changes nothing:
+At a hospital, check says whether the kit is in order, what is in the data, and whether the
+coordinator can be reached; with status 1 if it cannot, as before the study is started. It changes
+nothing, but records the question in the kit's outgoing_questions.jsonl:
 
   ./bazelw run //experiments:hospital -- check --kit=kits/north \
       --site=north=rsna:/data/rsna:"Lung Opacity"
+
+A recipe with the coordinator's kit proposes the study, with its flags, and prints its hash:
+
+  ./bazelw run //experiments:cheXviz -- --engine=hospitals --kit=kits/coordinator --rounds=30
+
+join shows the proposed study, asks whether to take part, and computes this hospital's part:
+
+  ./bazelw run //experiments:hospital -- join --kit=kits/north \
+      --site=north=rsna:/data/rsna:"Lung Opacity"
+
+status says who is connected and how far the study is, with any kit. demo does all this on one
+computer, with three hospitals that have phantoms, in one to two minutes.
 """
 
 from __future__ import annotations
@@ -45,7 +59,8 @@ flags.DEFINE_string(
     "output_dir",
     None,
     "provision: the folder of the kits; default kits. join: the folder of the hospital's own run, "
-    "with its report; default a folder in runs/ for each study.",
+    "with its report; default a folder in runs/ for each study. demo: the folder of the whole "
+    "study, new or empty; default a temporary one, which is removed.",
 )
 flags.DEFINE_list(
     "renew",
@@ -101,7 +116,8 @@ def _provision() -> None:
 
 
 def _check() -> None:
-    from tffcxr.hospitals import kits, local_check
+    from tffcxr.hospitals import joining, kits, local_check
+    from tffcxr.hospitals.protocol import UnreachableError
 
     if FLAGS.kit is None:
         raise InputError("--kit: expected the folder of a kit, found none")
@@ -109,7 +125,12 @@ def _check() -> None:
     _print(local_check.describe_kit(kit))
     if FLAGS.site is not None:
         _print(local_check.describe_data(kit, local_check.parse_site(FLAGS.site)))
-    print("nothing was changed")
+    if kit.role == kits.SITE:
+        try:
+            joining.ask_status(kit)
+        except UnreachableError as error:
+            raise RunError(f"{error}; all else is in order") from error
+        print(f"connection: reached the coordinator at {kit.address}")
 
 
 def _join() -> None:
@@ -139,12 +160,25 @@ def _join() -> None:
 
 
 def _status() -> None:
-    from tffcxr.hospitals import kits, link, status_table
+    from tffcxr.hospitals import joining, kits, status_table
 
     if FLAGS.kit is None:
         raise InputError("--kit: expected the folder of a kit, found none")
     kit = kits.read(pathlib.Path(FLAGS.kit))
-    _print(status_table.lines(link.status(kit.credentials(), kit.address), time.time()))
+    _print(status_table.lines(joining.ask_status(kit), time.time()))
+
+
+def _demo() -> None:
+    from tffcxr.hospitals import demo
+
+    output_dir = pathlib.Path(FLAGS.output_dir) if FLAGS.output_dir else None
+    with demo.opened(output_dir) as folder:
+        demo.run(folder, lambda line: print(line, flush=True))
+        if output_dir is None:
+            print(f"removing {folder}; --output_dir=FOLDER keeps the reports of all four")
+            return
+        for name in demo.NAMES:
+            print(f"report of {name}: {folder / name / 'run' / 'report.html'}")
 
 
 def _print(lines: Sequence[str]) -> None:
@@ -163,6 +197,7 @@ _COMMANDS = {
     "check": _Command(_check, ("kit", "site")),
     "join": _Command(_join, ("kit", "site", "approve", "output_dir", "cache_dir")),
     "status": _Command(_status, ("kit",)),
+    "demo": _Command(_demo, ("output_dir",)),
 }
 
 if __name__ == "__main__":

@@ -44,7 +44,9 @@ def environment(**changes: str) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": path, **changes}
 
 
-def start(module: str, arguments: Sequence[str], log: BinaryIO) -> subprocess.Popen[bytes]:
+def start(
+    module: str, arguments: Sequence[str], log: BinaryIO, **changes: str
+) -> subprocess.Popen[bytes]:
     """Starts a program in a session of its own, out of reach of Ctrl-C in the terminal.
 
     To be called in the main thread: the kernel takes the end of the thread for that of the parent.
@@ -53,13 +55,14 @@ def start(module: str, arguments: Sequence[str], log: BinaryIO) -> subprocess.Po
       module: the program, in full ("experiments.cheXviz").
       arguments: of its command line.
       log: gets all that it prints, in the order in which it is printed.
+      changes: variables of its environment that differ from those here.
     """
     return subprocess.Popen(
         [sys.executable, "-c", _START, str(os.getpid()), module, *arguments],
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,
-        env=environment(PYTHONUNBUFFERED="1"),
+        env=environment(PYTHONUNBUFFERED="1", **changes),
         start_new_session=True,
     )
 

@@ -100,14 +100,15 @@ CLIENTS = Table(
     free=r".+/.+",
 )
 # A row per round and hospital of a run over hospitals: whether its clients took part, how long it
-# worked and waited, and the bytes between it and the coordinator. Each training has a file.
+# worked and waited, and the bytes that the coordinator received from it and sent to it.
 HOSPITALS = Table(
     "hospitals.csv",
     (
         "round", "site", "took_part", "work_seconds", "wait_seconds", "received_bytes",
-        "sent_bytes",
+        "sent_bytes", "variant",
     ),
-    texts=frozenset({"site", "took_part"}),
+    texts=frozenset({"site", "took_part", "variant"}),
+    optional=frozenset({"variant"}),
 )  # fmt: skip
 # A row per model and image; `row` is the image's position in its client's records table.
 PREDICTIONS = Table(

@@ -63,7 +63,17 @@ _GROUPS = {
         "central",
         "central_epochs",
     ),
-    "Where rounds run": ("engine", "ray_address", "ray_workers", "executor"),
+    "Where rounds run": (
+        "engine",
+        "kit",
+        "quorum",
+        "round_seconds",
+        "listen",
+        "proposal",
+        "ray_address",
+        "ray_workers",
+        "executor",
+    ),
     "Optimisation": (
         "optimizer",
         "only",

@@ -94,7 +94,7 @@ class Recipe(abc.ABC):
         settings = training_flags.recorded_settings()
         directory = RunDirectory.open(output, self.name, settings, facts)
         is_other_page = bool(published) and directory.record_fact("published", published)
-        from tffcxr.report import run_report
+        from tffcxr.report import hospitals_table, run_report
         from tffcxr.studies import run_hparams
 
         if directory.is_complete:
@@ -104,9 +104,13 @@ class Recipe(abc.ABC):
                 run_report.write_report(output)
             print(f"{output} is complete; its report is {output / 'report.html'}")
             return
+        is_coordinator = federation_flags.is_coordinator()
         with command_line.guarded(directory), federation_flags.opened(self.name, directory.path):
             study = self.make_study(directory.path)
             rows = study.run(directory)
             run_hparams.write(output)
-        print(run_report.format_table(rows, study.kind))
+        if rows or not is_coordinator:
+            print(run_report.format_table(rows, study.kind))
+        else:
+            print(hospitals_table.NO_RESULTS)
         print(f"report: {output / 'report.html'}")

@@ -48,6 +48,7 @@ class Hub:
         self._tasks: dict[str, dict[str, tuple[wire.Message, concurrent.futures.Future]]] = {}
         self.sent: list[tuple[str, wire.Message]] = []
         self.received: list[tuple[str, wire.Message]] = []
+        self.report: dict = {}
 
     def members(self) -> Mapping[str, exchange.Member]:
         with self._changed:

@@ -1,11 +1,15 @@
 """The program `hospital`: kits made and checked as users do, and a line for what is wrong."""
 
+import json
+import shutil
+
 import pytest
 
 from tests.experiments import programs
 from tests.hospitals import studies
 from tffcxr.datasets.phantoms import phantom
-from tffcxr.hospitals import kits
+from tffcxr.hospitals import hub as hub_lib
+from tffcxr.hospitals import kits, outgoing, provision
 
 
 def _run(*arguments):
@@ -17,6 +21,12 @@ def _refusal(*arguments):
     (line,) = ended.stderr.splitlines()
     assert (ended.returncode, line.partition(": ")[0]) == (2, "hospital")
     return line.partition(": ")[2]
+
+
+def _at(kit, address):
+    """Has a kit's coordinator at another address."""
+    about = json.loads((kit / "kit.json").read_text())
+    (kit / "kit.json").write_text(json.dumps({**about, "address": address}))
 
 
 @pytest.fixture(name="made", scope="module")
@@ -44,16 +54,47 @@ def test_kits_are_made_kept_renewed_and_revoked(tmp_path):
 
 def test_a_kit_and_the_data_are_checked(made, tmp_path):
     phantom.write_rsna(tmp_path, 4, 0)
-    ended = _run("check", f"--kit={made / 'north'}", f"--site=north=rsna:{tmp_path}:Lung Opacity")
-    assert (ended.returncode, ended.stderr) == (0, "")
+    folder = shutil.copytree(made / "north", tmp_path / "kit")
+    _at(folder, "127.0.0.1:1")
+    ended = _run("check", f"--kit={folder}", f"--site=north=rsna:{tmp_path}:Lung Opacity")
     lines = ended.stdout.splitlines()
     assert lines[0] == "study: opacity"
     assert "Lung Opacity: 2 present, 2 absent, 0 unknown, the finding of this site" in lines
-    assert lines[-2] == "nothing was changed"
+    assert (ended.returncode, ended.stderr.count("\n")) == (1, 1)
+    assert "the coordinator at 127.0.0.1:1 cannot be reached: " in ended.stderr
+    assert ended.stderr.endswith("; all else is in order\n")
+
+
+def test_check_and_status_reach_the_coordinator_and_are_recorded(tmp_path):
+    text = studies.STUDY.replace("study.example.org:443", "127.0.0.1:443")
+    provision.provision(studies.write_study(tmp_path, text), tmp_path / "kits")
+    coordinator = kits.read_coordinator(tmp_path / "kits" / "coordinator")
+    sites = ("north", "south")
+    with hub_lib.CoordinatorHub(coordinator.credentials(), "127.0.0.1:0", sites, {}) as hub:
+        hub.report = {"training": "standard", "round": 3, "rounds": 5, "took_part": ["south"]}
+        for name in ("north", "coordinator"):
+            _at(tmp_path / "kits" / name, f"127.0.0.1:{hub.port}")
+        check = _run("check", f"--kit={tmp_path / 'kits' / 'north'}")
+        assert (check.returncode, check.stderr) == (0, "")
+        assert f"connection: reached the coordinator at 127.0.0.1:{hub.port}" in check.stdout
+        for name in ("north", "coordinator"):
+            status = _run("status", f"--kit={tmp_path / 'kits' / name}")
+            assert (status.returncode, status.stderr) == (0, "")
+            assert status.stdout.splitlines()[:3] == [
+                "run: training standard, round 3 of 5 done; took part: south",
+                "north: not connected",
+                "south: not connected",
+            ]
+    record = tmp_path / "kits" / "north" / "outgoing_questions.jsonl"
+    assert outgoing.verify(record) == 2
+    assert [json.loads(line)["kind"] for line in record.open()] == ["status", "status"]
+    assert not list((tmp_path / "kits" / "coordinator").glob("outgoing*"))
 
 
 def test_what_cannot_be_is_refused_in_one_line(made, tmp_path):
-    assert _refusal().startswith("expected one of the commands provision, check, found none")
+    assert _refusal().startswith(
+        "expected one of the commands provision, check, join, status, demo, found none"
+    )
     assert "found chek (did you mean check?)" in _refusal("chek")
     assert "found check north" in _refusal("check", "north")
     assert _refusal("provision") == "--study: expected a study.toml, found none"

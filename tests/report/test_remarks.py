@@ -163,6 +163,7 @@ def test_narrow_networks_are_not_those_of_the_literature(run, width, count):
     [
         ({"synthetic": True}, True),
         ({"settings": {"synthetic": True}}, True),
+        ({"settings": {"phantom_patients": 700, "site": []}, "engine": "hospitals"}, False),
         ({"settings": {"phantom_patients": 600, "site": []}}, True),
         ({"settings": {"phantom_patients": 600, "site": ["a=rsna:x:Lung Opacity"]}}, False),
         ({"settings": {"model": "standard"}}, False),

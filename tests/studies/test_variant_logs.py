@@ -71,3 +71,19 @@ def test_a_stage_is_named_where_all_variants_in_training_are_in_it(tmp_path):
     variant_logs.write_rounds(tmp_path, {"b": "b", "a": "a"})
     rounds = pd.read_csv(tmp_path / "rounds.csv", dtype=str, keep_default_na=False)
     assert rounds["stage"].tolist() == ["", "all"]
+
+
+def test_hospitals_of_several_models_are_told_apart(tmp_path):
+    for variant, seconds in (("a", "1.50"), ("b", "2.25")):
+        (tmp_path / f"hospitals_{variant}.csv").write_text(
+            "round,site,took_part,work_seconds,wait_seconds,received_bytes,sent_bytes\n"
+            f"1,north,yes,{seconds},0.5,10,20\n"
+        )
+    variant_logs.write_hospitals(tmp_path, {"a": "A", "b": "B"})
+    *_, first, second = (tmp_path / "hospitals.csv").read_text().splitlines()
+    assert first == "1,north,yes,1.50,0.5,10,20,A" and second == "1,north,yes,2.25,0.5,10,20,B"
+
+
+def test_only_a_coordinator_has_a_log_of_hospitals(tmp_path):
+    variant_logs.write_hospitals(tmp_path, {"a": "A", "b": "B"})
+    assert not list(tmp_path.iterdir())

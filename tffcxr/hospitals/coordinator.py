@@ -197,6 +197,10 @@ class Coordinator:
         """Of the last round, by hospital: columns of `hospitals.csv`."""
         return self._traffic
 
+    def report(self, about: Mapping[str, Any]) -> None:
+        """Takes what `hospital status` tells of the run from now on: JSON values."""
+        self._hub.report = dict(about)
+
     def measured(
         self, name: str, round_number: int, states: dict[str, int], fields: Sequence[wire.Field]
     ) -> dict[str, wire.Message]:

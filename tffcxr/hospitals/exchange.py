@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 import concurrent.futures
 import dataclasses
-from typing import Protocol
+from typing import Any, Protocol
 
 from tffcxr.hospitals import wire
 
@@ -39,7 +39,13 @@ class Member:
 
 
 class Hub(Protocol):
-    """The coordinator's side."""
+    """The coordinator's side.
+
+    Attributes:
+      report: what a status tells of the run beside its members, such as the round; JSON values.
+    """
+
+    report: dict[str, Any]
 
     def members(self) -> Mapping[str, Member]:
         """The hospitals that are connected now, by site."""

@@ -21,19 +21,20 @@ class Traffic(Protocol):
     def traffic(self) -> Mapping[str, Mapping[str, Any]]:
         """Of the last round, by hospital: columns of `hospitals.csv`."""
 
+    def report(self, about: Mapping[str, Any]) -> None:
+        """Takes what `hospital status` tells of the run from now on: JSON values."""
+
 
 class HospitalLog:
     """An observer of `loop.Journal` that writes `hospitals.csv`: a row per round and hospital.
 
     Args:
-      folder: the run's.
-      training: its name.
+      path: the file.
       hospitals: knows the last round.
     """
 
-    def __init__(self, folder: pathlib.Path, training: str, hospitals: Traffic) -> None:
-        path = folder / f"hospitals_{training}.csv"
-        self._log = RoundLog(path, run_tables.HOSPITALS.columns)
+    def __init__(self, path: pathlib.Path, hospitals: Traffic) -> None:
+        self._log = RoundLog(path, run_tables.HOSPITALS.always)
         self._hospitals = hospitals
 
     def __call__(self, row: Mapping[str, Any], result: RoundResult, state: Any) -> None:
@@ -46,6 +47,38 @@ class HospitalLog:
                 {"round": number, "site": site, **about}
                 for site, about in sorted(self._hospitals.traffic.items())
             ]
+        )
+
+
+class Standing:
+    """An observer of `loop.Journal` that has `hospital status` say how far the training is.
+
+    Args:
+      training: its name.
+      rounds: that are planned.
+      hospitals: knows the last round, and tells.
+    """
+
+    def __init__(self, training: str, rounds: int, hospitals: Traffic) -> None:
+        self._training = training
+        self._rounds = rounds
+        self._hospitals = hospitals
+
+    def __call__(self, row: Mapping[str, Any], result: RoundResult, state: Any) -> None:
+        """See `loop.Journal`."""
+        del result, state
+        took_part = [
+            site
+            for site, about in sorted(self._hospitals.traffic.items())
+            if about["took_part"] == "yes"
+        ]
+        self._hospitals.report(
+            {
+                "training": self._training,
+                "round": int(row["round"]),
+                "rounds": self._rounds,
+                "took_part": took_part,
+            }
         )
 
 

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 import contextlib
-from typing import TYPE_CHECKING
+import dataclasses
+from typing import TYPE_CHECKING, Any
 
 from tffcxr.errors import InputError, RunError
-from tffcxr.hospitals import approvals, kits, link, outgoing, policy, proposals
+from tffcxr.hospitals import approvals, kits, link, outgoing, policy, proposals, protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tffcxr.hospitals.kits import Kit
+    from tffcxr.hospitals.kits import CoordinatorKit, Kit
     from tffcxr.hospitals.proposals import Proposal
 
 OUTGOING = "outgoing.jsonl"
+# The questions of `hospital check` and `hospital status`, which may run beside `hospital join`.
+OUTGOING_QUESTIONS = "outgoing_questions.jsonl"
+_TRIED_SECONDS = 15.0
 
 
 @contextlib.contextmanager
@@ -63,6 +67,29 @@ def connected(
         if not found:
             raise RunError("the coordinator proposes no study")
         yield connection, found[0]
+
+
+def ask_status(kit: Kit | CoordinatorKit) -> Mapping[str, Any]:
+    """Asks the coordinator once how the run stands; a hospital records that it has asked.
+
+    Args:
+      kit: a hospital's, or the coordinator's.
+
+    Returns:
+      See `link.status`.
+
+    Raises:
+      InputError: the kit cannot be used any more, or the record cannot be written.
+      protocol.UnreachableError: the coordinator cannot be reached.
+      RunError: it refuses the hospital, or the connection cannot be trusted.
+    """
+    timing = dataclasses.replace(protocol.USUAL_TIMING, exchange=_TRIED_SECONDS)
+    with contextlib.ExitStack() as stack:
+        log = None
+        if kit.role == kits.SITE:
+            log = outgoing.OutgoingLog(kit.folder / OUTGOING_QUESTIONS)
+            stack.callback(log.close)
+        return link.status(kit.credentials(), kit.address, log, timing)
 
 
 def ask_for_approval(

@@ -13,8 +13,7 @@ def lines(status: Mapping[str, Any], now: float) -> list[str]:
       status: see `link.status`.
       now: in seconds since 1970.
     """
-    report = ", ".join(f"{name} {value}" for name, value in status["report"].items())
-    found = [f"run: {report or 'no round yet'}"]
+    found = [f"run: {_standing(status['report'])}"]
     for site, member in status["members"].items():
         if member["is_connected"]:
             told = (
@@ -26,6 +25,17 @@ def lines(status: Mapping[str, Any], now: float) -> list[str]:
         error = f"; last error: {member['error']}" if member.get("error") else ""
         found.append(f"{site}: {told}{error}")
     return found
+
+
+def _standing(report: Mapping[str, Any]) -> str:
+    """How far the run is, see `hospital_log.Standing`."""
+    if not report:
+        return "no round yet"
+    took_part = ", ".join(report["took_part"]) or "none"
+    return (
+        f"training {report['training']}, round {report['round']} of {report['rounds']} done; "
+        f"took part: {took_part}"
+    )
 
 
 def _duration(seconds: float) -> str:

@@ -37,6 +37,7 @@ class Run:
       rounds: `rounds.csv`, a row per round.
       rounds_pooled: `rounds_pooled.csv`, the same of the pooled baseline.
       clients: `clients.csv`, a row per round and client.
+      hospitals: `hospitals.csv`, a row per round and hospital, of the coordinator of hospitals.
       predictions: `predictions.csv`, a row per model and image.
       class_predictions: `class_predictions.csv`, the same of classes.
       roc: `roc.csv`, a row per point of an ROC curve, where there are no predictions.
@@ -57,6 +58,7 @@ class Run:
     rounds: pd.DataFrame
     rounds_pooled: pd.DataFrame
     clients: pd.DataFrame
+    hospitals: pd.DataFrame
     predictions: pd.DataFrame
     class_predictions: pd.DataFrame
     roc: pd.DataFrame
@@ -112,6 +114,7 @@ def read(run_dir: PathLike) -> Run:
         rounds=_rounds(path, run_tables.ROUNDS.file),
         rounds_pooled=_rounds(path, "rounds_pooled.csv"),
         clients=run_files.read_table(path, run_tables.CLIENTS),
+        hospitals=run_files.read_table(path, run_tables.HOSPITALS),
         predictions=run_files.read_table(path, run_tables.PREDICTIONS),
         class_predictions=run_files.read_table(path, run_tables.CLASS_PREDICTIONS),
         roc=run_files.read_table(path, run_tables.ROC),

@@ -11,6 +11,7 @@ from tffcxr import errors, files, run_tables
 from tffcxr.evaluation import registry
 from tffcxr.report import (
     heat_table,
+    hospitals_table,
     page,
     remarks,
     results_table,
@@ -117,6 +118,8 @@ def write_report(run_dir: run_reader.PathLike, shown_as: str | None = None) -> p
         lungs_figure=_lungs(run),
         last_round=_last_round(run),
         stopped_early=_stopped_early(rows),
+        hospitals=hospitals_table.of(run),
+        no_results=hospitals_table.NO_RESULTS,
         failures=rounds_figure.failures(run.clients).head(_LISTED_FAILURES).to_dict("records"),
         unlisted_failures=max(0, len(rounds_figure.failures(run.clients)) - _LISTED_FAILURES),
         heat=heat_table.blocks(run.heat),

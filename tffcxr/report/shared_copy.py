@@ -41,7 +41,8 @@ _OF_ROWS = frozenset(
     }
 )  # fmt: skip
 _NNUNET_FILES = ("nnunet_fingerprint.json", "nnunet_plan.json")
-_TEXT_COLUMNS = run_tables.ROUNDS.texts | run_tables.CLIENTS.texts
+_LOGS = (run_tables.ROUNDS, run_tables.CLIENTS, run_tables.HOSPITALS)
+_TEXT_COLUMNS = frozenset().union(*(log.texts for log in _LOGS))
 _STATUS = re.compile(r"ok|loss is not finite|layer [\w./:-]+ is not finite|")
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|nan|inf|-inf|")
 _PROGRAM = re.compile(r"(//experiments:|tffcxr )\w+")
@@ -134,7 +135,8 @@ def _copy_tables(run: run_reader.Run, copy: pathlib.Path) -> None:
     for name in _NNUNET_FILES:
         if (run.path / name).exists():
             files.write_json(copy / name, _texts_of(run_files.read_json(run.path / name), ()))
-    for path in sorted([*run.path.glob("rounds*.csv"), *run.path.glob("clients*.csv")]):
+    stems = [pathlib.PurePath(log.file).stem for log in _LOGS]
+    for path in sorted(path for stem in stems for path in run.path.glob(f"{stem}*.csv")):
         files.write_table(copy / path.name, _rounds(path))
     if not run.heat.empty:
         run_tables.HEAT.write(copy, run.heat[list(run_tables.HEAT.columns)])

@@ -32,8 +32,6 @@ def ingest(value: Any, type_spec: tff.Type, as_sent: bool = False) -> Any:
     Raises:
       TypeError: the value is not of that type.
     """
-    if isinstance(value, Elsewhere):
-        return value
     if isinstance(type_spec, tff.FederatedType):
         if type_spec.all_equal:
             return placed.known(_ingest(value, type_spec.member, False), type_spec.member)
@@ -59,6 +57,8 @@ def _elements(value: Any, type_spec: tff.StructType) -> Iterator[tuple[Any, tff.
 
 def _ingest(value: Any, type_spec: tff.Type, as_sent: bool) -> Any:
     """A value that is at one place."""
+    if isinstance(value, Elsewhere):
+        return value
     if isinstance(type_spec, tff.StructType):
         elements = _elements(value, type_spec)
         return tuple(_ingest(part, part_type, as_sent) for part, part_type in elements)

@@ -130,8 +130,10 @@ def _coordinate(setup: Training, hospitals: coordinator.Coordinator) -> Trained:
         Checkpoints(journal.checkpoints).rounds,
         _noise_key(setup),
     )
-    log = hospital_log.HospitalLog(setup.directory.path, name, hospitals)
-    journal = dataclasses.replace(journal, observers=(*journal.observers, log))
+    path = setup.directory.path / f"hospitals{_suffix(setup)}.csv"
+    log = hospital_log.HospitalLog(path, hospitals)
+    standing = hospital_log.Standing(name, setup.plan.rounds, hospitals)
+    journal = dataclasses.replace(journal, observers=(*journal.observers, log, standing))
     ended = _run(setup, FEDERATED, training, journal)
     hospitals.finish(name, training.end(ended.last, ended.rounds, ended.reported, ended.round))
     return _trained(ended, training.client_weights)
@@ -146,7 +148,7 @@ def _serve(setup: Training, hospital: member.Member) -> Trained:
     """Takes part in a training that a coordinator leads."""
     training = FederatedTraining(setup.plan, setup.data, setup.sampler, setup.evaluator)
     clients = tuple(sorted(setup.sampler.client_ids))
-    suffix = f"_{setup.variant}" if setup.variant else ""
+    suffix = _suffix(setup)
     path = setup.directory.path
     log = hospital_log.OwnRounds(
         path / f"{_ROUNDS}{suffix}.csv",
@@ -258,7 +260,7 @@ def _journal(
 ) -> loop.Journal:
     """The files of a training; the federated one has `rounds.csv` and `clients.csv`."""
     path = setup.directory.path
-    suffix = f"_{setup.variant}" if setup.variant else ""
+    suffix = _suffix(setup)
     is_federated = name == FEDERATED
     rounds = f"{_ROUNDS}{suffix}.csv" if is_federated else f"{_ROUNDS}{suffix}_{name}.csv"
     return loop.Journal(
@@ -273,6 +275,11 @@ def _journal(
             TensorBoard(path / "tensorboard" / f"{name}{suffix}", weights_of),
         ),
     )
+
+
+def _suffix(setup: Training) -> str:
+    """What the names of a training's files end with."""
+    return f"_{setup.variant}" if setup.variant else ""
 
 
 def _title(setup: Training, name: str) -> str:

@@ -51,11 +51,25 @@ def write_rounds(directory: pathlib.Path, names: Mapping[str, str], suffix: str 
 
 def write_clients(directory: pathlib.Path, names: Mapping[str, str]) -> None:
     """Writes `clients.csv` of all variants from `clients_<variant>.csv`, as `write_rounds` does."""
+    _write_joined(directory, names, run_tables.CLIENTS)
+
+
+def write_hospitals(directory: pathlib.Path, names: Mapping[str, str]) -> None:
+    """Writes `hospitals.csv` from `hospitals_<variant>.csv`; only a coordinator has these."""
+    if any((directory / f"hospitals_{variant}.csv").exists() for variant in names):
+        _write_joined(directory, names, run_tables.HOSPITALS)
+
+
+def _write_joined(
+    directory: pathlib.Path, names: Mapping[str, str], schema: run_tables.Table
+) -> None:
+    """Writes the rows of all variants below each other, with the variant's name in each."""
+    stem = schema.file.removesuffix(".csv")
     tables = [
-        _read(directory / f"clients_{variant}.csv").assign(variant=name)
+        _read(directory / f"{stem}_{variant}.csv").assign(variant=name)
         for variant, name in names.items()
     ]
-    run_tables.CLIENTS.write(directory, pd.concat(tables, ignore_index=True))
+    schema.write(directory, pd.concat(tables, ignore_index=True))
 
 
 def _sum(logs: Mapping[str, pd.DataFrame], column: str, number: type) -> pd.Series:

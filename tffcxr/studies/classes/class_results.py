@@ -26,13 +26,14 @@ if TYPE_CHECKING:
 
 
 def join_logs(directory: pathlib.Path, study: ClassStudy) -> None:
-    """Writes `rounds.csv`, `rounds_pooled.csv` and `clients.csv` of all variants together."""
+    """Writes the logs of all variants together: `rounds.csv` and others, see `variant_logs`."""
     for training, suffix in ((FEDERATED, ""), (POOLED, f"_{POOLED}")):
         names = {variant.file_name: variant.name for variant in study.trained(training)}
         if names:
             variant_logs.write_rounds(directory, names, suffix)
         if names and training == FEDERATED:
             variant_logs.write_clients(directory, names)
+            variant_logs.write_hospitals(directory, names)
 
 
 def write_predictions(

@@ -197,6 +197,7 @@ class FindingsStudy(study_lib.Study):
         names = {name: name for name in self.plans}
         variant_logs.write_rounds(directory.path, names)
         variant_logs.write_clients(directory.path, names)
+        variant_logs.write_hospitals(directory.path, names)
         if trainings.POOLED in self.baselines:
             variant_logs.write_rounds(directory.path, names, f"_{trainings.POOLED}")
 
