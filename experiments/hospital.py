@@ -97,6 +97,8 @@ def main(operands: list[str]) -> None:
         for flag in other.flags:
             if FLAGS[flag].present and flag not in _COMMANDS[name].flags:
                 raise InputError(f"--{flag}: expected another command than {name} with it")
+    # Before gRPC is imported: it would add lines of its own to what is said of an error.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
         _COMMANDS[name].run()
     except OSError as error:
@@ -135,11 +137,14 @@ def _check() -> None:
 
 def _join() -> None:
     from tffcxr import child_process, files
-    from tffcxr.hospitals import joining, kits
+    from tffcxr.hospitals import joining, kits, local_check
 
     if FLAGS.kit is None or FLAGS.site is None:
         raise InputError("expected a --kit and the hospital's --site, found only one or none")
     kit = kits.read_site(pathlib.Path(FLAGS.kit))
+    found = local_check.parse_site(FLAGS.site).name
+    if found != kit.site:
+        raise InputError(f"--site: expected {kit.site}, as in the kit, found {found}")
     approve = joining.ask_for_approval(kit, FLAGS.approve, sys.stdin.isatty(), input)
     with joining.connected(kit, federation_flags.versions(), approve) as (_, proposal):
         path = kit.folder / "proposals" / f"{proposal.hash}.json"

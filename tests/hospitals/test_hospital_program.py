@@ -112,3 +112,23 @@ def test_what_cannot_be_is_refused_in_one_line(made, tmp_path):
     assert "expected a folder at" in _refusal(
         "provision", f"--study={study}", f"--output_dir={tmp_path / 'file'}"
     )
+
+
+def test_join_wants_the_site_of_the_kit(made, tmp_path):
+    line = _refusal("join", f"--kit={made / 'north'}", f"--site=south=siim:{tmp_path}:Pneumothorax")
+    assert line == "--site: expected north, as in the kit, found south"
+
+
+def test_another_authority_is_said_in_one_line(tmp_path):
+    text = studies.STUDY.replace("study.example.org:443", "127.0.0.1:443")
+    for name in ("own", "other"):
+        (tmp_path / name).mkdir()
+        provision.provision(studies.write_study(tmp_path / name, text), tmp_path / name / "kits")
+    own = kits.read_coordinator(tmp_path / "own" / "kits" / "coordinator")
+    with hub_lib.CoordinatorHub(own.credentials(), "127.0.0.1:0", ("north",), {}) as hub:
+        kit = tmp_path / "other" / "kits" / "north"
+        _at(kit, f"127.0.0.1:{hub.port}")
+        ended = _run("status", f"--kit={kit}")
+    assert ended.returncode == 1
+    (line,) = ended.stderr.splitlines()
+    assert "is not of the authority of this kit" in line

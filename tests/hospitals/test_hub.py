@@ -2,9 +2,11 @@
 
 import concurrent.futures
 import dataclasses
+import gc
 import logging
 import threading
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -57,6 +59,21 @@ def test_a_task_is_handed_out_until_it_is_answered_and_the_first_answer_counts(
     assert north.answer(key, network.numbers(loss=0.7)).kind == "noted"
     assert asked.result().about == {"loss": 0.5}
     assert north.poll(wait=0).kind == "nothing" and not caplog.messages
+
+
+def test_a_task_and_its_answer_go_with_whoever_asked(hub, hospital_of):
+    north = hospital_of()
+    north.hello()
+    question = network.numbers(1)
+    asked = hub.ask("north", question)
+    north.answer(north.poll().about["task"], network.numbers(1))
+    kept = [weakref.ref(question), weakref.ref(asked.result(5))]
+    gc.disable()  # Two hundred rounds of weights must not wait for it.
+    try:
+        del question, asked
+        network.until(lambda: not any(each() for each in kept))
+    finally:
+        gc.enable()
 
 
 def test_tasks_come_in_their_order_and_to_their_site_only(hub, hospital_of):

@@ -14,6 +14,7 @@ import pytest
 from tests.hospitals import in_memory, runs
 from tests.training import example
 from tffcxr import runtime
+from tffcxr.clients.shards.shard_store import ShardSpec
 from tffcxr.errors import RunError
 from tffcxr.hospitals import coordinator, member, questions, serving, wire
 from tffcxr.runtime import device
@@ -352,3 +353,44 @@ def test_computations_of_clients_need_a_round(tmp_path):
     assert context.workers == ("/CPU:0",)
     with pytest.raises(AssertionError, match="expected a round"):
         hospitals.parts(None, None, None, 2)
+
+
+def test_labels_that_are_not_told_are_unknown(tmp_path):
+    found = joined(tmp_path, in_memory.Hub()).store(ShardSpec(32, ("Opacity", "Effusion")))
+    unknown = {"present": None, "absent": None, "unknown": None}
+    assert found.label_counts("north", "train") == {
+        "Opacity": {"present": None, "absent": 2, "unknown": None},
+        "Effusion": unknown,
+    }
+    assert found.label_counts("south", "test") == {"Opacity": unknown, "Effusion": unknown}
+
+
+ROW = {"task": "Opacity", "model": "m", "split": "test", "training": "federated", "auroc": 0.9}
+
+
+def results(hub, rows):
+    return hub.call("north", wire.Message("results", {"rows": rows}))
+
+
+def test_rows_of_results_are_kept_as_they_were_told(tmp_path):
+    hub = in_memory.Hub()
+    hospitals = joined(tmp_path, hub)
+    results(hub, [{**ROW, "p": None, "binned": [[0.1, 0.4, 12, 30]]}])
+    assert hospitals.result_rows() == [{**ROW, "p": None, "client": "north"}]
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        None, {"rows": []}, [3], [{"task": "Opacity"}], [{**ROW, "model": 3}],
+        [{**ROW, "model": "two\nlines"}], [{**ROW, "auroc": "<script>"}], [{**ROW, "auroc": [1]}],
+        [{**ROW, "binned": 3}], [{**ROW, "binned": [[0.1, 0.4, 12]]}],
+    ],
+    ids=str,
+)  # fmt: skip
+def test_other_rows_of_results_are_refused(tmp_path, rows):
+    hub = in_memory.Hub()
+    joined(tmp_path, hub)
+    with pytest.raises(wire.MessageError, match="expected rows of results"):
+        results(hub, rows)
+    assert not (tmp_path / "north.rows.json").exists()

@@ -63,11 +63,18 @@ def test_a_client_that_was_left_out_is_named(clock):
     stream = io.StringIO()
     observer = progress.Progress("federated", 2, "test", stream)
     clock[0] = 1.0
-    clients = [ClientResult("a", 5, 0.5), ClientResult("b", 5, math.nan, "layer bn is not finite")]
+    clients = [
+        ClientResult("a", 5, 0.5),
+        ClientResult("b", 5, math.nan, "layer bn is not finite"),
+        ClientResult("c", 0, math.nan, "left out: not connected"),
+    ]
     _observe(observer, 1, clients)
-    left_out = "federated: round 1: left out b: layer bn is not finite"
-    assert stream.getvalue().splitlines()[1:] == [left_out]
-    assert not progress.is_round(left_out)
+    lines = stream.getvalue().splitlines()[1:]
+    assert lines == [
+        "federated: round 1: left out b: layer bn is not finite",
+        "federated: round 1: left out c: not connected",
+    ]
+    assert not any(map(progress.is_round, lines))
 
 
 @pytest.mark.parametrize(

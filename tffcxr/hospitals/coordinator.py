@@ -19,7 +19,7 @@ import tensorflow_federated as tff
 from tffcxr import files
 from tffcxr.clients.shards.shard_store import SPLITS, ShardSpec, ShardStore
 from tffcxr.errors import one_line
-from tffcxr.hospitals import exchange, joint_rows, questions, wire
+from tffcxr.hospitals import exchange, joint_rows, questions, results_told, wire
 from tffcxr.runtime import parts, threads
 
 REGISTER, GATHER, TRAINING, MEASURE, FINISH, RESULTS = (
@@ -120,18 +120,9 @@ class Coordinator:
         clients: dict[str, Any] = {}
         for client, site in self.site_of.items():
             told = self._registered[site].clients[client] if site in self._registered else {}
-            unknown = {"present": None, "absent": None, "unknown": None}
             clients[client] = {
                 "rejected": [],
-                "splits": {
-                    split: {
-                        "files": [],
-                        "labels": dict.fromkeys(spec.findings, unknown),
-                        "images": None,
-                        **told.get(split, {}),
-                    }
-                    for split in SPLITS
-                },
+                "splits": {split: _counts(told.get(split, {}), spec.findings) for split in SPLITS},
             }
         return ShardStore(pathlib.Path("hospitals"), spec, {"clients": clients})
 
@@ -353,9 +344,7 @@ class Coordinator:
             return self._finished.get(message.about["training"], wire.Message(TRAINING))
 
     def _take_results(self, site: str, message: wire.Message) -> wire.Message:
-        rows = message.about["rows"]
-        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-            raise wire.MessageError("expected rows of results, found other values")
+        rows = results_told.read(message.about.get("rows"))
         files.write_json(self._folder / f"{site}.rows.json", {"rows": rows})
         self._results.setdefault(site, rows)
         return wire.Message(RESULTS)
@@ -368,6 +357,14 @@ class Coordinator:
             if path.exists():
                 found[site] = json.loads(path.read_text(encoding="utf-8"))
         return found
+
+
+def _counts(told: Mapping[str, Any], findings: Sequence[str]) -> dict[str, Any]:
+    """A split as the store has it, of which a hospital has told some counts."""
+    unknown = {"present": None, "absent": None, "unknown": None}
+    labels = told.get("labels", {})
+    of_findings = {finding: {**unknown, **labels.get(finding, {})} for finding in findings}
+    return {"files": [], "images": told.get("images"), "labels": of_findings}
 
 
 def _more(before: Mapping[str, exchange.Member], now: exchange.Member, way: str) -> int:

@@ -176,7 +176,8 @@ class CoordinatorHub:
         with self._changed:
             opened = self._tasks.add(site, task)
             self._changed.notify_all()
-        opened.answer.add_done_callback(lambda _: self._close(site, opened))
+        key = opened.key  # The answer must not hold its task, nor so its arrays each other.
+        opened.answer.add_done_callback(lambda _: self._close(site, key))
         return opened.answer
 
     def withdraw(self, asked: concurrent.futures.Future[wire.Message]) -> None:
@@ -323,9 +324,9 @@ class CoordinatorHub:
             return None
         return hashlib.sha256(self._proposal.encode()).hexdigest()
 
-    def _close(self, site: str, task: Task) -> None:
+    def _close(self, site: str, key: str) -> None:
         with self._changed:
-            self._tasks.close(site, task.key)
+            self._tasks.close(site, key)
 
     def _member(self, site: str, session: Session) -> Member:
         received, sent = self._server.traffic(site)

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from tffcxr.hospitals import wire
+
 _COUNTS = ("images", "positives", "patients")
 # What the program says, not the data; the names of tasks and sites are in the study.
 _TEXTS = frozenset(
@@ -21,6 +23,10 @@ _TEXTS = frozenset(
         "report_round", "split", "task", "training",
     }
 )  # fmt: skip
+# Every row has these.
+_NAMED = ("model", "split", "task", "training")
+_MOST_ROWS = 10_000
+_LONGEST_TEXT = 200
 
 
 def told(rows: Sequence[Mapping[str, Any]], smallest_count: int) -> list[dict[str, Any]]:
@@ -44,6 +50,38 @@ def told(rows: Sequence[Mapping[str, Any]], smallest_count: int) -> list[dict[st
             continue
         found.append({name: _plain(value) for name, value in row.items() if _leaves(name, value)})
     return found
+
+
+def read(rows: Any) -> list[dict[str, Any]]:
+    """The rows that a hospital has sent.
+
+    Raises:
+      wire.MessageError: these are no rows of `told`.
+    """
+    if (
+        isinstance(rows, list)
+        and len(rows) <= _MOST_ROWS
+        and all(isinstance(row, dict) and set(_NAMED) <= set(row) for row in rows)
+        and all(_is_told(name, value) for row in rows for name, value in row.items())
+    ):
+        return rows
+    raise wire.MessageError("expected rows of results, found other values")
+
+
+def _is_told(name: str, value: Any) -> bool:
+    if name == "binned":
+        return isinstance(value, list) and all(map(_is_bin, value))
+    if isinstance(value, str):
+        return name in _TEXTS and len(value) <= _LONGEST_TEXT and value.isprintable()
+    return name not in _NAMED and (value is None or isinstance(value, (bool, int, float)))
+
+
+def _is_bin(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) == 4
+        and all(isinstance(number, (int, float)) and math.isfinite(number) for number in value)
+    )
 
 
 def _leaves(name: str, value: Any) -> bool:

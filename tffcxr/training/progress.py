@@ -63,7 +63,7 @@ class Progress:
             if client.status != "ok":
                 print(
                     f"{self._title}: round {row['round']}: left out {client.client}: "
-                    f"{client.status}",
+                    f"{client.status.removeprefix('left out: ')}",
                     file=self._stream,
                     flush=True,
                 )
