@@ -252,7 +252,7 @@ def test_the_status_tells_who_is_there_and_how_far_the_run_is(hub, hospital_of, 
 
 def test_the_status_of_a_coordinator_that_is_not_there_is_an_error():
     with network.Relay(1) as relay, pytest.raises(RunError, match="cannot be reached"):
-        status(network.site(), relay.address)
+        status(network.site(), relay.address, timing=network.QUICK)
 
 
 def test_what_cannot_be_sent_is_said_where_it_is_asked_or_answered(hub, hospital_of, caplog):

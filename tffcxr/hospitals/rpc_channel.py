@@ -50,7 +50,7 @@ class Channel:
             ("grpc.enable_retries", 0),
             ("grpc.use_local_subchannel_pool", 1),
             # In spite of its name also how long an attempt to connect may take.
-            ("grpc.min_reconnect_backoff_ms", 10_000),
+            ("grpc.min_reconnect_backoff_ms", int(1000 * timing.keepalive_answer)),
             ("grpc.initial_reconnect_backoff_ms", 100),
             ("grpc.max_reconnect_backoff_ms", int(1000 * timing.retry)),
         ]
