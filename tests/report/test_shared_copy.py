@@ -53,6 +53,7 @@ def _plant(run_dir):
     (run_dir / "clients.csv").write_text(
         "round,client,images,train_loss,status\n"
         f"1,a,9,0.5,ok\n1,b,9,,cannot read {PATH}\n1,c,9,,layer conv_2/kernel is not finite\n"
+        f"1,d,0,,left out: no answer in time\n1,e,0,,left out: {PATH}\n"
     )
     (run_dir / "rounds_site_a.csv").write_text(f"round,train_loss,note\n1,0.5,{MARK}\n")
     image = np.frombuffer((MARK * 100).encode(), np.uint8)
@@ -177,6 +178,7 @@ def test_results_and_curves_stay(run_dir, tmp_path):
     clients = (copy / "clients.csv").read_text().splitlines()
     assert [line.rpartition(",")[2] for line in clients] == [
         "status", "ok", "failed", "layer conv_2/kernel is not finite",
+        "left out: no answer in time", "failed",
     ]  # fmt: skip
     # The copy is a run's folder of which the report can be made again.
     (copy / "report.html").unlink()

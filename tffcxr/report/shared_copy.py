@@ -43,7 +43,9 @@ _OF_ROWS = frozenset(
 _NNUNET_FILES = ("nnunet_fingerprint.json", "nnunet_plan.json")
 _LOGS = (run_tables.ROUNDS, run_tables.CLIENTS, run_tables.HOSPITALS)
 _TEXT_COLUMNS = frozenset().union(*(log.texts for log in _LOGS))
-_STATUS = re.compile(r"ok|loss is not finite|layer [\w./:-]+ is not finite|")
+_STATUS = re.compile(
+    r"ok|loss is not finite|layer [\w./:-]+ is not finite|left out: [a-z',]+( [a-z',]+)*|"
+)
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|nan|inf|-inf|")
 _PROGRAM = re.compile(r"(//experiments:|tffcxr )\w+")
 _FLAG = re.compile(r"--?(\w+)(?:=(.*))?", re.DOTALL)
