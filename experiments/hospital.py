@@ -5,14 +5,14 @@ Who runs the study makes the kits once, from a study.toml:
   ./bazelw run //experiments:hospital -- provision --study=study.toml --output_dir=kits
 
   name = "opacity-and-pneumothorax"
-  coordinator = "study.example.org:443"   # Where hospitals connect to.
+  coordinator = "study.example.org:8443"   # Where hospitals connect to.
   days = 365                              # How long certificates are valid.
   [sites.north]
   finding = "Lung Opacity"                # Only for recipes of findings.
   [sites.south]
   finding = "Pneumothorax"
 
-kits/coordinator stays, kits/north and kits/south go to their hospitals on a way that nobody else
+kits/coordinator stays, kits/north and kits/south go to their hospitals in a way that nobody else
 reads, since each holds a private key. Run again, it keeps what is there and adds new sites.
 --renew=north issues a new certificate and revokes the old one; --revoke=south only revokes.
 kits/authority signs all this: keep it where the coordinator's computer does not reach.
@@ -138,6 +138,7 @@ def _check() -> None:
 def _join() -> None:
     from tffcxr import child_process, files
     from tffcxr.hospitals import joining, kits, local_check
+    from tffcxr.training import run_directory
 
     if FLAGS.kit is None or FLAGS.site is None:
         raise InputError("expected a --kit and the hospital's --site, found only one or none")
@@ -145,6 +146,10 @@ def _join() -> None:
     found = local_check.parse_site(FLAGS.site).name
     if found != kit.site:
         raise InputError(f"--site: expected {kit.site}, as in the kit, found {found}")
+    if FLAGS.output_dir and run_directory.is_complete(pathlib.Path(FLAGS.output_dir)):
+        report = pathlib.Path(FLAGS.output_dir) / "report.html"
+        print(f"{FLAGS.output_dir} is complete; its report is {report}")
+        return
     approve = joining.ask_for_approval(kit, FLAGS.approve, sys.stdin.isatty(), input)
     with joining.connected(kit, federation_flags.versions(), approve) as (_, proposal):
         path = kit.folder / "proposals" / f"{proposal.hash}.json"

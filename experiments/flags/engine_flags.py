@@ -94,6 +94,13 @@ def check() -> None:
         checks.used(is_hospitals, name, "--engine=hospitals", "engine")
     if is_hospitals and not FLAGS.kit:
         raise InputError("--kit: expected the folder of a kit with --engine=hospitals, found none")
+    if FLAGS.listen is not None:
+        from tffcxr.hospitals import study_files
+
+        try:
+            study_files.split_address(FLAGS.listen)
+        except InputError as error:
+            raise InputError(f"--listen: {error}") from None
     if not FLAGS.round_seconds > 0:
         raise InputError(f"--round_seconds: expected above 0, found {FLAGS.round_seconds}")
     if FLAGS.engine != "local" and FLAGS.executor != "device":

@@ -177,28 +177,49 @@ def client_records() -> ClientRecords:
 
 
 @contextlib.contextmanager
-def opened(recipe: str, folder: pathlib.Path) -> Iterator[None]:
+def opened(recipe: str, folder: pathlib.Path, with_finding: bool) -> Iterator[None]:
     """Connects to the other side while the run lasts.
 
     Args:
       recipe: the program's name.
       folder: the run's.
+      with_finding: whether each hospital labels a finding of its own.
 
     Raises:
-      InputError: the kit or the policy cannot be used, or does not fit the flags.
+      InputError: the kit or the policy cannot be used, or does not fit the recipe or the flags.
       RunError: the coordinator refuses this hospital, or the hospital has not approved the study.
     """
     global _current
     if not is_hospitals():
         yield
         return
-    opening = _coordinating(recipe, folder) if is_coordinator() else _taking_part(recipe, folder)
+    opening: contextlib.AbstractContextManager[Coordinator | Member]
+    if is_coordinator():
+        _check_findings(recipe, with_finding)
+        opening = _coordinating(recipe, folder)
+    else:
+        opening = _taking_part(recipe, folder)
     with opening as federation:
         _current = federation
         try:
             yield
         finally:
             _current = None
+
+
+def _check_findings(recipe: str, with_finding: bool) -> None:
+    """Raises InputError unless the study's hospitals have findings as the recipe needs them."""
+    from tffcxr.hospitals import kits
+
+    own = kit()
+    assert isinstance(own, kits.CoordinatorKit)
+    for site in own.sites:
+        if bool(site.finding) != with_finding:
+            expected = "a finding" if with_finding else "no finding"
+            raise InputError(
+                f"--kit: expected {expected} at each hospital for {recipe}, found "
+                f"{site.finding or 'none'} at {site.name} in {own.folder / kits.STUDY}"
+            )
 
 
 def versions() -> dict[str, str]:
@@ -220,7 +241,6 @@ def _proposed(recipe: str, settings: Mapping[str, Any], of: Any) -> Proposal:
 def _coordinating(recipe: str, folder: pathlib.Path) -> Iterator[Coordinator]:
     from tffcxr.hospitals import hub as hub_lib
     from tffcxr.hospitals import kits, study_files
-    from tffcxr.hospitals.coordinator import Coordinator
 
     own = kit()
     assert isinstance(own, kits.CoordinatorKit)
@@ -237,6 +257,9 @@ def _coordinating(recipe: str, folder: pathlib.Path) -> Iterator[Coordinator]:
         versions(),
         revoked=own.revoked,
     )
+    # TensorFlow and TFF are imported from here on, which takes seconds.
+    from tffcxr.hospitals.coordinator import Coordinator
+
     hub.propose(proposal.to_json())
     hub.start()
     print(

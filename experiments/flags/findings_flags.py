@@ -79,6 +79,7 @@ class FindingsRecipe(recipe.Recipe):
       elsewhere: whether every site's own model is also measured on the other sites' images.
     """
 
+    with_finding = True
     phantoms: tuple[study_flags.PhantomSite, ...]
     elsewhere: bool = False
 

@@ -6,6 +6,7 @@ flags ─► check ─► run's folder ─► make_study ─► Study.run ─►
 from __future__ import annotations
 
 import abc
+import contextlib
 import dataclasses
 import pathlib
 import textwrap
@@ -38,11 +39,13 @@ class Recipe(abc.ABC):
       paper: citation of the method, for the report.
       phantom_width: default of `--width` on phantoms, of which a whole network may learn too little
         in minutes.
+      with_finding: whether each hospital labels a finding of its own.
     """
 
     name: str
     paper: str
     phantom_width: ClassVar[float] = 1.0
+    with_finding: ClassVar[bool] = False
 
     def apply_defaults(self) -> None:
         """Sets the defaults that depend on other flags.
@@ -56,6 +59,9 @@ class Recipe(abc.ABC):
         if width is None:
             width = 1.0 if is_whole else self.phantom_width
         FLAGS.set_default("width", width)
+
+    def _opened(self, folder: pathlib.Path) -> contextlib.AbstractContextManager[None]:
+        return federation_flags.opened(self.name, folder, self.with_finding)
 
     @abc.abstractmethod
     def check(self) -> None:
@@ -107,7 +113,7 @@ class Recipe(abc.ABC):
             print(f"{output} is complete; its report is {output / 'report.html'}")
             return
         is_coordinator = federation_flags.is_coordinator()
-        with command_line.guarded(directory), federation_flags.opened(self.name, directory.path):
+        with command_line.guarded(directory), self._opened(directory.path):
             study = self.make_study(directory.path)
             rows = study.run(directory)
             run_hparams.write(output)

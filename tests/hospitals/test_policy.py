@@ -85,11 +85,13 @@ def test_names_are_compared_without_case():
 
 
 @pytest.mark.parametrize(("noise", "is_allowed"), [(0.99, False), (1.0, True), ("many", False)])
-def test_noise_counts_where_there_is_noise(noise, is_allowed):
+def test_noise_that_is_demanded(noise, is_allowed):
     asked = Policy(least_noise=1.0)
     proposal = studies.proposal(aggregator="dp", dp_noise_multiplier=noise)
     assert (policy.problems(asked, proposal) == []) == is_allowed
-    assert policy.problems(asked, studies.proposal(dp_noise_multiplier=noise)) == []
+    assert policy.problems(asked, studies.proposal(dp_noise_multiplier=noise)) == [
+        "least_noise: expected --aggregator=dp, found mean"
+    ]
 
 
 def test_a_network_has_no_exception_from_the_policy():

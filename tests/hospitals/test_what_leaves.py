@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.hospitals import runs
+from tests.hospitals import in_memory, runs
 from tests.training import example
 from tffcxr import runtime
+from tffcxr.errors import RunError
 from tffcxr.hospitals import member, questions, wire
 from tffcxr.hospitals.private_states import PrivateStates
 
@@ -205,3 +206,11 @@ def test_small_counts_are_not_told_nor_can_be_computed(tmp_path, counts, told):
     found = link.said[-1].about["clients"]["north"]["test"]
     assert found["labels"]["Opacity"] == dict(zip(labels, told))
     assert found["images"] == (sum(counts) if sum(counts) >= 10 else None)
+
+
+def test_a_hospital_with_too_few_images_does_not_take_part(tmp_path):
+    limits = runs.Limits(fewest_images=12)
+    part = member.Member(in_memory.Link(in_memory.Hub(), "north"), limits, tmp_path, runs.SITES)
+    part.check_images({"north": 12})
+    with pytest.raises(RunError, match="client south: policy.toml wants at least 12 .* found 8"):
+        part.check_images({"north": 12, "south": 8})

@@ -56,9 +56,10 @@ def tell(
         )
         return {"scores": kind, "images": images}, fields
     counts = {client: _counts(evaluator, found) for client, found in scores.items()}
+    fewest = {client: _fewest(evaluator, found) for client, found in scores.items()}
     measured = {
         client: {
-            column: None if math.isnan(value) or counts[client][column] < smallest_count else value
+            column: None if math.isnan(value) or fewest[client][column] < smallest_count else value
             for column, value in evaluator.metrics([found]).items()
         }
         for client, found in scores.items()
@@ -183,6 +184,22 @@ def _counts(evaluator: Evaluator, scores: Any) -> dict[str, int]:
         return dict.fromkeys(evaluator.columns, int(is_labelled.any(axis=1).sum()))
     of_task = dict(zip(tasks, is_labelled.sum(axis=0)))
     return {column: int(of_task[column.rpartition("/")[0]]) for column in evaluator.columns}
+
+
+def _fewest(evaluator: Evaluator, scores: Any) -> dict[str, int]:
+    """The fewest images behind each metric: of an AUROC or AUPR, those of the rarer label.
+
+    From the digits of such a metric the number of images with a label can be found.
+    """
+    counts = _counts(evaluator, scores)
+    tasks = _tasks(evaluator)
+    if isinstance(scores, Scores) and len(tasks) == scores.labels.shape[1]:
+        for place, task in enumerate(tasks):
+            labels = scores.labels[:, place]
+            rarer = min(int((labels == 1).sum()), int((labels == 0).sum()))
+            for metric in (registry.AUROC, registry.AUPR):
+                counts[metric.column(task)] = rarer
+    return counts
 
 
 def _tasks(evaluator: Evaluator) -> list[str]:

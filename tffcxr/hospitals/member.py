@@ -65,6 +65,22 @@ class Member:
         """Images, below which the policy lets neither their number nor a metric of them leave."""
         return self._limits.smallest_count
 
+    def check_images(self, images: Mapping[str, int]) -> None:
+        """Checks, before the hospital takes part, that its updates may leave.
+
+        Args:
+          images: training images of each client.
+
+        Raises:
+          RunError: a client has too few for the policy.
+        """
+        for client, found in images.items():
+            if found < self._limits.fewest_images:
+                raise RunError(
+                    f"client {client}: policy.toml wants at least {self._limits.fewest_images} "
+                    f"training images behind an update, found {found}"
+                )
+
     def register(self, clients: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> None:
         """Says what the hospital has, and waits until the run begins.
 

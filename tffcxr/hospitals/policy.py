@@ -48,7 +48,7 @@ fingerprints = false
 # Values of --aggregator that are acceptable, such as ["dp"].
 aggregators = ["*"]
 
-# Least --dp_noise_multiplier of --aggregator=dp.
+# Least --dp_noise_multiplier; above 0, only --aggregator=dp is acceptable.
 least_noise = 0.0
 """
 
@@ -67,7 +67,7 @@ class Policy:
       scores_per_image: whether scores of single images may leave.
       fingerprints: whether nnU-Net's fingerprint of the training images may leave.
       aggregators: values of `--aggregator` that are acceptable.
-      least_noise: least `--dp_noise_multiplier` of `--aggregator=dp`.
+      least_noise: least `--dp_noise_multiplier`; above 0, only `--aggregator=dp` is acceptable.
     """
 
     studies: tuple[str, ...] = (ANY,)
@@ -132,6 +132,8 @@ def _training_problems(policy: Policy, settings: Mapping[str, Any]) -> list[str]
     aggregator = str(settings.get("aggregator"))
     found += _others("aggregators", policy.aggregators, [aggregator])
     noise = _number(settings.get("dp_noise_multiplier"))
+    if aggregator != "dp" and policy.least_noise > 0:
+        found.append(f"least_noise: expected --aggregator=dp, found {aggregator}")
     if aggregator == "dp" and not noise >= policy.least_noise:
         found.append(
             f"least_noise: expected --dp_noise_multiplier of at least {policy.least_noise:g}, "

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent import futures
 import contextlib
 import logging
+import socket
 import threading
 import time
 
@@ -93,8 +94,9 @@ class Server:
             require_client_auth=True,
         )
         try:
+            _check_free(address)
             self.port = self._server.add_secure_port(address, tls)
-        except RuntimeError as error:
+        except (OSError, RuntimeError) as error:
             raise InputError(
                 f"expected an address to listen at, found {address!r}, which is not free or not of "
                 "this machine"
@@ -189,6 +191,14 @@ class Server:
                 return
             self._said[name, line] = now
         logging.warning("refused %s: %s", name, line)
+
+
+def _check_free(address: str) -> None:
+    """Raises OSError where nothing can listen; gRPC would add lines of its own."""
+    host, _, port = address.rpartition(":")
+    host = host.strip("[]")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    socket.create_server((host, int(port)), family=family).close()
 
 
 def _options(timing: Timing) -> list[tuple[str, int]]:

@@ -1,7 +1,7 @@
 """The file that a study is provisioned from, study.toml.
 
     name = "opacity-and-pneumothorax"
-    coordinator = "study.example.org:443"   # Where hospitals connect to.
+    coordinator = "study.example.org:8443"   # Where hospitals connect to.
     days = 365                              # How long certificates are valid.
 
     [sites.north]

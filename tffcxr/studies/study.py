@@ -173,6 +173,8 @@ class Study(abc.ABC):
         if self.settings.report_round == "best":
             size = "smallest" if metric.better == registry.LOWER else "largest"
             chosen = f"{size} {metric.progress} on the {self.settings.measured_split} images"
+            if self.settings.federation is not None:
+                chosen += " of all hospitals"
         return {
             "report_round": self.settings.report_round,
             "chosen": chosen,
@@ -312,6 +314,7 @@ class Study(abc.ABC):
         )
         print(where, file=sys.stderr)
         if isinstance(federation, Member):
+            federation.check_images({c: store.count(c, "train") for c in store.client_ids})
             federation.register({c: of["splits"] for c, of in store.manifest["clients"].items()})
 
     def _describe_clients(

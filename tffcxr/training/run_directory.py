@@ -119,8 +119,10 @@ class RunDirectory:
 
     @property
     def has_finished_rounds(self) -> bool:
-        """Whether there is a checkpoint, so that a new start resumes from a finished round."""
-        return any(self.path.glob("checkpoints/*/*.npz"))
+        """Whether a new start resumes from a finished round: of its own, or as a hospital."""
+        return any(
+            any(self.path.glob(pattern)) for pattern in ("checkpoints/*/*.npz", "states/*/*/*.npz")
+        )
 
     @property
     def is_gone(self) -> bool:
