@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import collections
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -118,7 +120,7 @@ class CentredFactory(tff.aggregators.UnweightedAggregationFactory):
         return tff.templates.AggregationProcess(initialize, next_fn)
 
 
-AGGREGATORS = {
+AGGREGATORS: dict[str, Callable[[], Any]] = {
     "robust": lambda: aggregators.make("robust"),
     "secure": lambda: aggregators.make("secure"),
     "compression": lambda: aggregators.make("compression"),

@@ -100,7 +100,7 @@ class Channel:
     def _what(self, error: grpc.RpcError) -> Exception:
         said = dict(error.trailing_metadata() or ())
         reason = Reason(said[rpc_server.REFUSED_KEY]) if rpc_server.REFUSED_KEY in said else None
-        if reason not in (None, Reason.CUT, Reason.BUSY):
+        if reason is not None and reason not in (Reason.CUT, Reason.BUSY):
             return RefusedError(reason, error.details())
         if error.code() == grpc.StatusCode.UNAVAILABLE:
             problem = tls_check.problem(self._credentials, self._address, self._seconds)
