@@ -145,7 +145,7 @@ class Study:
         self.after_round = after_round
         self.of_journal = of_journal
         self.finished: dict[str, serving.Finished] = {}
-        self.noted: dict[str, list[int]] = {}
+        self.noted: dict[str, dict[int, Mapping[str, serving.ClientTurn]]] = {}
         self.threads: list[threading.Thread] = []
         self.shares = True
 
@@ -163,7 +163,7 @@ class Study:
         part = member.Member(in_memory.Link(self.hub, site), self.limits, self.folder / site, {})
         served = serving.Served(
             NAME, own, setting.plan, setting.data, setting.evaluator, self.sites[site],
-            lambda number, *_: self.noted.setdefault(site, []).append(number),
+            lambda number, _, turns, __: self.noted.setdefault(site, {}).update({number: turns}),
         )  # fmt: skip
         counts = {
             client: {

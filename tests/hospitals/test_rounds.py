@@ -64,7 +64,10 @@ def test_the_same_bits_as_in_one_place(tmp_path, data, share):
     end = study.run()
     assert runs.rows_of(end) == rows
     runs.assert_same_state(study, end.state, state)
-    assert all(study.noted[site] == [1, 2, 3] for site in study.sites)
+    assert all(list(study.noted[site]) == [1, 2, 3] for site in study.sites)
+    for row in end.clients:  # What a hospital notes of its clients is what the coordinator has.
+        turn = study.noted[row["client"]][row["round"]][row["client"]]
+        assert (turn.images, turn.loss / turn.labels) == (row["images"], row["train_loss"])
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ import sys
 from typing import Any, Protocol
 
 from tffcxr import run_tables
+from tffcxr.hospitals.serving import ClientTurn
 from tffcxr.training.loop import RoundResult
 from tffcxr.training.plan import Rounds
 from tffcxr.training.round_log import RoundLog
@@ -104,7 +105,7 @@ class OwnRounds:
         self,
         number: int,
         seconds: float,
-        images: Mapping[str, int],
+        turns: Mapping[str, ClientTurn],
         measured: Mapping[str, float],
     ) -> None:
         """Notes a round.
@@ -112,7 +113,7 @@ class OwnRounds:
         Args:
           number: of the round, counted from 1.
           seconds: that this hospital has worked on it.
-          images: that each client has trained on, of those that took part.
+          turns: of the clients that took part.
           measured: by the columns.
         """
         _, stage = self._plan.stage_of(number)
@@ -120,11 +121,11 @@ class OwnRounds:
         row = {
             "round": number,
             "seconds": round(seconds, 3),
-            "images": sum(images.values()),
-            "clients": len(images),
+            "images": sum(turn.images for turn in turns.values()),
+            "clients": len(turns),
             "failed_clients": 0,
-            "learning_rate": math.nan,  # The coordinator knows them.
-            "train_loss": math.nan,
+            "learning_rate": math.nan,  # The coordinator knows it.
+            "train_loss": _mean_loss(list(turns.values())),
             **measured,
             "stage": stage.name,
         }
@@ -135,14 +136,20 @@ class OwnRounds:
                 {
                     "round": number,
                     "client": client,
-                    "images": count,
-                    "train_loss": math.nan,
+                    "images": turn.images,
+                    "train_loss": _mean_loss([turn]),
                     "status": "ok",
                 }
-                for client, count in sorted(images.items())
+                for client, turn in sorted(turns.items())
             ]
         )
         values = [f"{name} {value:.3f}" for name, value in measured.items() if value == value]
         trained = f"{row['images']} images in {seconds:.1f} s"
         line = f"round {number}/{self._plan.rounds}: {', '.join([trained, *values])}"
         print(line, file=sys.stderr, flush=True)
+
+
+def _mean_loss(turns: Sequence[ClientTurn]) -> float:
+    """The mean over labels; NaN without one."""
+    labels = sum(turn.labels for turn in turns)
+    return sum(turn.loss for turn in turns) / labels if labels else math.nan

@@ -30,7 +30,7 @@ from tffcxr.hospitals import (
 )
 from tffcxr.hospitals.invocations import Invocations
 from tffcxr.hospitals.private_states import PrivateStates
-from tffcxr.hospitals.serving import Finished, Limits, Served
+from tffcxr.hospitals.serving import ClientTurn, Finished, Limits, Served
 from tffcxr.learning import process
 from tffcxr.runtime import computation_ids, device, sequences
 
@@ -58,7 +58,7 @@ class Member:
         self._folder = folder
         self._invocations = Invocations()
         self._worked_seconds = 0.0
-        self._images: dict[str, int] = {}
+        self._turns: dict[str, ClientTurn] = {}
 
     @property
     def smallest_count(self) -> int:
@@ -196,13 +196,14 @@ class Member:
         dataset = served.data.train_dataset(client, number, int(about["passes"]))
         own = [(_packed(private, of_state), sequences.ingest(dataset, _data_type(block)))]
         found = self._invocations.compute(client, message, block, own)
-        if comp is stage_process.next and len(about["walks"]) == 1:
-            self._images[client] = int(about["passes"]) * served.data.train_images(client)
         fields: list[wire.Field] = []
         for place, (aggregation, value) in enumerate(found):
             type_spec = questions.type_of(aggregation)
             if not questions.stays(aggregation, of_state):
-                fields += values_as_fields.fields(value, type_spec, f"update/{place}")
+                told = values_as_fields.fields(value, type_spec, f"update/{place}")
+                if aggregation.is_collected:  # The client's metrics of a round.
+                    self._turns[client] = _turn(told)
+                fields += told
             elif type_spec.is_equivalent_to(of_state):
                 states.save(client, number, values_as_fields.flat(value))
         return wire.Message(questions.COMPUTE, {}, tuple(fields))
@@ -229,8 +230,8 @@ class Member:
             for client, of_client in sorted(weights.items())
         }
         measured = served.evaluator.metrics(list(scores.values()))
-        served.note(number, self._worked_seconds, self._images, measured)
-        self._worked_seconds, self._images = 0.0, {}
+        served.note(number, self._worked_seconds, self._turns, measured)
+        self._worked_seconds, self._turns = 0.0, {}
         about, fields = measures.tell(
             served.evaluator,
             scores,
@@ -337,6 +338,12 @@ class _CannotError(RunError):
     def __init__(self, told: str, message: str) -> None:
         super().__init__(message)
         self.told = told
+
+
+def _turn(fields: Sequence[wire.Field]) -> ClientTurn:
+    """What a client's metrics say, see `FederatedProcess.next`."""
+    found = {field.name.rpartition("/")[2]: float(field.array) for field in fields}
+    return ClientTurn(int(found["images"]), found["labels"], found["loss"])
 
 
 def _data_type(block: Any) -> tff.SequenceType:

@@ -52,6 +52,21 @@ class Finished:
 
 
 @dataclasses.dataclass(frozen=True)
+class ClientTurn:
+    """What a client has trained on in a round.
+
+    Attributes:
+      images: repetitions included.
+      labels: known ones.
+      loss: the sum over these.
+    """
+
+    images: int
+    labels: float
+    loss: float
+
+
+@dataclasses.dataclass(frozen=True)
 class Served:
     """A training that a hospital takes part in.
 
@@ -62,8 +77,8 @@ class Served:
       data: the clients' images.
       evaluator: measures on them.
       clients: their ids.
-      note: called with a round, the seconds that this hospital has worked on it, the images that
-        each of its clients has trained on, of those that took part, and what it has measured.
+      note: called with a round, the seconds that this hospital has worked on it, the turn of each
+        of its clients that took part, and what it has measured.
     """
 
     name: str
@@ -72,4 +87,4 @@ class Served:
     data: Any
     evaluator: Evaluator
     clients: Sequence[str]
-    note: Callable[[int, float, Mapping[str, int], Mapping[str, float]], None]
+    note: Callable[[int, float, Mapping[str, ClientTurn], Mapping[str, float]], None]
