@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import psutil
 import pytest
@@ -73,6 +74,12 @@ def test_ctrl_c_leaves_no_process_and_no_folder(tmp_path):
         line = next(line for line in program.stdout if line.startswith("phantoms of "))
         assert str(tmp_path) in line
         assert len(running_in(tmp_path)) == 1
+        # Not while modules are imported, some of which catch everything, or while workers that
+        # draw are started, which complain: once the last hospital has its images.
+        end = time.monotonic() + 60
+        while not any(tmp_path.glob("*/west/images/*.csv")) and time.monotonic() < end:
+            time.sleep(0.05)
+        time.sleep(0.5)
         program.send_signal(signal.SIGINT)
         _, errors = program.communicate(timeout=60)
     assert (program.returncode, errors) == (130, "hospital: interrupted\n")
