@@ -44,7 +44,7 @@ def is_hospitals() -> bool:
 
 
 @functools.cache
-def kit() -> Kit | CoordinatorKit:
+def kit() -> Kit:
     """The kit of `--kit`.
 
     Raises:
@@ -193,10 +193,13 @@ def opened(recipe: str, folder: pathlib.Path, with_finding: bool) -> Iterator[No
     if not is_hospitals():
         yield
         return
+    from tffcxr.hospitals import kits
+
     opening: contextlib.AbstractContextManager[Coordinator | Member]
     if is_coordinator():
-        _check_findings(recipe, with_finding)
-        opening = _coordinating(recipe, folder)
+        own = kits.read_coordinator(pathlib.Path(FLAGS.kit))
+        _check_findings(own, recipe, with_finding)
+        opening = _coordinating(own, recipe, folder)
     else:
         opening = _taking_part(recipe, folder)
     with opening as federation:
@@ -207,12 +210,10 @@ def opened(recipe: str, folder: pathlib.Path, with_finding: bool) -> Iterator[No
             _current = None
 
 
-def _check_findings(recipe: str, with_finding: bool) -> None:
+def _check_findings(own: CoordinatorKit, recipe: str, with_finding: bool) -> None:
     """Raises InputError unless the study's hospitals have findings as the recipe needs them."""
     from tffcxr.hospitals import kits
 
-    own = kit()
-    assert isinstance(own, kits.CoordinatorKit)
     for site in own.sites:
         if bool(site.finding) != with_finding:
             expected = "a finding" if with_finding else "no finding"
@@ -238,12 +239,10 @@ def _proposed(recipe: str, settings: Mapping[str, Any], of: Any) -> Proposal:
 
 
 @contextlib.contextmanager
-def _coordinating(recipe: str, folder: pathlib.Path) -> Iterator[Coordinator]:
+def _coordinating(own: CoordinatorKit, recipe: str, folder: pathlib.Path) -> Iterator[Coordinator]:
     from tffcxr.hospitals import hub as hub_lib
-    from tffcxr.hospitals import kits, study_files
+    from tffcxr.hospitals import study_files
 
-    own = kit()
-    assert isinstance(own, kits.CoordinatorKit)
     sites = {site.name: site.finding for site in own.sites}
     quorum = FLAGS.quorum or len(sites)
     if quorum > len(sites):

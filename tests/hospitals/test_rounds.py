@@ -145,28 +145,10 @@ def test_aggregators(tmp_path, data, name):
     assert walks == ({1, 2} if name == "two walks" else {1})
 
 
-def _model(frozen=None):
-    images = tf.keras.Input((example.SIZE, example.SIZE, 1))
-    norm = tf.keras.layers.BatchNormalization(name="norm", trainable=frozen is None)
-    pooled = tf.keras.layers.GlobalAveragePooling2D()(norm(images))
-    logits = tf.keras.layers.Dense(2, kernel_initializer="zeros", name="task")(pooled)
-    return CxrModel(tf.keras.Model(images, logits), ("norm",), ("task",), "norm")
-
-
-class Normed(ModelSpec):
-    """A batch norm and the task block."""
-
-    def build(self, frozen=None):
-        return _model(frozen)
-
-    def structure(self, frozen=None):
-        return _model(frozen)
-
-
 def normed(data, *stages, batch_norm="recompute", **changes):
     """A setting of the model with batch norm."""
-    source = Normed("standard", example.SIZE, 2, batch_norm)
-    evaluator = FindingsEvaluator(Scorer(_model().keras, data), example.FINDINGS)
+    source = example.NormSpec("standard", example.SIZE, 2, batch_norm)
+    evaluator = FindingsEvaluator(Scorer(example.norm_model().keras, data), example.FINDINGS)
     return runs.Setting(Plan(source, stages, losses.batch_loss, **changes), data, evaluator)
 
 

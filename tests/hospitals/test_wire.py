@@ -49,7 +49,7 @@ def test_an_array_of_many_chunks_arrives_however_they_are_cut():
         cut = [content[at : at + size] for at in range(0, len(content), size)]
         found = wire.decode(cut, MANY)
         np.testing.assert_array_equal(found.fields[0].array, array)
-        assert found.about == {"round": 3} and found.content_bytes == 4 * 700_001
+        assert found.about == {"round": 3} and found.fields[0].array.nbytes == 4 * 700_001
 
 
 def test_bytes_on_the_wire_are_little_endian():

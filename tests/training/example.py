@@ -90,6 +90,28 @@ class SmallSpec(ModelSpec):
         return self.build(frozen)
 
 
+def norm_model(frozen: options.Frozen = None) -> CxrModel:
+    """Batch norm of the images themselves, so that its statistics are theirs."""
+    images = tf.keras.Input((SIZE, SIZE, 1))
+    norm = tf.keras.layers.BatchNormalization(name="norm", trainable=frozen is None)
+    pooled = tf.keras.layers.GlobalAveragePooling2D()(norm(images))
+    logits = tf.keras.layers.Dense(2, kernel_initializer="zeros", name="task")(pooled)
+    return CxrModel(tf.keras.Model(images, logits), ("norm",), ("task",), "norm")
+
+
+@dataclasses.dataclass(frozen=True)
+class NormSpec(ModelSpec):
+    """A description of `norm_model` instead of a network's."""
+
+    def build(self, frozen: options.Frozen = None) -> CxrModel:
+        """Always with the same initial weights."""
+        return norm_model(frozen)
+
+    def structure(self, frozen: options.Frozen = None) -> CxrModel:
+        """There is no file of weights."""
+        return norm_model(frozen)
+
+
 def spec(
     precision: options.Precision = "float32", batch_norm: options.BatchNorm = "aggregate"
 ) -> SmallSpec:

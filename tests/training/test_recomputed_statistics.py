@@ -4,15 +4,12 @@ import functools
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from tests.training import example
 from tffcxr import runtime
 from tffcxr.clients.sampling import Sampler
 from tffcxr.learning.schedules import Schedule
 from tffcxr.models import losses
-from tffcxr.models.blocks import CxrModel
-from tffcxr.models.spec import ModelSpec
 from tffcxr.training.centralised import CentralisedTraining
 from tffcxr.training.evaluators.validation import FindingsEvaluator, Scorer
 from tffcxr.training.federated import FederatedTraining
@@ -33,32 +30,13 @@ def data(tmp_path_factory):
     return example.client_data(tmp_path_factory.mktemp("clients"), north=12, south=8)
 
 
-def _model(frozen=None):
-    """Batch norm of the images themselves, so that its statistics are theirs."""
-    images = tf.keras.Input((example.SIZE, example.SIZE, 1))
-    norm = tf.keras.layers.BatchNormalization(name="norm", trainable=frozen is None)
-    pooled = tf.keras.layers.GlobalAveragePooling2D()(norm(images))
-    logits = tf.keras.layers.Dense(2, kernel_initializer="zeros", name="task")(pooled)
-    return CxrModel(tf.keras.Model(images, logits), ("norm",), ("task",), "norm")
-
-
-class _Source(ModelSpec):
-    """A description of `_model` instead of a network's."""
-
-    def build(self, frozen=None):
-        return _model(frozen)
-
-    def structure(self, frozen=None):
-        return _model(frozen)
-
-
 def _plan(stage, batch_norm="recompute"):
-    source = _Source("standard", example.SIZE, 2, batch_norm)
+    source = example.NormSpec("standard", example.SIZE, 2, batch_norm)
     return Plan(source, (stage,), losses.batch_loss, local_epochs=2)
 
 
 def _statistics(weights):
-    named = dict(zip((weight.name for weight in _model().keras.weights), weights))
+    named = dict(zip((weight.name for weight in example.norm_model().keras.weights), weights))
     return float(named["norm/moving_mean:0"][0]), float(named["norm/moving_variance:0"][0])
 
 
@@ -70,7 +48,7 @@ def _of_images(data, *clients):
 
 
 def _evaluator(data):
-    return FindingsEvaluator(Scorer(_model().keras, data), example.FINDINGS)
+    return FindingsEvaluator(Scorer(example.norm_model().keras, data), example.FINDINGS)
 
 
 @functools.cache

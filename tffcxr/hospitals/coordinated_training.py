@@ -224,10 +224,8 @@ def _state(private: Any) -> int:
 
 def shared_fields(stage_process: process.FederatedProcess, server_state: Any) -> list[wire.Field]:
     """The shared weights of a server state, in the order of `WeightPartition.server_weights`."""
-    nothing = stage_process.initialize_client()
-    weights = stage_process.model_weights(server_state, nothing)
     return [
         wire.Field(f"{group}/{place}", np.asarray(value))
-        for group, values in stage_process.partition.server_weights(weights).items()
-        for place, value in enumerate(values)
+        for group in stage_process.partition.server_weights(stage_process.partition.weights)
+        for place, value in enumerate(server_state["weights"][group])
     ]

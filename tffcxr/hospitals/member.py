@@ -270,8 +270,7 @@ class Member:
     ) -> dict[str, list[np.ndarray]]:
         """The models of this hospital's clients, from shared weights and its private ones."""
         stage_process = self._process(served, round_number)
-        server = stage_process.initialize()
-        server = _with_shared(stage_process, server, fields)
+        server = _with_shared(stage_process, fields)
         found = {}
         for client in served.clients:
             private = self._private(served, states, client, int(after.get(client, 0)), round_number)
@@ -364,22 +363,18 @@ def _named(value: Any, type_spec: tff.Type) -> dict[str, Any]:
     return {name: values_as_fields.flat(part) for name, part in zip(names, value)}
 
 
-def _with_shared(
-    stage_process: process.FederatedProcess, server_state: Any, fields: Sequence[wire.Field]
-) -> Any:
+def _with_shared(stage_process: process.FederatedProcess, fields: Sequence[wire.Field]) -> Any:
     """A server state with the shared weights of a message, see `shared_fields`."""
-    nothing = stage_process.initialize_client()
-    weights = stage_process.model_weights(server_state, nothing)
-    groups = stage_process.partition.server_weights(weights)
+    groups = stage_process.partition.server_weights(stage_process.partition.weights)
     waiting = iter(fields)
     found: dict[str, list[np.ndarray]] = {}
     for group, of_group in groups.items():
         found[group] = []
         for expected in of_group:
             field = next(waiting, None)
-            if field is None or field.array.shape != np.shape(expected):
+            if field is None or field.array.shape != expected.shape:
                 raise wire.MessageError(
-                    f"expected shared weights of shape {np.shape(expected)}, found "
+                    f"expected shared weights of shape {expected.shape}, found "
                     f"{'none' if field is None else field.array.shape}"
                 )
             found[group].append(field.array)

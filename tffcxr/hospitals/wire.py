@@ -65,11 +65,6 @@ class Message:
     about: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     fields: tuple[Field, ...] = ()
 
-    @property
-    def content_bytes(self) -> int:
-        """Of all fields."""
-        return sum(field.array.nbytes for field in self.fields)
-
 
 def encode(message: Message) -> Iterator[bytes]:
     """Yields the bytes of a message in chunks of at most `CHUNK_BYTES`.
