@@ -193,16 +193,18 @@ def opened(recipe: str, folder: pathlib.Path, with_finding: bool) -> Iterator[No
     if not is_hospitals():
         yield
         return
-    from tffcxr.hospitals import kits
+    from tffcxr.hospitals import handshake_lines, kits
 
     opening: contextlib.AbstractContextManager[Coordinator | Member]
+    refusals: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
     if is_coordinator():
         own = kits.read_coordinator(pathlib.Path(FLAGS.kit))
         _check_findings(own, recipe, with_finding)
+        refusals = handshake_lines.in_words()
         opening = _coordinating(own, recipe, folder)
     else:
         opening = _taking_part(recipe, folder)
-    with opening as federation:
+    with refusals, opening as federation:
         _current = federation
         try:
             yield

@@ -4,7 +4,7 @@ Every call is one message to the coordinator and one back, each as a stream of c
 certificate of the study's authority gets as far as a call; whose it is, its common name says. A
 refused call is logged with its site. What does not get as far as a call (clear text, a certificate
 of another authority or out of its dates), gRPC itself logs on the standard error output, in a line
-with "Handshake failed".
+with "Handshake failed"; `handshake_lines` has it said in words.
 """
 
 from __future__ import annotations
