@@ -12,6 +12,7 @@ from experiments import predict
 from tests.experiments import programs
 from tests.models.files import exported_models
 from tffcxr.models.spec import ModelSpec
+from tffcxr.prediction import answers, overlays
 
 FINDINGS = ("Lung Opacity", "Pneumothorax")
 IMAGES = sorted((programs.TESTDATA / "rsna" / "stage_2_train_images").glob("*.dcm"))[:3]
@@ -67,7 +68,7 @@ def test_the_table_has_every_finding_of_every_file(run, tmp_path):
     first = _expected(run, IMAGES[0])
     assert lines[2] == f"{IMAGES[0]}  Lung Opacity        {first[0]:.3f}  above 0.000"
     assert re.fullmatch(rf" +Pneumothorax +{first[1]:.3f}  none", lines[3])
-    assert lines[-1] == predict.NOTICE
+    assert lines[-1] == overlays.NOTICE
 
     rows = programs.read_rows(table)
     assert [(row["file"], row["finding"]) for row in rows] == [
@@ -123,7 +124,7 @@ def test_names_that_are_not_utf8_or_not_of_one_line(run, tmp_path):
 
 
 def test_a_name_in_utf8_stays_as_it_is():
-    assert predict.readable("Röntgen/é.png") == "Röntgen/é.png"
+    assert answers.readable("Röntgen/é.png") == "Röntgen/é.png"
 
 
 def test_heat_maps_of_the_logit(run, tmp_path):
@@ -151,9 +152,9 @@ def test_the_gradient_of_a_sure_model_does_not_vanish(run, tmp_path):
     layer = exported.metadata.gradcam_layers["Lung Opacity"]
     assert float(exported.keras(image)[0, 0]) == 1.0
     assert gradcam.grad_cam(exported.keras, layer, image, 0).max() == 0
-    assert gradcam.grad_cam(predict.logits_of(exported.keras), layer, image, 0).max() == 1
+    assert gradcam.grad_cam(overlays.logits_of(exported.keras), layer, image, 0).max() == 1
     np.testing.assert_allclose(
-        predict.logits_of(exported.keras)(image).numpy()[0, 1],
+        overlays.logits_of(exported.keras)(image).numpy()[0, 1],
         _logit(exported.keras(image).numpy()[0, 1]),
         atol=1e-4,
     )
@@ -191,7 +192,7 @@ def test_a_missing_model_is_said_before_tensorflow_is_imported(tmp_path):
 
 @pytest.mark.parametrize("probability,call", [(0.4, "above"), (0.39, "below")])
 def test_a_probability_at_the_operating_point_is_above(probability, call):
-    assert predict.call(probability, 0.4) == call
+    assert answers.call(probability, 0.4) == call
 
 
 @pytest.fixture(scope="module")
@@ -234,7 +235,7 @@ def test_classes(others, tmp_path):
     assert lines[-3:] == [
         "Model: first.keras; others of the run: second.keras",
         predict.OF_PHANTOMS,
-        predict.NOTICE,
+        overlays.NOTICE,
     ]
     rows = programs.read_rows(table)
     assert [(row["class"], row["named"]) for row in rows] == [(name, named) for name in expected]
