@@ -23,9 +23,9 @@ from experiments.flags import command_line, findings_flags, study_flags, trainin
 findings_flags.define(model=["standard"])
 study_flags.define(
     recipe="cheXviz",
-    site_help="A hospital as NAME=LOADER:PATH:FINDING, with the loader rsna, siim, nih, medmnist, "
-    "montgomery, shenzhen or covid_radiography; repeatable. Default: two hospitals with phantom "
-    "radiographs.",
+    site_help="A hospital as NAME=LOADER:PATH:FINDING, with the loader csv (a table of your own), "
+    "rsna, siim, nih, medmnist, montgomery, shenzhen or covid_radiography; repeatable. Default: "
+    "two hospitals with phantom radiographs.",
     phantom_patients=700,
     image_size=64,
 )

@@ -54,9 +54,9 @@ study_flags.define_fractions(test=0.2)
 study_flags.define_class_balance()
 study_flags.define(
     recipe="covid",
-    site_help="A hospital as NAME=LOADER:PATH, with the loader covidx, or classes for a folder "
-    "that has the folders Normal, Pneumonia and COVID-19; repeatable. The test images of COVIDx "
-    "stay test images. Default: one hospital with phantom radiographs.",
+    site_help="A hospital as NAME=LOADER:PATH, with the loader covidx, classes for a folder that "
+    "has the folders Normal, Pneumonia and COVID-19, or csv with a column class; repeatable. The "
+    "test images of COVIDx stay test images. Default: one hospital with phantom radiographs.",
     phantom_patients=400,
     phantom_width=_PHANTOM_WIDTH,
     image_size=64,

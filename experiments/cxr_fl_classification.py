@@ -79,8 +79,8 @@ test_images_flag.define()
 study_flags.define_class_balance()
 study_flags.define(
     recipe="cxr_fl_classification",
-    site_help="A hospital as NAME=LOADER:PATH, with the loader rsna; repeatable. Default: one "
-    "hospital with phantom radiographs.",
+    site_help="A hospital as NAME=LOADER:PATH, with the loader rsna, or csv; repeatable. Default: "
+    "one hospital with phantom radiographs.",
     phantom_patients=700,
     image_size=128,
     partition="iid",

@@ -55,8 +55,8 @@ study_flags.define_fractions(test=0.1)  # The paper's 9:1.
 study_flags.define(
     recipe="cxr_fl_segmentation",
     site_help="A hospital as NAME=LOADER:PATH, with a loader of lung masks: lungs, montgomery, "
-    "shenzhen, covid_radiography, or rsna or siim with lung_masks; repeatable. Default: one "
-    "hospital with phantom radiographs.",
+    "shenzhen, covid_radiography, csv with a column lungs, or rsna or siim with lung_masks; "
+    "repeatable. Default: one hospital with phantom radiographs.",
     phantom_patients=200,
     image_size=64,
     partition="iid",

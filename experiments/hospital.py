@@ -44,13 +44,17 @@ import os
 import pathlib
 import sys
 import time
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from absl import flags
 
 from experiments import recipes
 from experiments.flags import command_line, federation_flags
+from tffcxr import options
 from tffcxr.errors import InputError, RunError, did_you_mean
+
+if TYPE_CHECKING:
+    from tffcxr.datasets.load_options import LoadOptions
 
 FLAGS = flags.FLAGS
 
@@ -81,6 +85,24 @@ flags.DEFINE_string(
     None,
     "check, join: the hospital's images, as NAME=LOADER:PATH:FINDING or NAME=LOADER:PATH; NAME is "
     "that of the kit.",
+)
+flags.DEFINE_string(
+    "columns",
+    None,
+    "check, join: the TOML file that says what the columns of a csv: table are, where their names "
+    "do not.",
+)
+flags.DEFINE_enum(
+    "uncertain",
+    "ignore",
+    list(options.UNCERTAIN),
+    "check: what an uncertain label (-1) counts as; join has the study's.",
+)
+flags.DEFINE_enum(
+    "views",
+    "frontal",
+    list(options.VIEWS),
+    "check: the radiographs that are read; join has the study's.",
 )
 
 
@@ -126,13 +148,21 @@ def _check() -> None:
     kit = kits.read(pathlib.Path(FLAGS.kit))
     _print(local_check.describe_kit(kit))
     if FLAGS.site is not None:
-        _print(local_check.describe_data(kit, local_check.parse_site(FLAGS.site)))
+        _print(local_check.describe_data(kit, local_check.parse_site(FLAGS.site, _load_options())))
     if kit.role == kits.SITE:
         try:
             joining.ask_status(kit)
         except UnreachableError as error:
             raise RunError(f"{error}; all else is in order") from error
         print(f"connection: reached the coordinator at {kit.address}")
+
+
+def _load_options() -> LoadOptions:
+    from tffcxr.datasets.load_options import LoadOptions
+    from tffcxr.datasets.tables import columns
+
+    given = columns.read(pathlib.Path(FLAGS.columns)) if FLAGS.columns else columns.Columns()
+    return LoadOptions(given, FLAGS.uncertain, FLAGS.views)
 
 
 def _join() -> None:
@@ -164,6 +194,7 @@ def _join() -> None:
         f"--output_dir={folder}",
     ]
     own += [f"--cache_dir={FLAGS.cache_dir}"] if FLAGS.cache_dir else []
+    own += [f"--columns={FLAGS.columns}"] if FLAGS.columns else []
     words = ["-m", f"experiments.{proposal.recipe}", "--engine=hospitals", *own]
     sys.stdout.flush()
     os.execve(sys.executable, [sys.executable, *words], child_process.environment())
@@ -204,8 +235,8 @@ class _Command(NamedTuple):
 
 _COMMANDS = {
     "provision": _Command(_provision, ("study", "output_dir", "renew", "revoke")),
-    "check": _Command(_check, ("kit", "site")),
-    "join": _Command(_join, ("kit", "site", "approve", "output_dir", "cache_dir")),
+    "check": _Command(_check, ("kit", "site", "columns", "uncertain", "views")),
+    "join": _Command(_join, ("kit", "site", "columns", "approve", "output_dir", "cache_dir")),
     "status": _Command(_status, ("kit",)),
     "demo": _Command(_demo, ("output_dir",)),
 }

@@ -70,8 +70,9 @@ study_flags.define(
     site_help="A hospital as NAME=LOADER:PATH; repeatable. Loaders for classification: kermany, "
     "whose test images stay test images unless patients also have images in train/; rsna, where "
     "Lung Opacity is pneumonia and all other images (Target 0, including abnormal ones) are "
-    "normal; classes for a folder that has the folders Normal and Pneumonia. Loader for "
-    "segmentation: rsna. Default: one hospital with phantom radiographs.",
+    "normal; classes for a folder that has the folders Normal and Pneumonia, or csv with a column "
+    "class. Loaders for segmentation: rsna, and csv with the columns Lung Opacity and mask. "
+    "Default: one hospital with phantom radiographs.",
     phantom_patients=120,
     image_size=64,
     phantom_width=pneumonia_classification.PHANTOM_WIDTH,

@@ -27,7 +27,7 @@ findings_flags.define(model=["standard", "densenet121"], baseline=["site"], heat
 study_flags.define(
     recipe="tuberculosis",
     site_help="A hospital as NAME=LOADER:PATH:FINDING, with the finding Tuberculosis and the "
-    "loaders shenzhen and montgomery; repeatable. Default: one of each with phantom "
+    "loaders shenzhen, montgomery and csv; repeatable. Default: one of each with phantom "
     "radiographs.",
     phantom_patients=200,
     image_size=64,

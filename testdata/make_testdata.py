@@ -321,6 +321,20 @@ def make_classes(root: pathlib.Path) -> None:
             write_jpeg(root / kind / f"{name}.jpg", to_bytes(with_boxes(grey, boxes)))
 
 
+def make_csv(root: pathlib.Path) -> None:
+    """6 images of 4 patients, one lateral, and a table as a German Excel exports it."""
+    rng = np.random.default_rng(12)
+    rows = ["Dateiname;Patient ID;Alter;Geschlecht;View;Pleural effusion;Opacity;Befunder"]
+    about = ["0001;62,5;w;PA;1;0", "0001;62,5;w;LL;;1", "0002;41;m;AP;-1;0", "3;7;m;PA;0;1"]
+    about += ["3;7;m;PA;0;0", "0004;;;;1;"]
+    for number, text in enumerate(about):
+        grey, _ = chest(rng, 32)
+        boxes = [(5, 9, 8, 10)] if text.endswith("1") else []
+        write_png(root / "images" / f"IM{number}.png", to_bytes(with_boxes(grey, boxes)))
+        rows.append(f"images\\IM{number}.png;{text};Dr. Müller")
+    (root / "table.csv").write_bytes(("\r\n".join(rows) + "\r\n").encode("latin-1"))
+
+
 def main(root: pathlib.Path) -> None:
     """Writes all of them below a folder."""
     # Some ages are wrong on purpose, as in both challenges: "62" instead of "062Y".
@@ -337,6 +351,7 @@ def main(root: pathlib.Path) -> None:
     make_covidx(root / "covidx")
     make_kermany(root / "kermany")
     make_classes(root / "classes")
+    make_csv(root / "csv")
 
 
 if __name__ == "__main__":

@@ -91,3 +91,11 @@ PARTITIONS = ("none", "iid", "quantity", "dirichlet", "hybrid")
 UNEVEN_PARTITIONS = ("quantity", "dirichlet", "hybrid")
 CLASS_BALANCES = ("none", "weights", "sampling")
 IMAGE_KINDS = ("full", "segmented")
+
+# What a label of -1, "uncertain" in CheXpert, counts as: unknown, present or absent.
+Uncertain = Literal["ignore", "positive", "negative"]
+UNCERTAIN = get_args(Uncertain)
+
+# Which radiographs of a data set are read: the frontal ones, or lateral ones too.
+Views = Literal["frontal", "all"]
+VIEWS = get_args(Views)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 FLAGS = flags.FLAGS
 
 # Settings that a hospital decides for itself, and that no proposal has.
-_OF_HOSPITALS = ("site", "phantom_patients", "weights_sha256")
+_OF_HOSPITALS = ("site", "columns", "phantom_patients", "weights_sha256")
 _PACKAGES = ("tensorflow", "tensorflow-federated", "keras-cv", "numpy")
 _STATES = "states"
 
@@ -106,7 +106,7 @@ def check() -> None:
         return
     _check_offered()
     if is_coordinator():
-        for name in ("site", "phantom_patients", "phantom_dir", "cache_dir"):
+        for name in ("site", "columns", "phantom_patients", "phantom_dir", "cache_dir"):
             if name in FLAGS and FLAGS[name].present:
                 raise InputError(
                     f"--{name}: expected at the hospitals, whose images are there, found with the "

@@ -25,6 +25,9 @@ _FIRST = (
 # The group of every other flag; flags in no group are listed last.
 _GROUPS = {
     "Data": (
+        "columns",
+        "uncertain",
+        "views",
         "phantom_patients",
         "phantom_dir",
         "cache_dir",

@@ -11,6 +11,7 @@ from absl import flags
 
 from experiments.flags import (
     checks,
+    data_flags,
     engine_flags,
     federation_flags,
     published_flag,
@@ -83,6 +84,9 @@ def define(
     for module in (published_flag, split_seed_flag):
         flags.adopt_module_key_flags(module)
     flags.DEFINE_multi_string("site", [], site_help)
+    if radiographs:
+        data_flags.define()
+        flags.adopt_module_key_flags(data_flags)
     flags.DEFINE_integer(
         "phantom_patients", phantom_patients, "Number of patients per phantom hospital."
     )
@@ -280,12 +284,13 @@ def given_sites(with_finding: bool, loaders: Sequence[str] | None = None) -> lis
       loaders: those that the recipe accepts; None for all loaders of radiographs.
 
     Raises:
-      InputError: one does not have the form that the recipe needs.
+      InputError: one does not have the form that the recipe needs; see `data_flags`.
     """
     from tffcxr.clients.sites import Site
 
     known = {} if loaders is None else {"known": loaders}
-    return [Site.parse(text, with_finding, **known) for text in FLAGS.site]
+    sites = [Site.parse(text, with_finding, **known) for text in FLAGS.site]
+    return data_flags.with_options(sites) if "columns" in FLAGS else sites
 
 
 def division() -> Division:

@@ -8,6 +8,7 @@ import pytest
 
 from tffcxr.clients import sites
 from tffcxr.clients.sites import Division, Site
+from tffcxr.datasets.load_options import LoadOptions
 from tffcxr.errors import InputError
 
 PATIENTS = 60
@@ -34,7 +35,7 @@ def _load(monkeypatch):
     ids = {"rsna": [f"{n:08d}" for n in range(PATIENTS)], "medmnist": map(str, range(PATIENTS))}
     ids["nih"] = ids["rsna"]
 
-    def load_records(loader, root, site):
+    def load_records(loader, root, site, options):
         del root, site
         return _table("Pneumonia", list(ids[loader]))
 
@@ -62,7 +63,7 @@ def test_a_finding_that_another_site_labels_is_unknown_and_not_absent(monkeypatc
     monkeypatch.setattr(
         sites.loaders,
         "load_records",
-        lambda loader, root, site: _table(
+        lambda loader, root, site, options: _table(
             {"a": "Edema", "b": "Mass"}[site], [f"{site}{n}" for n in range(PATIENTS)]
         ),
     )
@@ -106,7 +107,9 @@ class TestSharedTask:
     def test_the_sources_own_test_images_stay_so_if_that_is_asked_for(self, monkeypatch, own_test):
         table = _table("Pneumonia", [f"{number:02}" for number in range(PATIENTS)])
         table["split"] = ["test" if number < 30 else "train" for number in range(PATIENTS)]
-        monkeypatch.setattr(sites.loaders, "load_records", lambda loader, root, site: table.copy())
+        monkeypatch.setattr(
+            sites.loaders, "load_records", lambda loader, root, site, options: table.copy()
+        )
         records = self._load("a", own_test=own_test).records
         found = pd.concat(records.values())
         tests = set(found["patient"][found["split"] == "test"])
@@ -158,7 +161,7 @@ class TestSharedTask:
 
     def test_one_folder_twice_is_refused(self, load):
         del load
-        with pytest.raises(InputError, match="a folder of its own for each site"):
+        with pytest.raises(InputError, match="a folder or a table of its own for each site"):
             sites.load_shared_task(
                 [Site(name, "nih", pathlib.Path("same")) for name in "ab"],
                 lambda table, site: table,
@@ -167,3 +170,34 @@ class TestSharedTask:
                 stratify=None,
                 division=Division(),
             )
+
+    def test_sites_of_one_table_keep_their_own_patients(self, tmp_path):
+        lines = [f"{site}{n},{site}{n},{site},{n % 2}" for site in "ab" for n in range(20)]
+        table = tmp_path / "t.csv"
+        table.write_text("\n".join(["File,Patient,Site,Mass", *lines]))
+        for site in "ab":
+            for n in range(20):
+                (tmp_path / f"{site}{n}.png").touch()
+        found = sites.load_shared_task(
+            [Site(name, "csv", table) for name in "ab"],
+            lambda table, site: table,
+            fractions=self.FRACTIONS,
+            seed=0,
+            stratify=None,
+            division=Division(),
+        )
+        for name in "ab":
+            assert len(found.records[name]) == 20
+            assert found.records[name]["patient"].str.startswith(name).all()
+
+
+@pytest.mark.parametrize(("uncertain", "present"), [("ignore", 8), ("positive", 12)])
+def test_a_sites_options_reach_its_loader(tmp_path, uncertain, present):
+    labels = ["1", "0", "-1", "0", "1"] * 4
+    lines = [f"{n},{n},{label}" for n, label in enumerate(labels)]
+    (tmp_path / "t.csv").write_text("\n".join(["File,Patient,Mass", *lines]))
+    for n in range(20):
+        (tmp_path / f"{n}.png").touch()
+    site = Site("a", "csv", tmp_path, "Mass", LoadOptions(uncertain=uncertain))
+    (table,) = sites.load_clients([site], seed=0).records.values()
+    assert (table["Mass"] == 1).sum() == present

@@ -22,7 +22,8 @@ def test_every_loader_gives_valid_records_whose_images_can_be_read(loader):
         image = images.read_image(path)
         assert image.std() > 10
     for finding in records.findings(table):
-        assert table[finding].isin([0, 1]).all()
+        if not loaders.OPTIONS.get(loader):  # Others have unknown labels.
+            assert table[finding].isin([0, 1]).all()
 
 
 @pytest.mark.parametrize("loader", ["covid_radiography", "lungs", "montgomery", "shenzhen"])

@@ -2,7 +2,9 @@
 
 import pytest
 
+from tests.datasets import source_folders
 from tests.hospitals import studies
+from tffcxr.datasets.load_options import LoadOptions
 from tffcxr.datasets.phantoms import phantom
 from tffcxr.errors import InputError
 from tffcxr.hospitals import kits, local_check
@@ -50,6 +52,22 @@ def test_what_is_in_the_data(made, images):
     assert "Normal: 2 present, 6 absent, 0 unknown" in lines
     assert "readable: all of 8 images that were tried" in lines
     assert lines[-1] == "no update would leave: the policy wants at least 20 training images"
+
+
+def test_a_table_of_ones_own_and_its_options(made):
+    folder = source_folders.TESTDATA / "csv"
+    options = LoadOptions(uncertain="positive")
+    site = local_check.parse_site(f"north=csv:{folder}:Effusion", options)
+    lines = local_check.describe_data(kits.read(made / "north"), site)
+    assert "images: 5 of 4 patients" in lines
+    assert "Effusion: 3 present, 2 absent, 0 unknown, the finding of this site" in lines
+
+
+def test_a_folder_without_labels(made):
+    folder = source_folders.TESTDATA / "rsna/stage_2_train_images"
+    lines = _describe(made, f"north=csv:{folder}")
+    assert "images: 12 of 12 patients" in lines
+    assert "labels: none, so that nothing can be trained or tested here" in lines
 
 
 def test_nothing_is_changed(made, images):

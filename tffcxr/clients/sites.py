@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 import dataclasses
+import itertools
 import logging
 import pathlib
 
@@ -12,8 +13,9 @@ import pandas as pd
 from tffcxr import files
 from tffcxr.clients import partition
 from tffcxr.datasets import findings as finding_names
-from tffcxr.datasets import loaders, splits
+from tffcxr.datasets import load_options, loaders, splits
 from tffcxr.datasets import records as records_lib
+from tffcxr.datasets.load_options import LoadOptions
 from tffcxr.errors import InputError
 
 FRACTIONS = {"train": 0.7, "validation": 0.1, "test": 0.2}
@@ -30,6 +32,11 @@ class Site:
     loader: str
     path: pathlib.Path
     finding: str = ""
+    options: LoadOptions = load_options.DEFAULT
+
+    def load(self) -> pd.DataFrame:
+        """Returns the site's records table; see `loaders.load_records`."""
+        return loaders.load_records(self.loader, self.path, self.name, self.options)
 
     @classmethod
     def parse(
@@ -144,7 +151,7 @@ def load_clients(
     check_names(sites)
     tables, finding_of = {}, {}
     for site in sites:
-        table = loaders.load_records(site.loader, site.path, site.name)
+        table = site.load()
         finding = finding_names.find(site.finding, records_lib.findings(table), f"site {site.name}")
         tables[site.name] = _one_finding(table, finding, site)
         finding_of[site.name] = finding
@@ -181,7 +188,7 @@ def load_shared_task(
     together they are the server's test set, whatever the number of clients.
 
     Args:
-      sites: at least one, with different names and folders.
+      sites: at least one, with different names; those of one folder share no patient.
       keep: selects the rows and columns of a site's table that the task needs.
       fractions: of the patients, by split.
       seed: of splits and partitions.
@@ -193,24 +200,20 @@ def load_shared_task(
         "validation" in the others. None or empty for the share of "test" in `fractions`.
 
     Raises:
-      InputError: see `Site.parse` and the loaders; two sites of one folder; a partition by a
-        finding without one; too few images for `test_images`.
+      InputError: see `Site.parse` and the loaders; two sites of one folder share a patient; a
+        partition by a finding without one; too few images for `test_images`.
     """
     check_names(sites)
-    folders = [site.path.resolve() for site in sites]
-    if len(set(folders)) != len(folders):
-        raise InputError(
-            "--site: expected a folder of its own for each site, since patients would otherwise be "
-            f"counted twice, found {', '.join(str(site.path) for site in sites)}"
-        )
     if stratify is None and division.partition in ("dirichlet", "hybrid"):
         raise InputError(
             f"--partition: expected none, iid or quantity where there are no classes, "
             f"found {division.partition}"
         )
+    tables = {site.name: keep(site.load(), site) for site in sites}
+    _check_patients(sites, tables)
     clients, site_of = {}, {}
     for site in sites:
-        table = keep(loaders.load_records(site.loader, site.path, site.name), site)
+        table = tables[site.name]
         try:
             if test_images:
                 validation = fractions.get("validation", 0.0)
@@ -225,6 +228,19 @@ def load_shared_task(
             clients[client] = part.reset_index(drop=True)
             site_of[client] = site.name
     return ClientRecords(clients, site_of, {}, {site.name: site.loader for site in sites})
+
+
+def _check_patients(sites: Sequence[Site], tables: Mapping[str, pd.DataFrame]) -> None:
+    """Raises InputError if sites of one folder share a patient, who would be in several splits."""
+    for one, other in itertools.combinations(sites, 2):
+        if one.path.resolve() == other.path.resolve() and not set(
+            tables[one.name]["patient"]
+        ).isdisjoint(tables[other.name]["patient"]):
+            raise InputError(
+                "--site: expected a folder or a table of its own for each site, since patients "
+                f"would otherwise be counted twice, found {one.path} for {one.name} and "
+                f"{other.name}"
+            )
 
 
 def check_names(sites: Sequence[Site]) -> None:

@@ -39,6 +39,11 @@ def findings(df: pd.DataFrame) -> list[str]:
     return [name for name in df.columns if name not in COLUMNS and name != SPLIT]
 
 
+def has_labels(df: pd.DataFrame) -> bool:
+    """Whether a table has something to train on: a finding, or an outline."""
+    return bool(findings(df)) or bool(df[["mask", "lungs"]].notna().any(axis=None))
+
+
 def parse_age(text: str) -> float:
     """Returns an age in years from "062Y", "018M", "006W", "010D", or plain years such as "62".
 
@@ -80,9 +85,8 @@ def validate(df: pd.DataFrame) -> pd.DataFrame:
     """Returns the table with exact types and a fresh index.
 
     Raises:
-      InputError: a column is missing, there is no image or neither a finding nor a mask, an image
-        is listed twice or has no patient, a text is too long, or a value is outside what the column
-        may hold.
+      InputError: a column is missing, there is no image, an image is listed twice or has no
+        patient, a text is too long, or a value is outside what the column may hold.
     """
     missing = [name for name in COLUMNS if name not in df.columns]
     if missing:
@@ -93,11 +97,8 @@ def validate(df: pd.DataFrame) -> pd.DataFrame:
         twice = df.columns[df.columns.duplicated()].tolist()
         raise InputError(f"expected each column of the records once, found twice: {twice}")
     names = findings(df)
-    if df.empty or not (names or df["mask"].notna().any()):
-        raise InputError(
-            f"expected records of at least one image and one finding or mask, found {len(df)} "
-            f"images and {len(names)} findings"
-        )
+    if df.empty:
+        raise InputError("expected records of at least one image, found none")
     df = df.reset_index(drop=True).copy()
     for name in ("image", "patient", "site"):
         df[name] = _texts(df, name)
@@ -125,7 +126,11 @@ def validate(df: pd.DataFrame) -> pd.DataFrame:
 
 
 def drop_missing_images(
-    df: pd.DataFrame, paths: pd.Series, source: str, folder: object
+    df: pd.DataFrame,
+    paths: pd.Series,
+    source: str,
+    folder: object,
+    example: pd.Series | None = None,
 ) -> pd.DataFrame:
     """Keeps the rows whose image is on disk, and logs how many are not.
 
@@ -134,22 +139,24 @@ def drop_missing_images(
       paths: the file of each row, or None; same index.
       source: the dataset's name.
       folder: where the images were looked for.
+      example: what the source calls each image, to name one that is missing; same index.
 
     Raises:
       InputError: no image is on disk.
     """
     found = paths.notna()
+    such_as = (
+        f", such as {example[~found].iloc[0]!r}" if example is not None and not found.all() else ""
+    )
     if not found.any():
         raise InputError(
             f"{source}: expected images in {folder}, found none of the {len(df)} that are labelled"
+            f"{such_as}"
         )
     if not found.all():
         logging.getLogger(__name__).warning(
-            "%s: %d of %d labelled images are not in %s and are left out",
-            source,
-            int((~found).sum()),
-            len(df),
-            folder,
+            "%s: %d of %d labelled images are not in %s and are left out%s",
+            *(source, int((~found).sum()), len(df), folder, such_as),
         )
     return df[found].assign(image=paths[found].astype(str))
 

@@ -10,8 +10,9 @@ import pandas as pd
 
 from tffcxr.clients import sites
 from tffcxr.datasets import findings as finding_names
-from tffcxr.datasets import loaders, records
+from tffcxr.datasets import load_options, records
 from tffcxr.datasets.imaging import images
+from tffcxr.datasets.load_options import LoadOptions
 from tffcxr.errors import InputError
 from tffcxr.hospitals import authority, kits, policy
 from tffcxr.hospitals.kits import CoordinatorKit, Kit
@@ -44,18 +45,22 @@ def describe_kit(kit: Kit) -> list[str]:
     return [*lines, *(f"policy: {key} = {_text(value)}" for key, value in allowed.items())]
 
 
-def parse_site(text: str) -> sites.Site:
+def parse_site(text: str, options: LoadOptions = load_options.DEFAULT) -> sites.Site:
     """Reads NAME=LOADER:PATH or NAME=LOADER:PATH:FINDING.
 
     A path that exists as it stands has no finding after it, though it may hold colons.
+
+    Args:
+      text: of the flag.
+      options: how its images are read.
 
     Raises:
       InputError: another form, or an unknown loader.
     """
     whole = sites.Site.parse(text, with_finding=False)
     if ":" not in str(whole.path) or whole.path.exists():
-        return whole
-    return sites.Site.parse(text)
+        return dataclasses.replace(whole, options=options)
+    return dataclasses.replace(sites.Site.parse(text), options=options)
 
 
 def describe_data(kit: Kit, site: sites.Site) -> list[str]:
@@ -71,7 +76,8 @@ def describe_data(kit: Kit, site: sites.Site) -> list[str]:
     """
     if site.name != kit.site or kit.role != kits.SITE:
         raise InputError(f"--site: expected {kit.site}, whose kit this is, found {site.name}")
-    table = loaders.load_records(site.loader, site.path, site.name)
+    options = dataclasses.replace(site.options, unlabelled=True)
+    table = dataclasses.replace(site, options=options).load()
     finding = ""
     if site.finding:
         finding = finding_names.find(site.finding, records.findings(table), f"site {site.name}")
@@ -87,6 +93,8 @@ def describe_data(kit: Kit, site: sites.Site) -> list[str]:
             lines.append(f"{what}: of {int(table[column].notna().sum())} images")
     for name in records.findings(table):
         lines.append(_finding_line(table, name, name == finding))
+    if not records.has_labels(table):
+        lines.append("labels: none, so that nothing can be trained or tested here")
     lines.append(_read_some(table))
     fewest = policy.read(kit.folder / kits.POLICY).fewest_images
     if len(table) < fewest:

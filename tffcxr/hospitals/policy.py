@@ -8,9 +8,8 @@ import math
 import pathlib
 from typing import Any
 
-from tffcxr import options
+from tffcxr import options, toml_files
 from tffcxr.errors import InputError, did_you_mean
-from tffcxr.hospitals import toml_files
 from tffcxr.hospitals.proposals import Proposal
 
 ANY = "*"

@@ -22,9 +22,9 @@ import pathlib
 import re
 from typing import Any
 
-from tffcxr import files
+from tffcxr import files, toml_files
 from tffcxr.errors import InputError
-from tffcxr.hospitals import authority, toml_files
+from tffcxr.hospitals import authority
 
 AUTHORITY = "authority"
 _RESERVED = (AUTHORITY, authority.COORDINATOR)

@@ -161,7 +161,7 @@ def _site(name: str, source: str) -> Site:
 
 def _load(site: Site) -> pd.DataFrame:
     try:
-        return loaders.load_records(site.loader, site.path, site.name)
+        return site.load()
     except InputError as error:
         raise InputError(f"client {site.name!r}: {error}") from None
 
