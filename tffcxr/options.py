@@ -78,6 +78,9 @@ REPORT_ROUNDS: tuple[ReportRound, ...] = get_args(ReportRound)
 # How scores become probabilities, by scaling logits: with a bias, without one, or not at all.
 Calibration = Literal["platt", "temperature", "none"]
 CALIBRATIONS: tuple[Calibration, ...] = get_args(Calibration)
+# What exported models are also written as.
+ExportFormat = Literal["onnx", "savedmodel"]
+EXPORT_FORMATS: tuple[ExportFormat, ...] = get_args(ExportFormat)
 # What proposes the settings of a search.
 SEARCH_SAMPLERS = ("tpe", "random", "grid")
 

@@ -96,6 +96,7 @@ _GROUPS = {
     "Output": (
         "report_round",
         "calibration",
+        "export",
         "bootstrap",
         "heatmaps",
         "heat_metrics",

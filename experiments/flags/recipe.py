@@ -16,6 +16,7 @@ from absl import flags
 
 from experiments.flags import (
     command_line,
+    export_flag,
     federation_flags,
     published_flag,
     training_flags,
@@ -110,6 +111,7 @@ class Recipe(abc.ABC):
                 run_hparams.write(output)
             if is_other_page:
                 run_report.write_report(output)
+            export_flag.write_missing(output)
             print(f"{output} is complete; its report is {output / 'report.html'}")
             return
         is_coordinator = federation_flags.is_coordinator()
@@ -117,6 +119,7 @@ class Recipe(abc.ABC):
             study = self.make_study(directory.path)
             rows = study.run(directory)
             run_hparams.write(output)
+            export_flag.write_missing(output)
         if rows or not is_coordinator:
             print(run_report.format_table(rows, study.kind))
         else:

@@ -13,6 +13,7 @@ from experiments.flags import (
     checks,
     data_flags,
     engine_flags,
+    export_flag,
     federation_flags,
     published_flag,
     reporting_flags,
@@ -81,7 +82,8 @@ def define(
     flags.DEFINE_string("output_dir", f"runs/{recipe}", "The run's folder; a run in it is resumed.")
     published_flag.define(recipe)
     split_seed_flag.define()
-    for module in (published_flag, split_seed_flag):
+    export_flag.define()
+    for module in (export_flag, published_flag, split_seed_flag):
         flags.adopt_module_key_flags(module)
     flags.DEFINE_multi_string("site", [], site_help)
     if radiographs:

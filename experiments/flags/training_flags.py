@@ -213,6 +213,7 @@ UNRECORDED = frozenset(
         "cache_dir",
         "engine",
         "executor",
+        "export",
         "flagfile",
         "kit",
         "listen",

@@ -268,7 +268,7 @@ def _copy_models(source: pathlib.Path, copy: pathlib.Path) -> None:
     """Copies weights and exported models with what is to be known of these."""
     (copy / "models").mkdir()
     for path in sorted((source / "models").glob("*")):
-        if path.suffix in (".h5", ".keras") and not path.name.startswith("."):
+        if path.suffix in (".h5", ".keras", ".onnx") and not path.name.startswith("."):
             shutil.copyfile(path, copy / "models" / path.name)
             about = path.with_suffix(".json")
             if path.suffix == ".keras" and about.is_file():

@@ -275,6 +275,15 @@ def test_published_tables_are_set_beside_a_complete_run(run):
     assert "Beside the published numbers" in (run / "report.html").read_text()
 
 
+def test_other_formats_of_the_model_are_added_to_a_complete_run(run):
+    ended = programs.run("cheXviz", f"--output_dir={run}", *FLAGS, "--export=onnx")
+    assert ended.status == 0, ended.errors
+    assert "export: multi_task.onnx, multi_task_uint16.onnx (largest difference" in ended.errors
+    assert (run / "models" / "multi_task.onnx").stat().st_size > 1000
+    line = programs.refusal(programs.run("cheXviz", f"--output_dir={run}", "--export=torch"))
+    assert "--export=['torch']: expected some of onnx, savedmodel" in line
+
+
 def test_other_settings_are_refused_and_the_flag_named(run):
     line = programs.refusal(
         programs.run("cheXviz", f"--output_dir={run}", *FLAGS, "--learning_rate=0.01")

@@ -151,7 +151,7 @@ def _decode_png(data: bytes) -> np.ndarray:
             raise ImageError(f"expected one image, found an animation of {frames} frames")
         _of_pillow(image.load)
         if image.mode.startswith("I"):
-            return _stretch(np.asarray(image))
+            return stretch(np.asarray(image))
         if image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:
             upright = _of_pillow(lambda: image.convert("RGBA"))
             opaque = PIL.Image.new("RGBA", image.size, (0, 0, 0, 255))
@@ -159,7 +159,12 @@ def _decode_png(data: bytes) -> np.ndarray:
         return np.asarray(_of_pillow(lambda: image.convert("L")))
 
 
-def _stretch(values: np.ndarray) -> np.ndarray:
+def stretch(values: np.ndarray) -> np.ndarray:
+    """Maps values of more than 8 bits to grey, the smallest to 0 and the largest to 255: uint8.
+
+    Raises:
+      ImageError: all values are the same.
+    """
     low, high = int(values.min()), int(values.max())
     if low == high:
         raise ImageError(f"expected an image of several values, found {low} in every pixel")
