@@ -133,7 +133,7 @@ def test_a_difference_leaves_nothing(tmp_path, monkeypatch):
 
 def test_only_what_is_missing_is_written(tmp_path):
     export.save(tmp_path / "model.keras", _exported(metadata.VOLUMES))
-    lines = []
+    lines: list[str] = []
     portable.write_missing(tmp_path, ("onnx",), lines.append)
     (line,) = lines
     assert line.startswith("export: model.onnx (largest difference from Keras: ")

@@ -57,7 +57,7 @@ class Portable(tf.Module):
         """
         about = self.exported.metadata
         size = about.image_size
-        shape = [None, None, None]
+        shape: list[int | None] = [None, None, None]
         if about.kind == metadata.VOLUMES:
             shape = [None, size, size, about.channels]
 
@@ -172,8 +172,12 @@ def read_saved_model(folder: pathlib.Path, dtype: str) -> Callable[[np.ndarray],
     """Returns the function from pixels of a type to probabilities that a SavedModel holds."""
     loaded = tf.saved_model.load(str(folder))
     function = loaded.signatures["serving_default" if dtype == UINT8 else dtype]
-    # The signature refers to the variables of `loaded`, and does not keep them.
-    return lambda pixels, kept=loaded: function(pixels=tf.constant(pixels))[_OUTPUT].numpy()
+
+    def read(pixels: np.ndarray) -> np.ndarray:
+        assert loaded is not None  # Kept here: the signature does not keep its variables.
+        return function(pixels=tf.constant(pixels))[_OUTPUT].numpy()
+
+    return read
 
 
 def _targets(
