@@ -45,7 +45,7 @@ class Hub:
         self._changed = threading.Condition()
         self._members: dict[str, exchange.Member] = {}
         self._handlers: dict[str, Callable] = {}
-        self._tasks: dict[str, dict[str, tuple[wire.Message, concurrent.futures.Future]]] = {}
+        self._tasks: dict[str, dict[str, tuple]] = {}
         self.sent: list[tuple[str, wire.Message]] = []
         self.received: list[tuple[str, wire.Message]] = []
         self.report: dict = {}
@@ -66,17 +66,17 @@ class Hub:
     def handle(self, kind, answer):
         self._handlers[kind] = answer
 
-    def ask(self, site, task):
+    def ask(self, site, task, store=wire.in_memory):
         future: concurrent.futures.Future = concurrent.futures.Future()
         with self._changed:
-            self._tasks.setdefault(site, {})[uuid.uuid4().hex] = task, future
+            self._tasks.setdefault(site, {})[uuid.uuid4().hex] = task, future, store
             self._changed.notify_all()
         return future
 
     def withdraw(self, asked):
         with self._changed:
             for tasks in self._tasks.values():
-                for name in [name for name, (_, future) in tasks.items() if future is asked]:
+                for name in [name for name, (_, future, _) in tasks.items() if future is asked]:
                     del tasks[name]
             self._changed.notify_all()
         asked.cancel()
@@ -102,7 +102,7 @@ class Hub:
     def next_task(self, site: str) -> tuple[str, wire.Message]:
         with self._changed:
             self._changed.wait_for(lambda: self._tasks.get(site))
-            name, (task, _) = next(iter(self._tasks[site].items()))
+            name, (task, _, _) = next(iter(self._tasks[site].items()))
         if self._loses(site, task):
             self.set_member(site, None)
             raise LostError
@@ -115,14 +115,14 @@ class Hub:
     def answer(self, site: str, name: str, message: wire.Message) -> None:
         self.received.append((site, message))
         with self._changed:
-            task, future = self._tasks[site].get(name, (None, None))
+            task, future, store = self._tasks[site].get(name, (None, None, None))
         if task is not None and self._loses_answer(site, task):
             self.set_member(site, None)
             raise LostError
         with self._changed:
             self._tasks[site].pop(name, None)
         if future is not None and future.set_running_or_notify_cancel():
-            arrived = _copy(self._changes(site, message))
+            arrived = _copy(self._changes(site, message), store)
             self.answers.append(weakref.ref(arrived))
             future.set_result(arrived)
 
@@ -154,5 +154,5 @@ class Link:
         self._hub.answer(self._site, task, message)
 
 
-def _copy(message: wire.Message) -> wire.Message:
-    return wire.decode(list(wire.encode(message)), _LARGEST)
+def _copy(message: wire.Message, store: wire.Store = wire.in_memory) -> wire.Message:
+    return wire.decode(list(wire.encode(message)), _LARGEST, lambda _: store)

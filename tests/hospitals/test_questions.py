@@ -4,12 +4,13 @@ import gc
 import weakref
 
 from tests.hospitals import in_memory, network
+from tffcxr.hospitals.answer_files import AnswerFolder
 from tffcxr.hospitals.questions import Questions
 
 
-def test_a_round_that_is_over_keeps_no_answer():
+def test_a_round_that_is_over_keeps_no_answer(tmp_path):
     hub = in_memory.Hub()
-    asking = Questions(hub, {"a": "north"}, {"training": "standard"}, 60.0)
+    asking = Questions(hub, AnswerFolder(tmp_path), {"a": "north"}, {"training": "standard"}, 60.0)
     asked = asking.ask("a", {"walks": [[0]]}, network.numbers(1).fields)
     task, _ = hub.next_task("north")
     hub.answer("north", task, network.numbers(1, seconds=2.5))

@@ -57,8 +57,9 @@ def _plant(run_dir):
     )
     (run_dir / "rounds_site_a.csv").write_text(f"round,train_loss,note\n1,0.5,{MARK}\n")
     image = np.frombuffer((MARK * 100).encode(), np.uint8)
-    for folder in ("explanations", "segmentations", "cache", "checkpoints", "figures", MARK):
-        (run_dir / folder).mkdir(exist_ok=True)
+    for folder in ("explanations", "segmentations", "cache", "checkpoints", "figures",
+                   "hospitals/answers", MARK):  # fmt: skip
+        (run_dir / folder).mkdir(parents=True, exist_ok=True)
         np.savez(run_dir / folder / "planted.npz", image=image)
         (run_dir / folder / "roc.png").write_bytes(image.tobytes())
         (run_dir / folder / f"gradcam_{MARK}.png").write_bytes(image.tobytes())
@@ -121,6 +122,7 @@ def test_nothing_of_a_patient_and_no_path(run_dir, tmp_path):
     assert list((tmp_path / "new").iterdir()) == [copy]
     assert (copy / "SHARED.txt").read_text() == note
     assert "predictions.csv" in note and "explanations" in note and "models: weights may" in note
+    assert "- updates of single hospitals: hospitals/answers/*\n" in note
 
 
 def test_settings_stay_where_they_are_no_path(run_dir, tmp_path):

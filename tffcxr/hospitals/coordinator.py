@@ -20,6 +20,7 @@ from tffcxr import files
 from tffcxr.clients.shards.shard_store import SPLITS, ShardSpec, ShardStore
 from tffcxr.errors import one_line
 from tffcxr.hospitals import exchange, joint_rows, questions, results_told, wire
+from tffcxr.hospitals.answer_files import AnswerFolder
 from tffcxr.runtime import parts, threads
 
 REGISTER, GATHER, TRAINING, MEASURE, FINISH, RESULTS = (
@@ -57,7 +58,8 @@ class Coordinator:
       finding_of: of the study's sites, in order; an empty one where all have the same task.
       quorum: how many hospitals a round needs; with fewer it waits.
       seconds: after which a hospital that has not answered is left out of the round.
-      folder: keeps what hospitals have said, for a coordinator that starts again.
+      folder: keeps what hospitals have said, for a coordinator that starts again; also, while a
+        round lasts, what they answer.
       has_own_clients: whether a site may be several clients, which are known once it has joined;
         then the run begins when all sites have.
     """
@@ -76,6 +78,7 @@ class Coordinator:
         self._quorum = quorum
         self._seconds = seconds
         self._folder = folder
+        self._answers = AnswerFolder(folder / "answers")
         self._has_own_clients = has_own_clients
         self._registered = {
             site: Registration(site, about["clients"])
@@ -172,7 +175,7 @@ class Coordinator:
         about = {"training": name}
         before = self._hub.members()
         started = time.monotonic()
-        asking = questions.Questions(self._hub, self.site_of, about, self._seconds)
+        asking = questions.Questions(self._hub, self._answers, self.site_of, about, self._seconds)
         self._asking = asking
         try:
             yield asking
@@ -207,12 +210,13 @@ class Coordinator:
         """See `coordinated_training.Hospitals`."""
         site_of = self.site_of
         present = sorted({site_of[client] for client in self._present(name, list(states))})
+        shared = tuple(field.serialized() for field in fields)
         asked: dict[str, concurrent.futures.Future[wire.Message]] = {}
         clients_of: dict[str, set[str]] = {}
         for site in present:
             mine = {client: after for client, after in states.items() if site_of[client] == site}
             about = {"training": name, "round_number": round_number, "states": mine}
-            asked[site] = self._hub.ask(site, wire.Message(MEASURE, about, tuple(fields)))
+            asked[site] = self._hub.ask(site, wire.Message(MEASURE, about, shared))
             clients_of[site] = set(mine)
         done, late = concurrent.futures.wait(asked.values(), self._seconds)
         for future in late:

@@ -59,11 +59,14 @@ class Hub(Protocol):
         Where it returns None, there is no answer yet: the hospital asks again.
         """
 
-    def ask(self, site: str, task: wire.Message) -> concurrent.futures.Future[wire.Message]:
+    def ask(
+        self, site: str, task: wire.Message, store: wire.Store = wire.in_memory
+    ) -> concurrent.futures.Future[wire.Message]:
         """Hands a task to a hospital, which gets it when it asks for one.
 
         A hospital that comes back after it was away gets its open tasks again. The first answer to
-        a task counts, and no other.
+        a task counts, and no other. `store` takes the arrays of an answer; a RunError that it
+        raises is the result of the task.
         """
 
     def withdraw(self, asked: concurrent.futures.Future[wire.Message]) -> None:

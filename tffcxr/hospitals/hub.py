@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 import concurrent.futures
+import contextlib
+import functools
 import hashlib
 import threading
 import time
@@ -75,6 +77,7 @@ class CoordinatorHub:
             revoked=revoked,
             timing=timing,
             largest=largest,
+            store_of=self._store_of,
         )
 
     @property
@@ -163,7 +166,9 @@ class CoordinatorHub:
             self._handlers[kind] = answer
             self._changed.notify_all()
 
-    def ask(self, site: str, task: wire.Message) -> concurrent.futures.Future[wire.Message]:
+    def ask(
+        self, site: str, task: wire.Message, store: wire.Store = wire.in_memory
+    ) -> concurrent.futures.Future[wire.Message]:
         """See `exchange.Hub`; cancelling the future withdraws the task.
 
         Raises:
@@ -174,7 +179,7 @@ class CoordinatorHub:
         if site not in self._sites:
             raise InputError(f"expected a site ({', '.join(self._sites)}), found {site}")
         with self._changed:
-            opened = self._tasks.add(site, task)
+            opened = self._tasks.add(site, task, store)
             self._changed.notify_all()
         key = opened.key  # The answer must not hold its task, nor so its arrays each other.
         opened.answer.add_done_callback(lambda _: self._close(site, key))
@@ -274,6 +279,14 @@ class CoordinatorHub:
             self._check_study(session)
         return wire.Message("noted")
 
+    def _store_of(self, site: str, call: wire.Message) -> wire.Store:
+        """Takes the arrays of a call; of an answer that does not count, nothing is kept."""
+        if call.kind != "answer":
+            return wire.in_memory
+        with self._changed:
+            task = self._tasks.find(site, protocol.text(call, "task"))
+        return functools.partial(_stored, task) if task else wire.nowhere
+
     def _take(self, site: str, call: wire.Message) -> wire.Message:
         key, answer = protocol.text(call, "task"), protocol.unwrap(call)
         with self._changed:
@@ -333,6 +346,19 @@ class CoordinatorHub:
         return Member(
             site, session.since, session.seen, session.doing, session.error, received, sent
         )
+
+
+def _stored(
+    task: Task, layouts: Sequence[wire.Layout], take: Callable[[int], Iterator[memoryview]]
+) -> Sequence[wire.Field]:
+    """A `wire.Store` of the answer to a task, which fails where that cannot be stored."""
+    try:
+        return task.store(layouts, take)
+    except RunError as error:
+        with contextlib.suppress(concurrent.futures.InvalidStateError):
+            task.answer.set_exception(error)
+        line = "the coordinator cannot store an answer and stops"
+        raise RefusedError(Reason.BUSY, line) from error
 
 
 def _settle(task: Task, answer: wire.Message) -> bool:

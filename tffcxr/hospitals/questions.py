@@ -13,6 +13,7 @@ import concurrent.futures
 import dataclasses
 import functools
 import hashlib
+import itertools
 import math
 import threading
 from typing import Any
@@ -20,6 +21,7 @@ from typing import Any
 import tensorflow_federated as tff
 
 from tffcxr.hospitals import exchange, values_as_fields, wire
+from tffcxr.hospitals.answer_files import AnswerFolder
 from tffcxr.runtime import computation_ids, placed, values
 
 COMPUTE = "compute"
@@ -56,10 +58,11 @@ class Questions:
     """The questions of one round, each asked once however often the round is tried.
 
     A round is tried again without the clients that do not answer in time. What the others have
-    computed does not depend on these, so their answers serve again.
+    computed does not depend on these, so their answers serve again; until then they are on disk.
 
     Args:
       hub: reaches the hospitals.
+      answers: where the arrays of answers are until the round ends.
       site_of: client to its hospital.
       about: what every question has beside that of `HospitalParts`.
       seconds: after which a question that is not answered is late; of each by itself.
@@ -71,11 +74,13 @@ class Questions:
     def __init__(
         self,
         hub: exchange.Hub,
+        answers: AnswerFolder,
         site_of: Mapping[str, str],
         about: Mapping[str, Any],
         seconds: float,
     ) -> None:
         self._hub = hub
+        self._answers = answers
         self._site_of = site_of
         self._about = dict(about)
         self._seconds = seconds
@@ -86,13 +91,20 @@ class Questions:
     def ask(
         self, client: str, about: Mapping[str, Any], fields: Sequence[wire.Field]
     ) -> concurrent.futures.Future[wire.Message]:
-        """Asks a client's hospital; the future is cancelled when the answer is late."""
+        """Asks a client's hospital; the future is cancelled when the answer is late.
+
+        Args:
+          client: its id.
+          about: what this question is about.
+          fields: serialized, as other clients get them, too.
+        """
         key = client, _digest(about, fields)
         with self._lock:
             if key in self._asked:
                 return self._asked[key]
             message = wire.Message(COMPUTE, {**self._about, **about}, tuple(fields))
-            asked = self._asked[key] = self._hub.ask(self._site_of[client], message)
+            site = self._site_of[client]
+            asked = self._asked[key] = self._hub.ask(site, message, self._answers)
         # By its key, since a timer that holds the answer would keep it alive, and be kept by it.
         timer = threading.Timer(self._seconds, self._withdraw, [key])
         timer.daemon = True
@@ -101,13 +113,14 @@ class Questions:
         return asked
 
     def close(self) -> None:
-        """Takes back what was not answered, and forgets the answers."""
+        """Takes back what was not answered, and removes the answers."""
         with self._lock:
             keys = list(self._asked)
         for key in keys:
             self._withdraw(key)
         with self._lock:
             self._asked.clear()
+        self._answers.clear()
 
     def _withdraw(self, key: _Key) -> None:
         with self._lock:
@@ -163,11 +176,11 @@ class HospitalParts:
         """See `parts.Parts`."""
         return range(self._clients)
 
-    def ask(self, client: int, walk: placed.Walk) -> concurrent.futures.Future[list[Any]]:
-        """See `parts.Parts`; a client that is late fails with `Absent`."""
+    def ask(self, client: int, walk: placed.Walk) -> concurrent.futures.Future[wire.Message]:
+        """See `parts.Parts`."""
         if not self._walks or self._walks[-1] is not walk:
             self._share(walk)
-        (brought,) = values.of_client(self._argument, client, _CPU)
+        brought = self._brought(client)
         about = {
             **dataclasses.asdict(brought),
             "computation": self._computation,
@@ -176,16 +189,24 @@ class HospitalParts:
             "arrays": [len(fields) for fields in self._fields],
         }
         fields = [field for of_walk in self._fields for field in of_walk]
-        asked = self._questions.ask(brought.client, about, fields)
-        result: concurrent.futures.Future[list[Any]] = concurrent.futures.Future()
-        stay = [stays(each, self._state_type) for each in walk.joint]
-        types = [
-            each.source.type_spec for each, stays_there in zip(walk.joint, stay) if not stays_there
-        ]
-        asked.add_done_callback(lambda done: _read(done, result, client, brought, stay, types))
-        return result
+        return self._questions.ask(brought.client, about, fields)
 
-    def give_up(self, asked: Sequence[concurrent.futures.Future[list[Any]]]) -> None:
+    def values(
+        self, client: int, walk: placed.Walk, asked: concurrent.futures.Future[wire.Message]
+    ) -> list[Any]:
+        """See `parts.Parts`; reads them from the disk.
+
+        Raises:
+          Absent: the client's hospital did not answer in time, or could not.
+        """
+        stay = [stays(each, self._state_type) for each in walk.joint]
+        types = [type_of(each) for each, stays_there in zip(walk.joint, stay) if not stays_there]
+        values_left = iter(_values(asked, client, types))
+        brought = self._brought(client)
+        kept = AtClient(brought.client, brought.round_number, state=brought.round_number)
+        return [kept if stays_there else next(values_left) for stays_there in stay]
+
+    def give_up(self, asked: Sequence[concurrent.futures.Future[wire.Message]]) -> None:
         """See `parts.Parts`; the questions stay, for another attempt at the round."""
         del asked
         self.close()
@@ -195,12 +216,17 @@ class HospitalParts:
         self._walks, self._fields, self._argument = [], [], None
         self._sent.clear()
 
+    def _brought(self, client: int) -> AtClient:
+        """What stands for what a client brings."""
+        (brought,) = values.of_client(self._argument, client, _CPU)
+        return brought
+
     def _share(self, walk: placed.Walk) -> None:
-        """Notes the server values that this walk needs and none before it."""
+        """Notes the server values that this walk needs and none before it, serialized once."""
         new = [each for each in walk.common() if each not in self._sent]
         self._fields.append(
             [
-                field
+                field.serialized()
                 for place, each in enumerate(new)
                 for field in values_as_fields.fields(each.get(), each.type_spec, f"server/{place}")
             ]
@@ -241,47 +267,29 @@ def type_of(aggregation: placed.Aggregation) -> tff.Type:
     return found
 
 
-def _read(
-    done: concurrent.futures.Future[wire.Message],
-    result: concurrent.futures.Future[list[Any]],
-    client: int,
-    brought: AtClient,
-    stay: Sequence[bool],
-    types: Sequence[tff.Type],
-) -> None:
-    """Makes a client's values of the hospital's answer; `types` are of those that do not stay."""
-    try:
-        found = _values(done, client, types)
-    except BaseException as error:  # noqa: BLE001  Whatever it is, it is for who waits.
-        result.set_exception(error)
-        return
-    if isinstance(found, Absent):
-        # It was not raised here: its traceback would keep the answers of the round alive.
-        result.set_exception(found)
-        return
-    values_left = iter(found)
-    kept = AtClient(brought.client, brought.round_number, state=brought.round_number)
-    result.set_result([kept if stays_there else next(values_left) for stays_there in stay])
-
-
 def _values(
-    done: concurrent.futures.Future[wire.Message], client: int, types: Sequence[tff.Type]
-) -> list[Any] | Absent:
-    """The values of an answer, or why there are none."""
-    if done.cancelled():
-        return Absent(client, LATE)
-    answer = done.result()
+    asked: concurrent.futures.Future[wire.Message], client: int, types: Sequence[tff.Type]
+) -> list[Any]:
+    """The values of an answer that do not stay at the client.
+
+    Raises:
+      Absent: there are none.
+    """
+    try:
+        answer = asked.result()
+    except concurrent.futures.CancelledError:
+        raise Absent(client, LATE) from None
     if "failed" in answer.about:
-        return Absent(client, " ".join(str(answer.about["failed"]).split())[:_LONGEST_REASON])
+        raise Absent(client, " ".join(str(answer.about["failed"]).split())[:_LONGEST_REASON])
     try:
         return values_as_fields.values(answer.fields, types)
     except wire.MessageError as error:
-        reason = str(error)
-    return Absent(client, f"answered with other values: {reason}"[:_LONGEST_REASON])
+        reason = f"answered with other values: {error}"
+    raise Absent(client, reason[:_LONGEST_REASON])
 
 
 def _digest(about: Mapping[str, Any], fields: Sequence[wire.Field]) -> str:
     digest = hashlib.sha256(repr(sorted(about.items())).encode())
-    for field in fields:
-        digest.update(memoryview(field.array.reshape(-1)).cast("B") if field.array.size else b"")
+    for chunk in itertools.chain.from_iterable(field.chunks for field in fields):
+        digest.update(chunk)
     return digest.hexdigest()

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent import futures
 import contextlib
+import functools
 import logging
 import socket
 import threading
@@ -56,6 +57,7 @@ class Server:
         revoked: Callable[[], Collection[int]] = frozenset,
         timing: Timing = USUAL_TIMING,
         largest: Callable[[str], int] = protocol.largest,
+        store_of: Callable[[str, wire.Message], wire.Store] = lambda *_: wire.in_memory,
     ) -> None:
         """Takes the address; nobody is answered before `start`.
 
@@ -68,6 +70,7 @@ class Server:
           revoked: the numbers of the certificates that are not valid any more, as of now.
           timing: see there.
           largest: how many bytes a message of a kind may have; see `wire.decode`.
+          store_of: what takes the arrays of a message of a member, given its name; likewise.
 
         Raises:
           InputError: nothing can listen at the address.
@@ -75,6 +78,7 @@ class Server:
         self._handle = handle
         self._revoked = revoked
         self._largest = largest
+        self._store_of = store_of
         self._lock = threading.Lock()
         self._calls: dict[str, int] = {}
         self._traffic: dict[str, tuple[int, int]] = {}
@@ -132,7 +136,9 @@ class Server:
 
     def _answer(self, name: str, chunks: Iterable[bytes]) -> Iterator[bytes]:
         try:
-            return wire.begun(self._handle(name, wire.decode(chunks, self._largest)))
+            store_of = functools.partial(self._store_of, name)
+            call = wire.decode(chunks, self._largest, store_of)
+            return wire.begun(self._handle(name, call))
         except wire.CutMessageError as error:
             raise RefusedError(Reason.CUT, str(error)) from error
         except wire.MessageError as error:

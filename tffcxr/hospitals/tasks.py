@@ -21,11 +21,13 @@ class Task:
       key: names it, at random.
       asked: what the hospital gets.
       answer: gets what it answers.
+      store: takes the arrays of the answer as they arrive.
     """
 
     key: str
     asked: wire.Message
     answer: concurrent.futures.Future[wire.Message]
+    store: wire.Store
 
 
 class Tasks:
@@ -34,9 +36,9 @@ class Tasks:
     def __init__(self) -> None:
         self._open: dict[str, dict[str, Task]] = {}
 
-    def add(self, site: str, asked: wire.Message) -> Task:
+    def add(self, site: str, asked: wire.Message, store: wire.Store) -> Task:
         """Opens a task of a site."""
-        task = Task(secrets.token_hex(8), asked, concurrent.futures.Future())
+        task = Task(secrets.token_hex(8), asked, concurrent.futures.Future(), store)
         self._open.setdefault(site, {})[task.key] = task
         return task
 
@@ -45,6 +47,10 @@ class Tasks:
         return next(
             (task for task in self._open.get(site, {}).values() if task.key not in but), None
         )
+
+    def find(self, site: str, key: str) -> Task | None:
+        """A task of a site; None if it is not open."""
+        return self._open.get(site, {}).get(key)
 
     def close(self, site: str, key: str) -> Task | None:
         """Takes a task of a site away; None if it is not open."""

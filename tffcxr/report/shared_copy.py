@@ -64,6 +64,7 @@ _KINDS = (
          "figures/dice.png"),
     ),
     ("weights from which a training goes on", ("checkpoints",)),
+    ("updates of single hospitals", ("hospitals/answers/*",)),
 )  # fmt: skip
 
 

@@ -188,6 +188,13 @@ class RemoteParts:
         asked = self._engine.ask(self._lanes[client], self._computation, task, tuple(self._shared))
         return _read(asked, client, walk)
 
+    def values(
+        self, client: int, walk: placed.Walk, asked: concurrent.futures.Future[list[Any]]
+    ) -> list[Any]:
+        """See `parts.Parts`."""
+        del client, walk
+        return asked.result()
+
     def give_up(self, asked: Sequence[concurrent.futures.Future[list[Any]]]) -> None:
         """See `parts.Parts`."""
         for future in asked:

@@ -27,10 +27,15 @@ class Parts(Protocol):
     def lanes(self) -> Sequence[int]:
         """Who computes each client; a lane computes its clients one after the other."""
 
-    def ask(self, client: int, walk: placed.Walk) -> concurrent.futures.Future[list[Any]]:
-        """Has one client's part of a walk computed; the result is that of `placed.Walk.compute`."""
+    def ask(self, client: int, walk: placed.Walk) -> concurrent.futures.Future[Any]:
+        """Has one client's part of a walk computed."""
 
-    def give_up(self, asked: Sequence[concurrent.futures.Future[list[Any]]]) -> None:
+    def values(
+        self, client: int, walk: placed.Walk, asked: concurrent.futures.Future[Any]
+    ) -> list[Any]:
+        """Waits for what was asked, and makes the values of it, as `placed.Walk.compute` does."""
+
+    def give_up(self, asked: Sequence[concurrent.futures.Future[Any]]) -> None:
         """Ends what was asked for, and waits until nothing in this process computes it."""
 
     def close(self) -> None:

@@ -299,7 +299,7 @@ class Federation:
         for client, lane in enumerate(lanes):
             waiting.setdefault(lane, collections.deque()).append(client)
         room = dict.fromkeys(waiting, self._parts.ahead)
-        asked: dict[int, concurrent.futures.Future[list[Any]]] = {}
+        asked: dict[int, concurrent.futures.Future[Any]] = {}
         try:
             for client in range(self.clients):
                 for lane, clients in sorted(waiting.items()):  # The largest is in the first.
@@ -307,7 +307,7 @@ class Federation:
                         asked[clients[0]] = self._parts.ask(clients[0], walk)
                         clients.popleft()
                         room[lane] -= 1
-                yield asked.pop(client).result()
+                yield self._parts.values(client, walk, asked.pop(client))
                 room[lanes[client]] += 1
         except BaseException:  # A client failed, or whoever asks has given up.
             self.stop()
