@@ -30,7 +30,7 @@ def test_spellings(written, meant):
 
 
 def test_every_name_means_itself_and_nothing_else():
-    assert len(set(findings.NAMES)) == len(findings.NAMES) == 18
+    assert len(set(findings.NAMES)) == len(findings.NAMES) == 39
     assert [findings.canonical(name) for name in findings.NAMES] == list(findings.NAMES)
 
 
@@ -40,6 +40,39 @@ def test_every_name_means_itself_and_nothing_else():
 def test_similar_name_is_suggested(written, hint):
     with pytest.raises(InputError, match=f"found '{written}'; did you mean '{hint}'"):
         findings.canonical(written)
+
+
+@pytest.mark.parametrize(
+    ("written", "available"),
+    [
+        ("Pneumonia", ["Pneumothorax"]),  # Another disease.
+        ("Pneumonai", ["Pneumothorax"]),  # A misspelt other disease.
+        ("Pneumonia", ["Viral Pneumonia"]),
+        ("Mass", ["Cardiomegaly", "Mast"]),
+        ("Nodule", ["Module"]),
+        ("Edema", ["Eczema"]),
+        ("Effusion", ["Infusion"]),
+        ("ILD", ["ILS"]),
+        ("Consolidation", ["Calcification"]),
+    ],
+)
+def test_another_disease_is_never_suggested(written, available):
+    with pytest.raises(InputError, match=f"found '{written}'$"):
+        findings.find(written, available)
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [("Edmea", "Edema"), ("Noodule", "Nodule"), ("Pleural Thicking", "Pleural Thickening")],
+)
+def test_typing_errors(written, meant):
+    with pytest.raises(InputError, match=f"did you mean '{meant}'?"):
+        findings.find(written, [meant, "Mass"])
+
+
+def test_too_many_typing_errors_for_a_short_name():
+    with pytest.raises(InputError, match="found 'Hrnai'$"):
+        findings.find("Hrnai", ["Hernia"])
 
 
 def test_only_what_is_available_is_found_and_suggested():

@@ -1,14 +1,14 @@
 """The vocabulary of findings: one name for each, whatever a dataset or a user writes.
 
 The fourteen findings of NIH ChestX-ray14 (Wang et al., CVPR 2017), the classes of the RSNA
-Pneumonia Detection Challenge 2018, those of COVIDx (Wang, Lin & Wong, Scientific Reports 2020), and
-those of Kermany's radiographs of children (Cell 2018). Classes are mutually exclusive.
+Pneumonia Detection Challenge 2018, those of COVIDx (Wang, Lin & Wong, Scientific Reports 2020),
+those of Kermany's radiographs of children (Cell 2018), and the findings of CheXpert (Irvin et al.,
+AAAI 2019) and VinDr-CXR (Nguyen et al., Scientific Data 2022). Classes are mutually exclusive.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-import difflib
+from collections.abc import Mapping, Sequence
 import re
 
 from tffcxr.errors import InputError
@@ -32,7 +32,54 @@ NIH = (
 RSNA = ("Lung Opacity", "No Lung Opacity / Not Normal", "Normal")
 COVID = ("Normal", "Pneumonia", "COVID-19")  # Pneumonia is any that is not COVID-19.
 KERMANY = ("Normal", "Pneumonia")
-NAMES = tuple(dict.fromkeys((*NIH, *RSNA, *COVID, *KERMANY)))
+NO_FINDING = "No Finding"
+CHEXPERT = (
+    NO_FINDING,
+    "Enlarged Cardiomediastinum",
+    "Cardiomegaly",
+    "Lung Opacity",
+    "Lung Lesion",
+    "Edema",
+    "Consolidation",
+    "Pneumonia",
+    "Atelectasis",
+    "Pneumothorax",
+    "Effusion",
+    "Pleural Other",
+    "Fracture",
+    "Support Devices",
+)
+VINDR = (
+    "Aortic Enlargement",
+    "Atelectasis",
+    "Calcification",
+    "Cardiomegaly",
+    "Clavicle Fracture",
+    "Consolidation",
+    "Edema",
+    "Emphysema",
+    "Enlarged PA",  # The pulmonary artery.
+    "ILD",  # Interstitial lung disease.
+    "Infiltration",
+    "Lung Opacity",
+    "Lung Cavity",
+    "Lung Cyst",
+    "Mediastinal Shift",
+    "Nodule/Mass",
+    "Effusion",
+    "Pleural Thickening",
+    "Pneumothorax",
+    "Fibrosis",
+    "Rib Fracture",
+    "Other Lesion",
+    "COPD",
+    "Lung Tumor",
+    "Pneumonia",
+    "Tuberculosis",
+    "Other Disease",
+    NO_FINDING,
+)
+NAMES = tuple(dict.fromkeys((*NIH, *RSNA, *COVID, *KERMANY, *CHEXPERT, *VINDR)))
 
 _ALIASES = {
     "Opacity": "Lung Opacity",
@@ -42,12 +89,15 @@ _ALIASES = {
     "Pulmonary Edema": "Edema",
     "Pulmonary Fibrosis": "Fibrosis",
     "Infiltrate": "Infiltration",
+    "Infiltrates": "Infiltration",
     "PT": "Pleural Thickening",
     "PTX": "Pneumothorax",
     "Not Normal": "No Lung Opacity / Not Normal",
     "COVID": "COVID-19",
     "COVID19": "COVID-19",
 }
+
+_LONG = 8  # Letters, from which on a name may have two typing errors.
 
 
 def canonical(name: str) -> str:
@@ -56,7 +106,7 @@ def canonical(name: str) -> str:
     Case, spaces, hyphens and underscores do not matter.
 
     Raises:
-      InputError: the vocabulary has no such finding; the message names similar ones.
+      InputError: the vocabulary has no such finding; the message names one that may be misspelt.
     """
     return find(name, NAMES, "the vocabulary")
 
@@ -70,7 +120,7 @@ def find(name: str, available: Sequence[str], where: str = "the records") -> str
       where: the source of the findings, for the error message.
 
     Raises:
-      InputError: none is meant; the message lists them and names similar ones.
+      InputError: none is meant; the message lists them and names one that may be misspelt.
     """
     keys = {_key(finding): finding for finding in available}
     key = _key(name)
@@ -82,15 +132,45 @@ def find(name: str, available: Sequence[str], where: str = "the records") -> str
     for finding in available:
         if _key(by_alias.get(_key(finding), finding)) == _key(meant):
             return finding
-    similar = difflib.get_close_matches(key, [*keys, *by_alias], n=1, cutoff=0.6)
-    hint = ""
-    if similar:
-        suggestion = keys.get(similar[0]) or by_alias[similar[0]]
-        if suggestion in available:
-            hint = f"; did you mean {suggestion!r}?"
+    known = {**{_key(finding): finding for finding in NAMES}, **by_alias, **keys}
+    suggestion = _misspelt(key, known)
+    hint = f"; did you mean {suggestion!r}?" if suggestion in available else ""
     raise InputError(
         f"expected a finding of {where} ({', '.join(available)}), found {name!r}{hint}"
     )
+
+
+def _misspelt(key: str, known: Mapping[str, str]) -> str | None:
+    """Returns the finding that a name with a typing error or two means, None if it means none.
+
+    A known name means itself: "Pneumonia" is no "Pneumothorax", though most letters are the same.
+
+    Args:
+      key: the name, as `_key` gives it.
+      known: all findings by key, whether they are available or not.
+    """
+    if key in known:
+        return None
+    errors = {other: _typing_errors(key, other) for other in known}
+    nearest = min(errors, key=lambda other: errors[other])
+    return known[nearest] if errors[nearest] <= (1 if len(key) < _LONG else 2) else None
+
+
+def _typing_errors(one: str, other: str) -> int:
+    """How many letters are missing, added, replaced, or exchanged with their neighbour.
+
+    The optimal string alignment distance: Damerau (Communications of the ACM 7(3), 1964).
+    """
+    before: list[int] = []
+    row = list(range(len(other) + 1))
+    for i, letter in enumerate(one, start=1):
+        before, last, row = row, before, [i]
+        for j, wanted in enumerate(other, start=1):
+            cost = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (letter != wanted))
+            if i > 1 and j > 1 and letter == other[j - 2] and one[i - 2] == wanted:
+                cost = min(cost, last[j - 2] + 1)
+            row.append(cost)
+    return row[-1]
 
 
 def _key(name: str) -> str:

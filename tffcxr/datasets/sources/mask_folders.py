@@ -50,12 +50,12 @@ def files_by_stem(folder: pathlib.Path, source: str, ending: str = "") -> dict[s
 
 
 def check_pairs(
-    named_images: dict[str, str], masks: Iterable[str], source: str, folder: object
+    image_files: dict[str, str], masks: Iterable[str], source: str, folder: object
 ) -> None:
     """Checks that every image has a mask, and logs how many masks have no image.
 
     Args:
-      named_images: the images, by stem.
+      image_files: the images, by stem.
       masks: the stems of the masks.
       source: the dataset's name.
       folder: where the masks are.
@@ -64,20 +64,20 @@ def check_pairs(
       InputError: an image has none.
     """
     stems = set(masks)
-    without = [stem for stem in named_images if stem not in stems]
+    without = [stem for stem in image_files if stem not in stems]
     if without:
         raise InputError(
             f"{source}: expected a mask in {folder} for every image, found none for "
-            f"{named_images[without[0]]} ({len(without)} of {len(named_images)} images)"
+            f"{image_files[without[0]]} ({len(without)} of {len(image_files)} images)"
         )
-    report_masks_without_image(named_images, stems, source)
+    report_masks_without_image(image_files, stems, source)
 
 
 def report_masks_without_image(
-    named_images: dict[str, str], masks: Iterable[str], source: str
+    image_files: dict[str, str], masks: Iterable[str], source: str
 ) -> None:
     """Logs how many masks have no image."""
-    lone = sorted(set(masks) - set(named_images))
+    lone = sorted(set(masks) - set(image_files))
     if lone:
         logging.getLogger(__name__).warning(
             "%s: %d masks have no image and are left out, such as %s", source, len(lone), lone[0]
