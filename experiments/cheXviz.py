@@ -24,8 +24,8 @@ findings_flags.define(model=["standard"])
 study_flags.define(
     recipe="cheXviz",
     site_help="A hospital as NAME=LOADER:PATH:FINDING, with the loader csv (a table of your own), "
-    "rsna, siim, nih, medmnist, montgomery, shenzhen or covid_radiography; repeatable. Default: "
-    "two hospitals with phantom radiographs.",
+    "rsna, siim, nih, chexpert, mimic_cxr, padchest, vindr_cxr, medmnist, montgomery, shenzhen or "
+    "covid_radiography; repeatable. Default: two hospitals with phantom radiographs.",
     phantom_patients=700,
     image_size=64,
 )

@@ -9,105 +9,13 @@ versions of the encoders write the same bytes.
 
 from __future__ import annotations
 
-import csv
 import pathlib
 
 import numpy as np
-import PIL.Image
-from pydicom import uid
 import pydicom.config
-from pydicom.dataset import FileDataset, FileMetaDataset
-import pydicom.encaps
-import simplejpeg
 
+from testdata import label_tables, tiny_files
 from tffcxr.datasets.imaging import annotations as areas
-
-SIDE = 64
-_ROOT = "1.2.826.0.1.3680043.10.9999"  # Below pydicom's own root; no real study has it.
-
-
-def chest(rng: np.random.Generator, side: int = SIDE) -> tuple[np.ndarray, np.ndarray]:
-    """Draws a chest; returns its grey values, float [side, side] in 0..1, and its lungs, bool."""
-    y, x = np.mgrid[:side, :side] / side
-    shift = rng.uniform(-0.03, 0.03, 2)
-    lungs = np.zeros((side, side), bool)
-    for centre in (0.30, 0.70):
-        lungs |= ((x - centre - shift[0]) / 0.15) ** 2 + ((y - 0.5 - shift[1]) / 0.34) ** 2 < 1
-    grey = np.where(lungs, 0.25, 0.65) + 0.05 * np.cos(2 * np.pi * y * 9)
-    return grey + rng.normal(0, 0.02, grey.shape), lungs
-
-
-def with_boxes(grey: np.ndarray, boxes: list[tuple[int, int, int, int]]) -> np.ndarray:
-    """Brightens an ellipse in each box (x, y, width, height)."""
-    y, x = np.mgrid[: grey.shape[0], : grey.shape[1]] + 0.5
-    for left, top, width, height in boxes:
-        inside = ((x - left - width / 2) / (width / 2)) ** 2
-        inside += ((y - top - height / 2) / (height / 2)) ** 2
-        grey = grey + 0.45 * np.clip(1 - inside, 0, 1)
-    return grey
-
-
-def to_bytes(grey: np.ndarray) -> np.ndarray:
-    """Returns uint8 [H, W]."""
-    return np.rint(np.clip(grey, 0, 1) * 255).astype(np.uint8)
-
-
-def write_dicom(
-    path: pathlib.Path, pixels: np.ndarray, instance: str, patient: str, **elements: object
-) -> None:
-    """Writes an 8-bit secondary capture in JPEG Baseline, as both challenges have them."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = uid.SecondaryCaptureImageStorage
-    meta.MediaStorageSOPInstanceUID = uid.UID(instance)
-    meta.TransferSyntaxUID = uid.JPEGBaseline8Bit
-    dataset = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
-    dataset.SOPClassUID = uid.SecondaryCaptureImageStorage
-    dataset.SOPInstanceUID = uid.UID(instance)
-    dataset.Modality = "CR"
-    dataset.PatientName = dataset.PatientID = patient
-    dataset.BodyPartExamined = "CHEST"
-    for keyword, value in elements.items():
-        setattr(dataset, keyword, value)
-    dataset.SamplesPerPixel = 1
-    dataset.PhotometricInterpretation = "MONOCHROME2"
-    dataset.Rows, dataset.Columns = pixels.shape
-    dataset.PixelSpacing = [2.5, 2.5]
-    dataset.BitsAllocated = dataset.BitsStored = 8
-    dataset.HighBit = 7
-    dataset.PixelRepresentation = 0
-    dataset.LossyImageCompression = "01"
-    dataset.LossyImageCompressionMethod = "ISO_10918_1"
-    jpeg = simplejpeg.encode_jpeg(
-        np.ascontiguousarray(pixels[:, :, np.newaxis]), 90, "GRAY", colorsubsampling="Gray"
-    )
-    dataset.PixelData = pydicom.encaps.encapsulate([jpeg])
-    dataset["PixelData"].VR = "OB"
-    dataset.save_as(path, enforce_file_format=True)
-
-
-def write_csv(path: pathlib.Path, header: list[str], rows: list[list[object]]) -> None:
-    """Writes a CSV file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
-
-
-def write_png(path: pathlib.Path, pixels: np.ndarray) -> None:
-    """Writes a grey PNG file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    PIL.Image.fromarray(pixels).save(path, optimize=True)
-
-
-def write_jpeg(path: pathlib.Path, pixels: np.ndarray) -> None:
-    """Writes a grey JPEG file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    jpeg = simplejpeg.encode_jpeg(
-        np.ascontiguousarray(pixels[:, :, np.newaxis]), 90, "GRAY", colorsubsampling="Gray"
-    )
-    path.write_bytes(jpeg)
 
 
 def make_rsna(root: pathlib.Path) -> None:
@@ -119,15 +27,15 @@ def make_rsna(root: pathlib.Path) -> None:
     boxes += [[(40, 16, 12, 22)], [(14, 34, 14, 16)], [(37, 24, 16, 16)]]
     for index in range(12):
         patient = f"{index:08x}-0000-4000-8000-{index:012x}"
-        grey, lungs = chest(rng)
+        grey, lungs = tiny_files.chest(rng)
         found = boxes[index // 2] if index % 2 else []
         kind = (
             "Lung Opacity" if found else ("Normal", "No Lung Opacity / Not Normal")[index % 4 // 2]
         )
-        write_dicom(
+        tiny_files.write_dicom(
             root / "stage_2_train_images" / f"{patient}.dcm",
-            to_bytes(with_boxes(grey, found)),
-            f"{_ROOT}.1.{index + 1}",
+            tiny_files.to_bytes(tiny_files.with_boxes(grey, found)),
+            f"{tiny_files.UID_ROOT}.1.{index + 1}",
             patient,
             PatientSex="FM"[index % 3 % 2],
             PatientAge=str(30 + 4 * index),
@@ -136,10 +44,12 @@ def make_rsna(root: pathlib.Path) -> None:
         fields = [[f"{number:.1f}" for number in box] for box in found] or [[""] * 4]
         labels += [[patient, *box, int(bool(found))] for box in fields]
         classes += [[patient, kind] for _ in fields]
-        write_png(root / "lung_masks" / f"{patient}.png", to_bytes(lungs.astype(float)))
+        tiny_files.write_png(
+            root / "lung_masks" / f"{patient}.png", tiny_files.to_bytes(lungs.astype(float))
+        )
     header = ["patientId", "x", "y", "width", "height", "Target"]
-    write_csv(root / "stage_2_train_labels.csv", header, labels)
-    write_csv(root / "stage_2_detailed_class_info.csv", ["patientId", "class"], classes)
+    tiny_files.write_csv(root / "stage_2_train_labels.csv", header, labels)
+    tiny_files.write_csv(root / "stage_2_detailed_class_info.csv", ["patientId", "class"], classes)
 
 
 def make_siim(root: pathlib.Path) -> None:
@@ -148,9 +58,9 @@ def make_siim(root: pathlib.Path) -> None:
     rows: list[list[object]] = []
     for index in range(12):
         patient = f"siim-{min(index, 9):02d}"  # The last three images are of one patient.
-        image = f"{_ROOT}.2.{index + 1}"
-        grey, lungs = chest(rng)
-        y, x = np.mgrid[:SIDE, :SIDE] / SIDE
+        image = f"{tiny_files.UID_ROOT}.2.{index + 1}"
+        grey, lungs = tiny_files.chest(rng)
+        y, x = np.mgrid[: tiny_files.SIDE, : tiny_files.SIDE] / tiny_files.SIDE
         outer = lungs & ((x < 0.22) | (x > 0.78)) & (y < 0.6)
         regions = [outer & (x < 0.5)] if index % 2 == 0 else []
         if index == 4:
@@ -158,13 +68,13 @@ def make_siim(root: pathlib.Path) -> None:
         regions = regions if index < 10 else []
         for region in regions:
             grey = np.where(region, 0.02, grey)
-        write_dicom(
+        tiny_files.write_dicom(
             root
             / "dicom-images-train"
-            / f"{_ROOT}.3.{index}"
-            / f"{_ROOT}.4.{index}"
+            / f"{tiny_files.UID_ROOT}.3.{index}"
+            / f"{tiny_files.UID_ROOT}.4.{index}"
             / f"{image}.dcm",
-            to_bytes(grey),
+            tiny_files.to_bytes(grey),
             image,
             patient,
             PatientSex="MF"[index % 2],
@@ -173,8 +83,10 @@ def make_siim(root: pathlib.Path) -> None:
         )
         codes = [areas.encode_runs(region) for region in regions] or ["-1"]
         rows += [[image, code] for code in codes]
-        write_png(root / "lung_masks" / f"{image}.png", to_bytes(lungs.astype(float)))
-    write_csv(root / "train-rle.csv", ["ImageId", " EncodedPixels"], rows)
+        tiny_files.write_png(
+            root / "lung_masks" / f"{image}.png", tiny_files.to_bytes(lungs.astype(float))
+        )
+    tiny_files.write_csv(root / "train-rle.csv", ["ImageId", " EncodedPixels"], rows)
 
 
 def make_nih(root: pathlib.Path) -> None:
@@ -188,17 +100,21 @@ def make_nih(root: pathlib.Path) -> None:
     for index, (patient, label) in enumerate(zip(patients, labels)):
         follow_up = patients[:index].count(patient)
         name = f"{patient:08d}_{follow_up:03d}.png"
-        grey, _ = chest(rng)
-        grey = with_boxes(grey, [(14, 18, 16, 28)] if "Infiltration" in label else [])
-        grey = with_boxes(grey, [(34, 44, 24, 14)] if "Effusion" in label else [])
-        write_png(root / f"images_{1 + index // 6:03d}" / "images" / name, to_bytes(grey))
+        grey, _ = tiny_files.chest(rng)
+        grey = tiny_files.with_boxes(grey, [(14, 18, 16, 28)] if "Infiltration" in label else [])
+        grey = tiny_files.with_boxes(grey, [(34, 44, 24, 14)] if "Effusion" in label else [])
+        tiny_files.write_png(
+            root / f"images_{1 + index // 6:03d}" / "images" / name, tiny_files.to_bytes(grey)
+        )
         row: list[object] = [name, label, follow_up, patient, 30 + 5 * patient, "MF"[patient % 2]]
-        rows.append([*row, ("PA", "AP")[index % 2], SIDE, SIDE, 0.143, 0.143, ""])
+        rows.append(
+            [*row, ("PA", "AP")[index % 2], tiny_files.SIDE, tiny_files.SIDE, 0.143, 0.143, ""]
+        )
     # The original's header has unquoted commas in brackets and one at its end, too.
     header = ["Image Index", "Finding Labels", "Follow-up #", "Patient ID", "Patient Age"]
     header += ["Patient Gender", "View Position", "OriginalImage[Width", "Height]"]
     header += ["OriginalImagePixelSpacing[x", "y]", ""]
-    write_csv(root / "Data_Entry_2017.csv", header, rows)
+    tiny_files.write_csv(root / "Data_Entry_2017.csv", header, rows)
 
 
 def make_medmnist(root: pathlib.Path) -> None:
@@ -208,7 +124,10 @@ def make_medmnist(root: pathlib.Path) -> None:
     for split, count in (("train", 12), ("val", 6), ("test", 6)):
         labels = (np.arange(count) % 3 > 0).astype(np.uint8)
         boxes = [[(6, 8, 7, 10)] if label else [] for label in labels]
-        drawn = [to_bytes(with_boxes(chest(rng, 28)[0], box)) for box in boxes]
+        drawn = [
+            tiny_files.to_bytes(tiny_files.with_boxes(tiny_files.chest(rng, 28)[0], box))
+            for box in boxes
+        ]
         arrays[f"{split}_images"] = np.stack(drawn)
         arrays[f"{split}_labels"] = labels[:, np.newaxis]
     root.mkdir(parents=True, exist_ok=True)
@@ -219,15 +138,15 @@ def make_lungs(root: pathlib.Path) -> None:
     """6 images of 5 patients in PNG and JPEG, one wider than high; masks of 0 and 255."""
     rng = np.random.default_rng(5)
     for index, name in enumerate(["a-day0", "a-day4-PA", "b", "c-PA", "fig-7", "e.original"]):
-        grey, lungs = chest(rng)
-        pixels, mask = to_bytes(grey), to_bytes(lungs.astype(float))
+        grey, lungs = tiny_files.chest(rng)
+        pixels, mask = tiny_files.to_bytes(grey), tiny_files.to_bytes(lungs.astype(float))
         if index == 2:
             pixels, mask = pixels[6:-6], mask[6:-6]
-        write_png(root / "masks" / f"{name}.png", mask)
+        tiny_files.write_png(root / "masks" / f"{name}.png", mask)
         if index % 2:
-            write_png(root / "images" / f"{name}.png", pixels)
+            tiny_files.write_png(root / "images" / f"{name}.png", pixels)
         else:
-            write_jpeg(root / "images" / f"{name}.jpg", pixels)
+            tiny_files.write_jpeg(root / "images" / f"{name}.jpg", pixels)
 
 
 def make_montgomery(root: pathlib.Path) -> None:
@@ -235,11 +154,17 @@ def make_montgomery(root: pathlib.Path) -> None:
     rng = np.random.default_rng(6)
     for index in range(4):
         name = f"MCUCXR_{index + 1:04d}_{index // 2}.png"
-        grey, lungs = chest(rng)
-        on_the_left = lungs & (np.arange(SIDE) < SIDE // 2)  # Of the image: the right lung.
-        write_png(root / "CXR_png" / name, np.rint(np.clip(grey, 0, 1) * 4095).astype(np.uint16))
+        grey, lungs = tiny_files.chest(rng)
+        on_the_left = lungs & (
+            np.arange(tiny_files.SIDE) < tiny_files.SIDE // 2
+        )  # Of the image: the right lung.
+        tiny_files.write_png(
+            root / "CXR_png" / name, np.rint(np.clip(grey, 0, 1) * 4095).astype(np.uint16)
+        )
         for folder, region in (("rightMask", on_the_left), ("leftMask", lungs & ~on_the_left)):
-            write_png(root / "ManualMask" / folder / name, to_bytes(region.astype(float)))
+            tiny_files.write_png(
+                root / "ManualMask" / folder / name, tiny_files.to_bytes(region.astype(float))
+            )
 
 
 def make_shenzhen(root: pathlib.Path) -> None:
@@ -247,10 +172,14 @@ def make_shenzhen(root: pathlib.Path) -> None:
     rng = np.random.default_rng(7)
     for index in range(5):
         name = f"CHNCXR_{index + 1:04d}_{index % 2}"
-        grey, lungs = chest(rng)
-        write_png(root / "CXR_png" / f"{name}.png", np.repeat(to_bytes(grey)[..., None], 3, 2))
+        grey, lungs = tiny_files.chest(rng)
+        tiny_files.write_png(
+            root / "CXR_png" / f"{name}.png", np.repeat(tiny_files.to_bytes(grey)[..., None], 3, 2)
+        )
         if index != 2:
-            write_png(root / "mask" / f"{name}_mask.png", to_bytes(lungs.astype(float)))
+            tiny_files.write_png(
+                root / "mask" / f"{name}_mask.png", tiny_files.to_bytes(lungs.astype(float))
+            )
 
 
 def make_covid_radiography(root: pathlib.Path) -> None:
@@ -261,12 +190,14 @@ def make_covid_radiography(root: pathlib.Path) -> None:
     for index, kind in enumerate(["COVID", "Lung_Opacity", "Normal"]):
         # Two drawings of the same seed, without noise so that the files stay small.
         grey, lungs = (
-            np.where(chest(np.random.default_rng(8 + index), side)[1], 0.25, 0.65)
+            np.where(tiny_files.chest(np.random.default_rng(8 + index), side)[1], 0.25, 0.65)
             for side in (299, 256)
         )
-        mask = to_bytes((lungs < 0.5).astype(float))
-        write_png(root / kind / "images" / f"{kind}-{index + 1}.png", to_bytes(grey))
-        write_png(
+        mask = tiny_files.to_bytes((lungs < 0.5).astype(float))
+        tiny_files.write_png(
+            root / kind / "images" / f"{kind}-{index + 1}.png", tiny_files.to_bytes(grey)
+        )
+        tiny_files.write_png(
             root / kind / "masks" / f"{kind}-{index + 1}.png", np.repeat(mask[..., None], 3, 2)
         )
 
@@ -286,9 +217,14 @@ def make_covidx(root: pathlib.Path) -> None:
     for number in range(9):
         kind, split = number % 3, "test" if number > 5 else "train"
         stem = f"{split}-{number}"
-        grey, lungs = chest(rng)
-        write_png(root / split / f"{stem}.png", to_bytes(with_boxes(grey, _CLASS_BOXES[kind])))
-        write_png(root / "lung_masks" / f"{stem}.png", to_bytes(lungs.astype(float)))
+        grey, lungs = tiny_files.chest(rng)
+        tiny_files.write_png(
+            root / split / f"{stem}.png",
+            tiny_files.to_bytes(tiny_files.with_boxes(grey, _CLASS_BOXES[kind])),
+        )
+        tiny_files.write_png(
+            root / "lung_masks" / f"{stem}.png", tiny_files.to_bytes(lungs.astype(float))
+        )
         patient = 2 if number == 5 else number
         name = ("normal", "pneumonia", "COVID-19")[kind]
         lines[split].append(f"{patient} {stem}.png {name} {('rsna', 'cohen')[kind == 2]}\n")
@@ -305,9 +241,11 @@ def make_kermany(root: pathlib.Path) -> None:
     names += ("val/PNEUMONIA/person1946_bacteria_4874",)
     rng = np.random.default_rng(10)
     for name in names:
-        grey, _ = chest(rng)
+        grey, _ = tiny_files.chest(rng)
         boxes = _CLASS_BOXES["PNEUMONIA" in name]
-        write_jpeg(root / f"{name}.jpeg", to_bytes(with_boxes(grey, boxes)))
+        tiny_files.write_jpeg(
+            root / f"{name}.jpeg", tiny_files.to_bytes(tiny_files.with_boxes(grey, boxes))
+        )
 
 
 def make_classes(root: pathlib.Path) -> None:
@@ -317,22 +255,10 @@ def make_classes(root: pathlib.Path) -> None:
     rng = np.random.default_rng(11)
     for boxes, kind in zip(_CLASS_BOXES, ("NORMAL", "pneumonia", "covid")):
         for name in names[kind]:
-            grey, _ = chest(rng)
-            write_jpeg(root / kind / f"{name}.jpg", to_bytes(with_boxes(grey, boxes)))
-
-
-def make_csv(root: pathlib.Path) -> None:
-    """6 images of 4 patients, one lateral, and a table as a German Excel exports it."""
-    rng = np.random.default_rng(12)
-    rows = ["Dateiname;Patient ID;Alter;Geschlecht;View;Pleural effusion;Opacity;Befunder"]
-    about = ["0001;62,5;w;PA;1;0", "0001;62,5;w;LL;;1", "0002;41;m;AP;-1;0", "3;7;m;PA;0;1"]
-    about += ["3;7;m;PA;0;0", "0004;;;;1;"]
-    for number, text in enumerate(about):
-        grey, _ = chest(rng, 32)
-        boxes = [(5, 9, 8, 10)] if text.endswith("1") else []
-        write_png(root / "images" / f"IM{number}.png", to_bytes(with_boxes(grey, boxes)))
-        rows.append(f"images\\IM{number}.png;{text};Dr. Müller")
-    (root / "table.csv").write_bytes(("\r\n".join(rows) + "\r\n").encode("latin-1"))
+            grey, _ = tiny_files.chest(rng)
+            tiny_files.write_jpeg(
+                root / kind / f"{name}.jpg", tiny_files.to_bytes(tiny_files.with_boxes(grey, boxes))
+            )
 
 
 def main(root: pathlib.Path) -> None:
@@ -351,7 +277,11 @@ def main(root: pathlib.Path) -> None:
     make_covidx(root / "covidx")
     make_kermany(root / "kermany")
     make_classes(root / "classes")
-    make_csv(root / "csv")
+    label_tables.make_csv(root / "csv")
+    label_tables.make_chexpert(root / "chexpert")
+    label_tables.make_mimic_cxr(root / "mimic_cxr")
+    label_tables.make_padchest(root / "padchest")
+    label_tables.make_vindr_cxr(root / "vindr_cxr")
 
 
 if __name__ == "__main__":

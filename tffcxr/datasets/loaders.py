@@ -13,6 +13,7 @@ from tffcxr.datasets.load_options import LoadOptions
 from tffcxr.errors import InputError
 
 LOADERS = {
+    "chexpert": "tffcxr.datasets.sources.chexpert",
     "classes": "tffcxr.datasets.sources.classes",
     "covid_radiography": "tffcxr.datasets.sources.covid_radiography",
     "covidx": "tffcxr.datasets.sources.covidx",
@@ -20,15 +21,22 @@ LOADERS = {
     "kermany": "tffcxr.datasets.sources.kermany",
     "lungs": "tffcxr.datasets.sources.lungs",
     "medmnist": "tffcxr.datasets.sources.medmnist",
+    "mimic_cxr": "tffcxr.datasets.sources.mimic_cxr",
     "montgomery": "tffcxr.datasets.sources.montgomery",
     "nih": "tffcxr.datasets.sources.nih",
+    "padchest": "tffcxr.datasets.sources.padchest",
     "rsna": "tffcxr.datasets.sources.rsna",
     "shenzhen": "tffcxr.datasets.sources.shenzhen",
     "siim": "tffcxr.datasets.sources.siim",
+    "vindr_cxr": "tffcxr.datasets.sources.vindr_cxr",
 }
 
 # Loaders whose `load_records` takes options and the site's name, with the options that they have.
-OPTIONS = {"csv": ("columns", "uncertain")}
+OPTIONS = {
+    "chexpert": ("uncertain",),
+    "csv": ("columns", "uncertain"),
+    "mimic_cxr": ("uncertain",),
+}
 
 
 def load_records(

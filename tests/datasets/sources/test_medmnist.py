@@ -1,4 +1,4 @@
-"""The PneumoniaMNIST loader."""
+"""The loader of PneumoniaMNIST and ChestMNIST."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 
 from tests import real_data
 from tests.datasets import source_folders
-from tffcxr.datasets import records
+from tffcxr.datasets import findings, records
 from tffcxr.datasets.imaging import images
 from tffcxr.datasets.sources import medmnist
 from tffcxr.errors import InputError
@@ -28,6 +28,25 @@ def test_records():
 
 def test_the_file_itself_can_be_named():
     assert len(medmnist.load_records(_FILE)) == 24
+
+
+def test_chestmnist(tmp_path):
+    labels = np.zeros((3, 14), np.uint8)
+    labels[0, 12] = labels[1, 13] = labels[1, 0] = 1
+    pixels = np.arange(3 * 28 * 28, dtype=np.uint8).reshape(3, 28, 28)
+    arrays = {f"{split}_images": pixels for split in ("train", "val", "test")}
+    arrays |= {f"{split}_labels": labels for split in ("train", "val", "test")}
+    np.savez(tmp_path / "chestmnist.npz", **arrays)
+    table = medmnist.load_records(tmp_path)
+    assert sorted(records.findings(table)) == sorted(findings.NIH)
+    assert table["split"].value_counts().to_dict() == {"train": 3, "validation": 3, "test": 3}
+    assert table["Pleural Thickening"].tolist() == [1, 0, 0] * 3
+    assert table["Hernia"].tolist() == [0, 1, 0] * 3
+    assert table["Atelectasis"].tolist() == [0, 1, 0] * 3
+    assert table[list(findings.NIH)].to_numpy().sum() == 9
+    np.savez(tmp_path / "pneumoniamnist.npz", **arrays)
+    with pytest.raises(InputError, match="found pneumoniamnist.npz, chestmnist.npz|found chestm"):
+        medmnist.load_records(tmp_path)
 
 
 def test_splits_that_are_held_back_are_absent(tmp_path):

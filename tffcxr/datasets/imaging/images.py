@@ -1,7 +1,8 @@
 """Radiographs as grey arrays, whatever the file, and fitted to the square that a model takes.
 
 DICOM, PNG, JPEG, one image of an array in an `.npz` file, or one slice of a volume in an `.npy`
-file. What a file is, is read from its content, not from its name.
+file. What a file is, is read from its content, not from its name. `#inverted` after the path of a
+file exchanges black and white: some data sets have files in which low values are white.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from tffcxr.errors import InputError
 
 __all__ = ["ImageError", "fit_to_square", "place_in_square", "read_image", "take_nearest"]
 
+_INVERTED = "#inverted"  # At the end of a path.
 # Pixels that differ less from a square than this, in proportion, are taken as square.
 _ASPECT_TOLERANCE = 0.01
 
@@ -32,7 +34,8 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
     keeps its proportions; in all other cases the array has the pixels of the file.
 
     Args:
-      path: a DICOM, PNG or JPEG file, "file.npz#array/index", or "file.npy#index" for a slice.
+      path: a DICOM, PNG or JPEG file, with "#inverted" after it if low values are white;
+        "file.npz#array/index", or "file.npy#index" for a slice.
 
     Returns:
       uint8 [H, W, 1], from 0 (black) to 255 (white); white is dense. A slice, [H, W, C], has the
@@ -50,6 +53,8 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
             return _read_npz(file + ".npz", place)[:, :, np.newaxis]
         if is_npy:
             return _read_slice(volume + ".npy", index)
+        if path.endswith(_INVERTED):
+            return 255 - _decode(_read_bytes(path[: -len(_INVERTED)]))[:, :, np.newaxis]
         return _decode(_read_bytes(path))[:, :, np.newaxis]
     except ImageError as error:
         raise ImageError(f"{path}: {error}") from None

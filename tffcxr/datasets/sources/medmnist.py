@@ -1,11 +1,14 @@
-"""PneumoniaMNIST of MedMNIST v2, as Zenodo ships it.
+"""PneumoniaMNIST and ChestMNIST of MedMNIST v2, as Zenodo ships them.
 
     pneumoniamnist.npz, or pneumoniamnist_64.npz, _128.npz, _224.npz
         train_images uint8 [4708, 28, 28], train_labels uint8 [4708, 1], and the same for val, test
+    chestmnist.npz, or chestmnist_64.npz, ...
+        the same with 78468 images, and labels [78468, 14]
 
-Records: images of children, already cropped and scaled; "Pneumonia" known for all. The published
-division is the column `split`. Which images are of the same child is not published, so each image
-stands for a patient of its own.
+Records: images already cropped and scaled. PneumoniaMNIST: of children, by Kermany et al.;
+"Pneumonia" known for all. ChestMNIST: of NIH ChestX-ray14, all fourteen findings known for all. The
+published division is the column `split`. Which images are of the same patient is not published, so
+each image stands for a patient of its own, and an overlap with `nih` cannot be detected.
 """
 
 from __future__ import annotations
@@ -20,7 +23,16 @@ from tffcxr.datasets.imaging.image_error import ImageError
 from tffcxr.errors import InputError
 
 _SOURCE = "medmnist"
-_FINDING = "Pneumonia"
+_NAMES = ("pneumoniamnist", "chestmnist")
+# By the number of labels of an image; ChestMNIST has an order of its own.
+_FINDINGS: dict[int, tuple[str, ...]] = {
+    1: ("Pneumonia",),
+    14: (
+        *("Atelectasis", "Cardiomegaly", "Effusion", "Infiltration", "Mass", "Nodule"),
+        *("Pneumonia", "Pneumothorax", "Consolidation", "Edema", "Emphysema", "Fibrosis"),
+        *("Pleural Thickening", "Hernia"),
+    ),
+}
 _SPLITS = {"train": "train", "val": "validation", "test": "test"}
 
 
@@ -40,7 +52,7 @@ def load_records(root: pathlib.Path) -> pd.DataFrame:
       root: the file, or the folder that holds it.
 
     Raises:
-      InputError: there is no such file, or several, or its arrays are not those of PneumoniaMNIST.
+      InputError: there is no such file, or several, or its arrays are not those of one of the two.
     """
     path = _file(root)
     try:
@@ -57,18 +69,19 @@ def load_records(root: pathlib.Path) -> pd.DataFrame:
         raise InputError(
             f"{_SOURCE}: {path}: expected an .npz file, found: {error.strerror}"
         ) from None
-    return records.build(rows, [_FINDING], _SOURCE)
+    names = [name for name in rows[0] if name in _FINDINGS[14]]
+    return records.build(rows, names, _SOURCE)
 
 
 def _file(root: pathlib.Path) -> pathlib.Path:
     if root.is_file():
         return root
-    found = sorted(root.glob("pneumoniamnist*.npz"))
+    found = sorted(path for name in _NAMES for path in root.glob(f"{name}*.npz"))
     if len(found) != 1:
         names = ", ".join(path.name for path in found) or "none"
+        patterns = " or ".join(f"{name}*.npz" for name in _NAMES)
         raise InputError(
-            f"{_SOURCE}: expected a file, or a folder with one pneumoniamnist*.npz, at {root}, "
-            f"found {names}"
+            f"{_SOURCE}: expected a file, or a folder with one {patterns}, at {root}, found {names}"
         )
     return found[0]
 
@@ -78,9 +91,10 @@ def _rows(path: pathlib.Path, found: list[str], name: str) -> list[dict]:
         raise ImageError(f"expected the array '{name}_labels', found {', '.join(found)}")
     images = npz_files.read(path, f"{name}_images")
     labels = npz_files.read(path, f"{name}_labels")
-    if images.dtype != np.uint8 or images.ndim != 3 or labels.shape != (len(images), 1):
+    fits = labels.ndim == 2 and len(labels) == len(images) and labels.shape[1] in _FINDINGS
+    if images.dtype != np.uint8 or images.ndim != 3 or not fits:
         raise ImageError(
-            f"expected {name}_images uint8 [N, H, W] and {name}_labels [N, 1], "
+            f"expected {name}_images uint8 [N, H, W] and {name}_labels [N, 1] or [N, 14], "
             f"found {images.dtype} {list(images.shape)} and {list(labels.shape)}"
         )
     if not np.isin(labels, (0, 1)).all():
@@ -89,8 +103,8 @@ def _rows(path: pathlib.Path, found: list[str], name: str) -> list[dict]:
         {
             "image": f"{path}#{name}_images/{index}",
             "patient": f"{name}-{index:05d}",
-            _FINDING: float(label),
+            **dict(zip(_FINDINGS[labels.shape[1]], map(float, of_image))),
             records.SPLIT: _SPLITS[name],
         }
-        for index, label in enumerate(labels[:, 0])
+        for index, of_image in enumerate(labels)
     ]
