@@ -40,6 +40,7 @@ computer, with three hospitals that have phantoms, in one to two minutes.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+import dataclasses
 import os
 import pathlib
 import sys
@@ -140,6 +141,7 @@ def _provision() -> None:
 
 
 def _check() -> None:
+    from tffcxr.clients import sites
     from tffcxr.hospitals import joining, kits, local_check
     from tffcxr.hospitals.protocol import UnreachableError
 
@@ -148,7 +150,8 @@ def _check() -> None:
     kit = kits.read(pathlib.Path(FLAGS.kit))
     _print(local_check.describe_kit(kit))
     if FLAGS.site is not None:
-        _print(local_check.describe_data(kit, local_check.parse_site(FLAGS.site, _load_options())))
+        site = dataclasses.replace(sites.Site.parse(FLAGS.site), options=_load_options())
+        _print(local_check.describe_data(kit, site))
     if kit.role == kits.SITE:
         try:
             joining.ask_status(kit)
@@ -167,13 +170,14 @@ def _load_options() -> LoadOptions:
 
 def _join() -> None:
     from tffcxr import child_process, files
-    from tffcxr.hospitals import joining, kits, local_check
+    from tffcxr.clients import sites
+    from tffcxr.hospitals import joining, kits
     from tffcxr.training import run_directory
 
     if FLAGS.kit is None or FLAGS.site is None:
         raise InputError("expected a --kit and the hospital's --site, found only one or none")
     kit = kits.read_site(pathlib.Path(FLAGS.kit))
-    found = local_check.parse_site(FLAGS.site).name
+    found = sites.Site.parse(FLAGS.site).name
     if found != kit.site:
         raise InputError(f"--site: expected {kit.site}, as in the kit, found {found}")
     if FLAGS.output_dir and run_directory.is_complete(pathlib.Path(FLAGS.output_dir)):

@@ -154,14 +154,14 @@ def _check_offered() -> None:
 
 def outputs() -> tuple[str, ...]:
     """The findings of the study's hospitals, each once, in order: the model's outputs."""
-    return tuple(dict.fromkeys(finding for finding in finding_of().values() if finding))
+    return tuple(dict.fromkeys(name for findings in findings_of().values() for name in findings))
 
 
-def finding_of() -> Mapping[str, str]:
-    """The study's hospitals with their findings, which are empty where all have the same task."""
+def findings_of() -> Mapping[str, tuple[str, ...]]:
+    """The study's hospitals with their findings; none where all have the same task."""
     if _current is None:
         return {}
-    return _current.finding_of
+    return _current.findings_of
 
 
 def client_records() -> ClientRecords:
@@ -171,8 +171,8 @@ def client_records() -> ClientRecords:
 
     assert isinstance(_current, Coordinator)
     _current.begin()
-    findings = {site: finding for site, finding in _current.finding_of.items() if finding}
-    sources = dict.fromkeys(_current.finding_of, "hospital")
+    findings = {site: found for site, found in _current.findings_of.items() if found}
+    sources = dict.fromkeys(_current.findings_of, "hospital")
     return ClientRecords({}, _current.site_of, findings, sources)
 
 
@@ -217,11 +217,11 @@ def _check_findings(own: CoordinatorKit, recipe: str, with_finding: bool) -> Non
     from tffcxr.hospitals import kits
 
     for site in own.sites:
-        if bool(site.finding) != with_finding:
+        if bool(site.findings) != with_finding:
             expected = "a finding" if with_finding else "no finding"
             raise InputError(
                 f"--kit: expected {expected} at each hospital for {recipe}, found "
-                f"{site.finding or 'none'} at {site.name} in {own.folder / kits.STUDY}"
+                f"{', '.join(site.findings) or 'none'} at {site.name} in {own.folder / kits.STUDY}"
             )
 
 
@@ -245,7 +245,7 @@ def _coordinating(own: CoordinatorKit, recipe: str, folder: pathlib.Path) -> Ite
     from tffcxr.hospitals import hub as hub_lib
     from tffcxr.hospitals import study_files
 
-    sites = {site.name: site.finding for site in own.sites}
+    sites = {site.name: site.findings for site in own.sites}
     quorum = FLAGS.quorum or len(sites)
     if quorum > len(sites):
         raise InputError(f"--quorum: expected at most {len(sites)} hospitals, found {quorum}")
@@ -299,6 +299,6 @@ def _taking_part(recipe: str, folder: pathlib.Path) -> Iterator[Member]:
             )
 
     with joining.connected(own, versions(), approve) as (connection, proposal):
-        sites = {site.name: site.finding for site in proposal.sites}
+        sites = {site.name: site.findings for site in proposal.sites}
         limits = policy.read(own.folder / kits.POLICY)
         yield Member(connection, limits, folder / _STATES, sites)

@@ -108,15 +108,20 @@ class FindingsRecipe(recipe.Recipe):
         outputs = federation_flags.outputs()
         if clients and outputs:
             clients = clients.among(outputs)
+        from tffcxr.clients import finding_sites
         from tffcxr.studies.findings import findings_study
 
-        phantom_findings = {site.finding for site in self.phantoms}
-        findings = len(clients.findings) if clients else len(outputs or phantom_findings)
+        findings_of = federation_flags.findings_of()
+        if not findings_of:
+            phantoms = {site.name: (site.finding,) for site in self.phantoms}
+            findings_of = clients.findings_of if clients else phantoms
+        findings = len({name for of_site in findings_of.values() for name in of_site})
+        groups = finding_sites.unrelated(findings_of)
         plans = {}
         for name in _networks():
             with network_flags.of_network(name):
                 spec = plan_flags.model_spec(name, findings)
-                plans[name] = plan_flags.make_plan(spec, findings_study.LOSS, findings)
+                plans[name] = plan_flags.make_plan(spec, findings_study.LOSS, groups)
         # Drawing phantoms, or waiting for hospitals, takes a while: the models are checked first.
         if federation_flags.is_coordinator():
             clients = federation_flags.client_records()
@@ -150,8 +155,12 @@ def _networks() -> tuple[str, ...]:
 
 
 def _load_clients(sites: Sequence[Site]) -> ClientRecords:
-    from tffcxr.clients import sites as sites_lib
+    from tffcxr.clients import finding_sites
 
-    return sites_lib.load_clients(
-        sites, seed=split_seed_flag.value(), division=study_flags.division()
+    of_study = federation_flags.findings_of()
+    return finding_sites.load_clients(
+        sites,
+        seed=split_seed_flag.value(),
+        division=study_flags.division(),
+        among=of_study[sites[0].name] if of_study else None,
     )

@@ -50,7 +50,7 @@ def model_spec(network: str, outputs: int = 1, channels: int = 1) -> ModelSpec:
     )
 
 
-def make_plan(model: ModelSource, loss_fn: LossFn, findings: int = 1) -> Plan:
+def make_plan(model: ModelSource, loss_fn: LossFn, groups: int = 1) -> Plan:
     """The training plan of the flags.
 
     The function reads the model's weights, so that a file that does not fit is reported before
@@ -59,7 +59,7 @@ def make_plan(model: ModelSource, loss_fn: LossFn, findings: int = 1) -> Plan:
     Args:
       model: what is trained.
       loss_fn: see `Plan`.
-      findings: how many different findings the sites label.
+      groups: see `server_learning_rate`.
 
     Raises:
       InputError: a flag is out of range, or weights cannot be read or downloaded.
@@ -94,7 +94,7 @@ def make_plan(model: ModelSource, loss_fn: LossFn, findings: int = 1) -> Plan:
             FLAGS.server_optimizer,
             share,
             FLAGS.clients_per_round,
-            findings,
+            groups,
         ),
         share=share,
         proximal=FLAGS.proximal,
@@ -109,20 +109,20 @@ def make_plan(model: ModelSource, loss_fn: LossFn, findings: int = 1) -> Plan:
 
 
 def server_learning_rate(
-    given: float | None, optimizer: str, share: str, clients_per_round: str, findings: int
+    given: float | None, optimizer: str, share: str, clients_per_round: str, groups: int
 ) -> float:
     """The server's learning rate, with its default.
 
-    Sites that label F different findings make unrelated updates, whose mean is shorter than each by
-    the root of F, so the shared block would learn more slowly than at each site alone. The default
-    restores the length of the updates; with one finding it is FedAvg.
+    Sites that label different findings make unrelated updates. The mean over F such groups of sites
+    is shorter than each update by the root of F, so the shared block would learn more slowly than
+    at each site alone. The default restores the length of the updates; with one group it is FedAvg.
 
     Args:
       given: --server_learning_rate.
       optimizer: --server_optimizer.
       share: --share.
-      clients_per_round: --clients_per_round; a round of some clients has fewer findings.
-      findings: F, how many different findings the sites label.
+      clients_per_round: --clients_per_round; a round of some clients has fewer groups.
+      groups: F, groups of sites none of which labels a finding of another group.
     """
     from tffcxr.learning import optimizers
 
@@ -131,7 +131,7 @@ def server_learning_rate(
         return given
     if not is_mean_of_all or share == "all":
         return optimizers.default_server_rate(optimizer)
-    return math.sqrt(findings)
+    return math.sqrt(groups)
 
 
 def dp_clients() -> float:

@@ -115,7 +115,7 @@ class _Segmentation(recipe.Recipe):
             region=REGION,
             segmenter=nnunet_segmenter.NnUNet(
                 plan_flags.make_plan,
-                dataset="_".join(federation_flags.finding_of() or clients.source_of),
+                dataset="_".join(federation_flags.findings_of() or clients.source_of),
                 gpu_memory_gb=FLAGS.gpu_memory_gb,
                 batch_size=FLAGS.batch_size,
                 changes=FLAGS.nnunet_augmentation,

@@ -41,3 +41,19 @@ def client_records(
             }
         )
     return pd.DataFrame(rows)
+
+
+def patients(count: int = 60, positives: int = 20, site: str = "north") -> pd.DataFrame:
+    """Patient i has 1 + i % 3 images and is positive if i < positives."""
+    rows = [
+        {
+            "image": f"{site}/{patient:03d}_{image}.png",
+            "patient": f"p{patient:03d}",
+            "site": site,
+            "Pneumonia": float(patient < positives),
+            "Effusion": np.nan if patient % 5 == 0 else float(patient % 2),
+        }
+        for patient in range(count)
+        for image in range(1 + patient % 3)
+    ]
+    return pd.DataFrame(rows)

@@ -1,28 +1,11 @@
 """Every partitioner deals whole patients, loses no row, and depends on the seed only."""
 
-import numpy as np
 import pandas as pd
 import pytest
 
+from tests.clients import fixtures
 from tffcxr.clients import partition
 from tffcxr.errors import InputError
-
-
-def _records(patients: int = 60, positives: int = 20, site: str = "north") -> pd.DataFrame:
-    """Patient i has 1 + i % 3 images and is positive if i < positives."""
-    rows = [
-        {
-            "image": f"{site}/{patient:03d}_{image}.png",
-            "patient": f"p{patient:03d}",
-            "site": site,
-            "Pneumonia": float(patient < positives),
-            "Effusion": np.nan if patient % 5 == 0 else float(patient % 2),
-        }
-        for patient in range(patients)
-        for image in range(1 + patient % 3)
-    ]
-    return pd.DataFrame(rows)
-
 
 PARTITIONERS = {
     "iid": lambda records, seed: partition.iid(records, 5, seed),
@@ -38,7 +21,7 @@ PARTITIONERS = {
 @pytest.mark.parametrize("name", PARTITIONERS)
 @pytest.mark.parametrize("seed", [0, 1])
 def test_union_is_the_input_and_patients_are_disjoint(name, seed):
-    records = _records()
+    records = fixtures.patients()
     tables = PARTITIONERS[name](records, seed)
     union = pd.concat(tables.values())
     assert sorted(union["image"]) == sorted(records["image"])
@@ -51,7 +34,7 @@ def test_union_is_the_input_and_patients_are_disjoint(name, seed):
 
 @pytest.mark.parametrize("name", PARTITIONERS)
 def test_depends_on_the_seed_but_not_on_the_order_of_rows(name):
-    records = _records()
+    records = fixtures.patients()
     shuffled = records.sample(frac=1, random_state=3)
     tables, again = (PARTITIONERS[name](table, 7) for table in (records, shuffled))
     for client in tables:
@@ -61,12 +44,12 @@ def test_depends_on_the_seed_but_not_on_the_order_of_rows(name):
 
 
 def test_iid_clients_have_equal_numbers_of_patients():
-    tables = partition.iid(_records(patients=11), 3, seed=0)
+    tables = partition.iid(fixtures.patients(count=11), 3, seed=0)
     assert sorted(table["patient"].nunique() for table in tables.values()) == [3, 4, 4]
 
 
 def test_by_site():
-    north, south = _records(10), _records(10, site="south")
+    north, south = fixtures.patients(10), fixtures.patients(10, site="south")
     south["patient"] = "s" + south["patient"]
     tables = partition.by_site(pd.concat([south, north]))
     assert list(tables) == ["north", "south"]
@@ -76,11 +59,11 @@ def test_by_site():
 
 def test_by_site_refuses_a_patient_at_two_sites():
     with pytest.raises(InputError, match="each patient at one site, found 10 at several"):
-        partition.by_site(pd.concat([_records(10), _records(10, site="south")]))
+        partition.by_site(pd.concat([fixtures.patients(10), fixtures.patients(10, site="south")]))
 
 
 def test_by_quantity_follows_the_shares():
-    tables = partition.by_quantity(_records(patients=10), (0.5, 0.26, 0.24), seed=0)
+    tables = partition.by_quantity(fixtures.patients(count=10), (0.5, 0.26, 0.24), seed=0)
     # 5, 2.6 and 2.4 of ten patients: the largest remainder gets the patient that is left.
     assert [table["patient"].nunique() for table in tables.values()] == [5, 3, 2]
 
@@ -99,19 +82,19 @@ def _shares_of_positives(tables):
 
 
 def test_dirichlet_with_a_large_alpha_has_the_proportions_of_the_table():
-    tables = partition.dirichlet(_records(3000, 1000), 3, 1e6, "Pneumonia", seed=0)
+    tables = partition.dirichlet(fixtures.patients(3000, 1000), 3, 1e6, "Pneumonia", seed=0)
     assert _shares_of_positives(tables) == pytest.approx([1 / 3] * 3, abs=0.05)
     assert [t["patient"].nunique() for t in tables.values()] == [1000] * 3
 
 
 def test_dirichlet_with_a_small_alpha_has_clients_of_one_class():
-    tables = partition.dirichlet(_records(400, 200), 8, 1e-3, "Pneumonia", seed=0)
+    tables = partition.dirichlet(fixtures.patients(400, 200), 8, 1e-3, "Pneumonia", seed=0)
     one_class = [share in (0, 1) for share in _shares_of_positives(tables)]
     assert sum(one_class) >= 7  # One client may get the end of one class and of the other.
 
 
 def test_hybrid_keeps_the_floor_where_dirichlet_does_not():
-    records = _records(100, 20)
+    records = fixtures.patients(100, 20)
     assert 0 in _shares_of_positives(partition.dirichlet(records, 5, 1e-3, "Pneumonia", seed=0))
     for floor, least in ((1, 1), (3, 3), (0.5, 2)):  # 0.5: half of 20 positives over 5 clients.
         tables = partition.hybrid(records, 5, 1e-3, "Pneumonia", 0, floor=floor)
@@ -123,7 +106,7 @@ def test_hybrid_keeps_the_floor_where_dirichlet_does_not():
 
 
 def test_an_unknown_label_is_a_class_of_its_own():
-    records = _records(30, 10)
+    records = fixtures.patients(30, 10)
     tables = partition.hybrid(records, 3, 1e-3, "Effusion", 0)
     for table in tables.values():
         assert table["Effusion"].isna().any()
@@ -150,80 +133,5 @@ def test_an_unknown_label_is_a_class_of_its_own():
 )
 def test_what_is_impossible_is_said_in_one_line(call, message):
     with pytest.raises(InputError, match=message) as error:
-        call(_records(6, 2))
+        call(fixtures.patients(6, 2))
     assert "\n" not in str(error.value)
-
-
-def _two_sites(positives_a, positives_b, patients=100):
-    """Two sites cut from the same patients, each of which labels its own finding."""
-    table = _records(patients, 0)
-    numbers = table["patient"].str[1:].astype(int)
-    table["A"] = numbers.isin(positives_a).astype(float)
-    table["B"] = numbers.isin(positives_b).astype(float)
-    return {"north": table, "south": table.copy()}, {"north": "A", "south": "B"}
-
-
-def _positives(tables, site, finding):
-    return int(tables[site].groupby("patient")[finding].max().sum())
-
-
-def test_separated_sites_share_no_patient_and_lose_none():
-    sites, findings = _two_sites(range(0, 20), range(10, 25))
-    tables = partition.separate_sites(sites, findings, seed=0)
-    north, south = (set(tables[site]["patient"]) for site in ("north", "south"))
-    assert not north & south
-    assert len(north) == len(south) == 50
-    # Every image of a patient moves along with the patient.
-    assert len(tables["north"]) + len(tables["south"]) == len(sites["north"])
-
-
-def test_separation_keeps_scarce_positives():
-    # 40 positives of A; 6 of B, of which 2 have A too: B keeps all its 6, A loses only those 2.
-    sites, findings = _two_sites(range(40), [38, 39, 90, 91, 92, 93])
-    tables = partition.separate_sites(sites, findings, seed=0)
-    assert _positives(tables, "south", "B") == 6
-    # Positives of A stop at half of 50 patients, and 25 negatives keep them company.
-    assert _positives(tables, "north", "A") == 25
-    assert len(set(tables["north"]["patient"])) == 50
-
-
-def test_separation_of_the_same_finding_is_even():
-    sites, _ = _two_sites(range(31), [])
-    tables = partition.separate_sites(sites, {"north": "A", "south": "A"}, seed=0)
-    assert sorted(_positives(tables, site, "A") for site in tables) == [15, 16]
-
-
-def test_separation_leaves_unshared_patients_and_evens_out_the_others():
-    sites, findings = _two_sites([], [])
-    sites["north"] = sites["north"][sites["north"]["patient"] >= "p040"]  # 60 of 100 patients
-    sites["south"] = sites["south"][sites["south"]["patient"] < "p060"]  # 60, 20 of them shared
-    tables = partition.separate_sites(sites, findings, seed=0)
-    assert len(set(tables["north"]["patient"])) == 50
-    assert len(set(tables["south"]["patient"])) == 50
-    assert set(tables["north"]["patient"]) >= {f"p{i:03d}" for i in range(60, 100)}
-
-
-def test_separation_depends_on_seed_and_not_on_order():
-    sites, findings = _two_sites(range(20), range(10, 25))
-    shuffled = {s: t.sample(frac=1, random_state=1) for s, t in reversed(list(sites.items()))}
-    tables = partition.separate_sites(sites, findings, seed=3)
-    again = partition.separate_sites(shuffled, findings, seed=3)
-    for site in sites:
-        pd.testing.assert_frame_equal(tables[site], again[site])
-    other = partition.separate_sites(sites, findings, seed=4)
-    assert set(other["north"]["patient"]) != set(tables["north"]["patient"])
-
-
-def test_separation_errors():
-    sites, findings = _two_sites([0], [1], patients=1)
-    with pytest.raises(InputError, match="a patient of its own"):
-        partition.separate_sites(sites, findings, seed=0)
-    with pytest.raises(InputError, match="site north: expected a finding"):
-        partition.separate_sites(sites, {"north": "C", "south": "B"}, seed=0)
-
-
-@pytest.mark.parametrize(
-    ("heights", "water", "level"), [([0, 0], 10, 5), ([8, 0], 4, 4), ([8, 2, 0], 5, 3.5)]
-)
-def test_water_level(heights, water, level):
-    assert partition._water_level(heights, water) == level

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tffcxr.clients import sites
+from tffcxr.clients import finding_sites, sites
 from tffcxr.clients.sites import Division, Site
 from tffcxr.datasets.load_options import LoadOptions
 from tffcxr.errors import InputError
@@ -40,8 +40,10 @@ def _load(monkeypatch):
         return _table("Pneumonia", list(ids[loader]))
 
     monkeypatch.setattr(sites.loaders, "load_records", load_records)
-    return lambda *pairs: sites.load_clients(
-        [Site(name, loader, pathlib.Path(loader), "Pneumonia") for name, loader in pairs], seed=0
+    return lambda *pairs: finding_sites.load_clients(
+        [Site(name, loader, pathlib.Path(loader), "Pneumonia") for name, loader in pairs],
+        seed=0,
+        division=Division(),
     )
 
 
@@ -67,16 +69,29 @@ def test_a_finding_that_another_site_labels_is_unknown_and_not_absent(monkeypatc
             {"a": "Edema", "b": "Mass"}[site], [f"{site}{n}" for n in range(PATIENTS)]
         ),
     )
-    clients = sites.load_clients(
+    clients = finding_sites.load_clients(
         [
             Site("a", "nih", pathlib.Path("a"), "Edema"),
             Site("b", "nih", pathlib.Path("b"), "Mass"),
         ],
         seed=0,
+        division=Division(),
     )
     assert clients.findings == ("Edema", "Mass")
     assert clients.records["a"]["Mass"].isna().all()
     assert clients.records["a"]["Edema"].notna().all()
+
+
+def test_a_site_names_findings_or_none_also_if_its_path_has_colons(tmp_path):
+    folder = tmp_path / "a:b"
+    folder.mkdir()
+    for finding in ("", "Lung Opacity", "Mass+Pleural Thickening"):
+        site = Site.parse(f"north=rsna:{folder}" + f":{finding}" * bool(finding))
+        assert (site.name, site.path, site.finding) == ("north", folder, finding)
+    away = Site.parse("north=rsna:/none")
+    assert (away.path, away.finding) == (pathlib.Path("/none"), "")
+    with pytest.raises(InputError, match="expected NAME=LOADER:PATH or NAME=LOADER:PATH:FINDING"):
+        Site.parse("north=rsna:/none:")
 
 
 class TestSharedTask:
@@ -199,5 +214,5 @@ def test_a_sites_options_reach_its_loader(tmp_path, uncertain, present):
     for n in range(20):
         (tmp_path / f"{n}.png").touch()
     site = Site("a", "csv", tmp_path, "Mass", LoadOptions(uncertain=uncertain))
-    (table,) = sites.load_clients([site], seed=0).records.values()
+    (table,) = finding_sites.load_clients([site], seed=0, division=Division()).records.values()
     assert (table["Mass"] == 1).sum() == present

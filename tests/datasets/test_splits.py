@@ -248,3 +248,56 @@ class TestStrata:
             splits.choose_per_stratum(known, ("HGG", "LGG"), 26, 0)
         with pytest.raises(InputError, match="found no strata"):
             splits.choose_per_stratum(known, (), 1, 0)
+
+
+class TestSeveralFindings:
+    def _table(self, seed=0, patients=400):
+        rng = np.random.default_rng(seed)
+        rows = [
+            {"image": f"{patient}/{image}", "patient": f"p{patient}"}
+            | {name: float(rng.random() < share) for name, share in (("A", 0.4), ("B", 0.1))}
+            | {"C": rng.choice([0.0, 1.0, np.nan], p=[0.6, 0.1, 0.3])}
+            | {"D": float(patient < 3)}
+            for patient in range(patients)
+            for image in range(rng.integers(1, 4))
+        ]
+        return records.build(rows, ["A", "B", "C", "D"], "made")
+
+    @pytest.mark.parametrize("seed", range(4))
+    def test_each_finding_has_the_proportions_and_no_patient_is_in_two_splits(self, seed):
+        table = self._table(seed)
+        found = splits.split_patients(table, _FRACTIONS, seed, ["A", "B", "C", "D"])
+        assert (found.groupby("patient")["split"].nunique() == 1).all()
+        by_patient = found.groupby("patient").agg(
+            {"split": "first", **dict.fromkeys("ABCD", "max")}
+        )
+        for name in "ABC":
+            having = by_patient["split"][by_patient[name] == 1].value_counts()
+            for split, share in _FRACTIONS.items():
+                assert having[split] == pytest.approx(share * having.sum(), abs=2)
+        of_split = by_patient["split"].value_counts()
+        for split, share in _FRACTIONS.items():
+            assert of_split[split] == pytest.approx(share * 400, abs=8)
+        # Three patients have the rarest: one for each split.
+        assert sorted(by_patient["split"][by_patient["D"] == 1]) == ["test", "train", "validation"]
+
+    def test_order_of_rows_and_findings_unknown_labels_and_seeds(self):
+        table = self._table()
+        first = splits.split_patients(table, _FRACTIONS, 3, ["A", "B"])
+        shuffled = table.sample(frac=1, random_state=0)
+        again = splits.split_patients(shuffled, _FRACTIONS, 3, ["A", "B"])
+        assert again["split"].sort_index().tolist() == first["split"].tolist()
+        other = splits.split_patients(table, _FRACTIONS, 4, ["A", "B"])
+        assert other["split"].tolist() != first["split"].tolist()
+        table[["A", "B"]] = np.nan
+        unknown = splits.split_patients(table, _FRACTIONS, 3, ["A", "B"])
+        patients = unknown.drop_duplicates("patient")["split"].value_counts()
+        assert patients.to_dict() == {"train": 280, "test": 80, "validation": 40}
+
+    def test_a_list_of_one_finding_is_that_finding(self):
+        table = _many()
+        for finding in ("Mass", ["Mass"], ("Mass",)):
+            found = splits.split_patients(table, _FRACTIONS, 3, finding)["split"].tolist()
+            assert found == splits.split_patients(table, _FRACTIONS, 3, "Mass")["split"].tolist()
+        with pytest.raises(InputError, match="stratify by one of Mass, found 'Edema'"):
+            splits.split_patients(table, _FRACTIONS, 3, ["Mass", "Edema"])

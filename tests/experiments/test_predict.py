@@ -27,13 +27,13 @@ def run(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("run")
     model = ModelSpec("standard", 32, 2, seed=3).build()
-    kernel, bias = blocks.get_weights(model.keras, model.task)
+    kernel, _ = blocks.get_weights(model.keras, model.task)
     rng = np.random.default_rng(0)
     heads = {
-        site: [rng.normal(0, 0.2, kernel.shape), rng.normal(0, 0.2, bias.shape)]
-        for site in ("north", "south")
+        finding: [rng.normal(0, 0.2, (len(kernel), 1)), rng.normal(0, 0.2, 1)]
+        for finding in FINDINGS
     }
-    columns = dict(zip(FINDINGS, heads))
+    columns = dict(zip(FINDINGS, ("north", "south")))
     about = Metadata(
         kind="findings",
         outputs=FINDINGS,

@@ -195,7 +195,7 @@ class Study:
         has_own_clients = any((site,) != clients for site, clients in self.sites.items())
         hospitals = coordinator.Coordinator(
             self.hub,
-            dict.fromkeys(self.sites, ""),
+            dict.fromkeys(self.sites, ()),
             self.quorum,
             self.seconds,
             self.folder / "hospitals",

@@ -42,6 +42,6 @@ def proposal(**settings):
             "dp_noise_multiplier": 0.0,
             **settings,
         },
-        sites=(Site("north", "Lung Opacity"), Site("south", "Pneumothorax")),
+        sites=(Site("north", ("Lung Opacity",)), Site("south", ("Pneumothorax",))),
         versions={"python": "3.11.4", "tensorflow": "2.14.1"},
     )

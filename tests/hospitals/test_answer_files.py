@@ -75,7 +75,7 @@ def test_a_program_that_was_killed_leaves_answers_only_until_the_next_start(tmp_
     (killed / "0123.answer").write_bytes(b"update")
     (killed / "notes.txt").write_text("mine")
     hub = in_memory.Hub()
-    coordinator.Coordinator(hub, dict.fromkeys(runs.SITES, ""), 1, 1.0, tmp_path / "hospitals")
+    coordinator.Coordinator(hub, dict.fromkeys(runs.SITES, ()), 1, 1.0, tmp_path / "hospitals")
     assert [path.name for path in killed.iterdir()] == ["notes.txt"]
     assert mode(killed) == 0o700
 

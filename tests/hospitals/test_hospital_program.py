@@ -59,7 +59,7 @@ def test_a_kit_and_the_data_are_checked(made, tmp_path):
     ended = _run("check", f"--kit={folder}", f"--site=north=rsna:{tmp_path}:Lung Opacity")
     lines = ended.stdout.splitlines()
     assert lines[0] == "study: opacity"
-    assert "Lung Opacity: 2 present, 2 absent, 0 unknown, the finding of this site" in lines
+    assert "Lung Opacity: 2 present, 2 absent, 0 unknown, a finding of this site" in lines
     assert (ended.returncode, ended.stderr.count("\n")) == (1, 1)
     assert "the coordinator at 127.0.0.1:1 cannot be reached: " in ended.stderr
     assert ended.stderr.endswith("; all else is in order\n")

@@ -1,9 +1,12 @@
 """What a hospital is told of its kit and its images before it joins."""
 
+import dataclasses
+
 import pytest
 
 from tests.datasets import source_folders
 from tests.hospitals import studies
+from tffcxr.clients import sites
 from tffcxr.datasets.load_options import LoadOptions
 from tffcxr.datasets.phantoms import phantom
 from tffcxr.errors import InputError
@@ -23,7 +26,7 @@ def _images(tmp_path_factory):
 
 
 def _describe(made, text):
-    return local_check.describe_data(kits.read(made / "north"), local_check.parse_site(text))
+    return local_check.describe_data(kits.read(made / "north"), sites.Site.parse(text))
 
 
 def test_a_hospitals_kit(made):
@@ -48,7 +51,7 @@ def test_what_is_in_the_data(made, images):
     lines = _describe(made, f"north=rsna:{images}:Lung Opacity")
     assert f"data: {images}, read as rsna" in lines
     assert "images: 8 of 8 patients" in lines
-    assert "Lung Opacity: 4 present, 4 absent, 0 unknown, the finding of this site" in lines
+    assert "Lung Opacity: 4 present, 4 absent, 0 unknown, a finding of this site" in lines
     assert "Normal: 2 present, 6 absent, 0 unknown" in lines
     assert "readable: all of 8 images that were tried" in lines
     assert lines[-1] == "no update would leave: the policy wants at least 20 training images"
@@ -56,11 +59,11 @@ def test_what_is_in_the_data(made, images):
 
 def test_a_table_of_ones_own_and_its_options(made):
     folder = source_folders.TESTDATA / "csv"
-    options = LoadOptions(uncertain="positive")
-    site = local_check.parse_site(f"north=csv:{folder}:Effusion", options)
+    site = sites.Site.parse(f"north=csv:{folder}:Effusion")
+    site = dataclasses.replace(site, options=LoadOptions(uncertain="positive"))
     lines = local_check.describe_data(kits.read(made / "north"), site)
     assert "images: 5 of 4 patients" in lines
-    assert "Effusion: 3 present, 2 absent, 0 unknown, the finding of this site" in lines
+    assert "Effusion: 3 present, 2 absent, 0 unknown, a finding of this site" in lines
 
 
 def test_a_folder_without_labels(made):
@@ -100,7 +103,7 @@ def test_wrong_sites(made, images):
     with pytest.raises(InputError, match="expected a dataset at"):
         _describe(made, f"north=rsna:{images}/none")
     with pytest.raises(InputError, match="expected coordinator"):
-        site = local_check.parse_site(f"north=rsna:{images}")
+        site = sites.Site.parse(f"north=rsna:{images}")
         local_check.describe_data(kits.read(made / "coordinator"), site)
 
 
@@ -116,12 +119,3 @@ def test_a_finding_that_all_images_have(made, tmp_path):
     details.write_text("\n".join([head, *(r for r in rows if r.split(",")[0] in patients), ""]))
     with pytest.raises(InputError, match="expected images with and without 'Lung Opacity'"):
         _describe(made, f"north=rsna:{tmp_path / 'rsna'}:Lung Opacity")
-
-
-def test_paths_with_colons(tmp_path):
-    folder = tmp_path / "a:b"
-    folder.mkdir()
-    whole = local_check.parse_site(f"north=rsna:{folder}")
-    assert (whole.path, whole.finding) == (folder, "")
-    named = local_check.parse_site(f"north=rsna:{folder}:Lung Opacity")
-    assert (named.path, named.finding) == (folder, "Lung Opacity")

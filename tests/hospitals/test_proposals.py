@@ -14,9 +14,9 @@ from tffcxr.hospitals.study_files import Site
 
 
 def test_the_bytes_are_canonical():
-    proposal = Proposal("s", "r", {"b": [1, 2.5], "a": None}, (Site("n", "ü"),), {"p": "3"})
+    proposal = Proposal("s", "r", {"b": [1, 2.5], "a": None}, (Site("n", ("ü",)),), {"p": "3"})
     expected = (
-        rb'{"recipe":"r","settings":{"a":null,"b":[1,2.5]},"sites":[{"finding":"\u00fc","name":"n"}],'
+        rb'{"recipe":"r","settings":{"a":null,"b":[1,2.5]},"sites":[{"findings":["\u00fc"],"name":"n"}],'
         rb'"study":"s","versions":{"p":"3"}}'
     )
     assert proposal.to_json() == expected
@@ -43,7 +43,7 @@ def test_tuples_and_order_make_no_difference():
         {"study": "nodules"},
         {"recipe": "covid"},
         {"settings": {"rounds": 11}},
-        {"sites": (Site("south", "Pneumothorax"), Site("north", "Lung Opacity"))},
+        {"sites": (Site("south", ("Pneumothorax",)), Site("north", ("Lung Opacity",)))},
         {"versions": {}},
     ],
 )
@@ -69,11 +69,11 @@ def test_numbers_are_finite(value):
         ({"versions": {"python": 3}}, "versions.python: expected a version, found 3"),
         ({"sites": []}, "sites: expected a list of at least one site"),
         ({"sites": {}}, "sites: expected a list of at least one site"),
-        ({"sites": [{"name": "n"}]}, "sites: expected name and finding"),
-        ({"sites": ["n"]}, "sites: expected name and finding"),
-        ({"sites": [{"name": "", "finding": ""}]}, "sites.name: expected a name"),
-        ({"sites": [{"name": "n", "finding": None}]}, "sites.finding: expected a finding"),
-        ({"sites": [{"name": "n", "finding": ""}] * 2}, "sites: expected each site once"),
+        ({"sites": [{"name": "n"}]}, "sites: expected name and findings"),
+        ({"sites": ["n"]}, "sites: expected name and findings"),
+        ({"sites": [{"name": "", "findings": []}]}, "sites.name: expected a name"),
+        ({"sites": [{"name": "n", "findings": None}]}, "sites.findings: expected a list"),
+        ({"sites": [{"name": "n", "findings": []}] * 2}, "sites: expected each site once"),
         ({"more": 1}, "expected a proposal of .* found 'more, recipe"),
         ({"study": "a\nHash: 0"}, "study: expected printable text"),
         ({"settings": {"rounds": "\x1b[2J1"}}, "settings.rounds: expected printable text"),

@@ -30,7 +30,7 @@ def test_kits_can_be_read_and_hold_what_the_study_says(tmp_path):
     folder = studies.make_kits(tmp_path)
     coordinator = kits.read_coordinator(folder / "coordinator")
     north = kits.read_site(folder / "north")
-    assert [(s.name, s.finding) for s in coordinator.sites] == [
+    assert [(s.name, *s.findings) for s in coordinator.sites] == [
         ("north", "Lung Opacity"), ("south", "Pneumothorax")
     ]  # fmt: skip
     assert coordinator.revoked() == frozenset()

@@ -285,7 +285,7 @@ def registered(hub, site, clients):
 def joined(tmp_path, hub, **settings):
     """A coordinator whose run has begun, with what North has."""
     hospitals = coordinator.Coordinator(
-        hub, dict.fromkeys(runs.SITES, ""), 1, 1.0, tmp_path, **settings
+        hub, dict.fromkeys(runs.SITES, ()), 1, 1.0, tmp_path, **settings
     )
     counts = {"train": {"images": 3, "labels": {"Opacity": {"present": None, "absent": 2}}}}
     thread = threading.Thread(target=registered, args=(hub, "north", {"north": counts}))

@@ -14,7 +14,7 @@ def test_a_study_keeps_the_order_of_its_sites(tmp_path):
         "opacity",
         "study.example.org:443",
         30,
-        (Site("zoo", "Lung Opacity"), Site("south", "Pneumothorax")),
+        (Site("zoo", ("Lung Opacity",)), Site("south", ("Pneumothorax",))),
     )
 
 
@@ -52,7 +52,7 @@ def test_no_addresses(address):
     ("old", "new", "message"),
     [
         ("days", "dais", r"study.toml: expected the keys name, .*found dais \(did you mean days\?"),
-        ("finding =", "findings =", r"found sites.north.findings \(did you mean finding\?\)"),
+        ("finding =", "findng =", r"found sites.north.findng \(did you mean finding\?\)"),
         ('name = "opacity"', "", "study.toml: expected the key name, found none"),
         ('"opacity"', '"a/b"', "study.toml: name: expected a name"),
         ('"opacity"', f'"{"a" * 65}"', "study.toml: name: expected a name"),

@@ -210,7 +210,7 @@ def test_small_counts_are_not_told_nor_can_be_computed(tmp_path, counts, told):
 
 def test_a_hospital_with_too_few_images_does_not_take_part(tmp_path):
     limits = runs.Limits(fewest_images=12)
-    part = member.Member(in_memory.Link(in_memory.Hub(), "north"), limits, tmp_path, {"north": ""})
+    part = member.Member(in_memory.Link(in_memory.Hub(), "north"), limits, tmp_path, {"north": ()})
     part.check_images({"north": 12})
     with pytest.raises(RunError, match="client south: policy.toml wants at least 12 .* found 8"):
         part.check_images({"north": 12, "south": 8})

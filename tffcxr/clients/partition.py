@@ -27,7 +27,7 @@ def iid(records: pd.DataFrame, clients: int, seed: int) -> dict[str, pd.DataFram
       InputError: fewer than one client, or more clients than patients.
     """
     patients = _patients(records, clients)
-    _rng(seed, "iid").shuffle(patients)
+    generator(seed, "iid").shuffle(patients)
     return _tables(records, [patients[client::clients] for client in range(clients)])
 
 
@@ -35,7 +35,7 @@ def by_site(records: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """One client per value of the column `site`; the client id is the site's name.
 
     Raises:
-      InputError: a patient id occurs at two sites (see `separate_sites`).
+      InputError: a patient id occurs at two sites (see `separation`).
     """
     sites_of_patient = records.groupby("patient")["site"].nunique()
     shared = int((sites_of_patient > 1).sum())
@@ -43,7 +43,7 @@ def by_site(records: pd.DataFrame) -> dict[str, pd.DataFrame]:
         raise InputError(
             f"partition by site: expected each patient at one site, found {shared} at several"
         )
-    return {str(site): _ordered(table) for site, table in records.groupby("site", sort=True)}
+    return {str(site): in_order(table) for site, table in records.groupby("site", sort=True)}
 
 
 def quantity_shares(clients: int, alpha: float, seed: int) -> list[float]:
@@ -58,7 +58,7 @@ def quantity_shares(clients: int, alpha: float, seed: int) -> list[float]:
       Shares that sum to 1.
     """
     _check_alpha(alpha)
-    return _rng(seed, "quantity shares").dirichlet(np.full(clients, float(alpha))).tolist()
+    return generator(seed, "quantity shares").dirichlet(np.full(clients, float(alpha))).tolist()
 
 
 def by_quantity(
@@ -88,7 +88,7 @@ def by_quantity(
             f"partition by quantity: {_ids(len(shares))[client]} would be empty, its share is "
             f"{exact[client]:.2g} of {len(patients)} patients"
         )
-    _rng(seed, "quantity").shuffle(patients)
+    generator(seed, "quantity").shuffle(patients)
     return _tables(records, np.split(patients, np.cumsum(counts)[:-1]))
 
 
@@ -99,7 +99,8 @@ def dirichlet(
 
     Each client gets the same number of patients (give or take one). Its class proportions are
     drawn from Dirichlet(alpha * p), p being the proportions of the whole table. A patient's class
-    is which of the findings any of the patient's images shows, with "unknown" a value of its own.
+    is whether any of the patient's images shows the finding, with "unknown" a class of its own. Of
+    several findings, it is the rarest that the patient has, none of them, or unknown.
 
     As in the paper, one client after the other draws its patients class by class; when a class runs
     out, a client uses its proportions of the remaining classes. So the last client gets the
@@ -117,7 +118,7 @@ def dirichlet(
     """
     patients = _patients(records, clients)
     _check_alpha(alpha)
-    rng = _rng(seed, "dirichlet")
+    rng = generator(seed, "dirichlet")
     piles = _shuffled_classes(records, findings, rng)
     quotas = [len(patients[client::clients]) for client in range(clients)]
     return _tables(records, _draw(piles, quotas, alpha, rng))
@@ -149,7 +150,7 @@ def hybrid(
     _check_alpha(alpha)
     if floor <= 0 or (isinstance(floor, float) and floor >= 1):
         raise InputError(f"partition: expected a floor >= 1 or in (0, 1), found {floor}")
-    rng = _rng(seed, "hybrid")
+    rng = generator(seed, "hybrid")
     piles = _shuffled_classes(records, findings, rng)
     dealt: list[list[str]] = [[] for _ in range(clients)]
     for label, pile in piles.items():
@@ -166,51 +167,19 @@ def hybrid(
     return _tables(records, [low + high for low, high in zip(dealt, above_floor)])
 
 
-def separate_sites(
-    records_of_site: Mapping[str, pd.DataFrame], finding_of_site: Mapping[str, str], seed: int
-) -> dict[str, pd.DataFrame]:
-    """Keeps every patient at one site only, for sites that come from the same source.
+def rarest_first(counts: Mapping[str, int] | pd.Series) -> list[str]:
+    """Findings by how many patients have them, the rarest first."""
+    return sorted(counts.keys(), key=lambda finding: (counts[finding], finding))
 
-    The sites end with numbers of patients as even as the input allows. A patient with the finding
-    of a site goes to a site where it is a positive, those with a choice to the site with the
-    fewest, until positives are half of that site's fair share of patients (or the finding's own
-    prevalence where that is higher), so that a rare finding loses no positive and a frequent one
-    does not crowd out the negatives.
 
-    Args:
-      records_of_site: a records table per site. The same patient id is the same patient, so ids
-        of unrelated sources must differ.
-      finding_of_site: the finding that each site labels, a column of its table.
-      seed: any integer.
+def in_order(records: pd.DataFrame) -> pd.DataFrame:
+    """The table sorted by patient and image, with a fresh index."""
+    return records.sort_values(["patient", "image"], kind="stable").reset_index(drop=True)
 
-    Returns:
-      {site: records}, patient-disjoint, in the order of the input sites.
 
-    Raises:
-      InputError: a finding is not a column, or a site would be left without a patient.
-    """
-    sites = sorted(records_of_site)
-    known: dict[str, dict[str, float]] = {}  # site -> patient -> 1, 0 or NaN
-    for site in sites:
-        table, finding = records_of_site[site], finding_of_site[site]
-        if finding not in table.columns:
-            raise InputError(f"site {site}: expected a finding of its table, found {finding!r}")
-        known[site] = table.groupby("patient")[finding].max().to_dict()
-    homes: dict[str, list[str]] = {}
-    for site in sites:
-        for patient in known[site]:
-            homes.setdefault(patient, []).append(site)
-    home_of = _deal_to_sites(homes, known, _rng(seed, "separate sites"))
-    empty = sorted(set(sites) - set(home_of.values()))
-    if empty:
-        raise InputError(
-            f"site {empty[0]}: expected a patient of its own, found that other sites need all "
-            f"{len(known[empty[0]])}"
-        )
-    return {
-        site: _ordered(table[table["patient"].map(home_of) == site])
-        for site, table in records_of_site.items()
-    }
+def generator(seed: int, purpose: str) -> np.random.Generator:
+    """What draws for one purpose, as the seed says."""
+    return np.random.default_rng(seeds.derive_seed(seed, "partition", purpose))
 
 
 def _draw(
@@ -246,12 +215,15 @@ def _shuffled_classes(
     if missing or not columns:
         raise InputError(f"partition: expected findings of the table, found {missing or 'none'}")
     present = records.groupby("patient", sort=True)[columns].max()  # NaN if never known
-    words = {1.0: "present", 0.0: "absent"}
+    name = columns[0] if len(columns) == 1 else "all findings"
+    rarest = rarest_first((present == 1.0).sum())
     piles: dict[str, list[str]] = {}
     for patient, values in zip(present.index, present.to_numpy(float)):
-        label = ", ".join(
-            f"{name} {words.get(value, 'unknown')}" for name, value in zip(columns, values)
-        )
+        found = [finding for finding, value in zip(columns, values) if value == 1.0]
+        if found:
+            label = f"{min(found, key=rarest.index)} present"
+        else:
+            label = f"{name} {'unknown' if np.isnan(values).all() else 'absent'}"
         piles.setdefault(label, []).append(patient)
     piles = dict(sorted(piles.items()))
     for pile in piles.values():
@@ -280,13 +252,9 @@ def _tables(
         patient: name for name, patients in zip(names, patients_of_client) for patient in patients
     }
     return {
-        str(name): _ordered(table)
+        str(name): in_order(table)
         for name, table in records.groupby(records["patient"].map(client_of), sort=True)
     }
-
-
-def _ordered(records: pd.DataFrame) -> pd.DataFrame:
-    return records.sort_values(["patient", "image"], kind="stable").reset_index(drop=True)
 
 
 def _ids(clients: int) -> list[str]:
@@ -294,72 +262,6 @@ def _ids(clients: int) -> list[str]:
     return [f"client_{client:0{digits}d}" for client in range(clients)]
 
 
-def _rng(seed: int, purpose: str) -> np.random.Generator:
-    return np.random.default_rng(seeds.derive_seed(seed, "partition", purpose))
-
-
 def _check_alpha(alpha: float) -> None:
     if not (np.isfinite(alpha) and alpha > 0):
         raise InputError(f"partition: expected alpha > 0, found {alpha}")
-
-
-def _deal_to_sites(
-    homes: dict[str, list[str]], known: dict[str, dict[str, float]], rng: np.random.Generator
-) -> dict[str, str]:
-    """Returns {patient: site} for patients that each have one or several possible homes."""
-    home_of = {patient: sites[0] for patient, sites in homes.items() if len(sites) == 1}
-    shared = sorted(set(homes) - set(home_of))
-    rng.shuffle(shared)
-    patients = dict.fromkeys(known, 0)
-    positives = dict.fromkeys(known, 0)
-
-    def settle(patient: str, site: str) -> None:
-        home_of[patient] = site
-        patients[site] += 1
-        positives[site] += known[site][patient] == 1
-
-    for patient, site in list(home_of.items()):
-        settle(patient, site)
-    level = _water_level(list(patients.values()), len(shared))
-    most_positives = {
-        site: level * max(0.5, float(np.mean([label == 1 for label in labels.values()])))
-        for site, labels in known.items()
-    }
-    positive_at = {p: [site for site in homes[p] if known[site][p] == 1] for p in shared}
-    # Positives first, and among them those with one choice before those with several.
-    for patient in sorted(shared, key=lambda patient: len(positive_at[patient])):
-        open_sites = [
-            site
-            for site in positive_at[patient]
-            if positives[site] < most_positives[site] and patients[site] < level
-        ]
-        if open_sites:
-            settle(patient, min(open_sites, key=lambda site: (positives[site], patients[site])))
-    for patient in sorted(shared, key=lambda patient: not positive_at[patient]):
-        if patient not in home_of:
-            # Where there is room, where the label is known, where it is a negative, most room.
-            settle(
-                patient,
-                min(
-                    homes[patient],
-                    key=lambda site: (
-                        patients[site] >= level,
-                        np.isnan(known[site][patient]),
-                        known[site][patient] == 1,
-                        patients[site],
-                    ),
-                ),
-            )
-    return home_of
-
-
-def _water_level(heights: list[int], water: int) -> float:
-    """How high `water` patients stand when poured over sites that already hold `heights`."""
-    level = float("inf")
-    filled = 0
-    for sites, height in enumerate(sorted(heights), start=1):
-        if level <= height:
-            break
-        filled += height
-        level = (filled + water) / sites
-    return level

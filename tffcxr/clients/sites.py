@@ -5,27 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import itertools
-import logging
 import pathlib
 
 import pandas as pd
 
 from tffcxr import files
 from tffcxr.clients import partition
-from tffcxr.datasets import findings as finding_names
 from tffcxr.datasets import load_options, loaders, splits
-from tffcxr.datasets import records as records_lib
 from tffcxr.datasets.load_options import LoadOptions
 from tffcxr.errors import InputError
-
-FRACTIONS = {"train": 0.7, "validation": 0.1, "test": 0.2}
 
 
 @dataclasses.dataclass(frozen=True)
 class Site:
-    """A hospital: its name, the folder of its images, and the finding that it labels.
+    """A hospital: its name, the folder of its images, and the findings that it labels.
 
-    The finding is empty if all hospitals have the same task.
+    The finding is as a user writes it, several joined by "+". It is empty for all that the source
+    labels, or if all hospitals have the same task.
     """
 
     name: str
@@ -42,25 +38,33 @@ class Site:
     def parse(
         cls, text: str, with_finding: bool = True, known: Sequence[str] = tuple(loaders.LOADERS)
     ) -> Site:
-        """Reads NAME=LOADER:PATH:FINDING, or NAME=LOADER:PATH, with one of the known loaders.
+        """Reads NAME=LOADER:PATH or, where sites have findings, NAME=LOADER:PATH:FINDING.
+
+        A path that exists as it stands has no finding after it, though it may hold colons.
+
+        Args:
+          text: of the flag.
+          with_finding: whether a finding may follow, or several joined by "+".
+          known: the loaders that may be named.
 
         Raises:
           InputError: another form, or an unknown loader.
         """
         name, _, source = text.partition("=")
         loader, _, path = source.partition(":")
-        finding = ""
-        if with_finding:
+        finding = None
+        if with_finding and ":" in path and not pathlib.Path(path).exists():
             path, _, finding = path.rpartition(":")
-        if not (name and loader and path and (finding or not with_finding)):
-            form = "NAME=LOADER:PATH:FINDING" if with_finding else "NAME=LOADER:PATH"
+        if not (name and loader and path and finding != ""):
+            form = "NAME=LOADER:PATH"
+            form += " or NAME=LOADER:PATH:FINDING" if with_finding else ""
             raise InputError(f"--site: expected {form}, found {text!r}")
         if loader not in known:
             raise InputError(
                 f"--site: expected one of the loaders {', '.join(known)}, "
                 f"found {loader!r} in {text!r}"
             )
-        return cls(name, loader, pathlib.Path(path), finding.strip().strip('"'))
+        return cls(name, loader, pathlib.Path(path), (finding or "").strip().strip('"'))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,37 +89,37 @@ class ClientRecords:
     Attributes:
       records: client id to its records table with a "split" column, labels of other sites NaN.
       site_of: client id to the name of its site.
-      finding_of: site to its finding; empty if all sites have the same task.
+      findings_of: site to the findings that it labels; empty if all sites have the same task.
       source_of: site to the loader that read it.
+      left_out: site to the findings that its source labels and that it cannot train or test, each
+        with the numbers of patients with it and without it.
       outputs: the model's, where that has findings of hospitals elsewhere; empty otherwise.
     """
 
     records: Mapping[str, pd.DataFrame]
     site_of: Mapping[str, str]
-    finding_of: Mapping[str, str]
+    findings_of: Mapping[str, tuple[str, ...]]
     source_of: Mapping[str, str]
+    left_out: Mapping[str, Mapping[str, tuple[int, int]]] = dataclasses.field(default_factory=dict)
     outputs: tuple[str, ...] = ()
 
     @property
     def findings(self) -> tuple[str, ...]:
         """All findings in the order of the sites, each once: the model's outputs."""
-        return self.outputs or tuple(dict.fromkeys(self.finding_of.values()))
+        return self.outputs or tuple(
+            dict.fromkeys(finding for of_site in self.findings_of.values() for finding in of_site)
+        )
+
+    def labelled_by(self, finding: str) -> list[str]:
+        """The sites that label a finding, in order."""
+        return [site for site, findings in self.findings_of.items() if finding in findings]
 
     def among(self, outputs: Sequence[str]) -> ClientRecords:
         """The same clients where the model also has outputs for findings of other hospitals.
 
         Args:
           outputs: all findings, those of these sites among them.
-
-        Raises:
-          InputError: a site's finding is not among them.
         """
-        for site, finding in self.finding_of.items():
-            if finding not in outputs:
-                raise InputError(
-                    f"site {site}: expected one of the study's findings {', '.join(outputs)}, "
-                    f"found {finding!r}"
-                )
         records = {
             client: table.assign(
                 **{name: float("nan") for name in outputs if name not in table.columns}
@@ -131,44 +135,6 @@ class ClientRecords:
     def clients_of(self, site: str) -> list[str]:
         """The ids of a site's clients, sorted."""
         return sorted(client for client, owner in self.site_of.items() if owner == site)
-
-
-def load_clients(
-    sites: Sequence[Site], *, seed: int, division: Division = Division()
-) -> ClientRecords:
-    """Loads all sites and divides their images among clients.
-
-    Patients never cross a split, and sites from the same source share none.
-
-    Args:
-      sites: at least one, with different names.
-      seed: of splits and partitions.
-      division: of each site.
-
-    Raises:
-      InputError: see `Site.parse` and the loaders; a site with one class only.
-    """
-    check_names(sites)
-    tables, finding_of = {}, {}
-    for site in sites:
-        table = site.load()
-        finding = finding_names.find(site.finding, records_lib.findings(table), f"site {site.name}")
-        tables[site.name] = _one_finding(table, finding, site)
-        finding_of[site.name] = finding
-    tables = _separate(sites, tables, finding_of, seed)
-    all_findings = list(dict.fromkeys(finding_of.values()))
-    clients, site_of = {}, {}
-    for site in sites:
-        finding = finding_of[site.name]
-        table = _split(tables[site.name], finding, seed)
-        for other in all_findings:
-            if other != finding:
-                table[other] = float("nan")
-        for client, part in _cut(table, site.name, finding, division, seed).items():
-            clients[client] = part.reset_index(drop=True)
-            site_of[client] = site.name
-    sources = {site.name: site.loader for site in sites}
-    return ClientRecords(clients, site_of, finding_of, sources)
 
 
 def load_shared_task(
@@ -224,7 +190,8 @@ def load_shared_task(
                 table = _split_shared(table, fractions, own_test, seed, stratify)
         except InputError as error:
             raise InputError(f"site {site.name}: {error}") from None
-        for client, part in _cut(table, site.name, stratify or "", division, seed).items():
+        by = (stratify,) if stratify else ()
+        for client, part in cut(table, site.name, by, division, seed).items():
             clients[client] = part.reset_index(drop=True)
             site_of[client] = site.name
     return ClientRecords(clients, site_of, {}, {site.name: site.loader for site in sites})
@@ -252,73 +219,6 @@ def check_names(sites: Sequence[Site]) -> None:
         )
 
 
-def _one_finding(table: pd.DataFrame, finding: str, site: Site) -> pd.DataFrame:
-    others = [name for name in records_lib.findings(table) if name != finding]
-    table = table.drop(columns=others)
-    table = table[table[finding].notna()].reset_index(drop=True)
-    present = int((table[finding] == 1).sum())
-    absent = len(table) - present
-    if not present or not absent:
-        raise InputError(
-            f"site {site.name}: expected images with and without {finding!r}, found {present} "
-            f"with and {absent} without in {site.path}"
-        )
-    return table
-
-
-def _separate(
-    sites: Sequence[Site],
-    tables: dict[str, pd.DataFrame],
-    finding_of: Mapping[str, str],
-    seed: int,
-) -> dict[str, pd.DataFrame]:
-    """Assigns each patient of several sites to one of them.
-
-    Sites have patients in common if they are cut from one folder, or if the ids of the NIH, from
-    which RSNA's images come too, meet in both. Equal ids in unrelated folders mean nothing.
-    """
-    sources: list[list[Site]] = []
-    for site in sites:
-        related = [group for group in sources if any(_related(site, o, tables) for o in group)]
-        merged = [other for group in related for other in group] + [site]
-        sources = [group for group in sources if group not in related] + [merged]
-    separated = dict(tables)
-    for group in sources:
-        if len(group) > 1:
-            names = [site.name for site in group]
-            logging.info("%s have patients in common, each kept at one site", ", ".join(names))
-            separated.update(
-                partition.separate_sites(
-                    {name: tables[name] for name in names},
-                    {name: finding_of[name] for name in names},
-                    seed,
-                )
-            )
-    return separated
-
-
-def _related(one: Site, other: Site, tables: Mapping[str, pd.DataFrame]) -> bool:
-    if one.loader == other.loader and one.path.resolve() == other.path.resolve():
-        return True
-    if {one.loader, other.loader} <= {"nih", "rsna"}:
-        return not set(tables[one.name]["patient"]).isdisjoint(tables[other.name]["patient"])
-    return False
-
-
-def _split(table: pd.DataFrame, finding: str, seed: int) -> pd.DataFrame:
-    """Keeps the source's own splits; takes missing splits from its training images."""
-    if "split" not in table:
-        return splits.split_patients(table, FRACTIONS, seed, finding)
-    official = set(table["split"])
-    if official == set(FRACTIONS):
-        return table
-    # Without a test split, the source's validation images are what results are reported on.
-    table = table.assign(split=table["split"].replace({"validation": "test"}))
-    train = table[table["split"] == "train"].drop(columns="split")
-    carved = splits.split_patients(train, {"train": 0.9, "validation": 0.1}, seed, finding)
-    return pd.concat([carved, table[table["split"] == "test"]], ignore_index=True)
-
-
 def _split_shared(
     table: pd.DataFrame,
     fractions: Mapping[str, float],
@@ -337,16 +237,27 @@ def _split_shared(
     return pd.concat([others, table[is_test]], ignore_index=True)
 
 
-def _cut(
-    table: pd.DataFrame, site: str, finding: str, division: Division, seed: int
+def cut(
+    table: pd.DataFrame, site: str, findings: Sequence[str], division: Division, seed: int
 ) -> dict[str, pd.DataFrame]:
-    """Divides a site into clients, each split separately, so that every client has all splits."""
+    """Divides a site into clients, each split separately, so that every client has all splits.
+
+    Args:
+      table: the site's images, with a "split" column.
+      site: its name.
+      findings: those that uneven partitions are made from.
+      division: how.
+      seed: of the partitions.
+
+    Raises:
+      InputError: there are too few patients.
+    """
     if division.partition == "none":
         return {site: table}
     parts: dict[str, list[pd.DataFrame]] = {}
     for split, images in table.groupby("split", sort=True):
         try:
-            dealt = _deal(images, str(split), finding, division, seed)
+            dealt = _deal(images, str(split), findings, division, seed)
         except InputError as error:
             raise InputError(
                 f"site {site}, {split} images: {error}; see --partition and --clients_per_site"
@@ -357,7 +268,7 @@ def _cut(
 
 
 def _deal(
-    images: pd.DataFrame, split: str, finding: str, division: Division, seed: int
+    images: pd.DataFrame, split: str, findings: Sequence[str], division: Division, seed: int
 ) -> dict[str, pd.DataFrame]:
     name, clients, alpha = division.partition, division.clients_per_site, division.alpha
     if split != "train":  # As many clients as there are patients may do without.
@@ -367,5 +278,5 @@ def _deal(
     if name == "quantity":
         return partition.by_quantity(images, partition.quantity_shares(clients, alpha, seed), seed)
     if name == "dirichlet":
-        return partition.dirichlet(images, clients, alpha, finding, seed)
-    return partition.hybrid(images, clients, alpha, finding, seed)
+        return partition.dirichlet(images, clients, alpha, findings, seed)
+    return partition.hybrid(images, clients, alpha, findings, seed)

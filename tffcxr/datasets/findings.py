@@ -140,6 +140,27 @@ def find(name: str, available: Sequence[str], where: str = "the records") -> str
     )
 
 
+def find_several(
+    names: str, available: Sequence[str], where: str = "the records"
+) -> tuple[str, ...]:
+    """Returns the findings among `available` that names joined by "+" refer to, in their order.
+
+    Args:
+      names: as a user writes them; a finding whose own name has a "+" can stand alone.
+      available: see `find`.
+      where: see `find`.
+
+    Raises:
+      InputError: see `find`; a finding is named twice.
+    """
+    if "+" not in names or names in available:
+        return (find(names, available, where),)
+    found = tuple(find(name.strip().strip('"'), available, where) for name in names.split("+"))
+    if len(set(found)) < len(found):
+        raise InputError(f"expected each finding of {where} once, found {names!r}")
+    return found
+
+
 def _misspelt(key: str, known: Mapping[str, str]) -> str | None:
     """Returns the finding that a name with a typing error or two means, None if it means none.
 

@@ -2,6 +2,9 @@
 
 All images of a patient go to one split. Patients are dealt in the order of a hash of the seed and
 the patient, so the division does not depend on the order of the rows or on the platform.
+
+Several findings are stratified as in K. Sechidis, G. Tsoumakas and I. Vlahavas, "On the
+Stratification of Multi-Label Data", ECML PKDD 2011, with patients in place of images.
 """
 
 from __future__ import annotations
@@ -19,7 +22,10 @@ from tffcxr.errors import InputError
 
 
 def split_patients(
-    df: pd.DataFrame, fractions: Mapping[str, float], seed: int, stratify: str | None
+    df: pd.DataFrame,
+    fractions: Mapping[str, float],
+    seed: int,
+    stratify: str | Sequence[str] | None,
 ) -> pd.DataFrame:
     """Adds the column `split`, replacing one that is there.
 
@@ -30,7 +36,9 @@ def split_patients(
       seed: another seed deals other patients.
       stratify: a finding. Patients with it, with and without it (in different images), without it
         and of unknown status are dealt separately in these proportions, and each split gets at
-        least one image with and one without it. None deals all patients together.
+        least one image with and one without it. Of several findings, the rarest kind of patients
+        (with one of them, or without) is dealt first, in these proportions, then the rarest among
+        those that are left; a split may lack a rare finding. None deals all patients together.
 
     Returns:
       The table with `split`, in the same row order.
@@ -39,20 +47,26 @@ def split_patients(
       InputError: the fractions are not as above, or there are too few patients.
     """
     names = _check_fractions(fractions)
-    if stratify is not None and stratify not in records.findings(df):
-        raise InputError(
-            f"expected to stratify by one of {', '.join(records.findings(df))}, found {stratify!r}"
-        )
+    findings = [stratify] if isinstance(stratify, str) else list(stratify or ())
+    for finding in findings:
+        if finding not in records.findings(df):
+            raise InputError(
+                f"expected to stratify by one of {', '.join(records.findings(df))}, found "
+                f"{finding!r}"
+            )
     if records.SPLIT in df.columns:
         logging.getLogger(__name__).info("the published division into splits is replaced")
     shares = [fractions[name] for name in names]
     patients = _in_dealing_order(df["patient"].unique().tolist(), seed)
-    if stratify is None:
+    if len(findings) == 1:
+        dealt = _deal_strata(df, patients, names, shares, findings[0])
+    else:
         if len(patients) < len(names):
             raise _too_few_patients(names, len(patients))
-        dealt = _deal(patients, _apportion(len(patients), shares))
-    else:
-        dealt = _deal_strata(df, patients, names, shares, stratify)
+        if findings:
+            dealt = _deal_by_rarity(df, patients, shares, findings)
+        else:
+            dealt = _deal(patients, _apportion(len(patients), shares))
     split_of = {patient: names[index] for patient, index in dealt.items()}
     return df.assign(**{records.SPLIT: df["patient"].map(split_of)})
 
@@ -215,7 +229,8 @@ def _deal_strata(
     mixed = [patient for patient in patients if patient in with_it and patient in without]
     positive = [patient for patient in patients if patient in with_it and patient not in without]
     negative = [patient for patient in patients if patient in without and patient not in with_it]
-    unknown = [patient for patient in patients if patient not in with_it | without]
+    known = with_it | without
+    unknown = [patient for patient in patients if patient not in known]
     needed = len(names)
     if len(with_it) < needed or len(without) < needed:
         raise InputError(
@@ -234,6 +249,35 @@ def _deal_strata(
         **_deal(negative, negatives),
         **_deal(unknown, _apportion(len(unknown), shares)),
     }
+
+
+def _deal_by_rarity(
+    df: pd.DataFrame, patients: list[str], shares: list[float], findings: Sequence[str]
+) -> dict[str, int]:
+    """Deals patients by several findings, the rarest kind that is left first.
+
+    A kind is the patients with an image that has a finding, or with one that has it not.
+    """
+    by_patient = df.groupby("patient")[list(findings)]
+    with_it, without = by_patient.max() == 1.0, by_patient.min() == 0.0
+    is_of = np.hstack([with_it.loc[patients], without.loc[patients]])  # [patients, kinds]
+    room = np.array([_apportion(count, shares) for count in is_of.sum(axis=0)])  # [kinds, splits]
+    of_split = _apportion(len(patients), shares)
+    dealt = np.full(len(patients), -1)
+    left = is_of.sum(axis=0)
+    while left.any():
+        kind = int(np.argmin(np.where(left > 0, left, len(patients) + 1)))
+        for patient in np.flatnonzero(is_of[:, kind] & (dealt < 0)):
+            # The split that lacks most of this kind; of several, that which lacks most patients.
+            split = max(range(len(shares)), key=lambda i: (room[kind, i], of_split[i]))
+            dealt[patient] = split
+            room[is_of[patient], split] -= 1
+            of_split[split] -= 1
+            left -= is_of[patient]
+    for patient in np.flatnonzero(dealt < 0):  # Without any known label.
+        dealt[patient] = int(np.argmax(of_split))
+        of_split[dealt[patient]] -= 1
+    return dict(zip(patients, dealt.tolist()))
 
 
 def _apportion(count: int, shares: Sequence[float]) -> np.ndarray:

@@ -55,7 +55,7 @@ class Coordinator:
 
     Args:
       hub: reaches them; already open.
-      finding_of: of the study's sites, in order; an empty one where all have the same task.
+      findings_of: of the study's sites, in order; none where all have the same task.
       quorum: how many hospitals a round needs; with fewer it waits.
       seconds: after which a hospital that has not answered is left out of the round.
       folder: keeps what hospitals have said, for a coordinator that starts again; also, while a
@@ -67,13 +67,13 @@ class Coordinator:
     def __init__(
         self,
         hub: exchange.Hub,
-        finding_of: Mapping[str, str],
+        findings_of: Mapping[str, tuple[str, ...]],
         quorum: int,
         seconds: float,
         folder: pathlib.Path,
         has_own_clients: bool = False,
     ) -> None:
-        self.finding_of = dict(finding_of)
+        self.findings_of = dict(findings_of)
         self._hub = hub
         self._quorum = quorum
         self._seconds = seconds
@@ -97,7 +97,7 @@ class Coordinator:
 
     def begin(self) -> None:
         """Waits until enough hospitals have said what they have."""
-        needed = len(self.finding_of) if self._has_own_clients else self._quorum
+        needed = len(self.findings_of) if self._has_own_clients else self._quorum
         self._wait(lambda: len(self._registered) >= needed, f"{needed} hospitals to join")
         self._has_begun.set()
 
@@ -113,7 +113,7 @@ class Coordinator:
         with self._lock:
             registered = dict(self._registered)
         found = {client: site for site, of in registered.items() for client in of.clients}
-        for site in self.finding_of:
+        for site in self.findings_of:
             if site not in registered:
                 found[site] = site
         return {client: found[client] for client in sorted(found)}
@@ -256,7 +256,7 @@ class Coordinator:
         Returns:
           The rows of all that came, each with its hospital as `client`.
         """
-        sites = [site for site in self.finding_of if site in self._registered]
+        sites = [site for site in self.findings_of if site in self._registered]
         seen = time.monotonic()
         while True:
             waiting = [site for site in sites if site not in self._results]
@@ -304,7 +304,7 @@ class Coordinator:
     def _take(self, registration: Registration) -> str:
         """Notes what a hospital has; why it may not take part, empty if it may."""
         site, clients = registration.site, set(registration.clients)
-        if site not in self.finding_of:
+        if site not in self.findings_of:
             return f"expected a hospital of the run, found {site}"
         if not self._has_own_clients and clients != {site}:
             return f"expected the client {site} alone, found {', '.join(sorted(clients)) or 'none'}"
@@ -337,7 +337,7 @@ class Coordinator:
     def _all(self, what: str) -> dict[str, Any] | None:
         """What all hospitals have said, by client; None before the last has."""
         said = self._kept(what)
-        if len(said) < len(self.finding_of):
+        if len(said) < len(self.findings_of):
             return None
         return {client: value for of_site in said.values() for client, value in of_site.items()}
 
@@ -356,7 +356,7 @@ class Coordinator:
     def _kept(self, what: str) -> dict[str, Any]:
         """What hospitals have said before this coordinator was started again."""
         found = {}
-        for site in self.finding_of:
+        for site in self.findings_of:
             path = self._folder / f"{site}.{what}.json"
             if path.exists():
                 found[site] = json.loads(path.read_text(encoding="utf-8"))

@@ -249,15 +249,22 @@ def _sites(kit: Kit) -> tuple[Site, ...]:
     path = kit.folder / STUDY
     content = _json(path)
     try:
-        sites = tuple(Site(each["name"], each["finding"]) for each in content["sites"])
+        sites = tuple(Site(each["name"], _findings(each)) for each in content["sites"])
         is_right = content["name"] == kit.study and bool(sites)
-    except (KeyError, TypeError):
+    except (KeyError, TypeError, AttributeError):
         is_right = False
     if not is_right or not all(
-        isinstance(text, str) for site in sites for text in (site.name, site.finding)
+        isinstance(text, str) for site in sites for text in (site.name, *site.findings)
     ):
         raise InputError(f"{path}: expected the sites of {kit.study}, found other values")
     return sites
+
+
+def _findings(site: Mapping[str, Any]) -> tuple[str, ...]:
+    """The findings of a site; one at most in a kit of an earlier version."""
+    if "finding" in site:
+        return (site["finding"],) if site["finding"] else ()
+    return tuple(site["findings"])
 
 
 def _content(path: pathlib.Path) -> bytes:

@@ -10,9 +10,8 @@ import pandas as pd
 
 from tffcxr.clients import sites
 from tffcxr.datasets import findings as finding_names
-from tffcxr.datasets import load_options, records
+from tffcxr.datasets import records
 from tffcxr.datasets.imaging import images
-from tffcxr.datasets.load_options import LoadOptions
 from tffcxr.errors import InputError
 from tffcxr.hospitals import authority, kits, policy
 from tffcxr.hospitals.kits import CoordinatorKit, Kit
@@ -35,32 +34,13 @@ def describe_kit(kit: Kit) -> list[str]:
         f"certificate: valid until {end:%Y-%m-%d}, {days} days left",
     ]
     if isinstance(kit, CoordinatorKit):
-        names = [f"{s.name} ({s.finding})" if s.finding else s.name for s in kit.sites]
         return [
             *lines,
-            f"sites: {', '.join(names)}",
+            f"sites: {', '.join(map(str, kit.sites))}",
             f"revoked certificates: {len(kit.revoked())}",
         ]
     allowed = dataclasses.asdict(policy.read(kit.folder / kits.POLICY))
     return [*lines, *(f"policy: {key} = {_text(value)}" for key, value in allowed.items())]
-
-
-def parse_site(text: str, options: LoadOptions = load_options.DEFAULT) -> sites.Site:
-    """Reads NAME=LOADER:PATH or NAME=LOADER:PATH:FINDING.
-
-    A path that exists as it stands has no finding after it, though it may hold colons.
-
-    Args:
-      text: of the flag.
-      options: how its images are read.
-
-    Raises:
-      InputError: another form, or an unknown loader.
-    """
-    whole = sites.Site.parse(text, with_finding=False)
-    if ":" not in str(whole.path) or whole.path.exists():
-        return dataclasses.replace(whole, options=options)
-    return dataclasses.replace(sites.Site.parse(text), options=options)
 
 
 def describe_data(kit: Kit, site: sites.Site) -> list[str]:
@@ -68,7 +48,7 @@ def describe_data(kit: Kit, site: sites.Site) -> list[str]:
 
     Args:
       kit: the hospital's.
-      site: its name, loader, folder, and the finding that it labels, if any.
+      site: its name, loader, folder, and the findings that it labels, if it names some.
 
     Raises:
       InputError: the kit is another's, the data cannot be used, or one of the images that are tried
@@ -78,9 +58,10 @@ def describe_data(kit: Kit, site: sites.Site) -> list[str]:
         raise InputError(f"--site: expected {kit.site}, whose kit this is, found {site.name}")
     options = dataclasses.replace(site.options, unlabelled=True)
     table = dataclasses.replace(site, options=options).load()
-    finding = ""
+    asked: tuple[str, ...] = ()
     if site.finding:
-        finding = finding_names.find(site.finding, records.findings(table), f"site {site.name}")
+        known = records.findings(table)
+        asked = finding_names.find_several(site.finding, known, f"site {site.name}")
     lines = [
         f"data: {site.path}, read as {site.loader}",
         f"images: {len(table)} of {table['patient'].nunique()} patients",
@@ -92,7 +73,7 @@ def describe_data(kit: Kit, site: sites.Site) -> list[str]:
         if table[column].notna().any():
             lines.append(f"{what}: of {int(table[column].notna().sum())} images")
     for name in records.findings(table):
-        lines.append(_finding_line(table, name, name == finding))
+        lines.append(_finding_line(table, name, name in asked))
     if not records.has_labels(table):
         lines.append("labels: none, so that nothing can be trained or tested here")
     lines.append(_read_some(table))
@@ -110,7 +91,7 @@ def _finding_line(table: pd.DataFrame, name: str, is_asked: bool) -> str:
             "without"
         )
     unknown = len(table) - present - absent
-    mark = ", the finding of this site" if is_asked else ""
+    mark = ", a finding of this site" if is_asked else ""
     return f"{name}: {present} present, {absent} absent, {unknown} unknown{mark}"
 
 

@@ -42,7 +42,7 @@ class Member:
       link: to the coordinator.
       limits: what may leave.
       folder: for private states; this run's alone.
-      finding_of: of the study's hospitals, in order; empty ones where all have the same task.
+      findings_of: of the study's hospitals, in order; none where all have the same task.
     """
 
     def __init__(
@@ -50,9 +50,9 @@ class Member:
         link: exchange.Link,
         limits: Limits,
         folder: pathlib.Path,
-        finding_of: Mapping[str, str],
+        findings_of: Mapping[str, tuple[str, ...]],
     ) -> None:
-        self.finding_of = dict(finding_of)
+        self.findings_of = dict(findings_of)
         self._link = link
         self._limits = limits
         self._folder = folder

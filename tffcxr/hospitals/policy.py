@@ -110,7 +110,7 @@ def read(path: pathlib.Path) -> Policy:
 
 def problems(policy: Policy, proposal: Proposal) -> list[str]:
     """What a policy has against a proposal, in one line each; empty if it allows it."""
-    findings = [site.finding for site in proposal.sites if site.finding]
+    findings = [finding for site in proposal.sites for finding in site.findings]
     found = [
         *_others("studies", policy.studies, [proposal.study]),
         *_others("recipes", policy.recipes, [proposal.recipe]),

@@ -55,8 +55,7 @@ def _line(title: str, text: str) -> str:
 def _summary(proposal: Proposal) -> Iterator[tuple[str, str]]:
     yield "Study", proposal.study
     yield "Recipe", proposal.recipe
-    sites = [f"{s.name} ({s.finding})" if s.finding else s.name for s in proposal.sites]
-    yield "Hospitals", ", ".join(sites)
+    yield "Hospitals", ", ".join(map(str, proposal.sites))
     for name, title in (("task", "Task"), ("model", "Networks")):
         if name in proposal.settings:
             yield title, _text(proposal.settings[name])

@@ -116,13 +116,16 @@ def _sites(value: Any) -> tuple[Site, ...]:
     if not isinstance(value, list) or not value:
         raise _wrong("sites", "a list of at least one site", value)
     for each in value:
-        if not isinstance(each, dict) or sorted(each) != ["finding", "name"]:
-            raise _wrong("sites", "name and finding of each site", each)
+        if not isinstance(each, dict) or sorted(each) != ["findings", "name"]:
+            raise _wrong("sites", "name and findings of each site", each)
         if not _is_name(each["name"]):
             raise _wrong("sites.name", "a name", each["name"])
-        if each["finding"] != "" and not _is_name(each["finding"]):
-            raise _wrong("sites.finding", "a finding or nothing", each["finding"])
-    sites = tuple(Site(each["name"], each["finding"]) for each in value)
+        findings = each["findings"]
+        if not isinstance(findings, list) or not all(map(_is_name, findings)):
+            raise _wrong("sites.findings", "a list of findings", findings)
+        if len(set(findings)) < len(findings):
+            raise _wrong("sites.findings", "each finding once", findings)
+    sites = tuple(Site(each["name"], tuple(each["findings"])) for each in value)
     if len({site.name for site in sites}) != len(sites):
         raise _wrong("sites", "each site once", [site.name for site in sites])
     return sites

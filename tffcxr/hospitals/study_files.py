@@ -8,9 +8,9 @@
     finding = "Lung Opacity"                # Only for recipes of findings.
 
     [sites.south]
-    finding = "Pneumothorax"
+    findings = ["Pneumothorax", "Effusion"]
 
-The order of the sites is that of the model's outputs.
+The order of the sites, and of the findings of each, is that of the model's outputs.
 """
 
 from __future__ import annotations
@@ -42,11 +42,15 @@ class Site:
 
     Attributes:
       name: of the hospital.
-      finding: that it labels; empty if all hospitals have the same task.
+      findings: that it labels; none if all hospitals have the same task.
     """
 
     name: str
-    finding: str = ""
+    findings: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """The name, with the findings behind it."""
+        return f"{self.name} ({', '.join(self.findings)})" if self.findings else self.name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,7 +135,7 @@ def _sites(path: pathlib.Path, tables: Any) -> tuple[Site, ...]:
             f"{path}: sites: expected names that differ in letters or digits from each other and "
             f"from {' and '.join(_RESERVED)}, found {', '.join(names)}"
         )
-    without = [site.name for site in sites if not site.finding]
+    without = [site.name for site in sites if not site.findings]
     if 0 < len(without) < len(sites):
         raise InputError(
             f"{path}: sites.{without[0]}.finding: expected a finding at each site or at none, "
@@ -144,16 +148,29 @@ def _site(path: pathlib.Path, name: str, table: Any) -> Site:
     _check_name(path, f"sites.{name}", name)
     if not isinstance(table, Mapping):
         raise InputError(f"{path}: sites.{name}: expected a table [sites.{name}], found {table!r}")
-    toml_files.check_keys(path, f"sites.{name}.", table, ("finding",))
-    if "finding" not in table:
-        return Site(name)
-    finding = table["finding"]
-    if not is_finding(finding):
+    toml_files.check_keys(path, f"sites.{name}.", table, ("finding", "findings"))
+    if "finding" in table and "findings" in table:
+        raise InputError(f"{path}: sites.{name}: expected finding or findings, found both")
+    if "finding" in table:
+        if not is_finding(table["finding"]):
+            raise InputError(
+                f"{path}: sites.{name}.finding: expected a finding such as 'Lung Opacity', "
+                f"found {table['finding']!r}"
+            )
+        return Site(name, (table["finding"],))
+    if "findings" in table:
+        return Site(name, _findings(path, f"sites.{name}.findings", table["findings"]))
+    return Site(name)
+
+
+def _findings(path: pathlib.Path, key: str, values: Any) -> tuple[str, ...]:
+    if not isinstance(values, list) or not values or not all(map(is_finding, values)):
         raise InputError(
-            f"{path}: sites.{name}.finding: expected a finding such as 'Lung Opacity', "
-            f"found {finding!r}"
+            f"{path}: {key}: expected a list of findings such as ['Lung Opacity'], found {values!r}"
         )
-    return Site(name, finding)
+    if len(set(values)) < len(values):
+        raise InputError(f"{path}: {key}: expected each finding once, found {values!r}")
+    return tuple(values)
 
 
 def is_finding(value: Any) -> bool:

@@ -26,8 +26,15 @@ def _site(seed, outputs=2):
     return model
 
 
-def _head(model):
-    return blocks.get_weights(model.keras, model.task)
+def _head(model, column=0):
+    """A column of a model's task block."""
+    kernel, bias = blocks.get_weights(model.keras, model.task)
+    return [kernel[:, column : column + 1], bias[column : column + 1]]
+
+
+def _heads(sites):
+    """The first finding is the north's first output, the second the south's second one."""
+    return dict(zip(COLUMNS, (_head(sites["north"], 0), _head(sites["south"], 1))))
 
 
 def _images():
@@ -45,8 +52,16 @@ def sites():
 
 @pytest.fixture
 def joined(sites):
-    heads = {name: _head(model) for name, model in sites.items()}
-    return multi_task.multi_task_model(sites["north"], heads, COLUMNS)
+    return multi_task.multi_task_model(sites["north"], _heads(sites), COLUMNS)
+
+
+def test_several_findings_of_one_site_share_its_trunk(sites):
+    north = sites["north"]
+    heads = {"Mass": _head(north, 1), "Edema": _head(north, 0)}
+    model = multi_task.multi_task_model(north, heads, dict.fromkeys(heads, "north"))
+    together = model(_images()).numpy()
+    np.testing.assert_allclose(together[:, 0], _probabilities(north, 1), atol=1e-6)
+    np.testing.assert_allclose(together[:, 1], _probabilities(north, 0), atol=1e-6)
 
 
 def test_each_finding_comes_from_its_own_sites_column(sites, joined):
@@ -58,7 +73,7 @@ def test_each_finding_comes_from_its_own_sites_column(sites, joined):
 
 def test_task_blocks_of_width_one():
     north, south = _site(1, outputs=1), _site(2, outputs=1)
-    heads = {"north": _head(north), "south": _head(south)}
+    heads = dict(zip(COLUMNS, (_head(north), _head(south))))
     model = multi_task.multi_task_model(north, heads, COLUMNS)
     together = model(_images()).numpy()
     np.testing.assert_allclose(together[:, 0], _probabilities(north, 0), atol=1e-6)
@@ -67,7 +82,7 @@ def test_task_blocks_of_width_one():
 
 def test_one_site_with_one_finding():
     site = _site(3, outputs=1)
-    model = multi_task.multi_task_model(site, {"a": _head(site)}, {"Pneumonia": "a"})
+    model = multi_task.multi_task_model(site, {"Pneumonia": _head(site)}, {"Pneumonia": "a"})
     assert model.output_shape == (None, 1)
     np.testing.assert_allclose(model(_images())[:, 0], _probabilities(site, 0), atol=1e-6)
 
@@ -92,11 +107,10 @@ def test_sites_whose_trunks_differ_keep_their_own(sites):
         bias = model.keras.get_layer("features").bias
         bias.assign_add(tf.fill(bias.shape, 0.1 * (index + 1)))
     shared = _site(0)
-    heads = {name: _head(model) for name, model in sites.items()}
     trunks = {
         name: blocks.get_weights(model.keras, model.representation) for name, model in sites.items()
     }
-    model = multi_task.multi_task_model(shared, heads, COLUMNS, trunks)
+    model = multi_task.multi_task_model(shared, _heads(sites), COLUMNS, trunks)
     together = model(images).numpy()
     np.testing.assert_allclose(together[:, 0], _probabilities(sites["north"], 0), atol=1e-6)
     np.testing.assert_allclose(together[:, 1], _probabilities(sites["south"], 1), atol=1e-6)
@@ -118,7 +132,7 @@ def test_batch_norm_of_the_trunk_is_copied_with_its_statistics():
     keras.get_layer("norm").moving_variance.assign([0.04])
     shared = blocks.CxrModel(keras, ("norm",), ("task",), "norm")
     head = [np.array([[2.0]]), np.array([-1.0])]
-    model = multi_task.multi_task_model(shared, {"a": head}, {"Pneumonia": "a"})
+    model = multi_task.multi_task_model(shared, {"Pneumonia": head}, {"Pneumonia": "a"})
     image = np.full((1, 8, 8, 1), 0.5, np.float32)
     # Normalised: (0.5 - 0.3) / sqrt(0.04 + 0.001); then 2 x - 1 and the sigmoid.
     logit = 2 * 0.2 / math.sqrt(0.041) - 1
@@ -128,11 +142,15 @@ def test_batch_norm_of_the_trunk_is_copied_with_its_statistics():
 @pytest.mark.parametrize(
     ("heads", "columns", "message"),
     [
-        ({}, {"A": "x"}, "finding A names site x"),
-        ({"x": [np.ones((128, 1)), np.ones(1)]}, {}, "at least one finding"),
-        ({"x": [np.ones((64, 1)), np.ones(1)]}, {"A": "x"}, "task block of x: expected shapes"),
-        ({"x": [np.ones((128, 3)), np.ones(3)]}, {"A": "x", "B": "x"}, "task block of x"),
-        ({"x": [np.ones((128, 2)), np.ones(2)]}, {"A b": "x", "A-b": "x"}, "names must differ"),
+        ({}, {"A": "x"}, "task block of A: expected shapes .* found \\[\\]"),
+        ({"A": [np.ones((128, 1)), np.ones(1)]}, {}, "at least one finding"),
+        ({"A": [np.ones((64, 1)), np.ones(1)]}, {"A": "x"}, "task block of A: expected shapes"),
+        ({"A": [np.ones((128, 2)), np.ones(2)]}, {"A": "x"}, "task block of A"),
+        (
+            dict.fromkeys(("A b", "A-b"), [np.ones((128, 1)), np.ones(1)]),
+            {"A b": "x", "A-b": "x"},
+            "names must differ",
+        ),
     ],
 )
 def test_blocks_that_do_not_fit_are_named(heads, columns, message):

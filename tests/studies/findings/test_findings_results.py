@@ -29,7 +29,9 @@ def _scores(training, seed):
         rows=np.arange(40),
         clients=np.array(["a"] * 40, dtype=object),
     )
-    return findings_results.TaskScores("Pneumothorax", "a", training, 0, images, images, 0.5)
+    return findings_results.TaskScores(
+        "Pneumothorax", "Pneumothorax", "a", training, 0, images, images, 0.5
+    )
 
 
 def _rows(*scores):
@@ -75,14 +77,20 @@ class _Scorer:
 
 
 def test_a_sites_own_model_is_scaled_and_measured_as_at_home_where_others_label_the_same():
-    finding_of = {"a": "Tuberculosis", "b": "Tuberculosis", "c": "Pneumothorax"}
-    clients = ClientRecords({}, {site: site for site in finding_of}, finding_of, {})
+    findings_of = {"a": ("Tuberculosis",), "b": ("Tuberculosis",), "c": ("Pneumothorax",)}
+    clients = ClientRecords({}, {site: site for site in findings_of}, findings_of, {})
     study: Any = types.SimpleNamespace(clients=clients)
     own: Any = {"a": 0.25, "b": 0.75, "c": 0.5}
     found = [_scores("site", 0)]
     scaling = {"a": Scaling("platt", 0.5, 1.0), "b": Scaling(), "c": Scaling()}
     found = [
-        dataclasses.replace(found[0], site=site, threshold=own[site], scaling=scaling[site])
+        dataclasses.replace(
+            found[0],
+            finding=findings_of[site][0],
+            site=site,
+            threshold=own[site],
+            scaling=scaling[site],
+        )
         for site in own
     ]
     scorer: Any = _Scorer()
@@ -112,7 +120,7 @@ class _Overconfident:
 
 
 def test_scores_are_scaled_on_validation_images_and_rows_say_how():
-    clients = ClientRecords({}, {"a-1": "a", "a-2": "a"}, {"a": "Mass"}, {})
+    clients = ClientRecords({}, {"a-1": "a", "a-2": "a"}, {"a": ("Mass",)}, {})
     settings = types.SimpleNamespace(
         calibration="temperature", replicates=20, seed=0, federation=None
     )
@@ -120,7 +128,7 @@ def test_scores_are_scaled_on_validation_images_and_rows_say_how():
         clients=clients, settings=settings, patients=lambda images: images.rows
     )
     scorer: Any = _Overconfident()
-    found = findings_results._score(study, scorer, "federated", "a", [])
+    (found,) = findings_results._score(study, scorer, "federated", "a", ("Mass",), [])
     assert len(found.validation.rows) == 80  # Of both clients.
     assert sorted(set(found.probabilities.tolist())) == pytest.approx([0.25, 0.75])
     model: Any = None

@@ -16,8 +16,9 @@ from tffcxr.training.evaluators.validation import Scores
 
 def _task(site, column, scaling):
     nothing = Scores(np.zeros(0), np.zeros(0), np.zeros((0, 2)), np.zeros((0, 2)))
+    finding = example.FINDINGS[column]
     return findings_results.TaskScores(
-        example.FINDINGS[column], site, "federated", column, nothing, nothing, 0.25, scaling
+        finding, finding, site, "federated", column, nothing, nothing, 0.25, scaling
     )
 
 
@@ -26,9 +27,9 @@ def test_the_exported_model_has_the_scaling_of_each_finding_and_the_weights_have
     weights = model.keras.get_weights()
     images = np.random.default_rng(0).random((3, example.SIZE, example.SIZE, 1), np.float32)
     logits = model.keras(images).numpy()
-    finding_of = dict(zip(("north", "south"), example.FINDINGS))
+    findings_of = {site: (name,) for site, name in zip(("north", "south"), example.FINDINGS)}
     study: Any = types.SimpleNamespace(
-        clients=ClientRecords({}, {site: site for site in finding_of}, finding_of, {}),
+        clients=ClientRecords({}, {site: site for site in findings_of}, findings_of, {}),
         several=False,
         plans={"standard": example.plan()},
         about_model=lambda outputs, network, number, **others: metadata.Metadata(
@@ -39,8 +40,8 @@ def test_the_exported_model_has_the_scaling_of_each_finding_and_the_weights_have
     result = findings_results.NetworkResult(
         "standard",
         model,
-        {"federated": dict.fromkeys(finding_of, weights)},
-        [_task(site, i, scaling) for i, (site, scaling) in enumerate(zip(finding_of, scalings))],
+        {"federated": dict.fromkeys(findings_of, weights)},
+        [_task(site, i, scaling) for i, (site, scaling) in enumerate(zip(findings_of, scalings))],
         {},
     )
     findings_results.save_models(tmp_path, study, result)

@@ -26,10 +26,8 @@ def multi_task_model(
 
     Args:
       shared: the trained model; its representation weights are copied, its task block is not used.
-      heads: site -> its task block's weights, as `get_weights(keras, task)` gives them: kernel
-        [features, outputs] and bias [outputs].
-      columns: finding -> the site whose task block gives it, in the order of the model's outputs.
-        A finding's place here is its column in the task block, unless that has only one.
+      heads: finding -> its column of a site's task block: kernel [features, 1] and bias [1].
+      columns: finding -> the site that the column is of, in the order of the model's outputs.
       trunks: site -> its representation weights, where sites do not share all of them
         (`batch_norm=local`). Then each of these sites gets a trunk of its own, with the site's
         name before every layer's, and the file grows by as many trunks. Sites left out use the
@@ -40,21 +38,19 @@ def multi_task_model(
       [B, len(columns)], in the order of `columns`. It shares no variable with `shared`.
 
     Raises:
-      ValueError: a column names a site without a task block, the widths do not agree, the task
-        block is not one dense layer, or two names are the same in letters and digits.
+      ValueError: a finding has no column of a task block, or one of another width, the task block
+        is not one dense layer, or two names are the same in letters and digits.
     """
     _check_heads(shared, heads, columns)
     images = tf.keras.Input(shared.keras.input_shape[1:], name="images")
     features = _features(shared, columns, trunks or {}, images)
 
     logits, head_weights = [], {}
-    for place, (finding, site) in enumerate(columns.items()):
-        kernel, bias = heads[site]
-        column = place if kernel.shape[-1] > 1 else 0
+    for finding, site in columns.items():
         name = f"task_{_slug(site)}_{_slug(finding)}"
         dense = tf.keras.layers.Dense(1, dtype="float32", name=name)
         logits.append(dense(features[site]))
-        head_weights[name] = [kernel[:, column : column + 1], bias[column : column + 1]]
+        head_weights[name] = list(heads[finding])
     joined = logits[0] if len(logits) == 1 else tf.keras.layers.Concatenate(name="logits")(logits)
     probabilities = tf.keras.layers.Activation("sigmoid", dtype="float32", name="probabilities")
     model = tf.keras.Model(images, probabilities(joined), name="multi_task")
@@ -119,15 +115,11 @@ def _check_heads(
     if len(shared.task) != 1 or not isinstance(task, tf.keras.layers.Dense):
         raise ValueError(f"expected a task block of one dense layer, found {shared.task}")
     features = task.input_shape[-1]
-    for finding, site in columns.items():
-        if site not in heads:
-            raise ValueError(f"finding {finding} names site {site}, which has no task block")
-        found = [np.shape(array) for array in heads[site]]
-        fits = [[(features, width), (width,)] for width in {1, len(columns)}]
-        if found not in fits:
+    for finding in columns:
+        found = [np.shape(array) for array in heads.get(finding, ())]
+        if found != [(features, 1), (1,)]:
             raise ValueError(
-                f"task block of {site}: expected shapes {' or '.join(map(str, fits))}, "
-                f"found {found}"
+                f"task block of {finding}: expected shapes {[(features, 1), (1,)]}, found {found}"
             )
     slugs = [(_slug(site), _slug(finding)) for finding, site in columns.items()]
     if len(set(slugs)) != len(slugs):

@@ -8,7 +8,6 @@ heat there says whether the model looks at lungs, not whether it finds the disea
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-import dataclasses
 import functools
 import pathlib
 from typing import TYPE_CHECKING
@@ -18,7 +17,7 @@ import numpy as np
 from tffcxr.clients.client_data import ClientData
 from tffcxr.explanation import gradcam
 from tffcxr.studies import heat_tables
-from tffcxr.studies.findings import findings_explanations
+from tffcxr.studies.findings import findings_explanations, findings_results
 from tffcxr.training.evaluators.validation import Scorer, Scores
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ def write(
             study.clients.records[image[0]].iloc[image[1]]
         ),
     )
-    scorers = {result.name: Scorer(result.model.keras, data) for result in results}
+    scorers = {result.name: _Scorer(study, result, data) for result in results}
     gradients = {
         result.name: gradcam.compiled_gradients(result.model.keras, result.model.gradcam_layer)
         for result in results
@@ -67,19 +66,16 @@ def write(
 
 
 def _groups(
-    study: FindingsStudy, scorer: Scorer, result: NetworkResult, task: TaskScores
+    study: FindingsStudy, scorer: _Scorer, result: NetworkResult, task: TaskScores
 ) -> Iterator[heat_tables.Group]:
     """Yields the images of every site that a model of one site's finding calls positive."""
-    weights = result.trained[task.training][task.site]
-    sites = [task.site, *(site for site in study.clients.finding_of if site != task.site)]
+    sites = [task.site, *(site for site in study.clients.findings_of if site != task.site)]
     for site in sites:
         if site == task.site:
             scored = task.test
         else:
-            members = study.clients.clients_of(site)
-            logits = Scores.join([scorer.score(weights, client, "test") for client in members])
-            scaled = dataclasses.replace(logits, scores=task.scaling.apply(logits.scores))
-            scored = scaled.as_probabilities()
+            logits = scorer.logits(task.training, task.site, site)
+            scored = findings_results.scaled(logits, {task.column: task.scaling})
         labels, scores = scored.labels[:, task.column], scored.scores[:, task.column]
         is_labelled = site == task.site or bool(np.isfinite(labels).any())
         hits = scores >= task.threshold
@@ -96,6 +92,27 @@ def _groups(
             scores[places],
             study.patients(scored)[places],
         )
+
+
+class _Scorer:
+    """Scores the test images of other sites, once for all findings of a model."""
+
+    def __init__(self, study: FindingsStudy, result: NetworkResult, data: ClientData) -> None:
+        self._study = study
+        self._result = result
+        self._scorer = Scorer(result.model.keras, data)
+        self._known: dict[tuple[str, str, str], Scores] = {}
+
+    def logits(self, training: str, home: str, site: str) -> Scores:
+        """What a site's model says of the images of another site."""
+        key = training, home, site
+        if key not in self._known:
+            weights = self._result.trained[training][home]
+            members = self._study.clients.clients_of(site)
+            self._known[key] = Scores.join(
+                [self._scorer.score(weights, client, "test") for client in members]
+            )
+        return self._known[key]
 
 
 def _heat(

@@ -34,6 +34,7 @@ class TaskScores:
 
     Attributes:
       task: the finding, with the site's name if several sites label it.
+      finding: without the site's name.
       site: whose images these are.
       training: "federated", "site", "pooled", or "site_" with the name of another site, whose own
         model this is.
@@ -42,10 +43,11 @@ class TaskScores:
       test: scores on test images.
       threshold: the operating point, chosen on the validation images of the site that the model is
         of; NaN if there is none.
-      scaling: that the scores have been through, fitted on the same images.
+      scaling: that the scores of the column have been through, fitted on the same images.
     """
 
     task: str
+    finding: str
     site: str
     training: str
     column: int
@@ -97,9 +99,10 @@ class NetworkResult:
 def score_all(study: FindingsStudy, scorer: Scorer, trained: Trained) -> list[TaskScores]:
     """Scores the validation and test images of every site with every model."""
     found = [
-        _score(study, scorer, training, site, weights[site])
+        task
         for training, weights in trained.items()
-        for site in study.clients.finding_of
+        for site, findings in study.clients.findings_of.items()
+        for task in _score(study, scorer, training, site, findings, weights[site])
     ]
     if study.elsewhere and trainings.SITE in trained:
         found += _score_elsewhere(study, scorer, trained[trainings.SITE], found)
@@ -111,46 +114,72 @@ def _score(
     scorer: Scorer,
     training: str,
     site: str,
+    findings: Sequence[str],
     weights: trainings.Weights,
-    home: TaskScores | None = None,
-) -> TaskScores:
-    """Scores a site's images with its model, or with that of another site.
+    home: Mapping[str, TaskScores] | None = None,
+) -> list[TaskScores]:
+    """Scores a site's images with its model, or with that of another site; an item per finding.
 
-    Scaling and operating point are chosen on the validation images of the model's own site, those
-    of all of its clients together; see `calibration` on what clients would send.
+    Scaling and operating point are chosen for each finding on the validation images of the model's
+    own site, those of all of its clients together; see `calibration` on what clients would send.
 
     Args:
       study: has the clients.
       scorer: of logits.
       training: see `TaskScores`.
       site: whose images are scored.
+      findings: some of those that the site labels.
       weights: of the model.
-      home: what the model says of its own site's images, if these are others.
+      home: by finding, what the model says of its own site's images, if these are others.
     """
-    column = study.clients.findings.index(study.clients.finding_of[site])
+    columns = {finding: study.clients.findings.index(finding) for finding in findings}
     members = study.clients.clients_of(site)
     by_split = {
         split: Scores.join([scorer.score(weights, client, split) for client in members])
         for split in ("validation", "test")
     }
     own = by_split["validation"]
-    labels, logits = own.labels[:, column], own.scores[:, column]
-    scaling = (
-        calibration.fit_finding(labels, logits, study.settings.calibration)
+    scalings = {
+        finding: calibration.fit_finding(
+            own.labels[:, column], own.scores[:, column], study.settings.calibration
+        )
         if home is None
-        else home.scaling
-    )
+        else home[finding].scaling
+        for finding, column in columns.items()
+    }
     validation, test = (
-        dataclasses.replace(scores, scores=scaling.apply(scores.scores)).as_probabilities()
+        scaled(scores, {columns[finding]: scaling for finding, scaling in scalings.items()})
         for scores in by_split.values()
     )
-    threshold = (
-        metrics.operating_point(labels, validation.scores[:, column])
-        if home is None
-        else home.threshold
-    )
-    task = task_name(study.clients, site)
-    return TaskScores(task, site, training, column, validation, test, threshold, scaling)
+    return [
+        TaskScores(
+            task_name(study.clients, site, finding),
+            finding,
+            site,
+            training,
+            column,
+            validation,
+            test,
+            metrics.operating_point(own.labels[:, column], validation.scores[:, column])
+            if home is None
+            else home[finding].threshold,
+            scalings[finding],
+        )
+        for finding, column in columns.items()
+    ]
+
+
+def scaled(logits: Scores, scalings: Mapping[int, calibration.Scaling]) -> Scores:
+    """The probabilities of logits, each column scaled on its own.
+
+    Args:
+      logits: of all outputs.
+      scalings: by column; others stay as they are.
+    """
+    scores = logits.scores.copy()
+    for column, scaling in scalings.items():
+        scores[:, column] = scaling.apply(scores[:, column])
+    return dataclasses.replace(logits, scores=scores).as_probabilities()
 
 
 def _score_elsewhere(
@@ -159,21 +188,27 @@ def _score_elsewhere(
     own: Mapping[str, trainings.Weights],
     found: Sequence[TaskScores],
 ) -> list[TaskScores]:
-    """Every site's own model on the images of the other sites that label the same finding."""
-    finding_of = study.clients.finding_of
-    at_home = {task.site: task for task in found if task.training == trainings.SITE}
+    """Every site's own model on the images of the other sites that label the same findings."""
+    findings_of = study.clients.findings_of
+    at_home: dict[str, dict[str, TaskScores]] = {site: {} for site in findings_of}
+    for task in found:
+        if task.training == trainings.SITE:
+            at_home[task.site][task.finding] = task
     return [
-        _score(study, scorer, trainings.site_name(home), site, own[home], at_home[home])
-        for site in finding_of
-        for home in finding_of
-        if home != site and finding_of[home] == finding_of[site]
+        task
+        for site in findings_of
+        for home in findings_of
+        for both in [[name for name in findings_of[site] if name in findings_of[home]]]
+        if home != site and both
+        for task in _score(
+            study, scorer, trainings.site_name(home), site, both, own[home], at_home[home]
+        )
     ]
 
 
-def task_name(clients: ClientRecords, site: str) -> str:
-    """The site's finding; with the site's name where another site labels the same finding."""
-    finding = clients.finding_of[site]
-    alone = list(clients.finding_of.values()).count(finding) == 1
+def task_name(clients: ClientRecords, site: str, finding: str) -> str:
+    """The finding of a site; with the site's name where another site labels it too."""
+    alone = clients.labelled_by(finding) == [site]
     return finding if alone else f"{finding} at {site}"
 
 
@@ -266,7 +301,7 @@ def site_models(
       store: has the number of training images.
     """
     models = {}
-    for site in clients.finding_of:
+    for site in clients.findings_of:
         members = clients.clients_of(site)
         sizes = [store.count(client, "train") for client in members]
         together = zip(*(weights[client] for client in members))
@@ -310,18 +345,19 @@ def save_models(directory: pathlib.Path, study: FindingsStudy, result: NetworkRe
             path = folder / f"{training}_{site}{suffix}.h5"
             trainings.save_weights(model.keras, weights, path)
     heads, trunks = {}, {}
-    columns: dict[str, str] = {}
-    scores = {t.site: t for t in result.scores if t.training == trainings.FEDERATED}
+    tasks: dict[str, TaskScores] = {}  # of each finding, at the first site that labels it
+    for task in result.scores:
+        if task.training == trainings.FEDERATED:
+            tasks.setdefault(task.finding, task)
+    columns = {finding: task.site for finding, task in tasks.items()}
     is_local = study.plans[result.name].model.batch_norm == "local"
-    for site, finding in study.clients.finding_of.items():
-        columns.setdefault(finding, site)
+    for site in dict.fromkeys(columns.values()):
         model.keras.set_weights(result.trained[trainings.FEDERATED][site])
         kernel, bias = blocks.get_weights(model.keras, model.task)
-        kernel, bias = scores[site].scaling.fold(kernel, bias)
-        if study.clients.outputs:  # Others are of other hospitals, whose task blocks stay there.
-            column = study.clients.findings.index(finding)
-            kernel, bias = kernel[:, column : column + 1], bias[column : column + 1]
-        heads[site] = kernel, bias
+        for finding, task in tasks.items():
+            if task.site == site:
+                column = slice(task.column, task.column + 1)
+                heads[finding] = task.scaling.fold(kernel[:, column], bias[column])
         if is_local:
             trunks[site] = blocks.get_weights(model.keras, model.representation)
     joined = multi_task.multi_task_model(model, heads, columns, trunks)
@@ -330,7 +366,7 @@ def save_models(directory: pathlib.Path, study: FindingsStudy, result: NetworkRe
         result.name,
         1 + list(study.plans).index(result.name),
         gradcam_layers=multi_task.gradcam_layers(model, columns, trunks),
-        operating_points={name: scores[site].threshold for name, site in columns.items()},
-        calibration={name: scores[site].scaling.about() for name, site in columns.items()},
+        operating_points={finding: task.threshold for finding, task in tasks.items()},
+        calibration={finding: task.scaling.about() for finding, task in tasks.items()},
     )
     export.save(folder / f"{MULTI_TASK}{suffix}.keras", export.Exported(joined, about))

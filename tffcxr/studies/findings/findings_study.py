@@ -14,6 +14,7 @@ from typing import Any
 from tffcxr.clients.client_data import ClientData
 from tffcxr.clients.sampling import Sampler
 from tffcxr.clients.shards.preparation import ShardSpec, ShardStore
+from tffcxr.clients.shards.shard_store import SPLITS
 from tffcxr.evaluation import registry
 from tffcxr.models import losses
 from tffcxr.report.kinds import findings_kind
@@ -136,7 +137,7 @@ class FindingsStudy(study_lib.Study):
                 self.clients, federated.reported, data.store
             )
         }
-        members = {site: self.clients.clients_of(site)[0] for site in self.clients.finding_of}
+        members = {site: self.clients.clients_of(site)[0] for site in self.clients.findings_of}
         found = {trainings.FEDERATED: dict.fromkeys(members, federated)}
         baselines = trainings.train_baselines(setup, self._groups())
         for training in self.baselines:
@@ -185,7 +186,7 @@ class FindingsStudy(study_lib.Study):
 
     def _groups(self) -> dict[str, list[str]]:
         """The baselines' trainings, and the clients of each."""
-        sites = list(self.clients.finding_of)
+        sites = list(self.clients.findings_of)
         groups = {}
         if trainings.SITE in self.baselines:
             groups = {trainings.site_name(site): self.clients.clients_of(site) for site in sites}
@@ -202,11 +203,21 @@ class FindingsStudy(study_lib.Study):
             variant_logs.write_rounds(directory.path, names, f"_{trainings.POOLED}")
 
     def _positives(self, store: ShardStore, client: str) -> dict[str, Any]:
-        """What a client's site labels, and how many of its images have it."""
-        finding = self.clients.finding_of[self.clients.site_of[client]]
-        row: dict[str, Any] = {"finding": finding}
-        for split in ("train", "validation", "test"):
-            row[f"{split}_positive"] = store.label_counts(client, split)[finding]["present"]
+        """What a client's site labels, and how many of its images have it.
+
+        Of several findings, these are counts by finding and split.
+        """
+        findings = self.clients.findings_of[self.clients.site_of[client]]
+        counts = {split: store.label_counts(client, split) for split in SPLITS}
+        row: dict[str, Any] = {"finding": ", ".join(findings)}
+        if len(findings) == 1:
+            for split, of_split in counts.items():
+                row[f"{split}_positive"] = of_split[findings[0]]["present"]
+            return row
+        row["positive"] = {
+            finding: {split: of_split[finding]["present"] for split, of_split in counts.items()}
+            for finding in findings
+        }
         return row
 
 
