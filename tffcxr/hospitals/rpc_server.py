@@ -21,7 +21,7 @@ import time
 import grpc
 
 from tffcxr.errors import InputError, one_line
-from tffcxr.hospitals import authority, protocol, wire
+from tffcxr.hospitals import authority, heap, protocol, wire
 from tffcxr.hospitals.authority import Credentials
 from tffcxr.hospitals.protocol import USUAL_TIMING, Reason, RefusedError, Timing
 
@@ -75,6 +75,7 @@ class Server:
         Raises:
           InputError: nothing can listen at the address.
         """
+        heap.share_arenas()
         self._handle = handle
         self._revoked = revoked
         self._largest = largest

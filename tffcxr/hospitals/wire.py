@@ -22,7 +22,7 @@ import numpy as np
 from tffcxr.errors import InputError
 
 MAGIC = b"TCX1"
-CHUNK_BYTES = 1 << 20
+CHUNK_BYTES = 1 << 17  # Each connection has some in memory.
 _LARGEST_HEAD = 16 << 20
 _MOST_AXES = 32
 _LONGEST_AXIS = 1 << 40
