@@ -149,6 +149,8 @@ def _check() -> None:
         raise InputError("--kit: expected the folder of a kit, found none")
     kit = kits.read(pathlib.Path(FLAGS.kit))
     _print(local_check.describe_kit(kit))
+    if FLAGS.site is None and FLAGS.columns:
+        raise InputError("--columns: expected a --site with it, found none")
     if FLAGS.site is not None:
         site = dataclasses.replace(sites.Site.parse(FLAGS.site), options=_load_options())
         _print(local_check.describe_data(kit, site))

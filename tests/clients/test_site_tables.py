@@ -4,6 +4,7 @@ import pathlib
 
 import numpy as np
 import pandas as pd
+import PIL.Image
 import pytest
 
 from tffcxr.clients import site_tables
@@ -64,3 +65,35 @@ class TestRegion:
     def test_a_site_without_outlines_is_refused(self):
         with pytest.raises(InputError, match="images with 'A' outlined in a, found none among 3"):
             site_tables.keep_region(self._table()[1:].reset_index(drop=True), self.SITE, "A")
+
+
+class TestOwnTable:
+    """A hospital's own table gives each kind of recipe what it needs."""
+
+    SITE = Site("north", "csv", pathlib.Path("t"))
+
+    def _load(self, folder, *lines):
+        for name in "abcm":
+            PIL.Image.fromarray(np.full((3, 4), 255 * (name == "m"), np.uint8)).save(
+                folder / f"{name}.png"
+            )
+        (folder / "t.csv").write_text("\n".join(lines) + "\n")
+        return Site("north", "csv", folder).load()
+
+    def test_lungs(self, tmp_path):
+        table = self._load(tmp_path, "File,Patient,Lung mask,Mass", "a,1,m.png,1", "b,2,,0")
+        (mask,) = site_tables.keep_lungs(table, self.SITE)["mask"]
+        assert mask.to_array().all()
+
+    def test_region(self, tmp_path):
+        header = "File,Patient,Mask,Lung Opacity"
+        table = self._load(tmp_path, header, "a,1,m.png,1", "b,2,,0", "c,3,,1")
+        kept = site_tables.keep_region(table, self.SITE, "Lung Opacity")
+        assert [mask.to_array().mean() for mask in kept["mask"]] == [1.0, 0.0]
+
+    def test_classes(self, tmp_path):
+        table = self._load(tmp_path, "File,Patient,Class", "a,1,normal", "b,2,Pneumonia", "c,3,")
+        kept = site_tables.keep_classes(table, self.SITE, ["Normal", "Pneumonia"])
+        assert kept[["Normal", "Pneumonia"]].to_numpy().tolist() == [[1, 0], [0, 1]]
+        with pytest.raises(InputError, match="classes Normal, COVID-19, found Normal, Pneumonia"):
+            site_tables.keep_classes(table, self.SITE, ["Normal", "COVID-19"])

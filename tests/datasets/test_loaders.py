@@ -10,6 +10,8 @@ import pytest
 from tests.datasets import source_folders
 from tffcxr.datasets import loaders, records
 from tffcxr.datasets.imaging import images
+from tffcxr.datasets.load_options import LoadOptions
+from tffcxr.datasets.tables.columns import Columns
 from tffcxr.errors import InputError
 
 _WITH_UNKNOWN_LABELS = ("chexpert", "csv", "mimic_cxr", "padchest")
@@ -56,6 +58,12 @@ def test_unknown_loader_and_missing_folder(tmp_path):
         loaders.load_records("rnsa", tmp_path, "s")
     with pytest.raises(InputError, match="rsna: expected a dataset at .*absent, found nothing"):
         loaders.load_records("rsna", tmp_path / "absent", "s")
+
+
+def test_columns_of_another_loader():
+    options = LoadOptions(Columns(path="c.toml"))
+    with pytest.raises(InputError, match="c.toml: expected a table of the loader csv .* found nih"):
+        loaders.load_records("nih", source_folders.TESTDATA / "nih", "s", options)
 
 
 def test_site_must_have_a_name():

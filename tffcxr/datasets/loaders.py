@@ -61,6 +61,11 @@ def load_records(
         raise InputError(f"expected a loader among {', '.join(LOADERS)}, found {loader!r}")
     if not os.path.exists(root):
         raise InputError(f"{loader}: expected a dataset at {root}, found nothing")
+    if options.columns.path and "columns" not in OPTIONS.get(loader, ()):
+        raise InputError(
+            f"{options.columns.path}: expected a table of the loader csv that it describes, found "
+            f"{loader}"
+        )
     module = importlib.import_module(LOADERS[loader])
     path = pathlib.Path(root)
     df = (

@@ -99,6 +99,8 @@ def test_an_excel_table_beside_dicom_files(tmp_path, caplog):
         (("File,Patient,Mass", "x,1,1"), "none of the 1 that are labelled, such as 'x'"),
         (("File,Patient,Sex,Mass", "a,1,7,1"), "Sex: row 2: expected F or M, .* found '7'"),
         (("File,Patient,Age,Mass", "a,1,old,1"), "Age: row 2: expected an age such as"),
+        (("File,Patient,Age,Mass", "a,1,430,1"), "Age: row 2: expected an age of 0 to 120 years"),
+        (("File,Patient,Mass", "a,1,there", "b,2,not"), "Mass: row 2: .*found 'there'; if it is"),
         (("File,Patient,Split,Mass", "a,1,x,1"), "Split: row 2: expected train, validation"),
         (("File,Patient,Split,Mass", "a,1,train,1", "b,2,,0"), "test in every row, .*in row 3"),
         (
@@ -209,6 +211,26 @@ def test_masks_of_a_finding(tmp_path):
     ]
     assert table["mask"][0].to_array().all()
     assert table["lungs"].isna().all()
+
+
+def test_a_mask_where_the_finding_is_absent(tmp_path):
+    _write(tmp_path, "File,Patient,Mass,Mask", "a,1,0,blank", "b,2,1,m", images="")
+    for name in ("a", "b", "m", "blank"):
+        _png(tmp_path / f"{name}.png", value=255 * (name == "m"))
+    assert not _load(tmp_path)["mask"][0].to_array().any()
+    _png(tmp_path / "blank.png", value=255)
+    with pytest.raises(InputError, match="Mask: expected no outline where Mass is absent, .*row 2"):
+        _load(tmp_path)
+
+
+def test_masks_of_several_findings_are_ambiguous(tmp_path):
+    _write(tmp_path, "File,Patient,Mass,Nodule,Mask", "a,1,1,0,m", images="")
+    for name in "am":
+        _png(tmp_path / f"{name}.png")
+    with pytest.raises(InputError, match="masks of one finding, found the findings Mass, Nodule;"):
+        _load(tmp_path)
+    assert _load(tmp_path, columns=Columns(findings=(("Mass", ""),)))["mask"].notna().all()
+    assert _load(tmp_path, columns=Columns(ignore=("Mask",)))["mask"].isna().all()
 
 
 def test_masks_without_findings_are_those_of_the_lungs(tmp_path, caplog):

@@ -6,9 +6,9 @@
 Columns are known by their usual names or by the file of `--columns`, see `tables.columns`. All
 other columns that hold labels (`tables.label_values`) are findings; a name of the vocabulary in
 another spelling becomes the vocabulary's. A column `class` gives a finding for each of its values.
-`mask` and `lungs` are PNG files of the image's size; an empty mask of an image whose findings are
-all known and absent is an empty region. What the table does not say of patient, age, sex and view
-comes from the headers of DICOM files.
+`mask` and `lungs` are PNG files of the image's size. `mask` outlines the finding, of which a table
+with masks has one; where it is absent there is an empty region. What the table does not say of
+patient, age, sex and view comes from the headers of DICOM files.
 
 A folder of images without a table gives records without findings.
 
@@ -236,28 +236,61 @@ def _regions(
     found: pd.DataFrame,
 ) -> dict[str, list]:
     """The columns `mask` and `lungs`."""
-    regions: dict[str, list] = {"mask": [None] * len(images), "lungs": [None] * len(images)}
-    is_free = (found == 0).all(axis=1) & (found.shape[1] > 0)
-    for name in regions:
-        if name not in roles:
+    lungs = _mask_files(table, roles.get("lungs"), finder, images)
+    masks: list[areas.MaskFile | areas.Boxes | None] = [
+        *_mask_files(table, roles.get("mask"), finder, images)
+    ]
+    if "mask" not in roles or found.empty:
+        return {"mask": masks, "lungs": lungs}
+    if len(found.columns) > 1:
+        raise InputError(
+            f"{table.where}: {roles['mask']}: expected masks of one finding, found the findings "
+            f"{', '.join(found.columns)}; write findings with the one that is outlined, or ignore "
+            f'= ["{roles["mask"]}"], in a file for --columns'
+        )
+    finding = found.columns[0]
+    is_absent = found[finding] == 0
+    for place, (row, image) in enumerate(images.items()):
+        mask = masks[place]
+        if not is_absent[row]:
             continue
-        written = table.cells[roles[name]]
-        given = written[written != ""]
-        try:
-            paths = dict(zip(given.index, finder.find(given.tolist(), _SOURCE)))
-        except InputError as error:
-            raise InputError(f"{table.where}: {error}") from None
-        missing = pd.Series({row: path is None for row, path in paths.items()}, dtype=bool)
-        if missing.any():
-            bad = missing.reindex(written.index, fill_value=False)
-            raise cells.error(table, roles[name], bad, "a file on disk")
-        for place, (row, image) in enumerate(images.items()):
-            if row in paths:
-                mask_folders.check_sizes(image, [paths[row]], _SOURCE)
-                regions[name][place] = areas.MaskFile(paths[row])
-            elif name == "mask" and is_free[row]:
-                regions[name][place] = _empty_region(image, headers[place])
-    return regions
+        if mask is None:
+            masks[place] = _empty_region(image, headers[place])
+        elif _is_marked(mask):
+            bad = pd.Series(images.index == row, images.index)
+            raise cells.error(table, roles["mask"], bad, f"no outline where {finding} is absent")
+    return {"mask": masks, "lungs": lungs}
+
+
+def _mask_files(
+    table: table_files.Table,
+    column: str | None,
+    finder: named_images.ImageFiles,
+    images: pd.Series,
+) -> list[areas.MaskFile | None]:
+    """The files of a column of masks, None where there is no mask."""
+    if column is None:
+        return [None] * len(images)
+    written = table.cells[column]
+    given = written[written != ""]
+    try:
+        paths = dict(zip(given.index, finder.find(given.tolist(), _SOURCE)))
+    except InputError as error:
+        raise InputError(f"{table.where}: {error}") from None
+    missing = written.index.map(lambda row: row in paths and paths[row] is None)
+    if missing.any():
+        raise cells.error(table, column, pd.Series(missing, written.index), "a file on disk")
+    for row, path in paths.items():
+        mask_folders.check_sizes(images[row], [str(path)], _SOURCE)
+    return [areas.MaskFile(str(paths[row])) if row in paths else None for row in images.index]
+
+
+def _is_marked(mask: areas.MaskFile | areas.Boxes) -> bool:
+    """Whether a mask has any pixel; decoding will say what is wrong with a file."""
+    try:
+        return bool(mask.to_array().any())
+    except (InputError, OSError):
+        return False
 
 
 def _empty_region(image: str, header: dicom_header.Header) -> areas.Boxes | None:

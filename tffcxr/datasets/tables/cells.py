@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+import math
 import re
 from typing import Any
 
@@ -102,7 +103,10 @@ def _patient(text: str) -> str:
 
 
 def _age(text: str) -> float:
-    return records.parse_age(re.sub(r"(\d),(\d)", r"\1.\2", text))
+    years = records.parse_age(re.sub(r"(\d),(\d)", r"\1.\2", text))
+    if math.isnan(years):
+        raise ValueError(f"expected an age of 0 to {records.MAXIMUM_AGE:g} years, found {text!r}")
+    return years
 
 
 def _sex(text: str) -> str | None:

@@ -28,8 +28,8 @@ def find(
     """Returns a float column per finding: 1 present, 0 absent, NaN unknown; the table's index.
 
     A column is a finding if the user says so, or if all its values are labels. One of other values
-    is ignored, and a message names it; one of labels and others is an error if its name is a known
-    finding or if most of its values are labels, since then a label is misspelt.
+    is ignored, and a message names it, unless its name is a known finding or most of its values are
+    labels: then a label is misspelt, which is an error.
 
     Args:
       table: as read.
@@ -75,7 +75,9 @@ def _chosen(
             continue
         share = label_values.share_of_labels(table.cells[column])
         is_known = _canonical(column) in finding_names.NAMES
-        is_finding = share > (0 if is_known else _MOSTLY)  # False for NaN.
+        is_finding = (
+            share >= 0 if is_known else share > _MOSTLY
+        )  # Neither for NaN, an empty column.
         if is_finding and column not in own.ignore and not columns.is_never_a_finding(column):
             chosen[column] = ""
         else:
@@ -107,7 +109,7 @@ def _of_classes(table: table_files.Table, column: str) -> dict[str, pd.Series]:
         )
     known = texts[~texts.map(label_values.is_empty)]
     names = {text: _canonical(text) for text in sorted(set(known))}
-    kinds = list(dict.fromkeys(names.values()))
+    kinds = sorted(set(names.values()), key=str.casefold)
     if not 2 <= len(kinds) <= _MOST_CLASSES:
         raise InputError(
             f"{table.where}: {column}: expected 2 to {_MOST_CLASSES} classes, found {len(kinds)}"
