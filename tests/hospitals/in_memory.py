@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 import concurrent.futures
 import threading
 import time
@@ -99,10 +99,14 @@ class Hub:
                 return _copy(answer)
             time.sleep(_ASKED_AGAIN_SECONDS)
 
-    def next_task(self, site: str) -> tuple[str, wire.Message]:
+    def next_task(self, site: str, has: Collection[str]) -> tuple[str, wire.Message]:
+        def waiting():
+            tasks = self._tasks.get(site, {}).items()
+            return [(name, task) for name, (task, *_) in tasks if name not in has]
+
         with self._changed:
-            self._changed.wait_for(lambda: self._tasks.get(site))
-            name, (task, _, _) = next(iter(self._tasks[site].items()))
+            self._changed.wait_for(waiting)
+            name, task = waiting()[0]
         if self._loses(site, task):
             self.set_member(site, None)
             raise LostError
@@ -140,6 +144,7 @@ class Link:
     def __init__(self, hub: Hub, site: str) -> None:
         self._hub = hub
         self._site = site
+        self._has: set[str] = set()
 
     def doing(self, what: str) -> None:
         self._hub.set_member(self._site, what)
@@ -148,10 +153,13 @@ class Link:
         return self._hub.call(self._site, message)
 
     def next_task(self):
-        return self._hub.next_task(self._site)
+        name, task = self._hub.next_task(self._site, self._has)
+        self._has.add(name)
+        return name, task
 
     def answer(self, task, message):
         self._hub.answer(self._site, task, message)
+        self._has.discard(task)
 
 
 def _copy(message: wire.Message, store: wire.Store = wire.in_memory) -> wire.Message:

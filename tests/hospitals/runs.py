@@ -121,6 +121,7 @@ class Study:
     Args:
       folder: of the coordinator's journal, and of each hospital's private states.
       setting: of the coordinator, and of hospitals without one of their own.
+      devices: of every hospital.
     """
 
     def __init__(
@@ -134,6 +135,7 @@ class Study:
         quorum=2,
         seconds=60.0,
         settings: Mapping[str, Setting] | None = None,
+        devices=("CPU:0",),
         after_round: Callable[[int], None] = lambda _: None,
         **of_journal,
     ):
@@ -142,6 +144,7 @@ class Study:
         self.limits, self.quorum, self.seconds = limits, quorum, seconds
         self.sites = sites or SITES
         self.settings = settings or {}
+        self.devices = devices
         self.after_round = after_round
         self.of_journal = of_journal
         self.finished: dict[str, serving.Finished] = {}
@@ -174,7 +177,7 @@ class Study:
         }
 
         def run():
-            context = device.device_context(["CPU:0"])
+            context = device.device_context(self.devices)
             with (
                 tff.framework.get_context_stack().install(context),
                 contextlib.suppress(in_memory.LostError),

@@ -72,3 +72,22 @@ def test_what_cannot_be_logged_does_not_leave(log, monkeypatch):
         with pytest.raises(RunError, match="the log of what leaves .* No space left"):
             link.next_task()
         assert not hub.members()
+
+
+def test_an_answer_that_cannot_be_logged_ends_the_wait_for_a_task(log, monkeypatch):
+    record = log.record
+
+    def fail(message):
+        if message.kind == "answer":
+            raise OSError(28, "No space left on device")
+        record(message)
+
+    monkeypatch.setattr(log, "record", fail)
+    with network.hub() as hub, network.link(hub.port, log) as link:
+        hub.ask("north", wire.Message("train"))
+        task, _ = link.next_task()
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            waiting = pool.submit(link.next_task)
+            for call in (lambda: link.answer(task, network.numbers()), lambda: waiting.result(10)):
+                with pytest.raises(RunError, match="the log of what leaves .* No space left"):
+                    call()

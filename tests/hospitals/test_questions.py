@@ -12,7 +12,7 @@ def test_a_round_that_is_over_keeps_no_answer(tmp_path):
     hub = in_memory.Hub()
     asking = Questions(hub, AnswerFolder(tmp_path), {"a": "north"}, {"training": "standard"}, 60.0)
     asked = asking.ask("a", {"walks": [[0]]}, network.numbers(1).fields)
-    task, _ = hub.next_task("north")
+    task, _ = hub.next_task("north", ())
     hub.answer("north", task, network.numbers(1, seconds=2.5))
     kept = weakref.ref(asked.result(5))
     assert asking.work_seconds == {"north": 2.5}

@@ -74,7 +74,10 @@ class Hub(Protocol):
 
 
 class Link(Protocol):
-    """The hospital's side. Where the coordinator cannot be reached, its calls wait until it can."""
+    """The hospital's side. Where the coordinator cannot be reached, its calls wait until it can.
+
+    A hospital may take further tasks before it has answered one.
+    """
 
     def doing(self, what: str) -> None:
         """Tells the coordinator what this hospital does from now on: "training standard", say."""
@@ -95,6 +98,8 @@ class Link(Protocol):
 
     def answer(self, task: str, message: wire.Message) -> None:
         """Sends the answer to a task; one that was withdrawn meanwhile is dropped without a word.
+
+        Any thread may call this. After an error, the other calls raise it, too.
 
         Raises:
           errors.RunError: as `call`.

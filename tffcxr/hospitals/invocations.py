@@ -8,18 +8,26 @@ from typing import Any
 from tffcxr.hospitals import values_as_fields, wire
 from tffcxr.runtime import client_part, device
 
-_DEVICE = "/CPU:0"
 _CLIENT = 0  # An invocation here is of one client alone.
 
 
 class Invocations:
-    """The invocations that have later walks, at most one of each client."""
+    """The invocations that have later walks, at most one of each client.
+
+    Clients may be computed by several threads at once, each client by one.
+    """
 
     def __init__(self) -> None:
         self._kept: dict[str, tuple[str, client_part.Invocation]] = {}
+        self._computed: dict[str, client_part.Invocation] = {}
+
+    def stop(self) -> None:
+        """Has whatever is being computed end at its next batch, with an exception."""
+        for invocation in list(self._computed.values()):
+            invocation.federation.stop()
 
     def compute(
-        self, client: str, message: wire.Message, block: Any, own: list[Any]
+        self, client: str, device_name: str, message: wire.Message, block: Any, own: list[Any]
     ) -> list[tuple[Any, Any]]:
         """Computes a client's part of a walk, see `client_part.Invocation.compute`.
 
@@ -28,6 +36,7 @@ class Invocations:
 
         Args:
           client: its id.
+          device_name: of the TensorFlow device that computes it, such as "/GPU:0".
           message: the question, see `questions.HospitalParts`.
           block: the compiled form of the computation.
           own: what the client brings.
@@ -39,16 +48,19 @@ class Invocations:
         else:
             _end(kept)
             invocation = client_part.Invocation(
-                block, _DEVICE, device.functions, values_as_fields.values
+                block, device_name, device.functions, values_as_fields.values
             )
         places = [sum(arrays[:walk]) for walk in range(len(arrays) + 1)]
         shared = [message.fields[start:end] for start, end in zip(places, places[1:])]
         key = _key(message, len(message.fields)) if later else ""
+        self._computed[client] = invocation
         try:
             found = invocation.compute(walks, later, _CLIENT, own, shared)
         except BaseException:
             _end((key, invocation))
             raise
+        finally:
+            del self._computed[client]
         if later:
             self._kept[client] = key, invocation
         else:

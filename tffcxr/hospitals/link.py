@@ -146,8 +146,9 @@ class HospitalLink:
             self._exchange(
                 lambda session: protocol.wrap("answer", {"session": session, "task": task}, message)
             )
-        except RefusedError as refused:
-            if refused.reason is not Reason.TASK:
+        except RunError as error:
+            if not isinstance(error, RefusedError) or error.reason is not Reason.TASK:
+                self._failure = error  # Whoever waits for a task would never learn of it.
                 raise
         self._has.discard(task)
 

@@ -8,11 +8,9 @@ Between these the hospital runs the same study on its own images as a program in
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-import dataclasses
+import functools
 import hashlib
-import logging
 import pathlib
-import time
 from typing import Any
 
 import numpy as np
@@ -31,6 +29,7 @@ from tffcxr.hospitals import (
 from tffcxr.hospitals.invocations import Invocations
 from tffcxr.hospitals.private_states import PrivateStates
 from tffcxr.hospitals.serving import ClientTurn, Finished, Limits, Served
+from tffcxr.hospitals.work import CannotError, Compute, Work
 from tffcxr.learning import process
 from tffcxr.runtime import computation_ids, device, sequences
 
@@ -57,7 +56,6 @@ class Member:
         self._limits = limits
         self._folder = folder
         self._invocations = Invocations()
-        self._worked_seconds = 0.0
         self._turns: dict[str, ClientTurn] = {}
 
     @property
@@ -121,30 +119,28 @@ class Member:
         standing = self._link.call(wire.Message(coordinator.TRAINING, {"training": served.name}))
         if standing.kind == coordinator.FINISH:
             return self._finished(served, states, standing)
+        devices = device.current_workers()
+        with Work(self._link, served.clients, devices, self._invocations.stop) as work:
+            return self._work(served, states, work)
+
+    def _work(self, served: Served, states: PrivateStates, work: Work) -> Finished:
+        """Does the tasks of a training until its end."""
         while True:
             task, message = self._link.next_task()
             if message.about.get("training") != served.name:  # Of a training that has ended.
                 self._link.answer(task, wire.Message(message.kind))
                 continue
             if message.kind == coordinator.FINISH:
+                work.wait()
                 finished = self._finished(served, states, message)
                 self._link.answer(task, wire.Message(message.kind))
                 return finished
-            started = time.monotonic()
-            try:
-                answer = self._do(served, states, message)
-            except _CannotError as error:
-                logging.warning("%s: %s", message.kind, error)
-                answer = wire.Message(message.kind, {"failed": error.told})
-            except Exception as error:  # noqa: BLE001  A hospital stays, whatever it is asked.
-                logging.warning("%s: %s: %s", message.kind, type(error).__name__, one_line(error))
-                answer = wire.Message(message.kind, {"failed": questions.FAILED})
-            seconds = time.monotonic() - started
-            self._worked_seconds += seconds
-            self._link.answer(
-                task,
-                dataclasses.replace(answer, about={**answer.about, "seconds": round(seconds, 3)}),
-            )
+            if message.kind == questions.COMPUTE:
+                begin = functools.partial(self._begin_computing, served, states, message)
+                work.do_beside(task, message.kind, str(message.about.get("client")), begin)
+            else:
+                make = functools.partial(self._answer, served, states, work, message)
+                work.do(task, message.kind, make)
 
     def gathered(self, what: str, of_clients: Mapping[str, Any]) -> dict[str, Any]:
         """What all clients of the study say of their images, nnU-Net's fingerprint in fact.
@@ -171,17 +167,17 @@ class Member:
         told = results_told.told(rows, self._limits.smallest_count)
         self._link.call(wire.Message(coordinator.RESULTS, {"rows": told}))
 
-    def _do(self, served: Served, states: PrivateStates, message: wire.Message) -> wire.Message:
-        if message.kind == questions.COMPUTE:
-            return self._compute(served, states, message)
+    def _answer(
+        self, served: Served, states: PrivateStates, work: Work, message: wire.Message
+    ) -> wire.Message:
         if message.kind == coordinator.MEASURE:
-            return self._measure(served, states, message)
+            return self._measure(served, states, work, message)
         raise wire.MessageError(f"expected a task, found {message.kind!r}")
 
-    def _compute(
+    def _begin_computing(
         self, served: Served, states: PrivateStates, message: wire.Message
-    ) -> wire.Message:
-        """Computes a client's part of a round."""
+    ) -> Compute:
+        """Begins a client's part of a round; what is returned may be called by another thread."""
         about = message.about
         client, number = str(about["client"]), int(about["round_number"])
         self._check_client(served, client)
@@ -195,32 +191,36 @@ class Member:
             states.settle(client, counts, [int(n) for n in about["kept"]])
         dataset = served.data.train_dataset(client, number, int(about["passes"]))
         own = [(_packed(private, of_state), sequences.ingest(dataset, _data_type(block)))]
-        found = self._invocations.compute(client, message, block, own)
-        fields: list[wire.Field] = []
-        for place, (aggregation, value) in enumerate(found):
-            type_spec = questions.type_of(aggregation)
-            if not questions.stays(aggregation, of_state):
-                told = values_as_fields.fields(value, type_spec, f"update/{place}")
-                if aggregation.is_collected:  # The client's metrics of a round.
-                    self._turns[client] = _turn(told)
-                fields += told
-            elif type_spec.is_equivalent_to(of_state):
-                states.save(client, number, values_as_fields.flat(value))
-        return wire.Message(questions.COMPUTE, {}, tuple(fields))
+
+        def compute(device_name: str) -> wire.Message:
+            found = self._invocations.compute(client, device_name, message, block, own)
+            fields: list[wire.Field] = []
+            for place, (aggregation, value) in enumerate(found):
+                type_spec = questions.type_of(aggregation)
+                if not questions.stays(aggregation, of_state):
+                    told = values_as_fields.fields(value, type_spec, f"update/{place}")
+                    if aggregation.is_collected:  # The client's metrics of a round.
+                        self._turns[client] = _turn(told)
+                    fields += told
+                elif type_spec.is_equivalent_to(of_state):
+                    states.save(client, number, values_as_fields.flat(value))
+            return wire.Message(questions.COMPUTE, {}, tuple(fields))
+
+        return compute
 
     def _check_client(self, served: Served, client: str) -> None:
         if client not in served.clients:
             raise wire.MessageError(f"expected a client of this hospital, found {client!r}")
         images = served.data.train_images(client)
         if images < self._limits.fewest_images:
-            raise _CannotError(
+            raise CannotError(
                 questions.TOO_FEW_IMAGES,
                 f"client {client}: policy.toml wants at least {self._limits.fewest_images} "
                 f"training images behind an update, found {images}",
             )
 
     def _measure(
-        self, served: Served, states: PrivateStates, message: wire.Message
+        self, served: Served, states: PrivateStates, work: Work, message: wire.Message
     ) -> wire.Message:
         """Measures the model of a round on the hospital's images."""
         number = int(message.about["round_number"])
@@ -230,8 +230,8 @@ class Member:
             for client, of_client in sorted(weights.items())
         }
         measured = served.evaluator.metrics(list(scores.values()))
-        served.note(number, self._worked_seconds, self._turns, measured)
-        self._worked_seconds, self._turns = 0.0, {}
+        served.note(number, work.take_seconds(), self._turns, measured)
+        self._turns = {}
         about, fields = measures.tell(
             served.evaluator,
             scores,
@@ -322,21 +322,13 @@ def _computation(stage_process: process.FederatedProcess, wanted: str) -> tff.Co
         if comp is not None
     }
     if wanted not in known:
-        raise _CannotError(
+        raise CannotError(
             questions.OTHER_COMPUTATION,
             f"expected the computation {' or '.join(k[:12] for k in known)}, which this hospital "
             f"has built of the study's settings, found {wanted[:12]}: the coordinator's programs "
             "or packages are others",
         )
     return known[wanted]
-
-
-class _CannotError(RunError):
-    """A task that this hospital does not do; `told` is what the coordinator may know of it."""
-
-    def __init__(self, told: str, message: str) -> None:
-        super().__init__(message)
-        self.told = told
 
 
 def _turn(fields: Sequence[wire.Field]) -> ClientTurn:

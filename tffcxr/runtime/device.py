@@ -124,6 +124,18 @@ class DeviceContext(tff.framework.SyncContext):
             return values.export(requested, result_type)
 
 
+def current_workers() -> tuple[str, ...]:
+    """The devices of the workers of the context that computations called here run in.
+
+    Raises:
+      RuntimeError: that is another context, such as one of the native executor.
+    """
+    context = tff.framework.get_context_stack().current
+    if not isinstance(context, DeviceContext):
+        raise RuntimeError(f"expected the device executor, found {type(context).__name__}")
+    return context.workers
+
+
 def compiled_form(comp: tff.Computation) -> tff.framework.ComputationBuildingBlock:
     """What is evaluated for a computation; made once."""
     with _compiling:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import concurrent.futures
 import functools
 import os
-from typing import Any
+from typing import Any, TypeVar
 
 from tffcxr.runtime import placed
 
 _AHEAD = 2
+_Result = TypeVar("_Result")
 
 
 class Threads:
@@ -37,11 +38,20 @@ class Threads:
 
     def ask(self, client: int, walk: placed.Walk) -> concurrent.futures.Future[list[Any]]:
         """See `parts.Parts`."""
+        return self.run(client, functools.partial(walk.compute, client))
+
+    def run(
+        self, client: int, compute: Callable[[str], _Result]
+    ) -> concurrent.futures.Future[_Result]:
+        """Has a client's worker call a function of its device, after whatever it was given before.
+
+        What a function raises in the caller's thread, for want of others, is raised here.
+        """
         number = client % len(self._workers)
         if not self._is_alone:
-            return _thread(number, os.getpid()).submit(walk.compute, client, self._workers[number])
-        done: concurrent.futures.Future[list[Any]] = concurrent.futures.Future()
-        done.set_result(walk.compute(client, self._workers[number]))
+            return _thread(number, os.getpid()).submit(compute, self._workers[number])
+        done: concurrent.futures.Future[_Result] = concurrent.futures.Future()
+        done.set_result(compute(self._workers[number]))
         return done
 
     def values(
