@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 import contextlib
 import csv
 import dataclasses
+import logging
 import threading
 import types
 
@@ -29,6 +30,8 @@ ALL = Stage("all", 2, RATE)
 THREE = Stage("all", 3, RATE)
 SITES = {"north": ("north",), "south": ("south",)}
 NAME = "standard"
+# A test that fails since a hospital has failed shows the exception's traceback.
+logging.getLogger("tffcxr.hospitals.work").setLevel(logging.DEBUG)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -234,6 +237,8 @@ class Study:
     def run(self, sampler=None):
         for site in self.sites:
             self.hospital(site)
+        # A round leaves out, above the quorum, who has not connected when it begins.
+        assert self.hub.wait_for(lambda members: len(members) == len(self.threads), 30)
         return self.run_on(sampler)
 
     def run_on(self, sampler=None):

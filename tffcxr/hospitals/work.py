@@ -20,6 +20,8 @@ from tffcxr.errors import RunError, one_line
 from tffcxr.hospitals import exchange, questions, wire
 from tffcxr.runtime import threads
 
+_logger = logging.getLogger(__name__)
+
 Compute: TypeAlias = Callable[[str], wire.Message]  # From the name of a device to an answer.
 _Given: TypeAlias = collections.deque[tuple[str, concurrent.futures.Future[None]]]
 
@@ -166,7 +168,8 @@ class _Clock:
 
 def _failed(kind: str, error: Exception) -> wire.Message:
     if isinstance(error, CannotError):
-        logging.warning("%s: %s", kind, error)
+        _logger.warning("%s: %s", kind, error)
         return wire.Message(kind, {"failed": error.told})
-    logging.warning("%s: %s: %s", kind, type(error).__name__, one_line(error))
+    _logger.warning("%s: %s: %s", kind, type(error).__name__, one_line(error))
+    _logger.debug("%s: the exception", kind, exc_info=error)
     return wire.Message(kind, {"failed": questions.FAILED})
