@@ -64,24 +64,47 @@ def test_all_views():
     assert len(_load(source_folders.TESTDATA / "csv", views="all")) == 6
 
 
-def test_an_excel_table_beside_dicom_files(tmp_path, caplog):
-    """Headers tell what the table does not: age, sex, view, and the third patient."""
+def _copy_dicom_files(folder):
     files = sorted((source_folders.TESTDATA / "rsna/stage_2_train_images").iterdir())[:4]
     for number, file in enumerate(files):
-        shutil.copy(file, tmp_path / f"IM{number}.dcm")
+        shutil.copy(file, folder / f"IM{number}.dcm")
+    return [file.stem for file in files]  # The patients.
+
+
+def test_an_excel_table_beside_dicom_files(tmp_path, caplog):
+    """Headers tell what the table does not: age, sex and view."""
+    _copy_dicom_files(tmp_path)
     book = openpyxl.Workbook()
     book.active.append(["File name", "Patient ID", "Pneumonia", "Physician", "Empty"])
-    for number, patient in enumerate(["007", 7, None, 8.0]):
+    for number, patient in enumerate(["007", 7, "x", 8.0]):
         book.active.append([f"IM{number}", patient, number % 2 == 0, "Dr. A", None])
     book.create_sheet("Notes").append(["nothing"])
     book.save(tmp_path / "t.xlsx")
     table = _load(tmp_path)
-    assert table["patient"].tolist() == ["7", "7", files[2].stem, "8"]
+    assert table["patient"].tolist() == ["7", "7", "x", "8"]
     assert table["age"].tolist() == [30, 34, 38, 42]
     assert table["sex"].tolist() == ["F", "M", "F", "F"]
     assert table["view"].tolist() == ["PA", "AP", "PA", "AP"]
     assert table["Pneumonia"].tolist() == [1, 0, 1, 0]
     assert "the findings are Pneumonia; not used: 'Physician', 'Empty'" in caplog.text
+
+
+def test_patients_of_dicom_headers(tmp_path):
+    patients = _copy_dicom_files(tmp_path)
+    rows = [f"IM{number},{number % 2}" for number in range(4)]
+    table = _load(_write(tmp_path, "File,Mass", *rows, images=""))
+    assert table["patient"].tolist() == patients
+    rows = [f"IM0,{patients[0]},1", "IM1,,0"]
+    table = _load(_write(tmp_path, "File,Patient,Mass", *rows, images=""))
+    assert table["patient"].tolist() == patients[:2]
+
+
+def test_patients_of_headers_do_not_fill_a_table_of_other_names(tmp_path):
+    """IM1 may be of the patient that the table calls x."""
+    _copy_dicom_files(tmp_path)
+    _write(tmp_path, "File,Patient,Mass", "IM0,x,1", "IM1,,0", images="")
+    with pytest.raises(InputError, match="a patient in every row, .*row 2., found none in row 3"):
+        _load(tmp_path)
 
 
 @pytest.mark.parametrize(

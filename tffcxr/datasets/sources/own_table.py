@@ -194,7 +194,20 @@ def _patients(
     headers: list[dicom_header.Header],
     own: columns.Columns,
 ) -> pd.Series:
-    known = _either(written, [cells.patient(header.patient or "") or None for header in headers])
+    of_headers = pd.Series(
+        [cells.patient(header.patient or "") or None for header in headers],
+        written.index,
+        dtype=object,
+    )
+    differs = written.notna() & of_headers.notna() & (written != of_headers)
+    is_filled = written.isna() & of_headers.notna()
+    if differs.any() and is_filled.any():  # Under two names, one patient would be in two splits.
+        raise InputError(
+            f"{table.where}: expected a patient in every row, since DICOM headers name patients "
+            f"otherwise than the table does (row {differs.idxmax()}), found none in row "
+            f"{is_filled.idxmax()}"
+        )
+    known = written.where(written.notna(), of_headers)
     unknown = known.isna()
     if not unknown.any():
         return known
