@@ -214,7 +214,7 @@ class _CrossDomain(recipe.Recipe):
             with_boxes=experiment.with_boxes,
             stratum_of=volume_sites.strata(found),
             slices_of={
-                name: _slice_spec().describe(experiment.images[loader])
+                name: {"loader": loader, **_slice_spec().describe(experiment.images[loader])}
                 for name, loader in source_of.items()
             },
         )

@@ -204,11 +204,14 @@ def test_models_are_copied_on_demand(run_dir, tmp_path):
     (run_dir / "models" / "multi_task.json").write_text("{}")
     (run_dir / "models" / "site_a.h5").write_bytes(b"weights")
     (run_dir / "models" / f"{MARK}.npz").write_bytes(b"")
+    # Statistics of images stay at the hospital.
+    (run_dir / "models" / "multi_task.images.npz").write_bytes(b"")
     note = shared_copy.write(run_dir, tmp_path / "copy", _no_events, with_models=True)
     assert sorted(path.name for path in (tmp_path / "copy" / "models").iterdir()) == [
         "multi_task.json", "multi_task.keras", "site_a.h5",
     ]  # fmt: skip
-    assert "models" not in note
+    assert "- models" not in note
+    assert "- statistics of the training images' pixels: models/*.images.npz" in note
     assert "--model=RUN IMAGE.dcm" in (tmp_path / "copy" / "report.html").read_text()
 
 

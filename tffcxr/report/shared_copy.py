@@ -65,6 +65,7 @@ _KINDS = (
     ),
     ("weights from which a training goes on", ("checkpoints",)),
     ("updates of single hospitals", ("hospitals/answers/*",)),
+    ("statistics of the training images' pixels", ("models/*.images.npz",)),
 )  # fmt: skip
 
 

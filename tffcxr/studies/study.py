@@ -24,16 +24,20 @@ from tffcxr.clients.shards.preparation import ShardSpec, ShardStore, prepare
 from tffcxr.clients.shards.shard_store import MANIFEST, SPLITS
 from tffcxr.clients.sites import ClientRecords
 from tffcxr.datasets.imaging import images
+from tffcxr.datasets.imaging.likeness import Likeness
 from tffcxr.errors import InputError
 from tffcxr.evaluation import registry, result_rows
 from tffcxr.hospitals.coordinator import Coordinator
 from tffcxr.hospitals.member import Member
 from tffcxr.models.files.metadata import Metadata
 from tffcxr.report import run_report
+from tffcxr.studies import training_images
 from tffcxr.studies.trainings import Federation, Trained
 from tffcxr.training.run_directory import RunDirectory
 
 Row = dict[str, Any]  # Of `metrics.json`.
+# Computed and digital radiography, and radiographs on other receptors.
+RADIOGRAPHS = ("CR", "DX", "RG")
 
 
 class Scored(Protocol):
@@ -202,8 +206,36 @@ class Study(abc.ABC):
             network=network,
             phantoms=settings.phantoms,
             number=number,
+            trained_on=self._trained_on(),
             **others,
         )
+
+    def _trained_on(self) -> dict[str, Any]:
+        """See `Metadata`."""
+        counts: dict[str, int] = {}
+        views: set[str] = set()
+        for client, records in self.clients.records.items():
+            source = self.clients.source_of[self.clients.site_of[client]]
+            trained = records[records["split"] == "train"]
+            counts[source] = counts.get(source, 0) + len(trained)
+            views |= set(trained["view"].dropna())
+        return {
+            "sources": counts,
+            "modalities": list(self.modalities),
+            "views": sorted(views),
+            "elsewhere": self.settings.federation is not None,
+        }
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """What the images are, as DICOM says it."""
+        return RADIOGRAPHS
+
+    def likeness(self, data: ClientData) -> Likeness | None:
+        """The statistics of the training images that are here; None if they are too few."""
+        if isinstance(self.settings.federation, Coordinator):
+            return None
+        return training_images.measure(self.clients, data)
 
     def patients(self, scored: Scored) -> np.ndarray:
         """The patient of each image, distinct from those of other sites: object [N]."""

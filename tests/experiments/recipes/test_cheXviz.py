@@ -85,6 +85,7 @@ def test_the_run_directory(run):
         "figures/rounds.png",
         "models/multi_task.keras",
         "models/multi_task.json",
+        "models/multi_task.images.npz",
         "models/federated_opacity.h5",
         "models/federated_pneumothorax.h5",
         "models/site_opacity.h5",
@@ -109,6 +110,11 @@ def test_the_exported_model_says_what_it_is(run):
     assert (about.kind, set(about.outputs)) == ("findings", TASKS)
     assert (about.recipe, about.network, about.training) == ("cheXviz", "standard", "federated")
     assert about.phantoms
+    sources = about.trained_on["sources"]
+    assert set(sources) == {"rsna", "siim"} and min(sources.values()) > 30
+    assert about.trained_on["modalities"] == ["CR", "DX", "RG"]
+    assert set(about.trained_on["views"]) <= {"AP", "PA"} and about.trained_on["views"]
+    assert about.trained_on["elsewhere"] is False
     assert set(about.operating_points) == TASKS
     layers = programs.read_json(run / "models" / "multi_task.json")["gradcam_layers"]
     assert layers == dict.fromkeys(about.outputs, "relu3")

@@ -117,10 +117,13 @@ def test_the_exported_model_marks_what_the_pictures_show(run, name):
     assert (about.kind, about.outputs, about.channels) == ("volumes", (tasks,), 1)
     assert set(about.slices) == ({"pet"} if is_private else {"ct", "pet"})
     assert about.slices["pet"] == {
+        "loader": "pet",
         "field_of_view_mm": 400.0,
         "orientation": "axial",
-        "channels": [{"name": "PET", "grey": "SUV by body weight from 0 to 7 g/ml"}],
+        "channels": [{"name": "PET", "kind": "pet", "grey": "SUV by body weight from 0 to 7 g/ml"}],
+        "grey_scale": {"ct_centre": 40.0, "ct_width": 400.0, "suv_maximum": 7.0},
     }
+    assert about.trained_on["modalities"] == ["CT", "PT"]
     training = name.removesuffix("_pet")
     assert about.training == training
     shown = programs.read_rows(run / "segmentations.csv")

@@ -62,6 +62,9 @@ def test_an_operating_point_that_is_not_there_is_nan(tmp_path):
         ("findings", {"operating_points": None}, "found None as operating_points"),
         ("findings", {"gradcam_layers": {"Mass": "conv"}}, "expected a Grad-CAM layer for each"),
         ("findings", {"gradcam_layers": {"Lung Opacity": 1, "Pneumothorax": 1}}, "Grad-CAM layer"),
+        ("findings", {"trained_on": {"sources": {"nih": "9"}}}, "expected counts of images by"),
+        ("findings", {"trained_on": {"views": "PA"}}, "lists of modalities and views"),
+        ("findings", {"trained_on": []}, r"found \[\] as trained_on"),
         ("findings", {"channels": 3}, "expected a model of images with 1 channel, found 3"),
         ("classes", {"threshold": 0.5}, "expected no threshold for classes"),
         ("classes", {"operating_points": {"Normal": 0.5}}, "no operating points of Normal"),
@@ -78,6 +81,11 @@ def test_what_does_not_fit_is_refused(tmp_path, kind, change, message):
         metadata.read(path)
     assert str(tmp_path / "m.json") in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_older_models_do_not_say_what_they_were_trained_on(tmp_path):
+    path = _write(tmp_path / "m.keras", exported_models.about(metadata.CLASSES), trained_on=...)
+    assert metadata.read(path).trained_on == {}
 
 
 @pytest.mark.parametrize("content", [b"{", b"[1]", b"\xff\xfe", b"[" * 100_000])

@@ -33,7 +33,8 @@ from tffcxr.datasets.imaging import annotations as regions
 from tffcxr.datasets.imaging import dicom, dicom_codecs, grey
 from tffcxr.datasets.imaging.image_error import ImageError
 from tffcxr.datasets.volumes import cases, dicom_series, intensity, nifti, suv, volume
-from tffcxr.datasets.volumes.cases import Case, GreyScale
+from tffcxr.datasets.volumes.cases import Case, Channel, GreyScale
+from tffcxr.datasets.volumes.volume import Grid, Volume
 from tffcxr.errors import InputError
 
 # Everything of this project that turns the files of a case into slices.
@@ -72,9 +73,10 @@ class SliceSpec:
             "field_of_view_mm": self.field_of_view,
             "orientation": "axial",
             "channels": [
-                {"name": name, "grey": self.grey_scale.describe(kind)}
+                {"name": name, "kind": kind, "grey": self.grey_scale.describe(kind)}
                 for name, kind in channels.items()
             ],
+            "grey_scale": dataclasses.asdict(self.grey_scale),
         }
 
 
@@ -185,12 +187,7 @@ def make_slices(case: Case, spec: SliceSpec) -> tuple[np.ndarray, np.ndarray]:
             str(channel.path),
             case.mask,
         )
-        seen = volume.resample(image, grid, cases.outside(channel.kind))
-        try:
-            shades = spec.grey_scale.apply(channel.kind, seen.array, image.array)
-        except InputError as error:
-            raise ImageError(f"{channel.path}: {error}") from None
-        channels.append(volume.axial_pictures(dataclasses.replace(seen, array=shades)))
+        channels.append(slice_image(image, channel, grid, spec.grey_scale))
     mask = volume.resample(region, grid, 0.0, is_mask=True)
     masks = volume.axial_pictures(mask).astype(np.uint8)
     if region.array.any() and not masks.any():
@@ -202,6 +199,20 @@ def make_slices(case: Case, spec: SliceSpec) -> tuple[np.ndarray, np.ndarray]:
             "--field_of_view"
         )
     return np.stack(channels, axis=-1), masks[..., np.newaxis]
+
+
+def slice_image(image: Volume, channel: Channel, grid: Grid, grey_scale: GreyScale) -> np.ndarray:
+    """Cuts one image of a case, read from `channel`, into slices on a grid: uint8 [K, S, S].
+
+    Raises:
+      ImageError: its values have no grey.
+    """
+    seen = volume.resample(image, grid, cases.outside(channel.kind))
+    try:
+        shades = grey_scale.apply(channel.kind, seen.array, image.array)
+    except InputError as error:
+        raise ImageError(f"{channel.path}: {error}") from None
+    return volume.axial_pictures(dataclasses.replace(seen, array=shades))
 
 
 def _write(job: _Job) -> str | None:

@@ -19,7 +19,14 @@ from tffcxr.datasets.imaging import bitmap, dicom
 from tffcxr.datasets.imaging.image_error import ImageError
 from tffcxr.errors import InputError
 
-__all__ = ["ImageError", "fit_to_square", "place_in_square", "read_image", "take_nearest"]
+__all__ = [
+    "ImageError",
+    "fit_to_square",
+    "place_in_square",
+    "read_image",
+    "read_with_shape",
+    "take_nearest",
+]
 
 _INVERTED = "#inverted"  # At the end of a path.
 # Pixels that differ less from a square than this, in proportion, are taken as square.
@@ -45,17 +52,27 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
       ImageError: there is no such file, it is damaged or truncated, or it is not a plain
         radiograph. The message is one line that starts with the path.
     """
+    return read_with_shape(path)[0]
+
+
+def read_with_shape(path: str | os.PathLike[str]) -> tuple[np.ndarray, tuple[int, int]]:
+    """Reads one radiograph as `read_image`; also returns the rows and columns of the file.
+
+    They are those of the array, unless the pixels of a DICOM image are not square.
+    """
     path = os.fspath(path)
     file, is_npz, place = path.rpartition(".npz#")
     volume, is_npy, index = path.rpartition(".npy#")
     try:
         if is_npz:
-            return _read_npz(file + ".npz", place)[:, :, np.newaxis]
-        if is_npy:
-            return _read_slice(volume + ".npy", index)
-        if path.endswith(_INVERTED):
-            return 255 - _decode(_read_bytes(path[: -len(_INVERTED)]))[:, :, np.newaxis]
-        return _decode(_read_bytes(path))[:, :, np.newaxis]
+            picture = _read_npz(file + ".npz", place)[:, :, np.newaxis]
+        elif is_npy:
+            picture = _read_slice(volume + ".npy", index)
+        else:
+            is_inverted = path.endswith(_INVERTED)
+            plane, shape = _decode(_read_bytes(path.removesuffix(_INVERTED)))
+            return (255 - plane if is_inverted else plane)[:, :, np.newaxis], shape
+        return picture, picture.shape[:2]
     except ImageError as error:
         raise ImageError(f"{path}: {error}") from None
     except OSError as error:
@@ -154,19 +171,21 @@ def _resample(plane: np.ndarray, height: int, width: int) -> np.ndarray:
     return plane
 
 
-def _decode(data: bytes) -> np.ndarray:
-    """Returns uint8 [H, W] with square pixels."""
+def _decode(data: bytes) -> tuple[np.ndarray, tuple[int, int]]:
+    """Returns uint8 [H, W] with square pixels, and the rows and columns of the file."""
     if bitmap.is_png(data) or bitmap.is_jpeg(data):
-        return bitmap.decode(data)
+        plane = bitmap.decode(data)
+        return plane, plane.shape
     if not dicom.is_dicom(data):
         raise ImageError(f"expected a DICOM, PNG or JPEG file, found {_describe(data)}")
     plane, aspect = dicom.decode(data)
+    stored = plane.shape
     if abs(aspect - 1.0) <= _ASPECT_TOLERANCE:
-        return plane
-    height, width = plane.shape
+        return plane, stored
+    height, width = stored
     height, width = round(height * max(aspect, 1.0)), round(width * max(1.0 / aspect, 1.0))
     limits.check_pixels(height, width)
-    return cv2.resize(plane, (width, height), interpolation=cv2.INTER_LINEAR)
+    return cv2.resize(plane, (width, height), interpolation=cv2.INTER_LINEAR), stored
 
 
 def _describe(data: bytes) -> str:

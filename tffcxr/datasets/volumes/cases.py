@@ -12,6 +12,8 @@ from tffcxr.datasets.volumes import dicom_series, intensity, nifti, suv
 from tffcxr.datasets.volumes.volume import Volume
 from tffcxr.errors import InputError
 
+# Kind of an image to its modality in DICOM.
+MODALITIES = {"ct": "CT", "mri": "MR", "pet": "PT"}
 _FEWEST_COVERED = 0.99  # Of a region, that every image of the case must show.
 
 
@@ -111,7 +113,7 @@ def read(channel: Channel) -> Volume:
     if channel.kind == "mri":
         return nifti.read(channel.path)
     series = dicom_series.read(channel.path)
-    expected = {"ct": "CT", "pet": "PT"}[channel.kind]
+    expected = MODALITIES[channel.kind]
     if series.modality != expected:
         raise ImageError(
             f"{channel.path}: expected a series of modality {expected}, found "

@@ -240,3 +240,14 @@ def axial_pictures(volume: Volume) -> np.ndarray:
     if volume.grid.directions != "RAS":
         raise ValueError(f"expected a canonical volume, found {volume.grid.directions}")
     return np.ascontiguousarray(volume.array[::-1, ::-1].transpose(2, 1, 0))
+
+
+def from_axial_pictures(pictures: np.ndarray, grid: Grid) -> Volume:
+    """The volume of which `axial_pictures` makes some pictures [K, rows, columns].
+
+    Args:
+      pictures: float32.
+      grid: of the volume.
+    """
+    array = np.ascontiguousarray(pictures.transpose(2, 1, 0)[::-1, ::-1])
+    return Volume(array, grid.affine)

@@ -10,7 +10,8 @@ from typing import Any, Union
 import numpy as np
 import tensorflow as tf
 
-from tffcxr.datasets.imaging import images
+from tffcxr.datasets.imaging import images, likeness
+from tffcxr.datasets.imaging.likeness import Likeness
 from tffcxr.errors import InputError
 from tffcxr.models.files import metadata, model_file, run_models
 from tffcxr.models.files.metadata import Metadata
@@ -27,10 +28,12 @@ class Exported:
       keras: images, float32 [B, S, S, C] in 0..1, to probabilities, float32: [B, outputs] of
         findings and classes, [B, S, S, 1] of masks and of the slices of volumes.
       metadata: what it takes and what it gives.
+      likeness: statistics of the images that it was trained on; None where there are none.
     """
 
     keras: tf.keras.Model
     metadata: Metadata
+    likeness: Likeness | None = None
 
     def predict(self, file: str | os.PathLike[str]) -> Prediction:
         """What the model says of a radiograph.
@@ -77,14 +80,21 @@ class Exported:
         return {name: float(value) for name, value in zip(self.metadata.outputs, found)}
 
     def mask(self, picture: np.ndarray) -> np.ndarray:
-        """What is marked in an image uint8 [H, W, 1]: bool [H, W]; see `predict`."""
-        threshold, fit = self.metadata.threshold, self.metadata.fit
-        if threshold is None:
+        """What is marked in an image uint8 [H, W, 1]: bool [H, W]; see `predict`.
+
+        Raises:
+          InputError: the model marks nothing.
+        """
+        if not self.metadata.marks_pixels:
             raise InputError(f"expected a model that marks a region, found {self.metadata.about}")
-        found = self.keras(self.fitted(picture)[np.newaxis], training=False).numpy()[0, ..., 0]
-        height, width = picture.shape[:2]
-        content = found[images.place_in_square(picture.shape, self.metadata.image_size, fit)]
-        return images.take_nearest(content >= threshold, height, width)
+        found = self.keras(self.fitted(picture)[np.newaxis], training=False).numpy()[0]
+        return self.marked(found, *picture.shape[:2])
+
+    def marked(self, probabilities: np.ndarray, height: int, width: int) -> np.ndarray:
+        """From the probabilities [S, S, 1] of a fitted image to bool [height, width] of its own."""
+        shape, size = (height, width), self.metadata.image_size
+        content = probabilities[images.place_in_square(shape, size, self.metadata.fit)][..., 0]
+        return images.take_nearest(content >= self.metadata.threshold, height, width)
 
 
 def with_probabilities(logits: tf.keras.Model, activation: str) -> tf.keras.Model:
@@ -99,19 +109,24 @@ def with_probabilities(logits: tf.keras.Model, activation: str) -> tf.keras.Mode
 
 
 def save(path: pathlib.Path, exported: Exported) -> None:
-    """Writes the model as one `.keras` file and its metadata as JSON beside it.
+    """Writes the model as one `.keras` file, its metadata as JSON and its likeness beside it.
 
     A killed program leaves no pair that loads and is wrong.
 
     Args:
-      path: ends in `.keras`; the metadata goes to the same name with `.json`.
-      exported: the model and its metadata.
+      path: ends in `.keras`; the metadata goes to the same name with `.json`, and the statistics
+        of the training images, if any, to that with `.images.npz`.
+      exported: the model, its metadata and these statistics.
 
     Raises:
       ValueError: the path has another suffix, or the metadata do not fit the model.
     """
     exported.metadata.check()
     _check_fits(exported)
+    statistics = likeness.file_of(path)
+    statistics.unlink(missing_ok=True)
+    if exported.likeness is not None:
+        likeness.write(statistics, exported.likeness)
     model_file.save(path, exported.keras, exported.metadata.to_json())
 
 
@@ -129,7 +144,9 @@ def load(path: str | os.PathLike[str], name: str | None = None) -> Exported:
     """
     file = run_models.find(pathlib.Path(path), name)
     about = metadata.read(file)
-    exported = Exported(model_file.load_model(file), about)
+    statistics = likeness.file_of(file)
+    found = likeness.read(statistics) if statistics.exists() else None
+    exported = Exported(model_file.load_model(file), about, found)
     try:
         _check_fits(exported)
     except ValueError as error:

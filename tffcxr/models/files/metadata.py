@@ -55,6 +55,9 @@ class Metadata:
       gradcam_layers: finding or class -> layer to explain it with; empty for other kinds.
       calibration: finding or class -> how its probability was scaled on validation images, as in
         `metrics.json`; the scaling is in the model's weights already. May leave outputs out.
+      trained_on: what the training images were: "sources", the loaders and how many images each
+        gave; "modalities", as in DICOM, "views", where the sources say them; and "elsewhere", true
+        if other hospitals' images, which are not counted, were among them. Empty for older models.
       slices: of volumes: what a slice of each node is; see `SliceSpec.describe`. Otherwise empty.
     """
 
@@ -74,6 +77,7 @@ class Metadata:
     operating_points: Mapping[str, float] = dataclasses.field(default_factory=dict)
     gradcam_layers: Mapping[str, str] = dataclasses.field(default_factory=dict)
     calibration: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    trained_on: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     slices: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
@@ -131,6 +135,7 @@ class Metadata:
             raise ValueError(
                 f"expected the calibration of some of {self.outputs}, found {calibrated!s:.60}"
             )
+        self._check_trained_on()
         layers = self.gradcam_layers
         wanted = () if self.marks_pixels else self.outputs
         if set(layers) != set(wanted) or not all(isinstance(v, str) for v in layers.values()):
@@ -148,6 +153,18 @@ class Metadata:
         if not all(isinstance(point, float) for point in points.values()):
             raise ValueError(f"expected numbers as operating points, found {points!s:.60}")
 
+    def _check_trained_on(self) -> None:
+        sources = self.trained_on.get("sources", {})
+        texts = [self.trained_on.get(name, []) for name in ("modalities", "views")]
+        fits = isinstance(sources, Mapping) and all(type(n) is int for n in sources.values())
+        for values in texts:
+            fits = fits and isinstance(values, list) and all(isinstance(v, str) for v in values)
+        if not fits:
+            raise ValueError(
+                "expected counts of images by source, and lists of modalities and views, as "
+                f"trained_on, found {dict(self.trained_on)!s:.60}"
+            )
+
     def to_json(self) -> dict[str, Any]:
         """The values of the file; an operating point that is NaN becomes None."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
@@ -162,6 +179,7 @@ class Metadata:
             },
             "gradcam_layers": dict(self.gradcam_layers),
             "calibration": {name: dict(about) for name, about in self.calibration.items()},
+            "trained_on": dict(self.trained_on),
             "slices": dict(self.slices),
         }
 
@@ -173,7 +191,8 @@ def read(path: pathlib.Path) -> Metadata:
       InputError: there are none, they are not those of an exported model, or of another version.
     """
     file = path.with_suffix(".json")
-    data = {"calibration": {}, **_read_json(file)}  # Older models were not calibrated.
+    # Older models were not calibrated, and do not say what they were trained on.
+    data = {"calibration": {}, "trained_on": {}, **_read_json(file)}
     found = data.get("format_version", "none")
     if found != FORMAT_VERSION:
         raise InputError(
@@ -187,7 +206,7 @@ def read(path: pathlib.Path) -> Metadata:
             f"{file}: expected {', '.join(missing)} in an exported model's metadata, found nothing "
             "of this name"
         )
-    objects = ("operating_points", "gradcam_layers", "calibration")
+    objects = ("operating_points", "gradcam_layers", "calibration", "trained_on")
     for name, kind in (("outputs", list), *((name, dict) for name in objects)):
         if not isinstance(data[name], kind):
             raise InputError(

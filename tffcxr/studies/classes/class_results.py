@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from tffcxr import run_tables
+from tffcxr.datasets.imaging.likeness import Likeness
 from tffcxr.evaluation import calibration, class_metrics
 from tffcxr.evaluation.mean_interval import mean_interval
 from tffcxr.models import blocks
@@ -83,6 +84,7 @@ def save_model(
     model: CxrModel,
     weights: Weights,
     scaling: calibration.Scaling,
+    likeness: Likeness | None = None,
 ) -> None:
     """Writes weights to `models/<training>_<variant>.h5`, and exports what is federated beside it.
 
@@ -96,6 +98,7 @@ def save_model(
       model: of logits; its weights change.
       weights: of the round that is reported.
       scaling: of its scores.
+      likeness: statistics of its training images, if there are any.
     """
     path = directory / "models" / f"{training}_{variant.file_name}.h5"
     save_weights(model.keras, weights, path)
@@ -113,7 +116,7 @@ def save_model(
     )
     kernel, bias = blocks.get_weights(model.keras, model.task)
     blocks.set_weights(model.keras, model.task, scaling.fold(kernel, bias))
-    exported = export.Exported(export.with_probabilities(model.keras, "softmax"), about)
+    exported = export.Exported(export.with_probabilities(model.keras, "softmax"), about, likeness)
     export.save(path.with_suffix(".keras"), exported)
 
 

@@ -20,6 +20,7 @@ import tensorflow as tf
 from tffcxr.clients.client_data import ClientData
 from tffcxr.clients.sampling import Sampler
 from tffcxr.clients.shards.preparation import ShardSpec, ShardStore
+from tffcxr.datasets.imaging.likeness import Likeness
 from tffcxr.errors import InputError
 from tffcxr.evaluation import calibration, class_metrics, registry
 from tffcxr.models import losses
@@ -107,12 +108,24 @@ class ClassStudy(study_lib.Study):
         # Of each network one model measures it and explains it.
         measuring = functools.cache(self._measuring_model)
         stores, weights = self._begin(directory, measuring, about_lungs)
+        # `predict` cuts no lungs out, so that nothing is ever compared with such images.
+        likenesses = {
+            images: self.likeness(self._client_data(store))
+            for images, store in stores.items()
+            if images != SEGMENTED
+        }
         results: list[Result] = []
         for variant in self.variants:
             images = variant.images
             model = measuring(variant.model)
             results += self._train(
-                variant, model, stores[images], weights.get(images), sampler, directory
+                variant,
+                model,
+                stores[images],
+                weights.get(images),
+                sampler,
+                directory,
+                likenesses.get(images),
             )
         class_results.join_logs(directory.path, self)
         class_results.write_predictions(directory.path, self, results)
@@ -283,6 +296,7 @@ class ClassStudy(study_lib.Study):
         class_weights: Sequence[float] | None,
         sampler: Sampler,
         directory: RunDirectory,
+        likeness: Likeness | None,
     ) -> list[Result]:
         """Trains one variant in each way that it has a plan for.
 
@@ -293,6 +307,7 @@ class ClassStudy(study_lib.Study):
           class_weights: of the loss, or None.
           sampler: which clients take part in a round.
           directory: the run's.
+          likeness: statistics of the training images, if there are any.
         """
         data = self._client_data(store, balance_classes=self.class_balance == "sampling")
         # One for all trainings, which differ only in the network's weights.
@@ -311,7 +326,7 @@ class ClassStudy(study_lib.Study):
             weights = next(iter(found.reported.values()))
             scaling, scores = self._score(scorer, found.reported)
             class_results.save_model(
-                directory.path, self, variant, training, model, weights, scaling
+                directory.path, self, variant, training, model, weights, scaling, likeness
             )
             rounds = self.about_rounds(registry.ACCURACY, found)
             test, train = scores["test"], scores.get("train")

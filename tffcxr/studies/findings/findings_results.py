@@ -13,6 +13,7 @@ import pandas as pd
 from tffcxr import run_tables
 from tffcxr.clients.shards.preparation import ShardStore
 from tffcxr.clients.sites import ClientRecords
+from tffcxr.datasets.imaging.likeness import Likeness
 from tffcxr.evaluation import binned, calibration, metrics, result_rows
 from tffcxr.hospitals import member
 from tffcxr.models import blocks
@@ -330,7 +331,12 @@ def save_shared(
     trainings.save_weights(model.keras, weights, path)
 
 
-def save_models(directory: pathlib.Path, study: FindingsStudy, result: NetworkResult) -> None:
+def save_models(
+    directory: pathlib.Path,
+    study: FindingsStudy,
+    result: NetworkResult,
+    likeness: Likeness | None = None,
+) -> None:
     """Writes every site's weights, and the multi-task model of the federation.
 
     `models/<training>_<site>.h5` are for `--weights=FILE`; `models/multi_task.keras` is what
@@ -369,4 +375,5 @@ def save_models(directory: pathlib.Path, study: FindingsStudy, result: NetworkRe
         operating_points={finding: task.threshold for finding, task in tasks.items()},
         calibration={finding: task.scaling.about() for finding, task in tasks.items()},
     )
-    export.save(folder / f"{MULTI_TASK}{suffix}.keras", export.Exported(joined, about))
+    exported = export.Exported(joined, about, likeness)
+    export.save(folder / f"{MULTI_TASK}{suffix}.keras", exported)

@@ -15,6 +15,7 @@ from tffcxr.clients.client_data import ClientData
 from tffcxr.clients.sampling import Sampler
 from tffcxr.clients.shards.preparation import ShardSpec, ShardStore
 from tffcxr.clients.shards.shard_store import SPLITS
+from tffcxr.datasets.imaging.likeness import Likeness
 from tffcxr.evaluation import registry
 from tffcxr.models import losses
 from tffcxr.report.kinds import findings_kind
@@ -59,8 +60,10 @@ class FindingsStudy(study_lib.Study):
     def _run(self, directory: RunDirectory, sampler: Sampler) -> list[study_lib.Row]:
         explained, about_lungs = self._with_lungs(directory.path)
         data = self._begin(directory, about_lungs)
+        likeness = self.likeness(data)
         results = [
-            self._network(name, plan, data, sampler, directory) for name, plan in self.plans.items()
+            self._network(name, plan, data, sampler, directory, likeness)
+            for name, plan in self.plans.items()
         ]
         if self.several:
             self._join_logs(directory)
@@ -124,7 +127,13 @@ class FindingsStudy(study_lib.Study):
         )
 
     def _network(
-        self, name: str, plan: Plan, data: ClientData, sampler: Sampler, directory: RunDirectory
+        self,
+        name: str,
+        plan: Plan,
+        data: ClientData,
+        sampler: Sampler,
+        directory: RunDirectory,
+        likeness: Likeness | None,
     ) -> findings_results.NetworkResult:
         """Trains one network in every way, scores it and saves it."""
         # In float32, whatever it is trained in: what is measured is what is exported.
@@ -151,7 +160,7 @@ class FindingsStudy(study_lib.Study):
         }
         scores = findings_results.score_all(self, scorer, trained)
         result = findings_results.NetworkResult(name, model, trained, scores, rounds)
-        findings_results.save_models(directory.path, self, result)
+        findings_results.save_models(directory.path, self, result, likeness)
         return result
 
     def _with_lungs(self, directory: pathlib.Path) -> tuple[FindingsStudy, dict[str, Any]]:

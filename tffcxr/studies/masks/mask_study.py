@@ -249,7 +249,8 @@ class MaskStudy(study_lib.Study):
         model.set_weights(weights[trainings.FEDERATED])
         network_name = plan.model.network
         about = self.about_model((self.region,), network_name, 1, threshold=0.5)
-        exported = export.Exported(export.with_probabilities(model, "sigmoid"), about)
+        likeness = self.likeness(begun.setup.data)
+        exported = export.Exported(export.with_probabilities(model, "sigmoid"), about, likeness)
         export.save(directory / "models" / "segmentation.keras", exported)
 
 

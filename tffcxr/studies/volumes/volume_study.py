@@ -19,6 +19,7 @@ import tensorflow as tf
 from tffcxr import options, run_tables
 from tffcxr.clients.sampling import Sampler
 from tffcxr.clients.shards.preparation import ShardSpec
+from tffcxr.datasets.volumes.cases import MODALITIES
 from tffcxr.evaluation import registry
 from tffcxr.evaluation.case_overlap import CaseScores
 from tffcxr.evaluation.mean_interval import mean_interval
@@ -96,6 +97,14 @@ class VolumeStudy(study_lib.Study):
         """
         parts = [str(case).partition("/") for case in cases]
         return np.array([f"{self.group_of[site]}/{patient}" for site, _, patient in parts], object)
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """See `Study`."""
+        kinds = {
+            channel["kind"] for slices in self.slices_of.values() for channel in slices["channels"]
+        }
+        return tuple(sorted(MODALITIES[kind] for kind in kinds))
 
     def _run(self, directory: RunDirectory, sampler: Sampler) -> list[study_lib.Row]:
         settings = self.settings
