@@ -70,9 +70,27 @@ def test_other_folders_and_files_are_named(tmp_path):
     _refused("a run's folder or a .keras file, found nothing at", tmp_path / "none")
     _refused("a run's folder or a .keras file, found nothing at", tmp_path / "none.keras")
     (tmp_path / "m.h5").write_bytes(b"")
-    _refused("a run's folder or a .keras file, found another file at", tmp_path / "m.h5")
+    _refused(".keras file, found weights without their network at", tmp_path / "m.h5")
+    (tmp_path / "m.png").write_bytes(b"")
+    _refused("a run's folder or a .keras file, found another file at", tmp_path / "m.png")
+
+
+def test_a_folder_of_several_runs_is_named_with_some(tmp_path):
+    for name in ("run_2", "run_1", "run_3"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text("{}")
+    some = r"one of its 3 runs \(.*run_1, .*run_2, …\)"
+    _refused(f"found that of several runs, .*: give the folder of {some}", tmp_path)
     (tmp_path / "sweep.json").write_text("{}")
-    _refused("found that of a sweep, .*: give the folder of one of its runs", tmp_path)
+    _refused(f"found that of a sweep, .*: give the folder of {some}", tmp_path)
+
+
+def test_runs_that_have_no_model_say_why(tmp_path):
+    (tmp_path / "metrics.json").write_text('{"complete": true}')
+    (tmp_path / "config.json").write_text('{"engine": "hospitals"}')
+    _refused("expected a hospital's run, found the coordinator's in .*: use the run of", tmp_path)
+    (tmp_path / "SHARED.txt").write_text("")
+    _refused("found a copy to share without them in .*: report with --share_models", tmp_path)
 
 
 def test_a_model_of_an_older_version_is_named(run):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import pathlib
+from typing import Any
 
 from tffcxr.errors import InputError
 from tffcxr.models.files import metadata
 
-_SWEEP = "sweep.json"
+_CONFIG, _SWEEP, _SHARED = "config.json", "sweep.json", "SHARED.txt"
+_WEIGHTS = (".h5", ".hdf5", ".pt", ".pth", ".npz")
 
 
 def find(path: pathlib.Path, name: str | None = None, network: str | None = None) -> pathlib.Path:
@@ -26,8 +28,9 @@ def find(path: pathlib.Path, name: str | None = None, network: str | None = None
     """
     if not path.is_dir():
         if path.suffix != ".keras" or not path.is_file():
-            found = "another file" if path.is_file() else "nothing"
-            raise InputError(f"expected a run's folder or a .keras file, found {found} at {path}")
+            raise InputError(
+                f"expected a run's folder or a .keras file, found {_what_is(path)} at {path}"
+            )
         return path
     models = in_run(path)
     if name is not None:
@@ -57,32 +60,58 @@ def in_run(folder: pathlib.Path) -> dict[pathlib.Path, metadata.Metadata]:
       InputError: the folder is a sweep's, the run is not finished, it has no exported model, or the
         metadata of one cannot be used.
     """
-    if (folder / _SWEEP).is_file():
+    config = folder / _CONFIG
+    runs = [] if config.is_file() else sorted(path.parent for path in folder.glob(f"*/{_CONFIG}"))
+    if (folder / _SWEEP).is_file() or runs:
+        what = "a sweep" if (folder / _SWEEP).is_file() else "several runs"
+        names = ", ".join(str(run) for run in runs[:2]) or "none are left"
         raise InputError(
-            f"expected the folder of a run, found that of a sweep, {folder}: give the folder of "
-            "one of its runs (its report says which is best)"
+            f"expected the folder of a run, found that of {what}, {folder}: give the folder of "
+            f"one of its {len(runs)} runs ({names}{', …' if len(runs) > 2 else ''})"
         )
-    if (folder / "config.json").is_file() and not _is_finished(folder):
+    if config.is_file() and not _read(folder / "metrics.json").get("complete"):
         raise InputError(
             f"expected a complete run, found one that is not finished in {folder}: its own command "
             "finishes it"
         )
     files = [file for file in (folder / "models").glob("*.keras") if file.name[0] != "."]
     if not files:
-        raise InputError(
-            f"expected a complete run with an exported model (models/*.keras), found none in "
-            f"{folder}"
-        )
+        raise InputError(_without_model(folder))
     models = {file: metadata.read(file) for file in files}
     return dict(sorted(models.items(), key=lambda item: (item[1].number, item[0].name)))
 
 
-def _is_finished(folder: pathlib.Path) -> bool:
+def _what_is(path: pathlib.Path) -> str:
+    """What a path is that is no exported model."""
+    if not path.is_file():
+        return "nothing"
+    return "weights without their network" if path.suffix in _WEIGHTS else "another file"
+
+
+def _without_model(folder: pathlib.Path) -> str:
+    """Says why a folder, in which no run is unfinished, has no exported model."""
+    if (folder / _SHARED).is_file():
+        return (
+            f"expected a run with its models, found a copy to share without them in {folder}: "
+            "report with --share_models copies them"
+        )
+    if _read(folder / _CONFIG).get("engine") == "hospitals":
+        return (
+            f"expected a hospital's run, found the coordinator's in {folder}, which has the shared "
+            "weights alone, since task blocks stay at the hospitals: use the run of a hospital"
+        )
+    return (
+        f"expected a complete run with an exported model (models/*.keras), found none in {folder}"
+    )
+
+
+def _read(file: pathlib.Path) -> dict[str, Any]:
+    """Reads a JSON object, empty where there is none."""
     try:
-        results = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return False
-    return isinstance(results, dict) and bool(results.get("complete"))
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _names(models: dict[pathlib.Path, metadata.Metadata]) -> str:
