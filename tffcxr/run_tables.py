@@ -183,6 +183,13 @@ ROC = Table(
     ("task", "model", "training", "client", "split", "false_positive_rate", "sensitivity"),
     texts=frozenset({"task", "model", "training", "client", "split"}),
 )
+# In `cache/`, which stays at the hospital: the file and the patient of every image, by the row of
+# its client's records table.
+IMAGES = Table(
+    "images.csv",
+    ("client", "row", "split", "image", "patient"),
+    texts=frozenset({"client", "row", "split", "image", "patient"}),
+)
 # What has a row per image of a patient.
 OF_IMAGES = (
     PREDICTIONS, CLASS_PREDICTIONS, MASKS, CASES, EXPLANATIONS, SEGMENTATIONS, LUNGS, HEAT_IMAGES,

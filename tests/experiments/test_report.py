@@ -43,6 +43,8 @@ def _refusal(*arguments):
 def test_what_cannot_be_is_refused_in_one_line(run_dir, tmp_path):
     assert "--run: expected the folder of a run" in _refusal()
     assert "found no folder" in _refusal(f"--run={tmp_path / 'vanished'}")
+    both = _refusal(f"--run={run_dir}", "--with_file_names", f"--share={tmp_path / 'new'}")
+    assert "--with_file_names: expected no --share with it" in both
     assert "expected --share with it" in _refusal(f"--run={run_dir}", "--share_models")
     assert "new or an empty folder" in _refusal(f"--run={run_dir}", f"--share={tmp_path}")
     (run_dir / "sweep.json").write_text("{}")

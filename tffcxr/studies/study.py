@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 import pandas as pd
 
-from tffcxr import options, runtime
+from tffcxr import options, run_tables, runtime
 from tffcxr.clients import augment
 from tffcxr.clients.augment import ImageAugmentation
 from tffcxr.clients.client_data import ClientData
@@ -30,7 +30,7 @@ from tffcxr.evaluation import registry, result_rows
 from tffcxr.hospitals.coordinator import Coordinator
 from tffcxr.hospitals.member import Member
 from tffcxr.models.files.metadata import Metadata
-from tffcxr.report import run_report
+from tffcxr.report import file_names, run_report
 from tffcxr.studies import training_images
 from tffcxr.studies.trainings import Federation, Trained
 from tffcxr.training.run_directory import RunDirectory
@@ -335,6 +335,7 @@ class Study(abc.ABC):
             },
             kind=self.kind,
         )
+        self._write_images(directory.path)
         shards = [path for client in store.client_ids for path in store.files(client, "train")]
         federation = self.settings.federation
         where = runtime.use(
@@ -348,6 +349,17 @@ class Study(abc.ABC):
         if isinstance(federation, Member):
             federation.check_images({c: store.count(c, "train") for c in store.client_ids})
             federation.register({c: of["splits"] for c, of in store.manifest["clients"].items()})
+
+    def _write_images(self, directory: pathlib.Path) -> None:
+        """Writes which file and patient each row of the clients' tables is."""
+        if not self.clients.records:  # They are at hospitals.
+            return
+        columns = ["client", "row", "split", "image", "patient"]
+        tables = [
+            records.assign(client=client, row=np.arange(len(records)))[columns]
+            for client, records in self.clients.records.items()
+        ]
+        run_tables.IMAGES.write(directory / file_names.FOLDER, pd.concat(tables, ignore_index=True))
 
     def _describe_clients(
         self, store: ShardStore, about: Callable[[str], Mapping[str, Any]]

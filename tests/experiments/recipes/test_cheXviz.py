@@ -4,6 +4,7 @@
 
 import json
 import math
+import pathlib
 import re
 import socket
 
@@ -12,7 +13,7 @@ import pytest
 
 from tests.experiments import programs
 from tffcxr.models.files import metadata
-from tffcxr.report import shared_copy
+from tffcxr.report import file_names, shared_copy
 
 FLAGS = (
     "--phantom_patients=60",
@@ -103,6 +104,18 @@ def test_the_run_directory(run):
     assert any(name.startswith("tensorboard/federated/events") for name in files)
     assert any(name.startswith("tensorboard/results/events") for name in files)
     assert not [name for name in files if name.endswith(".tmp") or "partial" in name]
+
+
+def test_predictions_can_be_joined_with_files(run):
+    (path, *_) = file_names.write(run)
+    assert path == run / "cache" / "predictions_with_files.csv"
+    rows = programs.read_rows(path)
+    assert len(rows) == len(programs.read_rows(run / "predictions.csv")) > 0
+    for row in rows:
+        # The stem of a phantom's file is its patient, or its folders name the patient's study.
+        assert pathlib.Path(row["image"]).is_file()
+        assert row["client"] == "pneumothorax" or pathlib.Path(row["image"]).stem == row["patient"]
+    assert "patient" not in (run / "predictions.csv").read_text()
 
 
 def test_the_exported_model_says_what_it_is(run):

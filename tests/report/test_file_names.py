@@ -1,0 +1,73 @@
+"""Every row of the tables of single images gets its own file and patient, or nothing is written."""
+
+import shutil
+
+import pandas as pd
+import pytest
+
+from tffcxr import errors, run_tables
+from tffcxr.report import file_names, shared_copy
+
+
+@pytest.fixture(name="run")
+def _run(tmp_path):
+    run = tmp_path / "run"
+    images = pd.DataFrame(
+        {
+            "client": ["a", "a", "007"],
+            "row": ["0", "1", "0"],
+            "split": ["train", "test", "test"],
+            "image": ["/x/NA.png", "/x/1.png", "/y/0.png"],
+            "patient": ["007", "NA", "p"],
+        }
+    )
+    run_tables.IMAGES.write(run / file_names.FOLDER, images)
+    (run / "predictions.csv").write_text(
+        "task,training,client,split,row,label,score\n"
+        "T,site,007,test,0,1.0,0.50\nT,site,a,test,1,,0.25\nT,pooled,a,test,1,,0.75\n"
+    )
+    (run / "lungs.csv").write_text("client,row,plausible,reason,area,jaccard\na,0,1,,0.3,\n")
+    return run
+
+
+def test_every_row_gets_its_file_and_its_patient(run):
+    predictions, lungs = file_names.write(run)
+    assert predictions.read_text() == (
+        "task,training,client,split,row,label,score,image,patient\n"
+        "T,site,007,test,0,1.0,0.50,/y/0.png,p\n"
+        "T,site,a,test,1,,0.25,/x/1.png,NA\n"
+        "T,pooled,a,test,1,,0.75,/x/1.png,NA\n"
+    )
+    assert lungs.read_text() == (
+        "client,row,plausible,reason,area,jaccard,split,image,patient\na,0,1,,0.3,,train,/x/NA.png,007\n"
+    )
+    assert {path.parent for path in (predictions, lungs)} == {run / "cache"}
+    assert "x/1.png" not in (run / "predictions.csv").read_text()
+
+
+def test_the_folder_of_the_names_is_never_shared():
+    (patterns,) = (files for what, files in shared_copy._KINDS if "images of patients" in what)
+    assert file_names.FOLDER in patterns
+
+
+def test_tables_that_do_not_fit_are_refused(run):
+    (run / "lungs.csv").write_text("client,row\na,5\n")
+    with pytest.raises(errors.InputError, match="found none for client a, row 5"):
+        file_names.write(run)
+    names = run / "cache" / "images.csv"
+    names.write_text(names.read_text() + "a,0,train,/z,q\n")
+    with pytest.raises(errors.InputError, match="a row per image .*, found several of one"):
+        file_names.write(run)
+    names.write_text("client\na\n")
+    with pytest.raises(errors.InputError, match="expected the column row in .*images.csv"):
+        file_names.write(run)
+    shutil.rmtree(run / "cache")
+    with pytest.raises(errors.InputError, match="expected a table in .*images.csv, found"):
+        file_names.write(run)
+
+
+def test_a_run_without_such_tables_is_refused(run):
+    (run / "lungs.csv").unlink()
+    (run / "predictions.csv").unlink()
+    with pytest.raises(errors.InputError, match="such as predictions.csv, found none"):
+        file_names.write(run)
