@@ -1,44 +1,70 @@
-r"""Applies the exported model of a run to radiographs.
+r"""Applies the exported model of a run to images.
 
 A model of findings or classes gives a probability of each, a segmentation the share of the image
-that it marks. For research. This is not a medical device, and nothing here is a diagnosis: the
-numbers hold for images like those that the model was trained and tuned on.
+that it marks, one of volumes how much it marks in ml. For research. This is not a medical device,
+and nothing here is a diagnosis: the numbers hold for images like those that the model was trained
+and tuned on. Other images are marked, and refused if their DICOM header says that they are of
+another modality or another part of the body.
 
   ./bazelw run //experiments:predict -- --model=RUN_DIR image.dcm more.png folder \
       --csv=scores.csv --heatmaps=heatmaps
 
---model is a run's folder, whose first model is taken, or an exported .keras file. Models of volumes
-are refused: they take prepared slices. Folders are searched for DICOM, PNG and JPEG files. A file
-that cannot be read is named, the others are done, and the exit status is 2.
+--model is a run's folder, whose first model is taken, or an exported .keras file. Folders are
+searched for DICOM, PNG and JPEG files, and for a model of volumes for DICOM series (one folder
+each), NIfTI files and cases of MRI. A file that cannot be read is named, the others are done, and
+the exit status is 2.
 """
 
 from __future__ import annotations
 
 import pathlib
 import sys
+from typing import TYPE_CHECKING
 
 from absl import flags
 
-from experiments.flags import command_line
+from experiments.flags import checks, command_line
 from tffcxr.errors import InputError
+
+if TYPE_CHECKING:
+    from tffcxr.models.files.metadata import Metadata
 
 FLAGS = flags.FLAGS
 
 flags.DEFINE_string("model", None, "A run's folder, or the .keras file of an exported model.")
 flags.DEFINE_string("csv", None, "Also write the table to this CSV file.")
+flags.DEFINE_string("json", None, "Also write the answers to this JSON file.")
 flags.DEFINE_string(
     "heatmaps",
     None,
-    "Also write a Grad-CAM overlay per image and finding or class to this folder.",
+    "Also write a Grad-CAM overlay to this folder for each image and finding that is not below its "
+    "operating point, or for the class that is named.",
 )
 flags.DEFINE_string(
     "masks",
     None,
-    "Also write an overlay of what a segmentation marks in each image to this folder.",
+    "Also write what a segmentation marks to this folder: of an image a mask of 0 and 255 and an "
+    "overlay, of a volume a NIfTI file of 0 and 1 on the volume's grid.",
+)
+flags.DEFINE_string(
+    "node",
+    None,
+    "For NIfTI files and a model of several kinds of volumes: whose these are like, by the name of "
+    "a site of the run.",
+)
+flags.DEFINE_integer("batch_size", 16, "Images or slices that are predicted at once.")
+flags.DEFINE_boolean(
+    "allow_other_images",
+    False,
+    "Predict images of another modality or another part of the body, with a warning.",
+)
+flags.DEFINE_boolean(
+    "allow_phantom_model",
+    False,
+    "Use a model that was trained on phantoms, which knows no image of a patient.",
 )
 
 OPERANDS = "image files or folders"
-OF_PHANTOMS = "The model was trained on phantoms only: what it says of a real image means nothing."
 
 
 def main(operands: list[str]) -> None:
@@ -47,40 +73,24 @@ def main(operands: list[str]) -> None:
         raise InputError("--model: expected a run's folder or a .keras file, found none")
     if not operands:
         raise InputError(f"expected {OPERANDS} after the flags, found none")
+    checks.at_least(1, "batch_size")
     model_path, others = _find_model(pathlib.Path(FLAGS.model))
-    from tffcxr.prediction import image_files
+    from tffcxr.prediction import session
 
-    files = list(image_files.find(operands))
-    from tffcxr.datasets.imaging import images
-    from tffcxr.models.files import export
-    from tffcxr.prediction import answers, overlays
-
-    exported = export.load(model_path)
-    kind = answers.KINDS[exported.metadata.kind]
-    found: list[answers.Row] = []
-    failures = []
-    flag = next((name for name in ("heatmaps", "masks") if FLAGS[name].value), None)
-    pictures = overlays.Overlays(flag, pathlib.Path(FLAGS[flag].value), exported) if flag else None
-    for number, file in enumerate(files, 1):
-        try:
-            picture = images.read_image(file)
-            rows = kind.rows(exported, answers.readable(file), picture)
-        except InputError as error:
-            failures.append(answers.readable(str(error)))
-            continue
-        found.extend(rows)
-        if pictures:
-            pictures.write(number, picture, rows)
-    if found:
-        print(answers.format_table(kind.head, found))
-        print()
-        if others:
-            print(f"Model: {model_path.name}; others of the run: {', '.join(others)}")
-        if exported.metadata.phantoms:
-            print(OF_PHANTOMS)
-        print(overlays.NOTICE)
-    if FLAGS.csv:
-        answers.write_csv(pathlib.Path(FLAGS.csv), kind.columns, found)
+    failures = session.predict(
+        model_path,
+        others,
+        operands,
+        session.Wanted(
+            batch_size=FLAGS.batch_size,
+            allow_other_images=FLAGS.allow_other_images,
+            node=FLAGS.node,
+            **{
+                name: FLAGS[name].value and pathlib.Path(FLAGS[name].value)
+                for name in ("csv", "json", "heatmaps", "masks")
+            },
+        ),
+    )
     if failures:
         for failure in failures[:-1]:
             print(f"predict: {failure}", file=sys.stderr)
@@ -91,21 +101,34 @@ def _find_model(path: pathlib.Path) -> tuple[pathlib.Path, list[str]]:
     """Returns the model of `--model`, and the names of the others in its run's folder.
 
     Raises:
-      InputError: there is none, it takes no radiographs, or a flag is not for it.
+      InputError: there is none, it does not take the images as they are in files, it was trained
+        on phantoms, or a flag is not for it.
     """
     from tffcxr.models.files import metadata, run_models
 
     try:
         file = run_models.find(path)
         about = metadata.read(file)
-        about.check_takes_radiographs()
+        if about.kind != metadata.VOLUMES:
+            about.check_takes_radiographs()
     except InputError as error:
         raise InputError(f"--model: {error}") from error
-    unused = "heatmaps" if about.marks_pixels else "masks"
-    if FLAGS[unused].value is not None:
-        raise InputError(f"--{unused}: expected another --model with it, found {about.about}")
+    _check_flags(about)
     models = run_models.in_run(path) if path.is_dir() else {}
     return file, [other.name for other in models if other != file]
+
+
+def _check_flags(about: Metadata) -> None:
+    unused = ["heatmaps"] if about.marks_pixels else ["masks"]
+    unused += [] if about.slices else ["node"]
+    for name in unused:
+        if FLAGS[name].value is not None:
+            raise InputError(f"--{name}: expected another --model with it, found {about.about}")
+    if about.phantoms and not FLAGS.allow_phantom_model:
+        raise InputError(
+            "--model: expected a model trained on images of patients, found one trained on "
+            "phantoms: what it says of an image means nothing (--allow_phantom_model uses it)"
+        )
 
 
 if __name__ == "__main__":

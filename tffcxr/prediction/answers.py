@@ -1,40 +1,56 @@
-"""What a model says of images, as rows of tables, by the kind of model."""
+"""What a model says of a file, and how that stands in tables, by the kind of model."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-import csv
-import io
+from collections.abc import Callable, Mapping, Sequence
+import dataclasses
 import math
 import os
-import pathlib
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, NamedTuple
 
-from tffcxr import files
-from tffcxr.errors import InputError
+import numpy as np
 
-if TYPE_CHECKING:
-    import numpy as np
-
-    from tffcxr.models.files.export import Exported
+from tffcxr.models.files.metadata import Metadata
+from tffcxr.prediction import reading
 
 
 class Row(NamedTuple):
-    """What the model says of one finding, class or region in one image.
+    """What the model says of one finding, class or region in one file.
 
     Attributes:
-      file: the image's path, see `readable`.
       name: of the finding, class or region.
-      number: its probability, or the share of the image that is marked, in 0..1.
+      number: its probability or the share that is marked, in 0..1, or a volume in ml.
       remark: for the table in the terminal.
-      others: the further columns of the CSV file.
+      others: the values of the kind's further columns.
+      is_called: whether the model calls it present; None where it has no operating point.
     """
 
-    file: str
     name: str
     number: float
     remark: str
-    others: tuple[object, ...] = ()
+    others: tuple[Any, ...] = ()
+    is_called: bool | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """What came of one file.
+
+    Attributes:
+      file: its path, see `readable`.
+      rows: what the model says; none if the file was not predicted.
+      status: as of `reading.Image`.
+      error: why it was not predicted.
+      warnings: in what it differs from the training images.
+      distance: from the training images, 1 at the limit; NaN where it is not measured.
+    """
+
+    file: str
+    rows: tuple[Row, ...] = ()
+    status: str = reading.OK
+    error: str = ""
+    warnings: tuple[str, ...] = ()
+    distance: float = math.nan
 
 
 class Kind(NamedTuple):
@@ -42,49 +58,88 @@ class Kind(NamedTuple):
 
     Attributes:
       head: of the table in the terminal.
-      columns: of the CSV file.
-      rows: from the model, the file and the image, uint8 [H, W, 1].
+      columns: of a row: its name, its number, and others.
     """
 
     head: tuple[str, str, str, str]
     columns: tuple[str, ...]
-    rows: Callable[[Exported, str, np.ndarray], list[Row]]
 
 
-def format_table(head: tuple[str, str, str, str], found: Sequence[Row]) -> str:
-    """An aligned table with a line per row; a file's name stands in its first."""
-    lines = [head]
-    before = None
-    for row in found:
-        name = row.file if row.file != before else ""
-        lines.append((name, row.name, f"{row.number:.3f}", row.remark))
-        before = row.file
-    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-    texts = [
-        "  ".join(
-            (
-                line[0].ljust(widths[0]),
-                line[1].ljust(widths[1]),
-                line[2].rjust(widths[2]),
-                line[3],
-            )
-        ).rstrip()
-        for line in lines
-    ]
+# By `metadata.KINDS`.
+KINDS = {
+    "findings": Kind(
+        ("file", "finding", "probability", "operating point"),
+        ("finding", "probability", "operating_point", "call"),
+    ),
+    "classes": Kind(("file", "class", "probability", ""), ("class", "probability", "named")),
+    "masks": Kind(("file", "region", "share of the image", ""), ("region", "share")),
+    "volumes": Kind(("file", "region", "ml", ""), ("region", "ml", "share")),
+}
+
+
+def call(probability: float, operating_point: float) -> str:
+    """Where a probability lies: "above" or "below" the operating point, or "-" without one."""
+    if math.isnan(operating_point):
+        return "-"
+    return "above" if probability >= operating_point else "below"
+
+
+def of_findings(about: Metadata, found: np.ndarray) -> tuple[Row, ...]:
+    """Rows from probabilities [outputs]."""
+    rows = []
+    for name, value in zip(about.outputs, found.tolist()):
+        point = about.operating_points.get(name, math.nan)
+        where = call(value, point)
+        if math.isnan(point):
+            rows.append(Row(name, value, "none", (None, where)))
+        else:
+            remark = f"{where} {point:.3f}"
+            rows.append(Row(name, value, remark, (point, where), where == "above"))
+    return tuple(rows)
+
+
+def of_classes(about: Metadata, found: np.ndarray) -> tuple[Row, ...]:
+    """Rows from probabilities [outputs]."""
+    best = int(found.argmax())
+    return tuple(
+        Row(
+            name, value, "named" if place == best else "", (about.outputs[best],), place == best
+        )  # fmt: skip
+        for place, (name, value) in enumerate(zip(about.outputs, found.tolist()))
+    )
+
+
+# By kind: from the metadata and one image's probabilities to rows.
+OF_IMAGES: Mapping[str, Callable[[Metadata, np.ndarray], tuple[Row, ...]]] = {
+    "findings": of_findings,
+    "classes": of_classes,
+}
+
+
+def of_mask(about: Metadata, mask: np.ndarray) -> tuple[Row, ...]:
+    """The row of what is marked in an image, bool [H, W]."""
+    share = float(mask.mean())
+    return (Row(about.outputs[0], share, "" if share else "nothing is marked"),)
+
+
+def format_table(head: Sequence[str], found: Sequence[Answer]) -> str:
+    """An aligned table with a line per row; a file's name and warnings stand in its first."""
+    lines = [(*head, "warning")]
+    for answer in found:
+        for place, row in enumerate(answer.rows):
+            file, warning = ("", "") if place else (answer.file, "; ".join(answer.warnings))
+            lines.append((file, row.name, f"{row.number:.3f}", row.remark, warning))
+    if not any(line[-1] for line in lines[1:]):
+        lines = [line[:-1] for line in lines]
+    widths = [max(map(len, column)) for column in zip(*lines)]
+    texts = []
+    for line in lines:
+        cells = [
+            cell.rjust(width) if place == 2 else cell.ljust(width)
+            for place, (cell, width) in enumerate(zip(line, widths))
+        ]
+        texts.append("  ".join(cells).rstrip())
     return "\n".join([texts[0], "-" * (sum(widths) + 2 * (len(widths) - 1)), *texts[1:]])
-
-
-def write_csv(path: pathlib.Path, columns: Sequence[str], found: Sequence[Row]) -> None:
-    """Writes the rows of a table; raises InputError if the file cannot be written."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    for row in found:
-        writer.writerow((row.file, row.name, row.number, *row.others))
-    try:
-        files.write_text(path, text.getvalue())
-    except OSError as error:
-        raise InputError(f"--csv: cannot write {path}: {error.strerror}") from error
 
 
 def readable(path: str | os.PathLike[str]) -> str:
@@ -98,55 +153,3 @@ def readable(path: str | os.PathLike[str]) -> str:
         letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
         for letter in text
     )
-
-
-def call(probability: float, operating_point: float) -> str:
-    """Where a probability lies: "above" or "below" the operating point, or "-" without one."""
-    if math.isnan(operating_point):
-        return "-"
-    return "above" if probability >= operating_point else "below"
-
-
-def _findings(exported: Exported, file: str, picture: np.ndarray) -> list[Row]:
-    rows = []
-    for name, probability in exported.probabilities(exported.fitted(picture)).items():
-        point = exported.metadata.operating_points.get(name, math.nan)
-        where = call(probability, point)
-        is_there = not math.isnan(point)
-        remark = f"{where} {point:.3f}" if is_there else "none"
-        rows.append(Row(file, name, probability, remark, (point if is_there else "", where)))
-    return rows
-
-
-def _classes(exported: Exported, file: str, picture: np.ndarray) -> list[Row]:
-    by_class = exported.probabilities(exported.fitted(picture))
-    named = max(by_class, key=lambda name: by_class[name])
-    return [
-        Row(file, name, probability, "named" if name == named else "", (named,))
-        for name, probability in by_class.items()
-    ]
-
-
-def _masks(exported: Exported, file: str, picture: np.ndarray) -> list[Row]:
-    share = float(exported.mask(picture).mean())
-    return [Row(file, exported.metadata.outputs[0], share, "" if share else "nothing is marked")]
-
-
-# By `metadata.KINDS`.
-KINDS = {
-    "findings": Kind(
-        ("file", "finding", "probability", "operating point"),
-        ("file", "finding", "probability", "operating_point", "call"),
-        _findings,
-    ),
-    "classes": Kind(
-        ("file", "class", "probability", ""),
-        ("file", "class", "probability", "named"),
-        _classes,
-    ),
-    "masks": Kind(
-        ("file", "region", "share of the image", ""),
-        ("file", "region", "share"),
-        _masks,
-    ),
-}

@@ -8,10 +8,14 @@ import pathlib
 from tffcxr.errors import InputError
 
 _SUFFIXES = frozenset({".dcm", ".dicom", ".png", ".jpg", ".jpeg"})
+_PREAMBLE = 132  # Bytes; the last four of a DICOM file's are DICM.
 
 
 def find(operands: Iterable[str]) -> Iterator[pathlib.Path]:
     """Files as they were named, and the image files below the folders, sorted.
+
+    Below folders, these are files with a suffix of images, and DICOM files with another or none, as
+    archives write them.
 
     Raises:
       InputError: there is no image below a folder.
@@ -21,10 +25,27 @@ def find(operands: Iterable[str]) -> Iterator[pathlib.Path]:
         if not path.is_dir():
             yield path
             continue
-        inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in _SUFFIXES)
+        inside = sorted(p for p in path.rglob("*") if p.is_file() and _is_image(p))
         if not inside:
             raise InputError(
                 f"expected images ({', '.join(sorted(_SUFFIXES))}) below the folder {path}, "
                 "found none"
             )
         yield from inside
+
+
+def _is_image(path: pathlib.Path) -> bool:
+    if path.suffix.lower() in _SUFFIXES:
+        return True
+    if path.name == "DICOMDIR" or path.name.startswith("."):
+        return False
+    return is_dicom(path)
+
+
+def is_dicom(path: pathlib.Path) -> bool:
+    """Whether a file begins like a DICOM file; False if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(_PREAMBLE)[-4:] == b"DICM"
+    except OSError:
+        return False

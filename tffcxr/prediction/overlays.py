@@ -1,22 +1,116 @@
-"""Pictures of what a model looks at, or of what it marks, over the images."""
+"""Pictures at the resolution of the images: where a model looks, and what it marks."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 import os
 import pathlib
+from typing import Any
 
+import cv2
+import matplotlib
+from matplotlib import cm, colors
 from matplotlib.figure import Figure
 import numpy as np
 import tensorflow as tf
 
+from tffcxr import files
+from tffcxr.datasets.imaging import images
 from tffcxr.errors import InputError
 from tffcxr.explanation import gradcam
 from tffcxr.models.files.export import Exported
 from tffcxr.prediction.answers import Row
+from tffcxr.prediction.predictor import Predicted
 from tffcxr.report import style
 
 NOTICE = "For research only: not a medical device, not for diagnosis."
+_DOTS = 100  # Per inch, in matplotlib's terms; one dot is one pixel of the image.
+_SMALLEST = 400  # Pixels on the longer side; smaller images are enlarged by a whole number.
+_OPACITY = 0.5
+_COLOURS = "inferno"
+
+
+class HeatMaps:
+    """Writes Grad-CAM overlays of what a model calls present.
+
+    Args:
+      folder: made if missing.
+      exported: a model of findings or classes.
+    """
+
+    def __init__(self, folder: pathlib.Path, exported: Exported):
+        self._folder = _made(folder, "heatmaps")
+        self._exported = exported
+        self._logits = logits_of(exported.keras)
+        self._gradients = {
+            layer: gradcam.compiled_gradients(self._logits, layer)
+            for layer in set(exported.metadata.gradcam_layers.values())
+        }
+        self.not_called = 0
+
+    def write(self, number: int, predicted: Predicted) -> None:
+        """Writes a PNG file per finding that is not below its operating point, or per named class.
+
+        Args:
+          number: of the file among all, which becomes part of the name.
+          predicted: the file, read with its picture.
+        """
+        picture, square = predicted.image.picture, predicted.image.square
+        if picture is None or square is None:
+            return
+        pixels = square[np.newaxis].astype(np.float32) / np.float32(255.0)
+        for column, row in enumerate(predicted.answer.rows):
+            if row.is_called is False:
+                self.not_called += 1
+                continue
+            layer = self._exported.metadata.gradcam_layers[row.name]
+            (heat,) = gradcam.grad_cam(
+                self._logits, layer, pixels, column, gradients=self._gradients[layer]
+            )
+            path = _path(self._folder, number, predicted, row)
+            _save("heatmaps", path, self._drawn(picture, heat, f"{row.name}: {row.number:.3f}"))
+
+    def _drawn(self, picture: np.ndarray, heat: np.ndarray, title: str) -> Figure:
+        about = self._exported.metadata
+        place = images.place_in_square(picture.shape, about.image_size, about.fit)
+        height, width = picture.shape[:2]
+        whole = cv2.resize(heat[place], (width, height), interpolation=cv2.INTER_LINEAR)
+        colour = matplotlib.colormaps[_COLOURS](whole, bytes=True)[..., :3]
+        return draw(picture, colour, _OPACITY * whole, title, "heat, 1 at its maximum")
+
+
+class Masks:
+    """Writes what a model marks: as a mask of 0 and 255, and over the image.
+
+    Args:
+      folder: made if missing.
+    """
+
+    def __init__(self, folder: pathlib.Path):
+        self._folder = _made(folder, "masks")
+
+    def write(self, number: int, predicted: Predicted) -> None:
+        """Writes two PNG files: the mask, in the file's own rows and columns, and the overlay.
+
+        Args:
+          number: of the file among all, which becomes part of the name.
+          predicted: the file, read with its picture.
+        """
+        picture, mask = predicted.image.picture, predicted.mask
+        if picture is None or mask is None:
+            return
+        (row,) = predicted.answer.rows
+        path = _path(self._folder, number, predicted, row)
+        _, encoded = cv2.imencode(".png", mask.astype(np.uint8) * 255)
+        try:
+            files.write_atomically(path, lambda file: file.write(encoded.tobytes()))
+        except OSError as error:
+            raise InputError(f"--masks: cannot write {path}: {error.strerror}") from error
+        shown = images.take_nearest(mask, *picture.shape[:2])
+        colour = np.array(colors.to_rgb("tab:orange")) * 255
+        title = f"{row.name}: {100 * row.number:.1f} % of the image"
+        drawn = draw(picture, colour.astype(np.uint8), _OPACITY * shown, title)
+        _save("masks", path.with_name(f"{path.stem}_overlay.png"), drawn)
 
 
 def logits_of(model: tf.keras.Model) -> tf.keras.Model:
@@ -27,52 +121,60 @@ def logits_of(model: tf.keras.Model) -> tf.keras.Model:
     return tf.keras.Model(model.input, model.get_layer("probabilities").input)
 
 
-class Overlays:
-    """Writes pictures of what the model looks at, or of what it marks, into a folder.
+def draw(
+    picture: np.ndarray, colour: np.ndarray, opacity: np.ndarray, title: str, scale: str = ""
+) -> Figure:
+    """Draws colour over an image, a dot per pixel, with a title above and a scale beside it.
 
     Args:
-      flag: that names the folder, "heatmaps" or "masks".
-      folder: made if missing.
-      exported: the model.
+      picture: uint8 [H, W, 1].
+      colour: uint8 [H, W, 3], or [3] for one colour.
+      opacity: of the colour, float [H, W] in 0..1.
+      title: of the picture.
+      scale: what the colour bar from 0 to 1 is of; without it there is no bar.
     """
+    grey = picture.astype(np.float32)
+    over = opacity[..., np.newaxis].astype(np.float32)
+    blended = np.rint(grey * (1 - over) + colour * over).astype(np.uint8)  # [H, W, 3]
+    enlarged = math.ceil(_SMALLEST / max(picture.shape[:2]))
+    blended = blended.repeat(enlarged, axis=0).repeat(enlarged, axis=1)
+    height, width = blended.shape[:2]
+    letter = max(9, max(height, width) // 60)  # Dots.
+    above, beside = 4 * letter, 8 * letter if scale else 0
+    total = height + above, width + beside
+    # Half a dot more: matplotlib rounds down.
+    figure = Figure(figsize=((total[1] + 0.5) / _DOTS, (total[0] + 0.5) / _DOTS), dpi=_DOTS)
+    points: dict[str, Any] = {"fontsize": letter * 72 / _DOTS}
+    figure.figimage(blended, 0, 0, origin="upper")  # Axes would round to other dots.
+    figure.text(letter / total[1], 1 - letter / total[0], f"{title}\n{NOTICE}", va="top", **points)
+    if scale:
+        place = ((width + letter) / total[1], 0.1 * height / total[0], letter / total[1],
+                 0.8 * height / total[0])  # fmt: skip
+        bar = figure.colorbar(
+            cm.ScalarMappable(colors.Normalize(0, 1), _COLOURS), cax=figure.add_axes(place)
+        )
+        bar.set_label(scale, **points)
+        bar.ax.tick_params(labelsize=points["fontsize"])
+    return figure
 
-    def __init__(self, flag: str, folder: pathlib.Path, exported: Exported):
-        self._flag = flag
-        self._folder = folder
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"--{flag}: cannot make {self._folder}: {error.strerror}") from error
-        self._exported = exported
-        self._logits = None if exported.metadata.marks_pixels else logits_of(exported.keras)
 
-    def write(self, number: int, picture: np.ndarray, rows: Sequence[Row]) -> None:
-        """Writes a PNG file per row of an image, uint8 [H, W, 1], with its number in the name."""
-        pixels = self._exported.fitted(picture)
-        for column, row in enumerate(rows):
-            if self._logits is None:
-                image, heat = picture[..., 0] / 255.0, self._exported.mask(picture)
-                title = f"{row.name}: {100 * row.number:.1f} % of the image"
-            else:
-                layer = self._exported.metadata.gradcam_layers[row.name]
-                image = pixels[..., 0]
-                heat = gradcam.grad_cam(self._logits, layer, pixels[None], column)[0]
-                title = f"{row.name}: {row.number:.3f}"
-            stem = pathlib.Path(row.file).stem
-            path = self._folder / f"{number:04d}_{stem}_{style.slug(row.name)}.png"
-            self._draw(path, image, heat.astype("float32"), title)
+def _made(folder: pathlib.Path, flag: str) -> pathlib.Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--{flag}: cannot make {folder}: {error.strerror}") from error
+    return folder
 
-    def _draw(self, path: pathlib.Path, image: np.ndarray, heat: np.ndarray, title: str) -> None:
-        """Draws the heat [H, W] over the image [H, W], both in 0..1."""
-        figure = Figure(figsize=(4, 4.5), layout="constrained")
-        axes = figure.add_subplot()
-        axes.imshow(image, cmap="gray", vmin=0, vmax=1)
-        axes.imshow(heat, cmap="inferno", vmin=0, vmax=1, alpha=0.5 * heat)
-        axes.set_title(f"{title}\n{NOTICE}", fontsize=7)
-        axes.axis("off")
-        partial = path.with_name(f".{path.name}")
-        try:
-            figure.savefig(partial, dpi=100, format="png")
-            os.replace(partial, path)
-        except OSError as error:
-            raise InputError(f"--{self._flag}: cannot write {path}: {error.strerror}") from error
+
+def _path(folder: pathlib.Path, number: int, predicted: Predicted, row: Row) -> pathlib.Path:
+    stem = pathlib.Path(predicted.answer.file).stem
+    return folder / f"{number:04d}_{stem}_{style.slug(row.name)}.png"
+
+
+def _save(flag: str, path: pathlib.Path, figure: Figure) -> None:
+    partial = path.with_name(f".{path.name}")
+    try:
+        figure.savefig(partial, dpi=_DOTS, format="png")
+        os.replace(partial, path)
+    except OSError as error:
+        raise InputError(f"--{flag}: cannot write {path}: {error.strerror}") from error

@@ -1,8 +1,8 @@
-"""Reads patient, view and size from the headers of many DICOM files, without their pixels."""
+"""Reads elements of the headers of DICOM files, such as patient and view, without their pixels."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 import dataclasses
 import logging
 import time
@@ -15,10 +15,7 @@ from tffcxr.datasets import records
 from tffcxr.datasets.imaging import dicom_elements
 from tffcxr.datasets.imaging.image_error import ImageError
 
-_TAGS = tuple(
-    pydicom.tag.Tag(keyword)
-    for keyword in ("PatientID", "PatientSex", "PatientAge", "ViewPosition", "Rows", "Columns")
-)
+_KEYWORDS = ("PatientID", "PatientSex", "PatientAge", "ViewPosition", "Rows", "Columns")
 _PROGRESS_SECONDS = 5.0
 _LARGEST = (1 << 16) - 1  # Rows and columns have 16 bits.
 
@@ -66,8 +63,20 @@ def read_headers(paths: Sequence[str], source: str) -> list[Header]:
     return headers
 
 
+def texts(path: str, keywords: Sequence[str]) -> dict[str, str] | None:
+    """Returns those of some elements of text that a header has, as they stand in it, by keyword.
+
+    None where the header cannot be read, or the file is none of DICOM.
+    """
+    dataset = _parse(path, keywords)
+    if dataset is None:
+        return None
+    found = {keyword: _text(dataset, keyword) for keyword in keywords}
+    return {keyword: text for keyword, text in found.items() if text}
+
+
 def _read(path: str) -> Header | None:
-    dataset = _parse(path)
+    dataset = _parse(path, _KEYWORDS)
     if dataset is None:
         return None
     try:
@@ -83,12 +92,13 @@ def _read(path: str) -> Header | None:
         return None
 
 
-def _parse(path: str) -> Dataset | None:
+def _parse(path: str, keywords: Iterable[str]) -> Dataset | None:
     """Returns the header, rows and columns converted; None where it cannot be read."""
     try:
         with open(path, "rb") as file:
             dicom_elements.check_inflated(file)
-            dataset = pydicom.dcmread(file, specific_tags=list(_TAGS), stop_before_pixels=True)
+            tags = [pydicom.tag.Tag(keyword) for keyword in keywords]
+            dataset = pydicom.dcmread(file, specific_tags=tags, stop_before_pixels=True)
         for keyword in ("Rows", "Columns"):
             dataset.get(keyword)
     except dicom_elements.PARSING_ERRORS:  # ImageError, a ValueError, among them.

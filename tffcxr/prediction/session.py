@@ -1,0 +1,174 @@
+"""One call of `predict`: a model, a user's files, and everything that is written of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+import contextlib
+import dataclasses
+import pathlib
+import sys
+from typing import Any
+
+import tqdm
+
+from tffcxr.models.files import export, metadata
+from tffcxr.models.files.export import Exported
+from tffcxr.prediction import (
+    answer_tables,
+    answers,
+    image_files,
+    overlays,
+    predictor,
+    reading,
+    volume_files,
+    volume_predictor,
+)
+from tffcxr.prediction.answers import Answer
+from tffcxr.prediction.predictor import Predicted
+
+OF_PHANTOMS = "The model was trained on phantoms only: what it says of a real image means nothing."
+NOT_COMPARED = (
+    "The model has no statistics of its training images: no image was compared with them."
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """What a user asks for.
+
+    Attributes:
+      batch_size: images that are predicted at once.
+      allow_other_images: whether images of another kind are marked, not refused.
+      csv: a file for the table, or None.
+      json: a file for the answers, or None.
+      heatmaps: a folder for heat maps, or None.
+      masks: a folder for masks, or None.
+      node: whose volumes NIfTI files are like, or None.
+    """
+
+    batch_size: int = 16
+    allow_other_images: bool = False
+    csv: pathlib.Path | None = None
+    json: pathlib.Path | None = None
+    heatmaps: pathlib.Path | None = None
+    masks: pathlib.Path | None = None
+    node: str | None = None
+
+
+def predict(
+    model: pathlib.Path, others: Sequence[str], operands: Sequence[str], wanted: Wanted
+) -> list[str]:
+    """Predicts all files, prints a table and writes what is wanted.
+
+    The tables are also written if the program is interrupted, of the files that were done.
+
+    Args:
+      model: the `.keras` file.
+      others: the names of the other models of its run.
+      operands: files and folders.
+      wanted: see there.
+
+    Returns:
+      What is wrong with each file that was not predicted, one line each.
+
+    Raises:
+      InputError: the model cannot be used, a folder has no image, or a file cannot be written.
+    """
+    kind = metadata.read(model).kind
+    # Before the model is loaded, which takes longer.
+    is_volumes = kind == metadata.VOLUMES
+    search = volume_files.find if is_volumes else image_files.find
+    paths = [str(path) for path in search(operands)]
+    exported = export.load(model)
+    found: list[Answer] = []
+    remarks: list[str] = []
+    try:
+        if is_volumes:
+            _predict_volumes(exported, paths, wanted, found)
+        else:
+            _predict_images(exported, paths, wanted, found, remarks)
+    finally:
+        if wanted.csv:
+            answer_tables.write_csv(wanted.csv, kind, found)
+        if wanted.json:
+            about = _about(model, exported)
+            answer_tables.write_json(wanted.json, kind, found, about, overlays.NOTICE)
+    if any(answer.rows for answer in found):
+        print(answers.format_table(answers.KINDS[kind].head, found))
+        print()
+        marked = sum(bool(answer.warnings) for answer in found)
+        if marked:
+            remarks.append(f"{marked} of {len(found)} files have a warning.")
+        if others:
+            remarks.append(f"Model: {model.name}; others of the run: {', '.join(others)}")
+        if exported.likeness is None and not is_volumes:
+            remarks.append(NOT_COMPARED)
+        if exported.metadata.phantoms:
+            remarks.append(OF_PHANTOMS)
+        print("\n".join([*remarks, overlays.NOTICE]))
+    return [answer.error for answer in found if answer.status != reading.OK]
+
+
+def _predict_volumes(
+    exported: Exported, paths: Sequence[str], wanted: Wanted, found: list[Answer]
+) -> None:
+    """Appends the answers of all volumes, one after the other, since each fills much memory."""
+    model = volume_predictor.VolumePredictor(exported, wanted.batch_size, wanted.node)
+    off = None if sys.stderr.isatty() else True
+    for number, path in enumerate(tqdm.tqdm(paths, "predicting", unit="volume", disable=off), 1):
+        answer, mask = model.predict(pathlib.Path(path))
+        found.append(answer)
+        if wanted.masks and mask is not None:
+            volume_predictor.write_mask(wanted.masks, number, answer, mask)
+
+
+def _predict_images(
+    exported: Exported,
+    paths: Sequence[str],
+    wanted: Wanted,
+    found: list[Answer],
+    remarks: list[str],
+) -> None:
+    """Appends the answers of all files, and what is to be said of the pictures."""
+    heatmaps = overlays.HeatMaps(wanted.heatmaps, exported) if wanted.heatmaps else None
+    masks = overlays.Masks(wanted.masks) if wanted.masks else None
+    for number, predicted in enumerate(_predicted(exported, paths, wanted), 1):
+        found.append(predicted.answer)
+        for pictures in (heatmaps, masks):
+            if pictures:
+                pictures.write(number, predicted)
+    if heatmaps and heatmaps.not_called:
+        what = "below the operating point" if exported.metadata.operating_points else "not named"
+        remarks.append(f"No heat map of {heatmaps.not_called} answers: they are {what}.")
+
+
+def _predicted(exported: Exported, paths: Sequence[str], wanted: Wanted) -> Iterator[Predicted]:
+    """Reads ahead, predicts in batches, and shows how far it is if stderr is a terminal."""
+    how = reading.Reading(
+        predictor.expected_of(exported),
+        exported.metadata.fit,
+        wanted.allow_other_images,
+        keep_pictures=bool(wanted.heatmaps or wanted.masks),
+    )
+    images = reading.read_all(paths, how)
+    off = None if sys.stderr.isatty() else True
+    with (
+        contextlib.closing(images),
+        tqdm.tqdm(total=len(paths), desc="predicting", unit="image", disable=off) as bar,
+    ):
+        for predicted in predictor.Predictor(exported, wanted.batch_size).predict(images):
+            yield predicted
+            bar.update()
+
+
+def _about(model: pathlib.Path, exported: Exported) -> dict[str, Any]:
+    """What is said of the model in JSON."""
+    about = exported.metadata
+    return {
+        "file": answers.readable(model),
+        "recipe": about.recipe,
+        "network": about.network,
+        "phantoms": about.phantoms,
+        "trained_on": dict(about.trained_on),
+        "is_compared": exported.likeness is not None,
+    }
