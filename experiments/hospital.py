@@ -173,19 +173,21 @@ def _load_options() -> LoadOptions:
 def _join() -> None:
     from tffcxr import child_process, files
     from tffcxr.clients import sites
-    from tffcxr.hospitals import joining, kits
+    from tffcxr.hospitals import joining, kits, local_check
     from tffcxr.training import run_directory
 
     if FLAGS.kit is None or FLAGS.site is None:
         raise InputError("expected a --kit and the hospital's --site, found only one or none")
     kit = kits.read_site(pathlib.Path(FLAGS.kit))
-    found = sites.Site.parse(FLAGS.site).name
-    if found != kit.site:
-        raise InputError(f"--site: expected {kit.site}, as in the kit, found {found}")
+    site = sites.Site.parse(FLAGS.site)
+    if site.name != kit.site:
+        raise InputError(f"--site: expected {kit.site}, as in the kit, found {site.name}")
     if FLAGS.output_dir and run_directory.is_complete(pathlib.Path(FLAGS.output_dir)):
         report = pathlib.Path(FLAGS.output_dir) / "report.html"
         print(f"{FLAGS.output_dir} is complete; its report is {report}")
         return
+    # A wrong path is said at once, not after the coordinator is there and somebody has approved.
+    local_check.describe_data(kit, dataclasses.replace(site, options=_load_options()))
     approve = joining.ask_for_approval(kit, FLAGS.approve, sys.stdin.isatty(), input)
     with joining.connected(kit, federation_flags.versions(), approve) as (_, proposal):
         path = kit.folder / "proposals" / f"{proposal.hash}.json"

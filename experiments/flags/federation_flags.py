@@ -258,9 +258,6 @@ def _coordinating(own: CoordinatorKit, recipe: str, folder: pathlib.Path) -> Ite
         versions(),
         revoked=own.revoked,
     )
-    # TensorFlow and TFF are imported from here on, which takes seconds.
-    from tffcxr.hospitals.coordinator import Coordinator
-
     hub.propose(proposal.to_json())
     hub.start()
     print(
@@ -269,6 +266,9 @@ def _coordinating(own: CoordinatorKit, recipe: str, folder: pathlib.Path) -> Ite
         file=sys.stderr,
     )
     try:
+        # TensorFlow and TFF are imported from here on, which takes seconds: hospitals may wait.
+        from tffcxr.hospitals.coordinator import Coordinator
+
         coordinator = Coordinator(
             hub,
             sites,

@@ -231,7 +231,9 @@ class Study:
             number, state = end.number, end.state
             if written.best:
                 number, state = loop.load_best(training, setting.plan, columns, written)
-            hospitals.finish(NAME, training.end(end.state, end.number, state, number))
+            hospitals.finish(
+                NAME, training.end(end.state, end.number, state, number, bool(written.best))
+            )
         return end
 
     def run(self, sampler=None):

@@ -119,6 +119,14 @@ def test_join_wants_the_site_of_the_kit(made, tmp_path):
     assert line == "--site: expected north, as in the kit, found south"
 
 
+def test_join_reads_the_data_before_it_waits_for_anybody(made, tmp_path):
+    join = ("join", f"--kit={made / 'north'}", "--approve=01234567")
+    line = _refusal(*join, f"--site=north=rsna:{tmp_path / 'none'}:Lung Opacity")
+    assert line == f"rsna: expected a dataset at {tmp_path / 'none'}, found nothing"
+    phantom.write_rsna(tmp_path, 4, 0)
+    assert "found 'Edema'" in _refusal(*join, f"--site=north=rsna:{tmp_path}:Edema")
+
+
 def test_another_authority_is_said_in_one_line(tmp_path):
     text = studies.STUDY.replace("study.example.org:443", "127.0.0.1:443")
     for name in ("own", "other"):

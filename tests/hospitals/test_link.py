@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import contextlib
+import dataclasses
 import hashlib
 import logging
 import threading
@@ -146,8 +147,33 @@ def test_a_coordinator_that_starts_again_is_found_and_said_once(start, link_to, 
     works.result(10)
     assert answered == [{"round": 1}, {"round": 2}]
     error = capfd.readouterr().err
-    assert error.count("cannot be reached") == 1
+    assert "cannot be reached" not in error
+    assert error.count("the coordinator stopped; waiting until it is started again") == 1
     assert error.count("the coordinator can be reached again after 1 s") == 1
+
+
+def test_a_hospital_that_works_hears_at_once_that_the_coordinator_stops(start, link_to, capfd):
+    timing = dataclasses.replace(network.QUICK, beat=0.5)
+    hub = start(timing=timing)
+    link = link_to(hub.port, timing=timing)
+    hub.ask("north", network.numbers())
+    link.next_task()  # From now on it computes.
+    hub.stop()
+    errors: list[str] = []
+
+    def has_heard():
+        errors.append(capfd.readouterr().err)
+        return "".join(errors).endswith("\n")
+
+    network.until(has_heard)
+    assert "".join(errors) == "the coordinator stopped; waiting until it is started again\n"
+
+
+def test_a_coordinator_that_dies_cannot_be_reached(start, link_to, capfd):
+    hub = start()
+    link_to(hub.port).connect()
+    hub._server.stop()
+    network.until(lambda: "cannot be reached: " in capfd.readouterr().err)
 
 
 def test_a_hospital_that_works_is_known_to_a_coordinator_that_starts_again(start, link_to, caplog):

@@ -114,6 +114,7 @@ def test_the_state_of_the_best_round_is_there_at_the_end(tmp_path, monkeypatch, 
     _, state = until.local(tmp_path / "local", sampler)
     for site, finished in study.finished.items():
         assert (finished.round, finished.rounds, finished.planned) == (best, 3, 3)
+        assert finished.is_chosen
         assert runs.bits(finished.reported[site]) == runs.bits(until.weights(state)[site])
 
 

@@ -123,6 +123,8 @@ def test_words_list_every_setting_and_version():
     for name in proposal.settings:
         assert any(line.startswith(f"  {name}: ") for line in lines), name
     assert '  odd: {"a": [null, true]}' in lines
+    unset = studies.proposal(calibration=None, only=[]).words().splitlines()
+    assert "  calibration: not set" in unset and "  only: none" in unset
     assert "  only: standard:rounds=150" in lines
     assert "Exceptions:    standard:rounds=150" in lines
     assert "  tensorflow: 2.14.1" in lines

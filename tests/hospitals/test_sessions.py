@@ -99,6 +99,36 @@ def test_a_hospital_that_starts_again_takes_over_and_gets_its_open_tasks(hub, ho
     north.answer(key, network.numbers())
 
 
+def test_late_calls_after_a_reconnect_are_refused_without_a_word(hub, hospital_of, caplog):
+    """As a coordinator does that was started again, or whose hospital lost its connection."""
+    north, south = hospital_of(), hospital_of("south")
+    north.session = south.session = "of the coordinator before"
+    network.refused(Reason.SESSION, north.beat)
+    south.hello()
+    stale, south.session = south.session, "of the coordinator before"
+    network.refused(Reason.SESSION, south.beat)
+    south.hello()
+    south.session = stale
+    network.refused(Reason.SESSION, south.beat)
+    assert not caplog.messages
+
+
+def test_a_call_that_is_replayed_is_refused_and_said(hub, hospital_of, caplog):
+    north, south = hospital_of(), hospital_of("south")
+    for each in (north, south):
+        each.hello()
+    stale = north.session
+    for each in (north, south):
+        each.hello()
+    south.session = "made up"
+    line = network.refused(Reason.SESSION, south.answer, "1", network.numbers())
+    assert caplog.messages == [f"refused south: {line}"]
+    north.session = stale
+    time.sleep(network.QUICK.gone)
+    line = network.refused(Reason.SESSION, north.poll)
+    assert caplog.messages[1:] == [f"refused north: {line}"]
+
+
 def test_a_kit_that_is_used_twice(hub, hospital_of, caplog):
     first, copy = hospital_of(), hospital_of(instance="another folder", process="2")
     first.hello()

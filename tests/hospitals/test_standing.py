@@ -55,6 +55,16 @@ def test_the_status_says_which_round_ended_last_and_who_took_part():
     assert lines(collections.ChainMap({"took_part": []}, hospitals.told))[0].endswith(": none")
 
 
+def test_the_status_while_results_are_measured_and_at_the_end():
+    assert lines({"answered": [], "waiting": ["north", "south"]}) == [
+        "run: measuring results; answered: none; waiting for north, south"
+    ]
+    assert lines({"answered": ["south"], "waiting": ["north"]}) == [
+        "run: measuring results; answered: south; waiting for north"
+    ]
+    assert lines({"answered": ["south"], "waiting": []}) == ["run: finished; results: south"]
+
+
 def test_the_status_before_the_first_round_and_of_each_hospital():
     away = {"is_connected": False, "since": None, "seen": None, "doing": "", "error": ""}
     here = {

@@ -44,5 +44,15 @@ def test_without_a_description_the_results_tell_of_the_sites(tmp_path):
     ]  # fmt: skip
 
 
+def test_a_count_that_a_hospital_keeps_is_said_to_be_kept(tmp_path):
+    north = {"client": "north", "source": "hospital", "test_images": 28, "finding": "Opacity"}
+    table = _table(tmp_path, [north, {"client": "south", "source": "hospital"}])
+    assert table.headings == ["Client", "Source", "Finding", "Test images"]
+    assert [cell.text for cell in table.cells[1]] == ["south", "hospital", "", "not reported"]
+    assert table.has_kept
+    here = _table(tmp_path, [north, {"client": "south", "source": "rsna"}])
+    assert here.cells[1][-1].text == "" and not here.has_kept
+
+
 def test_nothing_known_no_table(tmp_path):
     assert _table(tmp_path, []) is None

@@ -42,6 +42,17 @@ def test_the_best_round(metric, columns, expected):
 
 
 @pytest.mark.parametrize(
+    ("values", "expected"), [([NAN, 0.1, NAN], True), ([NAN] * 3, False)], ids=["some", "none"]
+)
+def test_whether_the_metric_is_known_in_any_round(values, expected):
+    assert selection.is_known(_rows(Lungs_jaccard=values), registry.JACCARD) is expected
+    # Each finding is unknown in some round, so no round has a mean over both.
+    both = _rows(A_auroc=[0.7, NAN], B_auroc=[NAN, 0.7])
+    assert not selection.is_known(both, registry.AUROC)
+    assert selection.best_round(both, registry.AUROC) == 2
+
+
+@pytest.mark.parametrize(
     ("losses", "patience", "expected"),
     [
         ([3.0, 2.0, 2.5, 2.5], 2, True),

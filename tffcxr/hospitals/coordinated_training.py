@@ -170,7 +170,9 @@ class CoordinatedTraining(FederatedTraining):
         server, _ = new.with_model_weights(new.initialize(), weights)
         return collections.OrderedDict(state, server=server)
 
-    def end(self, last: Any, rounds: int, reported: Any, reported_round: int) -> wire.Message:
+    def end(
+        self, last: Any, rounds: int, reported: Any, reported_round: int, is_chosen: bool
+    ) -> wire.Message:
         """What tells the hospitals that the training has ended, see `Coordinator.finish`.
 
         Args:
@@ -178,6 +180,7 @@ class CoordinatedTraining(FederatedTraining):
           rounds: how many there were.
           reported: the state after the round that is reported.
           reported_round: its number.
+          is_chosen: whether that was chosen by a metric.
         """
         fields = [
             field
@@ -195,6 +198,7 @@ class CoordinatedTraining(FederatedTraining):
             "rounds": rounds,
             "planned": self._plan.rounds,
             "round": reported_round,
+            "is_chosen": is_chosen,
             "states": states,
             "reported_states": reported_states,
         }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 import concurrent.futures
 import contextlib
 import dataclasses
@@ -237,9 +237,10 @@ class Coordinator:
 
         Args:
           name: of the training.
-          message: for the hospitals: `rounds`, `planned`, `round` (that is reported), `states` and
-            `reported_states` (the round after which each client's private state counts), and the
-            shared weights after the last round and after the reported one.
+          message: for the hospitals: `rounds`, `planned`, `round` (that is reported),
+            `is_chosen` (whether by a metric), `states` and `reported_states` (the round after which
+            each client's private state counts), and the shared weights after the last round and
+            after the reported one.
         """
         with self._lock:
             self._finished[name] = message
@@ -259,7 +260,9 @@ class Coordinator:
         sites = [site for site in self.findings_of if site in self._registered]
         seen = time.monotonic()
         while True:
+            answered = [site for site in sites if site in self._results]
             waiting = [site for site in sites if site not in self._results]
+            self.report({"answered": answered, "waiting": waiting})
             if not waiting:
                 break
             if any(site in self._hub.members() for site in waiting):
@@ -267,11 +270,15 @@ class Coordinator:
             if time.monotonic() - seen > self._seconds:
                 names = ", ".join(waiting)
                 print(f"no results from {names}, away for {self._seconds:g} s", file=sys.stderr)
+                self.report({"answered": answered, "waiting": []})
                 break
-            self._hub.wait_for(lambda _: all(s in self._results for s in sites), _TICK_SECONDS)
+            self._hub.wait_for(self._has_more_results(len(answered)), _TICK_SECONDS)
         return joint_rows.joined(
             {site: self._results[site] for site in sites if site in self._results}
         )
+
+    def _has_more_results(self, than: int) -> Callable[[Any], bool]:
+        return lambda _: len(self._results) > than
 
     def _present(self, name: str, clients: Sequence[str]) -> list[str]:
         """Which of the clients are at hospitals that serve a training now."""

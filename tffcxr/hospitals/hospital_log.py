@@ -35,19 +35,19 @@ class HospitalLog:
     """
 
     def __init__(self, path: pathlib.Path, hospitals: Traffic) -> None:
-        self._log = RoundLog(path, run_tables.HOSPITALS.always)
+        self._log = _GrowingLog(path, run_tables.HOSPITALS.always)
         self._hospitals = hospitals
 
     def __call__(self, row: Mapping[str, Any], result: RoundResult, state: Any) -> None:
         """See `loop.Journal`."""
         del result, state
         number = int(row["round"])
-        self._log.rewind(number - 1)
-        self._log.append(
+        self._log.write(
+            number,
             [
                 {"round": number, "site": site, **about}
                 for site, about in sorted(self._hospitals.traffic.items())
-            ]
+            ],
         )
 
 
@@ -97,8 +97,8 @@ class OwnRounds:
         self, rounds: pathlib.Path, clients: pathlib.Path, plan: Rounds, columns: Sequence[str]
     ) -> None:
         *numbers, stage = run_tables.ROUNDS.columns
-        self._log = RoundLog(rounds, [*numbers, *columns, stage])
-        self._clients = RoundLog(clients, run_tables.CLIENTS.always)
+        self._log = _GrowingLog(rounds, [*numbers, *columns, stage])
+        self._clients = _GrowingLog(clients, run_tables.CLIENTS.always)
         self._plan = plan
 
     def __call__(
@@ -117,7 +117,6 @@ class OwnRounds:
           measured: by the columns.
         """
         _, stage = self._plan.stage_of(number)
-        self._log.rewind(number - 1)
         row = {
             "round": number,
             "seconds": round(seconds, 3),
@@ -129,9 +128,9 @@ class OwnRounds:
             **measured,
             "stage": stage.name,
         }
-        self._log.append([row])
-        self._clients.rewind(number - 1)
-        self._clients.append(
+        self._log.write(number, [row])
+        self._clients.write(
+            number,
             [
                 {
                     "round": number,
@@ -141,12 +140,30 @@ class OwnRounds:
                     "status": "ok",
                 }
                 for client, turn in sorted(turns.items())
-            ]
+            ],
         )
         values = [f"{name} {value:.3f}" for name, value in measured.items() if value == value]
         trained = f"{row['images']} images in {seconds:.1f} s"
         line = f"round {number}/{self._plan.rounds}: {', '.join([trained, *values])}"
         print(line, file=sys.stderr, flush=True)
+
+
+class _GrowingLog:
+    """A `RoundLog` that is taken back where a round does not follow the last one that was written.
+
+    That is the first one, and one that is trained again.
+    """
+
+    def __init__(self, path: pathlib.Path, columns: Sequence[str]) -> None:
+        self._log = RoundLog(path, columns)
+        self._last: int | None = None
+
+    def write(self, number: int, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Writes the rows of a round."""
+        if self._last is None or number != self._last + 1:
+            self._log.rewind(number - 1)
+        self._log.append(rows)
+        self._last = number
 
 
 def _mean_loss(turns: Sequence[ClientTurn]) -> float:

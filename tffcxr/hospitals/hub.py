@@ -22,6 +22,7 @@ from tffcxr.hospitals.tasks import Task, Tasks
 
 _Handler = Callable[[str, wire.Message], "wire.Message | None"]
 _ASKED_AGAIN_SECONDS = 0.2
+_GOODBYE_BEATS = 1.5
 
 
 class CoordinatorHub:
@@ -97,10 +98,18 @@ class CoordinatorHub:
         self._server.start()
 
     def stop(self) -> None:
-        """Closes all connections without a word: the hospitals try to come back."""
+        """Says goodbye to the hospitals that are connected, which try to come back, and closes.
+
+        One that computes hears of it by its next sign of life, which is waited for.
+        """
         with self._changed:
             self._is_stopping = True
             self._changed.notify_all()
+            if self._ended is None:
+                self._changed.wait_for(
+                    lambda: all(each.is_told_stop for each in self._sessions.alive().values()),
+                    _GOODBYE_BEATS * self._timing.beat,
+                )
         self._server.stop()
 
     def propose(self, proposal: bytes) -> None:
@@ -219,6 +228,20 @@ class CoordinatorHub:
         with self._changed:
             if self._ended is not None:
                 self._tell_end(site)
+        answer = self._answer_of_member(site, call)
+        if self._is_stopping and answer.kind in protocol.NOTHING_TO_SAY:
+            return self._goodbye(site, answer)
+        return answer
+
+    def _goodbye(self, site: str, answer: wire.Message) -> wire.Message:
+        with self._changed:
+            session = self._sessions.last(site)
+            if session is not None:
+                session.is_told_stop = True
+                self._changed.notify_all()
+        return wire.Message(answer.kind, {**answer.about, protocol.STOPPING: True})
+
+    def _answer_of_member(self, site: str, call: wire.Message) -> wire.Message:
         if call.kind == "hello":
             return self._hello(site, call)
         if call.kind == "poll":

@@ -281,7 +281,11 @@ class _Sender:
                 self._record(message)
                 self._last[message.kind] = content
         reply = self._send(message)
-        self._say_back()
+        if reply.about.get(protocol.STOPPING):
+            self._say_away("the coordinator stopped; waiting until it is started again")
+            self._is_closed.wait(_FIRST_RETRY_SECONDS)  # Not to ask it again until it is gone.
+        else:
+            self._say_back()
         return reply
 
     def _record(self, message: wire.Message) -> None:
@@ -312,11 +316,14 @@ class _Sender:
 
     def say_away(self, error: UnreachableError) -> None:
         """Says once that the coordinator cannot be reached."""
+        self._say_away(f"{error}; trying again until it can")
+
+    def _say_away(self, line: str) -> None:
         with self._lock:
             if self._away_since is not None or self._is_closed.is_set():
                 return
             self._away_since = time.monotonic()
-        _say(f"{error}; trying again until it can")
+        _say(line)
 
     def close(self) -> None:
         """Cuts what is under way."""

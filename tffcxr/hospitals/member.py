@@ -254,7 +254,8 @@ class Member:
             best = self._weights(
                 served, states, message.fields[half:], about["reported_states"], reported
             )
-            return Finished(last, best, reported, rounds, int(about["planned"]))
+            planned, is_chosen = int(about["planned"]), bool(about["is_chosen"])
+            return Finished(last, best, reported, rounds, planned, is_chosen)
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise RunError(
                 f"expected the end of {served.name}, found other values: {one_line(error)}"

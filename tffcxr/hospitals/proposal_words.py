@@ -94,6 +94,10 @@ def _meaning(value: Any, meanings: Mapping[str, str]) -> str:
 
 
 def _text(value: Any) -> str:
+    if value is None:
+        return "not set"
+    if value in ("", []):
+        return "none"
     if isinstance(value, str):
         return value
     if isinstance(value, list) and value:

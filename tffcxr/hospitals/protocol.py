@@ -20,6 +20,9 @@ from typing import Any
 from tffcxr.errors import RunError
 from tffcxr.hospitals import wire
 
+# A coordinator that stops, to be started again, adds `STOPPING` to answers that say nothing else.
+STOPPING = "stopping"
+NOTHING_TO_SAY = ("nothing", "noted", "later")
 VERSION = 1
 LARGEST_CONTENT = 2 << 30
 _LONGEST_LINE = 600
@@ -72,16 +75,21 @@ class Reason(enum.Enum):
     ENDED = "ended"  # The study is over: stop.
 
 
+_USUAL = (Reason.STUDY, Reason.CUT, Reason.ENDED)
+
+
 class RefusedError(RunError):
     """The coordinator refuses a call.
 
     Attributes:
       reason: see `Reason`.
+      is_usual: whether it happens in any run, so that nobody needs to read of it.
     """
 
-    def __init__(self, reason: Reason, line: str) -> None:
+    def __init__(self, reason: Reason, line: str, *, is_usual: bool = False) -> None:
         super().__init__(plain(line))
         self.reason = reason
+        self.is_usual = is_usual or reason in _USUAL
 
 
 class StudyEndedError(RunError):

@@ -19,12 +19,13 @@ _COUNTS = ("images", "positives", "patients")
 # What the program says, not the data; the names of tasks and sites are in the study.
 _TEXTS = frozenset(
     {
-        "baseline", "calibration", "chosen", "images_kind", "interval", "model", "operating_point",
-        "report_round", "split", "task", "training",
+        "baseline", "calibration", "calibration_remark", "chosen", "images_kind", "interval",
+        "model", "operating_point", "report_round", "split", "task", "training",
     }
 )  # fmt: skip
 # Every row has these.
 _NAMED = ("model", "split", "task", "training")
+_NO_SCALING = "no scaling fits the validation images, see the hospital's own report"
 _MOST_ROWS = 10_000
 _LONGEST_TEXT = 200
 
@@ -48,8 +49,17 @@ def told(rows: Sequence[Mapping[str, Any]], smallest_count: int) -> list[dict[st
                 *(row.get("task"), row.get("training"), smallest_count),
             )
             continue
-        found.append({name: _plain(value) for name, value in row.items() if _leaves(name, value)})
+        values = {name: _plain(value) for name, value in row.items() if _leaves(name, value)}
+        if "calibration_remark" in values:
+            values["calibration_remark"] = _without_counts(values["calibration_remark"])
+        found.append(values)
     return found
+
+
+def _without_counts(remark: str) -> str:
+    """Why scores are not calibrated, without what that says of a few validation images."""
+    expected, found, _ = remark.partition(", found ")
+    return f"{expected}{found}fewer" if found else _NO_SCALING
 
 
 def read(rows: Any) -> list[dict[str, Any]]:

@@ -190,7 +190,7 @@ class Server:
 
     def _log(self, name: str, refused: RefusedError) -> None:
         """Says once per minute what is refused, but not what happens in any run."""
-        if refused.reason in (Reason.STUDY, Reason.CUT, Reason.ENDED):
+        if refused.is_usual:
             return
         now, line = time.monotonic(), str(refused)
         with self._lock:

@@ -42,6 +42,7 @@ class Finished:
       round: the number of that round.
       rounds: how many were trained.
       planned: how many there would have been without early stopping.
+      is_chosen: whether the reported round was chosen by a metric.
     """
 
     last: Mapping[str, list[np.ndarray]]
@@ -49,6 +50,7 @@ class Finished:
     round: int
     rounds: int
     planned: int
+    is_chosen: bool
 
 
 @dataclasses.dataclass(frozen=True)

@@ -23,31 +23,38 @@ class Session:
 
     Attributes:
       token: its calls carry it.
+      before: the token of its process's session before; empty if that was another process's, None
+        if the coordinator knows of none.
       instance: of the folder that the hospital works in.
       process: of the process.
       study: the hash of what the hospital approved; None where nothing was proposed.
       since: when it began, in seconds since 1970.
       seen: when it was last heard of, likewise.
       heard: the same on the clock that nobody sets, in seconds.
+      begun: when it began, on that clock.
       doing: what it does, in its own words.
       error: what went wrong there last.
       polls: how many polls there were; only the last one waits.
       answered: the tasks whose answers counted.
       is_told_end: whether the hospital knows that the study is over.
+      is_told_stop: whether it knows that the coordinator stops.
     """
 
     token: str
+    before: str | None
     instance: str
     process: str
     study: str | None
     since: float
     seen: float
     heard: float
+    begun: float
     doing: str = ""
     error: str = ""
     polls: int = 0
     answered: set[str] = dataclasses.field(default_factory=set)
     is_told_end: bool = False
+    is_told_stop: bool = False
 
 
 class Sessions:
@@ -108,7 +115,11 @@ class Sessions:
         instance = protocol.text(hello, "instance")
         now = time.time()
         token = secrets.token_hex(16)
-        session = Session(token, instance, process, study, now, now, time.monotonic())
+        clock = time.monotonic()
+        earlier = None
+        if before is not None:
+            earlier = before.token if before.process == process else ""
+        session = Session(token, earlier, instance, process, study, now, now, clock, clock)
         if before is not None and before.process != process:
             self._replaced.add(before.process)
         elif before is not None:
@@ -127,10 +138,12 @@ class Sessions:
         """
         self.check_site(site)
         session = self._current.get(site)
-        token = protocol.text(call, "session").encode()
-        if session is None or not hmac.compare_digest(session.token.encode(), token):
+        token = protocol.text(call, "session")
+        if session is None or not hmac.compare_digest(session.token.encode(), token.encode()):
             raise RefusedError(
-                Reason.SESSION, f"expected the current session of {site}, found an earlier one"
+                Reason.SESSION,
+                f"expected the current session of {site}, found an earlier one",
+                is_usual=session is None or self._may_be_late(session, token),
             )
         session.seen, session.heard = time.time(), time.monotonic()
         return session
@@ -150,6 +163,14 @@ class Sessions:
             for site in self._sites
             if site in self._current and self._is_alive(self._current[site])
         }
+
+    def _may_be_late(self, session: Session, token: str) -> bool:
+        """Whether a call of an earlier session may have been under way when this one began.
+
+        A coordinator that was started again knows no earlier token.
+        """
+        is_new = time.monotonic() < session.begun + self._gone
+        return is_new and session.before in (None, token)
 
     def _is_alive(self, session: Session) -> bool:
         return time.monotonic() < session.heard + self._gone

@@ -28,9 +28,16 @@ def lines(status: Mapping[str, Any], now: float) -> list[str]:
 
 
 def _standing(report: Mapping[str, Any]) -> str:
-    """How far the run is, see `hospital_log.Standing`."""
+    """How far the run is, see `hospital_log.Standing` and `coordinator.Coordinator`."""
     if not report:
         return "no round yet"
+    if "waiting" in report:
+        answered = ", ".join(report["answered"]) or "none"
+        if not report["waiting"]:
+            return f"finished; results: {answered}"
+        return (
+            f"measuring results; answered: {answered}; waiting for {', '.join(report['waiting'])}"
+        )
     took_part = ", ".join(report["took_part"]) or "none"
     return (
         f"training {report['training']}, round {report['round']} of {report['rounds']} done; "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 import dataclasses
 import json
 from typing import Any
@@ -15,6 +15,7 @@ _NAMES = ("client", "site", "source", "task", "finding")
 _SPLITS = ("train", "validation", "test")
 _COUNTS = ("images", "patients", "positive")
 _LAST = ("rejected_files",)
+NOT_REPORTED = "not reported"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,10 +28,17 @@ class Cell:
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """Headings and rows of cells."""
+    """Headings and rows of cells.
+
+    Attributes:
+      headings: of the columns.
+      cells: a row per client or site.
+      has_kept: whether a hospital keeps some of the counts to itself.
+    """
 
     headings: Sequence[str]
     cells: Sequence[Sequence[Cell]]
+    has_kept: bool = False
 
 
 def of(run: run_reader.Run) -> Table | None:
@@ -54,10 +62,18 @@ def of(run: run_reader.Run) -> Table | None:
         properties = [name for name in properties if name != "site"]
     if not properties:
         return None
-    return Table(
-        [_heading(name) for name in properties],
-        [[_cell(site.get(name, "")) for name in properties] for site in described],
-    )
+    counts = {name for name in properties for site in described if style.is_number(site.get(name))}
+    cells = [
+        [_cell(site.get(name, _missing(site, name, counts))) for name in properties]
+        for site in described
+    ]
+    has_kept = any(cell.text == NOT_REPORTED for row in cells for cell in row)
+    return Table([_heading(name) for name in properties], cells, has_kept)
+
+
+def _missing(site: Mapping[str, Any], name: str, counts: Collection[str]) -> str:
+    """The text for a property that a site does not have."""
+    return NOT_REPORTED if site.get("source") == "hospital" and name in counts else ""
 
 
 def in_order(properties: Sequence[str]) -> list[str]:

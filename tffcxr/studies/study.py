@@ -174,7 +174,9 @@ class Study(abc.ABC):
           trained: the training.
         """
         chosen = "the last round"
-        if self.settings.report_round == "best":
+        if self.settings.report_round == "best" and not trained.is_chosen:
+            chosen = f"the last round, since no round has a known {metric.progress}"
+        elif self.settings.report_round == "best":
             size = "smallest" if metric.better == registry.LOWER else "largest"
             chosen = f"{size} {metric.progress} on the {self.settings.measured_split} images"
             if self.settings.federation is not None:

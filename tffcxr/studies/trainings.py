@@ -18,7 +18,7 @@ from tffcxr.evaluation import registry
 from tffcxr.files import write_atomically
 from tffcxr.hospitals import coordinated_training, coordinator, hospital_log, member, serving
 from tffcxr.studies import side_by_side
-from tffcxr.training import loop, noise_key
+from tffcxr.training import loop, noise_key, selection
 from tffcxr.training.centralised import CentralisedTraining, Turns
 from tffcxr.training.checkpoints import Checkpoints
 from tffcxr.training.evaluators.validation import Evaluator
@@ -79,6 +79,8 @@ class Trained:
       round: the number of the reported round, counted from 1.
       rounds: how many rounds were trained; less than planned if training stopped early.
       planned: how many rounds there would have been without early stopping.
+      is_chosen: whether the reported round was chosen by `Training.best`; False also where that
+        could not be calculated in any round, so that the last one is reported.
     """
 
     last: Mapping[str, Weights]
@@ -86,6 +88,7 @@ class Trained:
     round: int
     rounds: int
     planned: int
+    is_chosen: bool
 
     def about_rounds(self) -> dict[str, Any]:
         """What a row of `metrics.json` says of them."""
@@ -135,7 +138,8 @@ def _coordinate(setup: Training, hospitals: coordinator.Coordinator) -> Trained:
     standing = hospital_log.Standing(name, setup.plan.rounds, hospitals)
     journal = dataclasses.replace(journal, observers=(*journal.observers, log, standing))
     ended = _run(setup, FEDERATED, training, journal)
-    hospitals.finish(name, training.end(ended.last, ended.rounds, ended.reported, ended.round))
+    end = training.end(ended.last, ended.rounds, ended.reported, ended.round, ended.is_chosen)
+    hospitals.finish(name, end)
     return _trained(ended, training.client_weights)
 
 
@@ -160,7 +164,9 @@ def _serve(setup: Training, hospital: member.Member) -> Trained:
     ended = hospital.serve(
         serving.Served(name, training, setup.plan, setup.data, setup.evaluator, clients, log)
     )
-    return Trained(ended.last, ended.reported, ended.round, ended.rounds, ended.planned)
+    return Trained(
+        ended.last, ended.reported, ended.round, ended.rounds, ended.planned, ended.is_chosen
+    )
 
 
 def train_baselines(setup: Training, groups: Mapping[str, Sequence[str]]) -> dict[str, Trained]:
@@ -231,12 +237,13 @@ class _Ended:
     round: int
     rounds: int
     planned: int
+    is_chosen: bool
 
 
 def _trained(ended: _Ended, weights_of: Callable[[Any, int], Mapping[str, Weights]]) -> Trained:
     last = weights_of(ended.last, ended.rounds)
     reported = last if ended.round == ended.rounds else weights_of(ended.reported, ended.round)
-    return Trained(last, reported, ended.round, ended.rounds, ended.planned)
+    return Trained(last, reported, ended.round, ended.rounds, ended.planned, ended.is_chosen)
 
 
 def _run(setup: Training, name: str, training: loop.Training, journal: loop.Journal) -> _Ended:
@@ -248,9 +255,10 @@ def _run(setup: Training, name: str, training: loop.Training, journal: loop.Jour
             file=sys.stderr,
         )
     if setup.best is None:
-        return _Ended(end.state, end.state, end.number, end.number, planned)
+        return _Ended(end.state, end.state, end.number, end.number, planned, False)
     number, state = loop.load_best(training, setup.plan, columns, journal)
-    return _Ended(end.state, state, number, end.number, planned)
+    is_chosen = selection.is_known(end.rounds, setup.best)
+    return _Ended(end.state, state, number, end.number, planned, is_chosen)
 
 
 def _journal(

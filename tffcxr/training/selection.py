@@ -32,16 +32,31 @@ def best_round(rows: Sequence[Mapping[str, Any]], metric: registry.Metric) -> in
     Returns:
       The number of the round, counted from 1.
     """
-    columns = [column for column in rows[0] if metric.is_of(column)]
-    values = np.array([[float(row[column]) for column in columns] for row in rows])
-    values = values[:, ~np.isnan(values).all(axis=0)]
-    if not values.size or np.isnan(values).any(axis=1).all():
+    if not is_known(rows, metric):
         return int(rows[-1]["round"])
-    means = values.mean(axis=1) * (-1.0 if metric.better == registry.LOWER else 1.0)
+    means = _means(rows, metric) * (-1.0 if metric.better == registry.LOWER else 1.0)
     losses = np.array([validation_loss(row) for row in rows])
     best = np.flatnonzero(means == np.nanmax(means))
     place = best[np.argmin(np.nan_to_num(losses[best], nan=math.inf))]
     return int(rows[place]["round"])
+
+
+def is_known(rows: Sequence[Mapping[str, Any]], metric: registry.Metric) -> bool:
+    """Whether `best_round` chooses by the metric, and does not take the last round for want of it.
+
+    Args:
+      rows: see `best_round`, like the metric.
+      metric: whose columns count.
+    """
+    return not np.isnan(_means(rows, metric)).all()
+
+
+def _means(rows: Sequence[Mapping[str, Any]], metric: registry.Metric) -> np.ndarray:
+    """The mean of a metric over the tasks that have it in some round: [R], NaN without it."""
+    columns = [column for column in rows[0] if metric.is_of(column)]
+    values = np.array([[float(row[column]) for column in columns] for row in rows])
+    values = values[:, ~np.isnan(values).all(axis=0)]
+    return values.mean(axis=1) if values.size else np.full(len(rows), math.nan)
 
 
 def stops(losses: Sequence[float], patience: int) -> bool:
