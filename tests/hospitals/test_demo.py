@@ -74,8 +74,8 @@ def test_ctrl_c_leaves_no_process_and_no_folder(tmp_path):
         line = next(line for line in program.stdout if line.startswith("phantoms of "))
         assert str(tmp_path) in line
         assert len(running_in(tmp_path)) == 1
-        # Not while modules are imported, some of which catch everything, or while workers that
-        # draw are started, which complain: once the last hospital has its images.
+        # Not while modules are imported, some of which catch everything: once the last hospital has
+        # its images.
         end = time.monotonic() + 60
         while not any(tmp_path.glob("*/west/images/*.csv")) and time.monotonic() < end:
             time.sleep(0.05)

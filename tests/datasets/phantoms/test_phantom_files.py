@@ -3,6 +3,8 @@
 import csv
 import hashlib
 import json
+import os
+import signal
 
 import numpy as np
 import pydicom
@@ -214,6 +216,18 @@ def test_same_settings_are_reused_and_others_refused(tmp_path):
     with pytest.raises(InputError, match="layout=lungs, found layout=rsna"):
         phantom.write_lungs(root, 2, seed=1, size=SIZE)
     assert _digests(root) == before
+
+
+def _blocked(plan):
+    return os.getpid(), sorted(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+
+
+def test_workers_leave_ctrl_c_to_their_parent():
+    """The terminal sends it to all. One that gets it while it starts may be waited for forever."""
+    rows = phantom_drawing._draw_all(_blocked, range(33), 2, None)
+    assert {blocked for _, (blocked,) in rows} == {signal.SIGINT}
+    assert os.getpid() not in {process for process, _ in rows}
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 def test_an_interrupted_site_of_lungs_is_started_again(tmp_path):

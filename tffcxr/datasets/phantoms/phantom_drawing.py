@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 import concurrent.futures
+import contextlib
 import csv
 import dataclasses
 import functools
 import multiprocessing
+from multiprocessing import resource_tracker
 import os
 import pathlib
+import signal
 from typing import Any
 
 import numpy as np
@@ -220,10 +223,27 @@ def _draw_all(
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(workers, context, _keep_memory) as pool:
         try:
-            return _collect(pool.map(task, plans, chunksize=_CHUNK), len(plans), progress)
+            with _out_of_reach_of_ctrl_c():
+                drawn = pool.map(task, plans, chunksize=_CHUNK)
+            return _collect(drawn, len(plans), progress)
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
+
+
+@contextlib.contextmanager
+def _out_of_reach_of_ctrl_c() -> Iterator[None]:
+    """Processes that are started in it never get SIGINT: this one has it, and ends them in order.
+
+    A worker that gets it while it starts complains, or leaves the pool waiting for it forever. A
+    blocked signal stays blocked in a child; here it arrives at the end of the block.
+    """
+    resource_tracker.ensure_running()  # It would unblock the signal when it starts.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _keep_memory() -> None:
