@@ -68,7 +68,7 @@ def until(is_so: Callable[[], bool], seconds: float = 10) -> None:
 
 
 class Relay:
-    """Passes bytes on to a port, and cuts or stalls connections when it is told to.
+    """Passes bytes on to a port, and cuts or stalls connections on request.
 
     Attributes:
       connections: how many were made.
@@ -182,7 +182,7 @@ def _never_asked(proposal: bytes) -> str:
 
 
 class Hospital:
-    """A hospital that says what it is told to, and nothing on its own."""
+    """A hospital that says what its test has it say, and nothing on its own."""
 
     def __init__(self, port: int, site: str, **about) -> None:
         credentials = coordinator() if site == authority.COORDINATOR else _site(site)

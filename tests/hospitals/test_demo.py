@@ -14,7 +14,7 @@ from tffcxr.errors import InputError, RunError
 from tffcxr.hospitals import demo
 
 TINY = demo.Size(
-    patients=100,  # Test images are 10 with the finding and 10 without, the least that are told.
+    patients=100,  # Test images are 10 with the finding and 10 without, the least for a report.
     settings={
         "rounds": 1, "image_size": 32, "batch_size": 8, "width": 0.25, "baseline": "none",
         "bootstrap": 10, "heatmaps": 0, "heat_metrics": False,

@@ -1,4 +1,4 @@
-"""What a hospital is told of its kit and its images before it joins."""
+"""What a hospital learns of its kit and its images before it joins."""
 
 import dataclasses
 

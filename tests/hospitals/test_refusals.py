@@ -177,9 +177,9 @@ def test_a_shard_that_is_gone_is_told_without_its_path(tmp_path, caplog):
              or "No such file" in each.getMessage()]  # fmt: skip
     assert any(str(gone[0]) in line for line in lines)
     assert any(str(measured[0]) in line for line in lines)
-    told = [message for site, message in study.hub.received if "failed" in message.about]
-    assert [message.kind for message in told] == ["compute", "compute", "measure"]
-    assert all(message.about["failed"] == questions.FAILED for message in told)
+    failures = [message for site, message in study.hub.received if "failed" in message.about]
+    assert [message.kind for message in failures] == ["compute", "compute", "measure"]
+    assert all(message.about["failed"] == questions.FAILED for message in failures)
 
 
 def test_a_disk_that_is_full_leaves_the_client_out(tmp_path, monkeypatch, kept):
@@ -372,7 +372,7 @@ def results(hub, rows):
     return hub.call("north", wire.Message("results", {"rows": rows}))
 
 
-def test_rows_of_results_are_kept_as_they_were_told(tmp_path):
+def test_rows_of_results_are_kept_as_they_were_reported(tmp_path):
     hub = in_memory.Hub()
     hospitals = joined(tmp_path, hub)
     results(hub, [{**ROW, "p": None, "binned": [[0.1, 0.4, 12, 30]]}])

@@ -15,7 +15,7 @@ class Hospitals:
     """Stands for a coordinator, of whom north and west took part in the last round."""
 
     def __init__(self):
-        self.told = {}
+        self.reported = {}
         self.traffic = {
             "west": {"took_part": "yes", **TOOK_PART},
             "north": {"took_part": "yes", **TOOK_PART},
@@ -23,7 +23,7 @@ class Hospitals:
         }
 
     def report(self, about):
-        self.told = about
+        self.reported = about
 
 
 def lines(report, **members):
@@ -46,13 +46,13 @@ def test_a_round_is_logged_once_by_hospital_also_when_it_is_trained_again(tmp_pa
 def test_the_status_says_which_round_ended_last_and_who_took_part():
     hospitals = Hospitals()
     hospital_log.Standing("standard", 5, hospitals)({"round": 3}, NOTHING, None)
-    assert hospitals.told == {
+    assert hospitals.reported == {
         "training": "standard", "round": 3, "rounds": 5, "took_part": ["north", "west"],
     }  # fmt: skip
-    assert lines(hospitals.told) == [
+    assert lines(hospitals.reported) == [
         "run: training standard, round 3 of 5 done; took part: north, west"
     ]
-    assert lines(collections.ChainMap({"took_part": []}, hospitals.told))[0].endswith(": none")
+    assert lines(collections.ChainMap({"took_part": []}, hospitals.reported))[0].endswith(": none")
 
 
 def test_the_status_while_results_are_measured_and_at_the_end():

@@ -188,7 +188,7 @@ class Noting:
 
 
 @pytest.mark.parametrize(
-    ("counts", "told"),
+    ("counts", "reported"),
     [
         ((40, 30, 20), (40, 30, 20)),
         # 5 is 75 less 40 less 30, unless one of these is left out.
@@ -198,13 +198,13 @@ class Noting:
         ((3, 2, 1), (None, None, None)),
     ],
 )
-def test_small_counts_are_not_told_nor_can_be_computed(tmp_path, counts, told):
+def test_small_counts_are_not_reported_nor_can_be_computed(tmp_path, counts, reported):
     labels = ("present", "absent", "unknown")
     link: Any = Noting()
     of_split = {"images": sum(counts), "labels": {"Opacity": dict(zip(labels, counts))}}
     member.Member(link, DEFAULTS, tmp_path, {}).register({"north": {"test": of_split}})
     found = link.said[-1].about["clients"]["north"]["test"]
-    assert found["labels"]["Opacity"] == dict(zip(labels, told))
+    assert found["labels"]["Opacity"] == dict(zip(labels, reported))
     assert found["images"] == (sum(counts) if sum(counts) >= 10 else None)
 
 

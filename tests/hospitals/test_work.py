@@ -167,17 +167,17 @@ def failing(error):
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "reported"),
     [(OSError(28, "full", "/secret"), questions.FAILED), (CannotError("too few", "x"), "too few")],
 )
-def test_what_fails_is_told_in_no_more_than_these_words(link, error, told):
+def test_what_fails_is_reported_in_no_more_than_these_words(link, error, reported):
     with work(link) as at_work:
         at_work.do_beside("1", "compute", "a", failing(error))
         at_work.do_beside("2", "compute", "a", lambda: failing(error))
         at_work.do("3", "measure", failing(error))
         at_work.do_beside("4", "compute", "of nobody", failing(error))
     assert [task for task, _ in link.answers] == ["1", "2", "3", "4"]
-    assert {message.about["failed"] for _, message in link.answers} == {told}
+    assert {message.about["failed"] for _, message in link.answers} == {reported}
 
 
 def test_an_answer_that_cannot_be_sent_ends_the_work(link):

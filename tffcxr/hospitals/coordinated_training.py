@@ -121,8 +121,10 @@ class CoordinatedTraining(FederatedTraining):
                     return collections.OrderedDict(after, clients=states), tuple(of_all), loss
             causes = {client: why for client, why in absent.items() if why not in _PASSING}
             if causes:
-                told = "; ".join(f"{client}: {why}" for client, why in sorted(causes.items()))
-                raise TrainingFailed(f"round {round_number}: too few hospitals take part ({told})")
+                listed = "; ".join(f"{client}: {why}" for client, why in sorted(causes.items()))
+                raise TrainingFailed(
+                    f"round {round_number}: too few hospitals take part ({listed})"
+                )
             late = ", ".join(client for client, why in sorted(absent.items()) if why != AWAY)
             print(f"round {round_number} begins again: {questions.LATE} of {late}", file=sys.stderr)
 
@@ -149,14 +151,14 @@ class CoordinatedTraining(FederatedTraining):
         fields = shared_fields(self.process_of(stage), state["server"])
         nothing = dict.fromkeys(self._columns, math.nan)
         answers = self._hospitals.measured(self._name, round_number, states, fields)
-        told = []
+        reported = []
         for site, message in answers.items():
             try:
-                told.append(measures.read(self._measured_by, message))
+                reported.append(measures.read(self._measured_by, message))
             except wire.MessageError as error:
                 logging.warning("round %d: %s: %s", round_number, site, error)
         try:
-            together, by_client = measures.together(self._measured_by, told)
+            together, by_client = measures.together(self._measured_by, reported)
         except wire.MessageError as error:
             logging.warning("round %d: %s", round_number, error)
             together, by_client = nothing, {}

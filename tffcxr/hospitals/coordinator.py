@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 import concurrent.futures
 import contextlib
 import dataclasses
@@ -19,7 +19,7 @@ import tensorflow_federated as tff
 from tffcxr import files
 from tffcxr.clients.shards.shard_store import SPLITS, ShardSpec, ShardStore
 from tffcxr.errors import one_line
-from tffcxr.hospitals import exchange, joint_rows, questions, results_told, wire
+from tffcxr.hospitals import exchange, joint_rows, questions, reported_results, wire
 from tffcxr.hospitals.answer_files import AnswerFolder
 from tffcxr.runtime import parts, threads
 
@@ -43,7 +43,7 @@ class Registration:
     Attributes:
       site: its name.
       clients: client to split to `images` and `labels`, see `shard_store.ShardStore`; a count that
-        is not told is None.
+        is not reported is None.
     """
 
     site: str
@@ -122,10 +122,12 @@ class Coordinator:
         """What is known of the clients' images in the form of shards, without any file."""
         clients: dict[str, Any] = {}
         for client, site in self.site_of.items():
-            told = self._registered[site].clients[client] if site in self._registered else {}
+            splits = self._registered[site].clients[client] if site in self._registered else {}
             clients[client] = {
                 "rejected": [],
-                "splits": {split: _counts(told.get(split, {}), spec.findings) for split in SPLITS},
+                "splits": {
+                    split: _counts(splits.get(split, {}), spec.findings) for split in SPLITS
+                },
             }
         return ShardStore(pathlib.Path("hospitals"), spec, {"clients": clients})
 
@@ -201,7 +203,7 @@ class Coordinator:
         return self._traffic
 
     def report(self, about: Mapping[str, Any]) -> None:
-        """Takes what `hospital status` tells of the run from now on: JSON values."""
+        """Takes what `hospital status` says of the run from now on: JSON values."""
         self._hub.report = dict(about)
 
     def measured(
@@ -224,8 +226,8 @@ class Coordinator:
         answers = {site: future.result() for site, future in asked.items() if future in done}
         found = {}
         for site, answer in answers.items():
-            told = answer.about.get("images")
-            if isinstance(told, Mapping) and set(told) == clients_of[site]:
+            images = answer.about.get("images")
+            if isinstance(images, Mapping) and set(images) == clients_of[site]:
                 found[site] = answer
             else:
                 why = answer.about.get("failed", "its answer is of other clients")
@@ -272,13 +274,10 @@ class Coordinator:
                 print(f"no results from {names}, away for {self._seconds:g} s", file=sys.stderr)
                 self.report({"answered": answered, "waiting": []})
                 break
-            self._hub.wait_for(self._has_more_results(len(answered)), _TICK_SECONDS)
+            self._hub.wait_for(lambda _: all(s in self._results for s in sites), _TICK_SECONDS)
         return joint_rows.joined(
             {site: self._results[site] for site in sites if site in self._results}
         )
-
-    def _has_more_results(self, than: int) -> Callable[[Any], bool]:
-        return lambda _: len(self._results) > than
 
     def _present(self, name: str, clients: Sequence[str]) -> list[str]:
         """Which of the clients are at hospitals that serve a training now."""
@@ -355,7 +354,7 @@ class Coordinator:
             return self._finished.get(message.about["training"], wire.Message(TRAINING))
 
     def _take_results(self, site: str, message: wire.Message) -> wire.Message:
-        rows = results_told.read(message.about.get("rows"))
+        rows = reported_results.read(message.about.get("rows"))
         files.write_json(self._folder / f"{site}.rows.json", {"rows": rows})
         self._results.setdefault(site, rows)
         return wire.Message(RESULTS)
@@ -370,12 +369,12 @@ class Coordinator:
         return found
 
 
-def _counts(told: Mapping[str, Any], findings: Sequence[str]) -> dict[str, Any]:
-    """A split as the store has it, of which a hospital has told some counts."""
+def _counts(reported: Mapping[str, Any], findings: Sequence[str]) -> dict[str, Any]:
+    """A split as the store has it, of which a hospital has reported some counts."""
     unknown = {"present": None, "absent": None, "unknown": None}
-    labels = told.get("labels", {})
+    labels = reported.get("labels", {})
     of_findings = {finding: {**unknown, **labels.get(finding, {})} for finding in findings}
-    return {"files": [], "images": told.get("images"), "labels": of_findings}
+    return {"files": [], "images": reported.get("images"), "labels": of_findings}
 
 
 def _more(before: Mapping[str, exchange.Member], now: exchange.Member, way: str) -> int:

@@ -66,7 +66,7 @@ class Size:
     """How much is computed.
 
     With the defaults each hospital has 28 test patients, half of them with the finding, and so may
-    tell its results: its policy keeps those of fewer than 10 with or without it.
+    report its results: its policy keeps those of fewer than 10 with or without it.
 
     Attributes:
       patients: of each hospital, one image each.

@@ -23,7 +23,7 @@ class Traffic(Protocol):
         """Of the last round, by hospital: columns of `hospitals.csv`."""
 
     def report(self, about: Mapping[str, Any]) -> None:
-        """Takes what `hospital status` tells of the run from now on: JSON values."""
+        """Takes what `hospital status` says of the run from now on: JSON values."""
 
 
 class HospitalLog:

@@ -61,7 +61,7 @@ class CoordinatorHub:
         self._sites = sites
         self._versions = dict(versions)
         self._timing = timing
-        # Guards what follows; told of everything that a waiting thread may wait for.
+        # Guards what follows; notified of all that a thread may wait for.
         self._changed = threading.Condition()
         self._sessions = Sessions(sites, versions, timing.gone)
         self._tasks = Tasks()
@@ -107,7 +107,7 @@ class CoordinatorHub:
             self._changed.notify_all()
             if self._ended is None:
                 self._changed.wait_for(
-                    lambda: all(each.is_told_stop for each in self._sessions.alive().values()),
+                    lambda: all(each.knows_stop for each in self._sessions.alive().values()),
                     _GOODBYE_BEATS * self._timing.beat,
                 )
         self._server.stop()
@@ -137,7 +137,7 @@ class CoordinatorHub:
             self.withdraw(task.answer)
         with self._changed:
             self._changed.wait_for(
-                lambda: all(session.is_told_end for session in self._sessions.alive().values()),
+                lambda: all(session.knows_end for session in self._sessions.alive().values()),
                 seconds,
             )
 
@@ -237,7 +237,7 @@ class CoordinatorHub:
         with self._changed:
             session = self._sessions.last(site)
             if session is not None:
-                session.is_told_stop = True
+                session.knows_stop = True
                 self._changed.notify_all()
         return wire.Message(answer.kind, {**answer.about, protocol.STOPPING: True})
 
@@ -255,7 +255,7 @@ class CoordinatorHub:
     def _tell_end(self, site: str) -> None:
         session = self._sessions.alive().get(site)
         if session is not None:
-            session.is_told_end = True
+            session.knows_end = True
             self._changed.notify_all()
         raise RefusedError(Reason.ENDED, self._ended or "")
 

@@ -22,7 +22,7 @@ def joined(rows_of: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str,
     """The rows of all hospitals.
 
     Args:
-      rows_of: by hospital, as `results_told.told` has made them.
+      rows_of: by hospital, as `reported_results.reported` has made them.
     """
     hospitals_of: dict[Any, set[str]] = {}
     for site, rows in rows_of.items():
@@ -35,8 +35,8 @@ def joined(rows_of: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str,
             task = row.get("task")
             is_shared = len(hospitals_of[task]) > 1
             named = f"{task} at {site}" if is_shared else task
-            told = {name: value for name, value in row.items() if name != _BINNED}
-            found.append({**told, "client": site, "task": named})
+            values = {name: value for name, value in row.items() if name != _BINNED}
+            found.append({**values, "client": site, "task": named})
             if is_shared and row.get(_BINNED):
                 key = tuple(row.get(name) for name in _KEYS)
                 together.setdefault(key, []).append(row)

@@ -1,4 +1,4 @@
-"""What a hospital tells of how a round's model does on its images, and what is made of it.
+"""What a hospital reports of how a round's model does on its images, and what is made of it.
 
 Where the hospital's policy lets scores of single images leave, the coordinator measures all images
 together, as a run in one place does. Otherwise each hospital measures its own, and says nothing of
@@ -32,7 +32,7 @@ _OF_OVERLAPS = (registry.JACCARD, registry.DICE, registry.CLIENT_DICE)
 _OF_REGIONS = (registry.SENSITIVITY, registry.OVERLAP, registry.BOUNDARY_OVERLAP)
 
 
-def tell(
+def report(
     evaluator: Evaluator, scores: Mapping[str, Any], *, of_images: bool, smallest_count: int
 ) -> tuple[dict[str, Any], tuple[wire.Field, ...]]:
     """What of some scores goes into a message.
@@ -41,7 +41,7 @@ def tell(
       evaluator: has made them.
       scores: by client.
       of_images: whether scores of single images may leave.
-      smallest_count: of images that a metric may be told of; not for scores of single images.
+      smallest_count: of images that a metric may be reported; not for scores of single images.
 
     Returns:
       Its `about` and its arrays.
@@ -70,7 +70,7 @@ def tell(
         }
         for client, of in counts.items()
     }
-    told = {client: n if n >= smallest_count else None for client, n in images.items()}
+    large = {client: n if n >= smallest_count else None for client, n in images.items()}
     bins = {
         client: {
             column: found
@@ -79,15 +79,15 @@ def tell(
         }
         for client, of_client in scores.items()
     }
-    return {"measured": measured, "counts": of_columns, "images": told, "bins": bins}, ()
+    return {"measured": measured, "counts": of_columns, "images": large, "bins": bins}, ()
 
 
 @dataclasses.dataclass(frozen=True)
-class Told:
+class Reported:
     """What a hospital has said of a model.
 
     Attributes:
-      metrics: client to column to value, NaN where it is not told.
+      metrics: client to column to value, NaN where it is not reported.
       counts: client to column to the number of images that the value is of.
       scores: client to the scores of its images; None where they do not leave.
       bins: client to column to counts of scores in bins, of AUROCs where scores do not leave.
@@ -99,7 +99,7 @@ class Told:
     bins: Mapping[str, Mapping[str, list[binned.Bin]]] = dataclasses.field(default_factory=dict)
 
 
-def read(evaluator: Evaluator, message: wire.Message) -> Told:
+def read(evaluator: Evaluator, message: wire.Message) -> Reported:
     """What a hospital's message says.
 
     Raises:
@@ -108,7 +108,7 @@ def read(evaluator: Evaluator, message: wire.Message) -> Told:
     try:
         if "scores" in message.about:
             scores = _scores(message)
-            return Told(
+            return Reported(
                 {client: evaluator.metrics([found]) for client, found in scores.items()},
                 {client: _counts(evaluator, found) for client, found in scores.items()},
                 scores,
@@ -131,33 +131,35 @@ def read(evaluator: Evaluator, message: wire.Message) -> Told:
             }
             for client in metrics
         }
-        return Told(metrics, counts, bins=bins)
+        return Reported(metrics, counts, bins=bins)
     except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise _other_values(error) from error
 
 
 def together(
-    evaluator: Evaluator, told: Sequence[Told]
+    evaluator: Evaluator, reported: Sequence[Reported]
 ) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
     """The metrics of all images together, and those of each client.
 
     Args:
       evaluator: knows the metrics.
-      told: by the hospitals, see `read`.
+      reported: by the hospitals, see `read`.
 
     Raises:
       wire.MessageError: their scores do not fit together.
     """
-    by_client = {client: dict(of) for each in told for client, of in each.metrics.items()}
+    by_client = {client: dict(of) for each in reported for client, of in each.metrics.items()}
     by_client = dict(sorted(by_client.items()))
-    if told and all(each.scores is not None for each in told):
-        scores = {client: found for each in told for client, found in (each.scores or {}).items()}
+    if reported and all(each.scores is not None for each in reported):
+        scores = {
+            client: found for each in reported for client, found in (each.scores or {}).items()
+        }
         try:
             return evaluator.metrics([scores[client] for client in sorted(scores)]), by_client
         except (LookupError, TypeError, ValueError) as error:
             raise _other_values(error) from error
-    counts = {client: of for each in told for client, of in each.counts.items()}
-    bins = {client: of for each in told for client, of in each.bins.items()}
+    counts = {client: of for each in reported for client, of in each.counts.items()}
+    bins = {client: of for each in reported for client, of in each.bins.items()}
     joint = {
         column: _joint(
             column,
@@ -235,7 +237,7 @@ def _joint(
     images: Mapping[str, int],
     bins: Mapping[str, list[binned.Bin]],
 ) -> float:
-    """A metric of all images, from those of the clients; NaN where they do not tell it."""
+    """A metric of all images, from those of the clients; NaN where they do not report it."""
     known = {client: value for client, value in values.items() if not math.isnan(value)}
     if len(known) == 1:
         return next(iter(known.values()))

@@ -22,7 +22,7 @@ from tffcxr.hospitals import (
     exchange,
     measures,
     questions,
-    results_told,
+    reported_results,
     values_as_fields,
     wire,
 )
@@ -89,16 +89,16 @@ class Member:
           RunError: the coordinator refuses it.
         """
         self._link.doing("waiting for the start")
-        told = {
+        large = {
             client: {split: self._countable(of_split) for split, of_split in splits.items()}
             for client, splits in clients.items()
         }
-        answer = self._link.call(wire.Message(coordinator.REGISTER, {"clients": told}))
+        answer = self._link.call(wire.Message(coordinator.REGISTER, {"clients": large}))
         if answer.kind == "refused":
             raise RunError(str(answer.about["reason"]))
 
     def _countable(self, of_split: Mapping[str, Any]) -> dict[str, Any]:
-        """The counts of a split, without those that are too small to be told."""
+        """The counts of a split, without those that are too small to be reported."""
         least = self._limits.smallest_count
         images = of_split["images"]
         return {
@@ -164,8 +164,8 @@ class Member:
     def results(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Sends what the hospital has measured at the end, as far as its policy lets it."""
         self._link.doing("reporting results")
-        told = results_told.told(rows, self._limits.smallest_count)
-        self._link.call(wire.Message(coordinator.RESULTS, {"rows": told}))
+        reported = reported_results.reported(rows, self._limits.smallest_count)
+        self._link.call(wire.Message(coordinator.RESULTS, {"rows": reported}))
 
     def _answer(
         self, served: Served, states: PrivateStates, work: Work, message: wire.Message
@@ -198,10 +198,10 @@ class Member:
             for place, (aggregation, value) in enumerate(found):
                 type_spec = questions.type_of(aggregation)
                 if not questions.stays(aggregation, of_state):
-                    told = values_as_fields.fields(value, type_spec, f"update/{place}")
+                    sent = values_as_fields.fields(value, type_spec, f"update/{place}")
                     if aggregation.is_collected:  # The client's metrics of a round.
-                        self._turns[client] = _turn(told)
-                    fields += told
+                        self._turns[client] = _turn(sent)
+                    fields += sent
                 elif type_spec.is_equivalent_to(of_state):
                     states.save(client, number, values_as_fields.flat(value))
             return wire.Message(questions.COMPUTE, {}, tuple(fields))
@@ -232,7 +232,7 @@ class Member:
         measured = served.evaluator.metrics(list(scores.values()))
         served.note(number, work.take_seconds(), self._turns, measured)
         self._turns = {}
-        about, fields = measures.tell(
+        about, fields = measures.report(
             served.evaluator,
             scores,
             of_images=self._limits.scores_per_image,
@@ -309,10 +309,10 @@ class Member:
 
 def _large_counts(counts: Mapping[str, int], least: int) -> dict[str, int | None]:
     """The counts of a finding's labels without small ones, also not by the difference to all."""
-    told = {label: count for label, count in counts.items() if count >= least}
-    if told and 0 < sum(counts.values()) - sum(told.values()) < least:
-        del told[min(told, key=lambda label: told[label])]
-    return {label: told.get(label) for label in counts}
+    large = {label: count for label, count in counts.items() if count >= least}
+    if large and 0 < sum(counts.values()) - sum(large.values()) < least:
+        del large[min(large, key=lambda label: large[label])]
+    return {label: large.get(label) for label in counts}
 
 
 def _computation(stage_process: process.FederatedProcess, wanted: str) -> tff.Computation:

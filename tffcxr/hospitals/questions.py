@@ -135,8 +135,9 @@ class Questions:
         timer.cancel()
         if done.cancelled() or done.exception() is not None:
             return
-        told = done.result().about.get("seconds")
-        seconds = told if isinstance(told, (int, float)) and 0 <= told < math.inf else 0.0
+        seconds = done.result().about.get("seconds")
+        if not (isinstance(seconds, (int, float)) and 0 <= seconds < math.inf):
+            seconds = 0.0
         site = self._site_of[client]
         with self._lock:
             self.work_seconds[site] = self.work_seconds.get(site, 0.0) + seconds

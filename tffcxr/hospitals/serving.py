@@ -21,7 +21,7 @@ class Limits(Protocol):
 
     @property
     def smallest_count(self) -> int:
-        """Images, below which neither their number nor a metric of them is told."""
+        """Images, below which neither their number nor a metric of them is reported."""
 
     @property
     def scores_per_image(self) -> bool:

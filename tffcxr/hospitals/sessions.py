@@ -36,8 +36,8 @@ class Session:
       error: what went wrong there last.
       polls: how many polls there were; only the last one waits.
       answered: the tasks whose answers counted.
-      is_told_end: whether the hospital knows that the study is over.
-      is_told_stop: whether it knows that the coordinator stops.
+      knows_end: whether the hospital knows that the study is over.
+      knows_stop: whether it knows that the coordinator stops.
     """
 
     token: str
@@ -53,8 +53,8 @@ class Session:
     error: str = ""
     polls: int = 0
     answered: set[str] = dataclasses.field(default_factory=set)
-    is_told_end: bool = False
-    is_told_stop: bool = False
+    knows_end: bool = False
+    knows_stop: bool = False
 
 
 class Sessions:

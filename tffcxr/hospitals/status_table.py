@@ -16,14 +16,14 @@ def lines(status: Mapping[str, Any], now: float) -> list[str]:
     found = [f"run: {_standing(status['report'])}"]
     for site, member in status["members"].items():
         if member["is_connected"]:
-            told = (
+            state = (
                 f"connected for {_duration(now - member['since'])}, heard of "
                 f"{_duration(now - member['seen'])} ago, {member['doing'] or 'starting'}"
             )
         else:
-            told = "not connected" + (f", {member['doing']}" if member["doing"] else "")
+            state = "not connected" + (f", {member['doing']}" if member["doing"] else "")
         error = f"; last error: {member['error']}" if member.get("error") else ""
-        found.append(f"{site}: {told}{error}")
+        found.append(f"{site}: {state}{error}")
     return found
 
 

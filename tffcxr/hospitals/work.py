@@ -27,11 +27,11 @@ _Given: TypeAlias = collections.deque[tuple[str, concurrent.futures.Future[None]
 
 
 class CannotError(RunError):
-    """A task that this hospital does not do; `told` is what the coordinator may know of it."""
+    """A task that this hospital does not do; `reported` is what the coordinator may know of it."""
 
-    def __init__(self, told: str, message: str) -> None:
+    def __init__(self, reported: str, message: str) -> None:
         super().__init__(message)
-        self.told = told
+        self.reported = reported
 
 
 class Work:
@@ -77,7 +77,7 @@ class Work:
         Args:
           task: its id.
           kind: of the message.
-          make: makes the answer. Of an exception, the coordinator learns `CannotError.told` alone.
+          make: makes the answer. Of an exception, the coordinator learns `CannotError.reported` alone.
         """
         self.wait()
         self._clock.begin()
@@ -169,7 +169,7 @@ class _Clock:
 def _failed(kind: str, error: Exception) -> wire.Message:
     if isinstance(error, CannotError):
         _logger.warning("%s: %s", kind, error)
-        return wire.Message(kind, {"failed": error.told})
+        return wire.Message(kind, {"failed": error.reported})
     _logger.warning("%s: %s: %s", kind, type(error).__name__, one_line(error))
     _logger.debug("%s: the exception", kind, exc_info=error)
     return wire.Message(kind, {"failed": questions.FAILED})

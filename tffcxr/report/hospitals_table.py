@@ -43,7 +43,7 @@ class Hospitals:
 
     Attributes:
       hospitals: in the order of their names.
-      without_results: the names of those that told no result, in a complete run.
+      without_results: the names of those that reported no result, in a complete run.
       empty_columns: of `rounds.csv`, those of metrics that no round has.
       partly_empty_columns: those that only some rounds have.
     """
@@ -75,13 +75,13 @@ def of(run: run_reader.Run) -> Hospitals | None:
                 float(rows["sent_bytes"].sum()) / _MEGABYTE,
             )
         )
-    told = {results_table.client(row) for row in run.rows}
+    with_results = {results_table.client(row) for row in run.rows}
     # What models measure; the loss of training is known of all that take part.
     columns = [name for name in run.rounds if "/" in name and not name.endswith(("_loss", "_rate"))]
     missing = {name: int(run.rounds[name].isna().sum()) for name in columns}
     return Hospitals(
         hospitals,
-        [each.site for each in hospitals if run.complete and each.site not in told],
+        [each.site for each in hospitals if run.complete and each.site not in with_results],
         [name for name in columns if missing[name] == len(run.rounds)],
         [name for name in columns if 0 < missing[name] < len(run.rounds)],
     )

@@ -374,8 +374,8 @@ class Study(abc.ABC):
             row: dict[str, Any] = {"client": client, "site": site, "source": source}
             if client not in self.clients.records:  # It is at a hospital.
                 row.update({f"{split}_images": store.count(client, split) for split in SPLITS})
-                told = {name: n for name, n in {**row, **about(client)}.items() if n is not None}
-                described.append(told)
+                known = {name: n for name, n in {**row, **about(client)}.items() if n is not None}
+                described.append(known)
                 continue
             patients = self.clients.records[client].groupby("split")["patient"].nunique()
             for split in SPLITS:

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import signal
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -224,7 +225,8 @@ def _blocked(plan):
 
 def test_workers_leave_ctrl_c_to_their_parent():
     """The terminal sends it to all. One that gets it while it starts may be waited for forever."""
-    rows = phantom_drawing._draw_all(_blocked, range(33), 2, None)
+    plans: Any = range(33)
+    rows = phantom_drawing._draw_all(_blocked, plans, 2, None)
     assert {blocked for _, (blocked,) in rows} == {signal.SIGINT}
     assert os.getpid() not in {process for process, _ in rows}
     assert not signal.pthread_sigmask(signal.SIG_BLOCK, ())

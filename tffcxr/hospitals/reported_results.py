@@ -1,6 +1,6 @@
 """What of a hospital's final results leaves it: numbers of many images, and names of the program's.
 
-A row of `metrics.json` is told if all counts of images in it are at least the policy's smallest
+A row of `metrics.json` is reported if all counts of images in it are at least the policy's smallest
 count; otherwise the whole row stays.
 """
 
@@ -30,7 +30,7 @@ _MOST_ROWS = 10_000
 _LONGEST_TEXT = 200
 
 
-def told(rows: Sequence[Mapping[str, Any]], smallest_count: int) -> list[dict[str, Any]]:
+def reported(rows: Sequence[Mapping[str, Any]], smallest_count: int) -> list[dict[str, Any]]:
     """The rows that leave, as JSON values.
 
     Args:
@@ -66,19 +66,19 @@ def read(rows: Any) -> list[dict[str, Any]]:
     """The rows that a hospital has sent.
 
     Raises:
-      wire.MessageError: these are no rows of `told`.
+      wire.MessageError: these are no rows of `reported`.
     """
     if (
         isinstance(rows, list)
         and len(rows) <= _MOST_ROWS
         and all(isinstance(row, dict) and set(_NAMED) <= set(row) for row in rows)
-        and all(_is_told(name, value) for row in rows for name, value in row.items())
+        and all(_may_be_reported(name, value) for row in rows for name, value in row.items())
     ):
         return rows
     raise wire.MessageError("expected rows of results, found other values")
 
 
-def _is_told(name: str, value: Any) -> bool:
+def _may_be_reported(name: str, value: Any) -> bool:
     if name == "binned":
         return isinstance(value, list) and all(map(_is_bin, value))
     if isinstance(value, str):
