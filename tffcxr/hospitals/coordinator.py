@@ -27,6 +27,7 @@ REGISTER, GATHER, TRAINING, MEASURE, FINISH, RESULTS = (
     "register", "gather", "training", "measure", "finish", "results",
 )  # fmt: skip
 FINGERPRINT = "fingerprint"
+MEASURING = "computing its own results"  # What a hospital does after a training.
 _TICK_SECONDS = 1.0
 _SAID_AGAIN_SECONDS = 60.0
 

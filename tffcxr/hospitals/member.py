@@ -118,6 +118,7 @@ class Member:
         self._link.doing(coordinator.serving(served.name))
         standing = self._link.call(wire.Message(coordinator.TRAINING, {"training": served.name}))
         if standing.kind == coordinator.FINISH:
+            self._link.doing(coordinator.MEASURING)
             return self._finished(served, states, standing)
         devices = device.current_workers()
         with Work(self._link, served.clients, devices, self._invocations.stop) as work:
@@ -134,6 +135,7 @@ class Member:
                 work.wait()
                 finished = self._finished(served, states, message)
                 self._link.answer(task, wire.Message(message.kind))
+                self._link.doing(coordinator.MEASURING)
                 return finished
             if message.kind == questions.COMPUTE:
                 begin = functools.partial(self._begin_computing, served, states, message)
