@@ -261,24 +261,19 @@ class Coordinator:
           The rows of all that came, each with its hospital as `client`.
         """
         sites = [site for site in self.findings_of if site in self._registered]
-        seen = time.monotonic()
-        while True:
-            answered = [site for site in sites if site in self._results]
-            waiting = [site for site in sites if site not in self._results]
+        waiting, seen = sites, time.monotonic()
+        while waiting and time.monotonic() - seen <= self._seconds:
+            answered = [site for site in sites if site not in waiting]
             self.report({"answered": answered, "waiting": waiting})
-            if not waiting:
-                break
+            self._hub.wait_for(lambda _: all(s in self._results for s in sites), _TICK_SECONDS)
+            waiting = [site for site in sites if site not in self._results]
             if any(site in self._hub.members() for site in waiting):
                 seen = time.monotonic()
-            if time.monotonic() - seen > self._seconds:
-                names = ", ".join(waiting)
-                print(f"no results from {names}, away for {self._seconds:g} s", file=sys.stderr)
-                self.report({"answered": answered, "waiting": []})
-                break
-            self._hub.wait_for(lambda _: all(s in self._results for s in sites), _TICK_SECONDS)
-        return joint_rows.joined(
-            {site: self._results[site] for site in sites if site in self._results}
-        )
+        if waiting:
+            names = ", ".join(waiting)
+            print(f"no results from {names}, away for {self._seconds:g} s", file=sys.stderr)
+        self.report({"answered": [s for s in sites if s not in waiting], "waiting": []})
+        return joint_rows.joined({s: self._results[s] for s in sites if s not in waiting})
 
     def _present(self, name: str, clients: Sequence[str]) -> list[str]:
         """Which of the clients are at hospitals that serve a training now."""
