@@ -92,7 +92,7 @@ def test_columns_that_no_or_only_some_rounds_have(coordinator):
     assert "<code>Lung Opacity/auroc</code>." in page and "scores_per_image" in page
 
 
-def test_hospitals_that_told_no_result_are_named_in_a_complete_run(coordinator):
+def test_hospitals_that_reported_no_result_are_named_in_a_complete_run(coordinator):
     def of_north(results):
         for row in results["rows"]:
             row["client"] = "north"
@@ -100,7 +100,7 @@ def test_hospitals_that_told_no_result_are_named_in_a_complete_run(coordinator):
     change_results(coordinator, of_north)
     assert of(coordinator).without_results == ["south"]
     page = run_report.write_report(coordinator).read_text()
-    assert "No result was told by south:" in page
+    assert "No result was reported by south:" in page
     change_results(coordinator, lambda results: results.update(complete=False))
     assert of(coordinator).without_results == []
 
