@@ -77,7 +77,8 @@ class Work:
         Args:
           task: its id.
           kind: of the message.
-          make: makes the answer. Of an exception, the coordinator learns `CannotError.reported` alone.
+          make: makes the answer. Of an exception, the coordinator learns `CannotError.reported`
+            alone.
         """
         self.wait()
         self._clock.begin()
