@@ -171,6 +171,19 @@ HEAT = Table(
     ),
     texts=frozenset({"task", "model", "training", "compared_with", "site", "cases"}),
 )  # fmt: skip
+# A row per model, site's images and group of their patients. `too_small` is 1 of a group with few
+# images of a class; `auroc_gap` is how much higher the AUROC of the best group of the attribute is.
+_OF_GROUPS = ("auroc", "auroc_gap", "sensitivity", "specificity")
+SUBGROUPS = Table(
+    "subgroups.csv",
+    (
+        "task", "model", "images_kind", "training", "client", "attribute", "group", "images",
+        "patients", "positives", "too_small",
+        *(f"{name}{end}" for name in _OF_GROUPS for end in ("", "_low", "_high")),
+    ),
+    texts=frozenset({"task", "model", "images_kind", "training", "client", "attribute", "group"}),
+    optional=frozenset({"images_kind", "client"}),
+)  # fmt: skip
 # A row per image whose lungs were predicted.
 LUNGS = Table(
     "lungs.csv",

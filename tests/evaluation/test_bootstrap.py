@@ -15,12 +15,12 @@ def _two_normals(seed, images=100, shift=1.0):
     return labels, generator.normal(shift * labels, 1.0)
 
 
-def test_weighted_auroc_equals_auroc_of_repeated_images():
+def testweighted_auroc_equals_auroc_of_repeated_images():
     generator = np.random.default_rng(0)
     positive = generator.integers(0, 2, 30).astype(bool)
     scores = generator.integers(0, 8, 30).astype(float)  # with ties
     weights = generator.integers(0, 4, (6, 30)).astype(float)
-    areas = bootstrap._weighted_auroc(weights, positive, scores)
+    areas = bootstrap.weighted_auroc(weights, positive, scores)
     for area, times in zip(areas, weights.astype(int)):
         expected = sklearn_metrics.roc_auc_score(
             np.repeat(positive, times), np.repeat(scores, times)
@@ -70,7 +70,7 @@ def test_rare_finding_stays_in_every_replicate():
     labels = np.zeros(1000)
     labels[:5] = 1
     scores = np.random.default_rng(4).random(1000)
-    with_rare = bootstrap._bootstrap_aurocs(
+    with_rare = bootstrap.bootstrap_aurocs(
         bootstrap.inputs.known(labels, [scores]), replicates=300, seed=0
     )
     assert with_rare is not None
@@ -112,21 +112,21 @@ def test_replicates_with_one_class_are_left_out_or_counted_as_too_many():
     groups = np.array(list(range(60)) + list(range(5)))
     scores = np.random.default_rng(6).random(65)
     data = bootstrap.inputs.known(labels, [scores], groups)
-    areas = bootstrap._bootstrap_aurocs(data, replicates=2000, seed=0)
+    areas = bootstrap.bootstrap_aurocs(data, replicates=2000, seed=0)
     assert areas is not None
     assert 1950 < areas.shape[1] < 2000
     assert np.isfinite(areas).all()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bootstrap, "_MINIMUM_USABLE", 1.0)
         with pytest.warns(exceptions.UndefinedMetricWarning, match="one class only"):
-            assert bootstrap._bootstrap_aurocs(data, replicates=2000, seed=0) is None
+            assert bootstrap.bootstrap_aurocs(data, replicates=2000, seed=0) is None
 
 
 def test_paired_ttest_is_scipys_on_the_same_replicates():
     labels, a = _two_normals(7)
     b = a + np.random.default_rng(8).normal(0, 0.5, 100)
     data = bootstrap.inputs.known(labels, [a, b])
-    areas = bootstrap._bootstrap_aurocs(data, replicates=20, seed=1)
+    areas = bootstrap.bootstrap_aurocs(data, replicates=20, seed=1)
     assert areas is not None
     difference = areas[0] - areas[1]
     t = difference.mean() / (difference.std(ddof=1) / np.sqrt(20))

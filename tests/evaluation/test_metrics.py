@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pytest
 from sklearn import exceptions
+from sklearn import metrics as sklearn_metrics
 
 from tffcxr.evaluation import metrics
 
@@ -25,6 +26,29 @@ def test_metrics_match_hand_calculation():
     assert result["aupr"] == pytest.approx((1 + 2 / 3 + 3 / 4) / 3)
     likelihoods = np.array([0.9, 0.6, 0.3, 0.3, 0.8, 0.9, 0.9])
     assert result["loss"] == pytest.approx(-np.log(likelihoods).mean())
+
+
+def test_predictive_values_and_f1_are_scikit_learns():
+    generator = np.random.default_rng(0)
+    labels, scores = generator.integers(0, 2, 50), generator.random(50)
+    result = metrics.binary_metrics(labels, scores, threshold=0.3)
+    called = scores >= 0.3
+    assert result["ppv"] == pytest.approx(sklearn_metrics.precision_score(labels, called))
+    assert result["npv"] == pytest.approx(sklearn_metrics.precision_score(1 - labels, ~called))
+    assert result["f1"] == pytest.approx(sklearn_metrics.f1_score(labels, called))
+    assert result["accuracy_half"] == sklearn_metrics.accuracy_score(labels, scores >= 0.5)
+    assert result["loss"] == pytest.approx(sklearn_metrics.log_loss(labels, scores))
+
+
+def test_predictive_values_of_no_image_are_undefined():
+    labels = np.array([0, 1, 0, 1])
+    with pytest.warns(exceptions.UndefinedMetricWarning, match="no image is called positive: ppv"):
+        result = metrics.binary_metrics(labels, np.full(4, 0.2), threshold=0.5)
+    assert np.isnan(result["ppv"])
+    assert (result["npv"], result["f1"]) == (0.5, 0.0)
+    with pytest.warns(exceptions.UndefinedMetricWarning, match="F1 is undefined"):
+        result = metrics.binary_metrics(np.zeros(4), np.full(4, 0.2), threshold=0.5)
+    assert np.isnan(result["f1"])
 
 
 def test_unknown_labels_are_left_out_even_where_their_score_is_nan():

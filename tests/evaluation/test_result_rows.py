@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tffcxr import errors
-from tffcxr.evaluation import result_rows
+from tffcxr.evaluation import metrics, recalibration, result_rows
 
 NAN = float("nan")
 
@@ -39,6 +39,7 @@ def test_row_has_the_published_names_and_counts():
     assert row["threshold"] == 0.5
     assert row["operating_point"] == "Youden index, chosen on validation images"
     assert row["interval"] == "95 % percentile interval, 50 bootstrap replicates of patients"
+    assert row["proportion_interval"].startswith("95 % percentile interval, 50 bootstrap")
     assert np.isnan([row["p_ttest"], row["p_delong"], row["auroc_low"]]).all()
     fixed = {"task", "model", "training", "split", "images", "loss", "accuracy", "sensitivity"}
     fixed |= {"specificity", "aupr", "auroc", "auroc_low", "auroc_high", "p_ttest", "p_delong"}
@@ -51,6 +52,20 @@ def test_row_compares_with_the_baseline():
     assert row["baseline"] == "site"
     assert 0 < row["p_delong"] < 1
     assert 0 <= row["p_ttest"] < row["p_delong"]
+
+
+def test_every_metric_has_an_interval():
+    row = _row()
+    names = (*metrics.BINARY_NAMES, recalibration.SLOPE, recalibration.INTERCEPT)
+    assert {f"{name}{end}" for name in names for end in ("", "_low", "_high")} <= row.keys()
+    assert row["proportion_interval"] == "95 % Wilson interval"
+    assert row["sensitivity_low"] < row["sensitivity"] < row["sensitivity_high"]
+    # A patient of several images whose labels are all but one unknown has one image.
+    labels = np.repeat([0.0, 1.0, NAN], 20)
+    patients = np.concatenate([np.arange(40), np.zeros(20, int)])
+    row = result_rows.result_row("A", "m", "site", "test", labels, np.linspace(0, 1, 60), 0.5,
+                                 groups=patients, replicates=20)  # fmt: skip
+    assert row["proportion_interval"] == "95 % Wilson interval"
 
 
 def test_row_compares_with_further_baselines():

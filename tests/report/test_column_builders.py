@@ -1,5 +1,6 @@
 """Tests of report.column_builders, with those of each kind of study: what stands in a cell."""
 
+from tffcxr.report import column_builders
 from tffcxr.report.kinds import classes_kind, findings_kind, masks_kind, volumes_kind
 
 _MASK = {
@@ -89,6 +90,44 @@ def test_federated_is_compared_with_the_site_and_with_all_sites_pooled():
         "t-test vs pooled": "0.200",
     }  # fmt: skip
     assert set(cells(site).values()) == {"not compared"}
+
+
+def test_adjusted_p_values_stand_beside_the_others_where_there_are_several_tests():
+    row = {
+        "training": "federated", "baseline": "site", "p_delong": 0.03, "p_delong_holm": 0.06,
+        "p_ttest": 1e-9, "p_delong_pooled": None, "p_delong_pooled_holm": None, "holm_tests": 2,
+    }  # fmt: skip
+    cells = _cells(row, findings_kind)
+    assert cells["p vs site (Holm)"] == "0.030 (0.060)"
+    assert cells["p vs pooled (Holm)"] == "–"
+    assert cells["t-test vs site"] == "<0.001"
+    (note,) = findings_kind.KIND.notes([row])
+    assert "adjusted for the 2 tests of the table" in note
+    alone = {**row, "holm_tests": 1, "p_delong_holm": 0.03}
+    assert _cells(alone, findings_kind)["p vs site"] == "0.030"
+    (note,) = findings_kind.KIND.notes([alone])
+    assert "In brackets" not in note
+
+
+def test_on_the_page_every_metric_has_its_interval_and_its_table():
+    names = ("auroc", "sensitivity", "ppv", "brier", "calibration_slope")
+    row = {"training": "federated", "interval": "95 % percentile interval"}
+    for name in names:
+        row.update({name: 0.5, f"{name}_low": 0.25, f"{name}_high": 0.75})
+    columns = findings_kind.KIND.columns([row])
+    parts = {
+        title: {column.over_page: column.cell(row) for column in of_part}
+        for title, of_part in column_builders.parts(columns)
+    }
+    assert list(parts) == ["", "At the operating point", "Probabilities"]
+    interval = "0.500 (0.250–0.750)"
+    assert parts[""]["AUROC (95 % CI)"] == interval
+    assert parts["At the operating point"]["Sensitivity (95 % CI)"] == interval
+    assert parts["At the operating point"]["Positive predictive value (95 % CI)"] == interval
+    assert parts["Probabilities"]["Calibration slope (95 % CI)"] == interval
+    assert parts["Probabilities"]["Brier score (95 % CI)"] == interval
+    assert {column.heading: column.text(row) for column in columns}["Brier score"] == "0.500"
+    assert "Loss" in parts["Probabilities"]
 
 
 def test_the_only_baseline_may_be_the_pooled_model():

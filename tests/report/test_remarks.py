@@ -58,6 +58,13 @@ def test_verdict(p, auroc, expected):
     assert expected in text
 
 
+def test_the_verdict_is_of_the_adjusted_p_value():
+    (text,) = _summary({**_ROW, "p_delong": 0.03, "p_delong_holm": 0.09, "holm_tests": 3}, _SITE)
+    assert "DeLong's test: p = 0.030, adjusted for 3 tests p = 0.090. These images give no" in text
+    (text,) = _summary({**_ROW, "p_delong": 0.03, "p_delong_holm": 0.03, "holm_tests": 1}, _SITE)
+    assert "DeLong's test: p = 0.030. The federated model is better" in text
+
+
 def test_summary_without_baseline_or_auroc():
     assert _summary(_ROW) == ["Pneumothorax (test images): federated AUROC 0.910 (0.890–0.930)."]
     assert _summary({**_ROW, "auroc": NAN}, _SITE) == []

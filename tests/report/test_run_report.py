@@ -49,9 +49,10 @@ def test_whole_run(run_dir):
     row = json.loads((run_dir / "metrics.json").read_text())["rows"][0]
     assert f"{row['auroc']:.3f} ({row['auroc_low']:.3f}–{row['auroc_high']:.3f})" in html
     assert sorted(file.name for file in (run_dir / "figures").iterdir()) == [
-        "gradcam_lung-opacity.png", "gradcam_pneumothorax.png", "roc.png", "rounds.png",
+        "gradcam_lung-opacity.png", "gradcam_pneumothorax.png", "precision_recall.png",
+        "reliability.png", "roc.png", "rounds.png",
     ]  # fmt: skip
-    assert html.count("<img ") == 4
+    assert html.count("<img ") == 6
 
 
 def test_page_is_self_contained(run_dir):

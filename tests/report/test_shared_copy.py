@@ -118,7 +118,9 @@ def test_nothing_of_a_patient_and_no_path(run_dir, tmp_path):
         "SHARED.txt", "clients.csv", "config.json", "figures", "heat.csv", "metrics.json",
         "report.html", "roc.csv", "rounds.csv", "rounds_site_a.csv",
     ]  # fmt: skip
-    assert sorted(path.name for path in (copy / "figures").iterdir()) == ["roc.png", "rounds.png"]
+    assert sorted(path.name for path in (copy / "figures").iterdir()) == [
+        "precision_recall.png", "roc.png", "rounds.png",
+    ]  # fmt: skip
     assert list((tmp_path / "new").iterdir()) == [copy]
     assert (copy / "SHARED.txt").read_text() == note
     assert "predictions.csv" in note and "explanations" in note and "models: weights may" in note

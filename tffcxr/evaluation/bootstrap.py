@@ -58,7 +58,7 @@ def auroc_interval(
     """
     if not 0 < level < 1:
         raise ValueError(f"expected a level between 0 and 1, found {level}")
-    areas = _bootstrap_aurocs(inputs.known(labels, [scores], groups), replicates, seed)
+    areas = bootstrap_aurocs(inputs.known(labels, [scores], groups), replicates, seed)
     if areas is None:
         return float("nan"), float("nan")
     low, high = np.quantile(areas[0], [(1 - level) / 2, (1 + level) / 2])
@@ -96,7 +96,7 @@ def paired_ttest(
     """
     if replicates < 2:
         raise ValueError(f"expected at least 2 replicates, found {replicates}")
-    areas = _bootstrap_aurocs(inputs.known(labels, [a, b], groups), replicates, seed)
+    areas = bootstrap_aurocs(inputs.known(labels, [a, b], groups), replicates, seed)
     if areas is None:
         return float("nan")
     difference = areas[0] - areas[1]
@@ -106,8 +106,17 @@ def paired_ttest(
     return float(stats.ttest_rel(areas[0], areas[1]).pvalue)
 
 
-def _bootstrap_aurocs(data: inputs.Known, replicates: int, seed: int) -> np.ndarray | None:
-    """Returns the AUROCs [models, usable replicates], or None after a warning."""
+def bootstrap_aurocs(data: inputs.Known, replicates: int, seed: int) -> np.ndarray | None:
+    """Returns the AUROCs of resampled patients, of which `auroc_interval` are percentiles.
+
+    Args:
+      data: the images.
+      replicates: number of resamples; all models are resampled alike.
+      seed: the same seed gives the same resamples.
+
+    Returns:
+      [models, usable replicates]; None, after a warning, where `auroc_interval` is NaN.
+    """
     if replicates < 1:
         raise ValueError(f"expected at least 1 replicate, found {replicates}")
     positive_patients = np.unique(data.groups[data.positive])
@@ -123,7 +132,7 @@ def _bootstrap_aurocs(data: inputs.Known, replicates: int, seed: int) -> np.ndar
         return None
     without_positive = np.setdiff1d(negative_patients, positive_patients)
     chunks = [
-        np.stack([_weighted_auroc(weights, data.positive, scores) for scores in data.scores])
+        np.stack([weighted_auroc(weights, data.positive, scores) for scores in data.scores])
         for weights in draws(data.groups, (positive_patients, without_positive), replicates, seed)
     ]
     areas = np.concatenate(chunks, axis=1)
@@ -163,7 +172,7 @@ def draws(
         yield drawn[:, groups]
 
 
-def _weighted_auroc(weights: np.ndarray, positive: np.ndarray, scores: np.ndarray) -> np.ndarray:
+def weighted_auroc(weights: np.ndarray, positive: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """Returns AUROCs [replicates] of images that count `weights` [replicates, N] times.
 
     The Mann-Whitney form: the share of (positive, negative) pairs in which the positive has the

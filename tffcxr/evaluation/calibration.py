@@ -98,11 +98,16 @@ def reliability(outcomes: np.ndarray, scores: np.ndarray, bins: int = BINS) -> R
       bins: number of bins.
     """
     scores = np.asarray(scores, np.float64)
-    places = np.clip(np.ceil(scores * bins).astype(int) - 1, 0, bins - 1)
+    places = bin_of(scores, bins)
     counts = np.bincount(places, minlength=bins)
     used = counts > 0
     sums = [np.bincount(places, values, bins)[used] for values in (scores, outcomes)]
     return Reliability(sums[0] / counts[used], sums[1] / counts[used], counts[used])
+
+
+def bin_of(scores: np.ndarray, bins: int = BINS) -> np.ndarray:
+    """The bin of each score, int [N] in 0..bins-1; arguments as `reliability`."""
+    return np.clip(np.ceil(scores * bins).astype(int) - 1, 0, bins - 1)
 
 
 def brier_score(labels: np.ndarray, scores: np.ndarray) -> float:
@@ -150,8 +155,13 @@ def class_brier_score(truth: np.ndarray, probabilities: np.ndarray) -> float:
     if not len(truth) or not np.isfinite(probabilities).all():
         inputs.undefined("no image, or a score is not finite: the Brier score is undefined")
         return float("nan")
+    return float(np.mean(class_brier_scores(truth, probabilities)))
+
+
+def class_brier_scores(truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """The Brier score of each image, float64 [N] in 0..2; arguments as `class_brier_score`."""
     wanted = np.eye(probabilities.shape[1])[truth]
-    return float(np.mean(np.sum((np.asarray(probabilities, np.float64) - wanted) ** 2, axis=1)))
+    return np.sum((np.asarray(probabilities, np.float64) - wanted) ** 2, axis=1)
 
 
 def class_calibration_error(truth: np.ndarray, probabilities: np.ndarray) -> float:

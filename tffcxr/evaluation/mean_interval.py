@@ -22,6 +22,10 @@ class Mean(NamedTuple):
     low: float
     high: float
 
+    def named(self, name: str) -> dict[str, float]:
+        """What a row of `metrics.json` has of it: NAME, NAME_low, NAME_high."""
+        return {name: self.mean, f"{name}_low": self.low, f"{name}_high": self.high}
+
 
 def mean_interval(
     values: np.ndarray,

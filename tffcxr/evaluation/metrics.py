@@ -1,7 +1,7 @@
 """Metrics of one finding: loss, accuracy, sensitivity, specificity, AUPR, AUROC, operating point.
 
-The Youden index is from Youden, "Index for rating diagnostic tests", Cancer 3(1), 1950. The
-metrics themselves are scikit-learn's.
+The Youden index is from Youden, "Index for rating diagnostic tests", Cancer 3(1), 1950. Areas
+under curves are scikit-learn's.
 """
 
 from collections.abc import Callable
@@ -15,18 +15,27 @@ from tffcxr.evaluation import calibration, inputs
 # float32 score does not make the loss infinite.
 _LOSS_EPSILON = 1e-7
 _HALF = 0.5
-_NAMES = (
-    "loss", "accuracy", "sensitivity", "specificity", "accuracy_half", "brier", "ece", "aupr",
-    "auroc",
+# Of the metrics of a finding.
+BINARY_NAMES = (
+    "loss", "accuracy", "sensitivity", "specificity", "ppv", "npv", "f1", "accuracy_half", "brier",
+    "ece", "aupr", "auroc",
 )  # fmt: skip
+# Why a proportion has no value.
+_WITHOUT = {
+    "sensitivity": "no positive image",
+    "specificity": "no negative image",
+    "ppv": "no image is called positive",
+    "npv": "no image is called negative",
+}
 
 
 def binary_metrics(labels: np.ndarray, scores: np.ndarray, threshold: float) -> dict[str, float]:
     """Returns the metrics of one model for one finding.
 
     An undefined metric is NaN and a warning: sensitivity without a positive image, specificity
-    without a negative one, AUROC and AUPR with one class only, the three that need an operating
-    point if `threshold` is NaN, and everything if no label is known or a score is not finite.
+    without a negative one, predictive values where no image is called so, AUROC and AUPR with one
+    class only, those that need an operating point if `threshold` is NaN, and everything if no label
+    is known or a score is not finite.
 
     Args:
       labels: [N], 1 present, 0 absent, NaN unknown (left out).
@@ -35,7 +44,8 @@ def binary_metrics(labels: np.ndarray, scores: np.ndarray, threshold: float) -> 
         `operating_point(validation_labels, validation_scores)`.
 
     Returns:
-      `loss` (mean binary cross-entropy in nats), `accuracy`, `sensitivity`, `specificity`,
+      `loss` (mean binary cross-entropy in nats); at `threshold`, `accuracy`, `sensitivity`,
+      `specificity`, `ppv` and `npv` (positive and negative predictive value), and `f1`;
       `accuracy_half` (at a threshold of 0.5), `brier` and `ece` (see `calibration`), `aupr`
       (average precision: the step-wise area, without interpolation) and `auroc`.
 
@@ -44,7 +54,7 @@ def binary_metrics(labels: np.ndarray, scores: np.ndarray, threshold: float) -> 
     """
     data = inputs.known(labels, [scores])
     positive, probabilities = data.positive, data.scores[0]
-    values = dict.fromkeys(_NAMES, float("nan"))
+    values = dict.fromkeys(BINARY_NAMES, float("nan"))
     if not positive.size:
         inputs.undefined("no image has a known label: every metric is undefined")
         return values
@@ -56,10 +66,8 @@ def binary_metrics(labels: np.ndarray, scores: np.ndarray, threshold: float) -> 
             "expected probabilities in 0..1, found scores from "
             f"{probabilities.min():g} to {probabilities.max():g}"
         )
-    clipped = np.clip(probabilities, _LOSS_EPSILON, 1 - _LOSS_EPSILON)
-    values["loss"] = float(sklearn_metrics.log_loss(positive, clipped, labels=[False, True]))
+    values["loss"] = float(losses(positive, probabilities).mean())
     values.update(_at_threshold(positive, probabilities, threshold))
-    values["accuracy_half"] = float(np.mean((probabilities >= _HALF) == positive))
     values["brier"] = calibration.brier_score(labels, scores)
     values["ece"] = calibration.calibration_error(labels, scores)
     if data.has_both_classes:
@@ -122,30 +130,69 @@ _RULES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 }
 
 
+def losses(positive: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """The binary cross-entropy of each image in nats: float64 [N].
+
+    Args:
+      positive: bool [N].
+      probabilities: [N], kept `_LOSS_EPSILON` from 0 and 1.
+    """
+    clipped = np.clip(probabilities, _LOSS_EPSILON, 1 - _LOSS_EPSILON)
+    return -np.log(np.where(positive, clipped, 1 - clipped))
+
+
+def proportions(
+    positive: np.ndarray, probabilities: np.ndarray, threshold: float
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """The metrics that are the share of some images among others, by name.
+
+    Args:
+      positive: bool [N].
+      probabilities: [N].
+      threshold: the operating point; NaN leaves only what needs none.
+
+    Returns:
+      Two bool [N]: the images that count, and all that might have counted; the first are among the
+      second.
+    """
+    everything = np.ones(positive.shape, bool)
+    found = {"accuracy_half": ((probabilities >= _HALF) == positive, everything)}
+    if np.isnan(threshold):
+        return found
+    called = probabilities >= threshold
+    right = called == positive
+    return {
+        **found,
+        "accuracy": (right, everything),
+        "sensitivity": (right & positive, positive),
+        "specificity": (right & ~positive, ~positive),
+        "ppv": (right & called, called),
+        "npv": (right & ~called, ~called),
+    }
+
+
 def _at_threshold(
     positive: np.ndarray, probabilities: np.ndarray, threshold: float
 ) -> dict[str, float]:
-    """Returns accuracy, sensitivity and specificity at an operating point."""
-    values = dict.fromkeys(("accuracy", "sensitivity", "specificity"), float("nan"))
+    """Returns what depends on an operating point, and the accuracy at 0.5."""
+    values = {}
+    for name, (hits, trials) in proportions(positive, probabilities, threshold).items():
+        if trials.any():
+            values[name] = float(hits.sum() / trials.sum())
+        else:
+            inputs.undefined(f"{_WITHOUT[name]}: {name} is undefined")
     if np.isnan(threshold):
-        inputs.undefined("no operating point: accuracy, sensitivity, specificity are undefined")
+        inputs.undefined(
+            "no operating point: accuracy, sensitivity, specificity, predictive values and F1 are "
+            "undefined"
+        )
         return values
-    (true_negatives, false_positives), (false_negatives, true_positives) = (
-        sklearn_metrics.confusion_matrix(
-            positive, probabilities >= threshold, labels=[False, True]
-        ).tolist()
-    )
-    positives = true_positives + false_negatives
-    negatives = true_negatives + false_positives
-    values["accuracy"] = (true_positives + true_negatives) / (positives + negatives)
-    if positives:
-        values["sensitivity"] = true_positives / positives
+    called = probabilities >= threshold
+    if positive.any() or called.any():
+        hits = float((positive & called).sum())
+        values["f1"] = 2 * hits / float(positive.sum() + called.sum())
     else:
-        inputs.undefined("no positive image: sensitivity is undefined")
-    if negatives:
-        values["specificity"] = true_negatives / negatives
-    else:
-        inputs.undefined("no negative image: specificity is undefined")
+        inputs.undefined("no image is positive or called so: F1 is undefined")
     return values
 
 

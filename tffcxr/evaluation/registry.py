@@ -73,6 +73,10 @@ LOSS = Metric("loss", "Loss", LOWER, short="loss")
 AUPR = Metric("aupr", "AUPR")
 SENSITIVITY = Metric("sensitivity", "Sensitivity", short="sens.")
 SPECIFICITY = Metric("specificity", "Specificity", short="spec.")
+PPV = Metric("ppv", "Positive predictive value", short="PPV")
+NPV = Metric("npv", "Negative predictive value", short="NPV")
+F1 = Metric("f1", "F1 score", short="F1")
+KAPPA = Metric("kappa", "Cohen's kappa", short="kappa")
 ACCURACY_HALF = Metric("accuracy_half", "Accuracy at 0.5", short="acc.0.5")
 BRIER = Metric("brier", "Brier score", LOWER, short="Brier")
 ECE = Metric("ece", "Calibration error", LOWER, short="ECE")
@@ -80,6 +84,9 @@ MAXIMUM_ACCURACY = Metric("maximum_accuracy", "Maximum accuracy", short="max. ac
 MINIMUM_LOSS = Metric("minimum_loss", "Minimum loss", LOWER, short="min. loss")
 MISSED = Metric("missed", "Missed cases", LOWER, short="missed", digits=0)
 TRAIN_LOSS = Metric("train_loss", "Training loss", LOWER)
+# Best at 1 and at 0, so neither more nor less is better: they rank nothing, and are no `METRICS`.
+CALIBRATION_SLOPE = Metric("calibration_slope", "Calibration slope", short="slope")
+CALIBRATION_INTERCEPT = Metric("calibration_intercept", "Calibration intercept", short="interc.")
 # Means over clients of what each measures on its own images, however few it has.
 CLIENT_LOSS = Metric("client_loss", "Loss, mean of clients", LOWER, short="client loss")
 CLIENT_DICE = Metric("client_dice", "Dice, mean of clients", short="client Dice")
@@ -87,8 +94,8 @@ CLIENT_DICE = Metric("client_dice", "Dice, mean of clients", short="client Dice"
 # In the order in which tables of several kinds have them.
 METRICS = (
     ACCURACY, AUROC, JACCARD, DICE, OVERLAP, BOUNDARY_OVERLAP, LOSS, AUPR, SENSITIVITY, SPECIFICITY,
-    ACCURACY_HALF, BRIER, ECE, MAXIMUM_ACCURACY, MINIMUM_LOSS, MISSED, TRAIN_LOSS, CLIENT_LOSS,
-    CLIENT_DICE,
+    PPV, NPV, F1, KAPPA, ACCURACY_HALF, BRIER, ECE, MAXIMUM_ACCURACY, MINIMUM_LOSS, MISSED,
+    TRAIN_LOSS, CLIENT_LOSS, CLIENT_DICE,
 )  # fmt: skip
 MEANS_OF_CLIENTS = {LOSS: CLIENT_LOSS, DICE: CLIENT_DICE}
 BY_NAME = {metric.name: metric for metric in METRICS}

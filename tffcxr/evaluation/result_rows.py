@@ -12,7 +12,15 @@ from typing import Any
 import numpy as np
 
 from tffcxr import errors, files
-from tffcxr.evaluation import bootstrap, delong, inputs, metrics
+from tffcxr.evaluation import (
+    bootstrap,
+    delong,
+    finding_intervals,
+    inputs,
+    metrics,
+    proportion_interval,
+    recalibration,
+)
 
 FILE_NAME = "metrics.json"
 
@@ -59,17 +67,21 @@ def result_row(
 
     Returns:
       The columns of `metrics.json`: `task`, `model`, `training`, `split`; `images`, `positives`
-      and `patients` with a known label; the metrics of `metrics.binary_metrics`; `auroc_low`,
-      `auroc_high` and `interval`, what kind of interval that is; `p_ttest` and `p_delong` against
-      `baseline`, and `p_ttest_NAME` and `p_delong_NAME` against each of `further_baselines`, none
-      of them adjusted for the number of comparisons; `threshold` and `operating_point`. Undefined
-      numbers are NaN.
+      and `patients` with a known label; the metrics of `metrics.binary_metrics` and
+      `recalibration`, each with `<metric>_low` and `<metric>_high`; `interval`, what kind of
+      interval these are, and `proportion_interval`, what those of proportions are; `p_ttest` and
+      `p_delong` against `baseline`, and `p_ttest_NAME` and `p_delong_NAME` against each of
+      `further_baselines`, none of them adjusted for the number of comparisons (see `comparisons`);
+      `threshold` and `operating_point`. Undefined numbers are NaN.
 
     Raises:
       ValueError: for arrays that do not fit together or scores that are no probabilities.
     """
     data = inputs.known(labels, [scores], groups)
-    low, high = bootstrap.auroc_interval(labels, scores, groups, replicates, level, seed)
+    intervals = finding_intervals.binary_intervals(
+        labels, scores, threshold, groups, replicates, level, seed
+    )
+    known = groups if groups is None else np.asarray(groups)[~np.isnan(np.asarray(labels, float))]
     row: dict[str, Any] = {
         "task": task,
         "model": model,
@@ -79,12 +91,13 @@ def result_row(
         "positives": int(data.positive.sum()),
         "patients": int(np.unique(data.groups).size),
         **metrics.binary_metrics(labels, scores, threshold),
-        "auroc_low": low,
-        "auroc_high": high,
+        **intervals,
+        **recalibration.recalibration(labels, scores, groups, level),
         "interval": (
             f"{100 * level:g} % percentile interval, {replicates} bootstrap replicates of "
             f"{'images' if groups is None else 'patients'}"
         ),
+        "proportion_interval": proportion_interval.method(known, replicates, level),
         "threshold": float(threshold),
         "operating_point": operating_point,
         "p_ttest": float("nan"),

@@ -20,7 +20,8 @@ _COUNTS = ("images", "positives", "patients")
 _TEXTS = frozenset(
     {
         "baseline", "calibration", "calibration_remark", "chosen", "images_kind", "interval",
-        "model", "operating_point", "report_round", "split", "task", "training",
+        "model", "operating_point", "proportion_interval", "report_round", "split", "task",
+        "training",
     }
 )  # fmt: skip
 # Every row has these.

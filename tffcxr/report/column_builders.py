@@ -22,6 +22,8 @@ class Column:
       width: on the terminal, in characters.
       text: what it says of a row; a dash where that is undefined.
       on_page: what it says on the page, if there is more room there.
+      page_heading: on the page, where that is another one.
+      part: the heading of the table that it is in on the page; the first table has none.
 
     The first ones are those by which models are compared: they are seen on a narrow screen too.
     """
@@ -31,6 +33,13 @@ class Column:
     width: int
     text: Callable[[Row], str]
     on_page: Callable[[Row], str] | None = None
+    page_heading: str | None = None
+    part: str = ""
+
+    @property
+    def over_page(self) -> str:
+        """What stands over it on the page."""
+        return self.page_heading or self.heading
 
     def cell(self, row: Row) -> str:
         """What it says of a row on the page."""
@@ -47,20 +56,43 @@ def images() -> Column:
     return number("Images", "images", 7, "images")
 
 
-def plain(metric: Metric, what: str = "") -> Column:
-    """A metric without an interval.
+def plain(metric: Metric, rows: Sequence[Row] = (), what: str = "", part: str = "") -> Column:
+    """A metric without an interval on the terminal, and with one on the page if rows have it.
 
     Args:
       metric: the metric.
+      rows: of the table.
       what: that it is of, on the page.
+      part: see `Column`.
     """
     heading = f"{metric.title}, {what}" if what else metric.title
-    return number(heading, metric.heading, 6, metric.name, metric.digits)
+    has_interval = any(f"{metric.name}_low" in row for row in rows)
+    return Column(
+        heading,
+        metric.heading,
+        max(6, len(metric.heading)),
+        lambda row: style.number(row.get(metric.name), metric.digits),
+        lambda row: style.with_interval(row, metric.name, metric.digits),
+        style.interval_heading(heading, rows) if has_interval else None,
+        part,
+    )
 
 
-def where_measured(metrics: Iterable[Metric], rows: Sequence[Row]) -> list[Column]:
+def where_measured(metrics: Iterable[Metric], rows: Sequence[Row], part: str = "") -> list[Column]:
     """Columns of those metrics that some row has: runs of earlier versions lack the later ones."""
-    return [plain(metric) for metric in metrics if any(metric.name in row for row in rows)]
+    return [
+        plain(metric, rows, part=part)
+        for metric in metrics
+        if any(metric.name in row for row in rows)
+    ]
+
+
+def parts(columns: Iterable[Column]) -> list[tuple[str, list[Column]]]:
+    """The tables that the columns are in on the page, each with its heading."""
+    found: dict[str, list[Column]] = {}
+    for column in columns:
+        found.setdefault(column.part, []).append(column)
+    return list(found.items())
 
 
 def with_interval(metric: Metric, rows: Sequence[Row]) -> Column:

@@ -29,6 +29,7 @@ def template(name: str) -> jinja2.Template:
     environment.filters.update(
         colour=style.training_colour,
         counted=style.counted,
+        value_and_interval=style.value_and_interval,
         number=style.number,
         p_value=style.p_value,
         percent=style.percent,

@@ -44,6 +44,7 @@ class Run:
       masks: `masks.csv`, a row per model and segmented image.
       cases: `cases.csv`, a row per model and segmented volume.
       heat: `heat.csv`, a row per model and site's images, and per two models that are compared.
+      subgroups: `subgroups.csv`, a row per model, test set and group of patients.
       explanations: of `explanations.csv`, in its order.
       segmentations: of `segmentations.csv`, in its order.
       models: the exported models, relative to `path`.
@@ -65,6 +66,7 @@ class Run:
     masks: pd.DataFrame
     cases: pd.DataFrame
     heat: pd.DataFrame
+    subgroups: pd.DataFrame
     explanations: list[run_cases.Explanation]
     segmentations: list[run_cases.Segmentation]
     models: list[str]
@@ -121,6 +123,7 @@ def read(run_dir: PathLike) -> Run:
         masks=run_files.read_table(path, run_tables.MASKS),
         cases=run_files.read_table(path, run_tables.CASES),
         heat=run_files.read_table(path, run_tables.HEAT),
+        subgroups=run_files.read_table(path, run_tables.SUBGROUPS),
         explanations=run_cases.read_explanations(path),
         segmentations=run_cases.read_segmentations(path),
         models=sorted(f"models/{file.name}" for file in (path / "models").glob("*.keras")),

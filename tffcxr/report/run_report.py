@@ -10,6 +10,7 @@ import zipfile
 from tffcxr import errors, files, run_tables
 from tffcxr.evaluation import registry
 from tffcxr.report import (
+    column_builders,
     heat_table,
     hospitals_table,
     page,
@@ -19,6 +20,7 @@ from tffcxr.report import (
     run_reader,
     sites_table,
     style,
+    subgroups_table,
 )
 from tffcxr.report.figures import (
     clients_figure,
@@ -27,6 +29,7 @@ from tffcxr.report.figures import (
     gradcam_figure,
     jaccard_figure,
     masks_figure,
+    precision_recall_figure,
     reliability_figure,
     roc_figure,
     rounds_figure,
@@ -91,7 +94,7 @@ def write_report(run_dir: run_reader.PathLike, shown_as: str | None = None) -> p
         rounds_caption=kind.rounds_caption.format(split=run.measured_split),
         measured_split=run.measured_split,
         results=results_table.blocks(rows),
-        columns=kind.columns(rows),
+        parts=column_builders.parts(kind.columns(rows)),
         networks=_networks(run),
         facts=kind.facts(rows),
         trainings={row["training"] for row in rows},
@@ -101,9 +104,13 @@ def write_report(run_dir: run_reader.PathLike, shown_as: str | None = None) -> p
             published_layout.of_run(run.config, run.rows, remarks.is_synthetic(run.config)),
         ),
         intervals=_distinct(run.rows, "interval"),
+        proportion_intervals=_distinct(run.rows, "proportion_interval"),
         operating_points=_distinct(run.rows, "operating_point"),
         chosen=_distinct(run.rows, "chosen"),
         roc=roc,
+        precision_recall=page.write_figure(
+            run.path, "precision_recall", precision_recall_figure.draw(curves)
+        ),
         reliability=page.write_figure(run.path, "reliability", reliability_figure.draw(run)),
         rounds=rounds,
         confusion=page.write_figure(run.path, "confusion", confusion_figure.draw(rows)),
@@ -125,6 +132,9 @@ def write_report(run_dir: run_reader.PathLike, shown_as: str | None = None) -> p
         heat=heat_table.blocks(run.heat),
         heat_headings=heat_table.headings(run.heat),
         heat_has_lungs=heat_table.has_lungs(run.heat),
+        subgroups=subgroups_table.blocks(run.subgroups),
+        subgroup_headings=subgroups_table.headings(run.subgroups),
+        subgroup_gaps=subgroups_table.largest_gaps(run.subgroups),
         explanations=_explanations(run),
         explanation_method=run.derived.get("explanation", "Grad-CAM"),
         predict_command=_predict_command(run, shown_as or str(run_dir)),

@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from tffcxr import errors, files, options, run_tables
-from tffcxr.report import run_files, run_reader, run_report, style
+from tffcxr.report import run_files, run_reader, run_report, style, subgroups_table
 from tffcxr.report.figures import roc_figure
 from tffcxr.report.published import published_tables
 
@@ -38,6 +38,7 @@ _OF_ROWS = frozenset(
     {
         "task", "model", "training", "split", "client", "baseline", "interval", "operating_point",
         "chosen", "images_kind", "classes", "report_round", "calibration", "calibration_remark",
+        "proportion_interval",
     }
 )  # fmt: skip
 _NNUNET_FILES = ("nnunet_fingerprint.json", "nnunet_plan.json")
@@ -144,6 +145,9 @@ def _copy_tables(run: run_reader.Run, copy: pathlib.Path) -> None:
         files.write_table(copy / path.name, _rounds(path))
     if not run.heat.empty:
         run_tables.HEAT.write(copy, run.heat[list(run_tables.HEAT.columns)])
+    groups = subgroups_table.to_share(run.subgroups)
+    if not groups.empty:
+        run_tables.SUBGROUPS.write(copy, groups)
     curves = roc_figure.curves(run)
     if curves:
         run_tables.ROC.write(copy, roc_figure.as_table(curves))
@@ -296,6 +300,9 @@ def _note(run: run_reader.Run, with_models: bool) -> str:
     lines += [
         "- in settings and command: paths, and texts that may be one",
         "- in TensorBoard's files: all but curves, and names of computers",
+        "- of subgroups, every attribute (sex, age, view) that divides a test set into a group of "
+        "fewer than 10 images with or without the finding, or of fewer than "
+        f"{subgroups_table.LEAST_PATIENTS} patients",
         "- every file that a report does not need",
         "Still in it: names of sites and clients; numbers of images and patients, also small ones.",
     ]

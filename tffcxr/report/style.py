@@ -172,6 +172,12 @@ def with_interval(row: Mapping[str, Any], metric: str, digits: int = 3) -> str:
     return text
 
 
+def value_and_interval(text: str) -> tuple[str, str]:
+    """Splits what `with_interval` gives, or another number with something in brackets."""
+    value, bracket, interval = text.partition(" (")
+    return value, f"({interval}" if bracket else ""
+
+
 def percent(share: Any) -> str:
     """Returns a share in 0..1 as "82 %", a dash if it is undefined."""
     return f"{100 * share:.0f} %" if is_number(share) else UNDEFINED

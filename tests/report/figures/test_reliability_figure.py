@@ -19,14 +19,31 @@ def _run(tmp_path_factory):
 
 
 def _lines(figure):
-    """Of the first panel: the labels of its legend, and what is drawn after scaling."""
-    axes = figure.axes[0]
+    """Of the first diagram: the labels of its legend, and what is drawn after scaling."""
+    axes = figure.axes[len(figure.axes) // 2]
     _, before, after = axes.get_lines()
     return [before.get_label(), after.get_label()], np.transpose(after.get_data())
 
 
-def test_runs_without_calibration_have_none(run):
-    assert reliability_figure.draw(run) is None
+def test_a_run_without_predictions_has_none(run):
+    nothing = dataclasses.replace(run, predictions=run.predictions.head(0))
+    assert reliability_figure.draw(nothing) is None
+
+
+def test_scores_that_were_not_scaled_are_drawn_as_they_are_with_counts(run):
+    figure = reliability_figure.draw(run)
+    assert figure is not None
+    counts, axes = figure.axes[0], figure.axes[2]  # Both diagrams stand below both counts.
+    _, line = axes.get_lines()
+    row = next(row for row in run.rows if row["training"] == "federated")
+    assert line.get_label() == f"{row['ece']:.3f}"
+    table = run.predictions
+    mine = table[(table["task"] == row["task"]) & (table["training"] == "federated")]
+    edges = np.linspace(0, 1, 16)
+    assert [bar.get_height() for bar in counts.patches] == np.histogram(mine["score"], edges)[
+        0
+    ].tolist()
+    assert counts.get_title(loc="left").startswith(row["task"])
 
 
 def test_before_and_after_of_every_federated_model(run):
@@ -34,7 +51,7 @@ def test_before_and_after_of_every_federated_model(run):
     rows = [{**row, **scaling} for row in run.rows]
     figure = reliability_figure.draw(dataclasses.replace(run, rows=rows))
     assert figure is not None
-    assert len(figure.axes) == 2  # One per finding, of the federated model alone.
+    assert len(figure.axes) == 4  # Two per finding, of the federated model alone.
     labels, _ = _lines(figure)
     task = next(row for row in rows if row["training"] == "federated")["task"]
     table = run.predictions

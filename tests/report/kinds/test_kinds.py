@@ -51,7 +51,7 @@ def _run_dir(tmp_path, monkeypatch):
 def test_the_page_of_a_made_up_kind_has_its_table_and_its_words(run_dir):
     html = run_report.write_report(run_dir).read_text(encoding="utf-8")
     assert '<th scope="col">Error of the count (CI)</th>' in html
-    assert "<td>1.2 (1.0–1.5)</td>" in html
+    assert '<td>1.2 <span class="interval">(1.0–1.5)</span></td>' in html
     assert "Federated counts nodules." in html
     assert "Of 1 models on validation images." in html
     assert "drawings drawn by a program" in " ".join(html.split())

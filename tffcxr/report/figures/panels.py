@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 import io
 from typing import Any
 
@@ -42,17 +43,25 @@ def style() -> matplotlib.RcParams:
 
 
 def panels(
-    rows: int, columns: int, width: float, height: float
+    rows: int, columns: int, width: float, height: float, heights: Sequence[float] = (1.0,)
 ) -> tuple[matplotlib_figure.Figure, list[list[matplotlib_axes.Axes]]]:
-    """Returns a figure with a grid of panels; `width` and `height` are a panel's, in inches.
+    """Returns a figure with a grid of panels.
 
     The figure is made without pyplot, which would keep every figure in a global list.
+
+    Args:
+      rows: of panels.
+      columns: of panels.
+      width: of a panel, in inches.
+      height: the mean of the rows, in inches.
+      heights: of the rows, as they share the height; repeated for further rows.
     """
     figure = matplotlib_figure.Figure(
         figsize=(width * columns, height * rows), layout="constrained", facecolor="white"
     )
     backend_agg.FigureCanvasAgg(figure)
-    return figure, figure.subplots(rows, columns, squeeze=False).tolist()
+    ratios = [heights[row % len(heights)] for row in range(rows)]
+    return figure, figure.subplots(rows, columns, squeeze=False, height_ratios=ratios).tolist()
 
 
 def blank(axes: matplotlib_axes.Axes) -> None:

@@ -13,10 +13,7 @@ import pandas as pd
 from sklearn import metrics as sklearn_metrics
 
 from tffcxr.report import results_table, run_reader, style
-from tffcxr.report.figures import panels
-
-_COLUMNS = 3
-_LINE_STYLES = ("-", "--", ":", "-.")
+from tffcxr.report.figures import curve_panels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,84 +103,26 @@ def draw(all_curves: list[Curve]) -> matplotlib_figure.Figure | None:
     Collaboration: Making Toy Datasets on Kaggle Clinically Useful for Chest X-Ray Diagnosis Using
     Federated Learning", arXiv 2211.06212.
     """
-    tasks: dict[str, list[Curve]] = {}
-    for curve in all_curves:
-        of_task = tasks.setdefault(str(curve.row["task"]), [])
-        if not of_task or of_task[0].row["split"] == curve.row["split"]:
-            of_task.append(curve)
-    if not tasks:
-        return None
-    columns = min(_COLUMNS, len(tasks))
-    longest = max(len(of_task) for of_task in tasks.values())
-    with panels.style():
-        figure, grid = panels.panels(-(-len(tasks) // columns), columns, 3.6, 4.4 + 0.18 * longest)
-        cells = [axes for row in grid for axes in row]
-        for axes, (task, of_task) in zip(cells, tasks.items()):
-            _draw_panel(axes, task, of_task)
-        for axes in cells[len(tasks) :]:
-            axes.set_visible(False)
-    return figure
+    return curve_panels.draw(all_curves, _draw_panel)
 
 
-def _draw_panel(axes: matplotlib_axes.Axes, task: str, of_task: list[Curve]) -> None:
+def _draw_panel(axes: matplotlib_axes.Axes, task: str, of_task: Sequence[Curve]) -> None:
     """Draws one task."""
     axes.plot([0, 1], [0, 1], color="#999999", linewidth=1, linestyle=(0, (4, 4)), label="Chance")
-    seen: dict[str, int] = {}
-    several = len({str(curve.row.get("model", "")) for curve in of_task}) > 1
-    for curve in of_task:
+    for curve, look in curve_panels.looks(of_task):
         row = curve.row
-        colour = style.training_colour(row["training"])
         value = style.with_interval({"auroc": curve.auroc, **row}, "auroc")
-        # Networks and clients of one kind of training share its colour and differ in their dashes.
-        position = seen.setdefault(row["training"], 0)
-        seen[row["training"]] += 1
         axes.plot(
             curve.false_positive_rate,
             curve.sensitivity,
-            color=colour,
-            linestyle=_LINE_STYLES[position % len(_LINE_STYLES)],
-            label=f"{_label(row, several)}: {value}",
+            color=look.colour,
+            linestyle=look.line_style,
+            label=f"{look.label}: {value}",
         )
         if style.is_number(row.get("sensitivity")) and style.is_number(row.get("specificity")):
-            axes.plot(
-                1 - row["specificity"],
-                row["sensitivity"],
-                marker="o",
-                markersize=7,
-                color=colour,
-                markeredgecolor="white",
-                markeredgewidth=1.2,
-                linestyle="none",
-                zorder=5,
-            )
-    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
-    axes.set(xlabel="1 − specificity", ylabel="Sensitivity", title=_title(task, of_task[0].row))
-    handles, labels = axes.get_legend_handles_labels()
-    heading = style.interval_heading("AUROC", [curve.row for curve in of_task])
-    # The chance line comes last.
-    handles, labels = [*handles[1:], handles[0]], [*labels[1:], labels[0]]
-    axes.legend(
-        handles, labels, title=heading, loc="upper left", bbox_to_anchor=(-0.04, -0.15),
-        alignment="left", title_fontsize=8,
-    )  # fmt: skip
-
-
-def _label(row: dict[str, Any], several_networks: bool) -> str:
-    """Returns what a curve is called: its training, after its network where there are several."""
-    if not several_networks:
-        return str(row["name"])
-    return f"{style.model_name(str(row.get('model', '')))}, {row['name']}"
-
-
-def _title(task: str, row: dict[str, Any]) -> str:
-    """Returns the panel's title: task, split and number of images."""
-    title = f"{task}\n"
-    if style.is_number(row.get("images")):
-        title += f"{row['images']:.0f} {row['split']} images"
-        if style.is_number(row.get("positives")):
-            title += f", {row['positives']:.0f} positive"
-        return title
-    return f"{title}{row['split']} images"
+            curve_panels.mark(axes, 1 - row["specificity"], row["sensitivity"], look)
+    axes.set(xlabel="1 − specificity", ylabel="Sensitivity")
+    curve_panels.finish(axes, task, of_task, "AUROC")
 
 
 def predictions_of(row: dict[str, Any], predictions: pd.DataFrame, by_client: bool) -> pd.DataFrame:

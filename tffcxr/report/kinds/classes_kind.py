@@ -28,7 +28,9 @@ def _columns(rows: Rows) -> list[column_builders.Column]:
         column_builders.of_round(registry.MAXIMUM_ACCURACY),
         column_builders.of_round(registry.MINIMUM_LOSS),
         column_builders.images(),
-        *column_builders.where_measured((registry.BRIER, registry.ECE), rows),
+        *column_builders.where_measured((registry.BRIER, registry.ECE), rows, "Probabilities"),
+        *column_builders.where_measured((registry.F1, registry.KAPPA), rows),
+        *column_builders.where_measured(_losses(rows), rows, "Probabilities"),
         *(
             column_builders.Column(
                 _sensitivity_heading(name, rows),
@@ -36,10 +38,16 @@ def _columns(rows: Rows) -> list[column_builders.Column]:
                 7,
                 functools.partial(_sensitivity, name),
                 functools.partial(_sensitivity_with_interval, name),
+                part="Classes",
             )
             for position, name in enumerate(_class_names(rows))
         ),
     ]
+
+
+def _losses(rows: Rows) -> tuple[registry.Metric, ...]:
+    """The loss of the reported model, where it has an interval: not in earlier versions."""
+    return (registry.LOSS,) if any("loss_low" in row for row in rows) else ()
 
 
 def _sensitivity_heading(name: str, rows: Rows) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tffcxr.evaluation import registry
+from tffcxr.evaluation import comparisons, registry
 from tffcxr.report import column_builders, results_table, style
 from tffcxr.report.kinds import remarks_common
 from tffcxr.report.kinds.kind import Guess, Kind, Rows
@@ -25,8 +25,13 @@ _WIDE_INTERVAL = 0.15
 _SIGNIFICANT = 0.05
 # A larger difference in the part of positive images makes calibrated probabilities wrong.
 _OTHER_PREVALENCE = 0.1
-# What tells whether scores are probabilities.
-_PROBABILITIES = (registry.ACCURACY, registry.ACCURACY_HALF, registry.BRIER, registry.ECE)
+_DECISION_PART, _PROBABILITY_PART = "At the operating point", "Probabilities"
+# What runs of earlier versions may lack.
+_DECISIONS = (registry.PPV, registry.NPV, registry.F1, registry.ACCURACY)
+_PROBABILITIES = (
+    registry.BRIER, registry.ECE, registry.CALIBRATION_SLOPE, registry.CALIBRATION_INTERCEPT,
+    registry.ACCURACY_HALF,
+)  # fmt: skip
 # A larger difference than rounding makes between two computations of an AUROC.
 _AUROC_TOLERANCE = 1e-3
 
@@ -35,23 +40,43 @@ def _columns(rows: Rows) -> list[column_builders.Column]:
     baselines = _compared_with(rows)
     return [
         column_builders.with_interval(registry.AUROC, rows),
-        *(_p_value(f"p vs {name}", f"p {name}", "delong", name) for name in baselines),
+        *(_p_value(f"p vs {name}", f"p {name}", "delong", name, rows) for name in baselines),
         column_builders.images(),
-        column_builders.plain(registry.LOSS),
-        column_builders.plain(registry.SENSITIVITY),
-        column_builders.plain(registry.SPECIFICITY),
-        column_builders.plain(registry.AUPR),
-        *column_builders.where_measured(_PROBABILITIES, rows),
-        *(_p_value(f"t-test vs {name}", f"t {name}", "ttest", name) for name in baselines),
+        column_builders.plain(registry.SENSITIVITY, rows, part=_DECISION_PART),
+        column_builders.plain(registry.SPECIFICITY, rows, part=_DECISION_PART),
+        column_builders.plain(registry.AUPR, rows),
+        column_builders.plain(registry.LOSS, rows, part=_PROBABILITY_PART),
+        *column_builders.where_measured(_DECISIONS, rows, _DECISION_PART),
+        *column_builders.where_measured(_PROBABILITIES, rows, _PROBABILITY_PART),
+        *(_p_value(f"t-test vs {name}", f"t {name}", "ttest", name, rows) for name in baselines),
     ]
 
 
-def _p_value(heading: str, short: str, test: str, against: str) -> column_builders.Column:
+def _p_value(
+    heading: str, short: str, test: str, against: str, rows: Rows
+) -> column_builders.Column:
+    """The p-value of a test, in brackets the adjusted one where the table has several tests."""
+    is_adjusted = test == "delong" and any(_tests(row) > 1 for row in rows)
+
     def text(row: column_builders.Row) -> str:
         key = _p_key(row, test, against)
-        return style.NOT_COMPARED if key is None else style.p_value(row[key])
+        if key is None:
+            return style.NOT_COMPARED
+        adjusted = row.get(f"{key}{comparisons.SUFFIX}")
+        value = style.p_value(row[key])
+        return f"{value} ({style.p_value(adjusted)})" if style.is_number(adjusted) else value
 
-    return column_builders.Column(heading, short, 9, text)
+    if is_adjusted:
+        return column_builders.Column(f"{heading} (Holm)", f"{short} (Holm)", 15, text)
+    return column_builders.Column(
+        heading, short, 9, lambda row: style.value_and_interval(text(row))[0]
+    )
+
+
+def _tests(row: column_builders.Row) -> int:
+    """How many tests the p-values of a row are adjusted for; 1 if they are not."""
+    tests: Any = row.get(comparisons.TESTS)
+    return int(tests) if style.is_number(tests) else 1
 
 
 def _compared_with(rows: Rows) -> list[str]:
@@ -78,16 +103,25 @@ def _p_key(row: column_builders.Row, test: str, against: str) -> str | None:
 def _notes(rows: Rows) -> list[str]:
     if not any(row.get("baseline") for row in rows):
         return []
+    tests = max(map(_tests, rows))
+    adjusted = (
+        f"In brackets p is adjusted for the {tests} tests of the table by Holm's method. "
+        if tests > 1
+        else ""
+    )
     return [
-        "p: DeLong's test of the federated model against the one that is named; t: the paired "
-        "t-test, whose p shrinks with the number of bootstrap replicates, so trust p. Neither "
-        "is adjusted for the number of comparisons."
+        "p: DeLong's test of the federated model against the one that is named. "
+        f"{adjusted}t: the paired t-test, whose p shrinks with the number of bootstrap replicates, "
+        "so trust p; it is not adjusted."
     ]
 
 
 def _facts(rows: Rows) -> dict[str, Any]:
     return {
         "baselines": _compared_with(rows),
+        "tests": max(map(_tests, rows), default=1),
+        "predictive_values": any(registry.PPV.name in row for row in rows),
+        "slope": any(registry.CALIBRATION_SLOPE.name in row for row in rows),
         **remarks_common.about_probabilities(rows),
         "elsewhere": any(style.is_elsewhere(row["training"]) for row in rows),
     }
@@ -104,13 +138,13 @@ def _summary(rows: Rows) -> list[str]:
         if row["training"] != "federated" or not style.is_number(row.get("auroc")):
             continue
         text = f"{row['title']}: {row['name'].lower()} AUROC {style.with_interval(row, 'auroc')}"
-        comparisons = [
+        against = [
             f"{other['name'].lower()} {style.with_interval(other, 'auroc')}; difference "
             f"{style.signed(row['auroc'] - other['auroc'])}. {_verdict(row, other)}"
             for other in _baselines(row, rows)
         ]
-        if comparisons:
-            sentences.append(f"{text}; {' Against '.join(comparisons)}")
+        if against:
+            sentences.append(f"{text}; {' Against '.join(against)}")
         else:
             sentences.append(f"{text}.")
     return sentences
@@ -160,7 +194,13 @@ def _verdict(row: dict[str, Any], other: dict[str, Any]) -> str:
     p: Any = row.get(key)
     if not style.is_number(p):
         return "The difference could not be tested."
-    text = f"DeLong's test: p {'' if p < 0.001 else '= '}{style.p_value(p)}. "
+    text = f"DeLong's test: p {'' if p < 0.001 else '= '}{style.p_value(p)}"
+    adjusted: Any = row.get(f"{key}{comparisons.SUFFIX}")
+    if _tests(row) > 1 and style.is_number(adjusted):
+        p = adjusted
+        equals = "" if p < 0.001 else "= "
+        text += f", adjusted for {_tests(row)} tests p {equals}{style.p_value(p)}"
+    text += ". "
     if p >= _SIGNIFICANT:
         return text + (
             "These images give no evidence that the two differ, which is not proof that they "

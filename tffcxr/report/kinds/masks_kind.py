@@ -18,25 +18,24 @@ if TYPE_CHECKING:
     from tffcxr.report.figures.roc_figure import Curve
     from tffcxr.report.run_reader import Run
 
+_LAST_JACCARD = registry.Metric("last_jaccard", "Jaccard, last round", short="last J.")
 # A larger difference than rounding makes between two computations of a mean.
 _TOLERANCE = 1e-3
 
 
 def _columns(rows: Rows) -> list[column_builders.Column]:
     detection = (
-        column_builders.plain(registry.SENSITIVITY, "any pixel"),
-        column_builders.plain(registry.SPECIFICITY, "no pixel"),
+        column_builders.plain(registry.SENSITIVITY, rows, "any pixel"),
+        column_builders.plain(registry.SPECIFICITY, rows, "no pixel"),
     )
     return [
         column_builders.with_interval(registry.JACCARD, rows),
         column_builders.with_interval(registry.DICE, rows),
         column_builders.images(),
-        column_builders.plain(registry.LOSS),
+        column_builders.plain(registry.LOSS, rows),
         *(detection if _tells_detection(rows) else ()),
         column_builders.number("Round", "round", 5, "round"),
-        column_builders.number(
-            "Jaccard, last round", "last J.", 7, "last_jaccard", registry.JACCARD.digits
-        ),
+        column_builders.plain(_LAST_JACCARD, rows),
     ]
 
 

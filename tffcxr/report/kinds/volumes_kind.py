@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from tffcxr.evaluation import registry
@@ -21,10 +22,10 @@ def _columns(rows: Rows) -> list[column_builders.Column]:
     return [
         column_builders.with_interval(registry.DICE, rows),
         *_overlaps(rows),
-        column_builders.plain(registry.MISSED),
+        column_builders.plain(registry.MISSED, rows),
         column_builders.number("Cases", "cases", 5, "cases"),
         column_builders.Column("Dice difference", "differ.", 7, _difference),
-        column_builders.plain(registry.LOSS),
+        column_builders.plain(registry.LOSS, rows),
         column_builders.Column("Interval of the difference", "its CI", 16, _interval_of_difference),
     ]
 
@@ -36,7 +37,7 @@ def _overlaps(rows: Rows) -> list[column_builders.Column]:
     ours = registry.OVERLAP
     return [
         column_builders.with_interval(registry.BOUNDARY_OVERLAP, rows),
-        column_builders.number(ours.title, "boxed", 6, ours.name, ours.digits),
+        column_builders.plain(dataclasses.replace(ours, short="boxed"), rows),
     ]
 
 

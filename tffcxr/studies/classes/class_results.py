@@ -11,8 +11,12 @@ import pandas as pd
 
 from tffcxr import run_tables
 from tffcxr.datasets.imaging.likeness import Likeness
-from tffcxr.evaluation import calibration, class_metrics
-from tffcxr.evaluation.mean_interval import mean_interval
+from tffcxr.evaluation import (
+    calibration,
+    class_intervals,
+    class_metrics,
+    proportion_interval,
+)
 from tffcxr.models import blocks
 from tffcxr.models.blocks import CxrModel
 from tffcxr.models.files import export
@@ -123,17 +127,16 @@ def save_model(
 def _measured(study: ClassStudy, result: Result, split: str, scores: Scores) -> dict[str, Any]:
     """A model's scores of the images of a split."""
     truth = class_metrics.true_classes(scores.labels)
-    probabilities = np.exp(scores.scores)
     matrix = class_metrics.confusion(truth, scores.scores)
     patients = study.patients(scores)
     correct = np.where(np.isnan(scores.scores).any(), np.nan, scores.scores.argmax(axis=1) == truth)
-    found = mean_interval(correct, patients, study.settings.replicates, seed=study.settings.seed)
+    settings = study.settings
     by_class = {
-        name: mean_interval(
+        name: proportion_interval.proportion_interval(
             correct[truth == place],
             patients[truth == place],
-            study.settings.replicates,
-            seed=study.settings.seed,
+            settings.replicates,
+            seed=settings.seed,
         )
         for place, name in enumerate(study.classes)
     }
@@ -146,19 +149,14 @@ def _measured(study: ClassStudy, result: Result, split: str, scores: Scores) -> 
         "split": split,
         "images": len(truth),
         "patients": len(set(patients)),
-        "loss": class_metrics.cross_entropy(truth, scores.scores),
-        "accuracy": found.mean,
-        "accuracy_low": found.low,
-        "accuracy_high": found.high,
-        "brier": calibration.class_brier_score(truth, probabilities),
-        "ece": calibration.class_calibration_error(truth, probabilities),
+        **class_intervals.class_values(
+            truth, scores.scores, patients, settings.replicates, seed=settings.seed
+        ),
         "interval": study.interval,
+        "proportion_interval": proportion_interval.method(patients, settings.replicates),
         "classes": list(study.classes),
         "confusion": matrix.tolist(),
-        "sensitivity_by_class": {
-            name: _defined(value)
-            for name, value in zip(study.classes, class_metrics.sensitivities(matrix))
-        },
+        "sensitivity_by_class": {name: _defined(one.mean) for name, one in by_class.items()},
         "sensitivity_by_class_low": {name: _defined(one.low) for name, one in by_class.items()},
         "sensitivity_by_class_high": {name: _defined(one.high) for name, one in by_class.items()},
     }

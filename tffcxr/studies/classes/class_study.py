@@ -28,7 +28,12 @@ from tffcxr.models.blocks import CxrModel
 from tffcxr.report.kinds import classes_kind
 from tffcxr.studies import heat_tables, parameters, predicted_lungs, trainings
 from tffcxr.studies import study as study_lib
-from tffcxr.studies.classes import class_explanations, class_heat, class_results
+from tffcxr.studies.classes import (
+    class_explanations,
+    class_heat,
+    class_results,
+    class_subgroups,
+)
 from tffcxr.studies.classes.variants import SEGMENTED, TRAININGS, Result, Variant
 from tffcxr.training.evaluators.class_validation import ClassEvaluator
 from tffcxr.training.evaluators.validation import Scorer, Scores
@@ -129,6 +134,7 @@ class ClassStudy(study_lib.Study):
             )
         class_results.join_logs(directory.path, self)
         class_results.write_predictions(directory.path, self, results)
+        class_subgroups.write(directory.path, self, results)
         rows = [
             row for result in results for row in class_results.rows(self, directory.path, result)
         ]

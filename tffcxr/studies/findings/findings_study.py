@@ -21,7 +21,12 @@ from tffcxr.models import losses
 from tffcxr.report.kinds import findings_kind
 from tffcxr.studies import heat_tables, parameters, predicted_lungs, trainings, variant_logs
 from tffcxr.studies import study as study_lib
-from tffcxr.studies.findings import findings_explanations, findings_heat, findings_results
+from tffcxr.studies.findings import (
+    findings_explanations,
+    findings_heat,
+    findings_results,
+    findings_subgroups,
+)
 from tffcxr.training.evaluators.validation import FindingsEvaluator, Scorer
 from tffcxr.training.plan import Plan
 from tffcxr.training.run_directory import RunDirectory
@@ -68,6 +73,7 @@ class FindingsStudy(study_lib.Study):
         if self.several:
             self._join_logs(directory)
         findings_results.write_predictions(directory.path, results)
+        findings_subgroups.write(directory.path, self, results)
         findings_explanations.write(directory.path, explained, results)
         if self.heat_metrics:
             findings_heat.write(directory.path, explained, results, data)

@@ -18,8 +18,7 @@ from tffcxr import run_tables
 from tffcxr.clients.augment import ImageAugmentation
 from tffcxr.clients.sampling import Sampler
 from tffcxr.clients.shards.preparation import ShardSpec, ShardStore
-from tffcxr.evaluation import registry
-from tffcxr.evaluation.mean_interval import mean_interval
+from tffcxr.evaluation import proportion_interval, registry
 from tffcxr.files import write_json
 from tffcxr.models import segmentation_losses
 from tffcxr.models.files import export
@@ -194,7 +193,7 @@ class MaskStudy(study_lib.Study):
 
     def _row(self, network: str, result: _Result) -> study_lib.Row:
         """One row of `metrics.json`, on test images."""
-        scores, settings = result.scores, self.settings
+        scores = result.scores
         patients = self.patients(scores)
         row: study_lib.Row = {
             "task": self.region,
@@ -203,20 +202,34 @@ class MaskStudy(study_lib.Study):
             "split": "test",
             "images": len(scores.rows),
             "patients": len(set(patients)),
-            "loss": float(scores.loss.mean()),
             **result.rounds,
             "interval": self.interval,
-            "last_jaccard": mask_validation.mean_of_known(result.last.jaccard),
             "last_dice": mask_validation.mean_of_known(result.last.dice),
         }
         if self.may_be_absent:
-            found = region_validation.detection(scores.truth_area, scores.predicted_area)
-            row["positives"] = int(np.count_nonzero(scores.truth_area))
-            row["sensitivity"], row["specificity"] = found
-        for name in ("jaccard", "dice"):
-            values = getattr(scores, name)
-            mean = mean_interval(values, patients, settings.replicates, seed=settings.seed)
-            row.update({name: mean.mean, f"{name}_low": mean.low, f"{name}_high": mean.high})
+            row.update(self._detection(scores, patients))
+        row.update(self.mean_of("loss", scores.loss, patients))
+        for name, values in (
+            ("jaccard", scores.jaccard),
+            ("dice", scores.dice),
+            ("last_jaccard", result.last.jaccard),
+        ):
+            row.update(self.mean_of(name, values, patients, may_lack=True))
+        return row
+
+    def _detection(self, scores: MaskScores, patients: np.ndarray) -> study_lib.Row:
+        """Sensitivity and specificity of images, by whether anything at all is marked in them."""
+        settings, has_region = self.settings, scores.truth_area > 0
+        row: study_lib.Row = {
+            "positives": int(np.count_nonzero(has_region)),
+            "proportion_interval": proportion_interval.method(patients, settings.replicates),
+        }
+        is_right = (scores.predicted_area > 0) == has_region
+        for name, mine in (("sensitivity", has_region), ("specificity", ~has_region)):
+            found = proportion_interval.proportion_interval(
+                is_right[mine], patients[mine], settings.replicates, seed=settings.seed
+            )
+            row.update(found.named(name))
         return row
 
     def _measure(

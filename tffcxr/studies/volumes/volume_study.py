@@ -20,9 +20,8 @@ from tffcxr import options, run_tables
 from tffcxr.clients.sampling import Sampler
 from tffcxr.clients.shards.preparation import ShardSpec
 from tffcxr.datasets.volumes.cases import MODALITIES
-from tffcxr.evaluation import registry
+from tffcxr.evaluation import proportion_interval, registry
 from tffcxr.evaluation.case_overlap import CaseScores
-from tffcxr.evaluation.mean_interval import mean_interval
 from tffcxr.models import segmentation_losses
 from tffcxr.models.files import export
 from tffcxr.models.spec import ModelSpec
@@ -233,9 +232,10 @@ class VolumeStudy(study_lib.Study):
             "images": len(scores.rows),
             "cases": len(found.cases),
             "patients": len(set(people)),
-            "loss": float(scores.loss.mean()),
-            "missed": int(found.missed.sum()),
             "interval": self.interval,
+            "proportion_interval": proportion_interval.method(people, settings.replicates),
+            **self.mean_of("loss", scores.loss, self.people(self.patients(scores))),
+            **self._missed(found, people),
         }
         if any(case in self.stratum_of for case in found.cases):
             row["strata"] = self._by_stratum(found)
@@ -247,9 +247,21 @@ class VolumeStudy(study_lib.Study):
         if reference is not None:
             values["dice_difference"] = found.dice - reference.dice
         for name, by_case in values.items():
-            mean = mean_interval(by_case, people, settings.replicates, seed=settings.seed)
-            row.update({name: mean.mean, f"{name}_low": mean.low, f"{name}_high": mean.high})
+            row.update(self.mean_of(name, by_case, people, may_lack=True))
         return row
+
+    def _missed(self, found: CaseScores, people: np.ndarray) -> study_lib.Row:
+        """How many cases are missed; its interval is of as many cases with the region."""
+        settings, with_region = self.settings, ~np.isnan(found.overlap)
+        count = int(with_region.sum())
+        share = proportion_interval.proportion_interval(
+            found.missed[with_region], people[with_region], settings.replicates, seed=settings.seed
+        )
+        return {
+            "missed": int(found.missed.sum()),
+            "missed_low": share.low * count,
+            "missed_high": share.high * count,
+        }
 
     def _by_stratum(self, found: CaseScores) -> dict[str, Any]:
         """What is found in the cases of each stratum, by its name."""

@@ -1,0 +1,161 @@
+"""How well a model does in groups of patients, such as women and men, and how far these differ.
+
+L. Seyyed-Kalantari et al., "Underdiagnosis bias of artificial intelligence algorithms applied to
+chest radiographs in under-served patient populations", Nature Medicine 27, 2021, measure groups by
+sex, age and others at one operating point, as here. The best and the worst of several groups differ
+by chance, too; the more so, the more groups there are and the smaller they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+import dataclasses
+import math
+import warnings
+
+import numpy as np
+from sklearn import exceptions
+from sklearn import metrics as sklearn_metrics
+
+from tffcxr.evaluation import bootstrap, inputs
+from tffcxr.evaluation.mean_interval import Mean
+from tffcxr.evaluation.proportion_interval import proportion_interval
+
+# Groups with fewer positive or negative images are too small to be compared.
+LEAST = 10
+_UNDEFINED = Mean(math.nan, math.nan, math.nan)
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """One group of images with a known label.
+
+    Attributes:
+      name: of the group.
+      images: how many.
+      patients: of the images.
+      positives: images with the finding.
+      is_small: whether it has fewer than `LEAST` positive or negative images.
+      auroc: with its interval; NaN with one class only.
+      gap: by how much that of the best group is higher, with its interval; NaN for the best group
+        itself, and for those that are too small.
+      sensitivity: at the operating point; NaN without a positive image.
+      specificity: likewise.
+    """
+
+    name: str
+    images: int
+    patients: int
+    positives: int
+    is_small: bool
+    auroc: Mean
+    gap: Mean
+    sensitivity: Mean
+    specificity: Mean
+
+
+def compare(
+    names: np.ndarray,
+    order: Sequence[str],
+    labels: np.ndarray,
+    scores: np.ndarray,
+    called: np.ndarray | None,
+    patients: np.ndarray,
+    replicates: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> list[Group]:
+    """Measures a model in every group.
+
+    The AUROCs of two groups are resampled apart from each other. Where patients have images in
+    both, the interval of the gap is a little too wide.
+
+    Args:
+      names: object [N], the group of each image.
+      order: the groups, in the order of the result; those without images are left out.
+      labels: [N], 1 present, 0 absent, NaN unknown (left out).
+      scores: [N], higher = more likely present.
+      called: bool [N], which images are called positive; None without an operating point.
+      patients: [N], of the images.
+      replicates: number of bootstrap resamples.
+      level: coverage of the intervals.
+      seed: the same seed gives the same intervals.
+    """
+    labels = np.asarray(labels, float)
+    options = {"replicates": replicates, "level": level, "seed": seed}
+    groups, resampled = [], []
+    with warnings.catch_warnings():
+        # Small groups lack much, and are marked as such.
+        warnings.simplefilter("ignore", exceptions.UndefinedMetricWarning)
+        for number, name in enumerate(order):
+            mine = (names == name) & ~np.isnan(labels)
+            if not mine.any():
+                continue
+            data = inputs.known(labels[mine], [scores[mine]], patients[mine])
+            found = bootstrap.bootstrap_aurocs(data, replicates, seed + number)
+            areas = None if found is None else found[0]
+            is_positive = labels[mine] == 1
+            of_class = {
+                wanted: proportion_interval(
+                    called[mine][is_positive == wanted] == wanted,
+                    patients[mine][is_positive == wanted],
+                    **options,
+                )
+                if called is not None and (is_positive == wanted).any()
+                else _UNDEFINED
+                for wanted in (True, False)
+            }
+            positives = int(is_positive.sum())
+            groups.append(
+                Group(
+                    name=name,
+                    images=is_positive.size,
+                    patients=int(np.unique(data.groups).size),
+                    positives=positives,
+                    is_small=min(positives, is_positive.size - positives) < LEAST,
+                    auroc=_auroc(data, areas, level),
+                    gap=_UNDEFINED,
+                    sensitivity=of_class[True],
+                    specificity=of_class[False],
+                )
+            )
+            resampled.append(areas)
+    return _with_gaps(groups, resampled, level)
+
+
+def _auroc(data: inputs.Known, areas: np.ndarray | None, level: float) -> Mean:
+    if not data.has_both_classes or not data.finite:
+        return _UNDEFINED
+    area = float(sklearn_metrics.roc_auc_score(data.positive, data.scores[0]))
+    return Mean(area, *(_ends(areas, level) if areas is not None else (math.nan, math.nan)))
+
+
+def _with_gaps(
+    groups: Sequence[Group], resampled: Sequence[np.ndarray | None], level: float
+) -> list[Group]:
+    """Compares the groups that are large enough with the best one of them."""
+    comparable = [
+        place
+        for place, group in enumerate(groups)
+        if not group.is_small and not math.isnan(group.auroc.mean)
+    ]
+    if len(comparable) < 2:
+        return list(groups)
+    best = max(comparable, key=lambda place: groups[place].auroc.mean)
+    result = list(groups)
+    for place in comparable:
+        if place == best:
+            continue
+        gap = groups[best].auroc.mean - groups[place].auroc.mean
+        one, other = resampled[best], resampled[place]
+        ends = math.nan, math.nan
+        if one is not None and other is not None:
+            count = min(one.size, other.size)
+            ends = _ends(one[:count] - other[:count], level)
+        result[place] = dataclasses.replace(groups[place], gap=Mean(gap, *ends))
+    return result
+
+
+def _ends(values: np.ndarray, level: float) -> tuple[float, float]:
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
