@@ -203,6 +203,8 @@ IMAGES = Table(
     ("client", "row", "split", "image", "patient"),
     texts=frozenset({"client", "row", "split", "image", "patient"}),
 )
+# No table: time, memory and energy of every start of the program that ended by itself.
+RESOURCES = "resources.json"
 # What has a row per image of a patient.
 OF_IMAGES = (
     PREDICTIONS, CLASS_PREDICTIONS, MASKS, CASES, EXPLANATIONS, SEGMENTATIONS, LUNGS, HEAT_IMAGES,

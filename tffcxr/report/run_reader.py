@@ -14,7 +14,7 @@ from typing import Any, Union
 import pandas as pd
 
 from tffcxr import errors, run_tables
-from tffcxr.report import run_cases, run_files, style
+from tffcxr.report import resources_text, run_cases, run_files, style
 from tffcxr.report.kinds import kinds
 from tffcxr.report.kinds.kind import Kind
 
@@ -45,6 +45,7 @@ class Run:
       cases: `cases.csv`, a row per model and segmented volume.
       heat: `heat.csv`, a row per model and site's images, and per two models that are compared.
       subgroups: `subgroups.csv`, a row per model, test set and group of patients.
+      resources: of `resources.json`, a record per start of the program.
       explanations: of `explanations.csv`, in its order.
       segmentations: of `segmentations.csv`, in its order.
       models: the exported models, relative to `path`.
@@ -67,6 +68,7 @@ class Run:
     cases: pd.DataFrame
     heat: pd.DataFrame
     subgroups: pd.DataFrame
+    resources: list[dict[str, float | None]]
     explanations: list[run_cases.Explanation]
     segmentations: list[run_cases.Segmentation]
     models: list[str]
@@ -124,6 +126,7 @@ def read(run_dir: PathLike) -> Run:
         cases=run_files.read_table(path, run_tables.CASES),
         heat=run_files.read_table(path, run_tables.HEAT),
         subgroups=run_files.read_table(path, run_tables.SUBGROUPS),
+        resources=resources_text.starts(path),
         explanations=run_cases.read_explanations(path),
         segmentations=run_cases.read_segmentations(path),
         models=sorted(f"models/{file.name}" for file in (path / "models").glob("*.keras")),

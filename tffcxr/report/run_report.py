@@ -15,6 +15,7 @@ from tffcxr.report import (
     hospitals_table,
     page,
     remarks,
+    resources_text,
     results_table,
     run_cases,
     run_reader,
@@ -29,6 +30,7 @@ from tffcxr.report.figures import (
     gradcam_figure,
     jaccard_figure,
     masks_figure,
+    participation_figure,
     precision_recall_figure,
     reliability_figure,
     roc_figure,
@@ -124,6 +126,10 @@ def write_report(run_dir: run_reader.PathLike, shown_as: str | None = None) -> p
         unlisted_reasons=max(0, len(reasons) - _LISTED_REASONS),
         lungs_figure=_lungs(run),
         last_round=_last_round(run),
+        participation=page.write_figure(
+            run.path, "participation", participation_figure.draw(run.clients)
+        ),
+        resources=resources_text.sentence(run.resources),
         stopped_early=_stopped_early(rows),
         hospitals=hospitals_table.of(run),
         no_results=hospitals_table.NO_RESULTS,

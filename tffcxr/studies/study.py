@@ -34,6 +34,7 @@ from tffcxr.models.files.metadata import Metadata
 from tffcxr.report import file_names, run_report
 from tffcxr.studies import training_images
 from tffcxr.studies.trainings import Federation, Trained
+from tffcxr.training import resources
 from tffcxr.training.run_directory import RunDirectory
 
 Row = dict[str, Any]  # Of `metrics.json`.
@@ -133,11 +134,12 @@ class Study(abc.ABC):
         """
         sampler = self._sampler()  # Checked before images are decoded.
         federation = self.settings.federation
-        if isinstance(federation, Coordinator):
-            self._coordinate(directory, sampler)
-            rows = federation.result_rows()
-        else:
-            rows = self._run(directory, sampler)
+        with resources.recorded(directory.path):
+            if isinstance(federation, Coordinator):
+                self._coordinate(directory, sampler)
+                rows = federation.result_rows()
+            else:
+                rows = self._run(directory, sampler)
         rows = comparisons.adjusted(rows)
         result_rows.write_metrics(directory.path, self.settings.recipe, self.kind, rows)
         run_report.write_report(directory.path)

@@ -93,6 +93,7 @@ def _notes(rows: Rows) -> list[str]:
 
 def _facts(rows: Rows) -> dict[str, Any]:
     return {
+        "agreement": any(registry.KAPPA.name in row for row in rows),
         "commonest": results_table.commonest_share(rows),
         **remarks_common.about_probabilities(rows),
     }
