@@ -1,5 +1,7 @@
 """Tests of evaluation.finding_intervals: replicates against scikit-learn, and what is undefined."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from sklearn import exceptions
@@ -57,7 +59,7 @@ def test_intervals_are_those_of_the_modules_that_make_them():
     labels, scores = _finding(3)
     patients = np.arange(120) // 2
     ends = finding_intervals.binary_intervals(labels, scores, 0.5, patients, 60, 0.9, 7)
-    options = {"replicates": 60, "level": 0.9, "seed": 7}
+    options: Any = {"replicates": 60, "level": 0.9, "seed": 7}
     positive, called = labels == 1, scores >= 0.5
     assert _of(ends, "auroc") == bootstrap.auroc_interval(labels, scores, patients, **options)
     brier = mean_interval.mean_interval((scores - labels) ** 2, patients, **options)

@@ -1,5 +1,7 @@
 """Tests of report.column_builders, with those of each kind of study: what stands in a cell."""
 
+from typing import Any
+
 from tffcxr.report import column_builders
 from tffcxr.report.kinds import classes_kind, findings_kind, masks_kind, volumes_kind
 
@@ -111,7 +113,7 @@ def test_adjusted_p_values_stand_beside_the_others_where_there_are_several_tests
 
 def test_on_the_page_every_metric_has_its_interval_and_its_table():
     names = ("auroc", "sensitivity", "ppv", "brier", "calibration_slope")
-    row = {"training": "federated", "interval": "95 % percentile interval"}
+    row: dict[str, Any] = {"training": "federated", "interval": "95 % percentile interval"}
     for name in names:
         row.update({name: 0.5, f"{name}_low": 0.25, f"{name}_high": 0.75})
     columns = findings_kind.KIND.columns([row])

@@ -8,6 +8,8 @@ that of `mean_interval`, the others are calculated of resampled patients, see `r
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from sklearn import metrics as sklearn_metrics
 
@@ -46,7 +48,7 @@ def class_values(
     if not len(truth) or np.isnan(log_probabilities).any():
         inputs.undefined("no image, or a score is NaN: every metric is undefined")
         return {key: value for name in NAMES for key, value in undefined.named(name).items()}
-    options = {"replicates": replicates, "level": level, "seed": seed}
+    options: Any = {"replicates": replicates, "level": level, "seed": seed}
     scores, called = np.exp(log_probabilities), log_probabilities.argmax(axis=1)
     of_image = {
         "loss": -np.asarray(log_probabilities, np.float64)[np.arange(len(truth)), truth],

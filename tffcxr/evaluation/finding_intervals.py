@@ -11,6 +11,8 @@ The calibration error has the interval of `resampling.around`.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from tffcxr.evaluation import bootstrap, calibration, inputs, metrics, resampling
@@ -52,7 +54,7 @@ def binary_intervals(
     if not data.positive.size or not data.finite:
         return ends
     positive, probabilities, patients = data.positive, data.scores[0], data.groups
-    options = {"replicates": replicates, "level": level, "seed": seed}
+    options: Any = {"replicates": replicates, "level": level, "seed": seed}
 
     def note(name: str, low: float, high: float) -> None:
         ends[f"{name}_low"], ends[f"{name}_high"] = low, high

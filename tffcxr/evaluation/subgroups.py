@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 import dataclasses
 import math
+from typing import Any
 import warnings
 
 import numpy as np
@@ -82,7 +83,7 @@ def compare(
       seed: the same seed gives the same intervals.
     """
     labels = np.asarray(labels, float)
-    options = {"replicates": replicates, "level": level, "seed": seed}
+    options: Any = {"replicates": replicates, "level": level, "seed": seed}
     groups, resampled = [], []
     with warnings.catch_warnings():
         # Small groups lack much, and are marked as such.

@@ -10,6 +10,7 @@ in steps.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from matplotlib import axes as matplotlib_axes
 from matplotlib import figure as matplotlib_figure
@@ -45,7 +46,8 @@ def points(curve: Curve, prevalence: float) -> tuple[np.ndarray, np.ndarray]:
 
 def _prevalence(curve: Curve) -> float:
     """The fraction of positive images, 0 if it is not known."""
-    images, positives = curve.row.get("images"), curve.row.get("positives")
+    images: Any = curve.row.get("images")
+    positives: Any = curve.row.get("positives")
     known = style.is_number(images) and style.is_number(positives) and images
     return positives / images if known else 0.0
 
