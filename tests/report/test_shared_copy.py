@@ -119,7 +119,7 @@ def test_nothing_of_a_patient_and_no_path(run_dir, tmp_path):
         "report.html", "roc.csv", "rounds.csv", "rounds_site_a.csv",
     ]  # fmt: skip
     assert sorted(path.name for path in (copy / "figures").iterdir()) == [
-        "precision_recall.png", "roc.png", "rounds.png",
+        "participation.png", "precision_recall.png", "roc.png", "rounds.png",
     ]  # fmt: skip
     assert list((tmp_path / "new").iterdir()) == [copy]
     assert (copy / "SHARED.txt").read_text() == note
@@ -199,7 +199,7 @@ def test_a_copy_of_classes_and_of_masks(tmp_path):
         _assert_clean(copy)
         names = {path.name for path in (copy / "figures").iterdir()}
         assert figure in names
-        assert names <= {"confusion.png", "rounds.png", "clients.png"}
+        assert names <= {"confusion.png", "rounds.png", "clients.png", "participation.png"}
 
 
 def test_models_are_copied_on_demand(run_dir, tmp_path):

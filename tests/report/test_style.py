@@ -42,6 +42,8 @@ def test_metric_without_interval_has_no_brackets():
     assert style.with_interval({**row, "auroc_low": None}, "auroc") == "0.900"
     assert style.with_interval({**row, "auroc_high": NAN}, "auroc") == "0.900"
     assert style.with_interval({}, "auroc") == "–"
+    signed = {"a": -0.5, "a_low": -0.75, "a_high": -0.25}
+    assert style.with_interval(signed, "a", 2) == "−0.50 (−0.75 to −0.25)"
 
 
 def test_level_of_the_interval_is_named_only_if_all_rows_agree():

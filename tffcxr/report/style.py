@@ -164,11 +164,15 @@ def p_value(value: Any) -> str:
 
 
 def with_interval(row: Mapping[str, Any], metric: str, digits: int = 3) -> str:
-    """Returns a metric and its interval: "0.912 (0.880-0.940)", with an en dash."""
+    """Returns a metric and its interval: "0.912 (0.880-0.940)", with an en dash.
+
+    Between numbers with a sign stands "to".
+    """
     text = number(row.get(metric), digits)
     low, high = (row.get(f"{metric}_{end}") for end in ("low", "high"))
     if is_number(low) and is_number(high):
-        text += f" ({number(low, digits)}–{number(high, digits)})"
+        between = " to " if low < 0 else "–"
+        text += f" ({number(low, digits)}{between}{number(high, digits)})"
     return text
 
 

@@ -6,6 +6,7 @@ Where scores were scaled, also before they were.
 from __future__ import annotations
 
 from collections.abc import Iterator
+import textwrap
 from typing import Any, NamedTuple
 
 from matplotlib import axes as matplotlib_axes
@@ -19,6 +20,7 @@ from tffcxr.report import results_table, run_reader, style
 from tffcxr.report.figures import panels, roc_figure
 
 _COLUMNS = 4
+_TITLE_WIDTH = 30  # Characters.
 _HEIGHTS = (3.6, 1.2)  # Inches, of a diagram with its legend and of the counts above it.
 
 
@@ -109,7 +111,7 @@ def _draw_counts(axes: matplotlib_axes.Axes, title: str, images: _Images) -> Non
     axes.bar(
         (np.arange(bins) + 0.5) / bins, counts, 0.9 / bins, color=style.training_colour("federated")
     )
-    axes.set(xlim=(-0.03, 1.03), title=title, ylabel="Images")
+    axes.set(xlim=(-0.03, 1.03), title=textwrap.fill(title, _TITLE_WIDTH), ylabel="Images")
     axes.yaxis.set_major_locator(ticker.MaxNLocator(nbins=2, integer=True))
     axes.tick_params(labelbottom=False)
 
