@@ -314,8 +314,8 @@ def test_classes(tmp_path, monkeypatch):
         "ResNet50, full",
         "ResNet50, segmented",
     ):
-        # In the table of results and in that of the heat.
-        assert html.count(f"</span>{name}</th>") == 2
+        # In both tables of results and in that of the heat.
+        assert html.count(f"</span>{name}</th>") == 3
     assert html.count("<img ") == 5
     assert (run_dir / "figures" / "confusion.png").exists()
     assert (run_dir / "figures" / "clients.png").exists()
