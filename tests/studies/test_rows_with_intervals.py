@@ -21,7 +21,7 @@ _IMAGES = 24
 
 def _study(kind, methods, **more) -> Any:
     study = types.SimpleNamespace(settings=_SETTINGS, interval="95 %", **more)
-    for name in ("mean_of", *methods):
+    for name in methods:
         setattr(study, name, functools.partial(getattr(kind, name), study))
     return study
 

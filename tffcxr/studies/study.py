@@ -8,7 +8,6 @@ from __future__ import annotations
 import abc
 from collections.abc import Callable, Mapping, Sequence
 import dataclasses
-import math
 import pathlib
 import sys
 from typing import Any, ClassVar, Protocol
@@ -27,7 +26,7 @@ from tffcxr.clients.sites import ClientRecords
 from tffcxr.datasets.imaging import images
 from tffcxr.datasets.imaging.likeness import Likeness
 from tffcxr.errors import InputError
-from tffcxr.evaluation import comparisons, mean_interval, registry, result_rows
+from tffcxr.evaluation import comparisons, registry, result_rows
 from tffcxr.hospitals.coordinator import Coordinator
 from tffcxr.hospitals.member import Member
 from tffcxr.models.files.metadata import Metadata
@@ -165,25 +164,6 @@ class Study(abc.ABC):
         return (
             f"95 % percentile interval, {self.settings.replicates} bootstrap replicates of patients"
         )
-
-    def mean_of(
-        self, name: str, values: np.ndarray, patients: np.ndarray, may_lack: bool = False
-    ) -> Row:
-        """A mean over images with its interval, by its names in `metrics.json`.
-
-        Args:
-          name: of the metric.
-          values: [N]. A value that is not finite, of a model that diverged, leaves no interval.
-          patients: [N], of the images.
-          may_lack: whether images may have no value, which is NaN; the mean is of the others.
-        """
-        settings = self.settings
-        if not may_lack and not np.isfinite(values).all():
-            return mean_interval.Mean(float(np.mean(values)), math.nan, math.nan).named(name)
-        found = mean_interval.mean_interval(
-            values, patients, settings.replicates, seed=settings.seed
-        )
-        return found.named(name)
 
     def best_by(self, metric: registry.Metric) -> registry.Metric | None:
         """What trainings choose their best round by; None if the last one is reported."""

@@ -23,7 +23,7 @@ from tffcxr.files import write_json
 from tffcxr.models import segmentation_losses
 from tffcxr.models.files import export
 from tffcxr.report.kinds import masks_kind
-from tffcxr.studies import mask_cases, parameters, trainings
+from tffcxr.studies import mask_cases, mean_columns, parameters, trainings
 from tffcxr.studies import study as study_lib
 from tffcxr.training.evaluators import mask_validation, region_validation
 from tffcxr.training.evaluators.mask_validation import ImageLoss, MaskEvaluator, MaskScores
@@ -208,13 +208,13 @@ class MaskStudy(study_lib.Study):
         }
         if self.may_be_absent:
             row.update(self._detection(scores, patients))
-        row.update(self.mean_of("loss", scores.loss, patients))
+        row.update(mean_columns.of(self.settings, "loss", scores.loss, patients))
         for name, values in (
             ("jaccard", scores.jaccard),
             ("dice", scores.dice),
             ("last_jaccard", result.last.jaccard),
         ):
-            row.update(self.mean_of(name, values, patients, may_lack=True))
+            row.update(mean_columns.of(self.settings, name, values, patients, may_lack=True))
         return row
 
     def _detection(self, scores: MaskScores, patients: np.ndarray) -> study_lib.Row:

@@ -26,7 +26,7 @@ from tffcxr.models import segmentation_losses
 from tffcxr.models.files import export
 from tffcxr.models.spec import ModelSpec
 from tffcxr.report.kinds import volumes_kind
-from tffcxr.studies import mask_cases, parameters, trainings, variant_logs
+from tffcxr.studies import mask_cases, mean_columns, parameters, trainings, variant_logs
 from tffcxr.studies import study as study_lib
 from tffcxr.studies.mask_cases import Masks
 from tffcxr.training.evaluators.case_validation import CaseEvaluator, score_cases
@@ -234,7 +234,9 @@ class VolumeStudy(study_lib.Study):
             "patients": len(set(people)),
             "interval": self.interval,
             "proportion_interval": proportion_interval.method(people, settings.replicates),
-            **self.mean_of("loss", scores.loss, self.people(self.patients(scores))),
+            **mean_columns.of(
+                self.settings, "loss", scores.loss, self.people(self.patients(scores))
+            ),
             **self._missed(found, people),
         }
         if any(case in self.stratum_of for case in found.cases):
@@ -247,7 +249,7 @@ class VolumeStudy(study_lib.Study):
         if reference is not None:
             values["dice_difference"] = found.dice - reference.dice
         for name, by_case in values.items():
-            row.update(self.mean_of(name, by_case, people, may_lack=True))
+            row.update(mean_columns.of(self.settings, name, by_case, people, may_lack=True))
         return row
 
     def _missed(self, found: CaseScores, people: np.ndarray) -> study_lib.Row:
