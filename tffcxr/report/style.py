@@ -169,7 +169,8 @@ def with_interval(row: Mapping[str, Any], metric: str, digits: int = 3) -> str:
     Between numbers with a sign stands "to".
     """
     text = number(row.get(metric), digits)
-    low, high = (row.get(f"{metric}_{end}") for end in ("low", "high"))
+    low: Any = row.get(f"{metric}_low")
+    high: Any = row.get(f"{metric}_high")
     if is_number(low) and is_number(high):
         between = " to " if low < 0 else "–"
         text += f" ({number(low, digits)}{between}{number(high, digits)})"
