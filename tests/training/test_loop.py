@@ -1,6 +1,7 @@
 """However a run is interrupted, it ends as if it had not been."""
 
 import csv
+import dataclasses
 import errno
 
 import numpy as np
@@ -187,6 +188,22 @@ def test_observers_see_every_round_after_it_is_saved(tmp_path):
     assert [entry[0] for entry in seen] == [1, 2, 3, 4, 5, 6]
     assert seen[1] == (2, "round_000002.npz", 2, "north")
     assert seen[2] == (3, "round_000003.npz", 3, "north")
+
+
+@pytest.mark.parametrize("before", [True, False])
+@pytest.mark.parametrize("call", range(1, 7))
+def test_a_round_that_was_saved_is_in_all_tables(tmp_path, monkeypatch, call, before):
+    """Whatever is written after a checkpoint would be missing where the run is killed then."""
+    table: dict[int, str] = {}
+    journal = dataclasses.replace(
+        _journal(tmp_path), tables=[lambda row, *_: table.update({row["round"]: row["stage"]})]
+    )
+    plan = example.fake_plan()
+    with monkeypatch.context() as patch, pytest.raises(example.Killed):
+        _kill_at_call(patch, checkpoints.Checkpoints, "save", call, before)
+        loop.run(example.FakeTraining(), plan, MEASURED, journal)
+    loop.run(example.FakeTraining(), plan, MEASURED, journal)
+    assert table == dict(zip(range(1, 7), ["head"] * 2 + ["all"] * 4))
 
 
 @pytest.mark.parametrize("kill_in", [None, 4, 6])

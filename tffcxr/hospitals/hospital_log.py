@@ -27,7 +27,7 @@ class Traffic(Protocol):
 
 
 class HospitalLog:
-    """An observer of `loop.Journal` that writes `hospitals.csv`: a row per round and hospital.
+    """One of the tables of `loop.Journal`, `hospitals.csv`: a row per round and hospital.
 
     Args:
       path: the file.

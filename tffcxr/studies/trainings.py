@@ -136,7 +136,9 @@ def _coordinate(setup: Training, hospitals: coordinator.Coordinator) -> Trained:
     path = setup.directory.path / f"hospitals{_suffix(setup)}.csv"
     log = hospital_log.HospitalLog(path, hospitals)
     standing = hospital_log.Standing(name, setup.plan.rounds, hospitals)
-    journal = dataclasses.replace(journal, observers=(*journal.observers, log, standing))
+    journal = dataclasses.replace(
+        journal, observers=(*journal.observers, standing), tables=(*journal.tables, log)
+    )
     ended = _run(setup, FEDERATED, training, journal)
     end = training.end(ended.last, ended.rounds, ended.reported, ended.round, ended.is_chosen)
     hospitals.finish(name, end)

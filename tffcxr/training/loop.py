@@ -76,6 +76,9 @@ class Training(Protocol):
         """Runs one round; the first of a stage takes over the state of the stage before."""
 
 
+_Observer = Callable[[Mapping[str, Any], RoundResult, Any], None]
+
+
 @dataclasses.dataclass(frozen=True)
 class Journal:
     """The files that a training writes.
@@ -88,6 +91,8 @@ class Journal:
         `selection.best_round`; None for none.
       observers: called after every round with `(row, result, state)`, for progress and
         TensorBoard; `row` is that of the CSV file.
+      tables: called likewise, before the state is saved, to write further files: a round that was
+        saved is in them, and one that is repeated replaces what is there.
       by_client: columns of the evaluator that `clients` has, too, of each client's own images.
     """
 
@@ -95,8 +100,9 @@ class Journal:
     clients: pathlib.Path | None
     checkpoints: pathlib.Path | None
     best: registry.Metric | None = None
-    observers: Sequence[Callable[[Mapping[str, Any], RoundResult, Any], None]] = ()
+    observers: Sequence[_Observer] = ()
     by_client: Sequence[str] = ()
+    tables: Sequence[_Observer] = ()
 
 
 def round_columns(measured: Sequence[str]) -> list[str]:
@@ -182,6 +188,8 @@ def iterate(
                 rounds.append([row])
             if clients:
                 clients.append(taking_part)
+            for write in journal.tables:
+                write(row, result, state)
             if checkpoints:
                 best = selection.best_round(finished, journal.best) if journal.best else None
                 checkpoints.save(number, state, best)
