@@ -50,12 +50,17 @@ class Request:
 
 @dataclasses.dataclass(eq=False)
 class Slot:
-    """The place of an actor; `reference` is that of its start."""
+    """The place of an actor; `reference` is that of its start.
+
+    `problem` is why its last start failed, in a line, and `is_hopeless` whether another would, too.
+    """
 
     actor: Any = None
     reference: Any = None
     is_ready: bool = False
     failures: int = 0
+    problem: str = ""
+    is_hopeless: bool = False
     known: set[str] = dataclasses.field(default_factory=set)
     requests: set[Request] = dataclasses.field(default_factory=set)
     about: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -120,6 +125,11 @@ def is_own(error: BaseException) -> bool:
     cause = getattr(error, "cause", None)
     of_ray = isinstance(cause, ray.exceptions.RayError)  # An argument was lost, for example.
     return isinstance(error, ray.exceptions.RayTaskError) and not of_ray
+
+
+def cannot_start(error: BaseException) -> bool:
+    """Whether an actor's own code has failed as it started, and would again."""
+    return is_own(error) or bool(getattr(error, "actor_init_failed", False))
 
 
 def first_line(error: BaseException) -> str:

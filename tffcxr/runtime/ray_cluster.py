@@ -17,7 +17,10 @@ import ray
 from tffcxr import errors
 from tffcxr.runtime import own_folder
 
+_logger = logging.getLogger(__name__)
+
 _SERVICES = ("gcs_server", "raylet")
+_STARTS = 5
 _LONGEST_FOLDER = 30  # Ray adds some 70 bytes to it, and a Unix socket's name has at most 107.
 _LOOPBACK = "127.0.0.1"
 _OF_THIS_MACHINE = "auto"
@@ -40,6 +43,7 @@ class Cluster:
 
     Raises:
       errors.InputError: there is no cluster at the address, or it is too small.
+      errors.RunError: one of this program's own cannot be started.
     """
 
     def __init__(self, address: str | None, workers: int | None) -> None:
@@ -47,7 +51,7 @@ class Cluster:
         self._wanted = workers
         self._folder: own_folder.OwnFolder | None = None
         self._services: list[psutil.Process] = []
-        self._helpers: list[psutil.Process] = []
+        self._processes: list[psutil.Process] = []
         self._connect()
         resources = ray.cluster_resources()
         gpus = int(resources.get("GPU", 0))
@@ -79,10 +83,12 @@ class Cluster:
     def disconnect(self) -> None:
         """Leaves the cluster, and ends it if it is this program's own."""
         ray.shutdown()
-        for process in self._helpers:  # Those of a killed raylet would stay for minutes.
+        # Those of a raylet that was killed would stay for minutes, and those of a cluster that has
+        # not started altogether until the program ends.
+        for process in self._processes:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
-        self._services, self._helpers = [], []
+        self._services, self._processes = [], []
         if self._folder is not None:
             self._folder.remove()
             self._folder = None
@@ -96,23 +102,50 @@ class Cluster:
                 self._join(self._address)
 
     def _start(self) -> None:
+        """Starts a cluster; again if that fails, as when one of its processes is killed meanwhile.
+
+        Raises:
+          errors.RunError: it has failed several times.
+        """
+        for left in reversed(range(_STARTS)):
+            try:
+                self._start_once()
+                return
+            except Exception as error:  # noqa: BLE001  Ray raises this very class.
+                reason = errors.one_line(error)
+            self.disconnect()
+            if left:
+                _logger.warning("a Ray cluster did not start (%s); trying again", reason)
+        raise errors.RunError(f"a Ray cluster did not start on this machine: {reason}")
+
+    def _start_once(self) -> None:
         base = tempfile.gettempdir()
         if len(os.fsencode(base)) > _LONGEST_FOLDER:
             base = "/tmp"
         self._folder = own_folder.OwnFolder(base)
-        before = set(psutil.Process().children())
-        ray.init(
-            address="local",
-            num_cpus=self._wanted or min(_ON_CPU_AT_ONCE, os.cpu_count() or 1),
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            _node_ip_address=_LOOPBACK,  # Then Ray's services listen there alone.
-            _temp_dir=str(self._folder.path),
-        )
-        children = set(psutil.Process().children()) - before
-        self._services = [child for child in children if child.name() in _SERVICES]
-        self._helpers = [helper for service in self._services for helper in service.children()]
+        try:
+            ray.init(
+                address="local",
+                num_cpus=self._wanted or min(_ON_CPU_AT_ONCE, os.cpu_count() or 1),
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                _node_ip_address=_LOOPBACK,  # Then Ray's services listen there alone.
+                _temp_dir=str(self._folder.path),
+            )
+        finally:
+            self._note_processes(str(self._folder.path))
+        if len(self._services) < len(_SERVICES):
+            raise errors.RunError(f"expected {' and '.join(_SERVICES)} to run, found one ended")
+
+    def _note_processes(self, path: str) -> None:
+        """Notes which processes this one has started with a path in their command."""
+        for child in psutil.Process().children():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if path in " ".join(child.cmdline()):
+                    self._processes += [child, *child.children()]
+                    if child.name() in _SERVICES:
+                        self._services.append(child)
 
     def _join(self, address: str) -> None:
         try:

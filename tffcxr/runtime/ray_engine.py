@@ -61,7 +61,11 @@ class RayEngine:
         self._slots = [ray_calls.Slot() for _ in range(cluster.workers)]
         for slot in self._slots:
             self._start(slot)
-        self._check_starts()
+        try:
+            self._await_starts()
+        except BaseException:
+            self.close()
+            raise
         self._dispatcher = threading.Thread(target=self._dispatch, name="ray_answers", daemon=True)
         self._dispatcher.start()
 
@@ -90,7 +94,9 @@ class RayEngine:
         found: concurrent.futures.Future[list[dict[str, Any]]] = concurrent.futures.Future()
         self._calls.post(functools.partial(self._describe, list(files), found))
         for about in found.result():
-            _check_found(about)
+            problem = _problem(about)
+            if problem:
+                raise errors.InputError(problem)
 
     def _describe(
         self, files: list[tuple[str, int, str]], found: concurrent.futures.Future
@@ -178,43 +184,43 @@ class RayEngine:
         slot.reference = slot.actor.describe.remote(self._files)
         self._calls.notify(slot.reference, self._started, slot)
 
-    def _check_starts(self) -> None:
-        """Waits until all actors have started for the first time."""
+    def _await_starts(self) -> None:
+        """Waits until all actors have started; what is lost meanwhile is started again."""
         deadline = time.monotonic() + _START_SECONDS
-        for slot in self._slots:
-            try:
-                about = ray.get(slot.reference, timeout=max(0.0, deadline - time.monotonic()))
-            except ray.exceptions.RayError as error:
-                self.close()
+        while not all(slot.is_ready for slot in self._slots):
+            self._take_event()
+            for slot in self._slots:
+                if slot.problem and (slot.is_hopeless or slot.failures >= _MOST_LOSSES):
+                    raise errors.InputError(slot.problem)
+            if time.monotonic() > deadline:
                 raise errors.InputError(
-                    f"a Ray actor could not be started: {ray_calls.first_line(error)}"
-                ) from error
-            try:
-                _check_found(about)
-            except errors.InputError:
-                self.close()
-                raise
-            slot.about = about
+                    f"a Ray actor could not be started within {_START_SECONDS:.0f} seconds"
+                )
 
     def _dispatch(self) -> None:
         """Runs in a thread of its own: takes up what has happened at the actors."""
         while not self._is_closed:
-            event = self._calls.next(_TICK_SECONDS)
-            with self._lock:
-                if self._is_closed:
-                    return
-                try:
-                    if self._cluster.is_lost:
-                        self._calls.kept.append(event)
-                        self._reopen()
-                    if event is not None:
-                        event()
-                        if self._cluster.is_lost:
-                            self._calls.kept.append(event)
-                        event = None  # Its arrays go while the object store is there.
-                    self._check_patience()
-                except Exception as error:  # noqa: BLE001  Nobody would wait for this thread.
+            try:
+                self._take_event()
+            except Exception as error:  # noqa: BLE001  Nobody would wait for this thread.
+                with self._lock:
                     self._fail(f"the Ray cluster failed: {errors.one_line(error)}")
+
+    def _take_event(self) -> None:
+        """Takes up the next thing that happens, if any does within a tick."""
+        event = self._calls.next(_TICK_SECONDS)
+        with self._lock:
+            if self._is_closed:
+                return
+            if self._cluster.is_lost:
+                self._calls.kept.append(event)
+                self._reopen()
+            if event is not None:
+                event()
+                if self._cluster.is_lost:
+                    self._calls.kept.append(event)
+                event = None  # Its arrays go while the object store is there.
+            self._check_patience()
 
     def _started(
         self, slot: ray_calls.Slot, reference: Any, done: concurrent.futures.Future
@@ -222,10 +228,15 @@ class RayEngine:
         if slot.reference is not reference:
             return
         error = done.exception()
-        problem = ray_calls.first_line(error) if error else done.result()["problem"]
-        if problem:
+        if error:
+            slot.problem = f"a Ray actor could not be started: {ray_calls.first_line(error)}"
+            slot.is_hopeless = ray_calls.cannot_start(error)
+        else:
+            slot.problem = _problem(done.result())
+            slot.is_hopeless = bool(slot.problem)
+        if slot.problem:
             slot.failures += 1
-            _logger.warning("a Ray actor could not be started: %s", problem)
+            _logger.warning("%s", slot.problem)
             if slot.failures < _MOST_LOSSES:
                 self._start(slot)
             return
@@ -341,12 +352,14 @@ class RayEngine:
                 request.future.set_exception(errors.RunError(f"{reason}; {_RESUME}"))
 
 
-def _check_found(about: dict[str, Any]) -> None:
-    if about["problem"]:
-        raise errors.InputError(
-            f"host {about['host']}: expected the same shards as here, found {about['problem']}; "
-            "--cache_dir must be a folder that all machines of the cluster share"
-        )
+def _problem(about: dict[str, Any]) -> str:
+    """What is wrong with what an actor finds, in a line; empty if nothing is."""
+    if not about["problem"]:
+        return ""
+    return (
+        f"host {about['host']}: expected the same shards as here, found {about['problem']}; "
+        "--cache_dir must be a folder that all machines of the cluster share"
+    )
 
 
 _engines: dict[tuple[str | None, int | None, int], RayEngine] = {}
