@@ -80,6 +80,8 @@ class Program:
       arguments: of its command line.
       shallow_unet: whether its U-Net has one pooling, not five.
       environment: variables that it gets beside those of the tests.
+      prepare: called in its process before it starts.
+      timeout: seconds, after which `wait` kills it.
     """
 
     def __init__(
@@ -89,7 +91,10 @@ class Program:
         *,
         shallow_unet: bool = False,
         environment: Mapping[str, str] | None = None,
+        prepare: Callable[[], object] | None = None,
+        timeout: float = _TIMEOUT,
     ):
+        self._timeout = timeout
         self._folder = tempfile.TemporaryDirectory()
         self._process = _CONTEXT.Process(
             target=_run,
@@ -99,18 +104,32 @@ class Program:
                 self._folder.name,
                 shallow_unet,
                 dict(environment or {}),
+                prepare,
             ),
         )
         self._process.start()
+
+    @property
+    def status(self) -> int | None:
+        """Its exit status, minus the signal's number if it was killed; None while it runs."""
+        return self._process.exitcode
+
+    def errors(self) -> str:
+        """What it has printed on standard error so far."""
+        return _read(pathlib.Path(self._folder.name) / "2")
 
     def kill(self) -> None:
         """Ends it with SIGKILL."""
         self._process.kill()
 
+    def send(self, sig: signal.Signals) -> None:
+        """Sends it a signal, unless it has ended."""
+        if self._process.pid is not None and self._process.exitcode is None:
+            os.kill(self._process.pid, sig)
+
     def interrupt(self) -> None:
         """Sends what Ctrl-C sends."""
-        if self._process.pid is not None:
-            os.kill(self._process.pid, signal.SIGINT)
+        self.send(signal.SIGINT)
 
     def terminate(self) -> None:
         """Ends it with SIGTERM."""
@@ -125,7 +144,7 @@ class Program:
 
     def wait(self) -> Ended:
         """Waits for its end."""
-        self._process.join(_TIMEOUT)
+        self._process.join(self._timeout)
         if self._process.is_alive():
             self.kill()
             self._process.join()
@@ -232,6 +251,7 @@ def _run(
     folder: str,
     shallow_unet: bool,
     environment: Mapping[str, str],
+    prepare: Callable[[], object] | None,
 ) -> None:
     os.environ.update(environment)
     # A tiny run makes little garbage: looking for it as often as usual is a sixth of its time.
@@ -240,10 +260,12 @@ def _run(
         file = os.open(os.path.join(folder, str(descriptor)), os.O_WRONLY | os.O_CREAT)
         os.dup2(file, descriptor)
     sys.stdout = os.fdopen(1, "w", closefd=False)
-    sys.stderr = os.fdopen(2, "w", closefd=False)
+    sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)  # By lines, as usually.
     module = importlib.import_module(_MODULES[name])
     if shallow_unet:
         _make_unet_shallow()
+    if prepare:
+        prepare()
     from experiments.flags import command_line
 
     # The name under which absl knows the flags of a module that is not the main program.

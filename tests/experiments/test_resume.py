@@ -6,11 +6,10 @@ import shutil
 import signal
 import time
 
-import numpy as np
 import psutil
 import pytest
 
-from tests.experiments import programs
+from tests.experiments import compared_runs, programs
 
 # More kills than a quick test affords: TFFCXR_KILLS=20.
 KILLS = int(os.environ.get("TFFCXR_KILLS", "1"))
@@ -53,31 +52,9 @@ def _start(folder, sites):
     )
 
 
-def _lines(path):
-    """The lines of a CSV file without its column `seconds`."""
-    lines = [line.split(",") for line in path.read_text().splitlines()]
-    column = lines[0].index("seconds") if "seconds" in lines[0] else None
-    return [[v for i, v in enumerate(line) if i != column] for line in lines]
-
-
-def _arrays(path):
-    with np.load(path) as file:
-        return {name: file[name] for name in file.files}
-
-
 def _assert_same(ours, theirs):
-    for name in ("rounds.csv", "clients.csv", "rounds_pooled.csv", "predictions.csv"):
-        assert _lines(ours / name) == _lines(theirs / name), name
-    assert (ours / "metrics.json").read_bytes() == (theirs / "metrics.json").read_bytes()
-    for training in ("federated", "pooled"):
-        names = sorted(path.name for path in (theirs / "checkpoints" / training).glob("*.npz"))
-        assert names
-        for name in names:
-            mine = _arrays(ours / "checkpoints" / training / name)
-            other = _arrays(theirs / "checkpoints" / training / name)
-            assert mine.keys() == other.keys()
-            for leaf in mine:
-                np.testing.assert_array_equal(mine[leaf], other[leaf])
+    tables = ("rounds.csv", "clients.csv", "rounds_pooled.csv", "predictions.csv")
+    compared_runs.assert_same(ours, theirs, tables, ("federated", "pooled"))
 
 
 def test_kills_at_random_moments_leave_no_trace(tmp_path, sites):

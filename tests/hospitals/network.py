@@ -6,6 +6,7 @@ from collections.abc import Callable
 import contextlib
 import datetime
 import functools
+import math
 import socket
 import threading
 import time
@@ -21,6 +22,7 @@ from tffcxr.hospitals.protocol import Reason, RefusedError, Timing
 from tffcxr.hospitals.rpc_channel import Channel
 
 VERSIONS = {"tffcxr": "0.1.0", "tensorflow": "2.14.1"}
+_CHUNK = 1 << 13
 QUICK = Timing(
     wait=0.5, beat=0.1, gone=1.0, retry=0.2, exchange=20, keepalive=0.5, keepalive_answer=0.5
 )
@@ -72,18 +74,25 @@ class Relay:
 
     Attributes:
       connections: how many were made.
-      cut_after: the next connection is cut after so many bytes to the port; None: never.
+      passed: bytes that came, in both directions.
+      bytes_per_second: that pass at most in each direction of a connection.
       connect_lines: the first lines of the requests, where it is an HTTP proxy.
     """
 
-    def __init__(self, port: int = 0, *, is_proxy: bool = False) -> None:
+    def __init__(
+        self, port: int = 0, *, is_proxy: bool = False, bytes_per_second: float = math.inf
+    ) -> None:
         self.connections = 0
-        self.cut_after: int | None = None
+        self.passed = 0
+        self.bytes_per_second = bytes_per_second
         self.connect_lines: list[str] = []
         self._to = port
         self._stalled = 0
         self._is_proxy = is_proxy
         self._open: list[socket.socket] = []
+        self._lock = threading.Lock()
+        self._due: tuple[int, Callable[[], object]] | None = None
+        self._is_closed = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -97,6 +106,7 @@ class Relay:
 
     def __exit__(self, *_: object) -> None:
         self._listener.close()
+        self._is_closed.set()
         self.cut()
 
     def cut(self) -> None:
@@ -111,6 +121,11 @@ class Relay:
         """Passes nothing on any more of the connections that there are; they stay open."""
         self._stalled = self.connections
 
+    def after(self, more: int, act: Callable[[], object]) -> None:
+        """Does something once, when exactly so many more bytes have passed, in any direction."""
+        with self._lock:
+            self._due = (self.passed + more, act)
+
     def _accept(self) -> None:
         while True:
             try:
@@ -120,16 +135,16 @@ class Relay:
             threading.Thread(target=self._serve, args=(here,), daemon=True).start()
 
     def _serve(self, here: socket.socket) -> None:
-        with contextlib.suppress(OSError):
+        with here, contextlib.suppress(OSError):
             to = self._requested(here) if self._is_proxy else self._to
-            there = socket.create_connection(("127.0.0.1", to))
-            self.connections += 1
-            number = self.connections
-            self._open += [here, there]
-            most, self.cut_after = self.cut_after, None
-            back = threading.Thread(target=self._pass, args=(number, there, here), daemon=True)
-            back.start()
-            self._pass(number, here, there, most)
+            with socket.create_connection(("127.0.0.1", to)) as there:
+                self.connections += 1
+                number = self.connections
+                self._open += [here, there]
+                back = threading.Thread(target=self._pass, args=(number, there, here), daemon=True)
+                back.start()
+                self._pass(number, here, there)
+                back.join()
 
     def _requested(self, here: socket.socket) -> int:
         request = b""
@@ -140,21 +155,30 @@ class Relay:
         here.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
         return int(line.split()[1].rpartition(":")[2])
 
-    def _pass(
-        self, number: int, source: socket.socket, target: socket.socket, most: int | None = None
-    ) -> None:
-        passed = 0
+    def _pass(self, number: int, source: socket.socket, target: socket.socket) -> None:
         with contextlib.suppress(OSError):
-            while content := source.recv(1 << 16):
-                while number <= self._stalled:
-                    time.sleep(0.01)
-                passed += len(content)
-                if most is not None and passed > most:
-                    break
+            while content := source.recv(_CHUNK):
+                time.sleep(len(content) / self.bytes_per_second)
+                before, act = self._count(len(content))
+                if act is not None:
+                    target.sendall(content[:before])
+                    act()
+                    content = content[before:]
+                if number <= self._stalled:
+                    self._is_closed.wait()
                 target.sendall(content)
         for each in (source, target):
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
+
+    def _count(self, length: int) -> tuple[int, Callable[[], object] | None]:
+        """Counts bytes that came; how many of them pass before what is due, and what that is."""
+        with self._lock:
+            passed, self.passed = self.passed, self.passed + length
+            if self._due is None or self._due[0] >= self.passed:
+                return 0, None
+            (at, act), self._due = self._due, None
+            return at - passed, act
 
 
 def hub(port: int = 0, sites: tuple[str, ...] = ("north", "south"), **settings) -> CoordinatorHub:

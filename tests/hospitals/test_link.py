@@ -109,7 +109,7 @@ def test_an_answer_that_is_cut_is_sent_again_and_counts_once(start, link_to, poo
         asked = hub.ask("north", wire.Message("train"))
         task, _ = link.next_task()
         relay.cut()
-        relay.cut_after = 2 << 20
+        relay.after(2 << 20, relay.cut)
         link.answer(task, network.numbers(8, loss=0.5))
         assert relay.connections >= 3
     assert (

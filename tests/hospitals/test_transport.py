@@ -215,7 +215,7 @@ def test_a_call_without_an_end_in_time_is_refused(raw_call):
 def test_half_a_message_counts_nothing_and_holds_up_nobody(serve, channel_to, echo):
     one = serve()
     with network.Relay(one.port) as relay:
-        relay.cut_after = 1 << 20
+        relay.after(1 << 20, relay.cut)
         with pytest.raises(UnreachableError, match="cannot be reached"):
             _call(channel_to(relay.port), network.numbers(7, "call"))
     _call(channel_to(one.port, network.site("south")))
