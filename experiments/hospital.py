@@ -182,9 +182,13 @@ def _join() -> None:
     site = sites.Site.parse(FLAGS.site)
     if site.name != kit.site:
         raise InputError(f"--site: expected {kit.site}, as in the kit, found {site.name}")
-    if FLAGS.output_dir and run_directory.is_complete(pathlib.Path(FLAGS.output_dir)):
-        report = pathlib.Path(FLAGS.output_dir) / "report.html"
-        print(f"{FLAGS.output_dir} is complete; its report is {report}")
+    own_run = pathlib.Path(FLAGS.output_dir) if FLAGS.output_dir else None
+    if (
+        own_run
+        and run_directory.is_complete(own_run)
+        and federation_flags.has_reported_results(own_run)
+    ):
+        print(f"{own_run} is complete; its report is {own_run / 'report.html'}")
         return
     # A wrong path is said at once, not after the coordinator is there and somebody has approved.
     local_check.describe_data(kit, dataclasses.replace(site, options=_load_options()))

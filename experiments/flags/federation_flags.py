@@ -28,7 +28,8 @@ FLAGS = flags.FLAGS
 # Settings that a hospital decides for itself, and that no proposal has.
 _OF_HOSPITALS = ("site", "columns", "phantom_patients", "weights_sha256")
 _PACKAGES = ("tensorflow", "tensorflow-federated", "keras-cv", "numpy")
-_STATES = "states"
+# Folders of a run: what hospitals have said, and a hospital's private states.
+_SAID, _STATES = "hospitals", "states"
 
 _current: Coordinator | Member | None = None
 
@@ -64,6 +65,28 @@ def is_coordinator() -> bool:
     from tffcxr.hospitals import kits
 
     return is_hospitals() and kit().role == kits.COORDINATOR
+
+
+def is_settled(folder: pathlib.Path) -> bool:
+    """Whether a complete run has nothing left to exchange with the other side.
+
+    Args:
+      folder: the run's.
+    """
+    from tffcxr.hospitals import exchanged_results
+
+    if not is_hospitals():
+        return True
+    if is_coordinator():
+        return not exchanged_results.missing(folder / _SAID)
+    return has_reported_results(folder)
+
+
+def has_reported_results(folder: pathlib.Path) -> bool:
+    """Whether the coordinator has the results of a hospital's run in a folder."""
+    from tffcxr.hospitals import exchanged_results
+
+    return exchanged_results.are_reported(folder / _STATES)
 
 
 def apply_defaults() -> None:
@@ -274,7 +297,7 @@ def _coordinating(own: CoordinatorKit, recipe: str, folder: pathlib.Path) -> Ite
             sites,
             quorum,
             FLAGS.round_seconds,
-            folder / "hospitals",
+            folder / _SAID,
             has_own_clients="partition" in FLAGS and FLAGS.partition != "none",
         )
         yield coordinator

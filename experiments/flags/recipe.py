@@ -106,7 +106,7 @@ class Recipe(abc.ABC):
         from tffcxr.report import hospitals_table, run_report
         from tffcxr.studies import run_hparams
 
-        if directory.is_complete:
+        if directory.is_complete and federation_flags.is_settled(output):
             if not run_hparams.is_written(output):
                 run_hparams.write(output)
             if is_other_page:

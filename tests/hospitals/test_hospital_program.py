@@ -8,8 +8,8 @@ import pytest
 from tests.experiments import programs
 from tests.hospitals import studies
 from tffcxr.datasets.phantoms import phantom
+from tffcxr.hospitals import exchanged_results, kits, outgoing, provision
 from tffcxr.hospitals import hub as hub_lib
-from tffcxr.hospitals import kits, outgoing, provision
 
 
 def _run(*arguments):
@@ -125,6 +125,21 @@ def test_join_reads_the_data_before_it_waits_for_anybody(made, tmp_path):
     assert line == f"rsna: expected a dataset at {tmp_path / 'none'}, found nothing"
     phantom.write_rsna(tmp_path, 4, 0)
     assert "found 'Edema'" in _refusal(*join, f"--site=north=rsna:{tmp_path}:Edema")
+
+
+def test_a_complete_run_whose_results_were_not_sent_is_joined_again(made, tmp_path):
+    run = tmp_path / "run"
+    (run / "states").mkdir(parents=True)
+    (run / "report.html").touch()
+    (run / "metrics.json").write_text('{"complete": true}')
+    site = f"--site=north=rsna:{tmp_path / 'none'}:Lung Opacity"
+    words = ("join", f"--kit={made / 'north'}", site, f"--output_dir={run}")
+    assert "expected a dataset at" in _refusal(*words)  # As any that joins.
+    exchanged_results.note_reported(run / "states")
+    ended = _run(*words)
+    assert (ended.returncode, ended.stdout.splitlines()[0]) == (
+        0, f"{run} is complete; its report is {run / 'report.html'}",
+    )  # fmt: skip
 
 
 def test_another_authority_is_said_in_one_line(tmp_path):

@@ -105,7 +105,8 @@ class Campaign:
         told = ", ".join(reasons) or "none left out"
         lines.append(
             f"{len(self._struck)} blows in {self._study.rounds} rounds and "
-            f"{self._seconds():.0f} s; of {len(rows)} parts in a round {told}"
+            f"{self._seconds():.0f} s; of {len(rows)} parts in a round {told}; the "
+            f"coordinator was started {self._study.resumed} times to wait for results again"
         )
         return "\n".join(lines)
 

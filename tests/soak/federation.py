@@ -25,7 +25,7 @@ from tests.hospitals import network
 from tests.soak import processes
 from tffcxr.datasets.phantoms import phantom
 from tffcxr.errors import RunError
-from tffcxr.hospitals import joining, kits, provision
+from tffcxr.hospitals import exchanged_results, joining, kits, provision
 
 RECIPE, COORDINATOR = "cheXviz", "coordinator"
 SITES = {"north": ("rsna", "Lung Opacity"), "south": ("siim", "Pneumothorax")}
@@ -56,6 +56,11 @@ class Study:
       in_forks: whether the programs are forks of one that has imported TensorFlow, which start in
         a fraction of the time; then a hospital is what `hospital join` leaves behind, and that
         itself does not run.
+
+    Attributes:
+      relays: by hospital.
+      resumed: how often the coordinator had ended without the results of a hospital that was away
+        for too long, and was started again to wait for them.
     """
 
     def __init__(
@@ -70,6 +75,7 @@ class Study:
     ) -> None:
         self.folder = folder
         self.rounds = rounds
+        self.resumed = 0
         self.relays: dict[str, network.Relay] = {}
         self._in_forks = in_forks
         self._bytes_per_second = bytes_per_second
@@ -184,6 +190,7 @@ class Study:
 
     def has_ended(self) -> bool:
         """Whether all programs have ended; fails if one did not end well, or if nothing moves."""
+        self._wait_for_results_again()
         statuses = {name: process.status() for name, process in self._processes.items()}
         for name, status in statuses.items():
             if status and name not in self._killed:
@@ -194,6 +201,13 @@ class Study:
         if time.monotonic() > self._moved[1] + self._patience:
             pytest.fail(f"no round has ended for {self._patience} s after {rounds}{self._told()}")
         return not self._killed and None not in statuses.values()
+
+    def _wait_for_results_again(self) -> None:
+        """Starts a coordinator again that has ended without the results of all hospitals."""
+        process = self._processes[COORDINATOR]
+        if process.status() == 0 and exchanged_results.missing(self.run / "hospitals"):
+            self.resumed += 1
+            self.start(COORDINATOR)
 
     def _told(self) -> str:
         return "".join(

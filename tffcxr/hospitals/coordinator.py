@@ -21,6 +21,7 @@ from tffcxr.clients.shards.shard_store import SPLITS, ShardSpec, ShardStore
 from tffcxr.errors import one_line
 from tffcxr.hospitals import exchange, joint_rows, questions, reported_results, wire
 from tffcxr.hospitals.answer_files import AnswerFolder
+from tffcxr.hospitals.exchanged_results import CLIENTS, ROWS
 from tffcxr.runtime import parts, threads
 
 REGISTER, GATHER, TRAINING, MEASURE, FINISH, RESULTS = (
@@ -271,7 +272,8 @@ class Coordinator:
                 seen = time.monotonic()
         if waiting:
             names = ", ".join(waiting)
-            print(f"no results from {names}, away for {self._seconds:g} s", file=sys.stderr)
+            away = f"no results from {names}, away for {self._seconds:g} s"
+            print(f"{away}; the same command waits for them again", file=sys.stderr)
         self.report({"answered": [s for s in sites if s not in waiting], "waiting": []})
         return joint_rows.joined({s: self._results[s] for s in sites if s not in waiting})
 
@@ -321,7 +323,7 @@ class Coordinator:
                 return f"the run has begun without {site}"
             if known is None:
                 about = {"clients": registration.clients}
-                files.write_json(self._folder / f"{site}.clients.json", about)
+                files.write_json(self._folder / f"{site}{CLIENTS}", about)
             self._registered[site] = registration
         return ""
 
@@ -351,7 +353,7 @@ class Coordinator:
 
     def _take_results(self, site: str, message: wire.Message) -> wire.Message:
         rows = reported_results.read(message.about.get("rows"))
-        files.write_json(self._folder / f"{site}.rows.json", {"rows": rows})
+        files.write_json(self._folder / f"{site}{ROWS}", {"rows": rows})
         self._results.setdefault(site, rows)
         return wire.Message(RESULTS)
 

@@ -20,6 +20,7 @@ from tffcxr.errors import RunError, one_line
 from tffcxr.hospitals import (
     coordinator,
     exchange,
+    exchanged_results,
     measures,
     questions,
     reported_results,
@@ -168,6 +169,7 @@ class Member:
         self._link.doing("reporting results")
         reported = reported_results.reported(rows, self._limits.smallest_count)
         self._link.call(wire.Message(coordinator.RESULTS, {"rows": reported}))
+        exchanged_results.note_reported(self._folder)
 
     def _answer(
         self, served: Served, states: PrivateStates, work: Work, message: wire.Message
