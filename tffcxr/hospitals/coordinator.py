@@ -271,8 +271,7 @@ class Coordinator:
             if any(site in self._hub.members() for site in waiting):
                 seen = time.monotonic()
         if waiting:
-            names = ", ".join(waiting)
-            away = f"no results from {names}, away for {self._seconds:g} s"
+            away = f"no results from {', '.join(waiting)}, away for {self._seconds:g} s"
             print(f"{away}; the same command waits for them again", file=sys.stderr)
         self.report({"answered": [s for s in sites if s not in waiting], "waiting": []})
         return joint_rows.joined({s: self._results[s] for s in sites if s not in waiting})
