@@ -139,7 +139,7 @@ def _refused(tmp_path, *flags):
         ([f"--site=a=lungs:{LUNGS}", "--phantom_patients=9"], "expected no --site with it"),
         (
             [f"--site=a=lungs:{LUNGS}", f"--site=b=lungs:{LUNGS}/"],
-            "expected a folder of its own for each site",
+            "expected a folder or a table of its own for each site",
         ),
         ([f"--site=a=nih:{programs.TESTDATA / 'nih'}"], "expected images with masks of the lungs"),
         (
