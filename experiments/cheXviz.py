@@ -23,7 +23,8 @@ from experiments.flags import command_line, findings_flags, study_flags, trainin
 findings_flags.define(model=["standard"])
 study_flags.define(
     recipe="cheXviz",
-    site_help="A hospital as NAME=LOADER:PATH:FINDING, with the loader csv (a table of your own), "
+    site_help="A hospital as NAME=LOADER:PATH:FINDING; several findings: FINDING+FINDING; none: "
+    "all that it labels. Loaders: csv (a table of your own), "
     "rsna, siim, nih, chexpert, mimic_cxr, padchest, vindr_cxr, medmnist, montgomery, shenzhen or "
     "covid_radiography; repeatable. Default: two hospitals with phantom radiographs.",
     phantom_patients=700,

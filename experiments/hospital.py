@@ -10,7 +10,7 @@ Who runs the study makes the kits once, from a study.toml:
   [sites.north]
   finding = "Lung Opacity"                # Only for recipes of findings.
   [sites.south]
-  finding = "Pneumothorax"
+  findings = ["Pneumothorax", "Effusion"]
 
 kits/coordinator stays, kits/north and kits/south go to their hospitals in a way that nobody else
 reads, since each holds a private key. Run again, it keeps what is there and adds new sites.
@@ -84,8 +84,8 @@ flags.DEFINE_string("cache_dir", None, "join: folder for decoded images; default
 flags.DEFINE_string(
     "site",
     None,
-    "check, join: the hospital's images, as NAME=LOADER:PATH:FINDING or NAME=LOADER:PATH; NAME is "
-    "that of the kit.",
+    "check, join: the hospital's images, as NAME=LOADER:PATH:FINDING or NAME=LOADER:PATH, which "
+    "has all findings that the study has for the hospital; NAME is that of the kit.",
 )
 flags.DEFINE_string(
     "columns",

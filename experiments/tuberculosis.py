@@ -26,7 +26,7 @@ _PHANTOM_WIDTH = 0.5
 findings_flags.define(model=["standard", "densenet121"], baseline=["site"], heatmaps=3)
 study_flags.define(
     recipe="tuberculosis",
-    site_help="A hospital as NAME=LOADER:PATH:FINDING, with the finding Tuberculosis and the "
+    site_help="A hospital as NAME=LOADER:PATH:Tuberculosis, with the "
     "loaders shenzhen, montgomery and csv; repeatable. Default: one of each with phantom "
     "radiographs.",
     phantom_patients=200,

@@ -54,5 +54,35 @@ def test_a_count_that_a_hospital_keeps_is_said_to_be_kept(tmp_path):
     assert here.cells[1][-1].text == "" and not here.has_kept
 
 
+def test_positives_of_several_findings_have_a_table_of_their_own(tmp_path):
+    several = {
+        "client": "a", "site": "a", "finding": "A, B", "train_images": 9,
+        "positive": {"A": {"train": 3, "validation": 1, "test": 2},
+                     "B": {"train": 5, "validation": 0, "test": None}},
+        "negative": {},
+    }  # fmt: skip
+    one = {"client": "b", "site": "b", "finding": "B", "train_images": 8, "train_positive": 4,
+           "validation_positive": 2, "test_positive": 1}  # fmt: skip
+    table = _table(tmp_path, [several, one])
+    assert table is not None
+    assert table.headings == ["Client", "Finding", "Train images"]
+    assert [cell.text for cells in table.cells for cell in cells] == [
+        "a", "2 findings", "9", "b", "B", "8",
+    ]  # fmt: skip
+    positives = sites_table.positives_of(run_reader.read(tmp_path))
+    assert positives is not None
+    assert positives.headings == ["Finding", "a", "b"]
+    assert [[cell.text for cell in cells] for cells in positives.cells] == [
+        ["A", "3 / 1 / 2", ""],
+        ["B", "5 / 0 / –", "4 / 2 / 1"],
+    ]
+
+
+def test_clients_of_one_finding_each_have_one_table(tmp_path):
+    site = {"client": "a", "finding": "A", "train_positive": 3}
+    assert _table(tmp_path, [site]).headings == ["Client", "Finding", "Train positive"]
+    assert sites_table.positives_of(run_reader.read(tmp_path)) is None
+
+
 def test_nothing_known_no_table(tmp_path):
     assert _table(tmp_path, []) is None

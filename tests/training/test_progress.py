@@ -39,6 +39,14 @@ def test_a_line_per_round_with_the_time_left(clock):
     assert all(progress.is_round(line) for line in stream.getvalue().splitlines())
 
 
+def test_of_many_findings_the_mean_and_the_ends_are_shown(clock):
+    stream = io.StringIO()
+    observer = progress.Progress("federated", 10, "validation", stream)
+    clock[0] = 10.0
+    _observe(observer, 1, **{f"F{number}/auroc": 0.5 + number / 20 for number in range(7)})
+    assert "validation AUROC mean of 7 0.650, F0 0.500 to F6 0.800" in stream.getvalue()
+
+
 def test_dice_is_shown_where_there_is_no_jaccard(clock):
     stream = io.StringIO()
     observer = progress.Progress("federated", 2, "test", stream)

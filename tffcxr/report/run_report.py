@@ -36,7 +36,7 @@ from tffcxr.report.figures import (
     roc_figure,
     rounds_figure,
 )
-from tffcxr.report.kinds import kinds
+from tffcxr.report.kinds import kinds, many_findings
 from tffcxr.report.published import published_layout
 
 _Case = TypeVar("_Case", run_cases.Explanation, run_cases.Segmentation)
@@ -91,6 +91,7 @@ def write_report(run_dir: run_reader.PathLike, shown_as: str | None = None) -> p
         summary=kind.summary(rows),
         warnings=remarks.warnings(run, curves),
         sites=sites_table.of(run),
+        positives=sites_table.positives_of(run),
         clients_figure=_clients(run),
         kind=kind,
         rounds_caption=kind.rounds_caption.format(split=run.measured_split),
@@ -164,6 +165,8 @@ def _title(run: run_reader.Run) -> str:
     tasks = list(
         dict.fromkeys(str(row["task"]) for row in results_table.in_order(run.rows, run.kind))
     )
+    if len(tasks) > many_findings.MOST_SENTENCES:
+        return f"{run.recipe}: {len(tasks)} findings"
     return f"{run.recipe}: {', '.join(tasks)}" if tasks else run.recipe
 
 

@@ -57,6 +57,8 @@ def of(run: run_reader.Run) -> Table | None:
         described = [dict(site) if isinstance(site, Mapping) else {"site": site} for site in sites]
     else:
         described = _of_results(run)
+    if any(map(_has_several, described)):  # Their positives are in a table of their own.
+        described = [_without_positives(site) for site in described]
     properties = in_order(list(dict.fromkeys(str(key) for site in described for key in site)))
     if all("client" in site and site.get("site") == site["client"] for site in described):
         properties = [name for name in properties if name != "site"]
@@ -74,6 +76,57 @@ def of(run: run_reader.Run) -> Table | None:
 def _missing(site: Mapping[str, Any], name: str, counts: Collection[str]) -> str:
     """The text for a property that a site does not have."""
     return NOT_REPORTED if site.get("source") == "hospital" and name in counts else ""
+
+
+def positives_of(run: run_reader.Run) -> Table | None:
+    """Returns the table of positive images by finding and client, None where all have one finding.
+
+    A cell has the images of training, validation and test, or is empty where the client's site does
+    not label the finding.
+    """
+    sites = run.config.get("sites")
+    clients = (
+        [site for site in sites if isinstance(site, Mapping)] if isinstance(sites, list) else []
+    )
+    if not any(map(_has_several, clients)):
+        return None
+    counts = [_positives(client) for client in clients]
+    findings = dict.fromkeys(name for of_client in counts for name in of_client)
+    return Table(
+        ["Finding", *(str(client.get("client", "")) for client in clients)],
+        [
+            [_cell(finding), *(Cell(of_client.get(finding, ""), True) for of_client in counts)]
+            for finding in findings
+        ],
+    )
+
+
+def _has_several(client: Mapping[str, Any]) -> bool:
+    return isinstance(client.get("positive"), Mapping)
+
+
+def _positives(client: Mapping[str, Any]) -> dict[str, str]:
+    """Finding to its positive images by split, as text."""
+    found = client.get("positive")
+    if not isinstance(found, Mapping):
+        of_one = {split: client.get(f"{split}_positive") for split in _SPLITS}
+        found = {str(client.get("finding", "")): of_one}
+    return {
+        str(finding): " / ".join(style.number(of_splits.get(split), 0) for split in _SPLITS)
+        for finding, of_splits in found.items()
+        if isinstance(of_splits, Mapping)
+    }
+
+
+def _without_positives(client: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {
+        name: value
+        for name, value in client.items()
+        if name not in ("positive", "negative") and not name.endswith("_positive")
+    }
+    if _has_several(client):
+        kept["finding"] = style.counted(len(client["positive"]), "finding")
+    return kept
 
 
 def in_order(properties: Sequence[str]) -> list[str]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tffcxr.training.loop import RoundResult
 
 
+_MOST_TASKS = 6  # Of more, a line does not name all.
 _ROUND = re.compile(r".+: round \d+/\d+  loss ")
 
 
@@ -39,20 +40,22 @@ class Progress:
         """See `loop.Journal`."""
         del state
         self._times.append(time.monotonic())
-        shown: dict[str, list[str]] = {}
+        shown: dict[tuple[str, int], dict[str, float]] = {}
         for column, value in result.validation.items():
             task, _, name = column.rpartition("/")
             metric = registry.BY_NAME.get(name)
             if metric is registry.DICE and registry.JACCARD.column(task) in result.validation:
                 continue  # It says the same.
             if metric and metric.progress and not math.isnan(value):
-                number = f"{task} {value:.{metric.digits}f}"
-                shown.setdefault(metric.progress, []).append(number)
+                shown.setdefault((metric.progress, metric.digits), {})[task] = value
         seconds = self._times[-1] - self._times[-2]
         parts = [
             f"{self._title}: round {row['round']}/{self._rounds}",
             f"loss {row['train_loss']:.4f}",
-            *(f"{self._split} {name} {', '.join(values)}" for name, values in shown.items()),
+            *(
+                f"{self._split} {name} {_of_tasks(values, digits)}"
+                for (name, digits), values in shown.items()
+            ),
             f"{row['images'] / max(seconds, 1e-9):.0f} images/s",
         ]
         left = self._left(int(row["round"]))
@@ -75,6 +78,16 @@ class Progress:
         if len(steady) < 2 or done == self._rounds:
             return None
         return (steady[-1] - steady[0]) / (len(steady) - 1) * (self._rounds - done)
+
+
+def _of_tasks(values: Mapping[str, float], digits: int) -> str:
+    """The values of all tasks; of many, their mean and the two ends."""
+    named = {task: f"{task} {value:.{digits}f}" for task, value in values.items()}
+    if len(named) <= _MOST_TASKS:
+        return ", ".join(named.values())
+    mean = sum(values.values()) / len(values)
+    low, high = (named[choose(values, key=values.__getitem__)] for choose in (min, max))
+    return f"mean of {len(values)} {mean:.{digits}f}, {low} to {high}"
 
 
 def is_round(line: str) -> bool:

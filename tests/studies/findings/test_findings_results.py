@@ -142,3 +142,42 @@ def test_scores_are_scaled_on_validation_images_and_rows_say_how():
     assert row["ece"] == pytest.approx(0, abs=1e-6)
     assert row["brier"] == pytest.approx(0.75 * 0.25**2 + 0.25 * 0.75**2)
     assert row["accuracy_half"] == 0.75
+
+
+class _SeveralFindings:
+    """Gives logits of 6 and -6 that are right in 30 of 40, 36 and 38 images, of three findings."""
+
+    def score(self, weights, client, split):
+        labels = np.tile([1.0, 0.0], 20)
+        logits = np.repeat(np.where(labels == 1, 6.0, -6.0)[:, None], 3, axis=1)
+        for column, wrong in enumerate((10, 4, 2)):
+            logits[:wrong, column] *= -1
+        return Scores(
+            rows=np.arange(40),
+            clients=np.full(40, client, dtype=object),
+            labels=np.repeat(labels[:, None], 3, axis=1),
+            scores=logits.astype(np.float32),
+        )
+
+
+def test_each_finding_of_each_site_is_scored_and_scaled_on_its_own():
+    findings_of = {"a": ("Mass", "Edema"), "b": ("Edema", "Hernia")}
+    clients = ClientRecords({}, {"a": "a", "b": "b"}, findings_of, {})
+    assert clients.findings == ("Mass", "Edema", "Hernia")
+    settings = types.SimpleNamespace(calibration="temperature")
+    study: Any = types.SimpleNamespace(clients=clients, settings=settings, elsewhere=True)
+    scorer: Any = _SeveralFindings()
+    found = findings_results.score_all(study, scorer, {"site": {"a": [], "b": []}})
+    assert [(task.training, task.task, task.column) for task in found] == [
+        ("site", "Mass", 0),
+        ("site", "Edema at a", 1),
+        ("site", "Edema at b", 1),
+        ("site", "Hernia", 2),
+        # On the other's images, what both label.
+        ("site_b", "Edema at a", 1),
+        ("site_a", "Edema at b", 1),
+    ]
+    for task, right in zip(found, (30, 36, 36, 38, 36, 36)):
+        odds = right / (40 - right)
+        assert task.scaling.temperature == pytest.approx(6 / np.log(odds), rel=1e-4)
+        assert task.probabilities.max() == pytest.approx(right / 40, rel=1e-4)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import dataclasses
 from typing import Any
 
@@ -74,9 +74,9 @@ class _Series:
     """A column of `rounds.csv` or `rounds_pooled.csv`.
 
     Attributes:
-      name: of the task or variant.
+      names: of the task or variant; of many tasks if it is their mean.
       training: "federated" or "pooled".
-      label: in the legend.
+      label: in the legend; None for a thin line, one of many tasks.
       colour: of the line.
       dashed: whether it stands beside a line of the same colour.
       marker: where there are more names than colours, what tells those of one colour apart.
@@ -84,9 +84,9 @@ class _Series:
       values: [points].
     """
 
-    name: str
+    names: tuple[str, ...]
     training: str
-    label: str
+    label: str | None
     colour: str
     dashed: bool
     marker: str | None
@@ -101,6 +101,8 @@ def _series(run: run_reader.Run, metric: registry.Metric) -> list[_Series]:
     trainings of a single one have the colours that they have everywhere.
     """
     names = _names(run, metric)
+    if len(names) > len(style.SERIES_COLOURS) and not run.kind.compares_models:
+        return _series_of_many(run, metric, names)
     by_training = run.kind.colours_trainings and len(names) == 1
     in_two_ways = not run.rounds_pooled.empty
     colours = style.colours(names)
@@ -120,10 +122,45 @@ def _series(run: run_reader.Run, metric: registry.Metric) -> list[_Series]:
             dashed = training == "pooled" and not by_training
             result.append(
                 _Series(
-                    name, training, label, colour, dashed, _marker(names.index(name)),
+                    (name,), training, label, colour, dashed, _marker(names.index(name)),
                     measured["round"], measured[columns[name]],
                 )
             )  # fmt: skip
+    return result
+
+
+def _series_of_many(
+    run: run_reader.Run, metric: registry.Metric, names: Sequence[str]
+) -> list[_Series]:
+    """Returns a thin line for every task, and their mean for every training and network."""
+    networks = list(metric_columns(run.rounds, registry.TRAIN_LOSS)) or [""]
+    colours = style.colours(networks)
+    result = []
+    for training, measured in _tables(run):
+        columns = _columns_of(run, measured, metric)
+        for network in networks:
+            tasks = tuple(
+                name
+                for name in names
+                if name in columns and (not network or f"{name} ".startswith(f"{network} "))
+            )
+            if not tasks:
+                continue
+            dashed = training == "pooled" and len(networks) > 1
+            colour = colours[network] if len(networks) > 1 else style.training_colour(training)
+            label = style.training_name(training)
+            label += f", mean of {len(tasks)} (thin: each)" if len(tasks) > 1 else ""
+            label = f"{style.model_name(network)}, {label}" if len(networks) > 1 else label
+            rounds = measured["round"]
+            values = measured[[columns[task] for task in tasks]]
+            result += [
+                _Series(
+                    (task,), training, None, colour, dashed, None, rounds, values[columns[task]]
+                )
+                for task in tasks
+            ]
+            mean = values.mean(axis=1)
+            result.append(_Series(tasks, training, label, colour, dashed, None, rounds, mean))
     return result
 
 
@@ -205,9 +242,9 @@ def _draw_training_losses(axes: matplotlib_axes.Axes, run: run_reader.Run) -> No
     Beside a federated variant the pooled one is dash-dotted.
     """
     styles = {}
-    measured_names = {series.name for series in _series(run, registry.LOSS)}
+    measured_names = {name for series in _series(run, registry.LOSS) for name in series.names}
     for series in _series(run, registry.TRAIN_LOSS):
-        if series.name not in measured_names:  # No other line tells whose its colour is.
+        if measured_names.isdisjoint(series.names):  # No other line tells whose its colour is.
             label = f"{series.label}, training images"
             client_losses.line(axes, series.rounds, series.values, series.colour, label, ":")
             continue
@@ -263,19 +300,23 @@ def _draw_series(axes: matplotlib_axes.Axes, run: run_reader.Run, metric: regist
     dots = []
     for series in _series(run, metric):
         line_style = "--" if series.dashed else "-"
+        if series.label is None:
+            look = {"color": series.colour, "linewidth": 0.7, "alpha": 0.35}
+            axes.plot(series.rounds, series.values, linestyle=line_style, **look)
+            continue
         client_losses.line(
             axes, series.rounds, series.values, series.colour, series.label, line_style,
             series.marker,
         )  # fmt: skip
         for row in run.rows:
-            if row["training"] == series.training and series.name in _names_of(row):
+            if row["training"] == series.training and not _names_of(row).isdisjoint(series.names):
                 at = (series.rounds == row.get("round")).to_numpy()
                 dots += [(row["round"], value, series.colour) for value in series.values[at]]
     marker = {
         "marker": "o", "markersize": 7, "markeredgecolor": "black", "markeredgewidth": 1,
         "linestyle": "none",
     }  # fmt: skip
-    for after, value, colour in dots:
+    for after, value, colour in dict.fromkeys(dots):
         axes.plot(after, value, color=colour, zorder=5, **marker)
     if dots:
         axes.plot([], [], color="white", label="round of the table", **marker)

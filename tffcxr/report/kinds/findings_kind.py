@@ -9,7 +9,7 @@ import numpy as np
 
 from tffcxr.evaluation import comparisons, registry
 from tffcxr.report import column_builders, results_table, style
-from tffcxr.report.kinds import remarks_common
+from tffcxr.report.kinds import many_findings, remarks_common
 from tffcxr.report.kinds.kind import Guess, Kind, Rows
 
 if TYPE_CHECKING:
@@ -133,10 +133,13 @@ def _guess(unused_rows: Rows) -> Guess:
 
 def _summary(rows: Rows) -> list[str]:
     """Returns sentences per federated row: its AUROC, its baselines' AUROCs, and the tests."""
+    federated = [
+        row for row in rows if row["training"] == "federated" and style.is_number(row.get("auroc"))
+    ]
+    if len(federated) > many_findings.MOST_SENTENCES:
+        return _summary_of_many(federated, rows)
     sentences = []
-    for row in rows:
-        if row["training"] != "federated" or not style.is_number(row.get("auroc")):
-            continue
+    for row in federated:
         text = f"{row['title']}: {row['name'].lower()} AUROC {style.with_interval(row, 'auroc')}"
         against = [
             f"{other['name'].lower()} {style.with_interval(other, 'auroc')}; difference "
@@ -150,9 +153,27 @@ def _summary(rows: Rows) -> list[str]:
     return sentences
 
 
+def _summary_of_many(federated: list[dict[str, Any]], rows: Rows) -> list[str]:
+    """Returns a sentence on all federated rows, and one per training that they are compared with.
+
+    Args:
+      federated: those of all rows, with a defined AUROC.
+      rows: all.
+    """
+    pairs: dict[str, list[many_findings.Pair]] = {}
+    for row in federated:
+        for other in _baselines(row, rows):
+            key = _p_key(row, "delong", other["training"])
+            pairs.setdefault(other["name"], []).append((row, other, row.get(key) if key else None))
+    return [
+        *many_findings.summary(federated),
+        *(many_findings.comparison(name.lower(), of_name) for name, of_name in pairs.items()),
+    ]
+
+
 def _warnings(rows: Rows, run: Run, curves: Sequence[Curve]) -> list[str]:
     """Returns what makes the numbers doubtful, also that they differ from the curves'."""
-    result = remarks_common.said_once(rows, _problems) + _few_images(rows)
+    result = _left_out(run) + remarks_common.said_once(rows, _problems) + _few_images(rows)
     result += _of_the_prevalence(rows, run)
     for curve in curves:
         stated: Any = curve.row.get("auroc")
@@ -252,30 +273,59 @@ def _of_the_prevalence(rows: Rows, run: Run) -> list[str]:
 
     Probabilities are of images like those that scores were scaled on.
     """
-    calibrated = {results_table.client(row) for row in rows if "temperature" in row}
+    calibrated = {
+        (results_table.client(row), str(row["task"])) for row in rows if "temperature" in row
+    }
     described = run.config.get("sites")
     clients = [c for c in described if isinstance(c, Mapping)] if calibrated and described else []
     result = []
-    for site in sorted(calibrated):
+    for site, task in sorted(calibrated):
         mine = [client for client in clients if client.get("site") == site]
-        before, now = (_prevalence(mine, split) for split in ("validation", "test"))
+        finding = task.removesuffix(f" at {site}")
+        several = any("positive" in client for client in mine)
+        before, now = (_prevalence(mine, finding, split) for split in ("validation", "test"))
         if abs(before - now) > _OTHER_PREVALENCE:
             result.append(
                 f"{site}: {style.percent(before)} of the validation images, which scores were "
-                f"calibrated on, have the finding, but {style.percent(now)} of the test images: "
+                f"calibrated on, have {finding if several else 'the finding'}, but "
+                f"{style.percent(now)} of the test images: "
                 f"probabilities tend to be too {'high' if before > now else 'low'} there."
             )
     return result
 
 
-def _prevalence(clients: Sequence[Mapping[str, Any]], split: str) -> float:
+def _prevalence(clients: Sequence[Mapping[str, Any]], finding: str, split: str) -> float:
     """Returns the part of the clients' images of a split that has the finding, NaN without any."""
-    counts = [
-        (client.get(f"{split}_positive"), client.get(f"{split}_images")) for client in clients
-    ]
+    counts = [_counts(client, finding, split) for client in clients]
     known: Any = [both for both in counts if all(map(style.is_number, both))]
     positive, images = np.sum(known, axis=0) if known else (0, 0)
     return positive / images if images else float("nan")
+
+
+def _counts(client: Mapping[str, Any], finding: str, split: str) -> tuple[Any, Any]:
+    """Returns a client's images of a split with a finding, and all that are labelled for it."""
+    if "positive" not in client:
+        return client.get(f"{split}_positive"), client.get(f"{split}_images")
+    positive, negative = (
+        client[name].get(finding, {}).get(split) for name in ("positive", "negative")
+    )
+    known = style.is_number(positive) and style.is_number(negative)
+    return positive, positive + negative if known else None
+
+
+def _left_out(run: Run) -> list[str]:
+    """Returns a sentence per site with findings that it could not use."""
+    found = run.derived.get("left_out")
+    return [
+        f"{site}: left out "
+        + ", ".join(
+            f"{name} ({style.counted(counts['with'], 'patient')} with it, {counts['without']:.0f} "
+            "without)"
+            for name, counts in findings.items()
+        )
+        + ", since training, validation and test need images of both kinds."
+        for site, findings in (found.items() if isinstance(found, Mapping) else ())
+    ]
 
 
 def _few_images(rows: Sequence[dict[str, Any]]) -> list[str]:
@@ -292,6 +342,8 @@ def _few_images(rows: Sequence[dict[str, Any]]) -> list[str]:
                 f"{row['task']} ({row['split']}): only {positives:.0f} positive and "
                 f"{style.counted(negatives, 'negative image')}; every number here is uncertain."
             )
+    if len(result) > many_findings.MOST_SENTENCES:
+        return [many_findings.few_images(list(result))]
     return list(result.values())
 
 

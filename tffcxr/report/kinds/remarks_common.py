@@ -7,6 +7,7 @@ from typing import Any
 
 from tffcxr.evaluation import calibration, registry
 from tffcxr.report import results_table, style
+from tffcxr.report.kinds import many_findings
 
 # A percentile interval of fewer patients is known to be too narrow.
 _FEW_PATIENTS = 30
@@ -32,7 +33,9 @@ def compared(
 def said_once(
     rows: Sequence[dict[str, Any]], problems: Callable[[dict[str, Any]], Iterable[str]]
 ) -> list[str]:
-    """Returns a warning per block and problem, with the names of all models that have it.
+    """Returns a warning per block and problem, or per problem of many blocks.
+
+    It has the names of all models that have the problem.
 
     Args:
       rows: of `results_table.in_order`.
@@ -42,9 +45,7 @@ def said_once(
     for row in rows:
         for problem in problems(row):
             names.setdefault((row["title"], problem), []).append(row["name"])
-    return [
-        f"{title}, {'; '.join(models)}: {problem}" for (title, problem), models in names.items()
-    ]
+    return many_findings.condensed(names)
 
 
 def chosen_on_the_same_images(title: str, block: Sequence[dict[str, Any]]) -> list[str]:

@@ -14,7 +14,7 @@ from tffcxr import run_tables
 from tffcxr.clients.shards.preparation import ShardStore
 from tffcxr.clients.sites import ClientRecords
 from tffcxr.datasets.imaging.likeness import Likeness
-from tffcxr.evaluation import binned, calibration, metrics, result_rows
+from tffcxr.evaluation import binned, calibration, metrics, result_rows, undefined
 from tffcxr.hospitals import member
 from tffcxr.models import blocks
 from tffcxr.models.files import export, multi_task
@@ -245,6 +245,7 @@ def metric_rows(study: FindingsStudy, result: NetworkResult) -> list[dict[str, A
     """
     by_key = {(task.training, task.task): task for task in result.scores}
     rows = []
+    unknown = undefined.Gathered()
     for task in result.scores:
         references: dict[str, np.ndarray] = {}
         if task.training == trainings.FEDERATED:
@@ -254,8 +255,9 @@ def metric_rows(study: FindingsStudy, result: NetworkResult) -> list[dict[str, A
                 if (training, task.task) in by_key
             }
         baseline = next(iter(references), None)
-        rows.append(
-            result_rows.result_row(
+        further = {name: of for name, of in references.items() if name == trainings.POOLED}
+        with unknown.about(task.task):
+            row = result_rows.result_row(
                 task.task,
                 result.name,
                 task.training,
@@ -265,9 +267,7 @@ def metric_rows(study: FindingsStudy, result: NetworkResult) -> list[dict[str, A
                 task.threshold,
                 baseline_scores=references[baseline] if baseline else None,
                 baseline=baseline or "none",
-                further_baselines={
-                    name: scores for name, scores in references.items() if name == trainings.POOLED
-                },
+                further_baselines=further,
                 groups=study.patients(task.test),
                 replicates=study.settings.replicates,
                 seed=study.settings.seed,
@@ -276,7 +276,8 @@ def metric_rows(study: FindingsStudy, result: NetworkResult) -> list[dict[str, A
                 **result.rounds_of(task),
                 **_binned(study, task),
             )
-        )
+        rows.append(row)
+    unknown.tell()
     return rows
 
 

@@ -103,6 +103,7 @@ class FindingsStudy(study_lib.Study):
                 "early_stopping": trainings.setting_of(self.plans, "patience"),
                 "parameters": parameters.trainable(self.plans.values()),
                 "heat_map_places": self._places_of_maps(),
+                **self._left_out(),
                 **about_lungs,
             },
         )
@@ -191,6 +192,14 @@ class FindingsStudy(study_lib.Study):
         study = dataclasses.replace(self, clients=self.clients.with_records(segmented.records))
         return study, {"lungs": segmented.about(self.segmentation_model)}
 
+    def _left_out(self) -> dict[str, Any]:
+        """For `config.json`: patients with and without the findings that sites cannot use."""
+        sites = {
+            site: {name: {"with": n, "without": m} for name, (n, m) in findings.items()}
+            for site, findings in self.clients.left_out.items()
+        }
+        return {"left_out": sites} if sites else {}
+
     def _places_of_maps(self) -> dict[str, int]:
         """How many places the heat maps of each network have on a side; none without heat maps."""
         if not self.heatmaps and not self.heat_metrics:
@@ -229,10 +238,11 @@ class FindingsStudy(study_lib.Study):
             for split, of_split in counts.items():
                 row[f"{split}_positive"] = of_split[findings[0]]["present"]
             return row
-        row["positive"] = {
-            finding: {split: of_split[finding]["present"] for split, of_split in counts.items()}
-            for finding in findings
-        }
+        for name, label in (("positive", "present"), ("negative", "absent")):
+            row[name] = {
+                finding: {split: of_split[finding][label] for split, of_split in counts.items()}
+                for finding in findings
+            }
         return row
 
 
