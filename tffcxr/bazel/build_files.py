@@ -29,6 +29,7 @@ ARROWS: dict[str, set[str]] = {
     "hospitals": {"clients", "datasets", "evaluation", "learning", "runtime", "training"},
     "own_model": {"clients", "datasets", "learning", "training"},
     "report": {"evaluation"},
+    "data_check": {"clients", "datasets", "prediction", "report"},
     "prediction": {"clients", "datasets", "explanation", "models", "report"},
     "sweeps": {"clients", "evaluation", "report", "training"},
     "benchmarks": {"clients", "datasets", "models", "learning", "runtime", "report"},

@@ -17,12 +17,15 @@ class LoadOptions:
       uncertain: what a label of -1 counts as.
       views: "frontal" leaves lateral radiographs out.
       unlabelled: whether images without labels are accepted.
+      lenient: whether a table with faults is read: of several rows of an image the first counts,
+        and a patient may be in several splits. For a check, which reports them.
     """
 
     columns: Columns = Columns()
     uncertain: options.Uncertain = "ignore"
     views: options.Views = "frontal"
     unlabelled: bool = False
+    lenient: bool = False
 
 
 DEFAULT = LoadOptions()

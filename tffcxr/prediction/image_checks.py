@@ -29,6 +29,7 @@ _CHEST = re.compile(r"CHEST|THORAX|LUNG|RIB|HEART")
 _FROM = ("AP", "PA")  # Views that differ in how large the heart is.
 # PS3.3, C.8.11.3: display values that are 0 for white go with INVERSE, others with IDENTITY.
 _SHAPES = {"MONOCHROME1": "INVERSE", "MONOCHROME2": "IDENTITY"}
+NOT_FRONTAL = "a view that is not frontal"
 _FEWEST_PIXELS = 16  # On the shorter side.
 
 
@@ -123,7 +124,7 @@ def _view(header: dict[str, str], expected: Expected) -> list[str]:
         return []
     # A row of a lateral view leads to the front or to the back.
     if views.is_frontal(view) is False or row[:1] in ("A", "P"):
-        return ["a view that is not frontal"]
+        return [NOT_FRONTAL]
     known = sorted(trained.intersection(_FROM))
     return (
         [f"view {view}, but all training images are {known[0]}"] if view in _FROM and known else []

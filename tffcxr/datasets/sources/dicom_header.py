@@ -75,6 +75,17 @@ def texts(path: str, keywords: Sequence[str]) -> dict[str, str] | None:
     return {keyword: text for keyword, text in found.items() if text}
 
 
+def bits(path: str) -> int | None:
+    """Returns how many bits of each pixel are stored; None where the header does not say it."""
+    dataset = _parse(path, ("BitsStored",))
+    if dataset is None:
+        return None
+    try:
+        return dicom_elements.whole(dataset, "BitsStored", 0, _LARGEST, missing=0) or None
+    except ImageError:
+        return None
+
+
 def _read(path: str) -> Header | None:
     dataset = _parse(path, _KEYWORDS)
     if dataset is None:

@@ -56,7 +56,7 @@ def load_records(root: pathlib.Path, options: LoadOptions, site: str = "") -> pd
     folder = pathlib.Path(own.images) if own.images else path.parent
     source_files.require_folder(folder, _SOURCE)
     finder = named_images.ImageFiles(folder)
-    table, images = _images(table, roles[columns.IMAGE], finder, folder)
+    table, images = _images(table, roles[columns.IMAGE], finder, folder, options.lenient)
     found = finding_columns.find(table, roles, own, options.uncertain)
     headers = _headers(images.tolist())
     about = cells.read(table, roles)
@@ -73,7 +73,7 @@ def load_records(root: pathlib.Path, options: LoadOptions, site: str = "") -> pd
             **split,
         }
     ).join(found)
-    if split:
+    if split and not options.lenient:
         _check_splits(table, df)
     if len(found.columns) == 0 and "lungs" not in roles and "mask" in roles:
         logging.getLogger(__name__).warning(
@@ -151,6 +151,7 @@ def _images(
     column: str,
     finder: named_images.ImageFiles,
     folder: pathlib.Path,
+    lenient: bool,
 ) -> tuple[table_files.Table, pd.Series]:
     """The rows whose image is on disk, and the paths of their images."""
     written = table.cells[column]
@@ -167,6 +168,8 @@ def _images(
     kept = records.drop_missing_images(
         table.cells.assign(image=None), paths, _SOURCE, folder, example=written
     )["image"]
+    if lenient:
+        kept = kept[~kept.duplicated()]
     twice = kept.duplicated(keep=False)
     if twice.any():
         rows = kept.index[kept == kept[twice].iloc[0]]

@@ -1,0 +1,146 @@
+"""Every planted fault is found and named with its image; clean data have none."""
+
+import json
+
+import numpy as np
+import pytest
+
+from tests.data_check import planted
+from tffcxr.clients.sites import Site
+from tffcxr.data_check import check_report, checking, duplicates, fault, image_facts
+from tffcxr.datasets.load_options import LoadOptions
+
+
+def _site(name, folder):
+    return Site(name, "csv", folder, options=LoadOptions(views="all"))
+
+
+def _check(*sites):
+    loaded, faults = checking.load(sites)
+    loaded = [checking.with_facts(site) for site in loaded]
+    return loaded, faults + checking.find_faults(loaded)
+
+
+@pytest.fixture(name="planted_faults", scope="module")
+def _planted_faults(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "faulty"
+    planted.faulty(folder)
+    return _check(_site("a", folder))[1]
+
+
+@pytest.mark.parametrize(
+    ("kind", "severity", "names"),
+    [
+        ("unusable file", fault.WRONG, ["cut_off.png"]),
+        ("unusable file", fault.WRONG, ["text.png"]),
+        ("unusable file", fault.WRONG, ["grey.png"]),
+        ("duplicate image", fault.WARNING, ["image1.png = ", "copied.png"]),
+        ("duplicate of two patients", fault.WRONG, ["image1.png = ", "of_another.jpg"]),
+        ("duplicate across splits", fault.WRONG, ["image1.png = ", "in_test.png"]),
+        ("duplicate with other labels", fault.WRONG, ["image1.png = ", "relabelled.png"]),
+        ("patient across splits", fault.WRONG, ["in_test.png"]),
+        ("contradicting labels", fault.WRONG, ["both.png"]),
+        ("lateral view", fault.WARNING, ["listed_lateral.png"]),
+        ("lateral view", fault.WARNING, ["lateral.dcm"]),
+        ("no chest radiograph", fault.WRONG, ["knee.dcm"]),
+        ("no chest radiograph", fault.WRONG, ["ct.dcm"]),
+        ("unusual image", fault.WARNING, ["rotated.png"]),
+        ("burned-in text", fault.WARNING, ["named.png"]),
+    ],
+)
+def test_a_planted_fault_is_found(planted_faults, kind, severity, names):
+    found = [each for each in planted_faults if each.kind == kind]
+    assert {each.severity for each in found} == {severity}
+    lines = [line for each in found for line in each.images]
+    assert any(all(name in line for name in names) for line in lines), lines
+
+
+def test_nothing_else_is_found(planted_faults):
+    assert len({each.kind for each in planted_faults}) == 12
+    (table,) = [each for each in planted_faults if each.kind == "table with faults"]
+    assert "expected all images of a patient in one split" in table.sentence
+    unusual = next(each for each in planted_faults if each.kind == "unusual image")
+    assert len(unusual.images) == 1
+    names = {line.rpartition("/")[2] for each in planted_faults for line in each.images}
+    untouched = {f"image{number}.png" for number in range(planted.CLEAN)} - {"image1.png"}
+    assert not names & untouched
+
+
+def test_clean_data_have_no_fault(tmp_path):
+    planted.write_table(tmp_path, planted.clean(tmp_path))
+    (site,), faults = _check(_site("a", tmp_path))
+    assert not faults
+    lines = check_report.format_terminal([site], []).splitlines()
+    assert ["a", "Pneumonia", "12", "12", "0"] in [line.split() for line in lines]
+
+
+def test_sites_that_differ_or_share_patients(tmp_path):
+    planted.write_table(tmp_path / "a", planted.clean(tmp_path / "a"))
+    rows = planted.clean(tmp_path / "b", first=100)
+    for row in rows:
+        row["Pneumonia"], row["No Finding"] = 1, 0
+    rows[0]["Pneumonia"] = 0
+    rows[1]["patient"] = "p1"
+    planted.write_table(tmp_path / "b", rows)
+    _, faults = _check(_site("a", tmp_path / "a"), _site("b", tmp_path / "b"))
+    assert [each.kind for each in faults] == ["patient at two sites", "label shift", "label shift"]
+    assert "Pneumonia: 50% of 24 images at a, 96% of 24 at b" in [f.sentence for f in faults]
+
+
+def test_darker_images_of_a_site_are_a_shift(tmp_path):
+    from PIL import Image
+
+    planted.write_table(tmp_path / "a", planted.clean(tmp_path / "a"))
+    planted.write_table(tmp_path / "b", planted.clean(tmp_path / "b", first=100))
+    for path in (tmp_path / "b").glob("*.png"):
+        Image.fromarray(np.asarray(Image.open(path)) // 2).save(path)
+    _, faults = _check(_site("a", tmp_path / "a"), _site("b", tmp_path / "b"))
+    assert [each.kind for each in faults] == ["intensity shift"]
+
+
+def test_a_site_that_cannot_be_read_is_a_fault_and_the_others_are_checked(tmp_path):
+    planted.write_table(tmp_path, planted.clean(tmp_path))
+    sites, faults = _check(_site("none", tmp_path / "none"), _site("a", tmp_path))
+    assert [site.name for site in sites] == ["a"]
+    assert [(each.kind, each.severity) for each in faults] == [("table with faults", fault.WRONG)]
+
+
+def test_an_image_listed_twice_hides_no_other_fault(tmp_path):
+    rows = planted.clean(tmp_path)
+    rows.append({**rows[0], "Pneumonia": 1, "No Finding": 0})
+    (tmp_path / "image3.png").write_bytes(b"no image")
+    planted.write_table(tmp_path, rows)
+    _, faults = _check(_site("a", tmp_path))
+    assert [each.kind for each in faults] == ["table with faults", "unusable file"]
+    assert "expected one row per image, found rows 2 and 26" in faults[0].sentence
+
+
+def test_the_files_say_what_was_found(tmp_path):
+    folder = tmp_path / "data"
+    planted.write_table(folder, planted.clean(folder)[:4])
+    sites, _ = _check(_site("a", folder))
+    faults = [fault.Fault("unusable file", fault.WRONG, "a: <b>", ["x.png"])]
+    page = check_report.write(tmp_path / "out", sites, faults, ["prepare"], True)
+    html = page.read_text("utf-8")
+    assert "a: &lt;b&gt;" in html and "x.png" in html and "http:" not in html
+    content = json.loads((tmp_path / "out" / "check.json").read_text("utf-8"))
+    assert content["faults"][0]["images"] == ["x.png"]
+    (about,) = content["sites"]
+    assert (about["images"], about["patients"], about["sexes"]) == (4, 4, {"F": 2, "M": 2})
+    assert about["together"] == [[2, 0, 0], [0, 2, 0], [0, 0, 0]]
+    assert about["sizes"] == {"96x96": 4} and about["bits"] == {"8": 4}
+
+
+def test_two_exposures_are_no_duplicates_and_crops_are():
+    one, other = planted.radiograph(3), planted.radiograph(4)
+    thumbnails = [_thumbnail(each) for each in (one, other, one[4:-2, 1:-5], 255 - one)]
+    assert not duplicates.is_same(thumbnails[0], thumbnails[1])
+    assert duplicates.is_same(thumbnails[0], thumbnails[2])
+    assert duplicates.is_same(thumbnails[2], thumbnails[0])
+    assert not duplicates.is_same(thumbnails[0], thumbnails[3])
+
+
+def _thumbnail(picture):
+    from tffcxr.datasets.imaging import images
+
+    return images.fit_to_square(picture, image_facts.THUMBNAIL, "stretch")
