@@ -64,5 +64,5 @@ def test_arguments_are_checked():
 def test_the_text_says_which_interval_it_is():
     assert method(None, 100) == method(np.array(["a", "b"]), 100) == "95 % Wilson interval"
     assert method(np.array(["a", "a"]), 100, 0.9).startswith(
-        "90 % percentile interval, 100 bootstrap replicates of patients; Wilson"
+        "90 % percentile interval, 100 bootstrap replicates of patients (Wilson"
     )

@@ -59,7 +59,7 @@ def test_the_largest_gap_is_named():
 
 def test_warnings_are_of_gaps_above_0_and_of_small_groups():
     gap, small = subgroups_table.warnings(_table(*_ROWS))
-    assert "the AUROC of female patients or images (sex) is below that of the best group" in gap
+    assert "the AUROC of the group female (sex) is below that of the best group" in gap
     assert small.startswith("1 of 5 subgroups of the federated models have fewer than 10 images")
     assert subgroups_table.warnings(_table(*_ROWS[1:4])) == []
 

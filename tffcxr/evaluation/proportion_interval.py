@@ -63,6 +63,6 @@ def method(groups: np.ndarray | None, replicates: int, level: float = 0.95) -> s
     if groups is None or np.unique(np.asarray(groups).astype(str)).size == len(groups):
         return f"{100 * level:g} % Wilson interval"
     return (
-        f"{100 * level:g} % percentile interval, {replicates} bootstrap replicates of patients; "
-        "Wilson interval of patients where the proportion is 0 or 1"
+        f"{100 * level:g} % percentile interval, {replicates} bootstrap replicates of patients "
+        "(Wilson interval of patients where the proportion is 0 or 1)"
     )

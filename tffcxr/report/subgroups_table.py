@@ -76,7 +76,7 @@ def warnings(table: pd.DataFrame) -> list[str]:
         low = row["auroc_gap_low"]
         if style.is_number(low) and low > 0:
             result.append(
-                f"{_name(row, several)}: the AUROC of {row['group']} patients or images "
+                f"{_name(row, several)}: the AUROC of the group {row['group']} "
                 f"({row['attribute']}) is below that of the best group by "
                 f"{style.with_interval(row, 'auroc_gap')}."
             )
