@@ -10,6 +10,7 @@ import pytest
 from tests.hospitals import studies
 from tffcxr.errors import InputError
 from tffcxr.hospitals import authority, kits
+from tffcxr.hospitals.study_files import Site
 
 
 @pytest.fixture(name="made", scope="module")
@@ -146,3 +147,13 @@ def test_a_coordinator_without_a_file(folder, name):
 def test_sites_of_another_study(folder, content):
     (folder / "coordinator" / "study.json").write_text(content)
     assert "expected the sites of opacity" in _refusal(folder / "coordinator")
+
+
+@pytest.mark.parametrize(
+    ("site", "findings"),
+    [({"findings": ["A", "B"]}, ("A", "B")), ({"finding": "A"}, ("A",)), ({"finding": ""}, ())],
+)
+def test_findings_of_a_site_also_as_earlier_kits_have_them(folder, site, findings):
+    study = {"name": "opacity", "sites": [{"name": "a", **site}]}
+    (folder / "coordinator" / "study.json").write_text(json.dumps(study))
+    assert kits.read_coordinator(folder / "coordinator").sites == (Site("a", findings),)

@@ -1,11 +1,14 @@
 """What a policy refuses, and what a policy.toml may say."""
 
+import dataclasses
+
 import pytest
 
 from tests.hospitals import studies
 from tffcxr.errors import InputError
 from tffcxr.hospitals import policy
 from tffcxr.hospitals.policy import Policy
+from tffcxr.hospitals.study_files import Site
 
 
 def _read(tmp_path, text):
@@ -82,6 +85,13 @@ def test_one_line_for_what_is_not_allowed(changes, problem):
 def test_names_are_compared_without_case():
     asked = Policy(studies=("Opacity",), findings=("LUNG OPACITY", "pneumothorax"))
     assert policy.problems(asked, studies.proposal()) == []
+
+
+def test_every_finding_of_a_site_is_asked_for():
+    sites = (Site("north", ("Mass", "Edema")), Site("south", ("Edema", "Hernia")))
+    proposal = dataclasses.replace(studies.proposal(), sites=sites)
+    asked = Policy(findings=("Mass", "Hernia"))
+    assert policy.problems(asked, proposal) == ["findings: expected Mass or Hernia, found Edema"]
 
 
 @pytest.mark.parametrize(("noise", "is_allowed"), [(0.99, False), (1.0, True), ("many", False)])

@@ -18,6 +18,13 @@ def test_a_study_keeps_the_order_of_its_sites(tmp_path):
     )
 
 
+def test_a_site_may_have_several_findings(tmp_path):
+    text = studies.STUDY.replace('finding = "Pneumothorax"', 'findings = ["Mass", "Edema"]')
+    north, south = study_files.read(studies.write_study(tmp_path, text)).sites
+    assert (north.findings, south.findings) == (("Lung Opacity",), ("Mass", "Edema"))
+    assert (str(north), str(south)) == ("north (Lung Opacity)", "south (Mass, Edema)")
+
+
 def test_days_and_findings_can_be_left_out(tmp_path):
     text = 'name="a"\ncoordinator="[::1]:8443"\n[sites.n-1]\n[sites.n-2]\n'
     study = study_files.read(studies.write_study(tmp_path, text))
@@ -68,6 +75,10 @@ def test_no_addresses(address):
         ('"Lung Opacity"', '""', "sites.north.finding: expected a finding such as"),
         ('"Lung Opacity"', r'"a\u001bb"', "sites.north.finding: expected a finding such as"),
         ('finding = "Lung Opacity"', "", "sites.north.finding: .*none at north"),
+        ("finding =", "findings =", "sites.north.findings: expected a list of findings such as"),
+        ('finding = "Lung Opacity"', "findings = []", "sites.north.findings: expected a list"),
+        ('finding = "Lung Opacity"', 'findings = ["A", "A"]', "expected each finding once"),
+        ("finding =", 'findings = ["A"]\nfinding =', "expected finding or findings, found both"),
         ("name", "name =", "study.toml: expected TOML in UTF-8"),
     ],
 )
