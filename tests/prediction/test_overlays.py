@@ -70,6 +70,23 @@ def test_only_what_is_called_has_a_heat_map(tmp_path):
     assert maps.not_called == 1
 
 
+def test_a_map_without_heat_says_so(tmp_path, monkeypatch):
+    titles: list[str] = []
+    drawn = overlays.draw
+    monkeypatch.setattr(overlays, "draw", lambda *given: titles.append(given[3]) or drawn(*given))
+    answer = Answer("x/a.dcm", (Row("Lung Opacity", 0.5, "", (), True),))
+    for scale in (0.0, 1.0):
+        monkeypatch.setattr(
+            overlays.gradcam, "grad_cam", lambda *_, scale=scale, **__: np.full((1, 16, 16), scale)
+        )
+        maps = overlays.HeatMaps(tmp_path, exported_models.exported(metadata.FINDINGS))
+        maps.write(1, Predicted(_image(), answer))
+    assert titles == [
+        "Lung Opacity: 0.500, though Grad-CAM finds no place that speaks for it",
+        "Lung Opacity: 0.500",
+    ]
+
+
 def test_a_mask_is_0_and_255_in_the_rows_and_columns_of_the_file(tmp_path):
     exported = exported_models.exported(metadata.MASKS, seed=1)
     (predicted,) = predictor.Predictor(exported, 1).predict([_image()])

@@ -68,7 +68,10 @@ class HeatMaps:
                 self._logits, layer, pixels, column, gradients=self._gradients[layer]
             )
             path = _path(self._folder, number, predicted, row)
-            _save("heatmaps", path, self._drawn(picture, heat, f"{row.name}: {row.number:.3f}"))
+            title = f"{row.name}: {row.number:.3f}"
+            if not heat.any():
+                title += ", though Grad-CAM finds no place that speaks for it"
+            _save("heatmaps", path, self._drawn(picture, heat, title))
 
     def _drawn(self, picture: np.ndarray, heat: np.ndarray, title: str) -> Figure:
         about = self._exported.metadata
