@@ -77,13 +77,14 @@ def once(kind, site, round_number, *, later=False):
     return is_so
 
 
+SECONDS = 3  # After which a hospital is late; others need them on a busy machine.
 THREE_SITES = {site: (site,) for site in ("north", "south", "west")}
 
 
 @pytest.mark.parametrize("round_number", [1, 2, 3])
 def test_a_late_answer_does_not_count(tmp_path, kept, round_number):
     hub = in_memory.Hub(holds=once("compute", "south", round_number))
-    study = runs.Study(tmp_path, kept, hub=hub, sites=THREE_SITES, seconds=1)
+    study = runs.Study(tmp_path, kept, hub=hub, sites=THREE_SITES, seconds=SECONDS)
     assert check(study) == {(round_number, "south"): LATE}
     # The hospital has computed it after all, and has gone back to the last round that counts.
     computed = [
@@ -98,7 +99,7 @@ def test_a_late_answer_does_not_count(tmp_path, kept, round_number):
 
 def test_a_hospital_may_be_late_in_every_round(tmp_path, recomputed):
     hub = in_memory.Hub(holds=lambda site, task: (site, task.kind) == ("south", "compute"))
-    study = runs.Study(tmp_path, recomputed, hub=hub, sites=THREE_SITES, seconds=1)
+    study = runs.Study(tmp_path, recomputed, hub=hub, sites=THREE_SITES, seconds=SECONDS)
     assert check(study) == {(n, "south"): LATE for n in (1, 2, 3)}
 
 
@@ -112,7 +113,7 @@ def test_late_when_statistics_are_recomputed(tmp_path, recomputed):
         return len(asked) == 2 and asked[-1] is task and site == "south"
 
     hub = in_memory.Hub(holds=holds)
-    study = runs.Study(tmp_path, recomputed, hub=hub, sites=THREE_SITES, seconds=1)
+    study = runs.Study(tmp_path, recomputed, hub=hub, sites=THREE_SITES, seconds=SECONDS)
     assert check(study) == {(2, "south"): LATE}
     assert [task.about["state"] for task in asked] == [1, 2]
 
@@ -120,7 +121,7 @@ def test_late_when_statistics_are_recomputed(tmp_path, recomputed):
 def test_late_in_a_later_walk(tmp_path, in_two_walks):
     # The others' first walk serves again; their second begins from other server values.
     hub = in_memory.Hub(holds=once("compute", "south", 2, later=True))
-    study = runs.Study(tmp_path, in_two_walks, hub=hub, sites=THREE_SITES, seconds=1)
+    study = runs.Study(tmp_path, in_two_walks, hub=hub, sites=THREE_SITES, seconds=SECONDS)
     assert check(study) == {(2, "south"): LATE}
 
 
@@ -162,7 +163,7 @@ def test_a_hospital_that_is_killed_comes_back_in_a_later_round(tmp_path, kept, w
             study.await_serving("south")
 
     study = runs.Study(
-        tmp_path, kept, hub=hub, sites=THREE_SITES, seconds=1, after_round=after_round
+        tmp_path, kept, hub=hub, sites=THREE_SITES, seconds=SECONDS, after_round=after_round
     )
     assert check(study) == {(2, "south"): LATE}
 
@@ -176,7 +177,7 @@ def test_a_hospital_that_is_away_is_not_asked(tmp_path, kept):
             study.await_serving("south")
 
     study = runs.Study(
-        tmp_path, kept, hub=hub, sites=THREE_SITES, seconds=1, after_round=after_round
+        tmp_path, kept, hub=hub, sites=THREE_SITES, seconds=SECONDS, after_round=after_round
     )
     assert check(study) == {(2, "south"): AWAY}
     with open(tmp_path / "rounds.csv", encoding="utf-8") as file:
@@ -215,14 +216,14 @@ def test_below_the_quorum_a_round_waits(tmp_path, kept, capsys):
         )
 
     hub = in_memory.Hub(holds=holds)
-    study = runs.Study(tmp_path, kept, hub=hub, seconds=1)
+    study = runs.Study(tmp_path, kept, hub=hub, seconds=SECONDS)
     assert check(study) == {}
     assert capsys.readouterr().err.count(f"round 2 begins again: {LATE} of south") == 2
 
 
 def test_below_the_quorum_a_round_waits_for_who_is_away(tmp_path, kept):
     hub = in_memory.Hub(loses=once("measure", "south", 1))
-    study = runs.Study(tmp_path, kept, hub=hub, seconds=1)
+    study = runs.Study(tmp_path, kept, hub=hub, seconds=SECONDS)
     comes_back(study, "south", hub)
     assert check(study) == {}
 
@@ -231,7 +232,7 @@ def test_a_round_of_a_sampled_hospital_waits_for_it(tmp_path, kept):
     sampler = Sampler(tuple(runs.SITES), 1, seed=3)
     drawn = sampler.sample(2)[0]
     hub = in_memory.Hub(loses=once("compute", drawn, 2))
-    study = runs.Study(tmp_path, kept, hub=hub, seconds=1)
+    study = runs.Study(tmp_path, kept, hub=hub, seconds=SECONDS)
     comes_back(study, drawn, hub)
     assert check(study, sampler) == {}
 
