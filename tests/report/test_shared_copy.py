@@ -210,7 +210,7 @@ def test_models_are_copied_on_demand(run_dir, tmp_path):
     (run_dir / "models" / "multi_task.images.npz").write_bytes(b"")
     note = shared_copy.write(run_dir, tmp_path / "copy", _no_events, with_models=True)
     assert sorted(path.name for path in (tmp_path / "copy" / "models").iterdir()) == [
-        "multi_task.json", "multi_task.keras", "site_a.h5",
+        "MODEL_CARD.md", "multi_task.json", "multi_task.keras", "site_a.h5",
     ]  # fmt: skip
     assert "- models" not in note
     assert "- statistics of the training images' pixels: models/*.images.npz" in note

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterable
+import json
 import pathlib
+import re
 import shlex
 from typing import Any
 
 import jinja2
+import markupsafe
 from matplotlib import figure as matplotlib_figure
 
 from tffcxr import files
@@ -15,6 +19,8 @@ from tffcxr.report import style
 from tffcxr.report.figures import panels
 
 _TEMPLATES = pathlib.Path(__file__).parent / "templates"
+# What Markdown would read as more than a letter; "_" and "&" mean something in some places only.
+_MARKDOWN = re.compile(r"[\\`*\[\]|<~]|&(?=#?\w+;)|(?<!\w)_|_(?!\w)")
 
 
 def template(name: str) -> jinja2.Template:
@@ -35,6 +41,46 @@ def template(name: str) -> jinja2.Template:
         percent=style.percent,
     )
     return environment.get_template(name)
+
+
+def markdown(name: str) -> jinja2.Template:
+    """Loads a text in Markdown; every value is escaped and an unknown name is an error."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        finalize=_markdown_text,
+    )
+    environment.filters.update(code=code, quoted=_quoted)
+    return environment.get_template(name)
+
+
+def markdown_table(headings: Iterable[str], cells: Iterable[Iterable[str]]) -> markupsafe.Markup:
+    """Returns a table of texts as Markdown, without a final line break."""
+    headings = list(headings)
+    rows = [headings, ["---"] * len(headings), *cells]
+    return markupsafe.Markup(
+        "\n".join(f"| {' | '.join(map(_markdown_text, row))} |" for row in rows)
+    )
+
+
+def _markdown_text(value: Any) -> str:
+    """Escapes a value, unless it is Markdown already."""
+    if isinstance(value, markupsafe.Markup):
+        return str(value)
+    return _MARKDOWN.sub(r"\\\g<0>", " ".join(str(value).split()))
+
+
+def code(value: Any) -> markupsafe.Markup:
+    """A name as code, in which only a backtick means something."""
+    return markupsafe.Markup("`" + " ".join(str(value).replace("`", "'").split()) + "`")
+
+
+def _quoted(value: Any) -> markupsafe.Markup:
+    """A text as it stands in a program."""
+    return markupsafe.Markup(json.dumps(str(value), ensure_ascii=False))
 
 
 def command(words: Any) -> str:

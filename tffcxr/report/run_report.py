@@ -13,6 +13,7 @@ from tffcxr.report import (
     column_builders,
     heat_table,
     hospitals_table,
+    model_card,
     page,
     remarks,
     resources_text,
@@ -82,6 +83,7 @@ def write_report(run_dir: run_reader.PathLike, shown_as: str | None = None) -> p
     rounds = page.write_figure(run.path, "rounds", rounds_figure.draw(run))
     rows = results_table.in_order(run.rows, kind)
     reasons = _lung_reasons(run)
+    warnings = remarks.warnings(run, curves)
     html = page.template("report.html.jinja").render(
         run=run,
         title=_title(run),
@@ -89,7 +91,8 @@ def write_report(run_dir: run_reader.PathLike, shown_as: str | None = None) -> p
         paper=run.config.get("paper"),
         synthetic=remarks.is_synthetic(run.config),
         summary=kind.summary(rows),
-        warnings=remarks.warnings(run, curves),
+        warnings=warnings,
+        model_card=model_card.write(run, warnings),
         sites=sites_table.of(run),
         positives=sites_table.positives_of(run),
         clients_figure=_clients(run),
