@@ -18,6 +18,7 @@ NAMED = (
 MODULES = {
     "absl-py": "absl",
     "grpcio": "grpc",
+    "mlflow-skinny": "mlflow",
     "opencv-python-headless": "cv2",
     "pillow": "PIL",
     "python-gdcm": "gdcm",

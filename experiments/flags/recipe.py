@@ -18,6 +18,7 @@ from experiments.flags import (
     command_line,
     export_flag,
     federation_flags,
+    mlflow_flag,
     published_flag,
     training_flags,
     weights_flag,
@@ -89,6 +90,7 @@ class Recipe(abc.ABC):
         federation_flags.apply_proposal()  # and give way to them.
         self.check()
         federation_flags.check()
+        store = mlflow_flag.store()
         environment.prepare_for_precision(FLAGS.precision)
         from tffcxr.training.run_directory import RunDirectory
 
@@ -112,6 +114,7 @@ class Recipe(abc.ABC):
             if is_other_page:
                 run_report.write_report(output)
             export_flag.write_missing(output)
+            mlflow_flag.log(output, store)
             print(f"{output} is complete; its report is {output / 'report.html'}")
             return
         is_coordinator = federation_flags.is_coordinator()
@@ -125,3 +128,4 @@ class Recipe(abc.ABC):
         else:
             print(textwrap.fill(hospitals_table.NO_RESULTS, _WIDTH))
         print(f"report: {output / 'report.html'}")
+        mlflow_flag.log(output, store)

@@ -15,6 +15,7 @@ from experiments.flags import (
     engine_flags,
     export_flag,
     federation_flags,
+    mlflow_flag,
     published_flag,
     reporting_flags,
     split_seed_flag,
@@ -81,9 +82,9 @@ def define(
     """
     flags.DEFINE_string("output_dir", f"runs/{recipe}", "The run's folder; a run in it is resumed.")
     published_flag.define(recipe)
-    split_seed_flag.define()
-    export_flag.define()
-    for module in (export_flag, published_flag, split_seed_flag):
+    flags.adopt_module_key_flags(published_flag)
+    for module in (export_flag, mlflow_flag, split_seed_flag):
+        module.define()
         flags.adopt_module_key_flags(module)
     flags.DEFINE_multi_string("site", [], site_help)
     if radiographs:

@@ -217,6 +217,7 @@ UNRECORDED = frozenset(
         "flagfile",
         "kit",
         "listen",
+        "mlflow",
         "output_dir",
         "phantom_dir",
         "proposal",

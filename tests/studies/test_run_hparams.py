@@ -53,7 +53,7 @@ def test_settings_with_a_value_and_what_was_derived(tmp_path, monkeypatch):
 def test_a_complete_run_gets_the_record_that_it_lacks(tmp_path, monkeypatch, is_there):
     from types import SimpleNamespace
 
-    from experiments.flags import federation_flags, recipe, training_flags
+    from experiments.flags import export_flag, federation_flags, recipe, training_flags
     from tffcxr.training.run_directory import RunDirectory
 
     class Complete(recipe.Recipe):
@@ -66,8 +66,10 @@ def test_a_complete_run_gets_the_record_that_it_lacks(tmp_path, monkeypatch, is_
         def make_study(self, run_folder):
             pytest.fail("it trains")
 
-    flags = SimpleNamespace(output_dir=str(tmp_path), precision="float32", engine="local")
-    for module in (recipe, federation_flags):
+    flags = SimpleNamespace(
+        output_dir=str(tmp_path), precision="float32", engine="local", export=[]
+    )
+    for module in (recipe, federation_flags, export_flag):
         monkeypatch.setattr(module, "FLAGS", flags)
     monkeypatch.setattr(training_flags, "facts", dict)
     monkeypatch.setattr(training_flags, "recorded_settings", dict)

@@ -6,7 +6,7 @@ the folder above several runs as `--logdir`, the dashboard compares them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 import json
 import math
 import pathlib
@@ -38,7 +38,7 @@ def write(run: pathlib.Path) -> None:
     config = json.loads((run / "config.json").read_text(encoding="utf-8"))
     trial = hparams.Trial(
         name=_NAME,
-        hparams={"recipe": config["recipe"], **_settings(config)},
+        hparams={"recipe": config["recipe"], **settings(config, _LEFT_OUT)},
         results=results(result_rows.read_metrics(run)["rows"]),
         curves={},
         title=run.resolve().name,
@@ -63,6 +63,16 @@ def results(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     }
 
 
+def settings(config: Mapping[str, Any], left_out: Collection[str] = ()) -> dict[str, str]:
+    """The settings of a run that have a value, with those that were derived from others."""
+    derived = {k: v for k, v in config.get("derived", {}).items() if not isinstance(v, dict)}
+    told = {}
+    for name, value in {**config["settings"], **derived}.items():
+        if value is not None and value != [] and name not in left_out:
+            told[name] = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    return told
+
+
 def _identity(row: Mapping[str, Any], names: Sequence[str]) -> tuple[str, ...]:
     return tuple(str(row[name]) for name in names if row.get(name) is not None)
 
@@ -74,13 +84,3 @@ def _numbers(row: Mapping[str, Any]) -> dict[str, float]:
     if isinstance(of_classes, dict):
         found.update({f"{sweep_finals.BY_CLASS}/{name}": of_classes[name] for name in of_classes})
     return {name: math.nan if value is None else float(value) for name, value in found.items()}
-
-
-def _settings(config: Mapping[str, Any]) -> dict[str, str]:
-    """The settings of a run that have a value, with those that were derived from others."""
-    derived = {k: v for k, v in config.get("derived", {}).items() if not isinstance(v, dict)}
-    told = {}
-    for name, value in {**config["settings"], **derived}.items():
-        if value is not None and value != [] and name not in _LEFT_OUT:
-            told[name] = ",".join(map(str, value)) if isinstance(value, list) else str(value)
-    return told
