@@ -139,8 +139,18 @@ def test_a_file_is_no_folder(tmp_path):
         mlflow_log.connect(f"file:{tmp_path / 'file' / 'store'}")
 
 
-class _Server(http.server.BaseHTTPRequestHandler):
+class _Server(http.server.ThreadingHTTPServer):
+    """Keeps path, body and headers of every request."""
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), _Answers)
+        self.requests: list[tuple[str, str, str]] = []
+
+
+class _Answers(http.server.BaseHTTPRequestHandler):
     """As much of a tracking server as a run needs."""
+
+    server: _Server
 
     _RUN = {"info": {"run_id": "abc", "run_uuid": "abc", "status": "RUNNING"}}
     _ANSWERS = {
@@ -170,8 +180,7 @@ class _Server(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture(name="server")
 def _server():
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Server) as server:
-        server.requests = []
+    with _Server() as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield server
@@ -195,7 +204,7 @@ def test_a_server_gets_no_path_no_file_and_no_image(run, server):
 
 def test_a_server_that_is_none(monkeypatch, server):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    monkeypatch.setattr(_Server, "_ANSWERS", {})
+    monkeypatch.setattr(_Answers, "_ANSWERS", {})
     with pytest.raises(InputError, match="HOST of an MLflow server, found http://127") as raised:
         mlflow_log.connect(f"http://127.0.0.1:{server.server_port}")
     assert "\n" not in str(raised.value)

@@ -53,7 +53,13 @@ def test_settings_with_a_value_and_what_was_derived(tmp_path, monkeypatch):
 def test_a_complete_run_gets_the_record_that_it_lacks(tmp_path, monkeypatch, is_there):
     from types import SimpleNamespace
 
-    from experiments.flags import export_flag, federation_flags, recipe, training_flags
+    from experiments.flags import (
+        export_flag,
+        federation_flags,
+        mlflow_flag,
+        recipe,
+        training_flags,
+    )  # fmt: skip
     from tffcxr.training.run_directory import RunDirectory
 
     class Complete(recipe.Recipe):
@@ -77,7 +83,11 @@ def test_a_complete_run_gets_the_record_that_it_lacks(tmp_path, monkeypatch, is_
     (tmp_path / "metrics.json").write_text(json.dumps({"rows": [], "complete": True}))
     (tmp_path / "report.html").touch()
     monkeypatch.setattr(run_hparams, "is_written", lambda path: is_there)
+    logged: list[tuple[pathlib.Path, str]] = []
+    monkeypatch.setattr(mlflow_flag, "store", lambda: "a store")
+    monkeypatch.setattr(mlflow_flag, "log", lambda path, store: logged.append((path, store)))
     written: list[pathlib.Path] = []
     monkeypatch.setattr(run_hparams, "write", written.append)
     Complete("tiny", "a paper").main([])
     assert written == ([] if is_there else [tmp_path])
+    assert logged == [(tmp_path, "a store")]
