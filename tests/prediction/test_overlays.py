@@ -73,7 +73,12 @@ def test_only_what_is_called_has_a_heat_map(tmp_path):
 def test_a_map_without_heat_says_so(tmp_path, monkeypatch):
     titles: list[str] = []
     drawn = overlays.draw
-    monkeypatch.setattr(overlays, "draw", lambda *given: titles.append(given[3]) or drawn(*given))
+
+    def draw(*given):
+        titles.append(given[3])
+        return drawn(*given)
+
+    monkeypatch.setattr(overlays, "draw", draw)
     answer = Answer("x/a.dcm", (Row("Lung Opacity", 0.5, "", (), True),))
     for scale in (0.0, 1.0):
         monkeypatch.setattr(
