@@ -47,6 +47,13 @@ flags.DEFINE_string(
     "overlay, of a volume a NIfTI file of 0 and 1 on the volume's grid.",
 )
 flags.DEFINE_string(
+    "dicom",
+    None,
+    "Also write DICOM objects to this folder for each DICOM file, in its patient's study: a report "
+    "(Structured Report), the Grad-CAM overlays as of --heatmaps (Secondary Capture), and what a "
+    "segmentation marks (Segmentation). For radiographs.",
+)
+flags.DEFINE_string(
     "node",
     None,
     "For NIfTI files and a model of several kinds of volumes: whose these are like, by the name of "
@@ -87,7 +94,7 @@ def main(operands: list[str]) -> None:
             node=FLAGS.node,
             **{
                 name: FLAGS[name].value and pathlib.Path(FLAGS[name].value)
-                for name in ("csv", "json", "heatmaps", "masks")
+                for name in ("csv", "json", "heatmaps", "masks", "dicom")
             },
         ),
     )
@@ -119,8 +126,11 @@ def _find_model(path: pathlib.Path) -> tuple[pathlib.Path, list[str]]:
 
 
 def _check_flags(about: Metadata) -> None:
+    from tffcxr.models.files import metadata
+
     unused = ["heatmaps"] if about.marks_pixels else ["masks"]
     unused += [] if about.slices else ["node"]
+    unused += ["dicom"] if about.kind == metadata.VOLUMES else []
     for name in unused:
         if FLAGS[name].value is not None:
             raise InputError(f"--{name}: expected another --model with it, found {about.about}")

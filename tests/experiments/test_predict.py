@@ -156,6 +156,33 @@ def test_the_gradient_of_a_sure_model_does_not_vanish(run, tmp_path):
     )
 
 
+def test_dicom_objects_of_dicom_files(run, tmp_path):
+    import pydicom
+
+    Image.fromarray(np.eye(40, 30, dtype=np.uint8)).save(tmp_path / "b.png")
+    table, folder = tmp_path / "scores.csv", tmp_path / "objects"
+    ended = programs.run(
+        "predict",
+        f"--model={run}",
+        f"--dicom={folder}",
+        f"--csv={table}",
+        tmp_path / "b.png",
+        IMAGES[0],
+    )
+    assert ended.status == 2
+    assert f"--dicom: {tmp_path / 'b.png'}: expected a DICOM file" in programs.refusal(ended)
+    assert {row["status"] for row in programs.read_rows(table)} == {"ok"}
+    assert f"3 DICOM objects of 1 images in {folder}." in ended.output
+    stem = f"0002_{IMAGES[0].stem}"
+    names = ("heat_lung-opacity", "heat_pneumothorax", "report")
+    assert {path.name for path in folder.iterdir()} == {f"{stem}_{name}.dcm" for name in names}
+    source = pydicom.dcmread(IMAGES[0], stop_before_pixels=True)
+    report = pydicom.dcmread(folder / f"{stem}_report.dcm")
+    assert report.PatientID == source.PatientID
+    notices = [item.TextValue for item in report.ContentSequence if "TextValue" in item]
+    assert overlays.NOTICE in notices and session.NOT_COMPARED in notices
+
+
 def _logit(probability):
     return np.log(probability / (1 - probability))
 
@@ -170,6 +197,7 @@ def _logit(probability):
         (["--model={run}", "{empty}"], "expected images (.dcm, .dicom, .jpeg, .jpg, .png) below"),
         (["--model={run}", "--csv=/proc/x.csv", "{image}"], "--csv: cannot write /proc/x.csv"),
         (["--model={run}", "--heatmaps=/proc/x", "{image}"], "--heatmaps: cannot make /proc/x"),
+        (["--model={run}", "--dicom=/proc/x", "{image}"], "--dicom: cannot make /proc/x"),
     ],
 )
 def test_mistakes(run, tmp_path, arguments, expected):
@@ -284,6 +312,7 @@ def test_masks(others, tmp_path):
     "arguments,expected",
     [
         (["--model={others}/volumes", "--heatmaps=h"], "--heatmaps: expected another --model with"),
+        (["--model={others}/volumes", "--dicom=d"], "--dicom: expected another --model with it"),
         (["--model={others}/masks", "--node=a"], "--node: expected another --model with it"),
         (["--model={others}/cut_out"], "--model: expected a model of whole radiographs"),
         (["--model={others}/masks", "--heatmaps=h"], "--heatmaps: expected another --model with"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 import math
 import os
 import pathlib
@@ -30,16 +31,14 @@ _OPACITY = 0.5
 _COLOURS = "inferno"
 
 
-class HeatMaps:
-    """Writes Grad-CAM overlays of what a model calls present.
+class Explainer:
+    """Draws Grad-CAM overlays of what a model calls present.
 
     Args:
-      folder: made if missing.
       exported: a model of findings or classes.
     """
 
-    def __init__(self, folder: pathlib.Path, exported: Exported):
-        self._folder = _made(folder, "heatmaps")
+    def __init__(self, exported: Exported):
         self._exported = exported
         self._logits = logits_of(exported.keras)
         self._gradients = {
@@ -48,11 +47,10 @@ class HeatMaps:
         }
         self.not_called = 0
 
-    def write(self, number: int, predicted: Predicted) -> None:
-        """Writes a PNG file per finding that is not below its operating point, or per named class.
+    def drawn(self, predicted: Predicted) -> Iterator[tuple[Row, Figure]]:
+        """Yields each finding that is not below its operating point, or the named class.
 
         Args:
-          number: of the file among all, which becomes part of the name.
           predicted: the file, read with its picture.
         """
         picture, square = predicted.image.picture, predicted.image.square
@@ -67,19 +65,46 @@ class HeatMaps:
             (heat,) = gradcam.grad_cam(
                 self._logits, layer, pixels, column, gradients=self._gradients[layer]
             )
-            path = _path(self._folder, number, predicted, row)
             title = f"{row.name}: {row.number:.3f}"
             if not heat.any():
                 title += ", though Grad-CAM finds no place that speaks for it"
-            _save("heatmaps", path, self._drawn(picture, heat, title))
+            yield row, self._draw(picture, heat, title)
 
-    def _drawn(self, picture: np.ndarray, heat: np.ndarray, title: str) -> Figure:
+    def _draw(self, picture: np.ndarray, heat: np.ndarray, title: str) -> Figure:
         about = self._exported.metadata
         place = images.place_in_square(picture.shape, about.image_size, about.fit)
         height, width = picture.shape[:2]
         whole = cv2.resize(heat[place], (width, height), interpolation=cv2.INTER_LINEAR)
         colour = matplotlib.colormaps[_COLOURS](whole, bytes=True)[..., :3]
         return draw(picture, colour, _OPACITY * whole, title, "heat, 1 at its maximum")
+
+
+class HeatMaps:
+    """Writes Grad-CAM overlays of what a model calls present.
+
+    Args:
+      folder: made if missing.
+      exported: a model of findings or classes.
+    """
+
+    def __init__(self, folder: pathlib.Path, exported: Exported):
+        self._folder = made_folder(folder, "heatmaps")
+        self._explainer = Explainer(exported)
+
+    @property
+    def not_called(self) -> int:
+        """How many answers had no heat map."""
+        return self._explainer.not_called
+
+    def write(self, number: int, predicted: Predicted) -> None:
+        """Writes a PNG file per picture of `Explainer.drawn`.
+
+        Args:
+          number: of the file among all, which becomes part of the name.
+          predicted: the file, read with its picture.
+        """
+        for row, figure in self._explainer.drawn(predicted):
+            _save("heatmaps", _path(self._folder, number, predicted, row), figure)
 
 
 class Masks:
@@ -90,7 +115,7 @@ class Masks:
     """
 
     def __init__(self, folder: pathlib.Path):
-        self._folder = _made(folder, "masks")
+        self._folder = made_folder(folder, "masks")
 
     def write(self, number: int, predicted: Predicted) -> None:
         """Writes two PNG files: the mask, in the file's own rows and columns, and the overlay.
@@ -161,7 +186,8 @@ def draw(
     return figure
 
 
-def _made(folder: pathlib.Path, flag: str) -> pathlib.Path:
+def made_folder(folder: pathlib.Path, flag: str) -> pathlib.Path:
+    """Makes the folder of a flag; raises InputError if that cannot be done."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import pathlib
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tqdm
 
@@ -26,6 +26,9 @@ from tffcxr.prediction import (
 from tffcxr.prediction.answers import Answer
 from tffcxr.prediction.predictor import Predicted
 
+if TYPE_CHECKING:
+    from tffcxr.prediction.dicom_objects import DicomObjects
+
 OF_PHANTOMS = "The model was trained on phantoms only: what it says of a real image means nothing."
 NOT_COMPARED = (
     "The model has no statistics of its training images: no image was compared with them."
@@ -43,6 +46,7 @@ class Wanted:
       json: a file for the answers, or None.
       heatmaps: a folder for heat maps, or None.
       masks: a folder for masks, or None.
+      dicom: a folder for DICOM objects, or None; not for volumes.
       node: whose volumes NIfTI files are like, or None.
     """
 
@@ -52,6 +56,7 @@ class Wanted:
     json: pathlib.Path | None = None
     heatmaps: pathlib.Path | None = None
     masks: pathlib.Path | None = None
+    dicom: pathlib.Path | None = None
     node: str | None = None
 
 
@@ -69,7 +74,8 @@ def predict(
       wanted: see there.
 
     Returns:
-      What is wrong with each file that was not predicted, one line each.
+      What is wrong with each file that was not predicted, and why others have no DICOM objects,
+      one line each.
 
     Raises:
       InputError: the model cannot be used, a folder has no image, or a file cannot be written.
@@ -82,11 +88,14 @@ def predict(
     exported = export.load(model)
     found: list[Answer] = []
     remarks: list[str] = []
+    failures: list[str] = []
     try:
         if is_volumes:
             _predict_volumes(exported, paths, wanted, found)
         else:
-            _predict_images(exported, paths, wanted, found, remarks)
+            dicom = _dicom_objects(model, exported, wanted)
+            _predict_images(exported, paths, wanted, dicom, found, remarks)
+            failures += dicom.failures if dicom else []
     finally:
         if wanted.csv:
             answer_tables.write_csv(wanted.csv, kind, found)
@@ -106,7 +115,7 @@ def predict(
         if exported.metadata.phantoms:
             remarks.append(OF_PHANTOMS)
         print("\n".join([*remarks, overlays.NOTICE]))
-    return [answer.error for answer in found if answer.status != reading.OK]
+    return [answer.error for answer in found if answer.status != reading.OK] + failures
 
 
 def _predict_volumes(
@@ -126,6 +135,7 @@ def _predict_images(
     exported: Exported,
     paths: Sequence[str],
     wanted: Wanted,
+    dicom: DicomObjects | None,
     found: list[Answer],
     remarks: list[str],
 ) -> None:
@@ -134,12 +144,28 @@ def _predict_images(
     masks = overlays.Masks(wanted.masks) if wanted.masks else None
     for number, predicted in enumerate(_predicted(exported, paths, wanted), 1):
         found.append(predicted.answer)
-        for pictures in (heatmaps, masks):
-            if pictures:
-                pictures.write(number, predicted)
+        for outputs in (heatmaps, masks, dicom):
+            if outputs:
+                outputs.write(number, predicted)
     if heatmaps and heatmaps.not_called:
         what = "below the operating point" if exported.metadata.operating_points else "not named"
         remarks.append(f"No heat map of {heatmaps.not_called} answers: they are {what}.")
+    if dicom:
+        remarks += dicom.remarks
+
+
+def _dicom_objects(model: pathlib.Path, exported: Exported, wanted: Wanted) -> DicomObjects | None:
+    if wanted.dicom is None:
+        return None
+    # Other calls need not wait for highdicom.
+    from tffcxr.prediction.dicom_objects import DicomObjects
+
+    notices = [overlays.NOTICE]
+    if exported.likeness is None:
+        notices.append(NOT_COMPARED)
+    if exported.metadata.phantoms:
+        notices.append(OF_PHANTOMS)
+    return DicomObjects(wanted.dicom, model, exported, notices)
 
 
 def _predicted(exported: Exported, paths: Sequence[str], wanted: Wanted) -> Iterator[Predicted]:
@@ -148,7 +174,7 @@ def _predicted(exported: Exported, paths: Sequence[str], wanted: Wanted) -> Iter
         predictor.expected_of(exported),
         exported.metadata.fit,
         wanted.allow_other_images,
-        keep_pictures=bool(wanted.heatmaps or wanted.masks),
+        keep_pictures=bool(wanted.heatmaps or wanted.masks or wanted.dicom),
     )
     images = reading.read_all(paths, how)
     off = None if sys.stderr.isatty() else True

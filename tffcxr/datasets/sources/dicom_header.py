@@ -68,7 +68,7 @@ def texts(path: str, keywords: Sequence[str]) -> dict[str, str] | None:
 
     None where the header cannot be read, or the file is none of DICOM.
     """
-    dataset = _parse(path, keywords)
+    dataset = parse(path, keywords)
     if dataset is None:
         return None
     found = {keyword: _text(dataset, keyword) for keyword in keywords}
@@ -77,7 +77,7 @@ def texts(path: str, keywords: Sequence[str]) -> dict[str, str] | None:
 
 def bits(path: str) -> int | None:
     """Returns how many bits of each pixel are stored; None where the header does not say it."""
-    dataset = _parse(path, ("BitsStored",))
+    dataset = parse(path, ("BitsStored",))
     if dataset is None:
         return None
     try:
@@ -87,7 +87,7 @@ def bits(path: str) -> int | None:
 
 
 def _read(path: str) -> Header | None:
-    dataset = _parse(path, _KEYWORDS)
+    dataset = parse(path, _KEYWORDS)
     if dataset is None:
         return None
     try:
@@ -103,8 +103,8 @@ def _read(path: str) -> Header | None:
         return None
 
 
-def _parse(path: str, keywords: Iterable[str]) -> Dataset | None:
-    """Returns the header, rows and columns converted; None where it cannot be read."""
+def parse(path: str, keywords: Iterable[str]) -> Dataset | None:
+    """Returns these elements of a header, rows and columns converted; None if it is unreadable."""
     try:
         with open(path, "rb") as file:
             dicom_elements.check_inflated(file)

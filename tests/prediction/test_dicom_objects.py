@@ -1,0 +1,270 @@
+"""Objects that highdicom reads back are in the patient's study and say what the model says."""
+
+from __future__ import annotations
+
+import pathlib
+
+import highdicom
+import numpy as np
+from PIL import Image
+import pydicom
+from pydicom.uid import ComputedRadiographyImageStorage
+import pytest
+
+from tests.datasets import dicom_files
+from tests.models.files import exported_models
+from tffcxr.models.files import metadata
+from tffcxr.prediction import dicom_codes, overlays, predictor, reading
+from tffcxr.prediction.dicom_objects import DicomObjects
+
+STUDY = {
+    "SpecificCharacterSet": ["", "ISO 2022 IR 87"],
+    "PatientName": "Yamada^Tarou=山田^太郎",
+    "PatientID": "0042",
+    "PatientSex": "F",
+    "PatientBirthDate": "19500102",
+    "StudyInstanceUID": "1.2.3.4",
+    "SeriesInstanceUID": "1.2.3.4.5",
+    "StudyDate": "20200304",
+    "StudyID": "S7",
+    "AccessionNumber": "A9",
+    "Modality": "CR",
+    "BodyPartExamined": "CHEST",
+    "ViewPosition": "PA",
+    "SOPClassUID": ComputedRadiographyImageStorage,
+}
+NOTICE = "Only for this test."
+
+
+def _image(path: pathlib.Path, shape=(24, 20), **others):
+    pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    made = dicom_files.dataset(pixels)
+    for keyword, value in {**STUDY, **others}.items():
+        setattr(made, keyword, value)
+        if value is None:
+            delattr(made, keyword)
+    made.file_meta.MediaStorageSOPClassUID = made.SOPClassUID
+    path.write_bytes(dicom_files.to_bytes(made))
+    return path
+
+
+def _written(tmp_path, exported, *paths, folder="made"):
+    """Runs the model on files; returns what wrote the objects and what was predicted."""
+    model = tmp_path / "m.keras"
+    model.write_bytes(b"a model")
+    writer = DicomObjects(tmp_path / folder, model, exported, [NOTICE])
+    how = reading.Reading(predictor.expected_of(exported), "pad", keep_pictures=True)
+    images = reading.read_all([str(path) for path in paths], how)
+    found = list(predictor.Predictor(exported, 4).predict(images))
+    for number, one in enumerate(found, 1):
+        writer.write(number, one)
+    return writer, found
+
+
+def _objects(folder):
+    return {path.name: pydicom.dcmread(path) for path in sorted(folder.iterdir())}
+
+
+def _texts(content):
+    """The texts of all items below one."""
+    below = [text for item in content.get("ContentSequence", ()) for text in _texts(item)]
+    return [content.TextValue, *below] if "TextValue" in content else below
+
+
+@pytest.fixture(scope="module")
+def findings(tmp_path_factory):
+    """The objects of a model that calls Lung Opacity and has no operating point for the other."""
+    folder = tmp_path_factory.mktemp("findings")
+    exported = exported_models.exported(metadata.FINDINGS, operating_points={"Lung Opacity": 0.0})
+    path = _image(folder / "a.dcm", PresentationIntentType="FOR PROCESSING")
+    return folder / "made", exported, _written(folder, exported, path)
+
+
+def test_every_object_is_a_new_series_in_the_study_of_the_patient(findings):
+    folder, _, (writer, _) = findings
+    made = _objects(folder)
+    assert list(made) == [
+        "0001_a_heat_lung-opacity.dcm",
+        "0001_a_heat_pneumothorax.dcm",
+        "0001_a_report.dcm",
+    ]
+    for content in made.values():
+        for keyword in ("PatientID", "PatientSex", "PatientBirthDate", "StudyInstanceUID"):
+            assert content[keyword].value == STUDY[keyword]
+        for keyword in ("StudyDate", "StudyID", "AccessionNumber"):
+            assert content[keyword].value == STUDY[keyword]
+        assert str(content.PatientName) == STUDY["PatientName"]
+        assert (content.StudyTime, content.ReferringPhysicianName) == ("", "")
+        assert content.SeriesDescription.endswith("for research only")
+    assert len({content.SOPInstanceUID for content in made.values()} | {"1.2.3"}) == 4
+    # The pictures are of one series.
+    assert len({content.SeriesInstanceUID for content in made.values()} | {"1.2.3.4.5"}) == 3
+    assert writer.failures == []
+    assert writer.remarks == [f"3 DICOM objects of 1 images in {folder}."]
+
+
+def test_the_report_has_probabilities_points_and_calls(findings):
+    folder, _, (_, (predicted,)) = findings
+    report = highdicom.sr.srread(folder / "0001_a_report.dcm")
+    assert (report.CompletionFlag, report.VerificationFlag) == ("COMPLETE", "UNVERIFIED")
+    opacity, other = report.content.get_image_measurement_groups()
+    first, second = predicted.answer.rows
+    probability, point = opacity.get_measurements()
+    assert opacity.finding_type == dicom_codes.of("Lung Opacity")
+    assert probability.name == dicom_codes.PROBABILITY
+    assert probability.unit == dicom_codes.NO_UNITS
+    assert probability.value == pytest.approx(first.number, abs=1e-7)
+    assert (point.name, point.value) == (dicom_codes.OPERATING_POINT, 0.0)
+    (call,) = opacity.get_qualitative_evaluations()
+    assert (call.name, call.value) == (dicom_codes.CALL, dicom_codes.PRESENT)
+    (alone,) = other.get_measurements()
+    assert alone.value == pytest.approx(second.number, abs=1e-7)
+    assert other.get_qualitative_evaluations()[0].value == dicom_codes.NO_CALL
+    (image,) = opacity.source_images
+    assert image.referenced_sop_instance_uid == "1.2.3"
+    assert image.referenced_sop_class_uid == ComputedRadiographyImageStorage
+    texts = _texts(report)
+    assert NOTICE in texts
+    assert any(text.startswith("Warning: raw pixels for processing") for text in texts)
+
+
+def test_the_algorithm_is_named_with_the_model_that_was_used(findings):
+    folder, _, _ = findings
+    made = pydicom.dcmread(folder / "0001_a_report.dcm")
+    # sha256 of b"a model", its first 16 digits.
+    assert made.DeviceSerialNumber == "97ff8a35544dcf40"
+    assert made.ManufacturerModelName == "tiny standard"
+    texts = _texts(made)
+    assert texts.count("tffcxr: tiny standard") == 2  # Of each group.
+    assert texts.count("model 97ff8a35544dcf40") == 2
+
+
+def test_pictures_are_those_of_the_heat_maps(findings, tmp_path):
+    folder, exported, (_, (predicted,)) = findings
+    overlays.HeatMaps(tmp_path, exported).write(1, predicted)
+    for name in ("lung-opacity", "pneumothorax"):
+        capture = pydicom.dcmread(folder / f"0001_a_heat_{name}.dcm")
+        with Image.open(tmp_path / f"0001_a_{name}.png") as image:
+            np.testing.assert_array_equal(capture.pixel_array, np.asarray(image.convert("RGB")))
+        (source,) = capture.SourceImageSequence
+        assert source.ReferencedSOPInstanceUID == "1.2.3"
+
+
+def test_what_is_not_called_is_absent_and_has_no_picture(tmp_path):
+    points = dict.fromkeys(exported_models.FINDINGS, 1.0)
+    exported = exported_models.exported(metadata.FINDINGS, operating_points=points)
+    _written(tmp_path, exported, _image(tmp_path / "a.dcm"))
+    assert [path.name for path in (tmp_path / "made").iterdir()] == ["0001_a_report.dcm"]
+    report = highdicom.sr.srread(tmp_path / "made" / "0001_a_report.dcm")
+    for group in report.content.get_image_measurement_groups():
+        assert group.get_qualitative_evaluations()[0].value == dicom_codes.ABSENT
+
+
+def test_one_class_is_the_most_probable(tmp_path):
+    exported = exported_models.exported(metadata.CLASSES, seed=1)
+    _, (predicted,) = _written(tmp_path, exported, _image(tmp_path / "a.dcm"))
+    report = highdicom.sr.srread(tmp_path / "made" / "0001_a_report.dcm")
+    groups = report.content.get_image_measurement_groups()
+    ranks = [group.get_qualitative_evaluations()[0].value for group in groups]
+    expected = [
+        dicom_codes.MOST_PROBABLE if row.is_called else dicom_codes.LESS_PROBABLE
+        for row in predicted.answer.rows
+    ]
+    assert ranks == expected and ranks.count(dicom_codes.MOST_PROBABLE) == 1
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        {},
+        # Rows twice as far apart as columns: the image is resampled, the mask is not.
+        {"PixelSpacing": [0.4, 0.2]},
+        {"FrameOfReferenceUID": "1.2.3.9"},
+    ],
+)
+def test_a_segmentation_has_the_rows_and_columns_of_the_image(tmp_path, others):
+    exported = exported_models.exported(metadata.MASKS, seed=1, threshold=0.5)
+    _, (predicted,) = _written(tmp_path, exported, _image(tmp_path / "a.dcm", **others))
+    made = highdicom.seg.segread(tmp_path / "made" / "0001_a_segmentation_lungs.dcm")
+    assert predicted.mask is not None and 0 < predicted.mask.mean() < 1
+    pixels = made.get_pixels_by_source_instance(["1.2.3"])  # [1, H, W, 1]
+    np.testing.assert_array_equal(pixels[0, :, :, 0], predicted.mask)
+    assert made.SegmentationType == "BINARY"
+    assert made.get("FrameOfReferenceUID") == others.get("FrameOfReferenceUID")
+    assert str(made.PatientName) == STUDY["PatientName"]
+    assert made.StudyInstanceUID == STUDY["StudyInstanceUID"]
+    segment = made.get_segment_description(1)
+    assert segment.segmented_property_type == dicom_codes.LUNG
+    assert segment.segmented_property_category == dicom_codes.ANATOMY
+    report = highdicom.sr.srread(tmp_path / "made" / "0001_a_report.dcm")
+    (group,) = report.content.get_image_measurement_groups()
+    (share,) = group.get_measurements()
+    assert share.name == dicom_codes.SHARE
+    assert share.value == pytest.approx(predicted.answer.rows[0].number, abs=1e-7)
+
+
+def test_a_mask_in_which_nothing_is_marked_is_a_segmentation(tmp_path):
+    exported = exported_models.exported(metadata.MASKS, threshold=1 - 1e-9)
+    _written(tmp_path, exported, _image(tmp_path / "a.dcm"))
+    made = highdicom.seg.segread(tmp_path / "made" / "0001_a_segmentation_lungs.dcm")
+    assert made.pixel_array.shape == (24, 20) and not made.pixel_array.any()
+
+
+def test_values_against_the_rules_are_copied_and_not_shown(tmp_path, recwarn, caplog):
+    odd = {"PatientSex": "Female", "PatientName": "no caret", "StudyDate": "2020.03.04"}
+    with pytest.warns(UserWarning):  # From the test's own making of the file.
+        path = _image(tmp_path / "a.dcm", SpecificCharacterSet="ISO_IR 100", **odd)
+    recwarn.clear()
+    _written(tmp_path, exported_models.exported(metadata.MASKS), path)
+    assert not [str(one.message) for one in recwarn if "Invalid value" in str(one.message)]
+    assert "caret" not in caplog.text
+    for made in _objects(tmp_path / "made").values():
+        assert (made.PatientSex, str(made.PatientName)) == ("Female", "no caret")
+
+
+def test_an_image_without_a_study_gets_one_that_is_the_same_every_time(tmp_path):
+    path = _image(tmp_path / "a.dcm", StudyInstanceUID=None, SeriesInstanceUID=None)
+    exported = exported_models.exported(metadata.MASKS, seed=1)
+    studies, instances = set(), set()
+    for folder in ("one", "two"):
+        writer, _ = _written(tmp_path, exported, path, folder=folder)
+        assert "1 of these images have no UID of a study or a series" in writer.remarks[1]
+        made = _objects(tmp_path / folder)
+        (*_, text) = _texts(made["0001_a_report.dcm"])
+        assert text.startswith("The image has no StudyInstanceUID and no SeriesInstanceUID")
+        studies |= {content.StudyInstanceUID for content in made.values()}
+        instances |= {content.SOPInstanceUID for content in made.values()}
+    assert len(studies) == 1 and len(instances) == 4
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value for VR UI")  # Of the test's own file.
+def test_what_has_no_objects_is_said_in_a_line_and_predicted(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 20), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    paths = (
+        tmp_path / "a.png",
+        _image(tmp_path / "b.dcm", SOPInstanceUID=None),
+        _image(tmp_path / "c.dcm", SOPClassUID=pydicom.uid.CTImageStorage),
+        _image(tmp_path / "d.dcm", StudyInstanceUID="1.2.x"),
+    )
+    writer, found = _written(tmp_path, exported_models.exported(metadata.MASKS), *paths)
+    assert [one.answer.status for one in found] == ["ok"] * 4
+    assert writer.failures == [
+        f"--dicom: {paths[0]}: expected a DICOM file, found another one",
+        f"--dicom: {paths[1]}: expected a SOPInstanceUID, by which objects refer to the image, "
+        "found none",
+        f"--dicom: {paths[2]}: expected a radiograph (CR, DX, RF or Secondary Capture), found CT "
+        "Image Storage",
+        f"--dicom: {paths[3]}: expected a UID as StudyInstanceUID, found 1.2.x",
+    ]
+    assert not list((tmp_path / "made").iterdir())
+
+
+def test_codes_are_short_and_differ():
+    names = ("Röntgen sign", "Rntgen sign", "Atelectasis of the left lobe", "R ntgen sign",
+             "Atelectasis of the right lobe", "Hernia", "x" * 80)  # fmt: skip
+    codes = [dicom_codes.of(name) for name in names]
+    assert len({code.value for code in codes}) == len(names)
+    assert all(len(code.value) <= 16 and len(code.meaning) <= 64 for code in codes)
+    assert {code.scheme_designator for code in codes} == {dicom_codes.SCHEME}
+    assert dicom_codes.of("Pneumothorax").value == "36118008"

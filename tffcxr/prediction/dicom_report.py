@@ -1,0 +1,105 @@
+"""A Comprehensive SR of what a model says of an image, after DICOM PS3.16, TID 1500.
+
+Measurement Report ─┬─ a group (TID 1501) per finding, class or region: its probability or share,
+                    │  the operating point, the call, the algorithm and the image
+                    └─ comments: the notice, warnings of the image, remarks
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+import math
+
+import highdicom
+from highdicom import sr
+from pydicom import uid
+from pydicom.sr.coding import Code
+
+from tffcxr.models.files import metadata
+from tffcxr.prediction import dicom_codes, dicom_common
+from tffcxr.prediction.answers import Answer, Row
+from tffcxr.prediction.dicom_common import Maker, Source
+
+_SERIES = 9003
+
+
+def report(
+    source: Source, maker: Maker, kind: str, answer: Answer, comments: Sequence[str]
+) -> sr.ComprehensiveSR:
+    """Makes a preliminary, unverified report.
+
+    Args:
+      source: the image.
+      maker: the model.
+      kind: of the model, one of `metadata.KINDS`.
+      answer: what the model says of the image.
+      comments: what the reader must know, after the warnings of the answer.
+    """
+    content = sr.MeasurementReport(
+        observation_context=sr.ObservationContext(
+            observer_device_context=sr.ObserverContext(
+                observer_type=Code("121007", "DCM", "Device"),
+                observer_identifying_attributes=sr.DeviceObserverIdentifyingAttributes(
+                    uid=uid.generate_uid(entropy_srcs=[dicom_common.MAKER, maker.digest]),
+                    name=dicom_common.MAKER,
+                    manufacturer_name=dicom_common.MAKER,
+                    model_name=maker.model,
+                    serial_number=maker.digest,
+                ),
+            )
+        ),
+        procedure_reported=dicom_codes.CHEST_RADIOGRAPHY,
+        imaging_measurements=[_group(source, maker, kind, row) for row in answer.rows],
+        title=dicom_codes.REPORT,
+    )
+    warnings = [f"Warning: {warning}" for warning in answer.warnings]
+    for text in (*comments, *warnings, *source.remarks):
+        content[0].ContentSequence.append(
+            sr.TextContentItem(dicom_codes.COMMENT, text, sr.RelationshipTypeValues.CONTAINS)
+        )
+    made = sr.ComprehensiveSR(
+        evidence=[source.without_patient],
+        content=content[0],
+        is_complete=True,
+        coding_schemes=[dicom_common.private_scheme()],
+        **dicom_common.equipment(maker),
+        **dicom_common.new_series(_SERIES, f"{dicom_common.MAKER} report, for research only"),
+    )
+    dicom_common.join_study(made, source)
+    return made
+
+
+def _group(
+    source: Source, maker: Maker, kind: str, row: Row
+) -> sr.MeasurementsAndQualitativeEvaluations:
+    name = dicom_codes.SHARE if kind == metadata.MASKS else dicom_codes.PROBABILITY
+    measured = [_number(name, row.number)]
+    judged = []
+    if kind == metadata.FINDINGS:
+        (point, _) = row.others
+        if point is not None:
+            measured.append(_number(dicom_codes.OPERATING_POINT, point))
+        calls = {True: dicom_codes.PRESENT, False: dicom_codes.ABSENT, None: dicom_codes.NO_CALL}
+        judged.append(sr.QualitativeEvaluation(dicom_codes.CALL, calls[row.is_called]))
+    elif kind == metadata.CLASSES:
+        rank = dicom_codes.MOST_PROBABLE if row.is_called else dicom_codes.LESS_PROBABLE
+        judged.append(sr.QualitativeEvaluation(dicom_codes.RANK, rank))
+    return sr.MeasurementsAndQualitativeEvaluations(
+        tracking_identifier=sr.TrackingIdentifier(highdicom.UID(), row.name),
+        finding_type=dicom_codes.of(row.name),
+        algorithm_id=sr.AlgorithmIdentification(
+            name=f"{dicom_common.MAKER}: {maker.model}",
+            version=maker.version,
+            parameters=[f"model {maker.digest}"],
+        ),
+        measurements=measured,
+        qualitative_evaluations=judged,
+        source_images=[sr.SourceImageForMeasurementGroup(**dicom_common.reference(source))],
+    )
+
+
+def _number(name: Code, value: float) -> sr.Measurement:
+    """A measurement without a unit; 8 digits fit into a decimal string."""
+    if not math.isfinite(value):
+        raise ValueError(f"expected a number, found {value}")
+    return sr.Measurement(name, float(f"{value:.8g}"), dicom_codes.NO_UNITS)
