@@ -114,6 +114,20 @@ def test_only_complete_runs_with_a_model_have_a_card(run_dir):
     assert not (run_dir / "models" / "MODEL_CARD.md").exists()
 
 
+def test_models_of_lungs_alone_are_named(run_dir):
+    (run_dir / "models" / "other.keras").touch()
+    (run_dir / "models" / "other.json").write_text(json.dumps({**_MODEL, "cut_out": True}))
+    text = _card(run_dir)
+    assert "`predict` refuses `models/other.keras`: it takes images that are black" in text
+    assert "`predict` refuses images whose DICOM header" in text
+    assert 'model.predict("image.dcm")' in text
+    _change(run_dir / "models" / "multi_task.json", cut_out=True)
+    text = _card(run_dir)
+    assert "`predict` refuses `models/multi_task.keras`" in text
+    assert "`predict` refuses images whose DICOM header" not in text
+    assert 'model.predict("image.dcm")' not in text
+
+
 def test_a_damaged_description_is_named(run_dir):
     (run_dir / "models" / "multi_task.json").write_text("[")
     with pytest.raises(errors.InputError, match=r"expected JSON in .*multi_task\.json"):
