@@ -150,6 +150,15 @@ def test_pictures_are_those_of_the_heat_maps(findings, tmp_path):
         assert source.ReferencedSOPInstanceUID == "1.2.3"
 
 
+@pytest.mark.parametrize("part", ["CHEST", None])
+def test_a_picture_has_an_unknown_side_only_of_an_unknown_part_of_the_body(tmp_path, part):
+    exported = exported_models.exported(metadata.FINDINGS)
+    _written(tmp_path, exported, _image(tmp_path / "a.dcm", BodyPartExamined=part))
+    capture = pydicom.dcmread(tmp_path / "made" / "0001_a_heat_pneumothorax.dcm")
+    assert capture.get("BodyPartExamined") == part
+    assert ("Laterality" in capture) == (part is None)
+
+
 def test_what_is_not_called_is_absent_and_has_no_picture(tmp_path):
     points = dict.fromkeys(exported_models.FINDINGS, 1.0)
     exported = exported_models.exported(metadata.FINDINGS, operating_points=points)

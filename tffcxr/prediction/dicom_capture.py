@@ -52,7 +52,8 @@ def capture(
         )
         image.ImageComments = dicom_codes.shortened(name, 1024)
         image.SourceImageSequence = [_reference(source)]
-        image.Laterality = None  # Unknown, of a body part that may not be known.
+        if "BodyPartExamined" not in source.header:
+            image.Laterality = None  # Unknown; of a chest there would be none.
         dicom_common.copy(image, source, *_COPIED)
         dicom_common.join_study(image, source)
         made[name] = image
