@@ -49,7 +49,16 @@ _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["tests.experiments.preloaded"])
 
 # In full, so that they are found as dependencies.
-_TOOLS = ("benchmark", "hospital", "predict", "prepare", "report", "sweep", "tensorboard")
+_TOOLS = (
+    "benchmark",
+    "evaluate",
+    "hospital",
+    "predict",
+    "prepare",
+    "report",
+    "sweep",
+    "tensorboard",
+)
 _MODULES = {
     **{name: f"experiments.{name}" for name in (*recipes.RECIPES, *_TOOLS)},
     "tiny_recipe": "tests.experiments.tiny_recipe",

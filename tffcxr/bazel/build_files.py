@@ -30,6 +30,7 @@ ARROWS: dict[str, set[str]] = {
     "own_model": {"clients", "datasets", "learning", "training"},
     "report": {"evaluation"},
     "data_check": {"clients", "datasets", "prediction", "report"},
+    "elsewhere": {"data_check", "datasets", "evaluation", "models", "prediction", "report"},
     "prediction": {"clients", "datasets", "explanation", "models", "report"},
     "sweeps": {"clients", "evaluation", "report", "training"},
     "benchmarks": {"clients", "datasets", "models", "learning", "runtime", "report"},

@@ -74,6 +74,21 @@ def find(facts: Sequence[Facts]) -> list[Pair]:
     return sorted(pairs, key=lambda pair: (pair.first, pair.second))
 
 
+def find_between(known: Sequence[Facts], others: Sequence[Facts]) -> list[int]:
+    """The places of those among other images that equal a known one."""
+    pairs = find([*known, *others])
+    groups: dict[int, set[int]] = {}
+    for pair in pairs:
+        groups.setdefault(pair.first, {pair.first}).add(pair.second)
+    return sorted(
+        place - len(known)
+        for group in groups.values()
+        if min(group) < len(known)
+        for place in group
+        if place >= len(known)
+    )
+
+
 def is_same(one: np.ndarray, other: np.ndarray) -> bool:
     """Whether two thumbnails uint8 [64, 64] show one image, one of them possibly cropped."""
     details = _detail(one), _detail(other)

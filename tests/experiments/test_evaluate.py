@@ -1,0 +1,34 @@
+"""`evaluate` refuses what it cannot measure, in one line."""
+
+import pytest
+
+from tests.data_check import planted
+from tests.experiments import programs
+from tests.models.files import exported_models
+from tffcxr.models.files import export, metadata
+
+
+@pytest.fixture(name="model")
+def _model(tmp_path):
+    path = tmp_path / "run" / "models" / "m.keras"
+    export.save(path, exported_models.exported(metadata.FINDINGS))
+    return path
+
+
+def test_a_finding_by_another_name(tmp_path, model):
+    planted.write_table(tmp_path / "data", planted.clean(tmp_path / "data"))
+    flags = f"--model={model}", f"--site=a=csv:{tmp_path / 'data'}", f"--output_dir={tmp_path}"
+    line = programs.refusal(programs.run("evaluate", *flags))
+    assert "site a: expected labels of Lung Opacity, Pneumothorax" in line
+    ended = programs.run("evaluate", *flags, "--same=Pneumothorax=Pneumonia", "--bootstrap=20")
+    assert ended.status == 0, ended.errors
+    assert "Pneumothorax at a (standard model, external images)" in ended.output
+    line = programs.refusal(programs.run("evaluate", *flags, "--same=Pneumothorax=Hernia"))
+    assert line.startswith("evaluate: --same: expected MODEL=SITE")
+
+
+def test_bad_flags(tmp_path, model):
+    assert "--model: expected" in programs.refusal(programs.run("evaluate", "--site=a=nih:/x"))
+    assert "--site: expected" in programs.refusal(programs.run("evaluate", f"--model={model}"))
+    line = programs.refusal(programs.run("evaluate", f"--model={tmp_path}", "--site=a=nih:/x"))
+    assert line.startswith("evaluate: --model: expected a complete run")
