@@ -77,7 +77,7 @@ def once(kind, site, round_number, *, later=False):
     return is_so
 
 
-SECONDS = 3  # After which a hospital is late; others need them on a busy machine.
+SECONDS = 2  # After which a hospital is late; others need them on a busy machine.
 THREE_SITES = {site: (site,) for site in ("north", "south", "west")}
 
 

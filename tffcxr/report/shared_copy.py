@@ -29,7 +29,7 @@ _SETTINGS = frozenset(
         "class_balance", "clients_per_round", "ct_window", "engine", "executor", "field_of_view",
         "fit", "images", "initialization", "model", "only", "optimizer", "partition", "precision",
         "private", "published", "report_round", "schedule", "server_optimizer", "share", "task",
-        "test_images", "weighting",
+        "test_images", "uncertain", "views", "weighting",
     }
 )  # fmt: skip
 _DERIVED = frozenset({"calibration", "explanation", "loss", "measured_split", "report_round"})

@@ -285,7 +285,7 @@ def test_what_cannot_be_is_refused_in_one_line(tmp_path, flags, expected):
 def test_a_model_of_findings_finds_no_lungs(tmp_path, run):
     weights = run / "models" / "federated_standard_full.h5"
     line = _refused(tmp_path, *TINY, f"--segmentation_model={weights}")
-    assert "a run's folder or a .keras file, found another file" in line
+    assert "a run's folder or a .keras file, found weights without their network" in line
     line = _refused(tmp_path, *TINY, f"--segmentation_model={run}")
     assert "a model that segments lungs, found a model of the classes Lung Opacity" in line
 

@@ -15,7 +15,7 @@ from tffcxr import options
 from tffcxr.datasets.imaging import images
 from tffcxr.errors import InputError, RunError
 from tffcxr.models.files import export, metadata, pixel_graph, portable
-from tffcxr.models.spec import ModelSpec
+from tffcxr.models.networks import grouped
 
 SIZE = exported_models.SIZE
 
@@ -146,12 +146,12 @@ def test_only_what_is_missing_is_written(tmp_path):
         portable.write_missing(tmp_path, ("onnx",), lines.append)
 
 
-# Grouped convolutions.
-@pytest.mark.parametrize("network", ["resnext18"])
-def test_networks_as_onnx(tmp_path, network):
-    model = ModelSpec(network, 32, seed=2, width=0.25, outputs=2).build().keras
-    about = exported_models.about(
-        metadata.FINDINGS, image_size=32, network=network, operating_points={}
-    )
-    exported = export.Exported(export.with_probabilities(model, "sigmoid"), about)
+def test_grouped_convolutions(tmp_path):
+    images = tf.keras.Input((SIZE, SIZE, 1))
+    features = tf.keras.layers.Conv2D(8, 3, activation="relu")(images)
+    features = grouped.GroupedConv2D(8, 3, groups=4, name="conv")(features)
+    pooled = tf.keras.layers.GlobalAveragePooling2D()(features)
+    logits = tf.keras.Model(images, tf.keras.layers.Dense(2)(pooled))
+    about = exported_models.about(metadata.FINDINGS)
+    exported = export.Exported(export.with_probabilities(logits, "sigmoid"), about)
     assert portable.save(tmp_path / "model.keras", exported, "onnx") <= portable.TOLERANCE
