@@ -83,7 +83,7 @@ def test_a_service_that_is_killed_while_the_cluster_starts(with_ray, first, capl
     (line,) = caplog.messages
     assert line.startswith("a Ray cluster did not start (") and "\n" not in line
     cluster.disconnect()
-    assert all(map(_has_ended, ray.processes))
+    assert all(map(_ends, ray.processes))
     assert not any(map(_exists, ray.folders))
 
 
@@ -95,12 +95,16 @@ def test_a_cluster_that_never_starts_is_said_in_a_line(with_ray):
         ray_cluster.Cluster(None, 1)
     assert "\n" not in str(caught.value)
     assert len(ray.folders) == 5 and not any(map(_exists, ray.folders))
-    assert all(map(_has_ended, ray.processes))
+    assert all(map(_ends, ray.processes))
 
 
-def _has_ended(process):
+def _ends(process):
+    return _has_ended(process, 10)
+
+
+def _has_ended(process, seconds=0.2):
     try:
-        process.wait(10 if process.status() == psutil.STATUS_ZOMBIE else 0.2)
+        process.wait(10 if process.status() == psutil.STATUS_ZOMBIE else seconds)
     except psutil.TimeoutExpired:
         return False
     except psutil.NoSuchProcess:
