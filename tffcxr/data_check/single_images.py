@@ -12,6 +12,7 @@ import numpy as np
 from tffcxr.data_check.fault import WARNING, WRONG, Fault
 from tffcxr.data_check.site_data import SiteData
 from tffcxr.datasets import views
+from tffcxr.datasets.imaging import likeness
 from tffcxr.prediction import image_checks
 from tffcxr.report import style
 
@@ -105,18 +106,15 @@ def unlike_others(thumbnails: np.ndarray) -> np.ndarray:
     """
     equalised = np.stack([cv2.equalizeHist(each) for each in thumbnails]).astype(np.float32)
     typical = np.median(equalised, axis=0)
-    with_typical = _correlations(equalised, np.broadcast_to(typical, equalised.shape))
-    with_mirror = _correlations(equalised, equalised[:, :, ::-1])
+    with_typical = _alike(equalised, np.broadcast_to(typical, equalised.shape))
+    with_mirror = _alike(equalised, equalised[:, :, ::-1])
     away = _above(with_typical) + _WEIGHT_OF_MIRROR * np.minimum(_above(with_mirror), 0.0)
     return away < -_AWAY
 
 
-def _correlations(ones: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Fisher's transform of Pearson's correlation of each pair of images: float64 [N]."""
-    flat = [part.reshape(len(part), -1).astype(np.float64) for part in (ones, others)]
-    one, other = (part - part.mean(axis=1, keepdims=True) for part in flat)
-    norms = np.sqrt((one**2).sum(axis=1) * (other**2).sum(axis=1))
-    return np.arctanh(np.clip((one * other).sum(axis=1) / np.maximum(norms, 1e-9), -0.999, 0.999))
+def _alike(ones: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Fisher's transform of the correlation of each pair of images [N, S, S]: float64 [N]."""
+    return np.arctanh(np.clip(likeness.correlations(ones, others), -0.999, 0.999))
 
 
 def _above(values: np.ndarray) -> np.ndarray:

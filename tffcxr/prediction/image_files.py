@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 import pathlib
 
 from tffcxr.errors import InputError
@@ -20,18 +20,35 @@ def find(operands: Iterable[str]) -> Iterator[pathlib.Path]:
     Raises:
       InputError: there is no image below a folder.
     """
+    return found_by(operands, _images, f"images ({', '.join(sorted(_SUFFIXES))})")
+
+
+def found_by(
+    operands: Iterable[str], search: Callable[[pathlib.Path], Iterable[pathlib.Path]], what: str
+) -> Iterator[pathlib.Path]:
+    """Files as they were named, and what a search finds below the folders, sorted.
+
+    Args:
+      operands: files and folders.
+      search: of a folder.
+      what: is searched for, in words.
+
+    Raises:
+      InputError: there is nothing of it below a folder.
+    """
     for operand in operands:
         path = pathlib.Path(operand)
         if not path.is_dir():
             yield path
             continue
-        inside = sorted(p for p in path.rglob("*") if p.is_file() and _is_image(p))
+        inside = sorted(search(path))
         if not inside:
-            raise InputError(
-                f"expected images ({', '.join(sorted(_SUFFIXES))}) below the folder {path}, "
-                "found none"
-            )
+            raise InputError(f"expected {what} below the folder {path}, found none")
         yield from inside
+
+
+def _images(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+    return (path for path in folder.rglob("*") if path.is_file() and _is_image(path))
 
 
 def _is_image(path: pathlib.Path) -> bool:

@@ -31,21 +31,15 @@ def find(operands: Iterable[str]) -> Iterator[pathlib.Path]:
     Raises:
       InputError: there is no volume below a folder.
     """
-    for operand in operands:
-        path = pathlib.Path(operand)
-        if not path.is_dir():
-            yield path
-            continue
-        folders = [pathlib.Path(parent) for parent, _, _ in os.walk(path, followlinks=True)]
-        inside = [folder for folder in folders if _has_dicom(folder)]
-        inside = inside or [folder for folder in folders if _case_files(folder)]
-        inside = inside or [p for p in path.rglob("*") if p.name.endswith(nifti.SUFFIXES)]
-        if not inside:
-            raise InputError(
-                f"expected DICOM series, NIfTI files or cases of MRI below the folder {path}, "
-                "found none"
-            )
-        yield from sorted(inside)
+    what = "DICOM series, NIfTI files or cases of MRI"
+    return image_files.found_by(operands, _volumes, what)
+
+
+def _volumes(folder: pathlib.Path) -> list[pathlib.Path]:
+    folders = [pathlib.Path(parent) for parent, _, _ in os.walk(folder, followlinks=True)]
+    inside = [each for each in folders if _has_dicom(each)]
+    inside = inside or [each for each in folders if _case_files(each)]
+    return inside or [path for path in folder.rglob("*") if path.name.endswith(nifti.SUFFIXES)]
 
 
 def identify(

@@ -11,7 +11,7 @@ import pathlib
 import pandas as pd
 
 from tffcxr import errors, files, run_tables
-from tffcxr.report import run_reader
+from tffcxr.report import run_files, run_reader
 
 FOLDER = "cache"
 _KEYS = ["client", "row"]
@@ -56,13 +56,8 @@ def write(run_dir: run_reader.PathLike) -> list[pathlib.Path]:
 
 
 def _read(path: pathlib.Path) -> pd.DataFrame:
-    """Reads a table, every cell as it is written."""
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise errors.InputError(
-            f"expected a table in {path}, found: {errors.one_line(error)}"
-        ) from None
+    """Reads a table that says of which image each row is."""
+    table = run_files.read_texts(path)
     missing = [name for name in _KEYS if name not in table]
     if missing:
         raise errors.InputError(f"expected the column {missing[0]} in {path}, found none")

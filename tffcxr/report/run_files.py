@@ -54,13 +54,7 @@ def read_table(
     path, needed = run_dir / (file or schema.file), schema.needed_by_readers
     if not path.exists():
         return pd.DataFrame({column: [] for column in needed})
-    try:
-        # As text first: an id such as "007" or "NA" is a name, not a number or a gap.
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise errors.InputError(
-            f"expected a table in {path}, found {errors.one_line(error)}"
-        ) from error
+    table = read_texts(path)  # First: an id such as "007" or "NA" is a name, no number or gap.
     missing = [column for column in needed if column not in table]
     if missing:
         raise errors.InputError(
@@ -74,6 +68,20 @@ def read_table(
                 f"expected numbers in column {column!r} of {path}, found {errors.one_line(error)}"
             ) from error
     return table
+
+
+def read_texts(path: pathlib.Path) -> pd.DataFrame:
+    """Reads a table, every cell as it is written.
+
+    Raises:
+      errors.InputError: it cannot be read.
+    """
+    try:
+        return pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise errors.InputError(
+            f"expected a table in {path}, found {errors.one_line(error)}"
+        ) from error
 
 
 def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:

@@ -107,7 +107,7 @@ def describe(squares: np.ndarray) -> dict[str, np.ndarray]:
     thumbnails = np.stack([images.fit_to_square(square, _THUMBNAIL) for square in small])
     layout = thumbnails.reshape(len(small), -1) / 255.0  # [N, 64]
     mirrored = [small[:, :, ::-1], small[:, ::-1]]
-    alike = np.stack([_correlations(small, other) for other in mirrored], axis=1)  # [N, 2]
+    alike = np.stack([correlations(small, other) for other in mirrored], axis=1)  # [N, 2]
     return {
         "layout": np.hstack([layout, grey, quantiles]),
         "texture": np.hstack([grey, quantiles, alike]),
@@ -183,7 +183,7 @@ def _detail(square: np.ndarray) -> list[float]:
     return found
 
 
-def _correlations(ones: np.ndarray, others: np.ndarray) -> np.ndarray:
+def correlations(ones: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Pearson's correlation of images [N, H, W] with others, float64 [N]; of constant ones 0."""
     centred = [
         part.astype(np.float64) - part.mean((1, 2), keepdims=True) for part in (ones, others)

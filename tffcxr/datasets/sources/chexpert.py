@@ -93,7 +93,7 @@ def _read(path: pathlib.Path, split: str, options: LoadOptions) -> pd.DataFrame:
             "below": parts["below"],
             "patient": parts["patient"],
             "view": _views(df),
-            "age": _ages(path, df),
+            "age": source_files.ages(path, df, "Age", _SOURCE),
             "sex": _sexes(path, df),
             records.SPLIT: split,
         }
@@ -105,17 +105,6 @@ def _views(df: pd.DataFrame) -> pd.Series:
     is_lateral = (df["Frontal/Lateral"] == "Lateral") | df["Path"].str.contains("_lateral")
     view = df["AP/PA"].where(df["AP/PA"] != "", "FRONTAL")
     return view.where(~is_lateral, "LATERAL")
-
-
-def _ages(path: pathlib.Path, df: pd.DataFrame) -> list[float]:
-    ages = []
-    for text in df["Age"]:
-        try:
-            ages.append(records.parse_age(text))
-        except ValueError:
-            bad = df["Age"] == text
-            raise source_files.bad_row(path, df, bad, "an Age such as 58", _SOURCE) from None
-    return ages
 
 
 def _sexes(path: pathlib.Path, df: pd.DataFrame) -> pd.Series:

@@ -190,14 +190,7 @@ def _headers(path: pathlib.Path, table: pd.DataFrame) -> list[dicom_header.Heade
     bad = ~df["sex"].isin(["F", "M", ""])
     if bad.any():
         raise source_files.bad_row(path, df, bad, "F or M as sex", _SOURCE)
-    ages = []
-    for text in df["age"]:
-        try:
-            ages.append(records.parse_age(text))
-        except ValueError:
-            bad = df["age"] == text
-            raise source_files.bad_row(path, df, bad, "an age such as 58", _SOURCE) from None
-    about = df.assign(age=ages).set_index("patientId")
+    about = df.assign(age=source_files.ages(path, df, "age", _SOURCE)).set_index("patientId")
     headers = []
     for name, image in table["image"].items():
         size = mask_folders.size(image) or (_SIDE, _SIDE)

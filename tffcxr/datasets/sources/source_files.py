@@ -9,7 +9,7 @@ import warnings
 
 import pandas as pd
 
-from tffcxr.datasets import limits
+from tffcxr.datasets import limits, records
 from tffcxr.datasets.imaging import annotations as areas
 from tffcxr.errors import InputError
 
@@ -92,6 +92,21 @@ def read_csv(
             expected = f"at most {limits.MAXIMUM_TEXT} characters as {name}"
             raise bad_row(path, df, too_long, expected, source)
     return df
+
+
+def ages(path: pathlib.Path, df: pd.DataFrame, column: str, source: str) -> list[float]:
+    """Returns the ages in a column in years, NaN where it is empty.
+
+    Raises:
+      InputError: one is no age; see `bad_row`.
+    """
+    found = []
+    for text in df[column]:
+        try:
+            found.append(records.parse_age(text))
+        except ValueError:
+            raise bad_row(path, df, df[column] == text, f"an {column} such as 58", source) from None
+    return found
 
 
 def find_files(folders: Sequence[pathlib.Path], suffixes: Sequence[str]) -> dict[str, str]:
