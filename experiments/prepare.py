@@ -37,7 +37,7 @@ def main(unused_operands: list[str]) -> None:
     if not FLAGS.site:
         raise InputError("--site: expected NAME=LOADER:PATH, found none")
     from tffcxr.clients import sites as sites_lib
-    from tffcxr.data_check import check_report, checking, fault
+    from tffcxr.data_check import check_report, checking, fault, inventory
 
     parsed = [sites_lib.Site.parse(text, with_finding=False) for text in FLAGS.site]
     sites_lib.check_names(parsed)
@@ -46,11 +46,12 @@ def main(unused_operands: list[str]) -> None:
     if FLAGS.check:
         sites = [checking.with_facts(site) for site in sites]
         faults += checking.find_faults(sites)
+    about = [inventory.describe(site) for site in sites]
     try:
-        page = check_report.write(folder, sites, faults, typed.current().words, FLAGS.check)
+        page = check_report.write(folder, about, faults, typed.current().words, FLAGS.check)
     except OSError as error:
         raise InputError(f"--output_dir: {error.strerror}: {error.filename}") from error
-    print(check_report.format_terminal(sites, faults))
+    print(check_report.format_terminal(about, faults))
     print(f"page: {page}")
     wrong = [each for each in faults if each.severity == fault.WRONG]
     if wrong:

@@ -7,7 +7,7 @@ import pytest
 
 from tests.data_check import planted
 from tffcxr.clients.sites import Site
-from tffcxr.data_check import check_report, checking, duplicates, fault, image_facts
+from tffcxr.data_check import check_report, checking, duplicates, fault, image_facts, inventory
 from tffcxr.datasets.load_options import LoadOptions
 
 
@@ -70,7 +70,7 @@ def test_clean_data_have_no_fault(tmp_path):
     planted.write_table(tmp_path, planted.clean(tmp_path))
     (site,), faults = _check(_site("a", tmp_path))
     assert not faults
-    lines = check_report.format_terminal([site], []).splitlines()
+    lines = check_report.format_terminal([inventory.describe(site)], []).splitlines()
     assert ["a", "Pneumonia", "12", "12", "0"] in [line.split() for line in lines]
 
 
@@ -120,7 +120,9 @@ def test_the_files_say_what_was_found(tmp_path):
     planted.write_table(folder, planted.clean(folder)[:4])
     sites, _ = _check(_site("a", folder))
     faults = [fault.Fault("unusable file", fault.WRONG, "a: <b>", ["x.png"])]
-    page = check_report.write(tmp_path / "out", sites, faults, ["prepare"], True)
+    page = check_report.write(
+        tmp_path / "out", [inventory.describe(site) for site in sites], faults, ["prepare"], True
+    )
     html = page.read_text("utf-8")
     assert "a: &lt;b&gt;" in html and "x.png" in html and "http:" not in html
     content = json.loads((tmp_path / "out" / "check.json").read_text("utf-8"))

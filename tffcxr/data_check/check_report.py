@@ -10,17 +10,17 @@ from typing import Any
 from tffcxr import files
 from tffcxr.data_check import inventory
 from tffcxr.data_check.fault import WARNING, WRONG, Fault
-from tffcxr.data_check.site_data import SiteData
 from tffcxr.report import page, style, text_table
 
 FORMAT_VERSION = 1
 _COUNTED = ("splits", "views", "sexes", "ages", "modalities", "body_parts", "bits", "sizes")
+_LABELS = ("present", "absent", "unknown")
 _MOST_VALUES = 8  # Of a column of counts in the page.
 
 
 def write(
     folder: pathlib.Path,
-    sites: Sequence[SiteData],
+    about: Sequence[inventory.Inventory],
     faults: Sequence[Fault],
     command: Sequence[str],
     files_were_read: bool,
@@ -29,7 +29,7 @@ def write(
 
     Args:
       folder: for the files.
-      sites: what is there.
+      about: what is there, of `inventory.describe` for each site.
       faults: what is wrong.
       command: the words of the command line.
       files_were_read: whether the images were looked at, not only their table.
@@ -40,17 +40,16 @@ def write(
     Raises:
       OSError: a file cannot be written.
     """
-    about = [inventory.describe(site) for site in sites]
     content = {
         "format_version": FORMAT_VERSION,
         "files_were_read": files_were_read,
-        "sites": about,
+        "sites": list(about),
         "faults": [fault.to_json() for fault in faults],
     }
     text = json.dumps(content, indent=2, allow_nan=False) + "\n"
     files.write_atomically(folder / "check.json", lambda file: file.write(text.encode()))
     html = page.template("check.html.jinja").render(
-        title="Check of " + ", ".join(site.name for site in sites),
+        title="Check of " + ", ".join(each["site"] for each in about),
         command=page.command(list(command)),
         files_were_read=files_were_read,
         sites=[{**each, "counts": _counts(each)} for each in about],
@@ -62,9 +61,8 @@ def write(
     return path
 
 
-def format_terminal(sites: Sequence[SiteData], faults: Sequence[Fault]) -> str:
-    """The counts of labels as a table, and a line per fault."""
-    about = [inventory.describe(site) for site in sites]
+def format_terminal(about: Sequence[inventory.Inventory], faults: Sequence[Fault]) -> str:
+    """The counts of labels as a table, and a line per fault; arguments as of `write`."""
     rows = [
         [each["site"], label["finding"], *(str(label[name]) for name in _LABELS)]
         for each in about
@@ -81,9 +79,6 @@ def format_terminal(sites: Sequence[SiteData], faults: Sequence[Fault]) -> str:
         f"{fault.severity}: {fault.kind}: {fault.sentence}" + _example(fault) for fault in faults
     ]
     return "\n".join(parts)
-
-
-_LABELS = ("present", "absent", "unknown")
 
 
 def _example(fault: Fault) -> str:

@@ -35,9 +35,9 @@ def load(sites: Sequence[Site]) -> tuple[list[SiteData], list[Fault]]:
     return loaded, faults
 
 
-def with_facts(site: SiteData, workers: int | None = None) -> SiteData:
+def with_facts(site: SiteData) -> SiteData:
     """The site with what its files say."""
-    facts = image_facts.measure_all(site.table["image"].tolist(), workers)
+    facts = image_facts.measure_all(site.table["image"].tolist())
     return dataclasses.replace(site, facts=facts)
 
 

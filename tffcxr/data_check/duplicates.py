@@ -76,17 +76,10 @@ def find(facts: Sequence[Facts]) -> list[Pair]:
 
 def find_between(known: Sequence[Facts], others: Sequence[Facts]) -> list[int]:
     """The places of those among other images that equal a known one."""
-    pairs = find([*known, *others])
-    groups: dict[int, set[int]] = {}
-    for pair in pairs:
-        groups.setdefault(pair.first, {pair.first}).add(pair.second)
-    return sorted(
-        place - len(known)
-        for group in groups.values()
-        if min(group) < len(known)
-        for place in group
-        if place >= len(known)
-    )
+    start = len(known)  # The first of a group is known if any is.
+    return [
+        pair.second - start for pair in find([*known, *others]) if pair.first < start <= pair.second
+    ]
 
 
 def is_same(one: np.ndarray, other: np.ndarray) -> bool:

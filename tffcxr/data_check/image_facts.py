@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 import contextlib
 import dataclasses
 import hashlib
-import sys
 
 import cv2
 import imagehash
@@ -26,6 +25,7 @@ CHEST = image_checks.Expected(modalities=("CR", "DX", "RG"), views=(), image_siz
 _LARGEST = 512  # Pixels of the longer side that text is looked for in.
 _CHUNK = 16
 _WORTH_A_POOL = 200
+
 _QUANTILES = (0.05, 0.5, 0.95)
 
 
@@ -82,28 +82,24 @@ class Facts:
         return not self.reason
 
 
-def measure_all(
-    paths: Sequence[str], workers: int | None = None, quiet: bool = False
-) -> list[Facts]:
+def measure_all(paths: Sequence[str]) -> list[Facts]:
     """Looks at many files, in processes, with progress; the result has the order of `paths`."""
-    found = decoding.in_order(measure, map(Task, paths), len(paths), workers, _CHUNK, _WORTH_A_POOL)
-    off = quiet or not sys.stderr.isatty()
-    with (
-        contextlib.closing(found),
-        tqdm.tqdm(total=len(paths), desc="checking", unit="file", disable=off) as bar,
-    ):
-        return list(_counted(found, bar))
+    found = decoding.in_order(measure, map(Task, paths), len(paths), None, _CHUNK, _WORTH_A_POOL)
+    with contextlib.closing(found):
+        progress = tqdm.tqdm(found, "checking", len(paths), unit="file", disable=None)
+        return list(progress)
 
 
 def measure(task: Task) -> Facts:
     """Looks at one file."""
-    header = dicom_header.texts(task.path, ("Modality", "BodyPartExamined", "ViewPosition")) or {}
-    checked = image_checks.check_header(task.path, CHEST)
+    texts = dicom_header.texts(task.path, image_checks.KEYWORDS)
+    is_dicom, header = texts is not None, texts or {}
+    checked = image_checks.check_texts(header, CHEST) if is_dicom else image_checks.Checked()
     about = Facts(
         modality=header.get("Modality", ""),
         body_part=header.get("BodyPartExamined", ""),
         view=header.get("ViewPosition", ""),
-        bits=dicom_header.bits(task.path) or 0,
+        bits=(dicom_header.bits(task.path) if is_dicom else None) or 0,
         refusal=checked.refusal,
         remarks=checked.warnings,
     )
@@ -140,9 +136,3 @@ def _reduced(picture: np.ndarray) -> np.ndarray:
         return picture
     height, width = (max(1, round(side * scale)) for side in picture.shape)
     return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
-
-
-def _counted(found: Generator[Facts, None, None], bar: tqdm.tqdm) -> Generator[Facts, None, None]:
-    for facts in found:
-        bar.update()
-        yield facts

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -13,12 +13,13 @@ from tffcxr.datasets import records
 
 _BANDS = (0, 18, 40, 60, 80, 121)  # Years.
 UNKNOWN = "unknown"
+Inventory: TypeAlias = "dict[str, Any]"  # Values of JSON.
 
 
-def describe(site: SiteData) -> dict[str, Any]:
-    """Counts of one site; values of JSON."""
+def describe(site: SiteData) -> Inventory:
+    """Counts of one site."""
     table, findings = site.table, site.findings
-    about: dict[str, Any] = {
+    about: Inventory = {
         "site": site.name,
         "source": site.source,
         "images": len(table),

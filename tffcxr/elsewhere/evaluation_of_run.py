@@ -70,7 +70,17 @@ def evaluate(model: pathlib.Path, tables: Mapping[str, pd.DataFrame], wanted: Wa
         scoring.common_findings(exported, sample)  # Before anything takes time.
     remarks: list[str] = []
     if wanted.leave_out_known:
-        samples = [_unseen(sample, model.parent.parent, remarks) for sample in samples]
+        run = model.parent.parent
+        seen = known_images.read(run)
+        if seen is None:
+            remarks += [
+                f"{sample.site}: whether the model was trained on some of these images is unknown, "
+                f"since {run} has no table of its images"
+                for sample in samples
+            ]
+        else:
+            known = known_images.KnownImages(seen)
+            samples = [_unseen(sample, known, remarks) for sample in samples]
     if exported.metadata.phantoms:
         remarks.append("The model was trained on phantoms only: results on real images say little.")
     rows = []
@@ -92,19 +102,12 @@ def write(folder: pathlib.Path, evaluated: Evaluated) -> str:
     return table.replace("report.html", "metrics.json")  # There is no page.
 
 
-def _unseen(sample: Sample, run: pathlib.Path, remarks: list[str]) -> Sample:
+def _unseen(sample: Sample, known: known_images.KnownImages, remarks: list[str]) -> Sample:
     """The sample without the images that the run has seen, and without their patients.
 
     Patients are known by their images: whose image the run has seen is left out with all images.
     """
-    seen = known_images.read(run)
-    if seen is None:
-        remarks.append(
-            f"{sample.site}: whether the model was trained on some of these images is unknown, "
-            f"since {run} has no table of its images"
-        )
-        return sample
-    is_known = known_images.among(seen, sample.table["image"].tolist())
+    is_known = known.among(sample.table["image"].tolist())
     patients = set(sample.table["patient"][is_known])
     keep = ~sample.table["patient"].isin(patients).to_numpy()
     if not keep.any():

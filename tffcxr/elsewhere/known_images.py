@@ -31,21 +31,28 @@ def read(run: pathlib.Path) -> pd.DataFrame | None:
     return table[table[records.SPLIT].isin(_SEEN)].reset_index(drop=True)
 
 
-def among(seen: pd.DataFrame, images: Sequence[str]) -> np.ndarray:
-    """Which of some images a run has seen: the same file, or the same picture in another one.
-
-    All files are read. See `duplicates` for what counts as the same picture.
+class KnownImages:
+    """The images that a run has seen, all of which are read once.
 
     Args:
       seen: of `read`; files that are not there any more cannot be compared.
-      images: paths.
-
-    Returns:
-      bool [N].
     """
-    before = [path for path in seen["image"] if pathlib.Path(path).is_file()]
-    found = np.isin(np.array(images, object), np.array(before, object))
-    facts = image_facts.measure_all([*before, *images])
-    for pair in duplicates.find_between(facts[: len(before)], facts[len(before) :]):
-        found[pair] = True
-    return found
+
+    def __init__(self, seen: pd.DataFrame):
+        self._paths = [path for path in seen["image"] if pathlib.Path(path).is_file()]
+        self._facts = image_facts.measure_all(self._paths)
+
+    def among(self, images: Sequence[str]) -> np.ndarray:
+        """Which of some images are known: the same file, or the same picture in another one.
+
+        All files are read. See `duplicates` for what counts as the same picture.
+
+        Args:
+          images: paths.
+
+        Returns:
+          bool [N].
+        """
+        found = np.isin(np.array(images, object), np.array(self._paths, object))
+        found[duplicates.find_between(self._facts, image_facts.measure_all(images))] = True
+        return found

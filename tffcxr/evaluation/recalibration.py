@@ -15,7 +15,6 @@ import warnings
 
 import numpy as np
 from scipy import optimize, special
-from statsmodels.discrete.discrete_model import Logit
 
 from tffcxr.evaluation import bootstrap, inputs
 
@@ -82,6 +81,8 @@ def _fit(
     offset: np.ndarray | None = None,
 ) -> dict[str, float]:
     """The coefficient of the first column of the design with its interval, as far as defined."""
+    from statsmodels.discrete.discrete_model import Logit  # Not at the start of every program.
+
     model = Logit(data.positive.astype(float), design, offset=offset)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # What they are about is checked below.

@@ -15,7 +15,7 @@ from tffcxr.datasets import views
 from tffcxr.datasets.sources import dicom_header
 from tffcxr.errors import InputError
 
-_KEYWORDS = (
+KEYWORDS = (
     "Modality",
     "BodyPartExamined",
     "ViewPosition",
@@ -63,8 +63,8 @@ class Checked:
 
 def check_header(path: str, expected: Expected) -> Checked:
     """Looks at a file's DICOM header; of other files, nothing is known."""
-    found = dicom_header.texts(path, _KEYWORDS)
-    return Checked() if found is None else _check(found, expected)
+    found = dicom_header.texts(path, KEYWORDS)
+    return Checked() if found is None else check_texts(found, expected)
 
 
 def check_pixels(picture: np.ndarray, expected: Expected) -> tuple[str, ...]:
@@ -90,7 +90,8 @@ def check_pixels(picture: np.ndarray, expected: Expected) -> tuple[str, ...]:
     return ()
 
 
-def _check(header: dict[str, str], expected: Expected) -> Checked:
+def check_texts(header: dict[str, str], expected: Expected) -> Checked:
+    """Looks at the elements `KEYWORDS` of a DICOM header, see `dicom_header.texts`."""
     refusal = _refusal(header, expected)
     modality = header.get("Modality", "")
     warnings = []

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 import contextlib
 import dataclasses
 import pathlib
-import sys
 from typing import TYPE_CHECKING, Any
 
 import tqdm
@@ -123,8 +122,7 @@ def _predict_volumes(
 ) -> None:
     """Appends the answers of all volumes, one after the other, since each fills much memory."""
     model = volume_predictor.VolumePredictor(exported, wanted.batch_size, wanted.node)
-    off = None if sys.stderr.isatty() else True
-    for number, path in enumerate(tqdm.tqdm(paths, "predicting", unit="volume", disable=off), 1):
+    for number, path in enumerate(tqdm.tqdm(paths, "predicting", unit="volume", disable=None), 1):
         answer, mask = model.predict(pathlib.Path(path))
         found.append(answer)
         if wanted.masks and mask is not None:
@@ -177,10 +175,9 @@ def _predicted(exported: Exported, paths: Sequence[str], wanted: Wanted) -> Iter
         keep_pictures=bool(wanted.heatmaps or wanted.masks or wanted.dicom),
     )
     images = reading.read_all(paths, how)
-    off = None if sys.stderr.isatty() else True
     with (
         contextlib.closing(images),
-        tqdm.tqdm(total=len(paths), desc="predicting", unit="image", disable=off) as bar,
+        tqdm.tqdm(total=len(paths), desc="predicting", unit="image", disable=None) as bar,
     ):
         for predicted in predictor.Predictor(exported, wanted.batch_size).predict(images):
             yield predicted

@@ -103,13 +103,13 @@ def write_missing(
       RunError: what was written differs from Keras.
     """
     for path in sorted(folder.glob("*.keras")):
-        about = None
+        dtypes, exported = types(metadata.read(path)), None
         for name in formats:
-            targets = _targets(path, name, types(metadata.read(path)))
+            targets = _targets(path, name, dtypes)
             if all(target.exists() for target in targets.values()):
                 continue
-            about = about or export.load(path)
-            difference = save(path, about, name)
+            exported = exported or export.load(path)
+            difference = save(path, exported, name)
             names = ", ".join(target.name for target in targets.values())
             say(f"export: {names} (largest difference from Keras: {difference:.1e})")
 
