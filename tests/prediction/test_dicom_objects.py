@@ -13,8 +13,8 @@ import pytest
 
 from tests.datasets import dicom_files
 from tests.models.files import exported_models
-from tffcxr.models.files import metadata
-from tffcxr.prediction import dicom_codes, overlays, predictor, reading
+from tffcxr.models.files import export, metadata
+from tffcxr.prediction import dicom_codes, overlays, predictor, reading, session
 from tffcxr.prediction.dicom_objects import DicomObjects
 
 STUDY = {
@@ -52,7 +52,9 @@ def _written(tmp_path, exported, *paths, folder="made"):
     """Runs the model on files; returns what wrote the objects and what was predicted."""
     model = tmp_path / "m.keras"
     model.write_bytes(b"a model")
-    writer = DicomObjects(tmp_path / folder, model, exported, [NOTICE])
+    about = exported.metadata
+    explainer = None if about.marks_pixels else overlays.Explainer(exported)
+    writer = DicomObjects(tmp_path / folder, model, about, explainer, [NOTICE])
     how = reading.Reading(predictor.expected_of(exported), "pad", keep_pictures=True)
     images = reading.read_all([str(path) for path in paths], how)
     found = list(predictor.Predictor(exported, 4).predict(images))
@@ -63,6 +65,21 @@ def _written(tmp_path, exported, *paths, folder="made"):
 
 def _objects(folder):
     return {path.name: pydicom.dcmread(path) for path in sorted(folder.iterdir())}
+
+
+def _library(report):
+    """The groups of images of a report's image library."""
+    (library,) = report.content[0].ContentSequence.find(dicom_codes.IMAGE_LIBRARY)
+    return [group.ContentSequence for group in library.ContentSequence]
+
+
+def _shown(items, meaning):
+    """The instances that items of a name refer to."""
+    return [
+        item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID
+        for item in items
+        if item.ConceptNameCodeSequence[0].CodeMeaning == meaning
+    ]
 
 
 def _texts(content):
@@ -141,13 +158,47 @@ def test_the_algorithm_is_named_with_the_model_that_was_used(findings):
 
 def test_pictures_are_those_of_the_heat_maps(findings, tmp_path):
     folder, exported, (_, (predicted,)) = findings
-    overlays.HeatMaps(tmp_path, exported).write(1, predicted)
+    overlays.HeatMaps(tmp_path, overlays.Explainer(exported)).write(1, predicted)
     for name in ("lung-opacity", "pneumothorax"):
         capture = pydicom.dcmread(folder / f"0001_a_heat_{name}.dcm")
         with Image.open(tmp_path / f"0001_a_{name}.png") as image:
             np.testing.assert_array_equal(capture.pixel_array, np.asarray(image.convert("RGB")))
         (source,) = capture.SourceImageSequence
         assert source.ReferencedSOPInstanceUID == "1.2.3"
+
+
+def test_the_report_refers_to_the_image_and_to_the_pictures(findings):
+    folder, _, _ = findings
+    made = _objects(folder)
+    report = highdicom.sr.srread(folder / "0001_a_report.dcm")
+    pictures = [made[f"0001_a_heat_{name}.dcm"] for name in ("lung-opacity", "pneumothorax")]
+    evidence = [
+        ("1.2.3.4", one.SeriesInstanceUID, one.SOPInstanceUID, one.SOPClassUID) for one in pictures
+    ]
+    image = ("1.2.3.4", "1.2.3.4.5", "1.2.3", ComputedRadiographyImageStorage)
+    assert sorted(report.get_evidence(current_procedure_only=True)) == sorted([image, *evidence])
+    assert [_shown(content, "Source") for content in _library(report)] == [["1.2.3"]]
+    for group, picture in zip(report.content.get_image_measurement_groups(), pictures):
+        assert _shown(group[0].ContentSequence, "Visual explanation") == [picture.SOPInstanceUID]
+
+
+def test_heat_is_computed_once_for_pictures_and_objects(tmp_path, monkeypatch):
+    exported = exported_models.exported(metadata.FINDINGS)
+    model = tmp_path / "m.keras"
+    export.save(model, exported)
+    _image(tmp_path / "a.dcm")
+    counted: list[int] = []
+    compute = overlays.gradcam.grad_cam
+
+    def counting(*given, **others):
+        counted.append(1)
+        return compute(*given, **others)
+
+    monkeypatch.setattr(overlays.gradcam, "grad_cam", counting)
+    wanted = session.Wanted(heatmaps=tmp_path / "heat", dicom=tmp_path / "made")
+    assert session.predict(model, [], [str(tmp_path / "a.dcm")], wanted) == []
+    assert len(counted) == len(list((tmp_path / "heat").iterdir())) == 2
+    assert len(list((tmp_path / "made").iterdir())) == 3
 
 
 @pytest.mark.parametrize("part", ["CHEST", None])
@@ -206,7 +257,11 @@ def test_a_segmentation_has_the_rows_and_columns_of_the_image(tmp_path, others):
     assert segment.segmented_property_type == dicom_codes.LUNG
     assert segment.segmented_property_category == dicom_codes.ANATOMY
     report = highdicom.sr.srread(tmp_path / "made" / "0001_a_report.dcm")
-    (group,) = report.content.get_image_measurement_groups()
+    assert (made.SOPInstanceUID, made.SOPClassUID) in [one[2:] for one in report.get_evidence()]
+    (group,) = report.content.get_planar_roi_measurement_groups()
+    marked = group.referenced_segmentation_frame
+    assert marked.referenced_sop_instance_uid == made.SOPInstanceUID
+    assert (marked.referenced_segment_numbers, marked.referenced_frame_numbers) == ([1], [1])
     (share,) = group.get_measurements()
     assert share.name == dicom_codes.SHARE
     assert share.value == pytest.approx(predicted.answer.rows[0].number, abs=1e-7)

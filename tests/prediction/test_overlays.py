@@ -1,7 +1,5 @@
 """Pictures show the image pixel by pixel, and only what the model calls."""
 
-import io
-
 import numpy as np
 from PIL import Image
 import pytest
@@ -23,12 +21,6 @@ def _image(picture=PICTURE):
     )  # fmt: skip
 
 
-def _drawn(figure):
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=figure.dpi)
-    return _read(buffer)
-
-
 def _read(path):
     with Image.open(path) as image:
         return np.asarray(image.convert("RGB"))
@@ -37,8 +29,7 @@ def _read(path):
 def test_every_pixel_of_the_image_is_a_dot():
     opacity = np.zeros(PICTURE.shape[:2])
     opacity[100:200, 50:90] = 1.0
-    figure = overlays.draw(PICTURE, np.array([255, 0, 10], np.uint8), opacity, "title", "heat")
-    drawn = _drawn(figure)
+    drawn = overlays.draw(PICTURE, np.array([255, 0, 10], np.uint8), opacity, "title", "heat")
     shown = drawn[-410:, :430]
     expected = np.repeat(PICTURE, 3, axis=2)
     expected[100:200, 50:90] = [255, 0, 10]
@@ -48,8 +39,7 @@ def test_every_pixel_of_the_image_is_a_dot():
 
 
 def test_small_images_are_enlarged_by_a_whole_number():
-    figure = overlays.draw(PICTURE[:40, :30], np.zeros(3, np.uint8), np.zeros((40, 30)), "title")
-    drawn = _drawn(figure)
+    drawn = overlays.draw(PICTURE[:40, :30], np.zeros(3, np.uint8), np.zeros((40, 30)), "title")
     np.testing.assert_array_equal(
         drawn[-400:], PICTURE[:40, :30].repeat(10, 0).repeat(10, 1).repeat(3, 2)
     )
@@ -57,17 +47,18 @@ def test_small_images_are_enlarged_by_a_whole_number():
 
 def test_only_what_is_called_has_a_heat_map(tmp_path):
     exported = exported_models.exported(metadata.FINDINGS)
-    maps = overlays.HeatMaps(tmp_path / "new", exported)
+    explainer = overlays.Explainer(exported)
+    maps = overlays.HeatMaps(tmp_path / "new", explainer)
     rows = [
         Row(name, 0.5, "", (), called)
         for name, called in zip(exported_models.FINDINGS, (False, True))
     ]
     maps.write(3, Predicted(_image(), Answer("x/a.dcm", tuple(rows))))
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["0003_a_pneumothorax.png"]
-    assert maps.not_called == 1
+    assert explainer.not_called == 1
     maps.write(4, Predicted(_image(), Answer("b", (Row("Lung Opacity", 0.5, "none"),))))
     assert (tmp_path / "new" / "0004_b_lung-opacity.png").exists()  # It has no operating point.
-    assert maps.not_called == 1
+    assert explainer.not_called == 1
 
 
 def test_a_map_without_heat_says_so(tmp_path, monkeypatch):
@@ -84,8 +75,8 @@ def test_a_map_without_heat_says_so(tmp_path, monkeypatch):
         monkeypatch.setattr(
             overlays.gradcam, "grad_cam", lambda *_, scale=scale, **__: np.full((1, 16, 16), scale)
         )
-        maps = overlays.HeatMaps(tmp_path, exported_models.exported(metadata.FINDINGS))
-        maps.write(1, Predicted(_image(), answer))
+        explainer = overlays.Explainer(exported_models.exported(metadata.FINDINGS))
+        overlays.HeatMaps(tmp_path, explainer).write(1, Predicted(_image(), answer))
     assert titles == [
         "Lung Opacity: 0.500, though Grad-CAM finds no place that speaks for it",
         "Lung Opacity: 0.500",

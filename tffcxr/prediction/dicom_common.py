@@ -241,9 +241,9 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def reference(source: Source) -> Mapping[str, str]:
+def reference(image: Dataset) -> Mapping[str, str]:
     """The UIDs by which content refers to an image."""
     return {
-        "referenced_sop_class_uid": source.header.SOPClassUID,
-        "referenced_sop_instance_uid": source.header.SOPInstanceUID,
+        "referenced_sop_class_uid": image.SOPClassUID,
+        "referenced_sop_instance_uid": image.SOPInstanceUID,
     }

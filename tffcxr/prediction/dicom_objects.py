@@ -6,13 +6,10 @@ from collections.abc import Sequence
 import hashlib
 import pathlib
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-import numpy as np
 from pydicom.dataset import Dataset
 
 from tffcxr.errors import InputError
-from tffcxr.models.files.export import Exported
+from tffcxr.models.files.metadata import Metadata
 from tffcxr.prediction import (
     answers,
     dicom_capture,
@@ -35,7 +32,8 @@ class DicomObjects:
     Args:
       folder: made if missing.
       model: the `.keras` file.
-      exported: the model in it, not one of volumes.
+      about: the model in it, not one of volumes.
+      explainer: draws what a model of findings or classes calls present, otherwise None.
       notices: what the readers of all reports must know.
 
     Attributes:
@@ -43,15 +41,19 @@ class DicomObjects:
     """
 
     def __init__(
-        self, folder: pathlib.Path, model: pathlib.Path, exported: Exported, notices: Sequence[str]
+        self,
+        folder: pathlib.Path,
+        model: pathlib.Path,
+        about: Metadata,
+        explainer: overlays.Explainer | None,
+        notices: Sequence[str],
     ):
         self._folder = overlays.made_folder(folder, "dicom")
-        about = exported.metadata
         digest = hashlib.sha256(model.read_bytes()).hexdigest()[:_DIGITS]
         self._maker = Maker(f"{about.recipe} {about.network}", digest)
         self._kind = about.kind
         self._notices = tuple(notices)
-        self._explainer = None if about.marks_pixels else overlays.Explainer(exported)
+        self._explainer = explainer
         self.failures: list[str] = []
         self._written = 0
         self._images = 0
@@ -95,25 +97,18 @@ class DicomObjects:
 
     def _objects(self, source: Source, predicted: Predicted) -> dict[str, Dataset]:
         """Objects by what their files are called."""
-        made: dict[str, Dataset] = {}
         answer, mask = predicted.answer, predicted.mask
+        made: dict[str, Dataset] = {}
         if self._explainer:
-            pictures = {
-                row.name: _pixels(figure) for row, figure in self._explainer.drawn(predicted)
-            }
-            captured = dicom_capture.capture(source, self._maker, pictures)
-            made |= {f"heat_{style.slug(name)}": image for name, image in captured.items()}
+            pictures = self._explainer.pictures(predicted)
+            made |= dicom_capture.capture(source, self._maker, pictures)
         if mask is not None:
             (row,) = answer.rows
-            made[f"segmentation_{style.slug(row.name)}"] = dicom_segmentation.segmentation(
-                source, self._maker, row.name, mask
-            )
-        made["report"] = dicom_report.report(source, self._maker, self._kind, answer, self._notices)
-        return made
-
-
-def _pixels(figure: Figure) -> np.ndarray:
-    """A drawn figure as uint8 [H, W, 3]."""
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])
+            made[row.name] = dicom_segmentation.segmentation(source, self._maker, row.name, mask)
+        what = "heat" if self._explainer else "segmentation"
+        return {
+            **{f"{what}_{style.slug(name)}": content for name, content in made.items()},
+            "report": dicom_report.report(
+                source, self._maker, self._kind, answer, self._notices, made
+            ),
+        }

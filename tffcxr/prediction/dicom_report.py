@@ -1,18 +1,24 @@
 """A Comprehensive SR of what a model says of an image, after DICOM PS3.16, TID 1500.
 
-Measurement Report ─┬─ a group (TID 1501) per finding, class or region: its probability or share,
-                    │  the operating point, the call, the algorithm and the image
+Measurement Report ─┬─ image library (TID 1600): the image
+                    ├─ a group (TID 1501) per finding or class: its probability, the operating
+                    │  point, the call, the algorithm, the image and its Grad-CAM overlay; or
+                    │  a group (TID 1410) for a region: its share, and its Segmentation
                     └─ comments: the notice, warnings of the image, remarks
+
+Its evidence is the image and every object made of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import math
+from typing import Any
 
 import highdicom
 from highdicom import sr
 from pydicom import uid
+from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 
 from tffcxr.models.files import metadata
@@ -24,7 +30,12 @@ _SERIES = 9003
 
 
 def report(
-    source: Source, maker: Maker, kind: str, answer: Answer, comments: Sequence[str]
+    source: Source,
+    maker: Maker,
+    kind: str,
+    answer: Answer,
+    comments: Sequence[str],
+    made: Mapping[str, Dataset],
 ) -> sr.ComprehensiveSR:
     """Makes a preliminary, unverified report.
 
@@ -34,7 +45,9 @@ def report(
       kind: of the model, one of `metadata.KINDS`.
       answer: what the model says of the image.
       comments: what the reader must know, after the warnings of the answer.
+      made: by the name of a finding, class or region: the overlay or the Segmentation of it.
     """
+    image = source.without_patient
     content = sr.MeasurementReport(
         observation_context=sr.ObservationContext(
             observer_device_context=sr.ObserverContext(
@@ -49,29 +62,43 @@ def report(
             )
         ),
         procedure_reported=dicom_codes.CHEST_RADIOGRAPHY,
-        imaging_measurements=[_group(source, maker, kind, row) for row in answer.rows],
+        imaging_measurements=[
+            _group(source, maker, kind, row, made.get(row.name)) for row in answer.rows
+        ],
         title=dicom_codes.REPORT,
     )
+    content[0].ContentSequence.insert(-1, _library(source))  # Before the measurements.
     warnings = [f"Warning: {warning}" for warning in answer.warnings]
     for text in (*comments, *warnings, *source.remarks):
         content[0].ContentSequence.append(
             sr.TextContentItem(dicom_codes.COMMENT, text, sr.RelationshipTypeValues.CONTAINS)
         )
-    made = sr.ComprehensiveSR(
-        evidence=[source.without_patient],
+    written = sr.ComprehensiveSR(
+        evidence=[image, *made.values()],
         content=content[0],
         is_complete=True,
         coding_schemes=[dicom_common.private_scheme()],
         **dicom_common.equipment(maker),
         **dicom_common.new_series(_SERIES, f"{dicom_common.MAKER} report, for research only"),
     )
-    dicom_common.join_study(made, source)
-    return made
+    dicom_common.join_study(written, source)
+    return written
+
+
+def _library(source: Source) -> sr.ContainerContentItem:
+    """The image without descriptors of it, which radiographs of archives often lack."""
+    library, group = (
+        sr.ContainerContentItem(name, relationship_type=sr.RelationshipTypeValues.CONTAINS)
+        for name in (dicom_codes.IMAGE_LIBRARY, dicom_codes.IMAGE_LIBRARY_GROUP)
+    )
+    group.ContentSequence = sr.ContentSequence([_image(dicom_codes.SOURCE, source.header)])
+    library.ContentSequence = sr.ContentSequence([group])
+    return library
 
 
 def _group(
-    source: Source, maker: Maker, kind: str, row: Row
-) -> sr.MeasurementsAndQualitativeEvaluations:
+    source: Source, maker: Maker, kind: str, row: Row, made: Dataset | None
+) -> sr.MeasurementsAndQualitativeEvaluations | sr.PlanarROIMeasurementsAndQualitativeEvaluations:
     name = dicom_codes.SHARE if kind == metadata.MASKS else dicom_codes.PROBABILITY
     measured = [_number(name, row.number)]
     judged = []
@@ -84,17 +111,42 @@ def _group(
     elif kind == metadata.CLASSES:
         rank = dicom_codes.MOST_PROBABLE if row.is_called else dicom_codes.LESS_PROBABLE
         judged.append(sr.QualitativeEvaluation(dicom_codes.RANK, rank))
-    return sr.MeasurementsAndQualitativeEvaluations(
-        tracking_identifier=sr.TrackingIdentifier(highdicom.UID(), row.name),
-        finding_type=dicom_codes.of(row.name),
-        algorithm_id=sr.AlgorithmIdentification(
+    common: dict[str, Any] = {
+        "tracking_identifier": sr.TrackingIdentifier(highdicom.UID(), row.name),
+        "finding_type": dicom_codes.of(row.name),
+        "algorithm_id": sr.AlgorithmIdentification(
             name=f"{dicom_common.MAKER}: {maker.model}",
             version=maker.version,
             parameters=[f"model {maker.digest}"],
         ),
-        measurements=measured,
-        qualitative_evaluations=judged,
-        source_images=[sr.SourceImageForMeasurementGroup(**dicom_common.reference(source))],
+        "measurements": measured,
+        "qualitative_evaluations": judged,
+    }
+    reference = dicom_common.reference(source.header)
+    if kind == metadata.MASKS and made is not None:
+        marked = sr.ReferencedSegmentationFrame(
+            made.SOPClassUID,
+            made.SOPInstanceUID,
+            frame_number=1,
+            segment_number=1,
+            source_image=sr.SourceImageForSegmentation(**reference),
+        )
+        return sr.PlanarROIMeasurementsAndQualitativeEvaluations(
+            referenced_segment=marked, **common
+        )
+    group = sr.MeasurementsAndQualitativeEvaluations(
+        source_images=[sr.SourceImageForMeasurementGroup(**reference)], **common
+    )
+    if made is not None:
+        group[0].ContentSequence.append(_image(dicom_codes.VISUAL_EXPLANATION, made))
+    return group
+
+
+def _image(name: Code, image: Dataset) -> sr.ImageContentItem:
+    return sr.ImageContentItem(
+        name,
+        **dicom_common.reference(image),
+        relationship_type=sr.RelationshipTypeValues.CONTAINS,
     )
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 import math
-import os
 import pathlib
 from typing import Any
 
 import cv2
 import matplotlib
 from matplotlib import cm, colors
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 import numpy as np
 import tensorflow as tf
@@ -32,10 +31,13 @@ _COLOURS = "inferno"
 
 
 class Explainer:
-    """Draws Grad-CAM overlays of what a model calls present.
+    """Draws Grad-CAM overlays of what a model calls present, once for all that write them.
 
     Args:
       exported: a model of findings or classes.
+
+    Attributes:
+      not_called: how many answers had no overlay.
     """
 
     def __init__(self, exported: Exported):
@@ -46,16 +48,27 @@ class Explainer:
             for layer in set(exported.metadata.gradcam_layers.values())
         }
         self.not_called = 0
+        self._last: Predicted | None = None
+        self._pictures: dict[str, np.ndarray] = {}
 
-    def drawn(self, predicted: Predicted) -> Iterator[tuple[Row, Figure]]:
-        """Yields each finding that is not below its operating point, or the named class.
+    def pictures(self, predicted: Predicted) -> dict[str, np.ndarray]:
+        """Each finding that is not below its operating point, or the named class, over the image.
 
         Args:
-          predicted: the file, read with its picture.
+          predicted: the file, read with its picture. The pictures of the last one are kept.
+
+        Returns:
+          uint8 [height, width, 3] by the name of the finding or class, in order; see `draw`.
         """
+        if predicted is not self._last:
+            self._last, self._pictures = predicted, self._drawn(predicted)
+        return self._pictures
+
+    def _drawn(self, predicted: Predicted) -> dict[str, np.ndarray]:
         picture, square = predicted.image.picture, predicted.image.square
+        drawn: dict[str, np.ndarray] = {}
         if picture is None or square is None:
-            return
+            return drawn
         pixels = square[np.newaxis].astype(np.float32) / np.float32(255.0)
         for column, row in enumerate(predicted.answer.rows):
             if row.is_called is False:
@@ -68,9 +81,10 @@ class Explainer:
             title = f"{row.name}: {row.number:.3f}"
             if not heat.any():
                 title += ", though Grad-CAM finds no place that speaks for it"
-            yield row, self._draw(picture, heat, title)
+            drawn[row.name] = self._over(picture, heat, title)
+        return drawn
 
-    def _draw(self, picture: np.ndarray, heat: np.ndarray, title: str) -> Figure:
+    def _over(self, picture: np.ndarray, heat: np.ndarray, title: str) -> np.ndarray:
         about = self._exported.metadata
         place = images.place_in_square(picture.shape, about.image_size, about.fit)
         height, width = picture.shape[:2]
@@ -84,27 +98,22 @@ class HeatMaps:
 
     Args:
       folder: made if missing.
-      exported: a model of findings or classes.
+      explainer: draws them.
     """
 
-    def __init__(self, folder: pathlib.Path, exported: Exported):
+    def __init__(self, folder: pathlib.Path, explainer: Explainer):
         self._folder = made_folder(folder, "heatmaps")
-        self._explainer = Explainer(exported)
-
-    @property
-    def not_called(self) -> int:
-        """How many answers had no heat map."""
-        return self._explainer.not_called
+        self._explainer = explainer
 
     def write(self, number: int, predicted: Predicted) -> None:
-        """Writes a PNG file per picture of `Explainer.drawn`.
+        """Writes a PNG file per picture of `Explainer.pictures`.
 
         Args:
           number: of the file among all, which becomes part of the name.
           predicted: the file, read with its picture.
         """
-        for row, figure in self._explainer.drawn(predicted):
-            _save("heatmaps", _path(self._folder, number, predicted, row), figure)
+        for name, drawn in self._explainer.pictures(predicted).items():
+            _save("heatmaps", _path(self._folder, number, predicted, name), drawn)
 
 
 class Masks:
@@ -128,12 +137,8 @@ class Masks:
         if picture is None or mask is None:
             return
         (row,) = predicted.answer.rows
-        path = _path(self._folder, number, predicted, row)
-        _, encoded = cv2.imencode(".png", mask.astype(np.uint8) * 255)
-        try:
-            files.write_atomically(path, lambda file: file.write(encoded.tobytes()))
-        except OSError as error:
-            raise InputError(f"--masks: cannot write {path}: {error.strerror}") from error
+        path = _path(self._folder, number, predicted, row.name)
+        _save("masks", path, mask.astype(np.uint8) * 255)
         shown = images.take_nearest(mask, *picture.shape[:2])
         colour = np.array(colors.to_rgb("tab:orange")) * 255
         title = f"{row.name}: {100 * row.number:.1f} % of the image"
@@ -151,7 +156,7 @@ def logits_of(model: tf.keras.Model) -> tf.keras.Model:
 
 def draw(
     picture: np.ndarray, colour: np.ndarray, opacity: np.ndarray, title: str, scale: str = ""
-) -> Figure:
+) -> np.ndarray:
     """Draws colour over an image, a dot per pixel, with a title above and a scale beside it.
 
     Args:
@@ -160,6 +165,9 @@ def draw(
       opacity: of the colour, float [H, W] in 0..1.
       title: of the picture.
       scale: what the colour bar from 0 to 1 is of; without it there is no bar.
+
+    Returns:
+      uint8 [height, width, 3], larger than the image by the title and the bar.
     """
     grey = picture.astype(np.float32)
     over = opacity[..., np.newaxis].astype(np.float32)
@@ -183,7 +191,9 @@ def draw(
         )
         bar.set_label(scale, **points)
         bar.ax.tick_params(labelsize=points["fontsize"])
-    return figure
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])
 
 
 def made_folder(folder: pathlib.Path, flag: str) -> pathlib.Path:
@@ -195,15 +205,15 @@ def made_folder(folder: pathlib.Path, flag: str) -> pathlib.Path:
     return folder
 
 
-def _path(folder: pathlib.Path, number: int, predicted: Predicted, row: Row) -> pathlib.Path:
+def _path(folder: pathlib.Path, number: int, predicted: Predicted, name: str) -> pathlib.Path:
     stem = pathlib.Path(predicted.answer.file).stem
-    return folder / f"{number:04d}_{stem}_{style.slug(row.name)}.png"
+    return folder / f"{number:04d}_{stem}_{style.slug(name)}.png"
 
 
-def _save(flag: str, path: pathlib.Path, figure: Figure) -> None:
-    partial = path.with_name(f".{path.name}")
+def _save(flag: str, path: pathlib.Path, pixels: np.ndarray) -> None:
+    """Writes uint8 [H, W] or [H, W, 3] as PNG."""
+    _, encoded = cv2.imencode(".png", pixels[..., ::-1] if pixels.ndim == 3 else pixels)
     try:
-        figure.savefig(partial, dpi=_DOTS, format="png")
-        os.replace(partial, path)
+        files.write_atomically(path, lambda file: file.write(encoded.tobytes()))
     except OSError as error:
         raise InputError(f"--{flag}: cannot write {path}: {error.strerror}") from error

@@ -92,8 +92,10 @@ def predict(
         if is_volumes:
             _predict_volumes(exported, paths, wanted, found)
         else:
-            dicom = _dicom_objects(model, exported, wanted)
-            _predict_images(exported, paths, wanted, dicom, found, remarks)
+            heat = wanted.heatmaps or (wanted.dicom and not exported.metadata.marks_pixels)
+            explainer = overlays.Explainer(exported) if heat else None
+            dicom = _dicom_objects(model, exported, explainer, wanted)
+            _predict_images(exported, paths, wanted, explainer, dicom, found, remarks)
             failures += dicom.failures if dicom else []
     finally:
         if wanted.csv:
@@ -133,26 +135,34 @@ def _predict_images(
     exported: Exported,
     paths: Sequence[str],
     wanted: Wanted,
+    explainer: overlays.Explainer | None,
     dicom: DicomObjects | None,
     found: list[Answer],
     remarks: list[str],
 ) -> None:
     """Appends the answers of all files, and what is to be said of the pictures."""
-    heatmaps = overlays.HeatMaps(wanted.heatmaps, exported) if wanted.heatmaps else None
+    heatmaps = None
+    if explainer and wanted.heatmaps:
+        heatmaps = overlays.HeatMaps(wanted.heatmaps, explainer)
     masks = overlays.Masks(wanted.masks) if wanted.masks else None
     for number, predicted in enumerate(_predicted(exported, paths, wanted), 1):
         found.append(predicted.answer)
         for outputs in (heatmaps, masks, dicom):
             if outputs:
                 outputs.write(number, predicted)
-    if heatmaps and heatmaps.not_called:
+    if explainer and explainer.not_called:
         what = "below the operating point" if exported.metadata.operating_points else "not named"
-        remarks.append(f"No heat map of {heatmaps.not_called} answers: they are {what}.")
+        remarks.append(f"No heat map of {explainer.not_called} answers: they are {what}.")
     if dicom:
         remarks += dicom.remarks
 
 
-def _dicom_objects(model: pathlib.Path, exported: Exported, wanted: Wanted) -> DicomObjects | None:
+def _dicom_objects(
+    model: pathlib.Path,
+    exported: Exported,
+    explainer: overlays.Explainer | None,
+    wanted: Wanted,
+) -> DicomObjects | None:
     if wanted.dicom is None:
         return None
     # Other calls need not wait for highdicom.
@@ -163,7 +173,7 @@ def _dicom_objects(model: pathlib.Path, exported: Exported, wanted: Wanted) -> D
         notices.append(NOT_COMPARED)
     if exported.metadata.phantoms:
         notices.append(OF_PHANTOMS)
-    return DicomObjects(wanted.dicom, model, exported, notices)
+    return DicomObjects(wanted.dicom, model, exported.metadata, explainer, notices)
 
 
 def _predicted(exported: Exported, paths: Sequence[str], wanted: Wanted) -> Iterator[Predicted]:
