@@ -261,7 +261,7 @@ def test_a_segmentation_has_the_rows_and_columns_of_the_image(tmp_path, others):
     (group,) = report.content.get_planar_roi_measurement_groups()
     marked = group.referenced_segmentation_frame
     assert marked.referenced_sop_instance_uid == made.SOPInstanceUID
-    assert (marked.referenced_segment_numbers, marked.referenced_frame_numbers) == ([1], [1])
+    assert (marked.referenced_segment_numbers, marked.referenced_frame_numbers) == (None, [1])
     (share,) = group.get_measurements()
     assert share.name == dicom_codes.SHARE
     assert share.value == pytest.approx(predicted.answer.rows[0].number, abs=1e-7)

@@ -131,6 +131,8 @@ def _group(
             segment_number=1,
             source_image=sr.SourceImageForSegmentation(**reference),
         )
+        # The frame says it; both are against PS3.3, table 10-3.
+        del marked[0].ReferencedSOPSequence[0].ReferencedSegmentNumber
         return sr.PlanarROIMeasurementsAndQualitativeEvaluations(
             referenced_segment=marked, **common
         )

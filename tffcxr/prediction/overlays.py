@@ -19,7 +19,6 @@ from tffcxr.datasets.imaging import images
 from tffcxr.errors import InputError
 from tffcxr.explanation import gradcam
 from tffcxr.models.files.export import Exported
-from tffcxr.prediction.answers import Row
 from tffcxr.prediction.predictor import Predicted
 from tffcxr.report import style
 
