@@ -51,7 +51,7 @@ flags.DEFINE_string(
     None,
     "Also write DICOM objects to this folder for each DICOM file, in its patient's study: a report "
     "(Structured Report), the Grad-CAM overlays as of --heatmaps (Secondary Capture), and what a "
-    "segmentation marks (Segmentation). For radiographs.",
+    "segmentation marks (Segmentation). For radiographs, and for series of CT and PET.",
 )
 flags.DEFINE_string(
     "node",
@@ -130,7 +130,10 @@ def _check_flags(about: Metadata) -> None:
 
     unused = ["heatmaps"] if about.marks_pixels else ["masks"]
     unused += [] if about.slices else ["node"]
-    unused += ["dicom"] if about.kind == metadata.VOLUMES else []
+    if about.kind == metadata.VOLUMES:
+        from tffcxr.prediction import volume_files
+
+        unused += [] if volume_files.takes_series(about.slices) else ["dicom"]
     for name in unused:
         if FLAGS[name].value is not None:
             raise InputError(f"--{name}: expected another --model with it, found {about.about}")

@@ -34,15 +34,18 @@ def write_mri(root: pathlib.Path, name: str, channels: tuple[str, ...], seed: in
     nifti.write(folder / f"{name}_seg.nii.gz", Volume(2 * region(), AFFINE), np.uint8)
 
 
-def write_petct(root: pathlib.Path, name: str, seed: int = 0) -> None:
-    """Writes a patient whose kidneys are 200 HU in soft tissue of 40, and SUV 5 in SUV 1."""
+def write_petct(
+    root: pathlib.Path, name: str, seed: int = 0, slices: tuple[int, int] = (2, 4)
+) -> None:
+    """Writes a patient whose kidneys, in `slices`, are 200 HU and SUV 5 in tissue of 40 and 1."""
+    kidneys = region(*slices)
     phantom_series.write_ct(
-        root / name / "CT", Volume(40 + 160 * region(), AFFINE), f"id {name}", seed
+        root / name / "CT", Volume(40 + 160 * kidneys, AFFINE), f"id {name}", seed
     )
     dose, weight, minutes = 3e8, 70.0, 60.0
     left = dose * 2.0 ** (-60 * minutes / phantom_series.HALF_LIFE)
-    activity = (1 + 4 * region()) * left / (1000 * weight)
+    activity = (1 + 4 * kidneys) * left / (1000 * weight)
     phantom_series.write_pet(
         root / name / "PET", Volume(activity, AFFINE), f"id {name}", seed, weight, dose, minutes
     )
-    nifti.write(root / name / "kidneys.nii.gz", Volume(region(), AFFINE), np.uint8)
+    nifti.write(root / name / "kidneys.nii.gz", Volume(kidneys, AFFINE), np.uint8)

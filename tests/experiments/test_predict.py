@@ -172,7 +172,7 @@ def test_dicom_objects_of_dicom_files(run, tmp_path):
     assert ended.status == 2
     assert f"--dicom: {tmp_path / 'b.png'}: expected a DICOM file" in programs.refusal(ended)
     assert {row["status"] for row in programs.read_rows(table)} == {"ok"}
-    assert f"3 DICOM objects of 1 images in {folder}." in ended.output
+    assert f"3 DICOM objects of 1 files in {folder}." in ended.output
     stem = f"0002_{IMAGES[0].stem}"
     names = ("heat_lung-opacity", "heat_pneumothorax", "report")
     assert {path.name for path in folder.iterdir()} == {f"{stem}_{name}.dcm" for name in names}

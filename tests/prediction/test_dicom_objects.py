@@ -117,7 +117,7 @@ def test_every_object_is_a_new_series_in_the_study_of_the_patient(findings):
     # The pictures are of one series.
     assert len({content.SeriesInstanceUID for content in made.values()} | {"1.2.3.4.5"}) == 3
     assert writer.failures == []
-    assert writer.remarks == [f"3 DICOM objects of 1 images in {folder}."]
+    assert writer.remarks == [f"3 DICOM objects of 1 files in {folder}."]
 
 
 def test_the_report_has_probabilities_points_and_calls(findings):
@@ -292,7 +292,7 @@ def test_an_image_without_a_study_gets_one_that_is_the_same_every_time(tmp_path)
     studies, instances = set(), set()
     for folder in ("one", "two"):
         writer, _ = _written(tmp_path, exported, path, folder=folder)
-        assert "1 of these images have no UID of a study or a series" in writer.remarks[1]
+        assert "1 of these files have no UID of a study or a series" in writer.remarks[1]
         made = _objects(tmp_path / folder)
         (*_, text) = _texts(made["0001_a_report.dcm"])
         assert text.startswith("The image has no StudyInstanceUID and no SeriesInstanceUID")

@@ -1,6 +1,8 @@
 """What is marked in a volume lies where it is, whatever the file. Models mark what is bright."""
 
+import highdicom
 import numpy as np
+import pydicom
 import pytest
 import tensorflow as tf
 
@@ -11,7 +13,7 @@ from tffcxr.datasets.volumes import dicom_series, nifti
 from tffcxr.datasets.volumes.volume import Volume
 from tffcxr.errors import InputError
 from tffcxr.models.files import export
-from tffcxr.prediction import volume_files, volume_predictor
+from tffcxr.prediction import dicom_codes, session, volume_files, volume_predictor
 
 SIZE = 8  # Pixels of 4 mm, as in the volumes.
 MILLILITRES = 2 * 3 * 2 * 4 * 4 * 5 / 1000
@@ -44,6 +46,12 @@ def _kidneys():
     return _model(1, 0, 0.6, _slices(p="pet", c="ct"))
 
 
+def _marked(array, affine):
+    """Where voxels above 0 are, in mm and in order."""
+    places = np.argwhere(array) @ affine[:3, :3].T + affine[:3, 3]
+    return places[np.lexsort(places.T)]
+
+
 def _predict(model, path, node=None):
     return volume_predictor.VolumePredictor(model, 4, node).predict(path)
 
@@ -60,6 +68,60 @@ def test_a_dicom_series_is_marked_on_its_own_grid(kidneys, tmp_path, series):
     np.testing.assert_allclose(mask.affine, dicom_series.read(folder).volume.affine)
     np.testing.assert_array_equal(mask.array, volumes.region())
     assert not answer.warnings or "no air" in answer.warnings[0]
+
+
+@pytest.mark.parametrize("series", ["CT", "PET"])
+def test_the_objects_of_a_series_have_its_mask_voxel_for_voxel(kidneys, tmp_path, series):
+    volumes.write_petct(tmp_path, "a", slices=(0, 2))
+    expected = volumes.region(0, 2)
+    model = tmp_path / "m.keras"
+    export.save(model, kidneys)
+    folder = tmp_path / "a" / series
+    wanted = session.Wanted(dicom=tmp_path / "made")
+    assert session.predict(model, [], [str(folder)], wanted) == []
+    made = highdicom.seg.segread(
+        tmp_path / "made" / f"0001_{series}_segmentation_brain-lesions.dcm"
+    )
+    slices = [pydicom.dcmread(file) for file in folder.iterdir()]
+    first = slices[0]
+    for keyword in ("StudyInstanceUID", "PatientID", "FrameOfReferenceUID"):
+        assert made[keyword].value == first[keyword].value
+    # By the place in the patient, and by the instances of the series.
+    volume = made.get_volume(segment_numbers=[1], combine_segments=True)
+    to_ras = np.diag([-1.0, -1.0, 1.0, 1.0]) @ volume.affine
+    np.testing.assert_allclose(_marked(volume.array, to_ras), _marked(expected, volumes.AFFINE))
+    for one in slices:
+        frame = made.get_pixels_by_source_instance([one.SOPInstanceUID])[0, :, :, 0]
+        number = round(one.ImagePositionPatient[2] / 5)
+        np.testing.assert_array_equal(frame.T, expected[:, :, number])
+    report = highdicom.sr.srread(tmp_path / "made" / f"0001_{series}_report.dcm")
+    instances = {one.SOPInstanceUID for one in slices}
+    assert {one[2] for one in report.get_evidence()} == {made.SOPInstanceUID, *instances}
+    (group,) = report.content.get_volumetric_roi_measurement_groups()
+    assert group.referenced_segment.referenced_sop_instance_uid == made.SOPInstanceUID
+    size, share = group.get_measurements()
+    assert (size.name, size.unit) == (dicom_codes.VOLUME, dicom_codes.CUBIC_CENTIMETRES)
+    assert size.value == pytest.approx(MILLILITRES)
+    assert share.value == pytest.approx(12 / 384)
+
+
+def test_a_volume_without_objects_is_said_in_a_line_and_predicted(kidneys, tmp_path, capsys):
+    volumes.write_petct(tmp_path, "a")
+    model, path = tmp_path / "m.keras", tmp_path / "a.nii.gz"
+    export.save(model, kidneys)
+    nifti.write(path, Volume(np.full(volumes.SHAPE, -1000.0), volumes.AFFINE), np.int16)
+    file = next((tmp_path / "a" / "CT").iterdir())
+    one = pydicom.dcmread(file)
+    del one.FrameOfReferenceUID
+    one.save_as(file)
+    wanted = session.Wanted(dicom=tmp_path / "made", node="c")
+    failures = session.predict(model, [], [str(path), str(tmp_path / "a" / "CT")], wanted)
+    assert failures == [
+        f"--dicom: {path}: expected the folder of a DICOM series, found a file",
+        f"--dicom: {file}: expected a FrameOfReferenceUID, found none",
+    ]
+    assert "a.nii.gz" in capsys.readouterr().out
+    assert not list((tmp_path / "made").iterdir())
 
 
 @pytest.mark.parametrize("flip", [False, True])

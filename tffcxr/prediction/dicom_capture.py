@@ -7,7 +7,8 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from tffcxr.prediction import dicom_codes, dicom_common
-from tffcxr.prediction.dicom_common import Maker, Source
+from tffcxr.prediction.dicom_common import Maker
+from tffcxr.prediction.dicom_source import Source
 
 _SERIES = 9001
 _COPIED = (
@@ -54,8 +55,8 @@ def capture(
         image.SourceImageSequence = [_reference(source)]
         if "BodyPartExamined" not in source.header:
             image.Laterality = None  # Unknown; of a chest there would be none.
-        dicom_common.copy(image, source, *_COPIED)
-        dicom_common.join_study(image, source)
+        dicom_common.copy(image, source.header, *_COPIED)
+        dicom_common.join_study(image, source.header)
         made[name] = image
     return made
 

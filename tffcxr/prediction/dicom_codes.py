@@ -24,6 +24,10 @@ IMAGE_LIBRARY = Code("111028", "DCM", "Image Library")
 IMAGE_LIBRARY_GROUP = Code("126200", "DCM", "Image Library Group")
 SOURCE = Code("260753009", "SCT", "Source")
 ALGORITHM_FAMILY = Code("123110", "DCM", "Artificial Intelligence")
+CT = Code("77477000", "SCT", "Computed tomography")
+PET = Code("82918005", "SCT", "Positron emission tomography")
+VOLUME = Code("118565006", "SCT", "Volume")
+CUBIC_CENTIMETRES = Code("cm3", "UCUM", "cubic centimeter")
 NO_UNITS = Code("1", "UCUM", "no units")
 PRESENT = Code("52101004", "SCT", "Present")
 ABSENT = Code("272519000", "SCT", "Absent")
@@ -38,6 +42,7 @@ ANATOMY = Code("123037004", "SCT", "Anatomical Structure")
 ABNORMALITY = Code("49755003", "SCT", "Morphologically Abnormal Structure")
 
 LUNG = Code("39607008", "SCT", "Lung")
+KIDNEY = Code("64033007", "SCT", "Kidney")
 # By the names of `tffcxr.datasets.findings`, whose effusion is pleural and edema pulmonary.
 _STANDARD = {
     "Atelectasis": Code("46621007", "SCT", "Atelectasis"),
@@ -56,6 +61,11 @@ _STANDARD = {
     "Pneumonia": Code("233604007", "SCT", "Pneumonia"),
     "Pneumothorax": Code("36118008", "SCT", "Pneumothorax"),
     "Tuberculosis": Code("56717001", "SCT", "Tuberculosis"),
+    # The region of a model of one node, and of one that the nodes share.
+    "Kidneys in CT": KIDNEY,
+    "Kidneys in PET": KIDNEY,
+    "Kidneys in CT or Kidneys in PET": KIDNEY,
+    "Kidneys in PET or Kidneys in CT": KIDNEY,
 }
 _LONGEST_VALUE = 16  # Characters of a code value (SH),
 _LONGEST_MEANING = 64  # and of its meaning (LO).

@@ -2,6 +2,7 @@
 
 A radiograph is a projection: it has no position in a patient's coordinates, and often no frame of
 reference. The object then has none, either; it lies on the image pixel by pixel, and refers to it.
+The object of a volume has a frame for every slice, where the slice is in the patient.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import highdicom
 import numpy as np
 
 from tffcxr.prediction import dicom_codes, dicom_common
-from tffcxr.prediction.dicom_common import Maker, Source
+from tffcxr.prediction.dicom_common import Maker
+from tffcxr.prediction.dicom_source import Source
 
 _SERIES = 9002
 
@@ -18,16 +20,17 @@ _SERIES = 9002
 def segmentation(
     source: Source, maker: Maker, name: str, mask: np.ndarray
 ) -> highdicom.seg.Segmentation:
-    """Makes a binary segmentation of one frame, also where nothing is marked.
+    """Makes a binary segmentation with a frame per image, also where nothing is marked.
 
     Args:
-      source: the image.
+      source: the radiograph, or the slices of a volume.
       maker: the model.
       name: of the region.
-      mask: bool, of the rows and columns of the image.
+      mask: bool [frames, rows, columns] of the images.
     """
     code = dicom_codes.of(name)
-    category = dicom_codes.ANATOMY if code == dicom_codes.LUNG else dicom_codes.ABNORMALITY
+    is_organ = code in (dicom_codes.LUNG, dicom_codes.KIDNEY)
+    category = dicom_codes.ANATOMY if is_organ else dicom_codes.ABNORMALITY
     segment = highdicom.seg.SegmentDescription(
         segment_number=1,
         segment_label=dicom_codes.shortened(name, 64),
@@ -43,7 +46,7 @@ def segmentation(
         ),
     )
     made = highdicom.seg.Segmentation(
-        source_images=[source.without_patient],
+        source_images=source.without_patient,
         pixel_array=mask.astype(np.uint8),
         segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
         segment_descriptions=[segment],
@@ -54,6 +57,7 @@ def segmentation(
         **dicom_common.equipment(maker),
         **dicom_common.new_series(_SERIES, f"{name} by {dicom_common.MAKER}, for research only"),
     )
-    made.PatientOrientation = source.header.get("PatientOrientation")
-    dicom_common.join_study(made, source)
+    if len(source.headers) == 1:
+        made.PatientOrientation = source.header.get("PatientOrientation")
+    dicom_common.join_study(made, source.header)
     return made

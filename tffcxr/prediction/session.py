@@ -45,7 +45,7 @@ class Wanted:
       json: a file for the answers, or None.
       heatmaps: a folder for heat maps, or None.
       masks: a folder for masks, or None.
-      dicom: a folder for DICOM objects, or None; not for volumes.
+      dicom: a folder for DICOM objects, or None.
       node: whose volumes NIfTI files are like, or None.
     """
 
@@ -89,14 +89,16 @@ def predict(
     remarks: list[str] = []
     failures: list[str] = []
     try:
+        heat = wanted.heatmaps or (wanted.dicom and not exported.metadata.marks_pixels)
+        explainer = overlays.Explainer(exported) if heat else None
+        dicom = _dicom_objects(model, exported, explainer, wanted)
         if is_volumes:
-            _predict_volumes(exported, paths, wanted, found)
+            _predict_volumes(exported, paths, wanted, dicom, found)
         else:
-            heat = wanted.heatmaps or (wanted.dicom and not exported.metadata.marks_pixels)
-            explainer = overlays.Explainer(exported) if heat else None
-            dicom = _dicom_objects(model, exported, explainer, wanted)
             _predict_images(exported, paths, wanted, explainer, dicom, found, remarks)
-            failures += dicom.failures if dicom else []
+        if dicom:
+            failures += dicom.failures
+            remarks += dicom.remarks
     finally:
         if wanted.csv:
             answer_tables.write_csv(wanted.csv, kind, found)
@@ -120,7 +122,11 @@ def predict(
 
 
 def _predict_volumes(
-    exported: Exported, paths: Sequence[str], wanted: Wanted, found: list[Answer]
+    exported: Exported,
+    paths: Sequence[str],
+    wanted: Wanted,
+    dicom: DicomObjects | None,
+    found: list[Answer],
 ) -> None:
     """Appends the answers of all volumes, one after the other, since each fills much memory."""
     model = volume_predictor.VolumePredictor(exported, wanted.batch_size, wanted.node)
@@ -129,6 +135,8 @@ def _predict_volumes(
         found.append(answer)
         if wanted.masks and mask is not None:
             volume_predictor.write_mask(wanted.masks, number, answer, mask)
+        if dicom:
+            dicom.write_volume(number, path, answer, mask)
 
 
 def _predict_images(
@@ -153,8 +161,6 @@ def _predict_images(
     if explainer and explainer.not_called:
         what = "below the operating point" if exported.metadata.operating_points else "not named"
         remarks.append(f"No heat map of {explainer.not_called} answers: they are {what}.")
-    if dicom:
-        remarks += dicom.remarks
 
 
 def _dicom_objects(

@@ -78,6 +78,11 @@ def identify(
     return known[0], [Channel(path, _kind(slices[known[0]]))]
 
 
+def takes_series(slices: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether a model has a kind of volumes that DICOM series are of, by its metadata's slices."""
+    return any(len(about.get("channels", ())) == 1 for about in slices.values())
+
+
 def _of_series(
     path: pathlib.Path, slices: Mapping[str, Mapping[str, Any]]
 ) -> tuple[str, list[Channel]]:

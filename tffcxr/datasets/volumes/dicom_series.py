@@ -31,7 +31,7 @@ _FARTHEST = 1e5
 # Of files that must be DICOM; many series have names without any ending.
 _SUFFIXES = (".dcm", ".dicom")
 # DICOM's x grows towards the patient's left, its y towards the back.
-_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _NEEDED = ("SeriesInstanceUID", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
 
 
@@ -77,19 +77,23 @@ def read(folder: str | os.PathLike[str]) -> Series:
         sizes or directions, doubled, missing, or fewer than two. The message is one line that
         starts with a path.
     """
-    paths = [
-        os.path.join(parent, name)
-        for parent, _, names in os.walk(folder)
-        for name in names
-        if not name.startswith(".") and name != "DICOMDIR"
-    ]
-    slices = [found for path in sorted(paths) if (found := _read_slice(path)) is not None]
+    slices = [found for path in files(folder) if (found := _read_slice(path)) is not None]
     if len(slices) < 2:
         raise ImageError(
             f"{folder}: expected a DICOM series of two or more slices, found {len(slices)}"
         )
     _check_alike(slices, folder)
     return _stack(slices, folder)
+
+
+def files(folder: str | os.PathLike[str]) -> list[str]:
+    """The files at any depth of a folder that may be of its series, sorted."""
+    return sorted(
+        os.path.join(parent, name)
+        for parent, _, names in os.walk(folder)
+        for name in names
+        if not name.startswith(".") and name != "DICOMDIR"
+    )
 
 
 def _read_slice(path: str) -> _Slice | None:
@@ -210,7 +214,7 @@ def _stack(slices: list[_Slice], folder: object) -> Series:
     affine[:3, 3] = slices[0].position
     array = np.stack([one.values.T for one in slices], axis=-1)
     try:
-        volume = Volume(array, _TO_RAS @ affine)
+        volume = Volume(array, TO_RAS @ affine)
     except InputError as error:
         raise ImageError(f"{folder}: {error}") from None
     return Series(volume, tuple(one.header for one in slices))
