@@ -8,11 +8,14 @@ import highdicom
 import numpy as np
 from PIL import Image
 import pydicom
+from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code
 from pydicom.uid import ComputedRadiographyImageStorage
 import pytest
 
 from tests.datasets import dicom_files
 from tests.models.files import exported_models
+from tffcxr.datasets.findings import NIH
 from tffcxr.models.files import export, metadata
 from tffcxr.prediction import dicom_codes, overlays, predictor, reading, session
 from tffcxr.prediction.dicom_objects import DicomObjects
@@ -322,6 +325,43 @@ def test_what_has_no_objects_is_said_in_a_line_and_predicted(tmp_path):
         f"--dicom: {paths[3]}: expected a UID as StudyInstanceUID, found 1.2.x",
     ]
     assert not list((tmp_path / "made").iterdir())
+
+
+# What DICOM's tables lack: value to name in SNOMED CT, without "(disorder)" or "(procedure)".
+_OF_SNOMED = {
+    "46621007": "Atelectasis",
+    "840539006": "Disease caused by SARS-CoV-2",
+    "8186001": "Cardiomegaly",
+    "95436008": "Lung consolidation",
+    "87433001": "Pulmonary emphysema",
+    "233604007": "Pneumonia",
+    "56717001": "Tuberculosis",
+    "399208008": "Plain chest X-ray",
+    "82918005": "Positron emission tomography",
+    "260753009": "Source",
+}
+
+
+def test_standard_codes_mean_what_dicom_and_snomed_say():
+    named = [code for code in vars(dicom_codes).values() if isinstance(code, Code)]
+    findings = {
+        name: dicom_codes.of(name)
+        for name in (*NIH, "Lung Opacity", "Lungs", "COVID-19", "Tuberculosis")
+    }
+    tables = {"DCM": codes.DCM, "SCT": codes.SCT, "UCUM": codes.UCUM}
+    known = {
+        (scheme, code.value, code.meaning.casefold())
+        for scheme, table in tables.items()
+        for code in table.concepts.values()
+    }
+    standard = [code for code in (*named, *findings.values()) if code.scheme_designator in tables]
+    assert len(standard) > 25
+    for code in standard:
+        listed = (code.scheme_designator, code.value, code.meaning.casefold()) in known
+        assert listed or _OF_SNOMED[code.value] == code.meaning
+    # Of these findings, no code says what the data sets mean.
+    private = {name for name, code in findings.items() if code not in standard}
+    assert private == {"Hernia", "Pleural Thickening"}
 
 
 def test_codes_are_short_and_differ():

@@ -1,7 +1,8 @@
 """Codes for what a model says: standard ones where there are any, otherwise those of 99TFFCXR.
 
-SCT is SNOMED CT, DCM and UCUM are as in DICOM PS3.16. A name that no standard code fits exactly,
-such as a user's own finding, gets a private code: a near one would be a silent error.
+SCT is SNOMED CT, DCM and UCUM are as in DICOM PS3.16. What PS3.16 does not list are disorders and
+procedures of SNOMED CT's International Edition. A name that no standard code fits exactly, such as
+a user's own finding, gets a private code: a near one would be a silent error.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ RANK = Code("RANK", SCHEME, "Rank among the classes")
 MOST_PROBABLE = Code("MOST_PROBABLE", SCHEME, "Most probable class")
 LESS_PROBABLE = Code("LESS_PROBABLE", SCHEME, "Less probable than another class")
 SHARE = Code("SHARE", SCHEME, "Share of the image that is marked")
-ANATOMY = Code("123037004", "SCT", "Anatomical Structure")
+ANATOMY = Code("91723000", "SCT", "Anatomical Structure")
 ABNORMALITY = Code("49755003", "SCT", "Morphologically Abnormal Structure")
 
 LUNG = Code("39607008", "SCT", "Lung")
