@@ -42,9 +42,11 @@ def test_fine_bins_give_the_auroc_itself():
     assert binned.auroc(binned.bins(labels, scores, 1)) == pytest.approx(expected)
 
 
-def test_one_bin_says_nothing_and_one_class_has_no_auroc():
-    assert binned.auroc([(0.0, 1.0, 3, 3)]) == 0.5
-    assert math.isnan(binned.auroc([(0.0, 1.0, 3, 0)]))
+def test_one_bin_of_all_images_and_one_class_have_no_auroc():
+    assert math.isnan(binned.auroc([(0.0, 1.0, 3, 3)]))
+    assert math.isnan(binned.auroc([(0.0, 0.5, 3, 3), (0.5, 1.0, 0, 0)]))
+    assert math.isnan(binned.auroc([(0.0, 0.5, 3, 0), (0.5, 1.0, 2, 0)]))
+    assert binned.auroc([(0.0, 0.5, 3, 3), (0.5, 1.0, 1, 1)]) == 0.5
 
 
 def test_pooled_bins_are_the_coarser_ones_with_all_images():

@@ -1,5 +1,7 @@
 """The rows of several hospitals, and what they are together."""
 
+import math
+
 from tffcxr.hospitals import joint_rows
 
 
@@ -32,6 +34,15 @@ def test_hospitals_with_the_same_finding_are_also_measured_together():
     assert found[2]["auroc"] == (5 * 7 + (3 * 7 + 5 * 1) / 2) / (8 * 8)
     assert (found[2]["images"], found[2]["positives"]) == (16, 8)
     assert found[2]["client"] == joint_rows.ALL
+
+
+def test_scores_that_are_all_in_one_bin_have_no_auroc_and_say_why():
+    one = [[0.0, 1.0, 5, 5]]
+    found = joint_rows.joined(
+        {"north": [row("Opacity", auroc=0.9, binned=one)], "south": [row("Opacity", binned=one)]}
+    )
+    assert math.isnan(found[2]["auroc"])
+    assert "one bin has the scores of all hospitals" in found[2]["auroc_remark"]
 
 
 def test_a_hospital_without_bins_is_not_counted_in():

@@ -93,6 +93,7 @@ def test_a_good_row_needs_no_warning(run):
     ("change", "expected"),
     [
         ({"auroc": NAN}, "AUROC is undefined"),
+        ({"auroc": NAN, "auroc_remark": "one bin"}, "AUROC is undefined: one bin."),
         ({"auroc": 0.4, "auroc_low": 0.35, "auroc_high": 0.45}, "worse than chance"),
         ({"auroc_low": NAN}, "too few patients for a confidence interval"),
         ({"auroc_low": 0.75}, "is wider than 0.15"),

@@ -57,6 +57,13 @@ def test_undefined_metrics_and_rows_with_few_columns():
     assert results_table.format_table([], findings_kind.KIND) == "No results."
 
 
+def test_an_auroc_that_hospitals_cannot_have_together_is_a_dash_with_its_reason():
+    row = {"task": "A", "training": "federated", "split": "test", "auroc_remark": "all in one bin"}
+    lines = results_table.format_table([row], findings_kind.KIND).split("\n")
+    assert lines[3].split()[:2] == ["Federated", "–"]
+    assert lines[-1] == "A (test images): AUROC is undefined: all in one bin."
+
+
 def test_masks():
     row = {
         "task": "Lungs", "model": "unet", "training": "federated", "split": "test", "images": 31,

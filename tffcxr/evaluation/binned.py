@@ -58,7 +58,10 @@ def pooled(of_hospitals: Sequence[Sequence[Bin]]) -> list[Bin]:
 
 
 def auroc(found: Sequence[Bin]) -> float:
-    """The AUROC if all images of a bin had the same score; NaN without both classes.
+    """The AUROC if all images of a bin had the same score.
+
+    NaN without both classes, and where one bin has all images: every pair of them is then a tie,
+    and the 0.5 of that is not the models'.
 
     With p and n images of the classes in the bins, in the order of the scores, that is
     `sum(p_i * (sum_{j<i} n_j + n_i / 2)) / (sum p * sum n)`, the statistic of Mann and Whitney
@@ -67,7 +70,7 @@ def auroc(found: Sequence[Bin]) -> float:
     positive = np.array([each[2] for each in found], float)
     negative = np.array([each[3] for each in found], float)
     pairs = positive.sum() * negative.sum()
-    if not pairs:
+    if not pairs or np.count_nonzero(positive + negative) < 2:
         return math.nan
     below = np.cumsum(negative) - negative / 2
     return float(positive @ below / pairs)

@@ -8,12 +8,18 @@ the same finding, a row of all of them follows, with the AUROC of their binned s
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+import math
 from typing import Any
 
 from tffcxr.evaluation import binned
 
 ALL = "all hospitals"
 _BINNED = "binned"
+_IN_ONE_BIN = (
+    "one bin has the scores of all hospitals, since a bin of some hospital would have held fewer "
+    "images than its policy allows; more test images, or models whose scores differ more, give "
+    "more bins"
+)
 _KEYS = ("task", "model", "training", "split")
 _KEPT = ("chosen", "report_round", "round", "rounds", "planned_rounds")
 
@@ -48,11 +54,15 @@ def _of_all(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     first = rows[0]
     bins = binned.pooled([[tuple(each) for each in row[_BINNED]] for row in rows])
     positives = sum(each[2] for each in bins)
+    auroc = binned.auroc(bins)
+    in_one = sum(each[2] + each[3] > 0 for each in bins) == 1
+    reason = {"auroc_remark": _IN_ONE_BIN} if in_one and math.isnan(auroc) else {}
     return {
         **{name: first[name] for name in (*_KEYS, *_KEPT) if name in first},
         "client": ALL,
         "images": positives + sum(each[3] for each in bins),
         "positives": positives,
-        "auroc": binned.auroc(bins),
+        "auroc": auroc,
+        **reason,
         "interval": f"none for {ALL}, whose AUROC is that of scores in {len(bins)} bins",
     }

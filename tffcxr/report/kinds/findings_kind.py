@@ -101,6 +101,12 @@ def _p_key(row: column_builders.Row, test: str, against: str) -> str | None:
 
 
 def _notes(rows: Rows) -> list[str]:
+    without = [row for row in rows if isinstance(row.get("auroc_remark"), str)]
+    reasons = dict.fromkeys(f"{row['title']}: {_why_undefined(row)}" for row in without)
+    return [*_notes_on_tests(rows), *reasons]
+
+
+def _notes_on_tests(rows: Rows) -> list[str]:
     if not any(row.get("baseline") for row in rows):
         return []
     tests = max(map(_tests, rows))
@@ -233,6 +239,14 @@ def _verdict(row: dict[str, Any], other: dict[str, Any]) -> str:
     )
 
 
+def _why_undefined(row: dict[str, Any]) -> str:
+    """Says why a row has no AUROC."""
+    remark = row.get("auroc_remark")
+    if not isinstance(remark, str):
+        remark = "the images are of one class, have no label, or the model diverged"
+    return f"AUROC is undefined: {remark}."
+
+
 def _problems(row: dict[str, Any]) -> list[str]:
     """Returns what is wrong with one row, without its name."""
     problems = []
@@ -240,9 +254,7 @@ def _problems(row: dict[str, Any]) -> list[str]:
     low: Any = row.get("auroc_low")
     high: Any = row.get("auroc_high")
     if not style.is_number(auroc):
-        return [
-            "AUROC is undefined: the images are of one class, have no label, or the model diverged."
-        ]
+        return [_why_undefined(row)]
     if auroc < 0.5 and not (style.is_number(high) and high >= 0.5):
         problems.append(
             f"AUROC {style.number(auroc)} is worse than chance. Check that labels and scores "
