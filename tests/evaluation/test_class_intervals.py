@@ -45,7 +45,7 @@ def test_a_replicate_is_the_metric_of_images_that_count_as_often_as_they_were_dr
     weights = np.random.default_rng(2).integers(0, 4, (4, 30)).astype(float)
     found = {
         name: statistic(weights)
-        for name, statistic in class_intervals._of_confusions(truth, called, 3).items()
+        for name, statistic in class_intervals.resampled_metrics(truth, called, 3).items()
     }
     for place, times in enumerate(weights.astype(int)):
         of, at = np.repeat(truth, times), np.repeat(called, times)

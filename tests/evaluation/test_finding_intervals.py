@@ -35,7 +35,7 @@ def test_a_replicate_is_the_metric_of_images_that_count_as_often_as_they_were_dr
     weights = np.random.default_rng(2).integers(0, 4, (5, 40)).astype(float)
     found = {
         name: statistic(weights)
-        for name, statistic in finding_intervals._statistics(labels == 1, scores, 0.5).items()
+        for name, statistic in finding_intervals.resampled_metrics(labels == 1, scores, 0.5).items()
     }
     assert set(found) == {"aupr", "f1"}
     for place, times in enumerate(weights.astype(int)):

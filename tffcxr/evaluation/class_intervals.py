@@ -75,7 +75,7 @@ def class_values(
             numbers,
             {
                 "ece": resampling.calibration_noise(is_right, top),
-                **_of_confusions(truth, called, len(classes)),
+                **resampled_metrics(truth, called, len(classes)),
             },
             replicates,
             seed,
@@ -89,10 +89,16 @@ def class_values(
     return {**values, **ends}
 
 
-def _of_confusions(
+def resampled_metrics(
     truth: np.ndarray, called: np.ndarray, classes: int
 ) -> dict[str, resampling.Statistic]:
-    """F1 and kappa, of the confusion matrices [R, C, C] of weighted images."""
+    """F1 and kappa, of the confusion matrices [R, C, C] of weighted images.
+
+    Args:
+      truth: int [N], 0..C-1.
+      called: int [N], 0..C-1.
+      classes: C.
+    """
     cells = (truth * classes + called)[:, None] == np.arange(classes**2)
 
     def matrices(weights: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ alarm in the table at the level that they are compared with, however the tests d
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 import math
 from typing import Any
 
@@ -43,11 +43,16 @@ def adjusted(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     ]
     for row in plain:
         row.update({f"{name}{SUFFIX}": math.nan for name in list(row) if name.startswith(_TEST)})
-    if places:
-        from statsmodels.stats import multitest  # Takes a second that reports need not wait for.
-
-        values = multitest.multipletests([row[name] for row, name in places], method="holm")[1]
-        for (row, name), value in zip(places, values):
-            row[f"{name}{SUFFIX}"] = float(value)
-            row[TESTS] = len(places)
+    for (row, name), value in zip(places, holm([row[name] for row, name in places])):
+        row[f"{name}{SUFFIX}"] = value
+        row[TESTS] = len(places)
     return plain
+
+
+def holm(values: Sequence[float]) -> list[float]:
+    """Returns the adjusted p-values of a family of tests, without any that is undefined."""
+    if not values:
+        return []
+    from statsmodels.stats import multitest  # Takes a second that reports need not wait for.
+
+    return [float(value) for value in multitest.multipletests(list(values), method="holm")[1]]

@@ -11,6 +11,8 @@ Data", Biometrics 53(2), 1997, which is DeLong's when every patient has one imag
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from scipy import stats
 
@@ -43,6 +45,24 @@ def delong_variance(
     return float(areas[0]), float(covariance[0, 0])
 
 
+class Difference(NamedTuple):
+    """How much larger one AUROC is than another on the same images.
+
+    Attributes:
+      value: the difference, -1..1.
+      low: lower end of its interval.
+      high: upper end of its interval.
+      z: the difference over its standard error.
+      p: of the two-sided test that there is none.
+    """
+
+    value: float
+    low: float
+    high: float
+    z: float
+    p: float
+
+
 def delong_test(
     labels: np.ndarray, a: np.ndarray, b: np.ndarray, groups: np.ndarray | None = None
 ) -> tuple[float, float]:
@@ -62,19 +82,52 @@ def delong_test(
     Raises:
       ValueError: for arrays that do not fit together.
     """
+    found = delong_difference(labels, a, b, groups)
+    return found.z, found.p
+
+
+def delong_difference(
+    labels: np.ndarray,
+    a: np.ndarray,
+    b: np.ndarray,
+    groups: np.ndarray | None = None,
+    level: float = 0.95,
+) -> Difference:
+    """Returns the AUROC of `a` minus that of `b`, with the normal interval of DeLong's variance.
+
+    Args:
+      labels: [N], see `delong_test`, as the other arrays.
+      a: [N].
+      b: [N].
+      groups: [N] or None.
+      level: coverage of the interval.
+
+    Returns:
+      NaN and a warning where `delong_test` gives one. Where both rank every pair of images alike
+      there is no interval.
+
+    Raises:
+      ValueError: for arrays that do not fit together, or a level outside 0..1.
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"expected a level between 0 and 1, found {level}")
+    nan = float("nan")
     data = inputs.known(labels, [a, b], groups)
     if _is_undefined(data):
-        return float("nan"), float("nan")
+        return Difference(nan, nan, nan, nan, nan)
     areas, covariance = _areas_and_covariance(data)
-    difference = areas[0] - areas[1]
+    difference = float(areas[0] - areas[1])
     variance = covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]
     if variance <= _NO_VARIANCE:
         if abs(difference) <= 1e-10:
-            return 0.0, 1.0
+            return Difference(0.0, nan, nan, 0.0, 1.0)
         inputs.undefined("the difference of the AUROCs has no variance: DeLong's test is undefined")
-        return float("nan"), float("nan")
-    z = float(difference / np.sqrt(variance))
-    return z, float(2 * stats.norm.sf(abs(z)))
+        return Difference(difference, nan, nan, nan, nan)
+    error = float(np.sqrt(variance))
+    half = float(stats.norm.isf((1 - level) / 2)) * error
+    z = difference / error
+    low, high = max(-1.0, difference - half), min(1.0, difference + half)
+    return Difference(difference, low, high, z, float(2 * stats.norm.sf(abs(z))))
 
 
 def _is_undefined(data: inputs.Known) -> bool:

@@ -74,7 +74,7 @@ def binary_intervals(
     everyone = np.unique(patients)
     if everyone.size < bootstrap.MINIMUM_PATIENTS:
         return ends  # `mean_interval` has warned.
-    statistics = _statistics(positive, probabilities, threshold)
+    statistics = resampled_metrics(positive, probabilities, threshold)
     fewest = min(np.unique(patients[of]).size for of in (positive, ~positive) if of.any())
     if fewest < bootstrap.MINIMUM_PATIENTS:
         statistics.pop("aupr", None)  # `bootstrap.auroc_interval` has warned.
@@ -88,10 +88,16 @@ def binary_intervals(
     return ends
 
 
-def _statistics(
+def resampled_metrics(
     positive: np.ndarray, probabilities: np.ndarray, threshold: float
 ) -> dict[str, resampling.Statistic]:
-    """The metrics that are calculated for every replicate, those that are defined."""
+    """The metrics that are calculated for every replicate, by name: those that are defined.
+
+    Args:
+      positive: bool [N].
+      probabilities: [N].
+      threshold: the operating point; NaN if there is none.
+    """
     found: dict[str, resampling.Statistic] = {}
     if positive.any() and not positive.all():
         found["aupr"] = _average_precision(positive, probabilities)

@@ -81,6 +81,17 @@ def calibration_noise(outcomes: np.ndarray, scores: np.ndarray) -> Statistic:
     return statistic
 
 
+def share(hits: np.ndarray, trials: np.ndarray) -> Statistic:
+    """The share of some images among others, such as a positive predictive value.
+
+    Args:
+      hits: bool [N], the images that count.
+      trials: bool [N], all that might have counted.
+    """
+    above, below = hits.astype(float), trials.astype(float)
+    return lambda weights: ratio(weights @ above, weights @ below)
+
+
 def around(error: float, noise: np.ndarray, level: float) -> tuple[float, float]:
     """Returns the ends of the interval of a calibration error; it covers at least at this level.
 
