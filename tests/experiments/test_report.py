@@ -29,6 +29,15 @@ def test_the_report_is_made_again(run_dir):
     assert f"//experiments:predict -- --model={run_dir} IMAGE.dcm" in html
 
 
+def test_several_runs_are_compared(run_dir, example, tmp_path):
+    target = tmp_path / "comparison"
+    ended = programs.run("report", f"--run={run_dir}", f"--run={example}", f"--output_dir={target}")
+    assert (ended.status, ended.errors) == (0, "")
+    assert ended.output == f"comparison: {target / 'comparison.html'}\n"
+    assert (target / "comparison.csv").is_file()
+    assert not (run_dir / "report.html").exists()
+
+
 @pytest.mark.parametrize("recipe", sorted(sweep_flags.RECIPES))
 def test_no_setting_of_a_recipe_is_taken_for_a_path(recipe):
     settings = programs.checked_flags(recipe).settings[0]
@@ -47,6 +56,10 @@ def test_what_cannot_be_is_refused_in_one_line(run_dir, tmp_path):
     assert "--with_file_names: expected no --share with it" in both
     assert "expected --share with it" in _refusal(f"--run={run_dir}", "--share_models")
     assert "new or an empty folder" in _refusal(f"--run={run_dir}", f"--share={tmp_path}")
+    two = f"--run={run_dir}", f"--run={tmp_path / 'vanished'}"
+    assert "found no folder" in _refusal(*two, f"--output_dir={tmp_path / 'new'}")
+    assert "--share: expected a single --run" in _refusal(*two, f"--share={tmp_path / 'new'}")
+    assert "--output_dir: expected several --run" in _refusal(two[0], "--output_dir=new")
     (run_dir / "sweep.json").write_text("{}")
     assert "found a sweep" in _refusal(f"--run={run_dir}")
 

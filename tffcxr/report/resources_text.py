@@ -9,7 +9,7 @@ from typing import Any
 from tffcxr import errors, run_tables
 from tffcxr.report import run_files, style
 
-_PER_KWH = 3.6e6  # Joules.
+PER_KWH = 3.6e6  # Joules.
 
 
 def starts(run_dir: pathlib.Path) -> list[dict[str, float | None]]:
@@ -31,8 +31,8 @@ def sentence(found: Sequence[Mapping[str, float | None]]) -> str | None:
     """Says what the starts needed together, None without any."""
     if not found:
         return None
-    wall, busy = (_total(found, name) for name in ("seconds", "processor_seconds"))
-    peak = max((start.get("peak_memory_mb") or 0.0 for start in found), default=0.0)
+    wall, busy = (total(found, name) for name in ("seconds", "processor_seconds"))
+    peak = peak_memory(found) or 0.0
     begun = f" in {len(found)} starts of the program" if len(found) > 1 else ""
     text = (
         f"Time of the whole run{begun}, with preparation, baselines and measuring: "
@@ -40,23 +40,28 @@ def sentence(found: Sequence[Mapping[str, float | None]]) -> str | None:
         "minutes of processor time"
     )
     text += f", {style.number(peak / 1000, 1)} GB of memory at most. " if peak else ". "
-    joules = _total(found, "joules")
+    joules = total(found, "joules")
     if joules is None:
         return (
             f"{text}Energy: not measured, as this computer shows the program no counter of it "
             "(RAPL)."
         )
     return (
-        f"{text}Energy: {joules / _PER_KWH:.3g} kWh, of the processor packages with all that ran "
+        f"{text}Energy: {joules / PER_KWH:.3g} kWh, of the processor packages with all that ran "
         "on them (RAPL), without graphics cards, memory and power supply."
     )
 
 
-def _total(found: Sequence[Mapping[str, float | None]], name: str) -> float | None:
-    """The sum over the starts; None if one lacks it."""
+def total(found: Sequence[Mapping[str, float | None]], name: str) -> float | None:
+    """The sum over the starts; None without any, or if one lacks it."""
     values = [start.get(name) for start in found]
     known = [value for value in values if value is not None]
-    return sum(known) if len(known) == len(values) else None
+    return sum(known) if values and len(known) == len(values) else None
+
+
+def peak_memory(found: Sequence[Mapping[str, float | None]]) -> float | None:
+    """The largest memory of a start in MB; None if none is known."""
+    return max((start.get("peak_memory_mb") or 0.0 for start in found), default=0.0) or None
 
 
 def _is_start(start: Any) -> bool:

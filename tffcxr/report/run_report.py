@@ -20,6 +20,7 @@ from tffcxr.report import (
     results_table,
     run_cases,
     run_reader,
+    settings_table,
     sites_table,
     style,
     subgroups_table,
@@ -42,8 +43,6 @@ from tffcxr.report.published import published_layout
 
 _Case = TypeVar("_Case", run_cases.Explanation, run_cases.Segmentation)
 
-# Not repeated in the table of settings.
-_SHOWN_ELSEWHERE = ("command", "paper", "published", "sites", "recipe")
 _LISTED_FAILURES = 50
 _LISTED_REASONS = 12
 
@@ -148,7 +147,7 @@ def write_report(run_dir: run_reader.PathLike, shown_as: str | None = None) -> p
         explanations=_explanations(run),
         explanation_method=run.derived.get("explanation", "Grad-CAM"),
         predict_command=_predict_command(run, shown_as or str(run_dir)),
-        settings=_settings(run.config),
+        settings=settings_table.of(run.config),
     )
     path = run.path / "report.html"
     files.write_text(path, html)
@@ -310,17 +309,3 @@ def _mean(values: Any) -> float | None:
     """Returns the mean of the values that are defined, None if none is."""
     defined = [value for value in values if style.is_number(value)]
     return sum(defined) / len(defined) if defined else None
-
-
-def _settings(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Returns (name, text) of every setting; those of a nested object as "object.name"."""
-    result = []
-    for key, value in config.items():
-        if not prefix and key in _SHOWN_ELSEWHERE:
-            continue
-        if isinstance(value, Mapping) and value:
-            # The flags need no prefix.
-            result += _settings(value, "" if key == "settings" else f"{prefix}{key}.")
-        else:
-            result.append((f"{prefix}{key}", sites_table.as_text(value)))
-    return result

@@ -1,0 +1,1 @@
+"""Several runs beside one another on one page. Start at `comparison_page.write`."""
