@@ -213,6 +213,7 @@ class _CrossDomain(recipe.Recipe):
             shown_channel=experiment.shown_channel,
             with_boxes=experiment.with_boxes,
             stratum_of=volume_sites.strata(found),
+            files_of=volume_sites.files(found),
             slices_of={
                 name: {"loader": loader, **_slice_spec().describe(experiment.images[loader])}
                 for name, loader in source_of.items()

@@ -139,17 +139,24 @@ CASES = Table(
     texts=frozenset({"task", "training", "stratum"}),
     optional=frozenset({"stratum", "boundary_overlap"}),
 )
-# A row per model and image that a report shows; `file` has its arrays.
+# A row per model and image that a report shows; `file` has its arrays. Older runs do not say the
+# image's client and row.
+_IMAGE = frozenset({"client", "row"})
 SEGMENTATIONS = Table(
     "segmentations.csv",
-    ("task", "case", "kind", "training", "jaccard", "dice", "overlap", "file"),
-    texts=frozenset({"task", "case", "kind", "training", "file"}),
+    ("task", "case", "kind", "training", "jaccard", "dice", "overlap", "file", "client", "row"),
+    texts=frozenset({"task", "case", "kind", "training", "file", "client", "row"}),
+    optional=_IMAGE,
 )
 EXPLANATIONS = Table(
     "explanations.csv",
-    ("task", "case", "training", "score", "file", "heat_in_lungs", "heat_in_annotation"),
-    texts=frozenset({"task", "case", "training", "file"}),
-)
+    (
+        "task", "case", "training", "score", "file", "heat_in_lungs", "heat_in_annotation",
+        "client", "row",
+    ),
+    texts=frozenset({"task", "case", "training", "file", "client", "row"}),
+    optional=_IMAGE,
+)  # fmt: skip
 # Of one heat map: shares of the heat and of the image, and its entropy in nats.
 HEAT_MEANS = ("heat_in_lungs", "heat_in_annotation", "entropy", "half_area")
 HEAT_MEASURES = (*HEAT_MEANS, "lungs_area", "annotation_area")
@@ -202,6 +209,12 @@ IMAGES = Table(
     "images.csv",
     ("client", "row", "split", "image", "patient"),
     texts=frozenset({"client", "row", "split", "image", "patient"}),
+)
+# In `cache/`: the patient of every volume of `cases.csv`, and the files that it was read from.
+CASE_FILES = Table(
+    "cases.csv",
+    ("task", "case", "site", "patient", "files"),
+    texts=frozenset({"task", "case", "site", "patient", "files"}),
 )
 # No table: time, memory and energy of every start of the program that ended by itself.
 RESOURCES = "resources.json"

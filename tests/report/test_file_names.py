@@ -45,6 +45,24 @@ def test_every_row_gets_its_file_and_its_patient(run):
     assert "x/1.png" not in (run / "predictions.csv").read_text()
 
 
+def test_volumes_get_the_files_that_they_were_read_from(run):
+    cases = "task,training,case,overlap,dice,missed\nT,site,1,,0.5,0\nU,site,1,,0.25,1\n"
+    (run / "cases.csv").write_text(cases)
+    (run / "cache" / "cases.csv").write_text(
+        "task,case,site,patient,files\nU,1,a,NA,/x/CT | /x/m.nii\nT,1,a,007,/y/CT\n"
+    )
+    # Of a run before pictures said their client and row.
+    (run / "explanations.csv").write_text("task,case,training,score,file\nT,1,site,0.5,x\n")
+    *_, joined = file_names.write(run)
+    assert joined.read_text() == (
+        "task,training,case,overlap,dice,missed,site,patient,files\n"
+        "T,site,1,,0.5,0,a,007,/y/CT\nU,site,1,,0.25,1,a,NA,/x/CT | /x/m.nii\n"
+    )
+    (run / "cases.csv").write_text(cases.replace("U", "V"))
+    with pytest.raises(errors.InputError, match="found none for task V, case 1"):
+        file_names.write(run)
+
+
 def test_the_folder_of_the_names_is_never_shared():
     (patterns,) = (files for what, files in shared_copy._KINDS if "images of patients" in what)
     assert file_names.FOLDER in patterns

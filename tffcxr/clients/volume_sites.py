@@ -70,6 +70,11 @@ def strata(found: Mapping[str, Sequence[Case]]) -> dict[str, str]:
     }
 
 
+def files(found: Mapping[str, Sequence[Case]]) -> dict[str, tuple[pathlib.Path, ...]]:
+    """The files and folders that each case is read from, by "site/patient"."""
+    return {f"{site}/{case.patient}": case.paths for site, of in found.items() for case in of}
+
+
 def load(
     sites: Sequence[Site],
     found: Mapping[str, Sequence[Case]],

@@ -108,6 +108,8 @@ def write(
                 "jaccard": result.scores.jaccard[one.place],
                 "dice": result.scores.dice[one.place],
                 "file": f"segmentations/{number}.npz",
+                "client": result.scores.clients[one.place],
+                "row": result.scores.rows[one.place],
             }
             if with_boxes:
                 arrays[f"boxes_{result.training}"] = _boxes(mask)

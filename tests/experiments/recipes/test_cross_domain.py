@@ -7,6 +7,7 @@ from tests.datasets import volume_files
 from tests.experiments import programs
 from tffcxr.errors import InputError
 from tffcxr.models.files import export
+from tffcxr.report import file_names
 
 TINY = ("--image_size=32", "--rounds=1", "--batch_size=32", "--bootstrap=20")
 KIDNEYS = ("--phantom_patients=4", "--test_fraction=0.5", "--private=none,norm", "--baseline=none")
@@ -95,6 +96,16 @@ def test_the_last_round_is_what_the_table_is_of(run):
 def test_no_patient_is_named(run):
     for path in [*run.glob("*.csv"), *run.glob("*.json"), run / "report.html"]:
         assert "phantom_00" not in path.read_text(encoding="utf-8")
+
+
+def test_tables_are_joined_with_patients_and_files(run):
+    shown, cases = map(programs.read_rows, file_names.write(run))
+    assert {(row["client"], row["split"]) for row in shown} == {("ct", "test"), ("pet", "test")}
+    for row in cases:
+        series = row["task"].rpartition(" ")[2]
+        folder = run / "cache" / "phantoms" / "petct" / row["patient"]
+        assert row["files"] == f"{folder / series} | {folder / 'kidneys.nii.gz'}"
+        assert (folder / series).is_dir()
 
 
 def test_pictures_show_slices_with_the_region_and_boxes(run):

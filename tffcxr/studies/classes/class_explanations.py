@@ -87,6 +87,8 @@ def write(
                         "file": file,
                         "heat_in_lungs": share_inside(heat, arrays.get("lungs")),
                         "heat_in_annotation": share_inside(heat, arrays.get("annotation")),
+                        "client": client,
+                        "row": row,
                     }
                 )
     table = pd.DataFrame(rows, columns=list(run_tables.EXPLANATIONS.columns))

@@ -98,6 +98,8 @@ def _explain(
                     "file": file,
                     "heat_in_lungs": heat_tables.share_inside(heat, regions["lungs"]),
                     "heat_in_annotation": heat_tables.share_inside(heat, regions["annotation"]),
+                    "client": task.test.clients[case],
+                    "row": task.test.rows[case],
                 }
             )
     return rows

@@ -13,10 +13,9 @@ import pathlib
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import tensorflow as tf
 
-from tffcxr import options, run_tables
+from tffcxr import options
 from tffcxr.clients.sampling import Sampler
 from tffcxr.clients.shards.preparation import ShardSpec
 from tffcxr.datasets.volumes.cases import MODALITIES
@@ -29,6 +28,7 @@ from tffcxr.report.kinds import volumes_kind
 from tffcxr.studies import mask_cases, mean_columns, parameters, trainings, variant_logs
 from tffcxr.studies import study as study_lib
 from tffcxr.studies.mask_cases import Masks
+from tffcxr.studies.volumes import case_tables
 from tffcxr.training.evaluators.case_validation import CaseEvaluator, score_cases
 from tffcxr.training.evaluators.mask_validation import MaskEvaluator, MaskScores
 from tffcxr.training.plan import Plan
@@ -58,6 +58,7 @@ class VolumeStudy(study_lib.Study):
       shown_channel: the channel of the images that pictures show.
       with_boxes: whether pictures show the boxes around what is marked.
       stratum_of: "site/patient" to the patient's stratum, such as the tumour's grade, where known.
+      files_of: "site/patient" to the files and folders that the case was read from.
       slices_of: client id to what its slices are, see `SliceSpec.describe`.
     """
 
@@ -70,6 +71,7 @@ class VolumeStudy(study_lib.Study):
     shown_channel: int = 0
     with_boxes: bool = False
     stratum_of: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    files_of: Mapping[str, tuple[pathlib.Path, ...]] = dataclasses.field(default_factory=dict)
     slices_of: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
 
     @property
@@ -150,7 +152,7 @@ class VolumeStudy(study_lib.Study):
             for training, of in trained.items()
         }
         self._save_models(directory.path, model, results)
-        self._write_cases(directory.path, results)
+        case_tables.write(directory.path, self, results)
         self._write_pictures(directory.path, slices.segment, results)
         return self._rows(results, rounds)
 
@@ -206,7 +208,7 @@ class VolumeStudy(study_lib.Study):
         for task in tasks:
             reference = None
             for result in results:
-                scores = self._of_task(result.scores, task)
+                scores = self.of_task(result.scores, task)
                 found = score_cases(scores, self.patients)
                 row = self._row(task, result.training, scores, found, reference)
                 about = [rounds[result.training][client] for client in sorted(set(scores.clients))]
@@ -278,7 +280,7 @@ class VolumeStudy(study_lib.Study):
             }
         return by_stratum
 
-    def _of_task(self, scores: MaskScores, task: str) -> MaskScores:
+    def of_task(self, scores: MaskScores, task: str) -> MaskScores:
         """The scores of the images of one task, or of all domains."""
         if task == ALL_DOMAINS:
             return scores
@@ -317,28 +319,6 @@ class VolumeStudy(study_lib.Study):
                     slices={user: dict(self.slices_of.get(user, {})) for user in users},
                 )
                 export.save(path.with_suffix(".keras"), export.Exported(probabilities, about))
-
-    def _write_cases(self, directory: pathlib.Path, results: Sequence[Masks]) -> None:
-        """Writes `cases.csv`: a row per model and case, numbered in its task, without ids."""
-        parts = []
-        for result in results:
-            for task in self.tasks:
-                found = score_cases(self._of_task(result.scores, task), self.patients)
-                columns: dict[str, Any] = {
-                    "task": task,
-                    "training": result.training,
-                    "case": np.arange(1, len(found.cases) + 1),
-                    "stratum": [self.stratum_of.get(case, "") for case in found.cases],
-                    "overlap": found.overlap,
-                    "boundary_overlap": found.boundary_overlap,
-                    "dice": found.dice,
-                    "missed": found.missed.astype(int),
-                }
-                parts.append(pd.DataFrame(columns))
-        table = pd.concat(parts, ignore_index=True)
-        if not self.stratum_of:
-            table = table.drop(columns="stratum")
-        run_tables.CASES.write(directory, table)
 
     def _write_pictures(
         self, directory: pathlib.Path, segment: mask_cases.Segment, results: Sequence[Masks]
