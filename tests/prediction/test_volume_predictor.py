@@ -1,5 +1,7 @@
 """What is marked in a volume lies where it is, whatever the file. Models mark what is bright."""
 
+import dataclasses
+
 import highdicom
 import numpy as np
 import pydicom
@@ -9,6 +11,8 @@ import tensorflow as tf
 from tests.datasets import volume_files as volumes
 from tests.models.files import exported_models
 from tffcxr.clients.shards.volume_slices import SliceSpec
+from tffcxr.datasets.imaging import likeness
+from tffcxr.datasets.imaging.likeness import Likeness, Part
 from tffcxr.datasets.volumes import dicom_series, nifti
 from tffcxr.datasets.volumes.volume import Volume
 from tffcxr.errors import InputError
@@ -162,6 +166,27 @@ def test_what_lies_outside_of_the_slices_is_said(kidneys, tmp_path):
     assert answer.rows[0].remark == "nothing is marked"
     (warning,) = answer.warnings
     assert warning.startswith("50% of the volume lies outside of the model's 32 mm")
+
+
+def test_a_volume_unlike_those_trained_on_has_a_warning(kidneys, tmp_path):
+    vectors = likeness.describe(np.zeros((1, SIZE, SIZE), np.uint8))
+    black = Likeness(
+        50, {name: Part(one[0], np.eye(one.shape[1]), 0.1) for name, one in vectors.items()}
+    )
+    model = dataclasses.replace(kidneys, slice_likeness={"c": (black,)})
+    for name, values in (("air", -1000.0), ("bone", 1000.0)):
+        array = np.full(volumes.SHAPE, values)
+        nifti.write(tmp_path / f"{name}.nii", Volume(array, volumes.AFFINE), np.int16)
+    like, _ = _predict(model, tmp_path / "air.nii", "c")
+    assert (like.distance, like.warnings) == (0, ())
+    unlike, _ = _predict(model, tmp_path / "bone.nii", "c")
+    assert unlike.distance > 1
+    assert unlike.warnings[-1] == (
+        f"ct unlike the training images (distance {unlike.distance:.1f}, limit 1); it looks as if "
+        "its grey is inverted"
+    )
+    other, _ = _predict(model, tmp_path / "air.nii", "p")  # A node of too few images.
+    assert np.isnan(other.distance)
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ def predict(
             remarks.append(f"{marked} of {len(found)} files have a warning.")
         if others:
             remarks.append(f"Model: {model.name}; others of the run: {', '.join(others)}")
-        if exported.likeness is None and not is_volumes:
+        if not exported.is_compared:
             remarks.append(NOT_COMPARED)
         if exported.metadata.phantoms:
             remarks.append(OF_PHANTOMS)
@@ -175,7 +175,7 @@ def _dicom_objects(
     from tffcxr.prediction.dicom_objects import DicomObjects
 
     notices = [overlays.NOTICE]
-    if exported.likeness is None:
+    if not exported.is_compared:
         notices.append(NOT_COMPARED)
     if exported.metadata.phantoms:
         notices.append(OF_PHANTOMS)
@@ -209,5 +209,5 @@ def _about(model: pathlib.Path, exported: Exported) -> dict[str, Any]:
         "network": about.network,
         "phantoms": about.phantoms,
         "trained_on": dict(about.trained_on),
-        "is_compared": exported.likeness is not None,
+        "is_compared": exported.is_compared,
     }

@@ -5,6 +5,7 @@ volume ─► axial slices as in training ─► probabilities ─► the volume
 
 from __future__ import annotations
 
+import math
 import os
 import pathlib
 
@@ -69,7 +70,7 @@ class VolumePredictor:
         except InputError as error:
             return Answer(file, (), reading.REFUSED, answers.readable(str(error))), None
         try:
-            mask, warnings = self._mask(node, channels)
+            mask, slices, warnings = self._mask(node, channels)
         except InputError as error:
             return Answer(file, (), reading.UNREADABLE, answers.readable(str(error))), None
         voxel = abs(np.linalg.det(mask.affine[:3, :3])) / 1000.0  # Millilitres.
@@ -77,9 +78,32 @@ class VolumePredictor:
         remark = "" if marked else "nothing is marked"
         share = marked / mask.array.size
         row = Row(self._exported.metadata.outputs[0], marked * voxel, remark, (share,))
-        return Answer(file, (row,), reading.OK, "", tuple(warnings)), mask
+        distance, unlike = self._distance(node, slices)
+        return Answer(file, (row,), reading.OK, "", (*warnings, *unlike), distance), mask
 
-    def _mask(self, node: str, channels: list[Channel]) -> tuple[Volume, list[str]]:
+    def _distance(self, node: str, slices: np.ndarray) -> tuple[float, list[str]]:
+        """The distance of slices uint8 [K, S, S, C] from those trained on, and what to say of it.
+
+        That of the channel that is farthest away counts; NaN where there are no statistics.
+        """
+        farthest, warnings = math.nan, []
+        for channel, likeness in enumerate(self._exported.slice_likeness.get(node, ())):
+            squares = slices[..., channel]
+            distances = likeness.distances(squares)
+            distance = float(np.median(distances))
+            farthest = distance if math.isnan(farthest) else max(farthest, distance)
+            if distance > 1:
+                middle = squares[int(np.argmin(np.abs(distances - distance)))]
+                mistake = likeness.mistake(middle)
+                why = f"; it looks as if {mistake}" if mistake else ""
+                name = self._slices[node]["channels"][channel]["name"]
+                warnings.append(
+                    f"{name} unlike the training images (distance {distance:.1f}, limit 1){why}"
+                )
+        return farthest, warnings
+
+    def _mask(self, node: str, channels: list[Channel]) -> tuple[Volume, np.ndarray, list[str]]:
+        """What is marked, the slices uint8 [K, S, S, C] as the model takes them, and warnings."""
         about = self._slices[node]
         size, field = self._exported.metadata.image_size, about["field_of_view_mm"]
         grey_scale = GreyScale(**about["grey_scale"])
@@ -96,10 +120,11 @@ class VolumePredictor:
                 f"{1 - seen:.0%} of the volume lies outside of the model's {field:g} mm around its "
                 "middle and is not marked"
             )
-        found = self._predict(np.stack(slices, axis=-1))
+        together = np.stack(slices, axis=-1)
+        found = self._predict(together)
         placed = volume.resample(volume.from_axial_pictures(found, grid), grids[0], 0.0)
         marked = placed.array >= self._exported.metadata.threshold
-        return Volume(marked.astype(np.float32), grids[0].affine), warnings
+        return Volume(marked.astype(np.float32), grids[0].affine), together, warnings
 
     def _predict(self, slices: np.ndarray) -> np.ndarray:
         """Probabilities of slices uint8 [K, S, S, C]: float32 [K, S, S]."""

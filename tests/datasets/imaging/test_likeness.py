@@ -91,6 +91,20 @@ def test_what_is_written_is_read(like, tmp_path):
     np.testing.assert_array_equal(read.distances(squares), like.distances(squares))
 
 
+def test_statistics_of_volumes_are_read_by_node_and_channel(like, tmp_path):
+    path = tmp_path / "m.images.npz"
+    other = likeness.Likeness(7, like.parts)
+    # The node between has too few.
+    likeness.write_slices(path, {"a": 2, "b": 2, "c": 2}, {"a": (like, other), "c": (other, like)})
+    read = likeness.read_slices(path, {"a": 2, "b": 2, "c": 2})
+    assert {node: [one.images for one in found] for node, found in read.items()} == {
+        "a": [150, 7],
+        "c": [7, 150],
+    }
+    with pytest.raises(InputError, match=r"shape \(\) as 0_2_layout_limit"):
+        likeness.read_slices(path, {"a": 3})
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

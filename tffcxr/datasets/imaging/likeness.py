@@ -15,10 +15,14 @@ K. Lee, K. Lee, H. Lee, J. Shin, "A simple unified framework for detecting out-o
 samples and adversarial attacks", NeurIPS 2018, arXiv:1807.03888, take a network's features instead.
 Those of a small network trained on 450 chest radiographs (128 features, `cheXviz` at 64 pixels)
 told few of the images apart that pixels do. Pixels serve every kind of model.
+
+The slices of volumes are described so, each channel by itself; a volume's distance is the median of
+those of its slices.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 import dataclasses
 import io
 import pathlib
@@ -98,6 +102,10 @@ class Likeness:
         return None
 
 
+# Of volumes: node to the statistics of its slices, of each channel in order.
+SliceLikeness = Mapping[str, tuple[Likeness, ...]]
+
+
 def describe(squares: np.ndarray) -> dict[str, np.ndarray]:
     """The vectors of images uint8 [N, S, S]: float64 [N, D] by the names of `PARTS`."""
     small = np.stack([images.fit_to_square(square, _SIZE) for square in squares])
@@ -128,13 +136,22 @@ def file_of(model: pathlib.Path) -> pathlib.Path:
 
 def write(path: pathlib.Path, likeness: Likeness) -> None:
     """Writes the statistics as one `.npz` file."""
-    arrays = {"format_version": np.array(FORMAT_VERSION), "images": np.array(likeness.images)}
-    for name, part in likeness.parts.items():
-        arrays[f"{name}_mean"], arrays[f"{name}_precision"] = part.mean, part.precision
-        arrays[f"{name}_limit"] = np.array(part.limit)
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
-    files.write_atomically(path, lambda file: file.write(buffer.getvalue()))
+    _write(path, _arrays(likeness, ""))
+
+
+def write_slices(path: pathlib.Path, nodes: Mapping[str, int], found: SliceLikeness) -> None:
+    """Writes the statistics of volumes as one `.npz` file.
+
+    Args:
+      path: of the file.
+      nodes: the channels of each node of the model, in its order.
+      found: of all or some of these nodes.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    for number, node in enumerate(nodes):
+        for channel, likeness in enumerate(found.get(node, ())):
+            arrays |= _arrays(likeness, f"{number}_{channel}_")
+    _write(path, arrays)
 
 
 def read(path: pathlib.Path) -> Likeness:
@@ -143,6 +160,39 @@ def read(path: pathlib.Path) -> Likeness:
     Raises:
       InputError: it is something else, damaged, or of another version.
     """
+    return _of_arrays(path, _read(path), "")
+
+
+def read_slices(path: pathlib.Path, nodes: Mapping[str, int]) -> SliceLikeness:
+    """Reads what `write_slices` wrote with the same nodes.
+
+    Raises:
+      InputError: it is something else, damaged, or of another version.
+    """
+    arrays = _read(path)
+    return {
+        node: tuple(_of_arrays(path, arrays, f"{number}_{channel}_") for channel in range(channels))
+        for number, (node, channels) in enumerate(nodes.items())
+        if f"{number}_0_images" in arrays
+    }
+
+
+def _arrays(likeness: Likeness, prefix: str) -> dict[str, np.ndarray]:
+    arrays = {f"{prefix}images": np.array(likeness.images)}
+    for name, part in likeness.parts.items():
+        arrays[f"{prefix}{name}_mean"] = part.mean
+        arrays[f"{prefix}{name}_precision"] = part.precision
+        arrays[f"{prefix}{name}_limit"] = np.array(part.limit)
+    return arrays
+
+
+def _write(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, format_version=np.array(FORMAT_VERSION), **arrays)
+    files.write_atomically(path, lambda file: file.write(buffer.getvalue()))
+
+
+def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
     try:
         arrays = {name: npz_files.read(path, name) for name in npz_files.names(path)}
     except OSError as error:
@@ -155,18 +205,25 @@ def read(path: pathlib.Path) -> Likeness:
             f"{path}: expected statistics of training images in version {FORMAT_VERSION}, found "
             f"{str(version.tolist()):.40}"
         )
+    return arrays
 
+
+def _of_arrays(path: pathlib.Path, arrays: Mapping[str, np.ndarray], prefix: str) -> Likeness:
     def numbers(name: str, *shape: int) -> np.ndarray:
-        array = arrays.get(name, np.zeros(0))
+        array = arrays.get(prefix + name, np.zeros(0))
         if array.shape != shape or array.dtype.kind not in "if" or not np.isfinite(array).all():
-            raise InputError(f"{path}: expected finite numbers of the shape {shape} as {name}")
+            raise InputError(
+                f"{path}: expected finite numbers of the shape {shape} as {prefix}{name}"
+            )
         return array
 
     parts = {}
     for name, wide in _WIDTHS.items():
         limit = float(numbers(f"{name}_limit"))
         if limit <= 0:
-            raise InputError(f"{path}: expected a limit above 0 as {name}_limit, found {limit}")
+            raise InputError(
+                f"{path}: expected a limit above 0 as {prefix}{name}_limit, found {limit}"
+            )
         moments = numbers(f"{name}_mean", wide), numbers(f"{name}_precision", wide, wide)
         parts[name] = Part(*moments, limit)
     return Likeness(int(numbers("images")), parts)

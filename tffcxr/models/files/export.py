@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tffcxr.datasets.imaging import images, likeness
-from tffcxr.datasets.imaging.likeness import Likeness
+from tffcxr.datasets.imaging.likeness import Likeness, SliceLikeness
 from tffcxr.errors import InputError
 from tffcxr.models.files import metadata, model_file, run_models
 from tffcxr.models.files.metadata import Metadata
@@ -28,12 +28,21 @@ class Exported:
       keras: images, float32 [B, S, S, C] in 0..1, to probabilities, float32: [B, outputs] of
         findings and classes, [B, S, S, 1] of masks and of the slices of volumes.
       metadata: what it takes and what it gives.
-      likeness: statistics of the images that it was trained on; None where there are none.
+      likeness: statistics of the images that it was trained on; None where there are none, and of
+        a model of volumes.
+      slice_likeness: statistics of the slices that a model of volumes was trained on, by nodes of
+        `metadata.slices`; those of too few are left out.
     """
 
     keras: tf.keras.Model
     metadata: Metadata
     likeness: Likeness | None = None
+    slice_likeness: SliceLikeness = dataclasses.field(default_factory=dict)
+
+    @property
+    def is_compared(self) -> bool:
+        """Whether there are statistics that images can be compared with."""
+        return self.likeness is not None or bool(self.slice_likeness)
 
     def predict(self, file: str | os.PathLike[str]) -> Prediction:
         """What the model says of a radiograph.
@@ -127,6 +136,8 @@ def save(path: pathlib.Path, exported: Exported) -> None:
     statistics.unlink(missing_ok=True)
     if exported.likeness is not None:
         likeness.write(statistics, exported.likeness)
+    elif exported.slice_likeness:
+        likeness.write_slices(statistics, _channels(exported.metadata), exported.slice_likeness)
     model_file.save(path, exported.keras, exported.metadata.to_json())
 
 
@@ -145,13 +156,22 @@ def load(path: str | os.PathLike[str], name: str | None = None) -> Exported:
     file = run_models.find(pathlib.Path(path), name)
     about = metadata.read(file)
     statistics = likeness.file_of(file)
-    found = likeness.read(statistics) if statistics.exists() else None
-    exported = Exported(model_file.load_model(file), about, found)
+    found: dict[str, Any] = {}
+    if statistics.exists() and about.kind == metadata.VOLUMES:
+        found["slice_likeness"] = likeness.read_slices(statistics, _channels(about))
+    elif statistics.exists():
+        found["likeness"] = likeness.read(statistics)
+    exported = Exported(model_file.load_model(file), about, **found)
     try:
         _check_fits(exported)
     except ValueError as error:
         raise InputError(f"{file} does not fit its metadata: {error}") from error
     return exported
+
+
+def _channels(about: Metadata) -> dict[str, int]:
+    """The channels of each node of a model of volumes."""
+    return dict.fromkeys(about.slices, about.channels)
 
 
 def _check_fits(exported: Exported) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from tffcxr import options
+from tffcxr.clients.client_data import ClientData
 from tffcxr.clients.sampling import Sampler
 from tffcxr.clients.shards.preparation import ShardSpec
 from tffcxr.datasets.volumes.cases import MODALITIES
@@ -25,7 +26,14 @@ from tffcxr.models import segmentation_losses
 from tffcxr.models.files import export
 from tffcxr.models.spec import ModelSpec
 from tffcxr.report.kinds import volumes_kind
-from tffcxr.studies import mask_cases, mean_columns, parameters, trainings, variant_logs
+from tffcxr.studies import (
+    mask_cases,
+    mean_columns,
+    parameters,
+    training_images,
+    trainings,
+    variant_logs,
+)
 from tffcxr.studies import study as study_lib
 from tffcxr.studies.mask_cases import Masks
 from tffcxr.studies.volumes import case_tables
@@ -151,7 +159,7 @@ class VolumeStudy(study_lib.Study):
             }
             for training, of in trained.items()
         }
-        self._save_models(directory.path, model, results)
+        self._save_models(directory.path, model, results, data)
         case_tables.write(directory.path, self, results)
         self._write_pictures(directory.path, slices.segment, results)
         return self._rows(results, rounds)
@@ -289,7 +297,11 @@ class VolumeStudy(study_lib.Study):
         return MaskScores(*(getattr(scores, field.name)[mine] for field in fields))
 
     def _save_models(
-        self, directory: pathlib.Path, model: tf.keras.Model, results: Sequence[Masks]
+        self,
+        directory: pathlib.Path,
+        model: tf.keras.Model,
+        results: Sequence[Masks],
+        data: ClientData,
     ) -> None:
         """Writes the weights of every training, and exports the federated models.
 
@@ -298,6 +310,7 @@ class VolumeStudy(study_lib.Study):
         (directory / "models").mkdir(exist_ok=True)
         numbers = {training_name(private): n for n, private in enumerate(self.private, start=1)}
         probabilities = export.with_probabilities(model, "sigmoid")
+        measured = training_images.measure_slices(self.clients, data)
         for result in results:
             is_shared = result.training in (trainings.FEDERATED, trainings.POOLED)
             clients = sorted(result.weights)
@@ -318,7 +331,9 @@ class VolumeStudy(study_lib.Study):
                     threshold=0.5,
                     slices={user: dict(self.slices_of.get(user, {})) for user in users},
                 )
-                export.save(path.with_suffix(".keras"), export.Exported(probabilities, about))
+                likeness = {user: measured[user] for user in users if user in measured}
+                exported = export.Exported(probabilities, about, slice_likeness=likeness)
+                export.save(path.with_suffix(".keras"), exported)
 
     def _write_pictures(
         self, directory: pathlib.Path, segment: mask_cases.Segment, results: Sequence[Masks]
