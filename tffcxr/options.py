@@ -68,6 +68,11 @@ KERAS_EPSILON = 1e-7  # Of Adam.
 SERVER_OPTIMIZERS = ("average", "momentum", "adam", "yogi", "adagrad")
 SCHEDULES = ("constant", "plateau", "polynomial")
 WEIGHTINGS = ("examples", "uniform")
+# The probability with which differential privacy may fail altogether. As in the literature since
+# Abadi et al., "Deep Learning with Differential Privacy", CCS 2016. The usual rule, less than 1 /
+# number of those protected, would allow 0.2 with five hospitals; this keeps the rule for up to
+# 100,000.
+DP_DELTA = 1e-5
 AGGREGATORS = ("mean", "robust", "compression", "secure", "dp")
 EXECUTORS = ("device", "native")
 ENGINES = ("local", "ray", "hospitals")

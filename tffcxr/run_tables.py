@@ -77,16 +77,16 @@ class Table:
         files.write_table(directory / (file or self.file), table)
 
 
-# A row per round. `rounds_<training>.csv` and the logs of single models have the same columns;
-# where models are joined, each has columns of its own.
+# A row per round; `epsilon` is there with --aggregator=dp. `rounds_<training>.csv` and the logs of
+# single models have the same columns; where models are joined, each has columns of its own.
 ROUNDS = Table(
     "rounds.csv",
     (
         "round", "seconds", "images", "clients", "failed_clients", "learning_rate", "train_loss",
-        "stage",
+        "epsilon", "stage",
     ),
     texts=frozenset({"stage"}),
-    optional=frozenset({"learning_rate", "train_loss"}),
+    optional=frozenset({"learning_rate", "train_loss", "epsilon"}),
     free=r".+/.+",
     needed=("round",),
 )  # fmt: skip
@@ -218,6 +218,8 @@ CASE_FILES = Table(
 )
 # No table: time, memory and energy of every start of the program that ended by itself.
 RESOURCES = "resources.json"
+# No table: epsilon, delta and what they follow from, of a run with --aggregator=dp.
+PRIVACY = "privacy.json"
 # What has a row per image of a patient.
 OF_IMAGES = (
     PREDICTIONS, CLASS_PREDICTIONS, MASKS, CASES, EXPLANATIONS, SEGMENTATIONS, LUNGS, HEAT_IMAGES,

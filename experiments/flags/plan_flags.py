@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from experiments.flags import reporting_flags, weights_flag
+from experiments.flags import privacy_flags, reporting_flags, weights_flag
 from tffcxr import environment
-from tffcxr.errors import InputError
 
 if TYPE_CHECKING:
     from tffcxr.learning.local_training import LossFn
@@ -76,7 +75,7 @@ def make_plan(model: ModelSource, loss_fn: LossFn, groups: int = 1) -> Plan:
         stages.append(Stage("head", FLAGS.head_rounds, head, "representation"))
     patience = reporting_flags.patience()
     stages.append(Stage("all", FLAGS.rounds, schedule(), patience=patience))
-    is_private = FLAGS.aggregator == "dp"
+    privacy = privacy_flags.privacy()
     plan = Plan(
         model=model,
         stages=tuple(stages),
@@ -100,9 +99,9 @@ def make_plan(model: ModelSource, loss_fn: LossFn, groups: int = 1) -> Plan:
         proximal=FLAGS.proximal,
         keeps_optimizer=FLAGS.keep_optimizer,
         weighting=FLAGS.weighting,
-        aggregator=aggregators.make(
-            FLAGS.aggregator, FLAGS.dp_noise_multiplier, dp_clients() if is_private else 0.0
-        ),
+        # The noise follows from who takes part, which is not known yet.
+        aggregator=None if privacy else aggregators.make(FLAGS.aggregator),
+        privacy=privacy,
     )
     plan.initial_weights()
     return plan
@@ -132,21 +131,6 @@ def server_learning_rate(
     if not is_mean_of_all or share == "all":
         return optimizers.default_server_rate(optimizer)
     return math.sqrt(groups)
-
-
-def dp_clients() -> float:
-    """The number of clients per round of --aggregator=dp.
-
-    Raises:
-      InputError: --clients_per_round is not a count.
-    """
-    try:
-        return float(int(FLAGS.clients_per_round))
-    except ValueError:
-        raise InputError(
-            "--aggregator=dp: expected a count in --clients_per_round, "
-            f"found {FLAGS.clients_per_round!r}"
-        ) from None
 
 
 def head_schedule() -> Schedule | None:

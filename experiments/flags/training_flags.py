@@ -14,6 +14,7 @@ from experiments.flags import (
     checks,
     engine_flags,
     plan_flags,
+    privacy_flags,
     reporting_flags,
     typed,
     weights_flag,
@@ -35,7 +36,6 @@ _RANGES = (
     ("adam_epsilon", 1e-16, 1.0),
     ("server_learning_rate", 1e-12, 1e3),
     ("proximal", 0.0, 1e6),
-    ("dp_noise_multiplier", 0.0, 1e6),
 )
 
 
@@ -142,11 +142,10 @@ def define(
         "How updates are combined: mean; robust (adaptive zeroing and clipping); compression "
         "(lossy, for large tensors); secure (adds the updates in the clear, with the clipping and "
         "quantisation of TFF's secure aggregator but without its protection); dp (adaptive "
-        "clipping and Gaussian noise; needs --dp_noise_multiplier).",
+        "clipping and Gaussian noise; needs --dp_noise_multiplier or --target_epsilon).",
     )
-    flags.DEFINE_float(
-        "dp_noise_multiplier", 0.0, "Noise of --aggregator=dp, relative to the clipping norm."
-    )
+    privacy_flags.define()
+    flags.adopt_module_key_flags(privacy_flags)
     flags.DEFINE_string(
         "clients_per_round",
         clients_per_round,
@@ -286,7 +285,7 @@ def check() -> None:
     from tffcxr.clients import sampling
 
     checks.at_least(1, "rounds", "local_epochs", "batch_size")
-    checks.at_least(0, "seed", "dp_noise_multiplier")
+    checks.at_least(0, "seed")
     if "head_rounds" in FLAGS:
         checks.at_least(0, "head_rounds")
         checks.used(FLAGS.head_rounds > 0, "head_learning_rate", "--head_rounds", "head_rounds")
@@ -300,25 +299,13 @@ def check() -> None:
     plan_flags.head_schedule()
     plan_flags.schedule()
     _check_partners()
-    _check_privacy()
+    privacy_flags.check()
     if FLAGS.batch_norm == "recompute" and FLAGS.aggregator != "mean":
         raise InputError(
             "--batch_norm=recompute: expected --aggregator=mean with it, since the statistics are "
             f"plain sums over clients, found --aggregator={FLAGS.aggregator} "
             "(--batch_norm=aggregate goes with all)"
         )
-
-
-def _check_privacy() -> None:
-    """Checks that --aggregator=dp has noise and a number of clients per round."""
-    if FLAGS.aggregator != "dp":
-        return
-    if FLAGS.dp_noise_multiplier <= 0:
-        raise InputError(
-            "--aggregator=dp: expected --dp_noise_multiplier above 0, "
-            f"found {FLAGS.dp_noise_multiplier}"
-        )
-    plan_flags.dp_clients()
 
 
 def _check_partners() -> None:
@@ -330,7 +317,5 @@ def _check_partners() -> None:
     checks.used(FLAGS.optimizer == "sgd", "momentum", "--optimizer=sgd", "optimizer")
     is_used = FLAGS.momentum > 0 or not FLAGS.nesterov
     checks.used(is_used, "nesterov", "a --momentum above 0", "momentum")
-    dp = FLAGS.aggregator == "dp"
-    checks.used(dp, "dp_noise_multiplier", "--aggregator=dp", "aggregator")
     # With differential privacy every client counts the same.
-    checks.used(not dp, "weighting", "another --aggregator", "aggregator")
+    checks.used(FLAGS.aggregator != "dp", "weighting", "another --aggregator", "aggregator")

@@ -104,6 +104,13 @@ def test_noise_that_is_demanded(noise, is_allowed):
     ]
 
 
+def test_noise_that_is_demanded_must_be_stated():
+    proposal = studies.proposal(aggregator="dp", dp_noise_multiplier=0.0, target_epsilon=8.0)
+    assert policy.problems(Policy(least_noise=1.0), proposal) == [
+        "least_noise: expected --dp_noise_multiplier of at least 1, found --target_epsilon=8.0"
+    ]
+
+
 def test_a_network_has_no_exception_from_the_policy():
     proposal = studies.proposal(
         only=["standard:rounds=198", "densenet121:rounds=199", "densenet121:aggregator=secure"]

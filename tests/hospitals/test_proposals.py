@@ -11,6 +11,7 @@ from tffcxr.errors import InputError
 from tffcxr.hospitals import proposals
 from tffcxr.hospitals.proposals import Proposal
 from tffcxr.hospitals.study_files import Site
+from tffcxr.learning import privacy_accounting
 
 
 def test_the_bytes_are_canonical():
@@ -114,7 +115,15 @@ def test_words_tell_what_is_asked():
     assert "Rounds: 10, each of 3 passes over the hospital's images; before them 2 of" in one_line
     assert "every hospital keeps its task block" in one_line
     assert "local: layer and statistics stay at the hospital" in one_line
-    assert "Gaussian noise of 1.25 times the clipping norm" in one_line
+    epsilon = privacy_accounting.epsilon({1.25: 12}, 1e-5)  # 10 rounds after 2 of the head.
+    assert (
+        "Gaussian noise of 1.25 times the clipping norm; in all rounds a client's epsilon is at "
+        f"most {epsilon:.3g} at delta 1e-05"
+    ) in one_line
+    words = studies.proposal(aggregator="dp", target_epsilon=8.0, dp_delta=1e-6).words()
+    assert "epsilon at most 8.0 in all rounds, at delta 1e-06" in " ".join(words.split())
+    words = studies.proposal(aggregator="dp", dp_noise_multiplier="much").words()
+    assert "Gaussian noise of much times the clipping norm Leaves:" in " ".join(words.split())
 
 
 def test_words_list_every_setting_and_version():

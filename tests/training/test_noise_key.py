@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import dataclasses
 import hashlib
 import hmac
 import stat
@@ -13,9 +15,9 @@ import tensorflow as tf
 from tests.training import example
 from tffcxr.clients.sampling import Sampler
 from tffcxr.errors import InputError
-from tffcxr.learning import aggregators
+from tffcxr.learning import aggregators, privacy_accounting
 from tffcxr.learning.schedules import Schedule
-from tffcxr.training import loop
+from tffcxr.training import federated, loop, privacy_ledger
 from tffcxr.training.federated import FederatedTraining
 from tffcxr.training.noise_key import NoiseKey
 from tffcxr.training.plan import Stage
@@ -74,7 +76,12 @@ def train(folder, data, key, kill_in=None):
             return after
 
     training = Stopping(plan, data, sampler, evaluator, noise_key=NoiseKey(key))
-    journal = loop.Journal(folder / "rounds.csv", folder / "clients.csv", folder / "checkpoints")
+    ledger = federated.ledger_of(
+        dataclasses.replace(plan, privacy=privacy_ledger.Privacy(1.0)), sampler
+    )
+    journal = loop.Journal(
+        folder / "rounds.csv", folder / "clients.csv", folder / "checkpoints", ledger=ledger
+    )
     state = loop.run(training, plan, evaluator.columns, journal).state
     return [np.asarray(leaf).tobytes() for leaf in tf.nest.flatten(state)]
 
@@ -86,4 +93,9 @@ def test_a_training_that_is_killed_goes_on_with_the_same_noise(tmp_path, data):
         with pytest.raises(example.Killed):
             train(tmp_path / "killed", data, key, kill_in)
     assert train(tmp_path / "killed", data, key) == whole
+    # The head is shared, too, so that each of the four rounds costs both clients.
+    expected = [privacy_accounting.epsilon({1.0: rounds}, 1e-5) for rounds in (1, 2, 3, 4)]
+    for folder in ("whole", "killed"):
+        rows = csv.DictReader((tmp_path / folder / "rounds.csv").read_text().splitlines())
+        assert [float(row["epsilon"]) for row in rows] == expected
     assert train(tmp_path / "other", data, tmp_path / "another key") != whole

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from tffcxr import run_tables
 from tffcxr.hospitals.serving import ClientTurn
-from tffcxr.training.loop import RoundResult
+from tffcxr.training.loop import RoundResult, round_columns
 from tffcxr.training.plan import Rounds
 from tffcxr.training.round_log import RoundLog
 
@@ -96,8 +96,7 @@ class OwnRounds:
     def __init__(
         self, rounds: pathlib.Path, clients: pathlib.Path, plan: Rounds, columns: Sequence[str]
     ) -> None:
-        *numbers, stage = run_tables.ROUNDS.columns
-        self._log = _GrowingLog(rounds, [*numbers, *columns, stage])
+        self._log = _GrowingLog(rounds, round_columns(columns))
         self._clients = _GrowingLog(clients, run_tables.CLIENTS.always)
         self._plan = plan
 

@@ -130,13 +130,13 @@ def _training_problems(policy: Policy, settings: Mapping[str, Any]) -> list[str]
         found.append(f"most_rounds: expected at most {policy.most_rounds} rounds, found {rounds:g}")
     aggregator = str(settings.get("aggregator"))
     found += _others("aggregators", policy.aggregators, [aggregator])
-    noise = _number(settings.get("dp_noise_multiplier"))
+    noise, target = _number(settings.get("dp_noise_multiplier")), settings.get("target_epsilon")
     if aggregator != "dp" and policy.least_noise > 0:
         found.append(f"least_noise: expected --aggregator=dp, found {aggregator}")
     if aggregator == "dp" and not noise >= policy.least_noise:
         found.append(
             f"least_noise: expected --dp_noise_multiplier of at least {policy.least_noise:g}, "
-            f"found {noise:g}"
+            + (f"found {noise:g}" if target is None else f"found --target_epsilon={target}")
         )
     return found
 

@@ -7,10 +7,13 @@ import json
 import textwrap
 from typing import TYPE_CHECKING, Any
 
+from tffcxr import options
+
 if TYPE_CHECKING:
     from tffcxr.hospitals.proposals import Proposal
 
 _INDENT = 15
+_MOST_ROUNDS = 1_000_000
 _WIDEST = 100
 _SHARES = {
     "representation": "the weights of the representation; every hospital keeps its task block",
@@ -83,9 +86,32 @@ def _training(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if "aggregator" in settings:
         text = _meaning(settings["aggregator"], _AGGREGATORS)
         if settings["aggregator"] == "dp":
-            noise = _text(settings.get("dp_noise_multiplier"))
-            text += f" of {noise} times the clipping norm"
+            text += _noise(settings)
         yield "Aggregation", text
+
+
+def _noise(settings: Mapping[str, Any]) -> str:
+    """How much noise there is, and what it costs a client that takes part in all rounds."""
+    target, delta = settings.get("target_epsilon"), settings.get("dp_delta", options.DP_DELTA)
+    if target is not None:
+        return (
+            f", as much as keeps a client's epsilon at most {_text(target)} in all rounds, at "
+            f"delta {_text(delta)}"
+        )
+    noise: Any = settings.get("dp_noise_multiplier")
+    text = f" of {_text(noise)} times the clipping norm"
+    rounds = [settings.get("rounds"), settings.get("head_rounds", 0)]
+    is_known = all(type(value) is int and 0 <= value <= _MOST_ROUNDS for value in rounds)
+    if not is_known or not _is_within(noise, 1e-3, 1e6) or not _is_within(delta, 1e-12, 0.5):
+        return text
+    from tffcxr.learning import privacy_accounting  # Takes a second.
+
+    epsilon = privacy_accounting.epsilon({noise: sum(rounds)}, delta)
+    return f"{text}; in all rounds a client's epsilon is at most {epsilon:.3g} at delta {delta:g}"
+
+
+def _is_within(value: Any, low: float, high: float) -> bool:
+    return type(value) in (int, float) and low <= value <= high
 
 
 def _meaning(value: Any, meanings: Mapping[str, str]) -> str:

@@ -44,15 +44,33 @@ def differentially_private(noise_multiplier: float, clients: float) -> Any:
     """Gaussian noise with adaptive clipping (Andrew et al., NeurIPS 2021), for few clients.
 
     As `DifferentiallyPrivateFactory.gaussian_adaptive`, but a seed decides the noise, see
-    `keyed_noise`. The noise of the count of clipped updates, by which the clipping adapts, must be
-    more than half the noise multiplier; TFF's default of 0.05 per client is less where clients are
-    few. What the count reveals is made up for by more noise on the updates.
+    `keyed_noise`. Every client counts the same, whatever its images, and the sum is divided by
+    `clients`, however many have sent an update.
 
     Args:
-      noise_multiplier: of both together, relative to the clipping norm; above 0.
+      noise_multiplier: of updates and count together, see `split_noise`.
       clients: that take part in a round.
+    """
+    of_updates, of_count = split_noise(noise_multiplier, clients)
+    query = keyed_noise.KeyedAdaptiveClipQuery(_FIRST_CLIP, of_updates, of_count, clients)
+    return tff.aggregators.DifferentiallyPrivateFactory(query)
+
+
+def split_noise(noise_multiplier: float, clients: float) -> tuple[float, float]:
+    """The noise of updates, and that of the count of clipped updates, by which the clipping adapts.
+
+    A client that is left out moves the count by 1/2, see `keyed_noise`, so noise of the count of
+    standard deviation b has the noise multiplier 2 b. It must be more than that of both together;
+    TFF's default of b = 0.05 per client is less where clients are few. What the count reveals is
+    made up for by more noise on the updates, such that 1 / z^2 = 1 / updates^2 + 1 / (2 b)^2.
+
+    Args:
+      noise_multiplier: z, of both together; above 0.
+      clients: that take part in a round.
+
+    Returns:
+      The noise multiplier of the updates, relative to the clipping norm, and b.
     """
     of_count = max(0.05 * clients, noise_multiplier)
     of_updates = (noise_multiplier**-2 - (2 * of_count) ** -2) ** -0.5
-    query = keyed_noise.KeyedAdaptiveClipQuery(_FIRST_CLIP, of_updates, of_count, clients)
-    return tff.aggregators.DifferentiallyPrivateFactory(query)
+    return of_updates, of_count

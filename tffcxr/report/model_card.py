@@ -18,6 +18,7 @@ from tffcxr.evaluation import registry
 from tffcxr.report import (
     column_builders,
     page,
+    privacy_text,
     remarks,
     results_table,
     run_files,
@@ -63,6 +64,7 @@ def write(run: run_reader.Run, warnings: Sequence[str]) -> str | None:
     trainings = {model["training"] for model in models}
     rows = results_table.in_order(run.rows, run.kind)
     mine = [row for row in rows if row["training"] in trainings] or rows
+    privacy = privacy_text.of(run.privacy, run.config)
     text = page.markdown("model_card.md.jinja").render(
         run=run,
         kind=run.kind,
@@ -80,6 +82,8 @@ def write(run: run_reader.Run, warnings: Sequence[str]) -> str | None:
         positives=_table_of(sites_table.positives_of(run)),
         settings=page.markdown_table(["Setting", "Value"], _settings(run)),
         rounds=_rounds(mine),
+        privacy=privacy,
+        privacy_table=privacy and page.markdown_table(privacy.headings, privacy.cells),
         results=[_results(part, columns, mine) for part, columns in _parts(run, mine)],
         about_results=_about_results(mine),
         calibration=_calibration(mine),

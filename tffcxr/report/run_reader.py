@@ -14,7 +14,7 @@ from typing import Any, Union
 import pandas as pd
 
 from tffcxr import errors, run_tables
-from tffcxr.report import resources_text, run_cases, run_files, style
+from tffcxr.report import privacy_text, resources_text, run_cases, run_files, style
 from tffcxr.report.kinds import kinds
 from tffcxr.report.kinds.kind import Kind
 
@@ -46,6 +46,7 @@ class Run:
       heat: `heat.csv`, a row per model and site's images, and per two models that are compared.
       subgroups: `subgroups.csv`, a row per model, test set and group of patients.
       resources: of `resources.json`, a record per start of the program.
+      privacy: `privacy.json`, of a run with differential privacy.
       explanations: of `explanations.csv`, in its order.
       segmentations: of `segmentations.csv`, in its order.
       models: the exported models, relative to `path`.
@@ -69,6 +70,7 @@ class Run:
     heat: pd.DataFrame
     subgroups: pd.DataFrame
     resources: list[dict[str, float | None]]
+    privacy: dict[str, Any]
     explanations: list[run_cases.Explanation]
     segmentations: list[run_cases.Segmentation]
     models: list[str]
@@ -127,6 +129,7 @@ def read(run_dir: PathLike) -> Run:
         heat=run_files.read_table(path, run_tables.HEAT),
         subgroups=run_files.read_table(path, run_tables.SUBGROUPS),
         resources=resources_text.starts(path),
+        privacy=privacy_text.read(path),
         explanations=run_cases.read_explanations(path),
         segmentations=run_cases.read_segmentations(path),
         models=sorted(f"models/{file.name}" for file in (path / "models").glob("*.keras")),

@@ -15,6 +15,7 @@ from tffcxr.report import (
     hospitals_table,
     model_card,
     page,
+    privacy_text,
     remarks,
     resources_text,
     results_table,
@@ -133,7 +134,8 @@ def write_report(run_dir: run_reader.PathLike, shown_as: str | None = None) -> p
             run.path, "participation", participation_figure.draw(run.clients)
         ),
         resources=resources_text.sentence(run.resources),
-        stopped_early=_stopped_early(rows),
+        stopped_early=_stopped_early(rows, run.privacy),
+        privacy=privacy_text.of(run.privacy, run.config),
         hospitals=hospitals_table.of(run),
         no_results=hospitals_table.NO_RESULTS,
         failures=rounds_figure.failures(run.clients).head(_LISTED_FAILURES).to_dict("records"),
@@ -206,8 +208,12 @@ def _last_round(run: run_reader.Run) -> dict[str, Any] | None:
     }
 
 
-def _stopped_early(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Returns, of every training that ended before its plan did, in which round."""
+def _stopped_early(rows: Sequence[Mapping[str, Any]], privacy: Mapping[str, Any]) -> list[str]:
+    """Returns, of every training that ended before its plan did, in which round.
+
+    Those that a privacy budget ended are in the section on privacy.
+    """
+    by_budget = privacy_text.stopped(privacy)
     return [
         f"{title}: round {rounds:.0f} of {planned:.0f}"
         for title, rounds, planned in dict.fromkeys(
@@ -215,6 +221,7 @@ def _stopped_early(rows: Sequence[Mapping[str, Any]]) -> list[str]:
              row["planned_rounds"])
             for row in rows
             if style.is_number(row.get("planned_rounds"))
+            and not (row["training"] == "federated" and {"federated", row.get("model")} & by_budget)
         )
     ]  # fmt: skip
 

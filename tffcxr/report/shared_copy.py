@@ -145,6 +145,8 @@ def _copy_tables(run: run_reader.Run, copy: pathlib.Path) -> None:
         files.write_table(copy / path.name, _rounds(path))
     if not run.heat.empty:
         run_tables.HEAT.write(copy, run.heat[list(run_tables.HEAT.columns)])
+    if run.privacy:
+        files.write_json(copy / run_tables.PRIVACY, _texts_of(run.privacy, ()))
     if run.resources:
         files.write_json(copy / run_tables.RESOURCES, {"starts": run.resources})
     groups = subgroups_table.to_share(run.subgroups)

@@ -17,15 +17,17 @@ from tffcxr.clients.sampling import Sampler
 from tffcxr.evaluation import registry
 from tffcxr.files import write_atomically
 from tffcxr.hospitals import coordinated_training, coordinator, hospital_log, member, serving
+from tffcxr.learning import aggregators
 from tffcxr.studies import side_by_side
 from tffcxr.training import loop, noise_key, selection
 from tffcxr.training.centralised import CentralisedTraining, Turns
 from tffcxr.training.checkpoints import Checkpoints
 from tffcxr.training.evaluators.validation import Evaluator
 from tffcxr.training.event_writer import TensorBoard, name_weights
-from tffcxr.training.federated import FederatedTraining
+from tffcxr.training.federated import FederatedTraining, ledger_of
 from tffcxr.training.noise_key import NoiseKey
 from tffcxr.training.plan import Plan
+from tffcxr.training.privacy_ledger import Ledger
 from tffcxr.training.progress import Progress
 from tffcxr.training.run_directory import RunDirectory
 
@@ -53,6 +55,7 @@ class Training:
       histograms: whether TensorBoard gets the weights of the federated model.
       variant: a name for files, where one run trains several models; otherwise empty.
       federation: this program's side of a run over hospitals; None where all clients are here.
+      ledger: of a plan with differential privacy, from `_private` on.
     """
 
     directory: RunDirectory
@@ -66,6 +69,7 @@ class Training:
     histograms: bool = False
     variant: str = ""
     federation: Federation = None
+    ledger: Ledger | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +85,7 @@ class Trained:
       planned: how many rounds there would have been without early stopping.
       is_chosen: whether the reported round was chosen by `Training.best`; False also where that
         could not be calculated in any round, so that the last one is reported.
+      privacy: `epsilon` and `delta` of all rounds, with differential privacy.
     """
 
     last: Mapping[str, Weights]
@@ -89,11 +94,12 @@ class Trained:
     rounds: int
     planned: int
     is_chosen: bool
+    privacy: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     def about_rounds(self) -> dict[str, Any]:
         """What a row of `metrics.json` says of them."""
         stopped = {"planned_rounds": self.planned} if self.rounds < self.planned else {}
-        return {"round": self.round, "rounds": self.rounds, **stopped}
+        return {"round": self.round, "rounds": self.rounds, **stopped, **self.privacy}
 
 
 def train_federated(setup: Training) -> Trained:
@@ -105,6 +111,7 @@ def train_federated(setup: Training) -> Trained:
     """
     if isinstance(setup.federation, member.Member):
         return _serve(setup, setup.federation)
+    setup = _private(setup)
     if isinstance(setup.federation, coordinator.Coordinator):
         return _coordinate(setup, setup.federation)
     training = FederatedTraining(
@@ -116,6 +123,17 @@ def train_federated(setup: Training) -> Trained:
     )
     journal = _journal(setup, FEDERATED, _histograms_of(setup, training))
     return _trained(_run(setup, FEDERATED, training, journal), training.client_weights)
+
+
+def _private(setup: Training) -> Training:
+    """With the ledger and the noise of a plan that has differential privacy."""
+    ledger = ledger_of(setup.plan, setup.sampler)
+    if ledger is None:
+        return setup
+    print(f"{_title(setup, FEDERATED)}: {ledger.plan}", file=sys.stderr)
+    aggregator = aggregators.make("dp", ledger.noise_multiplier, float(setup.sampler.count))
+    plan = dataclasses.replace(setup.plan, aggregator=aggregator)
+    return dataclasses.replace(setup, plan=plan, ledger=ledger)
 
 
 def _coordinate(setup: Training, hospitals: coordinator.Coordinator) -> Trained:
@@ -240,27 +258,45 @@ class _Ended:
     rounds: int
     planned: int
     is_chosen: bool
+    privacy: Mapping[str, float]
 
 
 def _trained(ended: _Ended, weights_of: Callable[[Any, int], Mapping[str, Weights]]) -> Trained:
     last = weights_of(ended.last, ended.rounds)
     reported = last if ended.round == ended.rounds else weights_of(ended.reported, ended.round)
-    return Trained(last, reported, ended.round, ended.rounds, ended.planned, ended.is_chosen)
+    return Trained(
+        last,
+        reported,
+        ended.round,
+        ended.rounds,
+        ended.planned,
+        ended.is_chosen,
+        ended.privacy,
+    )
 
 
 def _run(setup: Training, name: str, training: loop.Training, journal: loop.Journal) -> _Ended:
     planned, columns = setup.plan.rounds, setup.evaluator.columns
     end = loop.run(training, setup.plan, columns, journal)
+    ledger = journal.ledger
+    is_spent = (
+        ledger is not None and end.number < planned and ledger.is_spent(end.clients, end.number + 1)
+    )
     if end.number < planned:
+        why = ", before another could exceed the privacy budget" if is_spent else ""
         print(
-            f"{_title(setup, name)}: stopped early after round {end.number}/{planned}",
+            f"{_title(setup, name)}: stopped early after round {end.number}/{planned}{why}",
             file=sys.stderr,
         )
+    privacy: dict[str, float] = {}
+    if ledger is not None:
+        ledger.write(setup.directory.path, setup.variant or FEDERATED, end.clients, is_spent)
+        privacy = {"epsilon": ledger.epsilon(end.clients), "delta": ledger.delta}
     if setup.best is None:
-        return _Ended(end.state, end.state, end.number, end.number, planned, False)
+        return _Ended(end.state, end.state, end.number, end.number, planned, False, privacy)
     number, state = loop.load_best(training, setup.plan, columns, journal)
     is_chosen = selection.is_known(end.rounds, setup.best)
-    return _Ended(end.state, state, number, end.number, planned, is_chosen)
+    return _Ended(end.state, state, number, end.number, planned, is_chosen, privacy)
 
 
 def _journal(
@@ -279,6 +315,7 @@ def _journal(
         checkpoints=path / "checkpoints" / f"{name}{suffix}",
         best=setup.best,
         by_client=setup.by_client if is_federated else (),
+        ledger=setup.ledger if is_federated else None,
         observers=(
             side_by_side.stop_if_asked,
             Progress(_title(setup, name), setup.plan.rounds, setup.split),

@@ -18,8 +18,8 @@ class TensorBoard:
     """Writes a round's numbers for TensorBoard; an observer of `loop.Journal`.
 
     Tags: `loss/train`, `loss/train/<client>`, `<finding>/<metric>` (all clients),
-    `<finding>/<metric>/<client>`, `learning_rate`, `images_per_second`, and with `weights_of` a
-    histogram per weight.
+    `<finding>/<metric>/<client>`, `learning_rate`, `images_per_second`, `epsilon` with differential
+    privacy, and with `weights_of` a histogram per weight.
 
     Args:
       folder: of this training's event files.
@@ -41,6 +41,7 @@ class TensorBoard:
             ("loss/train", result.train_loss),
             ("learning_rate", row["learning_rate"]),
             ("images_per_second", row["images"] / max(row["seconds"], 1e-3)),
+            *([("epsilon", row["epsilon"])] if "epsilon" in row else []),
             *((f"loss/train/{client.client}", client.train_loss) for client in result.clients),
             *result.validation.items(),
         ]

@@ -13,12 +13,14 @@ import tensorflow as tf
 
 from tffcxr.clients.sampling import Sampler
 from tffcxr.learning import failure, optimizers, process
-from tffcxr.learning.weight_groups import batch_norm_layers
+from tffcxr.learning.weight_groups import Group, WeightPartition, batch_norm_layers
+from tffcxr.models.blocks import CxrModel
 from tffcxr.runtime import parts, placed
 from tffcxr.training.evaluators.validation import Evaluator
 from tffcxr.training.loop import ClientResult, RoundResult, TrainingFailed
 from tffcxr.training.noise_key import NoiseKey
 from tffcxr.training.plan import Plan, Rounds, Stage
+from tffcxr.training.privacy_ledger import Ledger
 
 
 class TrainingData(Protocol):
@@ -230,19 +232,47 @@ def _client_result(
     return ClientResult(client, int(measured["images"]), loss, status)
 
 
+def ledger_of(plan: Plan, sampler: Sampler) -> Ledger | None:
+    """What accounts for the privacy of a plan's rounds; None without differential privacy.
+
+    A stage that shares no weight, such as one of private task blocks alone, costs none.
+
+    Raises:
+      InputError: see `Ledger`.
+    """
+    if plan.privacy is None:
+        return None
+
+    @functools.cache
+    def is_shared(stage: Stage) -> bool:
+        model = plan.structure(stage.frozen)
+        partition = WeightPartition.of(model.keras, _private_layers(plan, model))
+        groups = Group.SHARED_TRAINABLE, Group.SHARED_STATISTICS
+        return any(partition.indices(group) for group in groups)
+
+    return Ledger(
+        plan.privacy, sampler, plan.rounds, lambda number: is_shared(plan.stage_of(number)[1])
+    )
+
+
+def _private_layers(plan: Plan, model: CxrModel) -> list[str]:
+    """The layers whose weights stay at each client."""
+    private = set(model.task) if plan.share == "representation" else set()
+    if plan.model.batch_norm == "local":
+        private.update(batch_norm_layers(model.keras))
+    return sorted(private)
+
+
 def _build(
     plan: Plan, initial_weights: Sequence[np.ndarray], data: TrainingData, stage: Stage
 ) -> process.FederatedProcess:
     """The process of a stage of a plan."""
     model = plan.structure(stage.frozen)
-    private = set(model.task) if plan.share == "representation" else set()
-    if plan.model.batch_norm == "local":
-        private.update(batch_norm_layers(model.keras))
     rate = stage.schedule.learning_rate
     return process.build_process(
         model.keras,
         initial_weights,
-        private_layers=sorted(private),
+        private_layers=_private_layers(plan, model),
         batch_spec=data.element_spec,
         loss_fn=plan.loss_fn,
         client_optimizer=plan.client_optimizer(rate),

@@ -23,6 +23,7 @@ from tffcxr.evaluation import registry
 from tffcxr.training import selection
 from tffcxr.training.checkpoints import Checkpoints
 from tffcxr.training.plan import Plan, Rounds, Stage
+from tffcxr.training.privacy_ledger import Ledger
 from tffcxr.training.round_log import RoundLog
 
 
@@ -76,6 +77,7 @@ class Training(Protocol):
         """Runs one round; the first of a stage takes over the state of the stage before."""
 
 
+_EPSILON = "epsilon"
 _Observer = Callable[[Mapping[str, Any], RoundResult, Any], None]
 
 
@@ -94,6 +96,8 @@ class Journal:
       tables: called likewise, before the state is saved, to write further files: a round that was
         saved is in them, and one that is repeated replaces what is there.
       by_client: columns of the evaluator that `clients` has, too, of each client's own images.
+      ledger: accounts for the privacy that rounds cost, in the column `epsilon`, and ends the
+        training before a round that could exceed its budget; None without differential privacy.
     """
 
     rounds: pathlib.Path | None
@@ -103,12 +107,14 @@ class Journal:
     observers: Sequence[_Observer] = ()
     by_client: Sequence[str] = ()
     tables: Sequence[_Observer] = ()
+    ledger: Ledger | None = None
 
 
-def round_columns(measured: Sequence[str]) -> list[str]:
+def round_columns(measured: Sequence[str], has_epsilon: bool = False) -> list[str]:
     """The columns of `rounds.csv`, with those of the `Evaluator` in between."""
     *numbers, stage = run_tables.ROUNDS.columns
-    return [*numbers, *measured, stage]
+    kept = [name for name in numbers if name != _EPSILON or has_epsilon]
+    return [*kept, *measured, stage]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,8 +140,9 @@ class Standing:
 def run(training: Training, plan: Rounds, measured: Sequence[str], journal: Journal) -> Standing:
     """Trains from the last checkpoint, or from the start, to the end.
 
-    That is the end of the plan, or before it where the last stage stops early; how many rounds are
-    done then is a function of the rounds' losses alone, so a resumed run ends in the same round.
+    That is the end of the plan, or before it where the last stage stops early or a privacy budget
+    is spent; how many rounds are done then is a function of the rounds' losses and of who took part
+    alone, so a resumed run ends in the same round.
 
     Args:
       training: federated or centralised.
@@ -160,7 +167,7 @@ def iterate(
 ) -> Iterator[Standing]:
     """Trains as `run` does, and gives where it stands at the start and after every round."""
     checkpoints = Checkpoints(journal.checkpoints) if journal.checkpoints else None
-    rounds = RoundLog(journal.rounds, round_columns(measured)) if journal.rounds else None
+    rounds = _round_log(journal, measured)
     of_clients = [*run_tables.CLIENTS.always, *journal.by_client]
     clients = RoundLog(journal.clients, of_clients) if journal.clients else None
     restored = checkpoints.load_latest(training.initial_state) if checkpoints else None
@@ -176,14 +183,18 @@ def iterate(
             before, stage = plan.stage_of(number)
             if selection.stops(losses[before:], stage.patience):
                 return
+            if journal.ledger and journal.ledger.is_spent(client_rows, number):
+                return
             rate = stage.schedule.rate(losses[before:])
             state, result = training.advance(state, number, stage, rate)
             row = _row(number, stage, rate, result, time.monotonic() - started)
             taking_part = [
                 _client_row(number, client, result, journal.by_client) for client in result.clients
             ]
-            finished.append(row)
             client_rows.extend(taking_part)
+            if journal.ledger:
+                row[_EPSILON] = journal.ledger.epsilon(client_rows)
+            finished.append(row)
             if rounds:
                 rounds.append([row])
             if clients:
@@ -221,10 +232,18 @@ def load_best(
     Raises:
       InputError: its checkpoint is missing or damaged.
     """
-    assert journal.best and journal.rounds and journal.checkpoints
-    rows = RoundLog(journal.rounds, round_columns(measured)).rewind(plan.rounds)
+    assert journal.best and journal.checkpoints
+    log = _round_log(journal, measured)
+    assert log
+    rows = log.rewind(plan.rounds)
     number = selection.best_round(rows, journal.best)
     return number, Checkpoints(journal.checkpoints).load(number, training.initial_state)
+
+
+def _round_log(journal: Journal, measured: Sequence[str]) -> RoundLog | None:
+    if not journal.rounds:
+        return None
+    return RoundLog(journal.rounds, round_columns(measured, journal.ledger is not None))
 
 
 def _finished(rounds: RoundLog, done: int) -> list[dict[str, str]]:

@@ -15,6 +15,7 @@ from tffcxr.learning import optimizers
 from tffcxr.learning.local_training import LossFn
 from tffcxr.learning.schedules import Schedule
 from tffcxr.models.blocks import CxrModel
+from tffcxr.training.privacy_ledger import Privacy
 
 
 class ModelSource(Protocol):
@@ -114,6 +115,8 @@ class Plan:
       keeps_optimizer: whether a client keeps its optimizer's state from round to round.
       weighting: "examples" or "uniform".
       aggregator: a `tff.aggregators` factory, or None for the mean.
+      privacy: what `aggregator`, which follows from it and from who takes part, gives; None without
+        differential privacy.
     """
 
     model: ModelSource
@@ -133,6 +136,7 @@ class Plan:
     keeps_optimizer: bool = False
     weighting: str = "examples"
     aggregator: Any = None
+    privacy: Privacy | None = None
 
     def __post_init__(self):
         if not self.stages:

@@ -56,6 +56,7 @@ class Progress:
                 f"{self._split} {name} {_of_tasks(values, digits)}"
                 for (name, digits), values in shown.items()
             ),
+            *([f"epsilon {row['epsilon']:.3g}"] if "epsilon" in row else []),
             f"{row['images'] / max(seconds, 1e-9):.0f} images/s",
         ]
         left = self._left(int(row["round"]))
