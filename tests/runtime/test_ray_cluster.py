@@ -98,6 +98,23 @@ def test_a_cluster_that_never_starts_is_said_in_a_line(with_ray):
     assert all(map(_ends, ray.processes))
 
 
+def test_a_service_whose_command_is_not_yet_to_be_read_is_ended_too(with_ray, monkeypatch):
+    """As for a moment while the kernel loads a program."""
+    ray = with_ray((BOTH, False))
+    read, asked = psutil.Process.cmdline, set()
+
+    def cmdline(process):
+        if process.pid in asked:
+            return read(process)
+        asked.add(process.pid)
+        return []
+
+    monkeypatch.setattr(psutil.Process, "cmdline", cmdline)
+    cluster = ray_cluster.Cluster(None, 1)
+    cluster.disconnect()
+    assert all(map(_ends, ray.processes))
+
+
 def _ends(process):
     return _has_ended(process, 10)
 

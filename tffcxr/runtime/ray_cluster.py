@@ -9,6 +9,7 @@ import os
 import socket
 import sys
 import tempfile
+import time
 import warnings
 
 import psutil
@@ -25,6 +26,7 @@ _LONGEST_FOLDER = 30  # Ray adds some 70 bytes to it, and a Unix socket's name h
 _LOOPBACK = "127.0.0.1"
 _OF_THIS_MACHINE = "auto"
 _CONNECT_SECONDS = 10.0
+_LOADING_SECONDS = 1.0
 _ON_CPU_AT_ONCE = 2  # Actors per machine, as the local engine computes two clients at once.
 
 
@@ -142,7 +144,7 @@ class Cluster:
         """Notes which processes this one has started with a path in their command."""
         for child in psutil.Process().children():
             with contextlib.suppress(psutil.NoSuchProcess):
-                if path in " ".join(child.cmdline()):
+                if path in _command(child):
                     self._processes += [child, *child.children()]
                     if child.name() in _SERVICES:
                         self._services.append(child)
@@ -185,6 +187,18 @@ def of_workers() -> dict[str, str]:
     """The environment of an actor, wherever it is started."""
     chosen = {name: value for name, value in os.environ.items() if name.startswith("TF_")}
     return {**chosen, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+
+
+def _command(process: psutil.Process) -> str:
+    """The command of a process, which is empty for a moment while the kernel loads the program.
+
+    Raises:
+      psutil.NoSuchProcess: it has ended.
+    """
+    end = time.monotonic() + _LOADING_SECONDS
+    while not (command := process.cmdline()) and time.monotonic() < end:
+        time.sleep(0.001)
+    return " ".join(command)
 
 
 def _is_running(process: psutil.Process) -> bool:
