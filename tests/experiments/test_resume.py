@@ -46,7 +46,9 @@ def _start(folder, sites):
             "--partition=iid",
             "--clients_per_site=2",
             "--baseline=pooled",
-            "--heatmaps=1",
+            "--width=0.25",
+            "--heatmaps=0",
+            "--noheat_metrics",
             "--bootstrap=10",
         ],
     )

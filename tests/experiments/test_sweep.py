@@ -297,12 +297,11 @@ def test_killed_sweep_of_a_real_recipe_goes_on(tmp_path):
     from tffcxr.datasets.phantoms import phantom
 
     phantom.write_rsna(tmp_path / "rsna", 24, seed=1, size=64, workers=1)
-    phantom.write_siim(tmp_path / "siim", 24, seed=2, size=64, workers=1)
     flags = [f"--output_dir={tmp_path / 's'}", "--experiment=cheXviz", "--grid=local_epochs=1,2"]
     for setting in (
         f"site=a=rsna:{tmp_path / 'rsna'}:Lung Opacity",
-        f"site=b=siim:{tmp_path / 'siim'}:Pneumothorax",
         "image_size=32",
+        "width=0.25",
         "rounds=1",
         "baseline=none",
         "heatmaps=0",
@@ -328,11 +327,8 @@ def test_killed_sweep_of_a_real_recipe_goes_on(tmp_path):
     rows = _rows(tmp_path / "s" / "summary.csv")
     assert [(row["local_epochs"], row["metric"], row["status"]) for row in rows] == [
         ("1", "Lung Opacity/auroc", "complete"),
-        ("1", "Pneumothorax/auroc", "complete"),
         ("2", "Lung Opacity/auroc", "complete"),
-        ("2", "Pneumothorax/auroc", "complete"),
     ]
-    assert "auroc of" in ended.output and "Pneumothorax" in ended.output
     final = _rows(tmp_path / "s" / "results.csv")
     assert [(row["local_epochs"], row["task"], row["auroc_n"]) for row in final] == [
         (row["local_epochs"], row["metric"].removesuffix("/auroc"), "1") for row in rows
