@@ -13,6 +13,7 @@ import tensorflow_federated as tff
 from tests.learning import tiny
 from tffcxr import runtime
 from tffcxr.learning import aggregators, keyed_noise
+from tffcxr.runtime import computation_ids
 
 SIZES = (4000, 1000)
 CLIENTS, MULTIPLIER = 2.0, 1.5
@@ -49,6 +50,15 @@ def test_the_same_seed_gives_the_same_bits_and_another_gives_others(process):
     assert [a.tobytes() for a in first.result] == [a.tobytes() for a in again.result]
     assert norm(first) == norm(again) != norm(other)
     assert not np.intersect1d(np.concatenate(first.result), np.concatenate(other.result)).size
+
+
+def test_a_round_is_the_same_computation_with_any_noise(process):
+    # A hospital does not know the coordinator's, and yet builds the computation that it is asked.
+    types = tff.types.to_type([(np.float32, (size,)) for size in SIZES])
+    other = aggregators.differentially_private(7.0, 50.0).create(types)
+    ids = [computation_ids.computation_id(each.next) for each in (process, other)]
+    assert ids[0] == ids[1]
+    assert norm(noised(other)) != norm(noised(process))
 
 
 def test_the_deviation_is_that_of_tff(process):

@@ -131,9 +131,13 @@ def _private(setup: Training) -> Training:
     if ledger is None:
         return setup
     print(f"{_title(setup, FEDERATED)}: {ledger.plan}", file=sys.stderr)
-    aggregator = aggregators.make("dp", ledger.noise_multiplier, float(setup.sampler.count))
-    plan = dataclasses.replace(setup.plan, aggregator=aggregator)
+    plan = _with_noise(setup.plan, ledger.noise_multiplier, float(setup.sampler.count))
     return dataclasses.replace(setup, plan=plan, ledger=ledger)
+
+
+def _with_noise(plan: Plan, noise_multiplier: float, clients: float) -> Plan:
+    aggregator = aggregators.make("dp", noise_multiplier, clients)
+    return dataclasses.replace(plan, aggregator=aggregator)
 
 
 def _coordinate(setup: Training, hospitals: coordinator.Coordinator) -> Trained:
@@ -170,6 +174,10 @@ def _noise_key(setup: Training) -> NoiseKey:
 
 def _serve(setup: Training, hospital: member.Member) -> Trained:
     """Takes part in a training that a coordinator leads."""
+    if setup.plan.privacy:
+        # The coordinator adds the noise: a round's computations have it in the server's state, and
+        # are the same with any.
+        setup = dataclasses.replace(setup, plan=_with_noise(setup.plan, 1.0, 1.0))
     training = FederatedTraining(setup.plan, setup.data, setup.sampler, setup.evaluator)
     clients = tuple(sorted(setup.sampler.client_ids))
     suffix = _suffix(setup)
