@@ -12,7 +12,7 @@ import pytest
 
 from tests.report import example_classes, example_masks, example_run, example_volumes
 from tffcxr import errors
-from tffcxr.report import run_report
+from tffcxr.report import remarks, run_report
 from tffcxr.report.figures import panels
 
 
@@ -52,7 +52,18 @@ def test_whole_run(run_dir):
         "gradcam_lung-opacity.png", "gradcam_pneumothorax.png", "precision_recall.png",
         "reliability.png", "roc.png", "rounds.png",
     ]  # fmt: skip
-    assert html.count("<img ") == 6
+    assert "further warnings" not in html
+    # Whatever is too wide for a screen can be scrolled.
+    assert html.count('<figure><div class="scroll" tabindex="0"><img') == html.count("<img ") == 6
+    assert html.count('<div class="scroll" tabindex="0"><table') == html.count("<table")
+
+
+def test_many_warnings_are_folded_after_the_most_general_ones(run_dir, text_only, monkeypatch):
+    monkeypatch.setattr(remarks, "warnings", lambda *_: [f"Doubt {n}." for n in range(7)])
+    html = run_report.write_report(run_dir).read_text()
+    notice = html.partition("Before you rely on these numbers")[2].partition("</div>")[0]
+    shown, _, hidden = notice.partition("<details><summary>3 further warnings")
+    assert (shown.count("<li>Doubt"), hidden.count("<li>Doubt")) == (4, 3)
 
 
 def test_page_is_self_contained(run_dir):
@@ -240,7 +251,7 @@ def test_masks(tmp_path, monkeypatch):
         "In short", "Data", "Results", "Training", "The masks", "Settings",
     ]  # fmt: skip
     assert "federated minus pooled" in html
-    assert "Jaccard (95 % CI)" in html
+    assert "Jaccard (95\xa0%\xa0CI)</th>" in html
     assert "AUROC" not in html
     row = json.loads((run_dir / "metrics.json").read_text())["rows"][0]
     assert f"{row['jaccard']:.3f} ({row['jaccard_low']:.3f}–{row['jaccard_high']:.3f})" in html

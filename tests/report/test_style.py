@@ -52,6 +52,17 @@ def test_level_of_the_interval_is_named_only_if_all_rows_agree():
     assert style.interval_heading("AUROC", [*rows, {"interval": "95 % percentile"}]) == "AUROC (CI)"
 
 
+def test_brackets_of_a_heading_are_not_broken():
+    assert style.unbroken_brackets("Brier score (95 % CI)") == "Brier score (95\xa0%\xa0CI)"
+    assert style.unbroken_brackets("Images") == "Images"
+
+
+def test_zero_has_no_sign():
+    assert style.number(-0.0004) == style.signed(-0.0004) == style.signed(0.0004) == "0.000"
+    assert (style.number(-0.0006), style.signed(0.0006)) == ("−0.001", "+0.001")
+    assert style.signed(10.0, 0) == "+10"
+
+
 def test_a_variant_is_named_by_its_model_and_images():
     assert style.training_name("resnet50 full") == "ResNet50, full"
     assert style.training_name("densenet121 segmented") == "DenseNet121, segmented"

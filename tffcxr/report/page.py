@@ -35,6 +35,7 @@ def template(name: str) -> jinja2.Template:
     environment.filters.update(
         colour=style.training_colour,
         counted=style.counted,
+        heading=style.unbroken_brackets,
         value_and_interval=style.value_and_interval,
         number=style.number,
         p_value=style.p_value,

@@ -68,6 +68,7 @@ SERIES_COLOURS = ("#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31", "#6A3D9
 UNDEFINED = "–"
 NOT_COMPARED = "not compared"  # Not a gap: there is nothing that the model was to be compared with.
 _MINUS = "\N{MINUS SIGN}"
+_NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
 def training_name(training: str) -> str:
@@ -142,13 +143,21 @@ def is_number(value: Any) -> bool:
 
 
 def number(value: Any, digits: int = 3) -> str:
-    """Returns a number with so many decimals, a dash if it is undefined."""
-    return f"{value:.{digits}f}".replace("-", _MINUS) if is_number(value) else UNDEFINED
+    """Returns a number with so many decimals, a dash if it is undefined; 0 has no sign."""
+    return _written(f"{value:.{digits}f}") if is_number(value) else UNDEFINED
 
 
 def signed(value: Any, digits: int = 3) -> str:
-    """Returns a difference with its sign: "+0.010", and a minus sign rather than a hyphen."""
-    return f"{value:+.{digits}f}".replace("-", _MINUS) if is_number(value) else UNDEFINED
+    """Returns a difference with its sign: "+0.010", and a minus sign rather than a hyphen.
+
+    What is 0 in so many decimals has none.
+    """
+    return _written(f"{value:+.{digits}f}") if is_number(value) else UNDEFINED
+
+
+def _written(text: str) -> str:
+    """Returns a number as it is printed."""
+    return text.replace("-", _MINUS) if re.search("[1-9]", text) else text.lstrip("+-")
 
 
 def counted(count: float, noun: str) -> str:
@@ -193,6 +202,11 @@ def interval_heading(metric: str, rows: Iterable[Mapping[str, Any]]) -> str:
     texts = [row["interval"] for row in rows if isinstance(row.get("interval"), str)]
     levels = {text.split(" %")[0] for text in texts}
     return f"{metric} ({levels.pop()} % CI)" if len(levels) == 1 else f"{metric} (CI)"
+
+
+def unbroken_brackets(heading: str) -> str:
+    """Returns a heading whose brackets, such as "(95 % CI)", stay in one line of a page."""
+    return re.sub(r"\([^()]*\)", lambda found: found.group().replace(" ", _NO_BREAK), heading)
 
 
 def slug(task: str) -> str:
