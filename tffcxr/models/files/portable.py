@@ -47,7 +47,8 @@ class Portable(tf.Module):
     def __init__(self, exported: Exported):
         super().__init__(name="tffcxr")
         self.exported = exported
-        self._keras = exported.keras  # Tracked by SavedModel.
+        # Tracked by SavedModel; the model itself would also be traced and written layer by layer.
+        self._weights = exported.keras.weights
 
     def function(self, dtype: str) -> Any:
         """A TensorFlow function from pixels of a type to {"probabilities": …}.
@@ -70,13 +71,13 @@ class Portable(tf.Module):
     def _probabilities(self, pixels: tf.Tensor) -> tf.Tensor:
         about = self.exported.metadata
         if about.kind == metadata.VOLUMES:
-            return self._keras(tf.cast(pixels, tf.float32) / 255.0, training=False)
+            return self.exported.keras(tf.cast(pixels, tf.float32) / 255.0, training=False)
         shape = tf.shape(pixels)
         is_deep = pixels.dtype == tf.uint16
         grey = pixel_graph.stretched(pixels) if is_deep else tf.cast(pixels, tf.float32)
         place = pixel_graph.Place(shape[1], shape[2], about.image_size, about.fit)
         square = place.fitted(grey)[..., tf.newaxis] / 255.0
-        found = self._keras(square, training=False)
+        found = self.exported.keras(square, training=False)
         found = place.spread(found[..., 0]) if about.marks_pixels else found
         return pixel_graph.unknown_where_constant(found, pixels) if is_deep else found
 
