@@ -59,6 +59,12 @@ flags.DEFINE_string(
     "For NIfTI files and a model of several kinds of volumes: whose these are like, by the name of "
     "a site of the run.",
 )
+flags.DEFINE_string(
+    "lung_model",
+    None,
+    "For a model of images whose lungs were cut out: a run's folder or a .keras file of a model "
+    "that segments lungs (cxr_fl_segmentation), best the one of its training.",
+)
 flags.DEFINE_integer("batch_size", 16, "Images or slices that are predicted at once.")
 flags.DEFINE_boolean(
     "allow_other_images",
@@ -92,6 +98,7 @@ def main(operands: list[str]) -> None:
             batch_size=FLAGS.batch_size,
             allow_other_images=FLAGS.allow_other_images,
             node=FLAGS.node,
+            lung_model=_find_lung_model(model_path),
             **{
                 name: FLAGS[name].value and pathlib.Path(FLAGS[name].value)
                 for name in ("csv", "json", "heatmaps", "masks", "dicom")
@@ -116,13 +123,38 @@ def _find_model(path: pathlib.Path) -> tuple[pathlib.Path, list[str]]:
     try:
         file = run_models.find(path)
         about = metadata.read(file)
-        if about.kind != metadata.VOLUMES:
+        if about.kind != metadata.VOLUMES and not (about.cut_out and FLAGS.lung_model):
             about.check_takes_radiographs()
     except InputError as error:
         raise InputError(f"--model: {error}") from error
     _check_flags(about)
     models = run_models.in_run(path) if path.is_dir() else {}
     return file, [other.name for other in models if other != file]
+
+
+def _find_lung_model(model: pathlib.Path) -> pathlib.Path | None:
+    """Returns the model of `--lung_model`, if it is needed.
+
+    Raises:
+      InputError: there is none, it segments no lungs, knows phantoms alone, or has no use.
+    """
+    if FLAGS.lung_model is None:
+        return None
+    from tffcxr.models.files import metadata, run_models
+
+    if not metadata.read(model).cut_out:
+        raise InputError(
+            "--lung_model: expected a --model of images whose lungs were cut out with it, found "
+            "one of whole images"
+        )
+    try:
+        file = run_models.find(pathlib.Path(FLAGS.lung_model))
+        about = metadata.read(file)
+        about.check_marks_lungs()
+    except InputError as error:
+        raise InputError(f"--lung_model: {error}") from error
+    _check_phantoms("lung_model", about)
+    return file
 
 
 def _check_flags(about: Metadata) -> None:
@@ -137,9 +169,13 @@ def _check_flags(about: Metadata) -> None:
     for name in unused:
         if FLAGS[name].value is not None:
             raise InputError(f"--{name}: expected another --model with it, found {about.about}")
+    _check_phantoms("model", about)
+
+
+def _check_phantoms(flag: str, about: Metadata) -> None:
     if about.phantoms and not FLAGS.allow_phantom_model:
         raise InputError(
-            "--model: expected a model trained on images of patients, found one trained on "
+            f"--{flag}: expected a model trained on images of patients, found one trained on "
             "phantoms: what it says of an image means nothing (--allow_phantom_model uses it)"
         )
 

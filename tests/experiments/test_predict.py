@@ -315,6 +315,18 @@ def test_masks(others, tmp_path):
         (["--model={others}/volumes", "--dicom=d"], "--dicom: expected another --model with it"),
         (["--model={others}/masks", "--node=a"], "--node: expected another --model with it"),
         (["--model={others}/cut_out"], "--model: expected a model of whole radiographs"),
+        (
+            ["--model={others}/cut_out", "--lung_model={others}/classes"],
+            "--lung_model: expected a model that segments lungs, found a model of the classes",
+        ),
+        (
+            ["--model={others}/cut_out", "--lung_model={others}/masks"],
+            "--lung_model: expected a model trained on images of patients",
+        ),
+        (
+            ["--model={others}/classes", "--allow_phantom_model", "--lung_model={others}/masks"],
+            "--lung_model: expected a --model of images whose lungs were cut out",
+        ),
         (["--model={others}/masks", "--heatmaps=h"], "--heatmaps: expected another --model with"),
         (["--model={others}/classes", "--masks=m"], "--masks: expected another --model with it"),
         (["--model={others}/classes"], "--model: expected a model trained on images of patients"),

@@ -118,12 +118,15 @@ def test_models_of_lungs_alone_are_named(run_dir):
     (run_dir / "models" / "other.keras").touch()
     (run_dir / "models" / "other.json").write_text(json.dumps({**_MODEL, "cut_out": True}))
     text = _card(run_dir)
-    assert "`predict` refuses `models/other.keras`: it takes images that are black" in text
+    assert (
+        "`predict` needs `--lung_model` for `models/other.keras`: it takes images that are black"
+        in text
+    )
     assert "`predict` refuses images whose DICOM header" in text
     assert 'model.predict("image.dcm")' in text
     _change(run_dir / "models" / "multi_task.json", cut_out=True)
     text = _card(run_dir)
-    assert "`predict` refuses `models/multi_task.keras`" in text
+    assert "`predict` needs `--lung_model` for `models/multi_task.keras`" in text
     assert "`predict` refuses images whose DICOM header" not in text
     assert 'model.predict("image.dcm")' not in text
 

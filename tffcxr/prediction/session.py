@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 import contextlib
 import dataclasses
 import pathlib
@@ -16,6 +16,7 @@ from tffcxr.prediction import (
     answer_tables,
     answers,
     image_files,
+    lung_cutting,
     overlays,
     predictor,
     reading,
@@ -24,6 +25,7 @@ from tffcxr.prediction import (
 )
 from tffcxr.prediction.answers import Answer
 from tffcxr.prediction.predictor import Predicted
+from tffcxr.prediction.reading import Image
 
 if TYPE_CHECKING:
     from tffcxr.prediction.dicom_objects import DicomObjects
@@ -32,6 +34,8 @@ OF_PHANTOMS = "The model was trained on phantoms only: what it says of a real im
 NOT_COMPARED = (
     "The model has no statistics of its training images: no image was compared with them."
 )
+
+_OF_LUNGS = "The model was given the lungs alone, which another model had cut out."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +51,7 @@ class Wanted:
       masks: a folder for masks, or None.
       dicom: a folder for DICOM objects, or None.
       node: whose volumes NIfTI files are like, or None.
+      lung_model: the `.keras` file of what segments the lungs, for a model of cut-out lungs.
     """
 
     batch_size: int = 16
@@ -57,6 +62,7 @@ class Wanted:
     masks: pathlib.Path | None = None
     dicom: pathlib.Path | None = None
     node: str | None = None
+    lung_model: pathlib.Path | None = None
 
 
 def predict(
@@ -117,6 +123,8 @@ def predict(
             remarks.append(NOT_COMPARED)
         if exported.metadata.phantoms:
             remarks.append(OF_PHANTOMS)
+        if wanted.lung_model:
+            remarks.append(_OF_LUNGS)
         print("\n".join([*remarks, overlays.NOTICE]))
     return [answer.error for answer in found if answer.status != reading.OK] + failures
 
@@ -179,6 +187,8 @@ def _dicom_objects(
         notices.append(NOT_COMPARED)
     if exported.metadata.phantoms:
         notices.append(OF_PHANTOMS)
+    if wanted.lung_model:
+        notices.append(_OF_LUNGS)
     return DicomObjects(wanted.dicom, model, exported.metadata, explainer, notices)
 
 
@@ -188,11 +198,15 @@ def _predicted(exported: Exported, paths: Sequence[str], wanted: Wanted) -> Iter
         predictor.expected_of(exported),
         exported.metadata.fit,
         wanted.allow_other_images,
-        keep_pictures=bool(wanted.heatmaps or wanted.masks or wanted.dicom),
+        keep_pictures=bool(wanted.heatmaps or wanted.masks or wanted.dicom or wanted.lung_model),
     )
-    images = reading.read_all(paths, how)
+    read = reading.read_all(paths, how)
+    images: Iterable[Image] = read
+    if wanted.lung_model:
+        cutter = lung_cutting.LungCutter(export.load(wanted.lung_model), exported.metadata.fit)
+        images = cutter.cut(read)
     with (
-        contextlib.closing(images),
+        contextlib.closing(read),
         tqdm.tqdm(total=len(paths), desc="predicting", unit="image", disable=None) as bar,
     ):
         for predicted in predictor.Predictor(exported, wanted.batch_size).predict(images):

@@ -37,7 +37,7 @@ from tffcxr.datasets.imaging import images
 from tffcxr.errors import InputError
 from tffcxr.evaluation import segmentation
 from tffcxr.models.files import export, run_models
-from tffcxr.models.files.metadata import MASKS, Metadata
+from tffcxr.models.files.metadata import Metadata
 from tffcxr.report.figures import contact_sheet
 from tffcxr.sweeps import sweep_results
 
@@ -122,9 +122,10 @@ def load_model(path: str | os.PathLike[str]) -> export.Exported:
     """
     file = find_model(path)
     model = export.load(file)
-    about = model.metadata
-    if about.kind != MASKS or about.outputs[0].lower() != "lungs":
-        raise InputError(f"{file}: expected a model that segments lungs, found {about.about}")
+    try:
+        model.metadata.check_marks_lungs()
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from None
     return model
 
 

@@ -110,6 +110,11 @@ class Metadata:
                 "that are black outside of the lungs"
             )
 
+    def check_marks_lungs(self) -> None:
+        """Raises InputError unless the model segments lungs in radiographs."""
+        if self.kind != MASKS or self.outputs[0].lower() != "lungs":
+            raise InputError(f"expected a model that segments lungs, found {self.about}")
+
     def check(self) -> None:
         """Raises ValueError if a value is not what the class says; the values may be of a file."""
         if self.kind not in KINDS:
