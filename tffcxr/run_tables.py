@@ -179,17 +179,22 @@ HEAT = Table(
     texts=frozenset({"task", "model", "training", "compared_with", "site", "cases"}),
 )  # fmt: skip
 # A row per model, site's images and group of their patients. `too_small` is 1 of a group with few
-# images of a class; `auroc_gap` is how much higher the AUROC of the best group of the attribute is.
-_OF_GROUPS = ("auroc", "auroc_gap", "sensitivity", "specificity")
+# images (of findings and classes: with few of either label); `<metric>_gap` is how much higher that
+# of the best group of the attribute is. Findings and classes have AUROC, sensitivity and
+# specificity; masks Jaccard and Dice; volumes Dice and overlap, and `images` counts their cases.
+OF_GROUPS = (
+    "auroc", "auroc_gap", "sensitivity", "specificity", "jaccard", "jaccard_gap", "dice",
+    "dice_gap", "overlap", "overlap_gap",
+)  # fmt: skip
+_OF_GROUPS = tuple(f"{name}{end}" for name in OF_GROUPS for end in ("", "_low", "_high"))
 SUBGROUPS = Table(
     "subgroups.csv",
     (
         "task", "model", "images_kind", "training", "client", "attribute", "group", "images",
-        "patients", "positives", "too_small",
-        *(f"{name}{end}" for name in _OF_GROUPS for end in ("", "_low", "_high")),
+        "patients", "positives", "too_small", *_OF_GROUPS,
     ),
     texts=frozenset({"task", "model", "images_kind", "training", "client", "attribute", "group"}),
-    optional=frozenset({"images_kind", "client"}),
+    optional=frozenset({"images_kind", "client", "positives", *_OF_GROUPS}),
 )  # fmt: skip
 # A row per image whose lungs were predicted.
 LUNGS = Table(

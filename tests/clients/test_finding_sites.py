@@ -21,7 +21,7 @@ def _table(seed=0, patients=200, shares=(0.3, 0.2, 0.5)):
     rng = np.random.default_rng(seed)
     rows = [
         {"image": f"{patient}/{image}.png", "patient": f"p{patient:03d}", "view": None}
-        | {"site": "x", "age": np.nan, "sex": None, "mask": None, "lungs": None}
+        | {"site": "x", "age": np.nan, "sex": None, "scanner": None, "mask": None, "lungs": None}
         | {name: float(rng.random() < share) for name, share in zip(NAMES, shares)}
         for patient in range(patients)
         for image in range(rng.integers(1, 4))

@@ -23,6 +23,7 @@ def _table(finding, patients):
             "view": None,
             "age": np.nan,
             "sex": None,
+            "scanner": None,
             "mask": None,
             "lungs": None,
             finding: [float(number % 2) for number in range(len(patients))],

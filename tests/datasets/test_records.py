@@ -69,6 +69,7 @@ def test_what_a_row_does_not_say_is_unknown():
     assert row["site"] == "made"
     assert row["view"] is None
     assert row["sex"] is None
+    assert row["scanner"] is None
     assert row["mask"] is None
     assert np.isnan(row["age"])
     assert np.isnan(row["Mass"])
@@ -129,7 +130,8 @@ def test_missing_images_are_dropped_and_counted(caplog):
 
 
 @pytest.mark.parametrize(
-    ("column", "longest"), [("image", 4096), ("patient", 256), ("site", 256), ("view", 256)]
+    ("column", "longest"),
+    [("image", 4096), ("patient", 256), ("site", 256), ("view", 256), ("scanner", 256)],
 )
 def test_texts_have_a_longest_length(column, longest):
     fits = [f"{number}{'x' * (longest - 1)}" for number in range(3)]

@@ -5,6 +5,7 @@ import pytest
 from sklearn import metrics as sklearn_metrics
 
 from tffcxr.evaluation import bootstrap, subgroups
+from tffcxr.evaluation.mean_interval import mean_interval
 from tffcxr.evaluation.proportion_interval import proportion_interval
 
 
@@ -84,3 +85,40 @@ def test_a_model_that_diverged_has_no_auroc():
     names, labels, scores = _images()
     found = subgroups.compare(names, ("a",), labels, scores * np.nan, None, np.arange(240), 20)
     assert np.isnan(found[0].auroc).all()
+
+
+def _masks(images=60):
+    generator = np.random.default_rng(1)
+    group = np.arange(images) % 2
+    dice = np.array([0.9, 0.6])[group] + generator.normal(0, 0.02, images)
+    return np.array(["a", "b"], object)[group], dice, np.arange(images) // 2 // 2
+
+
+def test_means_of_groups_have_the_intervals_of_patients_and_gaps():
+    names, dice, patients = _masks()
+    first, second = subgroups.compare_means(
+        names, ("a", "b"), {"dice": dice}, patients, replicates=100, seed=3
+    )
+    mine = names == "a"
+    assert (first.name, first.images, first.patients, first.is_small) == ("a", 30, 15, False)
+    assert first.means["dice"] == mean_interval(dice[mine], patients[mine], 100, seed=3)
+    assert np.isnan(first.gaps["dice"]).all()
+    gap = second.gaps["dice"]
+    assert gap.mean == pytest.approx(dice[mine].mean() - dice[~mine].mean())
+    assert 0.25 < gap.low < gap.mean < gap.high < 0.35
+
+
+def test_images_without_a_value_and_small_groups_of_means():
+    names, dice, patients = _masks()
+    names = names.copy()
+    names[:9] = "c"
+    names[9], dice[9] = "d", np.nan
+    jaccard = dice.copy()
+    jaccard[names == "b"] = np.nan  # Undefined of one metric alone.
+    found = subgroups.compare_means(
+        *(names, ("a", "b", "c", "d"), {"dice": dice, "jaccard": jaccard}, patients, 20)
+    )
+    assert [group.name for group in found] == ["a", "b", "c"]
+    assert [group.is_small for group in found] == [False, True, True]
+    assert found[1].means["dice"].mean == pytest.approx(dice[names == "b"].mean())
+    assert np.isnan([*found[1].means["jaccard"], *found[1].gaps["dice"]]).all()

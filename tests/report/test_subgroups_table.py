@@ -5,7 +5,8 @@ import pandas as pd
 
 from tests.report import example_run
 from tffcxr import run_tables
-from tffcxr.report import run_files, run_report, shared_copy, subgroups_table
+from tffcxr.report import page, run_files, run_report, shared_copy, subgroups_table
+from tffcxr.report.kinds import masks_kind
 
 _NAMES = ("auroc", "auroc_gap", "sensitivity", "specificity")
 
@@ -100,10 +101,68 @@ def test_the_page_and_the_copy_of_a_run(tmp_path):
     assert "the largest gap in AUROC is between male" in html
     assert '<th scope="row">unknown (few)</th>' in html
     note = shared_copy.write(run_dir, tmp_path / "copy", lambda source, copy: None)
-    assert "of subgroups, every attribute (sex, age, view)" in note
+    assert "of subgroups, every attribute (sex, age, view, scanner)" in note
     copied = run_files.read_table(tmp_path / "copy", run_tables.SUBGROUPS)
     assert set(copied["attribute"]) == {"sex"}
     assert "<h2>Subgroups</h2>" in (tmp_path / "copy" / "report.html").read_text()
+
+
+def _of_masks(group, value, gap=None, **more):
+    row = {
+        "task": "Lungs", "model": "unet", "training": "federated", "attribute": "scanner",
+        "group": group, "images": 60, "patients": 50, "too_small": 0, **more,
+    }  # fmt: skip
+    for name in ("jaccard", "dice"):
+        row.update({f"{name}{end}": np.nan for end in ("_gap", "_gap_low", "_gap_high")})
+        row.update({name: value, f"{name}_low": value - 0.125, f"{name}_high": value + 0.125})
+        if gap is not None:
+            row.update({f"{name}_gap": gap, f"{name}_gap_low": 0.0625, f"{name}_gap_high": 0.5})
+    return row
+
+
+def test_masks_are_compared_by_jaccard_and_dice():
+    rows = _of_masks("A 1", 0.875), _of_masks("B 2", 0.75, 0.125), _of_masks("other", 0.5)
+    table = _table(*rows[:2], {**rows[2], "too_small": 1})
+    assert subgroups_table.headings(table) == [
+        "Images", "Patients", "Jaccard (95 % CI)", "Below the best group (95 % CI)",
+        "Dice (95 % CI)", "Below the best group (95 % CI)",
+    ]  # fmt: skip
+    (block,) = subgroups_table.blocks(table)
+    assert block.title == "Lungs: by scanner"
+    assert block.lines[1]["cells"] == [
+        "60", "50", "0.750 (0.625–0.875)", "0.125 (0.062–0.500)", "0.750 (0.625–0.875)",
+        "0.125 (0.062–0.500)",
+    ]  # fmt: skip
+    (sentence,) = subgroups_table.largest_gaps(table)
+    assert (
+        "the largest gap in Jaccard is between A 1 (0.875) and B 2 (0.750), by scanner" in sentence
+    )
+    gap, small = subgroups_table.warnings(table)
+    assert "the Jaccard of the group B 2 (scanner) is below that of the best group" in gap
+    assert "fewer than 10 images with the region" in small
+    html = page.template("subgroups.html.jinja").render(
+        subgroup_gaps=[sentence],
+        subgroups=subgroups_table.blocks(table),
+        subgroup_headings=subgroups_table.headings(table),
+        subgroups_by=subgroups_table.of(table),
+        kind=masks_kind.KIND,
+    )
+    assert "fewer than 10 images with the region" in " ".join(html.split())
+    assert "the group with the highest Jaccard of the same attribute" in " ".join(html.split())
+    assert "Sensitivity and specificity are" not in html
+
+
+def test_federated_models_of_volumes_are_told_apart():
+    about = {"task": "Kidneys", "model": "unet", "attribute": "sex", "group": "male", "images": 9}
+    rows = [
+        {**about, "training": training, "patients": 9, "too_small": 1, "dice": 0.5, "overlap": 1.0}
+        for training in ("federated", "federated_private_norm", "site")
+    ]
+    titles = [block.title for block in subgroups_table.blocks(_table(*rows))]
+    assert titles == [
+        "Kidneys, U-Net: by sex", "Kidneys, U-Net, Federated, private batch norm: by sex",
+    ]  # fmt: skip
+    assert subgroups_table.headings(_table(*rows))[0] == "Cases"
 
 
 def _made(folder):

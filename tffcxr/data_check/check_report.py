@@ -13,7 +13,9 @@ from tffcxr.data_check.fault import WARNING, WRONG, Fault
 from tffcxr.report import page, style, text_table
 
 FORMAT_VERSION = 1
-_COUNTED = ("splits", "views", "sexes", "ages", "modalities", "body_parts", "bits", "sizes")
+_COUNTED = (
+    *("splits", "views", "sexes", "ages", "scanners", "modalities", "body_parts", "bits", "sizes"),
+)
 _LABELS = ("present", "absent", "unknown")
 _MOST_VALUES = 8  # Of a column of counts in the page.
 

@@ -1,4 +1,4 @@
-"""What is in a data set: counts of images, patients, labels, views, ages, sizes."""
+"""What is in a data set: counts of images, patients, labels, views, ages, scanners, sizes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from tffcxr.data_check.site_data import SiteData
-from tffcxr.datasets import records
+from tffcxr.datasets import records, scanners
 
 _BANDS = (0, 18, 40, 60, 80, 121)  # Years.
 UNKNOWN = "unknown"
@@ -31,6 +31,7 @@ def describe(site: SiteData) -> Inventory:
         "views": _counts(table["view"]),
         "sexes": _counts(table["sex"]),
         "ages": _ages(table["age"]),
+        "scanners": _counts(scanners.pooled(table["scanner"], table["patient"])[0]),
     }
     if records.SPLIT in table:
         about["splits"] = _counts(table[records.SPLIT])

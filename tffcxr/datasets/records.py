@@ -1,9 +1,10 @@
 """The records table: one row per image, the same for all sources.
 
 Columns: `image` (path, see `images.read_image`), `patient`, `site`, `view` ("PA", "AP", ... or
-None), `age` (years, NaN unknown), `sex` ("F", "M" or None), `mask` and `lungs` (an annotation of
-`annotations`, or None where nobody annotated), then one float column per finding: 1 present,
-0 absent, NaN unknown. After splitting there is also `split`. An unknown label is never a 0.
+None), `age` (years, NaN unknown), `sex` ("F", "M" or None), `scanner` (manufacturer and model, see
+`scanners`, or None), `mask` and `lungs` (an annotation of `annotations`, or None where nobody
+annotated), then one float column per finding: 1 present, 0 absent, NaN unknown. After splitting
+there is also `split`. An unknown label is never a 0.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import pandas as pd
 from tffcxr.datasets import limits
 from tffcxr.errors import InputError
 
-COLUMNS = ("image", "patient", "site", "view", "age", "sex", "mask", "lungs")
+COLUMNS = ("image", "patient", "site", "view", "age", "sex", "scanner", "mask", "lungs")
 SPLIT = "split"
 SPLITS = ("train", "validation", "test")
 MAXIMUM_AGE = 120.0  # Years. NIH ChestX-ray14 has typing errors such as 414.
@@ -28,8 +29,9 @@ _LENGTHS = {
     "patient": limits.MAXIMUM_TEXT,
     "site": limits.MAXIMUM_TEXT,
     "view": limits.MAXIMUM_TEXT,
+    "scanner": limits.MAXIMUM_TEXT,
 }
-_OPTIONAL = ("view", "sex", "mask", "lungs")
+_OPTIONAL = ("view", "sex", "scanner", "mask", "lungs")
 _YEARS_PER_UNIT = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25, "": 1.0}
 _AGE = re.compile(r"(\d+(?:\.\d+)?)\s*([YMWD]?)", re.IGNORECASE)
 

@@ -65,18 +65,34 @@ def mean_interval(
     if not known.size:
         inputs.undefined("no image has a value: the mean is undefined")
         return Mean(np.nan, np.nan, np.nan)
+    means = bootstrap_means(data, replicates, seed)
+    if means is None:
+        return Mean(float(known.mean()), np.nan, np.nan)
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return Mean(float(known.mean()), float(low), float(high))
+
+
+def bootstrap_means(data: inputs.Known, replicates: int, seed: int) -> np.ndarray | None:
+    """Returns the means of resampled patients, of which `mean_interval` has percentiles.
+
+    Args:
+      data: the images that have a value, and their values as the only row of `scores`; finite.
+      replicates: number of resamples.
+      seed: the same seed gives the same resamples.
+
+    Returns:
+      [replicates]; None, after a warning, with fewer than `bootstrap.MINIMUM_PATIENTS` patients.
+    """
     patients = np.unique(data.groups)
     if patients.size < bootstrap.MINIMUM_PATIENTS:
         inputs.undefined(
             f"{patients.size} patients: the bootstrap needs {bootstrap.MINIMUM_PATIENTS} and is "
             "undefined"
         )
-        return Mean(float(known.mean()), np.nan, np.nan)
-    means = np.concatenate(
+        return None
+    return np.concatenate(
         [
-            weights @ known / weights.sum(axis=1)
+            weights @ data.scores[0] / weights.sum(axis=1)
             for weights in bootstrap.draws(data.groups, (patients,), replicates, seed)
         ]
     )
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return Mean(float(known.mean()), float(low), float(high))

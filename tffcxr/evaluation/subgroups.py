@@ -8,7 +8,7 @@ by chance, too; the more so, the more groups there are and the smaller they are.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import dataclasses
 import math
 from typing import Any
@@ -19,10 +19,10 @@ from sklearn import exceptions
 from sklearn import metrics as sklearn_metrics
 
 from tffcxr.evaluation import bootstrap, inputs
-from tffcxr.evaluation.mean_interval import Mean
+from tffcxr.evaluation.mean_interval import Mean, bootstrap_means
 from tffcxr.evaluation.proportion_interval import proportion_interval
 
-# Groups with fewer positive or negative images are too small to be compared.
+# Groups with fewer positive or negative images, or of masks with fewer images, are not compared.
 LEAST = 10
 _UNDEFINED = Mean(math.nan, math.nan, math.nan)
 
@@ -53,6 +53,27 @@ class Group:
     gap: Mean
     sensitivity: Mean
     specificity: Mean
+
+
+@dataclasses.dataclass(frozen=True)
+class MeanGroup:
+    """One group of images or cases that have values, such as the Dice of their masks.
+
+    Attributes:
+      name: of the group.
+      images: how many, or how many cases.
+      patients: of these.
+      is_small: whether fewer than `LEAST` have a value of each metric.
+      means: by metric, with their intervals.
+      gaps: by metric, as in `Group`.
+    """
+
+    name: str
+    images: int
+    patients: int
+    is_small: bool
+    means: Mapping[str, Mean]
+    gaps: Mapping[str, Mean]
 
 
 def compare(
@@ -121,42 +142,107 @@ def compare(
                 )
             )
             resampled.append(areas)
-    return _with_gaps(groups, resampled, level)
+    gaps = _gaps([group.auroc for group in groups], [g.is_small for g in groups], resampled, level)
+    return [dataclasses.replace(group, gap=gap) for group, gap in zip(groups, gaps)]
+
+
+def compare_means(
+    names: np.ndarray,
+    order: Sequence[str],
+    values: Mapping[str, np.ndarray],
+    patients: np.ndarray,
+    replicates: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> list[MeanGroup]:
+    """Measures in every group a model whose metrics are means over images or cases.
+
+    Args:
+      names: object [N], the group of each image.
+      order: the groups, in the order of the result; those without any value are left out.
+      values: by metric: [N], higher is better; NaN where an image has none, and is left out.
+      patients: [N], of the images.
+      replicates: number of bootstrap resamples.
+      level: coverage of the intervals.
+      seed: the same seed gives the same intervals.
+    """
+    has_value = ~np.isnan(np.stack([np.asarray(each, float) for each in values.values()]))
+    groups: list[MeanGroup] = []
+    resampled: dict[str, list[np.ndarray | None]] = {metric: [] for metric in values}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", exceptions.UndefinedMetricWarning)
+        for number, name in enumerate(order):
+            mine = (names == name) & has_value.any(axis=0)
+            if not mine.any():
+                continue
+            means = {}
+            for metric, each in values.items():
+                labels = np.where(np.isnan(each[mine]), np.nan, 1.0)
+                data = inputs.known(labels, [each[mine]], patients[mine])
+                known = data.scores[0]
+                drawn = bootstrap_means(data, replicates, seed + number) if known.size else None
+                mean = float(known.mean()) if known.size else math.nan
+                means[metric] = Mean(mean, *_ends(drawn, level))
+                resampled[metric].append(drawn)
+            groups.append(
+                MeanGroup(
+                    name=name,
+                    images=int(mine.sum()),
+                    patients=int(np.unique(patients[mine].astype(str)).size),
+                    is_small=int(has_value[:, mine].sum(axis=1).min()) < LEAST,
+                    means=means,
+                    gaps={},
+                )
+            )
+    is_small = [group.is_small for group in groups]
+    gaps = {
+        metric: _gaps([group.means[metric] for group in groups], is_small, of_groups, level)
+        for metric, of_groups in resampled.items()
+    }
+    return [
+        dataclasses.replace(group, gaps={metric: of[place] for metric, of in gaps.items()})
+        for place, group in enumerate(groups)
+    ]
 
 
 def _auroc(data: inputs.Known, areas: np.ndarray | None, level: float) -> Mean:
     if not data.has_both_classes or not data.finite:
         return _UNDEFINED
     area = float(sklearn_metrics.roc_auc_score(data.positive, data.scores[0]))
-    return Mean(area, *(_ends(areas, level) if areas is not None else (math.nan, math.nan)))
+    return Mean(area, *_ends(areas, level))
 
 
-def _with_gaps(
-    groups: Sequence[Group], resampled: Sequence[np.ndarray | None], level: float
-) -> list[Group]:
-    """Compares the groups that are large enough with the best one of them."""
+def _gaps(
+    means: Sequence[Mean],
+    is_small: Sequence[bool],
+    resampled: Sequence[np.ndarray | None],
+    level: float,
+) -> list[Mean]:
+    """How far each group that is large enough is below the best one of them."""
+    result = [_UNDEFINED] * len(means)
     comparable = [
         place
-        for place, group in enumerate(groups)
-        if not group.is_small and not math.isnan(group.auroc.mean)
+        for place, found in enumerate(means)
+        if not is_small[place] and not math.isnan(found.mean)
     ]
     if len(comparable) < 2:
-        return list(groups)
-    best = max(comparable, key=lambda place: groups[place].auroc.mean)
-    result = list(groups)
+        return result
+    best = max(comparable, key=lambda place: means[place].mean)
     for place in comparable:
         if place == best:
             continue
-        gap = groups[best].auroc.mean - groups[place].auroc.mean
         one, other = resampled[best], resampled[place]
-        ends = math.nan, math.nan
+        differences = None
         if one is not None and other is not None:
             count = min(one.size, other.size)
-            ends = _ends(one[:count] - other[:count], level)
-        result[place] = dataclasses.replace(groups[place], gap=Mean(gap, *ends))
+            differences = one[:count] - other[:count]
+        gap = means[best].mean - means[place].mean
+        result[place] = Mean(gap, *_ends(differences, level))
     return result
 
 
-def _ends(values: np.ndarray, level: float) -> tuple[float, float]:
+def _ends(values: np.ndarray | None, level: float) -> tuple[float, float]:
+    if values is None:
+        return math.nan, math.nan
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)

@@ -89,6 +89,7 @@ def write(run: run_reader.Run, warnings: Sequence[str]) -> str | None:
         calibration=_calibration(mine),
         methods=[line for model in models for line in _methods(model)],
         subgroups=_subgroups(run),
+        few=subgroups_table.of(run.subgroups).few,
         versions=_texts(run.config.get("versions")),
         weights=_weights(run.config),
         onnx=pathlib.PurePath(run.models[0]).with_suffix(".onnx").as_posix(),

@@ -145,6 +145,7 @@ def write_report(run_dir: run_reader.PathLike, shown_as: str | None = None) -> p
         heat_has_lungs=heat_table.has_lungs(run.heat),
         subgroups=subgroups_table.blocks(run.subgroups),
         subgroup_headings=subgroups_table.headings(run.subgroups),
+        subgroups_by=subgroups_table.of(run.subgroups),
         subgroup_gaps=subgroups_table.largest_gaps(run.subgroups),
         explanations=_explanations(run),
         explanation_method=run.derived.get("explanation", "Grad-CAM"),

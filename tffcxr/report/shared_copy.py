@@ -304,10 +304,11 @@ def _note(run: run_reader.Run, with_models: bool) -> str:
     lines += [
         "- in settings and command: paths, and texts that may be one",
         "- in TensorBoard's files: all but curves, and names of computers",
-        "- of subgroups, every attribute (sex, age, view) that divides a test set into a group of "
-        "fewer than 10 images with or without the finding, or of fewer than "
+        "- of subgroups, every attribute (sex, age, view, scanner) that divides a test set into a "
+        f"group of fewer than 10 {subgroups_table.of(run.subgroups).few}, or of fewer than "
         f"{subgroups_table.LEAST_PATIENTS} patients",
         "- every file that a report does not need",
-        "Still in it: names of sites and clients; numbers of images and patients, also small ones.",
+        "Still in it: names of sites and clients; manufacturers and models of scanners; numbers of "
+        "images and patients, also small ones.",
     ]
     return "\n".join(lines) + "\n"

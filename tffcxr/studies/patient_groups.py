@@ -1,19 +1,20 @@
-"""Which group of patients an image is of, by sex, age and view, from the records of the clients."""
+"""Which group of patients an image is of: by sex, age, view and scanner, of the records."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+import pathlib
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from tffcxr import run_tables
-from tffcxr.datasets import views
+from tffcxr.datasets import scanners, views
 from tffcxr.evaluation import subgroups
 from tffcxr.studies.study import Scored, Study
 
-UNKNOWN = "unknown"
+UNKNOWN = scanners.UNKNOWN
 _AGES = {"0-17": 18, "18-39": 40, "40-59": 60, "60-79": 80, "80 or older": np.inf}  # Years below.
 _SEXES = {"F": "female", "M": "male"}
 _VIEWS = ("PA", "AP", "other frontal", "lateral or oblique", "other")
@@ -33,18 +34,22 @@ class Attribute(NamedTuple):
     of_image: np.ndarray
 
 
-def attributes(study: Study, scored: Scored) -> list[Attribute]:
+def attributes(study: Study, scored: Scored, patients: np.ndarray) -> list[Attribute]:
     """Divides images by each attribute that puts them into two known groups or more.
 
     Args:
       study: has the records.
       scored: the images.
+      patients: [N], of the images.
     """
     found = {
         name: np.array([of(value) for value in _column(study, scored, name)], dtype=object)
         for name, of in (("sex", _sex), ("age", _age), ("view", _view))
     }
     groups = {"sex": tuple(_SEXES.values()), "age": tuple(_AGES), "view": _VIEWS}
+    found["scanner"], groups["scanner"] = scanners.pooled(
+        _column(study, scored, "scanner").tolist(), patients.tolist()
+    )
     return [
         Attribute(name, (*groups[name], UNKNOWN), of_image)
         for name, of_image in found.items()
@@ -96,6 +101,50 @@ def rows(
                 }
             )
     return result
+
+
+def mean_rows(
+    study: Study,
+    found: list[Attribute],
+    about: Mapping[str, Any],
+    values: Mapping[str, np.ndarray],
+    patients: np.ndarray,
+) -> list[dict[str, Any]]:
+    """The rows of `subgroups.csv` of one model of masks or volumes.
+
+    Args:
+      study: has the settings.
+      found: of `attributes`.
+      about: the columns that name the model and the images.
+      values: [N] by metric, as `subgroups.compare_means` takes them.
+      patients: [N].
+    """
+    settings = study.settings
+    result = []
+    for attribute in found:
+        for group in subgroups.compare_means(
+            *(attribute.of_image, attribute.groups, values, patients, settings.replicates),
+            seed=settings.seed,
+        ):
+            row = {
+                **about,
+                "attribute": attribute.name,
+                "group": group.name,
+                "images": group.images,
+                "patients": group.patients,
+                "too_small": int(group.is_small),
+            }
+            for metric in values:
+                row.update(group.means[metric].named(metric))
+                row.update(group.gaps[metric].named(f"{metric}_gap"))
+            result.append(row)
+    return result
+
+
+def write(directory: pathlib.Path, of_models: list[dict[str, Any]]) -> None:
+    """Writes the rows of all models as `subgroups.csv`; no file where no attribute is known."""
+    if of_models:
+        run_tables.SUBGROUPS.write(directory, table(of_models))
 
 
 def table(of_models: list[dict[str, Any]]) -> pd.DataFrame:

@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 import pandas as pd
+import pydicom
 import pytest
 
 from tests.datasets import volume_files
@@ -81,6 +82,21 @@ def test_records(brats, tmp_path):
     assert image[mask, 1].min() > image[~mask, 1].max()
     assert image[mask, 0].mean() < image[~mask, 0].max()
     assert not table["mask"][6].to_array().any()
+
+
+def test_age_sex_and_scanner_of_dicom_headers(tmp_path):
+    volume_files.write_petct(tmp_path / "data", "a")
+    (tmp_path / "data" / "a" / "CT" / "0000_notes.txt").write_text("no DICOM file")
+    path = tmp_path / "data" / "a" / "CT" / "0001.dcm"
+    made = pydicom.dcmread(path)
+    made.PatientSex, made.PatientAge, made.Manufacturer = "F", "041Y", "Acme"
+    made.save_as(path)
+    table = _load(tmp_path / "data", tmp_path / "cache", "ct")
+    assert set(table["sex"]) == {"F"}
+    assert set(table["age"]) == {41.0}
+    assert set(table["scanner"]) == {"Acme"}
+    volume_files.write_mri(tmp_path / "mri", "b", ("t1", "t1ce", "t2"))
+    assert set(_load(tmp_path / "mri", tmp_path / "cache")["sex"]) == {None}
 
 
 def test_no_path_of_the_cache_names_a_patient(brats, tmp_path):

@@ -42,10 +42,20 @@ def test_all_elements(tmp_path, monkeypatch):
     assert (header.height, header.width) == (3, 5)
 
 
+def test_the_scanner_is_manufacturer_and_model_and_nothing_that_names_one(tmp_path, monkeypatch):
+    path = _write(
+        *(tmp_path / "a.dcm", monkeypatch), Manufacturer="ACME  Medical", StationName="ROOM7",
+        ManufacturerModelName="Ray 9 ", DeviceSerialNumber="4711", InstitutionName="North",
+    )  # fmt: skip
+    (header,) = dicom_header.read_headers([path], "made")
+    assert header.scanner == "ACME Medical Ray 9"
+
+
 def test_what_is_absent_or_odd_is_unknown(tmp_path, monkeypatch):
     path = _write(tmp_path / "a.dcm", monkeypatch, PatientID="", PatientSex="O", ViewPosition=None)
     (header,) = dicom_header.read_headers([path], "made")
     assert (header.patient, header.sex, header.view) == (None, None, None)
+    assert header.scanner is None
 
 
 def test_unreadable_files_are_counted(tmp_path, caplog):

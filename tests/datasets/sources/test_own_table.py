@@ -9,6 +9,7 @@ import shutil
 import numpy as np
 import openpyxl
 import PIL.Image
+import pydicom
 import pytest
 
 from tests.datasets import source_folders
@@ -87,6 +88,17 @@ def test_an_excel_table_beside_dicom_files(tmp_path, caplog):
     assert table["view"].tolist() == ["PA", "AP", "PA", "AP"]
     assert table["Pneumonia"].tolist() == [1, 0, 1, 0]
     assert "the findings are Pneumonia; not used: 'Physician', 'Empty'" in caplog.text
+
+
+def test_scanners_of_the_table_and_of_headers(tmp_path):
+    _copy_dicom_files(tmp_path)
+    made = pydicom.dcmread(tmp_path / "IM0.dcm")
+    made.Manufacturer, made.ManufacturerModelName = "Acme", "Ray 9"
+    made.save_as(tmp_path / "IM0.dcm")
+    rows = ["IM0,,1", "IM1,Acme Ray 8,0", "IM2,,1"]
+    table = _load(_write(tmp_path, "File,Scanner,Mass", *rows, images=""))
+    assert table["scanner"].tolist() == ["Acme Ray 9", "Acme Ray 8", None]
+    assert records.findings(table) == ["Mass"]
 
 
 def test_patients_of_dicom_headers(tmp_path):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import shutil
 
 import numpy as np
+import pandas as pd
 import PIL.Image
 import pytest
 
@@ -33,6 +35,18 @@ def test_records(caplog):
     assert "split" not in table
     assert "2 of 7 images have no labels, or are excluded by the source" in caplog.text
     assert "1 of 5 images are lateral or oblique (L) and are left out" in caplog.text
+
+
+def test_manufacturers_where_the_table_has_them(tmp_path):
+    shutil.copytree(_FOLDER, tmp_path / "padchest")
+    table = pd.read_csv(tmp_path / "padchest" / _TABLE, dtype=str, keep_default_na=False)
+    table["Manufacturer_DICOM"] = ["ImagingDynamicsCompany", "None"] * 3 + [
+        "",
+    ] * (len(table) - 6)
+    table.to_csv(tmp_path / "padchest" / _TABLE, index=False)
+    found = loaders.load_records("padchest", tmp_path / "padchest", "alicante")
+    assert set(found["scanner"]) == {"ImagingDynamicsCompany", None}
+    assert set(loaders.load_records("padchest", _FOLDER, "alicante")["scanner"]) == {None}
 
 
 def test_labels():

@@ -39,7 +39,8 @@ def test_usual_names_of_images(name, role):
         *(("Patient-ID", "patient"), ("View Position", "view"), ("Projection", "view")),
         *(("Patient Age", "age"), ("Age (years)", "age"), ("Gender", "sex"), ("SEX", "sex")),
         *(("Site", "site"), ("split", "split"), ("Class", "class"), ("mask", "mask")),
-        ("lung_mask", "lungs"),
+        *(("lung_mask", "lungs"), ("Scanner", "scanner"), ("ManufacturerModelName", "scanner")),
+        ("Manufacturer's Model Name", "scanner"),
     ],
 )
 def test_other_usual_names(name, role):

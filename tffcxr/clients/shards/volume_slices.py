@@ -32,7 +32,7 @@ from tffcxr.datasets import records
 from tffcxr.datasets.imaging import annotations as regions
 from tffcxr.datasets.imaging import dicom, dicom_codecs, grey
 from tffcxr.datasets.imaging.image_error import ImageError
-from tffcxr.datasets.volumes import cases, dicom_series, intensity, nifti, suv, volume
+from tffcxr.datasets.volumes import case_header, cases, dicom_series, intensity, nifti, suv, volume
 from tffcxr.datasets.volumes.cases import Case, Channel, GreyScale
 from tffcxr.datasets.volumes.volume import Grid, Volume
 from tffcxr.errors import InputError
@@ -147,12 +147,16 @@ def load_records(
         # Here and not where slices are made: the cache must not silence it, nor a worker process.
         if not any(part.any() for part in np.load(_mask_file(job.stem), mmap_mode="r")):
             warnings.warn(f"{job.case.mask} has nothing marked", stacklevel=2)
+        header = case_header.read(job.case)
         for number in range(len(np.load(_image_file(job.stem), mmap_mode="r"))):
             rows.append(
                 {
                     "image": f"{_image_file(job.stem)}#{number}",
                     "patient": job.case.patient,
                     "site": site,
+                    "age": header.age,
+                    "sex": header.sex,
+                    "scanner": header.scanner,
                     "mask": regions.MaskFile(f"{_mask_file(job.stem)}#{number}"),
                 }
             )

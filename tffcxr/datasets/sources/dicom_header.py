@@ -11,11 +11,14 @@ import pydicom
 from pydicom.dataset import Dataset
 import pydicom.tag
 
-from tffcxr.datasets import records
+from tffcxr.datasets import records, scanners
 from tffcxr.datasets.imaging import dicom_elements
 from tffcxr.datasets.imaging.image_error import ImageError
 
-_KEYWORDS = ("PatientID", "PatientSex", "PatientAge", "ViewPosition", "Rows", "Columns")
+_KEYWORDS = (
+    *("PatientID", "PatientSex", "PatientAge", "ViewPosition", "Rows", "Columns"),
+    *("Manufacturer", "ManufacturerModelName"),
+)
 _PROGRESS_SECONDS = 5.0
 _LARGEST = (1 << 16) - 1  # Rows and columns have 16 bits.
 
@@ -31,6 +34,7 @@ class Header:
       view: View Position such as "PA", or None.
       height: rows of the image, or None.
       width: columns of the image, or None.
+      scanner: Manufacturer and Manufacturer's Model Name, see `scanners.name`, or None.
     """
 
     patient: str | None = None
@@ -39,6 +43,7 @@ class Header:
     view: str | None = None
     height: int | None = None
     width: int | None = None
+    scanner: str | None = None
 
 
 def read_headers(paths: Sequence[str], source: str) -> list[Header]:
@@ -52,7 +57,7 @@ def read_headers(paths: Sequence[str], source: str) -> list[Header]:
     unreadable = 0
     reported = time.monotonic()
     for path in paths:
-        header = _read(path)
+        header = read(path)
         unreadable += header is None
         headers.append(header or Header())
         if time.monotonic() - reported > _PROGRESS_SECONDS:
@@ -86,7 +91,8 @@ def bits(path: str) -> int | None:
         return None
 
 
-def _read(path: str) -> Header | None:
+def read(path: str) -> Header | None:
+    """Reads one header; None where it cannot be read, or the file is none of DICOM."""
     dataset = parse(path, _KEYWORDS)
     if dataset is None:
         return None
@@ -98,6 +104,9 @@ def _read(path: str) -> Header | None:
             view=_text(dataset, "ViewPosition"),
             height=dicom_elements.whole(dataset, "Rows", 0, _LARGEST, missing=0) or None,
             width=dicom_elements.whole(dataset, "Columns", 0, _LARGEST, missing=0) or None,
+            scanner=scanners.name(
+                _text(dataset, "Manufacturer"), _text(dataset, "ManufacturerModelName")
+            ),
         )
     except ImageError:
         return None

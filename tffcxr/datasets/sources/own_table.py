@@ -8,7 +8,7 @@ other columns that hold labels (`tables.label_values`) are findings; a name of t
 another spelling becomes the vocabulary's. A column `class` gives a finding for each of its values.
 `mask` and `lungs` are PNG files of the image's size. `mask` outlines the finding, of which a table
 with masks has one; where it is absent there is an empty region. What the table does not say of
-patient, age, sex and view comes from the headers of DICOM files.
+patient, age, sex, view and scanner comes from the headers of DICOM files.
 
 A folder of images without a table gives records without findings.
 
@@ -69,6 +69,7 @@ def load_records(root: pathlib.Path, options: LoadOptions, site: str = "") -> pd
             "view": _either(about["view"], [header.view for header in headers]),
             "age": _either(about["age"], [header.age for header in headers]),
             "sex": _either(about["sex"], [header.sex for header in headers]),
+            "scanner": _either(about["scanner"], [header.scanner for header in headers]),
             **_regions(table, roles, finder, images, headers, found),
             **split,
         }
@@ -117,6 +118,7 @@ def _without_table(root: pathlib.Path, options: LoadOptions) -> pd.DataFrame:
             "view": header.view,
             "age": header.age,
             "sex": header.sex,
+            "scanner": header.scanner,
         }
         for image, header in zip(images, headers)
     ]

@@ -2,7 +2,8 @@
 
     PADCHEST_chest_x_ray_images_labels_160K_<date>.csv(.gz)
         ImageID, StudyDate_DICOM, PatientID, PatientBirth, PatientSex_DICOM, Projection, Labels,
-        PhotometricInterpretation_DICOM, ...; Labels is a list such as "['normal']"
+        PhotometricInterpretation_DICOM, Manufacturer_DICOM (optional), ...; Labels is a list such
+        as "['normal']"
     **/<ImageID>                 PNG of 16 bits, anywhere below
 
 Records: the findings of `TERMS`, present if the report has one of their terms. The data set has
@@ -24,7 +25,7 @@ import pathlib
 
 import pandas as pd
 
-from tffcxr.datasets import findings, records
+from tffcxr.datasets import findings, records, scanners
 from tffcxr.datasets.sources import source_files
 from tffcxr.errors import InputError
 
@@ -34,6 +35,7 @@ _COLUMNS = [
     *("ImageID", "StudyDate_DICOM", "PatientID", "PatientBirth", "PatientSex_DICOM"),
     *("Projection", "PhotometricInterpretation_DICOM", "Labels"),
 ]
+_MANUFACTURER = "Manufacturer_DICOM"
 # Each finding, and the terms of the data set that mean it: its own, and those below it in the tree.
 TERMS: dict[str, tuple[str, ...]] = {
     "Atelectasis": (
@@ -110,6 +112,7 @@ def load_records(root: pathlib.Path) -> pd.DataFrame:
             "view": df["Projection"].where(~df["Projection"].isin(["UNK", *_NONE]), None),
             "age": _ages(df),
             "sex": df["PatientSex_DICOM"].where(df["PatientSex_DICOM"].isin(["F", "M"]), None),
+            "scanner": _scanners(df),
         }
     ).join(_labels(df["terms"]))
     return records.build(table.to_dict("records"), list(TERMS), _SOURCE)
@@ -176,6 +179,13 @@ def _ages(df: pd.DataFrame) -> pd.Series:
     studied = pd.to_numeric(df["StudyDate_DICOM"].str[:4], errors="coerce")
     ages = studied - pd.to_numeric(df["PatientBirth"], errors="coerce")
     return ages.where((ages >= 0) & (ages <= records.MAXIMUM_AGE))
+
+
+def _scanners(df: pd.DataFrame) -> pd.Series:
+    """The manufacturers, where the table has that column; it has no models."""
+    if _MANUFACTURER not in df:
+        return pd.Series(None, df.index, dtype=object)
+    return df[_MANUFACTURER].where(~df[_MANUFACTURER].isin(_NONE), "").map(scanners.name)
 
 
 def _labels(terms: pd.Series) -> pd.DataFrame:

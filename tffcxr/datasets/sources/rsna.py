@@ -98,6 +98,7 @@ def load_records(root: pathlib.Path) -> pd.DataFrame:
             "view": header.view,
             "age": header.age,
             "sex": header.sex,
+            "scanner": header.scanner,
             "mask": _mask(name, boxes, header, labels),
             "lungs": lungs.get(name),
             **{finding: float(kind == finding) for finding in findings.RSNA},

@@ -69,6 +69,7 @@ def load_records(root: pathlib.Path) -> pd.DataFrame:
                 "view": header.view,
                 "age": header.age,
                 "sex": header.sex,
+                "scanner": header.scanner,
                 "mask": mask,
                 "lungs": lungs.get(image),
                 _FINDING: float(not mask.empty),

@@ -66,7 +66,7 @@ def load_records(root: pathlib.Path) -> pd.DataFrame:
     rows = []
     for image_id, row in zip(table.index, table.to_dict("records")):
         header = headers.get(row["image"], dicom_header.Header())
-        about = {"view": "PA", "age": header.age, "sex": header.sex}
+        about = {"view": "PA", "age": header.age, "sex": header.sex, "scanner": header.scanner}
         rows.append({**row, **about, "patient": image_id})
     return records.build(rows, names, _SOURCE)
 

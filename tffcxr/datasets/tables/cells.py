@@ -1,4 +1,4 @@
-"""Reads what a table says of patients and images: who, how old, which view, which split."""
+"""Reads what a table says of patients and images: who, how old, which view, which scanner."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from tffcxr.datasets import limits, records
+from tffcxr.datasets import limits, records, scanners
 from tffcxr.datasets.tables import label_values, table_files
 from tffcxr.errors import InputError
 
@@ -28,7 +28,10 @@ _SPLITS = {
 
 
 def read(table: table_files.Table, roles: Mapping[str, str]) -> dict[str, pd.Series]:
-    """Returns `patient`, `view`, `age`, `sex` and `split`, object, None where the table is silent.
+    """Returns what a table says of the image in each row, None where it is silent.
+
+    Returns:
+      `patient`, `view`, `age`, `sex`, `scanner` and `split`, object.
 
     Raises:
       InputError: a value is none that the column may have; the message names row and column.
@@ -38,6 +41,7 @@ def read(table: table_files.Table, roles: Mapping[str, str]) -> dict[str, pd.Ser
         "view": _column(table, roles.get("view"), lambda text: text),
         "age": _column(table, roles.get("age"), _age),
         "sex": _column(table, roles.get("sex"), _sex),
+        "scanner": _column(table, roles.get("scanner"), scanners.name),
         "split": _column(table, roles.get("split"), _split),
     }
     if "split" in roles and found["split"].isna().any():

@@ -2,7 +2,8 @@
 
 The file of `--columns` is TOML; every key is optional:
 
-    image = "Dateiname"     # Also patient, view, age, sex, site, split, class, mask, lungs.
+    image = "Dateiname"     # Also patient, view, age, sex, scanner, site, split, class,
+                            # mask, lungs.
     patient = "Fallnummer"
     findings = ["Nodule"]   # Default: all columns that hold labels. Or a table, to rename:
     # findings = {Erguss = "Effusion", Infiltrat = "Consolidation"}
@@ -40,6 +41,10 @@ _NAMES = {
     "view": ("view", "view position", "viewposition", "projection", "projektion"),
     "age": ("age", "patient age", "patientage", "age years", "alter"),
     "sex": ("sex", "gender", "patient sex", "patientsex", "patient gender", "geschlecht"),
+    "scanner": (
+        *("scanner", "scanner model", "device model", "gerät", "manufacturermodelname"),
+        *("manufacturer model name", "manufacturer's model name", "manufacturer model"),
+    ),
     "site": ("site", "hospital", "institution", "centre", "center"),
     "split": ("split", "subset"),
     "class": ("class", "klasse"),

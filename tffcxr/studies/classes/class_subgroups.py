@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tffcxr import run_tables
 from tffcxr.evaluation import class_metrics
 from tffcxr.studies import patient_groups
 from tffcxr.studies.classes.variants import Result
@@ -29,8 +28,8 @@ def write(directory: pathlib.Path, study: ClassStudy, results: Sequence[Result])
         if np.isnan(scores.scores).any():  # The model diverged.
             continue
         truth, called = class_metrics.true_classes(scores.labels), scores.scores.argmax(axis=1)
-        attributes = patient_groups.attributes(study, scores)
         patients = study.patients(scores)
+        attributes = patient_groups.attributes(study, scores, patients)
         about = {"model": result.variant.model, "training": result.training}
         if result.variant.images:
             about["images_kind"] = result.variant.images
@@ -44,5 +43,4 @@ def write(directory: pathlib.Path, study: ClassStudy, results: Sequence[Result])
                 called == place,
                 patients,
             )
-    if rows:
-        run_tables.SUBGROUPS.write(directory, patient_groups.table(rows))
+    patient_groups.write(directory, rows)

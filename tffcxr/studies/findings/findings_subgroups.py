@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tffcxr import run_tables
 from tffcxr.studies import patient_groups
 from tffcxr.studies.findings.findings_results import NetworkResult
 
@@ -21,10 +20,10 @@ def write(directory: pathlib.Path, study: FindingsStudy, results: Sequence[Netwo
     rows = []
     for result in results:
         for task in result.scores:
-            scores = task.probabilities
+            scores, patients = task.probabilities, study.patients(task.test)
             rows += patient_groups.rows(
                 study,
-                patient_groups.attributes(study, task.test),
+                patient_groups.attributes(study, task.test, patients),
                 {
                     "task": task.task,
                     "model": result.name,
@@ -34,7 +33,6 @@ def write(directory: pathlib.Path, study: FindingsStudy, results: Sequence[Netwo
                 task.labels,
                 scores,
                 None if np.isnan(task.threshold) else scores >= task.threshold,
-                study.patients(task.test),
+                patients,
             )
-    if rows:
-        run_tables.SUBGROUPS.write(directory, patient_groups.table(rows))
+    patient_groups.write(directory, rows)

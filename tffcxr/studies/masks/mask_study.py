@@ -25,6 +25,7 @@ from tffcxr.models.files import export
 from tffcxr.report.kinds import masks_kind
 from tffcxr.studies import mask_cases, mean_columns, parameters, trainings
 from tffcxr.studies import study as study_lib
+from tffcxr.studies.masks import mask_subgroups
 from tffcxr.training.evaluators import mask_validation, region_validation
 from tffcxr.training.evaluators.mask_validation import ImageLoss, MaskEvaluator, MaskScores
 from tffcxr.training.plan import Plan
@@ -116,6 +117,7 @@ class MaskStudy(study_lib.Study):
             trained.update(trainings.train_baselines(pooled, {trainings.POOLED: clients}))
         results = self._measure(self._of_region(evaluator.on("test")), trained)
         _write_masks(directory.path, self.region, results)
+        mask_subgroups.write(directory.path, self, segmenter.plan.model.network, results)
         shown = self._shown(results[0].scores)
         mask_cases.write(directory.path, self, evaluator.segment, results, shown)
         self._save_models(directory.path, begun, trained)

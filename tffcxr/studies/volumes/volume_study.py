@@ -36,7 +36,7 @@ from tffcxr.studies import (
 )
 from tffcxr.studies import study as study_lib
 from tffcxr.studies.mask_cases import Masks
-from tffcxr.studies.volumes import case_tables
+from tffcxr.studies.volumes import case_tables, volume_subgroups
 from tffcxr.training.evaluators.case_validation import CaseEvaluator, score_cases
 from tffcxr.training.evaluators.mask_validation import MaskEvaluator, MaskScores
 from tffcxr.training.plan import Plan
@@ -161,6 +161,7 @@ class VolumeStudy(study_lib.Study):
         }
         self._save_models(directory.path, model, results, data)
         case_tables.write(directory.path, self, results)
+        volume_subgroups.write(directory.path, self, results)
         self._write_pictures(directory.path, slices.segment, results)
         return self._rows(results, rounds)
 
