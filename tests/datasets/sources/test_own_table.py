@@ -232,6 +232,28 @@ def test_classes(tmp_path):
     assert _labels(table, "COVID-19") == [0, 0, 1, None]
 
 
+def test_findings_as_lists_in_one_column(tmp_path, caplog):
+    lines = ["a,1,Effusion|Mass,1", "b,2,No Finding,0", "c,3,,1", "d,4,Mass,0"]
+    folder = _write(tmp_path, "File,Patient,Labels,ICU", *lines)
+    table = _load(folder, columns=Columns(roles=(("labels", "Labels"),)))
+    assert records.findings(table) == ["Effusion", "Mass"]
+    assert _labels(table, "Mass") == [1, 0, None, 1]
+    assert "the findings are Effusion, Mass; not used: 'ICU'" in caplog.text
+    lines = [line.rsplit(",", 1)[0] for line in lines]
+    folder = _write(tmp_path, "File,Patient,Labels", *lines)
+    with pytest.raises(InputError, match='lists the findings .*, write labels = "…" in a file for'):
+        _load(folder)
+
+
+def test_spreadsheets_that_are_not_read(tmp_path):
+    _write(tmp_path, "x")
+    (tmp_path / "t.csv").rename(tmp_path / "t.ods")
+    with pytest.raises(InputError, match=r"t.ods: expected a table .*; save it as .xlsx or .csv$"):
+        _load(tmp_path)
+    _write(tmp_path, "File,Patient,Mass", "a,1,1", "b,2,0")
+    assert len(_load(tmp_path)) == 2  # Beside a table that is read, it may be anything.
+
+
 def test_masks_of_a_finding(tmp_path):
     """An image that is free of the finding has an empty mask; one that is unknown has none."""
     _write(tmp_path, "File,Patient,Mass,Mask", "a,1,1,m", "b,2,0,", "c,3,1,", "d,4,,", images="")

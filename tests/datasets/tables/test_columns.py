@@ -29,7 +29,8 @@ def _write(tmp_path, text):
 )
 def test_usual_names_of_images(name, role):
     assert columns.find_roles(_table(name), Columns()) == {role: name}
-    assert columns.has_image([name, "x"], Columns())
+    assert columns.header(Columns()).fits([name, "x"])
+    assert not columns.header(Columns()).fits([name, ""])  # A title.
 
 
 @pytest.mark.parametrize(
@@ -60,7 +61,8 @@ def test_no_image_and_two_images():
 
 
 def test_the_file(tmp_path):
-    text = 'image = "Bild"\nimages = "files"\nsheet = "2"\nevery_image_another_patient = true\n'
+    text = 'image = "Bild"\nimages = "files"\nsheet = "2"\nheader_row = 3\n'
+    text += "every_image_another_patient = true\n"
     text += 'ignore = ["ICU"]\n[findings]\n"Erguss" = "Effusion"\n'
     assert columns.read(_write(tmp_path, text)) == Columns(
         path=str(tmp_path / "columns.toml"),
@@ -69,6 +71,7 @@ def test_the_file(tmp_path):
         ignore=("ICU",),
         images=str(tmp_path / "files"),
         sheet="2",
+        header_row=3,
         every_image_another_patient=True,
     )
     plain = columns.read(_write(tmp_path, 'findings = ["A", "B"]'))
@@ -83,6 +86,8 @@ def test_the_file(tmp_path):
         ('findings = "A"', "findings: expected a list of names"),
         ("findings = []", "at least one column"),
         ("ignore = [1]", "ignore: expected a text"),
+        ('header_row = "4"', "header_row: expected the number of a row, found '4'"),
+        ("header_row = 0", "header_row: expected the number of a row, found 0"),
         ("every_image_another_patient = 1", "expected true or false, found 1"),
         ("image", "expected TOML in UTF-8"),
     ],
@@ -107,3 +112,19 @@ def test_a_usual_name_that_the_user_gives_to_something_else():
     given = Columns(roles=(("patient", "Subject"),), findings=(("Class", "Mass"),))
     table = _table("path", "patient_nr", "Subject", "Class")
     assert columns.find_roles(table, given) == {"image": "path", "patient": "Subject"}
+
+
+def test_findings_of_lists_are_no_columns():
+    given = Columns(roles=(("labels", "Labels"),), findings=(("Erguss", "Effusion"),))
+    assert columns.find_roles(_table("path", "Labels"), given) == {
+        "image": "path",
+        "labels": "Labels",
+    }
+    # Nobody else's column of this name is a list.
+    assert columns.find_roles(_table("path", "Labels"), Columns()) == {"image": "path"}
+
+
+def test_the_row_that_looks_like_the_header():
+    table = table_files.Table("t.csv", pd.DataFrame([["x"]], [2], ["Export"]), likelier_header=4)
+    with pytest.raises(InputError, match="if the header is row 4, write header_row = 4 in a file"):
+        columns.find_roles(table, Columns())

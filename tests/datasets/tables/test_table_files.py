@@ -13,12 +13,9 @@ from tffcxr.datasets.tables import table_files
 from tffcxr.errors import InputError
 
 
-def _has_file(names):
-    return "File" in names
-
-
-def _read(path, sheet=""):
-    return table_files.read(path, _has_file, sheet)
+def _read(path, sheet="", row=None):
+    header = table_files.Header(lambda names: "File" in names, row)
+    return table_files.read(path, header, sheet)
 
 
 def _workbook(path, **sheets):
@@ -136,7 +133,8 @@ def test_parquet_has_the_cells_of_csv(tmp_path):
         ("t.xlsx", "a workbook of Excel, found"),
         ("t.parquet", "a Parquet file, found"),
         ("t.csv.gz", "a compressed table, found"),
-        ("t.xls", r"\.parquet \(save it as .xlsx\)"),
+        ("t.xls", r"\.parquet; save it as .xlsx or .csv$"),
+        ("t.ods", r"\.parquet; save it as .xlsx or .csv$"),
         ("t.pdf", r"ends with .csv, .*\.parquet$"),
     ],
 )
@@ -151,3 +149,45 @@ def test_a_file_that_excel_has_open_is_no_table(tmp_path):
     assert table_files.is_table(tmp_path / "A.CSV")
     assert not table_files.is_table(tmp_path / "~$A.xlsx")
     assert not table_files.is_table(tmp_path / "a.png")
+
+
+_TITLED: list[list[object]] = [
+    ["Export of 2023"],
+    [],
+    ["Ward 7", "secret"],
+    ["File", "A", "B"],
+    ["a", "x", 1],
+]
+
+
+@pytest.mark.parametrize("name", ["t.xlsx", "t.csv", "t.txt"])
+def test_titles_above_the_header_are_left_out_with_a_warning(tmp_path, caplog, name):
+    if name == "t.xlsx":
+        path = _workbook(tmp_path / name, Notes=[["a"], ["b"]], Images=_TITLED)
+    else:
+        path = tmp_path / name
+        lines = (";".join(map(str, row)) for row in _TITLED)
+        path.write_text("\n".join(lines) + "\n")
+    cells = _read(path).cells
+    assert cells.to_dict("records") == [{"File": "a", "A": "x", "B": "1"}]
+    assert cells.index.tolist() == [5]
+    assert "the header is row 4; above it, 2 rows are left out" in caplog.text
+
+
+def test_a_header_of_other_names_is_named_by_its_row(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("Export\n2023,7,x,y\nBild,A,B,C\na,1,x,y\n")
+    with pytest.raises(InputError, match="in row 2; if the header is row 3, write header_row = 3"):
+        _read(path)  # Row 2 has numbers, so it is no header.
+    assert list(_read(path, row=3).cells.columns) == ["Bild", "A", "B", "C"]
+    with pytest.raises(InputError, match="expected the header in row 9, found it empty"):
+        _read(path, row=9)
+    with pytest.raises(InputError, match="expected a header and at least one row, found 1"):
+        _read(path, row=4)
+
+
+def test_parquet_has_no_row_of_the_header(tmp_path):
+    path = tmp_path / "t.parquet"
+    pd.DataFrame({"File": ["a"]}).to_parquet(path)
+    with pytest.raises(InputError, match="no header_row for Parquet"):
+        _read(path, row=2)

@@ -4,7 +4,8 @@
     **/*                   the images that the table names: DICOM, PNG, JPEG
 
 Columns are known by their usual names or by the file of `--columns`, see `tables.columns`. All
-other columns that hold labels (`tables.label_values`) are findings; a name of the vocabulary in
+other columns that hold labels (`tables.label_values`) are findings, unless `--columns` names the
+one that lists the findings of each image (`tables.listed_findings`); a name of the vocabulary in
 another spelling becomes the vocabulary's. A column `class` gives a finding for each of its values.
 `mask` and `lungs` are PNG files of the image's size. `mask` outlines the finding, of which a table
 with masks has one; where it is absent there is an empty region. What the table does not say of
@@ -18,6 +19,7 @@ the name of this one.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import pathlib
 
@@ -50,7 +52,7 @@ def load_records(root: pathlib.Path, options: LoadOptions, site: str = "") -> pd
     if path is None:
         return _without_table(root, options)
     own = options.columns
-    table = table_files.read(path, lambda names: columns.has_image(names, own), own.sheet)
+    table = table_files.read(path, columns.header(own), own.sheet)
     roles = columns.find_roles(table, own)
     table = _of_site(table, roles.get("site"), site)
     folder = pathlib.Path(own.images) if own.images else path.parent
@@ -88,14 +90,16 @@ def _table_of(root: pathlib.Path) -> pathlib.Path | None:
     """The table at a path, None where it is a folder without one."""
     if not root.is_dir():
         return root
-    tables = sorted(
-        path for path in root.iterdir() if path.is_file() and table_files.is_table(path)
-    )
+    others = sorted(path for path in root.iterdir() if path.is_file())
+    tables = [path for path in others if table_files.is_table(path)]
     if len(tables) > 1:
         names = ", ".join(path.name for path in tables[:5])
         raise InputError(
             f"{_SOURCE}: expected one table in {root}, found {names}; give the path of one of them"
         )
+    unread = [path for path in others if path.name.lower().endswith(table_files.NOT_READ)]
+    if unread and not tables:
+        return unread[0]  # Reading it says what to do.
     return tables[0] if tables else None
 
 
@@ -145,7 +149,7 @@ def _of_site(table: table_files.Table, column: str | None, site: str) -> table_f
             "%s: %d of %d rows of %s are of the site %s; the others are left out",
             *(_SOURCE, int(of_site.sum()), len(values), table.where, site),
         )
-    return table_files.Table(table.where, table.cells[of_site])
+    return dataclasses.replace(table, cells=table.cells[of_site])
 
 
 def _images(
@@ -179,7 +183,7 @@ def _images(
             f"{table.where}: expected one row per image, found rows {rows[0]} and {rows[1]} for "
             f"{kept[twice].iloc[0]}"
         )
-    return table_files.Table(table.where, table.cells.loc[kept.index]), kept
+    return dataclasses.replace(table, cells=table.cells.loc[kept.index]), kept
 
 
 def _headers(images: list[str]) -> list[dicom_header.Header]:

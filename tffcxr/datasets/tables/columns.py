@@ -3,13 +3,15 @@
 The file of `--columns` is TOML; every key is optional:
 
     image = "Dateiname"     # Also patient, view, age, sex, scanner, site, split, class,
-                            # mask, lungs.
+                            # mask, lungs, labels.
     patient = "Fallnummer"
     findings = ["Nodule"]   # Default: all columns that hold labels. Or a table, to rename:
     # findings = {Erguss = "Effusion", Infiltrat = "Consolidation"}
     ignore = ["ICU"]        # Labels that are no findings.
     images = "/data/files"  # Where images are; default: the table's folder.
+    labels = "Finding Labels"   # A column that lists the findings: "Effusion|Mass", "No Finding".
     sheet = "2023"          # Of a workbook.
+    header_row = 4          # Of the table, where it is not known by its names.
     every_image_another_patient = true    # Where nothing says whose an image is, and you know.
 """
 
@@ -50,6 +52,7 @@ _NAMES = {
     "class": ("class", "klasse"),
     "mask": ("mask", "mask path", "mask file", "maske"),
     "lungs": ("lungs", "lung mask", "lungs mask", "lung masks"),
+    "labels": (),  # Only where the user says so: a column of this name may hold reports.
 }
 ROLES = tuple(_NAMES)
 # Columns that many tables have, and that are neither used nor findings though they may hold 0 or 1.
@@ -66,10 +69,12 @@ class Columns:
     Attributes:
       path: the file, for messages; empty without one.
       roles: (role, name of the column), roles as of `ROLES`.
-      findings: (name of the column, name of the finding); None for all columns of labels.
+      findings: (name of the column, or in the lists of the column of labels, name of the finding);
+        None for all.
       ignore: columns that are no findings.
       images: the folder of the images; empty for the table's.
       sheet: of a workbook; empty for the one that fits.
+      header_row: number of the header's row; None to look for it.
       every_image_another_patient: whether images without a patient have each one of their own.
     """
 
@@ -79,6 +84,7 @@ class Columns:
     ignore: tuple[str, ...] = ()
     images: str = ""
     sheet: str = ""
+    header_row: int | None = None
     every_image_another_patient: bool = False
 
 
@@ -89,8 +95,11 @@ def read(path: pathlib.Path) -> Columns:
       InputError: it cannot be read, or a key or value is none of those above.
     """
     content = toml_files.read(path)
-    others = ("findings", "ignore", "images", "sheet", "every_image_another_patient")
+    others = ("findings", "ignore", "images", "sheet", "header_row", "every_image_another_patient")
     toml_files.check_keys(path, "", content, (*ROLES, *others))
+    row = content.get("header_row")
+    if row is not None and (not isinstance(row, int) or isinstance(row, bool) or row < 1):
+        raise InputError(f"{path}: header_row: expected the number of a row, found {row!r:.60}")
     images = _string(path, "images", content.get("images", ""))
     return Columns(
         path=str(path),
@@ -99,18 +108,25 @@ def read(path: pathlib.Path) -> Columns:
         ignore=_strings(path, "ignore", content.get("ignore", [])),
         images=str(path.parent / pathlib.Path(images).expanduser()) if images else "",
         sheet=_string(path, "sheet", content.get("sheet", "")),
+        header_row=row,
         every_image_another_patient=_boolean(
             path, "every_image_another_patient", content.get("every_image_another_patient", False)
         ),
     )
 
 
-def has_image(names: Sequence[str], columns: Columns) -> bool:
-    """Whether a header has a column of images."""
+def header(columns: Columns) -> table_files.Header:
+    """The header of the table: it has a column of images, and another one."""
     given = dict(columns.roles).get(IMAGE)
-    if given is not None:
-        return given in names
-    return any(_plain(name) in _NAMES[IMAGE] for name in names)
+
+    def fits(names: Sequence[str]) -> bool:
+        if sum(bool(name) for name in names) < 2:
+            return False  # A title.
+        if given is not None:
+            return given in names
+        return any(_plain(name) in _NAMES[IMAGE] for name in names)
+
+    return table_files.Header(fits, columns.header_row)
 
 
 def find_roles(table: table_files.Table, columns: Columns) -> dict[str, str]:
@@ -126,9 +142,10 @@ def find_roles(table: table_files.Table, columns: Columns) -> dict[str, str]:
         _require(table, columns, f"{role} = ", [name])
     if len(set(given.values())) < len(given):
         raise InputError(f"{columns.path}: expected different columns for {', '.join(given)}")
-    _require(table, columns, "findings: ", [name for name, _ in columns.findings or ()])
+    of_columns = [] if "labels" in given else [name for name, _ in columns.findings or ()]
+    _require(table, columns, "findings: ", of_columns)
     _require(table, columns, "ignore: ", columns.ignore)
-    taken = {*given.values(), *columns.ignore, *(name for name, _ in columns.findings or ())}
+    taken = {*given.values(), *columns.ignore, *of_columns}
     roles = dict(given)
     for role, usual in _NAMES.items():
         found = [name for name in names if _plain(name) in usual and name not in taken]
@@ -144,6 +161,7 @@ def find_roles(table: table_files.Table, columns: Columns) -> dict[str, str]:
         raise InputError(
             f"{table.where}: expected a column with the images, such as 'File name', found the "
             f'columns {table_files.listed(names)}; write image = "…" in a file for --columns'
+            f"{table_files.other_header(table.likelier_header)}"
         )
     return roles
 

@@ -10,7 +10,7 @@ import pandas as pd
 from tffcxr import options
 from tffcxr.datasets import findings as finding_names
 from tffcxr.datasets import records
-from tffcxr.datasets.tables import columns, label_values, table_files
+from tffcxr.datasets.tables import columns, label_values, listed_findings, table_files
 from tffcxr.datasets.tables.columns import Columns
 from tffcxr.errors import InputError
 
@@ -27,9 +27,10 @@ def find(
 ) -> pd.DataFrame:
     """Returns a float column per finding: 1 present, 0 absent, NaN unknown; the table's index.
 
-    A column is a finding if the user says so, or if all its values are labels. One of other values
-    is ignored, and a message names it, unless its name is a known finding or most of its values are
-    labels: then a label is misspelt, which is an error.
+    Where the user names the column that lists the findings of each image, they are those of that
+    column alone. Otherwise, a column is a finding if the user says so, or if all its values are
+    labels. One of other values is ignored, and a message names it, unless its name is a known
+    finding or most of its values are labels: then a label is misspelt, which is an error.
 
     Args:
       table: as read.
@@ -41,21 +42,28 @@ def find(
       InputError: a value of a finding is no label, two columns are one finding, or neither a
         finding nor a mask is there.
     """
-    if own.findings is not None:
+    found: dict[str, pd.Series] = {}
+    chosen: dict[str, str] = {}
+    ignored: list[str] = []
+    if "labels" in roles:
+        listed = listed_findings.read(table, roles["labels"], own, canonical)
+        for name, labels in listed.items():
+            _add(found, name, labels, table, roles["labels"])
+        ignored = [name for name in table.cells.columns if name not in roles.values()]
+    elif own.findings is not None:
         chosen = dict(own.findings)
-        ignored: list[str] = []
     else:
         chosen, ignored = _chosen(table, roles, own)
-    found: dict[str, pd.Series] = {}
     for column, name in chosen.items():
-        _add(found, name or _canonical(column), _labels(table, column, uncertain), table, column)
+        _add(found, name or canonical(column), _labels(table, column, uncertain), table, column)
     if "class" in roles:
         for name, labels in _of_classes(table, roles["class"]).items():
             _add(found, name, labels, table, roles["class"])
     if not found and not {"mask", "lungs"} & set(roles):
         raise InputError(
             f"{table.where}: expected a column of labels ({label_values.EXPECTED}), found the "
-            f"columns {table_files.listed(table.cells.columns)}"
+            f"columns {table_files.listed(table.cells.columns)}; if one of them lists the findings "
+            'of each image, such as "Effusion|Mass", write labels = "…" in a file for --columns'
         )
     if ignored:
         logging.getLogger(__name__).warning(
@@ -74,7 +82,7 @@ def _chosen(
         if column in roles.values():
             continue
         share = label_values.share_of_labels(table.cells[column])
-        is_known = _canonical(column) in finding_names.NAMES
+        is_known = canonical(column) in finding_names.NAMES
         is_finding = (
             share >= 0 if is_known else share > _MOSTLY
         )  # Neither for NaN, an empty column.
@@ -108,7 +116,7 @@ def _of_classes(table: table_files.Table, column: str) -> dict[str, pd.Series]:
             "--columns"
         )
     known = texts[~texts.map(label_values.is_empty)]
-    names = {text: _canonical(text) for text in sorted(set(known))}
+    names = {text: canonical(text) for text in sorted(set(known))}
     kinds = sorted(set(names.values()), key=str.casefold)
     if not 2 <= len(kinds) <= _MOST_CLASSES:
         raise InputError(
@@ -134,7 +142,7 @@ def _add(
     found[name] = labels
 
 
-def _canonical(name: str) -> str:
+def canonical(name: str) -> str:
     """The vocabulary's name, or the name itself."""
     try:
         return finding_names.canonical(name)
