@@ -105,10 +105,7 @@ class _Classification(class_flags.ClassRecipe):
 
     def make_study(self, run_folder: pathlib.Path) -> ClassStudy:
         """See `Recipe`; checks the segmentation model first."""
-        if FLAGS.segmentation_model:
-            from tffcxr.studies import predicted_lungs
-
-            predicted_lungs.load_model(FLAGS.segmentation_model)
+        checks.segmentation_model()
         return super().make_study(run_folder)
 
     def variants(self, plans: dict[tuple[str, str], Plan]) -> tuple[Variant, ...]:

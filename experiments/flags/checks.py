@@ -48,6 +48,22 @@ def at_least(minimum: int, *names: str) -> None:
             raise InputError(f"--{name}: expected at least {minimum}, found {FLAGS[name].value}")
 
 
+def segmentation_model() -> None:
+    """Loads the model of `--segmentation_model`, if one is given.
+
+    Raises:
+      InputError: it cannot be used, or it does not segment lungs.
+    """
+    if not FLAGS.segmentation_model:
+        return
+    from tffcxr.studies import predicted_lungs  # TensorFlow, which --help does not wait for.
+
+    try:
+        predicted_lungs.load_model(FLAGS.segmentation_model)
+    except InputError as error:
+        raise InputError(f"--segmentation_model: {error}") from error
+
+
 def used(
     is_used: bool, name: str, expected: str, partner: str, may_be_taken_back: bool = False
 ) -> None:

@@ -100,10 +100,7 @@ class FindingsRecipe(recipe.Recipe):
     def make_study(self, run_folder: pathlib.Path) -> FindingsStudy:
         """See `Recipe`."""
         sites = study_flags.given_sites(with_finding=True)
-        if FLAGS.segmentation_model:
-            from tffcxr.studies import predicted_lungs
-
-            predicted_lungs.load_model(FLAGS.segmentation_model)
+        checks.segmentation_model()
         clients = _load_clients(sites) if sites else None
         outputs = federation_flags.outputs()
         if clients and outputs:

@@ -308,11 +308,19 @@ def check() -> None:
         )
 
 
+def _optimizers() -> set[str]:
+    """All that networks of the run have; pooled ones of `--central` have their own."""
+    found = {FLAGS.optimizer}
+    if "central" in FLAGS and (FLAGS.task, FLAGS.baseline) == ("classification", "pooled"):
+        found.update(optimizer for text in FLAGS.central for optimizer in text.split(":")[1:2])
+    return found
+
+
 def _check_partners() -> None:
     plateau = FLAGS.schedule == "plateau"
     checks.used(plateau, "plateau_patience", "--schedule=plateau", "schedule")
     checks.used(plateau, "plateau_factor", "--schedule=plateau", "schedule")
-    is_adam = FLAGS.optimizer in ("adam", "adamw")
+    is_adam = not {"adam", "adamw"}.isdisjoint(_optimizers())
     checks.used(is_adam, "adam_epsilon", "--optimizer=adam or adamw", "optimizer")
     checks.used(FLAGS.optimizer == "sgd", "momentum", "--optimizer=sgd", "optimizer")
     is_used = FLAGS.momentum > 0 or not FLAGS.nesterov

@@ -166,7 +166,8 @@ def test_the_heat_of_every_hit_is_measured(run):
 
 
 def test_what_is_wrong_with_the_segmentation_model_is_told_before_phantoms_are_made(tmp_path):
-    assert "/nowhere" in _refused(tmp_path, "--segmentation_model=/nowhere")
+    line = _refused(tmp_path, "--segmentation_model=/nowhere")
+    assert "--segmentation_model: expected a run's folder or a .keras file, found nothing" in line
     assert not (tmp_path / "run" / "phantoms").exists()
 
 

@@ -215,9 +215,10 @@ def test_a_task_leaves_no_default_of_the_other():
             [("rounds", "4"), ("optimizer", "sgd")],
             [("task", "segmentation")],
             [("task", "segmentation"), ("optimizer", "adam")],
+            [("optimizer", "sgd"), ("adam_epsilon", "1e-8")],  # Of the networks of --central.
         ],
     )
-    first, second, third, adam = answer.settings
+    first, second, third, adam, _ = answer.settings
     assert first == third
     assert {name: first[name] for name in pneumonia_segmentation.DEFAULTS} == (
         pneumonia_segmentation.DEFAULTS

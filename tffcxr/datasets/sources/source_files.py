@@ -11,7 +11,7 @@ import pandas as pd
 
 from tffcxr.datasets import limits, records
 from tffcxr.datasets.imaging import annotations as areas
-from tffcxr.errors import InputError
+from tffcxr.errors import InputError, one_line
 
 
 def require_folder(root: pathlib.Path, source: str) -> pathlib.Path:
@@ -71,10 +71,8 @@ def read_csv(
             f"{source}: {path}: expected rows as long as the header, found longer ones"
         ) from None
     except (ValueError, OSError) as error:
-        reason = "no such file" if isinstance(error, FileNotFoundError) else str(error)
-        raise InputError(
-            f"{source}: {path}: expected a CSV file, found: {_one_line(reason)}"
-        ) from None
+        reason = "no such file" if isinstance(error, FileNotFoundError) else one_line(error)
+        raise InputError(f"{source}: {path}: expected a CSV file, found: {reason}") from None
     df.columns = [str(name).strip() for name in df.columns]
     missing = [name for name in columns if name not in df.columns]
     if missing:
@@ -188,7 +186,3 @@ def bad_row(
     return InputError(
         f"{source}: {path}: expected {expected}, found in line {df.index[row] + 2}: {values}"
     )
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())

@@ -23,7 +23,7 @@ import zlib
 import h5py
 import tensorflow as tf
 
-from tffcxr.errors import InputError
+from tffcxr.errors import InputError, one_line
 from tffcxr.models.networks import grouped  # noqa: F401  register their layers
 from tffcxr.nnunet import inference  # noqa: F401  register their layers
 
@@ -132,7 +132,7 @@ def load_keras(path: pathlib.Path) -> tf.keras.Model:
             copy.write_bytes(weights)
             model.load_weights(copy)
     except KERAS_ERRORS as error:
-        raise InputError(one_line(error)) from error
+        raise InputError(f"{one_line(error):.200}") from error
     return model
 
 
@@ -153,7 +153,7 @@ def read_keras(path: pathlib.Path, of_keras_3: bool = False) -> tuple[dict[str, 
     except InputError:
         raise
     except ZIP_ERRORS as error:
-        raise InputError(f"expected an intact .keras file, found: {one_line(error)}") from None
+        raise InputError(f"expected an intact .keras file, found: {one_line(error):.200}") from None
     check_hdf5(io.BytesIO(weights))
     return _checked_config(config, _KERAS_3_CLASSES if of_keras_3 else {}), weights
 
@@ -175,7 +175,7 @@ def check_hdf5(file: Any) -> None:
     except InputError:
         raise
     except _HDF5_ERRORS as error:
-        raise InputError(f"expected an intact HDF5 file, found: {one_line(error)}") from None
+        raise InputError(f"expected an intact HDF5 file, found: {one_line(error):.200}") from None
     if config is not None:
         _checked_config(config, _KERAS_3_CLASSES)
 
@@ -201,11 +201,6 @@ def bounded_variables() -> Iterator[None]:
 
     with tf.variable_creator_scope(create):
         yield
-
-
-def one_line(error: Exception) -> str:
-    """Returns what an error says, short and in one line."""
-    return " ".join(str(error).strip().split("\n")[0].split())[:200] or type(error).__name__
 
 
 def _check_members(archive: zipfile.ZipFile) -> None:
@@ -279,7 +274,9 @@ def _checked_config(
     try:
         config = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"expected a configuration in JSON, found: {one_line(error)}") from None
+        raise InputError(
+            f"expected a configuration in JSON, found: {one_line(error):.200}"
+        ) from None
     if not isinstance(config, dict):
         raise InputError("expected the configuration of a model, found another value")
     config.pop("compile_config", None)  # How the model was trained is not read.
