@@ -168,15 +168,18 @@ HEAT_IMAGES = Table(
 )
 # A row per model and site's images: means with their intervals. Where `compared_with` names another
 # training: means of the differences to that, over the images that both models call positive. Images
-# `without_heat`, in either of the two, are in no mean.
+# `without_heat`, in either of the two, are in no mean. `<mean>_p` is of a difference of 0, and
+# `<mean>_p_holm` is adjusted for all such tests of the file; both are undefined in other rows.
 HEAT = Table(
     "heat.csv",
     (
         "task", "model", "training", "compared_with", "site", "cases", "images", "patients",
         "without_heat", *(f"{name}{end}" for name in HEAT_MEANS for end in ("", "_low", "_high")),
         "lungs_images", "lungs_area", "annotation_images", "annotation_area", "pixels",
+        *(f"{name}{end}" for name in HEAT_MEANS for end in ("_p", "_p_holm")),
     ),
     texts=frozenset({"task", "model", "training", "compared_with", "site", "cases"}),
+    optional=frozenset(f"{name}{end}" for name in HEAT_MEANS for end in ("_p", "_p_holm")),
 )  # fmt: skip
 # A row per model, site's images and group of their patients. `too_small` is 1 of a group with few
 # images (of findings and classes: with few of either label); `<metric>_gap` is how much higher that

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn import exceptions
 
 from tffcxr.evaluation import bootstrap
-from tffcxr.evaluation.mean_interval import mean_interval
+from tffcxr.evaluation.mean_interval import difference_test, mean_interval
 
 
 def test_width_is_that_of_the_normal_approximation():
@@ -78,3 +79,21 @@ def test_undefined_is_nan_with_a_warning():
 def test_bad_arguments_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):
         mean_interval(**arguments)
+
+
+def test_a_difference_is_tested_with_the_spread_of_patients():
+    values = np.random.default_rng(4).normal(0.1, 1, 200)
+    expected = stats.ttest_1samp(values, 0).pvalue
+    assert 0.01 < expected < 0.5
+    found = difference_test(values, replicates=4000)
+    assert found == pytest.approx(expected, rel=0.15)
+    patients = np.repeat(np.arange(200), 4)
+    assert difference_test(np.repeat(values, 4), patients, replicates=4000) == pytest.approx(found)
+    assert difference_test(np.append(values, np.nan), replicates=4000) == pytest.approx(found)
+
+
+def test_differences_without_any_spread():
+    assert difference_test(np.zeros(9)) == 1
+    assert np.isnan(difference_test(np.full(9, 0.5)))
+    with pytest.warns(exceptions.UndefinedMetricWarning, match="4 patients"):
+        assert np.isnan(difference_test(np.arange(4.0)))

@@ -63,6 +63,25 @@ def test_on_the_page_the_sensitivity_of_a_class_has_its_interval():
     assert _cells(row, classes_kind)["Sensitivity, Normal (95 % CI)"] == "0.800"
 
 
+def test_classes_are_calibrated_one_against_all_others():
+    row = {
+        **_CLASSES, "interval": "95 % percentile interval",
+        "calibration_slope_by_class": {"Normal": 0.75, "Ill": None},
+        "calibration_slope_by_class_low": {"Normal": 0.5, "Ill": None},
+        "calibration_slope_by_class_high": {"Normal": 1.25, "Ill": None},
+    }  # fmt: skip
+    columns = [
+        column
+        for column in classes_kind.KIND.columns([row])
+        if column.part == "Calibration of classes"
+    ]
+    assert [(column.heading, column.cell(row)) for column in columns] == [
+        ("Calibration slope, Normal (95 % CI)", "0.750 (0.500–1.250)"),
+        ("Calibration slope, Ill (95 % CI)", "–"),
+    ]
+    assert [column.short for column in columns] == ["slope A", "slope B"]
+
+
 def test_the_first_column_is_what_models_are_compared_by():
     finding = {"training": "federated", "auroc": 0.9}
     volume = {"training": "federated", "dice": 0.9, "missed": 0}

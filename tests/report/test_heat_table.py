@@ -28,6 +28,12 @@ def test_table_has_models_then_the_difference_then_even_heat(heat):
     assert one.lines[0].colour and not one.lines[2].colour
 
 
+def test_a_difference_has_its_adjusted_p_value(heat):
+    (block, _) = heat_table.blocks(heat.assign(heat_in_lungs_p_holm=0.012, entropy_p_holm=0.0))
+    assert block.lines[2].cells == ["+12.5 (−12.5 to +18.8), p = 0.012", "+7.50, p <0.001"]
+    assert block.lines[0].cells == ["50.0 (25.0 to 56.2)", "7.50"]
+
+
 def test_even_heat_is_of_the_first_model_with_heat(heat):
     cold = heat["training"] == "site"
     (block, _) = heat_table.blocks(heat.assign(lungs_area=heat["lungs_area"].mask(cold)))

@@ -81,6 +81,7 @@ def test_means_of_each_model_and_paired_differences_on_the_images_of_both():
     assert row["heat_in_lungs"] == pytest.approx(0.25)
     assert row["half_area"] == pytest.approx(1 / 16 - 0.5)
     assert math.isnan(row["heat_in_lungs_low"])  # Four patients are too few.
+    assert math.isnan(row["heat_in_lungs_p"]) and math.isnan(row["heat_in_lungs_p_holm"])
 
 
 def test_models_that_are_equal_differ_by_nothing_whatever_the_order_of_images():
@@ -96,9 +97,27 @@ def test_models_that_are_equal_differ_by_nothing_whatever_the_order_of_images():
     row = _row(table, compared_with="site")
     for name in ("heat_in_lungs", "entropy", "half_area"):
         assert row[name] == row[f"{name}_low"] == row[f"{name}_high"] == 0
+        assert row[f"{name}_p"] == row[f"{name}_p_holm"] == 1
     means = list(run_tables.HEAT_MEANS)
     one, other = _row(table, training="federated", compared_with=""), _row(table, training="site")
     np.testing.assert_allclose(one[means].astype(float), other[means].astype(float))
+
+
+def test_p_values_of_differences_are_adjusted_together():
+    generator = np.random.default_rng(1)
+    heats = generator.uniform(size=(2, 12, 4, 4)).astype(np.float32)
+    heats[0, :, :2] += 0.2
+    groups = [
+        (_group(training, IMAGES), _values(of_training))
+        for training, of_training in zip(("federated", "site"), heats)
+    ]
+    table = heat_tables.summarise(groups, [("federated", "site")], 16, 50)
+    row = _row(table, compared_with="site")
+    p_values = {name: row[f"{name}_p"] for name in ("heat_in_lungs", "entropy", "half_area")}
+    least = min(p_values, key=lambda name: p_values[name])
+    assert 0 < p_values[least] < 1
+    assert row[f"{least}_p_holm"] == pytest.approx(min(1, 3 * p_values[least]))
+    assert table[table["compared_with"] == ""]["entropy_p"].isna().all()
 
 
 def test_no_heat_and_no_lungs_are_nan_with_a_warning(tmp_path, caplog):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tffcxr.evaluation import mean_interval
+from tffcxr.evaluation import mean_interval, recalibration
 from tffcxr.evaluation.proportion_interval import proportion_interval
 from tffcxr.studies.classes import class_results
 from tffcxr.studies.masks.mask_study import MaskStudy
@@ -116,5 +116,10 @@ def test_classes():
     assert row["proportion_interval"] == "95 % Wilson interval"
     hits = log_probabilities.argmax(axis=1)[truth == 1] == 1
     found = proportion_interval(hits)
+    of_y = recalibration.recalibration(truth == 1, np.exp(log_probabilities[:, 1]))
+    for name in ("calibration_slope", "calibration_intercept"):
+        for end in ("", "_low", "_high"):
+            assert row[f"{name}_by_class{end}"]["y"] == pytest.approx(of_y[f"{name}{end}"])
+        assert set(row[f"{name}_by_class"]) == {"x", "y", "z"}
     assert row["sensitivity_by_class"]["y"] == found.mean
     assert row["sensitivity_by_class_low"]["y"] == found.low

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from scipy import stats
 
 from tffcxr.evaluation import bootstrap, inputs
 
@@ -70,6 +71,39 @@ def mean_interval(
         return Mean(float(known.mean()), np.nan, np.nan)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return Mean(float(known.mean()), float(low), float(high))
+
+
+def difference_test(
+    values: np.ndarray,
+    groups: np.ndarray | None = None,
+    replicates: int = 1000,
+    seed: int = 0,
+) -> float:
+    """Returns p of Wald's test that a mean over images, such as a paired difference, is 0.
+
+    The standard error is that of the bootstrap over patients: B. Efron and R. J. Tibshirani, "An
+    Introduction to the Bootstrap", 1993, chapter 6. Unlike a share of the replicates, p may be
+    smaller than one over their number, which an adjustment for many tests needs.
+
+    Args:
+      values: [N], finite or NaN (left out).
+      groups: [N], the patient of each image; None: every image is a patient.
+      replicates: number of resamples.
+      seed: the same seed gives the same p-value.
+
+    Returns:
+      The two-sided p-value. NaN, with a warning, with fewer than `bootstrap.MINIMUM_PATIENTS`
+      patients; 1 where all values are 0, and NaN where they are all the same otherwise.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    data = inputs.known(np.where(np.isnan(values), np.nan, 1.0), [values], groups)
+    means = bootstrap_means(data, replicates, seed)
+    if means is None:
+        return float("nan")
+    mean, error = float(data.scores[0].mean()), float(means.std(ddof=1)) if means.size > 1 else 0.0
+    if error <= 1e-12 * max(1.0, abs(mean)):
+        return 1.0 if mean == 0 else float("nan")
+    return float(2 * stats.norm.sf(abs(mean) / error))
 
 
 def bootstrap_means(data: inputs.Known, replicates: int, seed: int) -> np.ndarray | None:

@@ -114,6 +114,9 @@ def _cell(row: Mapping[str, Any], name: str, factor: int, digits: int, is_signed
     text = write(mean, digits)
     if style.is_number(low) and style.is_number(high):
         text += f" ({write(low, digits)} to {write(high, digits)})"
+    p_value: Any = row.get(f"{name}_p_holm")
+    if is_signed and style.is_number(p_value):
+        text += f", p {'' if p_value < 0.001 else '= '}{style.p_value(p_value)}"
     return text
 
 

@@ -144,7 +144,8 @@ def _copy_tables(run: run_reader.Run, copy: pathlib.Path) -> None:
     for path in sorted(path for stem in stems for path in run.path.glob(f"{stem}*.csv")):
         files.write_table(copy / path.name, _rounds(path))
     if not run.heat.empty:
-        run_tables.HEAT.write(copy, run.heat[list(run_tables.HEAT.columns)])
+        known = [name for name in run_tables.HEAT.columns if name in run.heat]
+        run_tables.HEAT.write(copy, run.heat[known])
     if run.privacy:
         files.write_json(copy / run_tables.PRIVACY, _texts_of(run.privacy, ()))
     if run.resources:

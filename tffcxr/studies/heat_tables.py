@@ -5,7 +5,7 @@ images that a model calls positive → heat maps → `heat_images.csv` → means
 `localisation` has the formulas. The intervals are those of `mean_interval`: patients are drawn
 with replacement. A difference between two models is the mean over the images that both call
 positive, of the one value minus the other, so it is paired; a model's own mean is over all images
-that it calls positive itself.
+that it calls positive itself. The p-values of all differences of a run are adjusted together.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import tqdm
 
 from tffcxr import run_tables
 from tffcxr.errors import InputError
-from tffcxr.evaluation import mean_interval
+from tffcxr.evaluation import comparisons, mean_interval
 from tffcxr.explanation import localisation
 from tffcxr.studies import trainings
 
@@ -277,6 +277,14 @@ def summarise(
             )
             patients = np.asarray(group.patients)[both]
             rows.append(_row(group, other, mine - its, mine, patients, pixels, replicates, seed))
+    tests = [
+        (row, f"{name}_p")
+        for row in rows
+        for name in run_tables.HEAT_MEANS
+        if not math.isnan(row[f"{name}_p"])
+    ]
+    for (row, name), value in zip(tests, comparisons.holm([row[name] for row, name in tests])):
+        row[f"{name}_holm"] = value
     return pd.DataFrame(rows, columns=list(run_tables.HEAT.columns))
 
 
@@ -308,7 +316,14 @@ def _row(
             found = mean_interval.mean_interval(
                 values[name].to_numpy(float), np.asarray(patients), replicates, seed=seed
             )
-        row.update({name: found.mean, f"{name}_low": found.low, f"{name}_high": found.high})
+            row[f"{name}_p"] = (
+                mean_interval.difference_test(
+                    values[name].to_numpy(float), np.asarray(patients), replicates, seed
+                )
+                if compared_with
+                else math.nan
+            )
+        row.update(found.named(name))
     for name in ("lungs", "annotation"):
         # Of evenly spread heat, this is the share inside.
         known = values[f"heat_in_{name}"].notna()

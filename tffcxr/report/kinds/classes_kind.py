@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tffcxr.report.figures.roc_figure import Curve
     from tffcxr.report.run_reader import Run
 
-_BY_CLASS = "sensitivity_by_class"
+_RECALIBRATED = (registry.CALIBRATION_SLOPE, registry.CALIBRATION_INTERCEPT)
 # Below this many images of a class, one image moves its sensitivity by over 3 %.
 _FEW_IMAGES = 30
 # One training that saw so many times the images of another is told from it.
@@ -31,16 +31,12 @@ def _columns(rows: Rows) -> list[column_builders.Column]:
         *column_builders.where_measured((registry.BRIER, registry.ECE), rows, "Probabilities"),
         *column_builders.where_measured((registry.F1, registry.KAPPA), rows),
         *column_builders.where_measured(_losses(rows), rows, "Probabilities"),
+        *_by_class(registry.SENSITIVITY, rows, "Classes"),
         *(
-            column_builders.Column(
-                _sensitivity_heading(name, rows),
-                f"{registry.SENSITIVITY.heading} {_letter(position)}",
-                7,
-                functools.partial(_sensitivity, name),
-                functools.partial(_sensitivity_with_interval, name),
-                part="Classes",
-            )
-            for position, name in enumerate(_class_names(rows))
+            column
+            for metric in _RECALIBRATED
+            if any(f"{metric.name}_by_class" in row for row in rows)
+            for column in _by_class(metric, rows, "Calibration of classes")
         ),
     ]
 
@@ -50,26 +46,41 @@ def _losses(rows: Rows) -> tuple[registry.Metric, ...]:
     return (registry.LOSS,) if any("loss_low" in row for row in rows) else ()
 
 
-def _sensitivity_heading(name: str, rows: Rows) -> str:
-    title = f"{registry.SENSITIVITY.title}, {name}"
-    has_intervals = any(f"{_BY_CLASS}_low" in row for row in rows)
+def _by_class(metric: registry.Metric, rows: Rows, part: str) -> list[column_builders.Column]:
+    """Returns a column for each class of a metric that rows have by class."""
+    return [
+        column_builders.Column(
+            _heading(metric, name, rows),
+            f"{metric.heading} {_letter(position)}",
+            len(metric.heading) + 2,
+            functools.partial(_text, metric, name),
+            functools.partial(_text_with_interval, metric, name),
+            part=part,
+        )
+        for position, name in enumerate(_class_names(rows))
+    ]
+
+
+def _heading(metric: registry.Metric, name: str, rows: Rows) -> str:
+    title = f"{metric.title}, {name}"
+    has_intervals = any(f"{metric.name}_by_class_low" in row for row in rows)
     return style.interval_heading(title, rows) if has_intervals else title
 
 
-def _sensitivity(name: str, row: column_builders.Row) -> str:
-    return style.number(_of_class(name, row)[_BY_CLASS], registry.SENSITIVITY.digits)
+def _text(metric: registry.Metric, name: str, row: column_builders.Row) -> str:
+    return style.number(_of_class(metric, name, row)[metric.name], metric.digits)
 
 
-def _sensitivity_with_interval(name: str, row: column_builders.Row) -> str:
-    return style.with_interval(_of_class(name, row), _BY_CLASS, registry.SENSITIVITY.digits)
+def _text_with_interval(metric: registry.Metric, name: str, row: column_builders.Row) -> str:
+    return style.with_interval(_of_class(metric, name, row), metric.name, metric.digits)
 
 
-def _of_class(name: str, row: column_builders.Row) -> dict[str, Any]:
-    """Returns the sensitivity of a class and the ends of its interval."""
+def _of_class(metric: registry.Metric, name: str, row: column_builders.Row) -> dict[str, Any]:
+    """Returns the metric of a class and the ends of its interval."""
     found = {}
-    for key in (_BY_CLASS, f"{_BY_CLASS}_low", f"{_BY_CLASS}_high"):
-        by_class = row.get(key)
-        found[key] = by_class.get(name) if isinstance(by_class, Mapping) else None
+    for end in ("", "_low", "_high"):
+        by_class = row.get(f"{metric.name}_by_class{end}")
+        found[f"{metric.name}{end}"] = by_class.get(name) if isinstance(by_class, Mapping) else None
     return found
 
 
@@ -95,6 +106,7 @@ def _facts(rows: Rows) -> dict[str, Any]:
     return {
         "agreement": any(registry.KAPPA.name in row for row in rows),
         "commonest": results_table.commonest_share(rows),
+        "slope": any(f"{metric.name}_by_class" in row for metric in _RECALIBRATED for row in rows),
         **remarks_common.about_probabilities(rows),
     }
 

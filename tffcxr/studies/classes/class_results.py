@@ -16,6 +16,7 @@ from tffcxr.evaluation import (
     class_intervals,
     class_metrics,
     proportion_interval,
+    recalibration,
 )
 from tffcxr.models import blocks
 from tffcxr.models.blocks import CxrModel
@@ -156,10 +157,27 @@ def _measured(study: ClassStudy, result: Result, split: str, scores: Scores) -> 
         "proportion_interval": proportion_interval.method(patients, settings.replicates),
         "classes": list(study.classes),
         "confusion": matrix.tolist(),
+        **_recalibrated(study.classes, truth, scores.scores, patients),
         "sensitivity_by_class": {name: _defined(one.mean) for name, one in by_class.items()},
         "sensitivity_by_class_low": {name: _defined(one.low) for name, one in by_class.items()},
         "sensitivity_by_class_high": {name: _defined(one.high) for name, one in by_class.items()},
     }
+
+
+def _recalibrated(
+    classes: Sequence[str], truth: np.ndarray, log_probabilities: np.ndarray, patients: np.ndarray
+) -> dict[str, dict[str, float | None]]:
+    """Calibration slope and intercept of each class against all others, by class."""
+    found: dict[str, dict[str, float | None]] = {}
+    for place, name in enumerate(classes):
+        of_class = recalibration.recalibration(
+            truth == place, np.exp(log_probabilities[:, place]), patients
+        )
+        for metric in (recalibration.SLOPE, recalibration.INTERCEPT):
+            for end in ("", "_low", "_high"):
+                by_class = found.setdefault(f"{metric}_by_class{end}", {})
+                by_class[name] = _defined(of_class[f"{metric}{end}"])
+    return found
 
 
 def _defined(value: float) -> float | None:
