@@ -98,17 +98,18 @@ def make_mimic_cxr(root: pathlib.Path) -> None:
 
 
 def make_padchest(root: pathlib.Path) -> None:
-    """7 images of 16 bits of 6 patients; the second is stored with low values white."""
+    """8 images of 16 bits of 7 patients; in the last one, low values should be white."""
     header = ["", "ImageID", "ImageDir", "StudyDate_DICOM", "StudyID", "PatientID", "PatientBirth"]
     header += ["PatientSex_DICOM", "Projection", "PhotometricInterpretation_DICOM", "Labels"]
     images = [
         ("p1", "1931.0", "F", "PA", "2", "['normal']"),
-        ("p2", "1950.0", "M", "AP_horizontal", "1", "['laminar atelectasis', ' pleural effusion']"),
+        ("p2", "1950.0", "M", "AP_horizontal", "2", "['laminar atelectasis', ' pleural effusion']"),
         ("p3", "", "M", "L", "2", "['pneumonia', 'unchanged']"),
         ("p3", "", "M", "PA", "2", "['pneumonia', 'unchanged']"),
         ("p4", "1999.0", "O", "PA", "2", "['scoliosis', '']"),
         ("p5", "1940.0", "F", "PA", "2", "['exclude']"),
         ("p6", "1940.0", "F", "PA", "2", "nan"),
+        ("p7", "1940.0", "F", "PA", "1", "['normal']"),
     ]
     rng = np.random.default_rng(15)
     rows: list[list[object]] = []

@@ -1,8 +1,7 @@
 """Radiographs as grey arrays, whatever the file, and fitted to the square that a model takes.
 
 DICOM, PNG, JPEG, one image of an array in an `.npz` file, or one slice of a volume in an `.npy`
-file. What a file is, is read from its content, not from its name. `#inverted` after the path of a
-file exchanges black and white: some data sets have files in which low values are white.
+file. What a file is, is read from its content, not from its name.
 """
 
 from __future__ import annotations
@@ -28,7 +27,6 @@ __all__ = [
     "take_nearest",
 ]
 
-_INVERTED = "#inverted"  # At the end of a path.
 # Pixels that differ less from a square than this, in proportion, are taken as square.
 _ASPECT_TOLERANCE = 0.01
 
@@ -41,8 +39,7 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
     keeps its proportions; in all other cases the array has the pixels of the file.
 
     Args:
-      path: a DICOM, PNG or JPEG file, with "#inverted" after it if low values are white;
-        "file.npz#array/index", or "file.npy#index" for a slice.
+      path: a DICOM, PNG or JPEG file, "file.npz#array/index", or "file.npy#index" for a slice.
 
     Returns:
       uint8 [H, W, 1], from 0 (black) to 255 (white); white is dense. A slice, [H, W, C], has the
@@ -69,9 +66,8 @@ def read_with_shape(path: str | os.PathLike[str]) -> tuple[np.ndarray, tuple[int
         elif is_npy:
             picture = _read_slice(volume + ".npy", index)
         else:
-            is_inverted = path.endswith(_INVERTED)
-            plane, shape = _decode(_read_bytes(path.removesuffix(_INVERTED)))
-            return (255 - plane if is_inverted else plane)[:, :, np.newaxis], shape
+            plane, shape = _decode(_read_bytes(path))
+            return plane[:, :, np.newaxis], shape
         return picture, picture.shape[:2]
     except ImageError as error:
         raise ImageError(f"{path}: {error}") from None

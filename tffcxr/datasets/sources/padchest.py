@@ -12,8 +12,12 @@ is Edema, and "laminar atelectasis" is Atelectasis, too. Three quarters of the l
 network that read the report. Where a report is "unchanged" or the study "suboptimal", what it does
 not mention is unknown, otherwise absent. Images with "exclude" or without labels are left out.
 
-PNG files have the values of the DICOM files. Where these are MONOCHROME1, low values are white, and
-the image is read as `<path>#inverted`. `age` is that of the year, and `mask` is unknown.
+PNG files have the values of the DICOM files, whatever they mean: nothing is inverted (the authors'
+`preprocess_images` in util.py of github.com/auriml/Rx-thorax-automatic-captioning). Where these are
+MONOCHROME1, low values should be white. The authors leave such images out, since many are errors of
+the DICOM header (`generateExcludedImageList` there), so nobody knows which of those that the table
+still has are inverted; they are left out here, too. `age` is that of the year, and `mask` is
+unknown.
 """
 
 from __future__ import annotations
@@ -107,7 +111,7 @@ def load_records(root: pathlib.Path) -> pd.DataFrame:
     )
     table = pd.DataFrame(
         {
-            "image": _images(df),
+            "image": df["image"],
             "patient": df["PatientID"],
             "view": df["Projection"].where(~df["Projection"].isin(["UNK", *_NONE]), None),
             "age": _ages(df),
@@ -156,22 +160,19 @@ def _terms(path: pathlib.Path, df: pd.DataFrame) -> pd.Series:
 def _usable(df: pd.DataFrame) -> pd.DataFrame:
     usable = df["terms"].map(lambda terms: bool(terms) and _EXCLUDE not in terms)
     usable &= df["Projection"].str.upper() != _EXCLUDE.upper()
+    is_unclear = df["PhotometricInterpretation_DICOM"] == "MONOCHROME1"
+    if (usable & is_unclear).any():
+        logging.getLogger(__name__).warning(
+            "%s: %d of %d images are MONOCHROME1 by the table, which is often wrong, so that they "
+            "may be inverted, and are left out",
+            *(_SOURCE, int((usable & is_unclear).sum()), len(df)),
+        )
     if not usable.all():
         logging.getLogger(__name__).warning(
             "%s: %d of %d images have no labels, or are excluded by the source, and are left out",
             *(_SOURCE, int((~usable).sum()), len(df)),
         )
-    return df[usable]
-
-
-def _images(df: pd.DataFrame) -> pd.Series:
-    is_inverted = df["PhotometricInterpretation_DICOM"] == "MONOCHROME1"
-    if is_inverted.any():
-        logging.getLogger(__name__).warning(
-            "%s: %d of %d images are MONOCHROME1 by the table, and are inverted",
-            *(_SOURCE, int(is_inverted.sum()), len(df)),
-        )
-    return df["image"].where(~is_inverted, df["image"] + "#inverted")
+    return df[usable & ~is_unclear]
 
 
 def _ages(df: pd.DataFrame) -> pd.Series:
