@@ -101,15 +101,21 @@ def test_the_model_that_is_exported_is_the_best_federated_one(run):
 
 
 def test_real_layouts_and_validation_images(tmp_path):
-    """On the files of two loaders; the best round is chosen on images that are not the test's.
+    """On the files of three loaders; the best round is chosen on images that are not the test's.
 
     The one run with the whole U-Net.
     """
+    covidx = programs.TESTDATA / "covidx"
+    rows = [f"train/train-{n}.png,p{n},lung_masks/train-{n}.png,{'FM'[n % 2]}" for n in range(6)]
+    (tmp_path / "t.csv").write_text("\n".join(["Image,Patient,Lung mask,Sex", *rows]) + "\n")
+    (tmp_path / "columns.toml").write_text(f"images = {str(covidx)!r}\n")
     ended = programs.run(
         "cxr_fl_segmentation",
         f"--output_dir={tmp_path / 'run'}",
         f"--site=v7=lungs:{LUNGS}",
         f"--site=china=shenzhen:{programs.TESTDATA / 'shenzhen'}",
+        f"--site=own=csv:{tmp_path / 't.csv'}",
+        f"--columns=own={tmp_path / 'columns.toml'}",
         "--partition=none",
         "--validation_fraction=0.3",
         "--baseline=none",
@@ -121,6 +127,8 @@ def test_real_layouts_and_validation_images(tmp_path):
     assert "validation Jaccard" in ended.errors
     (row,) = programs.read_json(tmp_path / "run" / "metrics.json")["rows"]
     assert row["chosen"] == "largest Jaccard on the validation images"
+    sites = programs.read_json(tmp_path / "run" / "config.json")["sites"]
+    assert {site["site"]: site["train_patients"] for site in sites}["own"] >= 3
 
 
 def _refused(tmp_path, *flags):
