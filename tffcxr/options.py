@@ -73,7 +73,9 @@ WEIGHTINGS = ("examples", "uniform")
 # number of those protected, would allow 0.2 with five hospitals; this keeps the rule for up to
 # 100,000.
 DP_DELTA = 1e-5
-AGGREGATORS = ("mean", "robust", "compression", "secure", "dp")
+# Of them, those that bear hostile clients.
+HOSTILE_PROOF = ("median", "trimmed_mean", "krum", "geometric_median")
+AGGREGATORS = ("mean", "robust", "compression", "secure", "dp", *HOSTILE_PROOF)
 EXECUTORS = ("device", "native")
 ENGINES = ("local", "ray", "hospitals")
 BASELINES = ("site", "pooled")

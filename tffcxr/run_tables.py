@@ -90,13 +90,15 @@ ROUNDS = Table(
     free=r".+/.+",
     needed=("round",),
 )  # fmt: skip
+# What an aggregator that sees each update measures of it.
+OF_UPDATES = ("update_norm", "cosine", "counted")
 # A row per round and client that takes part; a segmentation also has what the client measures of
 # the round's model on its own images, by the names of `rounds.csv`.
 CLIENTS = Table(
     "clients.csv",
-    ("round", "client", "images", "train_loss", "status", "variant"),
+    ("round", "client", "images", "train_loss", "status", *OF_UPDATES, "variant"),
     texts=frozenset({"client", "status", "variant"}),
-    optional=frozenset({"variant"}),
+    optional=frozenset({*OF_UPDATES, "variant"}),
     free=r".+/.+",
 )
 # A row per round and hospital of a run over hospitals: whether its clients took part, how long it
@@ -232,3 +234,9 @@ PRIVACY = "privacy.json"
 OF_IMAGES = (
     PREDICTIONS, CLASS_PREDICTIONS, MASKS, CASES, EXPLANATIONS, SEGMENTATIONS, LUNGS, HEAT_IMAGES,
 )  # fmt: skip
+
+
+def client_columns(sees_updates: bool) -> list[str]:
+    """The columns of `CLIENTS` of one network, without metrics of the clients."""
+    kept = {*CLIENTS.always, *(OF_UPDATES if sees_updates else ())}
+    return [name for name in CLIENTS.columns if name in kept]

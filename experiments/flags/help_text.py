@@ -57,6 +57,7 @@ _GROUPS = {
         "private",
         "weighting",
         "aggregator",
+        "hostile_clients",
         "dp_noise_multiplier",
         "target_epsilon",
         "epsilon_budget",

@@ -22,8 +22,9 @@ _FLAGS = (
     "rounds", "local_epochs", "head_rounds", "head_learning_rate", "learning_rate", "schedule",
     "plateau_patience", "plateau_factor", "early_stopping", "optimizer", "momentum", "nesterov",
     "adam_epsilon", "weight_decay", "clip_norm", "keep_optimizer", "server_optimizer",
-    "server_learning_rate", "proximal", "weighting", "aggregator", "dp_noise_multiplier",
-    "target_epsilon", "epsilon_budget", "share", "batch_norm", "initialization",
+    "server_learning_rate", "proximal", "weighting", "aggregator", "hostile_clients",
+    "dp_noise_multiplier", "target_epsilon", "epsilon_budget", "share", "batch_norm",
+    "initialization",
 )  # fmt: skip
 
 

@@ -100,7 +100,9 @@ def make_plan(model: ModelSource, loss_fn: LossFn, groups: int = 1) -> Plan:
         keeps_optimizer=FLAGS.keep_optimizer,
         weighting=FLAGS.weighting,
         # The noise follows from who takes part, which is not known yet.
-        aggregator=None if privacy else aggregators.make(FLAGS.aggregator),
+        aggregator=None
+        if privacy
+        else aggregators.make(FLAGS.aggregator, hostile=FLAGS.hostile_clients),
         privacy=privacy,
     )
     plan.initial_weights()

@@ -142,7 +142,16 @@ def define(
         "How updates are combined: mean; robust (adaptive zeroing and clipping); compression "
         "(lossy, for large tensors); secure (adds the updates in the clear, with the clipping and "
         "quantisation of TFF's secure aggregator but without its protection); dp (adaptive "
-        "clipping and Gaussian noise; needs --dp_noise_multiplier or --target_epsilon).",
+        "clipping and Gaussian noise; needs --dp_noise_multiplier or --target_epsilon); median, "
+        "trimmed_mean, krum, geometric_median (bear --hostile_clients; every client counts the "
+        "same, and clients.csv has each update's length and direction).",
+    )
+    flags.DEFINE_integer(
+        "hostile_clients",
+        1,
+        "How many clients of a round the aggregator bears, whatever they send: trimmed_mean leaves "
+        "out so many extremes at either end, krum so many updates; median and geometric_median "
+        "bear any minority, and need it only to check that there are enough clients.",
     )
     privacy_flags.define()
     flags.adopt_module_key_flags(privacy_flags)
@@ -284,7 +293,7 @@ def check() -> None:
     """
     from tffcxr.clients import sampling
 
-    checks.at_least(1, "rounds", "local_epochs", "batch_size")
+    checks.at_least(1, "rounds", "local_epochs", "batch_size", "hostile_clients")
     checks.at_least(0, "seed")
     if "head_rounds" in FLAGS:
         checks.at_least(0, "head_rounds")
@@ -325,5 +334,13 @@ def _check_partners() -> None:
     checks.used(FLAGS.optimizer == "sgd", "momentum", "--optimizer=sgd", "optimizer")
     is_used = FLAGS.momentum > 0 or not FLAGS.nesterov
     checks.used(is_used, "nesterov", "a --momentum above 0", "momentum")
-    # With differential privacy every client counts the same.
-    checks.used(FLAGS.aggregator != "dp", "weighting", "another --aggregator", "aggregator")
+    is_proof = FLAGS.aggregator in options.HOSTILE_PROOF
+    checks.used(
+        is_proof,
+        "hostile_clients",
+        f"--aggregator={', '.join(options.HOSTILE_PROOF)}",
+        "aggregator",
+    )
+    # With these every client counts the same.
+    counts_images = FLAGS.aggregator != "dp" and not is_proof
+    checks.used(counts_images, "weighting", "another --aggregator", "aggregator")

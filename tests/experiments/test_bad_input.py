@@ -123,6 +123,15 @@ def test_paths_are_taken_from_where_the_user_stands(tmp_path):
             "--schedule=plateau with it, found --schedule=polynomial",
         ),
         ("--head_learning_rate=1", "--head_rounds with it, found --head_rounds=0"),
+        (
+            "--hostile_clients=1",
+            "expected --aggregator=median, trimmed_mean, krum, geometric_median",
+        ),
+        (
+            "--aggregator=krum --hostile_clients=0",
+            "--hostile_clients: expected at least 1, found 0",
+        ),
+        ("--aggregator=krum --weighting=uniform", "--weighting: expected another --aggregator"),
         ("--dp_noise_multiplier=1", "expected --aggregator=dp with it, found --aggregator=mean"),
         ("--alpha=1 --partition=iid", "found --partition=iid"),
         ("--clients_per_site=2", "expected a --partition with it, found --partition=none"),

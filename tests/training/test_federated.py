@@ -1,6 +1,7 @@
 """Federated training over clients on disk: stages, failures, and what is shared."""
 
 import collections
+import csv
 import functools
 import re
 
@@ -10,8 +11,9 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from tests.training import example
-from tffcxr import runtime
+from tffcxr import run_tables, runtime
 from tffcxr.clients.sampling import Sampler
+from tffcxr.learning.robust_aggregators import RobustFactory
 from tffcxr.learning.schedules import Schedule
 from tffcxr.training import loop
 from tffcxr.training.centralised import CentralisedTraining
@@ -189,6 +191,21 @@ def test_when_all_fail_the_run_stops_with_the_cause_and_saves_nothing(tmp_path, 
         _run(tmp_path, training, plan)
     assert not (tmp_path / "checkpoints").exists()
     assert len((tmp_path / "rounds.csv").read_text().splitlines()) == 1
+
+
+def test_what_an_aggregator_sees_of_each_update_is_in_the_table(tmp_path, data):
+    plan = example.plan(ALL, aggregator=RobustFactory("median"))
+    training = _training(plan, _Spoilt(data, "south"))
+    journal = loop.Journal(None, tmp_path / "clients.csv", None, sees_updates=True)
+    loop.run(training, plan, COLUMNS, journal)
+    with open(tmp_path / "clients.csv", newline="", encoding="utf-8") as file:
+        north, south = csv.DictReader(file)
+    assert list(north) == run_tables.client_columns(True)
+    # The round's update is that of the only client that did not fail.
+    assert float(north["update_norm"]) > 0 and north["counted"] == "1.0"
+    assert float(north["cosine"]) == pytest.approx(1.0, abs=1e-5)
+    assert south["status"].endswith(" is not finite")
+    assert (south["update_norm"], south["cosine"], south["counted"]) == ("nan", "nan", "0.0")
 
 
 def test_stopped_between_and_within_stages_it_goes_on_bit_for_bit(tmp_path, data):

@@ -33,6 +33,10 @@ _AGGREGATORS = {
     "secure": "the updates are clipped and rounded, and added in the clear: the coordinator sees "
     "each one",
     "dp": "the updates are clipped, and their mean gets Gaussian noise",
+    "median": "the median of each weight's updates",
+    "trimmed_mean": "the mean of each weight's updates without the largest and the smallest",
+    "krum": "the mean of the updates that are nearest to others",
+    "geometric_median": "the point that is nearest to all updates together",
 }
 _LEAVES = (
     "updates of the shared weights, counts of images, losses and metrics of many images together"

@@ -8,12 +8,12 @@ import tensorflow_federated as tff
 
 from tffcxr import options
 from tffcxr.errors import InputError
-from tffcxr.learning import keyed_noise
+from tffcxr.learning import keyed_noise, robust_aggregators
 
 _FIRST_CLIP = 0.1  # As TFF starts from.
 
 
-def make(name: str, noise_multiplier: float = 0.0, clients: float = 0.0) -> Any:
+def make(name: str, noise_multiplier: float = 0.0, clients: float = 0.0, hostile: int = 1) -> Any:
     """The `tff.aggregators` factory of a name; None for the mean.
 
     "secure" adds in the clear: TFF's native compiler and this project's executors replace its
@@ -23,6 +23,7 @@ def make(name: str, noise_multiplier: float = 0.0, clients: float = 0.0) -> Any:
       name: one of `options.AGGREGATORS`.
       noise_multiplier: of "dp", relative to the clipping norm.
       clients: of "dp", how many take part in a round.
+      hostile: of `options.HOSTILE_PROOF`, how many of them may be hostile.
 
     Raises:
       InputError: another name.
@@ -37,6 +38,8 @@ def make(name: str, noise_multiplier: float = 0.0, clients: float = 0.0) -> Any:
         return tff.learning.secure_aggregator()
     if name == "dp":
         return differentially_private(noise_multiplier, clients)
+    if name in options.HOSTILE_PROOF:
+        return robust_aggregators.RobustFactory(name, hostile)
     raise InputError(f"aggregator: expected one of {options.AGGREGATORS}, found {name!r}")
 
 

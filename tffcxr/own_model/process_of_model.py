@@ -33,7 +33,8 @@ class Federation:
         `tff.learning.optimizers`; moves the shared weights along the mean update.
       server_learning_rate: where the server optimizer is a name; None for the usual one, which is
         1 for "average": FedAvg.
-      aggregator: "mean", "robust", "compression", "secure" (its clipping and quantisation alone;
+      aggregator: "mean", "robust", "median", "trimmed_mean", "krum", "geometric_median",
+        "compression", "secure" (its clipping and quantisation alone;
         sums are in the clear) or any factory of `tff.aggregators`.
       weighting: of the clients in the mean, "examples" or "uniform".
       proximal: mu of FedProx; 0 for none.

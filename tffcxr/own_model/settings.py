@@ -91,7 +91,7 @@ def aggregator(name_or_factory: Any) -> AggregationFactory | None:
     """The aggregation of the clients' updates; None for the mean.
 
     Args:
-      name_or_factory: "mean", "robust", "compression" or "secure", or any factory of
+      name_or_factory: one of `options.AGGREGATORS` but "dp", or any factory of
         `tff.aggregators`.
 
     Raises:

@@ -14,10 +14,12 @@ import tensorflow as tf
 
 from tffcxr.clients.client_data import ClientData
 from tffcxr.clients.sampling import Sampler
+from tffcxr.errors import InputError
 from tffcxr.evaluation import registry
 from tffcxr.files import write_atomically
 from tffcxr.hospitals import coordinated_training, coordinator, hospital_log, member, serving
 from tffcxr.learning import aggregators
+from tffcxr.learning.robust_aggregators import RobustFactory
 from tffcxr.studies import side_by_side
 from tffcxr.training import loop, noise_key, selection
 from tffcxr.training.centralised import CentralisedTraining, Turns
@@ -112,6 +114,7 @@ def train_federated(setup: Training) -> Trained:
     if isinstance(setup.federation, member.Member):
         return _serve(setup, setup.federation)
     setup = _private(setup)
+    _check_clients(setup)
     if isinstance(setup.federation, coordinator.Coordinator):
         return _coordinate(setup, setup.federation)
     training = FederatedTraining(
@@ -123,6 +126,20 @@ def train_federated(setup: Training) -> Trained:
     )
     journal = _journal(setup, FEDERATED, _histograms_of(setup, training))
     return _trained(_run(setup, FEDERATED, training, journal), training.client_weights)
+
+
+def _check_clients(setup: Training) -> None:
+    """Checks that a round has enough clients for an aggregator that bears hostile ones.
+
+    Raises:
+      InputError: it has not.
+    """
+    factory, count = setup.plan.aggregator, setup.sampler.count
+    if isinstance(factory, RobustFactory) and count < factory.least_clients:
+        raise InputError(
+            f"--aggregator: expected at least {factory.least_clients} clients in a round for "
+            f"--hostile_clients={factory.hostile} and {factory.rule}, found {count}"
+        )
 
 
 def _private(setup: Training) -> Training:
@@ -324,6 +341,7 @@ def _journal(
         best=setup.best,
         by_client=setup.by_client if is_federated else (),
         ledger=setup.ledger if is_federated else None,
+        sees_updates=is_federated and isinstance(setup.plan.aggregator, RobustFactory),
         observers=(
             side_by_side.stop_if_asked,
             Progress(_title(setup, name), setup.plan.rounds, setup.split),

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from tffcxr.clients.sampling import Sampler
 from tffcxr.learning import failure, optimizers, process
+from tffcxr.learning.robust_aggregators import RobustFactory
 from tffcxr.learning.weight_groups import Group, WeightPartition, batch_norm_layers
 from tffcxr.models.blocks import CxrModel
 from tffcxr.runtime import parts, placed
@@ -135,8 +136,10 @@ class FederatedTraining:
                 ),
             )
         results = tuple(
-            _client_result(client, measured, stage_process)
-            for client, measured in zip(clients, per_client)
+            _client_result(client, measured, stage_process, of_update)
+            for client, measured, of_update in zip(
+                clients, per_client, _of_updates(metrics["aggregator"], len(clients))
+            )
         )
         if not any(result.status == "ok" for result in results):
             causes = "; ".join(f"{result.client}: {result.status}" for result in results)
@@ -221,7 +224,10 @@ class FederatedTraining:
 
 
 def _client_result(
-    client: str, measured: Any, stage_process: process.FederatedProcess
+    client: str,
+    measured: Any,
+    stage_process: process.FederatedProcess,
+    of_update: tuple[float, ...],
 ) -> ClientResult:
     failed = failure.decode(int(measured["failed"]))
     status = failed.describe(stage_process.partition) if failed else "ok"
@@ -229,7 +235,15 @@ def _client_result(
         status = "no images"
     labels = float(measured["labels"])
     loss = float(measured["loss"]) / labels if labels else float("nan")
-    return ClientResult(client, int(measured["images"]), loss, status)
+    return ClientResult(client, int(measured["images"]), loss, status, *of_update)
+
+
+def _of_updates(measured: Any, clients: int) -> list[tuple[float, ...]]:
+    """What an aggregator has measured of each client's update; empty tuples if nothing."""
+    if not isinstance(measured, Mapping) or not {*RobustFactory.MEASURED} <= measured.keys():
+        return [()] * clients
+    rows = np.stack([measured[name] for name in RobustFactory.MEASURED], axis=1)
+    return [tuple(map(float, row)) for row in rows]
 
 
 def ledger_of(plan: Plan, sampler: Sampler) -> Ledger | None:

@@ -11,6 +11,7 @@ import collections
 from collections.abc import Callable, Iterator, Mapping, Sequence
 import contextlib
 import dataclasses
+import math
 import pathlib
 import time
 from typing import Any, Protocol
@@ -40,12 +41,18 @@ class ClientResult:
       images: that it trained on, repetitions included.
       train_loss: mean over its labels, NaN without one.
       status: "ok", or why its update was left out.
+      update_norm: the length of its update, where the aggregator sees each; else NaN.
+      cosine: of the angle between its update and the round's, likewise.
+      counted: 1 if its update went into the round's, 0 if the aggregator left it out; likewise.
     """
 
     client: str
     images: int
     train_loss: float
     status: str = "ok"
+    update_norm: float = math.nan
+    cosine: float = math.nan
+    counted: float = math.nan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,6 +105,7 @@ class Journal:
       by_client: columns of the evaluator that `clients` has, too, of each client's own images.
       ledger: accounts for the privacy that rounds cost, in the column `epsilon`, and ends the
         training before a round that could exceed its budget; None without differential privacy.
+      sees_updates: whether `clients` has what the aggregator measures of each client's update.
     """
 
     rounds: pathlib.Path | None
@@ -108,6 +116,7 @@ class Journal:
     by_client: Sequence[str] = ()
     tables: Sequence[_Observer] = ()
     ledger: Ledger | None = None
+    sees_updates: bool = False
 
 
 def round_columns(measured: Sequence[str], has_epsilon: bool = False) -> list[str]:
@@ -168,7 +177,7 @@ def iterate(
     """Trains as `run` does, and gives where it stands at the start and after every round."""
     checkpoints = Checkpoints(journal.checkpoints) if journal.checkpoints else None
     rounds = _round_log(journal, measured)
-    of_clients = [*run_tables.CLIENTS.always, *journal.by_client]
+    of_clients = [*run_tables.client_columns(journal.sees_updates), *journal.by_client]
     clients = RoundLog(journal.clients, of_clients) if journal.clients else None
     restored = checkpoints.load_latest(training.initial_state) if checkpoints else None
     done, state = restored if restored else (0, training.initial_state(1))
@@ -189,7 +198,7 @@ def iterate(
             state, result = training.advance(state, number, stage, rate)
             row = _row(number, stage, rate, result, time.monotonic() - started)
             taking_part = [
-                _client_row(number, client, result, journal.by_client) for client in result.clients
+                _client_row(number, client, result, of_clients) for client in result.clients
             ]
             client_rows.extend(taking_part)
             if journal.ledger:
@@ -276,7 +285,8 @@ def _row(
 
 
 def _client_row(
-    number: int, client: ClientResult, result: RoundResult, measured: Sequence[str]
+    number: int, client: ClientResult, result: RoundResult, columns: Sequence[str]
 ) -> dict[str, Any]:
-    own = {name: result.validation_by_client[client.client][name] for name in measured}
-    return {"round": number, **dataclasses.asdict(client), **own}
+    measured = result.validation_by_client.get(client.client, {})
+    row = {"round": number, **dataclasses.asdict(client), **measured}
+    return {column: row[column] for column in columns}
