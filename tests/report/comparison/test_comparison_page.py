@@ -31,6 +31,7 @@ def test_the_page_has_what_differs_and_the_differences(tmp_path):
     assert "<h1>Comparison of first, other</h1>" in html
     assert "<tr><td>learning_rate</td><td>0.1</td><td>0.2</td></tr>" in html
     assert "<tr><td>fit</td><td>–</td><td>pad</td></tr>" in html
+    assert "data_fingerprint" not in html
     assert "<tr><td>rounds</td><td>2</td></tr>" in html.partition("that all runs share")[2]
     assert "p is of DeLong's test. The intervals of differences" in html
     assert "Not paired" not in html

@@ -145,6 +145,7 @@ def _write(
     run.mkdir(parents=True)
     config = {
         "recipe": "tiny", "kind": kind, "settings": {**_SETTINGS, **settings}, "sites": list(sites),
+        "data_fingerprint": run.name,
     }  # fmt: skip
     (run / "config.json").write_text(json.dumps(config))
     results = {"recipe": "tiny", "kind": kind, "rows": list(rows), "complete": True}

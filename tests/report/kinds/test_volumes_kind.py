@@ -61,8 +61,8 @@ def test_the_overlap_of_boundaries_comes_before_that_of_areas(run):
 def test_few_patients_and_undefined_dice_are_warned_of(run):
     warnings = remarks.warnings(run, [])
     assert sum("only 6 patients; another sample" in warning for warning in warnings) == 2
-    weak = [warning for warning in warnings if "more than twice what it finds" in warning]
-    assert len(weak) == 2 and all("Site alone: Dice 0.450" in warning for warning in weak)
+    weak = [warning for warning in warnings if "more than twice what is found" in warning]
+    assert len(weak) == 2 and all("Site alone: Dice is below 0.5" in warning for warning in weak)
     run.rows[0]["dice"] = NAN
     try:
         assert any("the model diverged" in warning for warning in remarks.warnings(run, []))

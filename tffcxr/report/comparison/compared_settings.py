@@ -9,6 +9,8 @@ from tffcxr.report import settings_table
 from tffcxr.report.comparison.compared_runs import ComparedRun
 
 NOT_SET = "–"
+# Changes with the paths of the files; whether the images are the same is asked of these.
+_OF_PATHS = "data_fingerprint"
 # What is a setting's name, and a text for each run.
 Setting = tuple[str, Sequence[str]]
 
@@ -34,4 +36,6 @@ def _texts(config: Mapping[str, Any]) -> dict[str, str]:
             name = site.get("client", site.get("site", "site"))
             of_sites.update(settings_table.of(site, f"{name}: "))
     recipe = {"recipe": str(config["recipe"])} if "recipe" in config else {}
-    return {**recipe, **dict(settings_table.of(config)), **of_sites}
+    settings = dict(settings_table.of(config))
+    settings.pop(_OF_PATHS, None)
+    return {**recipe, **settings, **of_sites}

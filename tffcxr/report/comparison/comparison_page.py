@@ -37,6 +37,7 @@ TABLE = run_tables.Table(
     ),
 )  # fmt: skip
 NOT_PAIRED = "not paired"
+_NAMED = 3  # Of more runs, the title has the number.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +77,8 @@ def write(run_dirs: Sequence[run_reader.PathLike], target: run_reader.PathLike) 
     curves = page.write_figure(folder, "comparison", compared_rounds_figure.draw(runs))
     tables = [_metric_table(metric, table, runs) for metric in table.metrics]
     html = page.template("comparison.html.jinja").render(
-        title="Comparison of " + ", ".join(one.name for one in runs),
+        title="Comparison of "
+        + (f"{len(runs)} runs" if len(runs) > _NAMED else ", ".join(one.name for one in runs)),
         runs=[_about(one) for one in runs],
         first=runs[0].letter,
         kind=runs[0].run.kind,

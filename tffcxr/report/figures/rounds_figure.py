@@ -101,7 +101,7 @@ def _series(run: run_reader.Run, metric: registry.Metric) -> list[_Series]:
     trainings of a single one have the colours that they have everywhere.
     """
     names = _names(run, metric)
-    if len(names) > len(style.SERIES_COLOURS) and not run.kind.compares_models:
+    if _has_many(run):
         return _series_of_many(run, metric, names)
     by_training = run.kind.colours_trainings and len(names) == 1
     in_two_ways = not run.rounds_pooled.empty
@@ -127,6 +127,14 @@ def _series(run: run_reader.Run, metric: registry.Metric) -> list[_Series]:
                 )
             )  # fmt: skip
     return result
+
+
+def _has_many(run: run_reader.Run) -> bool:
+    """Whether more tasks are measured than have a colour of their own."""
+    tasks = {
+        name for _, measured in _tables(run) for name in _columns_of(run, measured, registry.LOSS)
+    }
+    return len(tasks) > len(style.SERIES_COLOURS) and not run.kind.compares_models
 
 
 def _series_of_many(
@@ -244,6 +252,8 @@ def _draw_training_losses(axes: matplotlib_axes.Axes, run: run_reader.Run) -> No
     styles = {}
     measured_names = {name for series in _series(run, registry.LOSS) for name in series.names}
     for series in _series(run, registry.TRAIN_LOSS):
+        if series.label is None:  # The line of a single task, as of the mean of its network.
+            continue
         if measured_names.isdisjoint(series.names):  # No other line tells whose its colour is.
             label = f"{series.label}, training images"
             client_losses.line(axes, series.rounds, series.values, series.colour, label, ":")

@@ -93,18 +93,20 @@ def _warnings(rows: Rows, unused_run: Run, unused_curves: Sequence[Curve]) -> li
         for title, block in results_table.blocks(rows)
         for warning in remarks_common.chosen_on_the_same_images(title, block)
     ]
-    result += [
-        f"{row['title']}, {row['name']}: Dice is undefined; the model diverged."
-        for row in rows
-        if not style.is_number(row.get("dice"))
+    return result + remarks_common.said_once(rows, _problems) + remarks_common.few_patients(rows)
+
+
+def _problems(row: dict[str, Any]) -> list[str]:
+    """Returns what is wrong with one row, without its name."""
+    dice: Any = row.get("dice")
+    if not style.is_number(dice):
+        return ["Dice is undefined; the model diverged."]
+    if dice >= _LITTLE_DICE:
+        return []
+    return [
+        f"Dice is below {_LITTLE_DICE:g}: what is marked in error and missed is more than twice "
+        "what is found."
     ]
-    result += [
-        f"{row['title']}, {row['name']}: Dice {row['dice']:.3f}; what it marks in error and misses "
-        "is more than twice what it finds."
-        for row in rows
-        if style.is_number(row.get("dice")) and row["dice"] < _LITTLE_DICE
-    ]
-    return result + remarks_common.few_patients(rows)
 
 
 KIND = Kind(
