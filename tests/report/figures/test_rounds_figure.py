@@ -104,24 +104,6 @@ def test_networks_of_several_tasks_are_named_with_these(run):
     assert losses["standard, training images"] == clients["standard"] != clients["DenseNet121"]
 
 
-def test_trainings_beside_many_tasks_have_their_names(run):
-    trainings = ("federated", "federated_private_norm", "federated_private_output")
-    tasks = [f"Kidneys in {place}{private}" for place in ("CT", "PET", "MRI")
-             for private in ("", ", private norm")]  # fmt: skip
-    columns = {f"{name}/loss": 0.5 for name in tasks}
-    columns |= {f"{name}/train_loss": 0.5 for name in trainings}
-    rounds = pd.DataFrame({"round": [1, 2], "stage": "all", **columns})
-    losses = _draw(dataclasses.replace(run, rows=[], rounds=rounds)).axes[0]
-    told = [f"{style.training_name(name)}, training images" for name in trainings]
-    assert _entries(losses) == [*told, *tasks]
-
-
-@pytest.mark.parametrize("tasks", [2, 8])
-def test_the_training_loss_of_networks_of_many_tasks_has_no_nameless_line(run, tasks):
-    both = _of_networks(run, [f"Finding {n}" for n in range(tasks)])
-    assert not any("None" in entry for entry in _entries(_draw(both).axes[0]))
-
-
 def test_more_networks_than_colours_differ_in_their_markers(classes):
     columns = {f"n{n}/accuracy": 0.5 for n in range(20)}
     rounds = pd.DataFrame({"round": [1.0], "stage": "", **columns})

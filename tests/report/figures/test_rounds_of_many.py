@@ -50,9 +50,22 @@ def test_many_findings_of_several_networks_have_a_mean_each(run):
             columns[f"{network} F{number}/loss"] = columns[f"{network} F{number}/auroc"] = value
     rounds = pd.DataFrame({"round": [1.0, 2.0], "stage": "", **columns})
     losses, auroc, _ = _panels(dataclasses.replace(run, rounds=rounds, rows=[]))
+    assert not any("None" in entry for entry in _entries(losses))
     for axes in (losses, auroc):
         lines = dict(zip(_entries(axes), axes.get_legend_handles_labels()[0]))
         for place, (name, value) in enumerate((("standard", 0.6), ("DenseNet121", 0.7))):
             line = lines[f"{name}, Federated, mean of 8 (thin: each)"]
             assert line.get_color() == style.SERIES_COLOURS[place]
             np.testing.assert_allclose(line.get_ydata(), value)
+
+
+def test_trainings_beside_many_tasks_have_their_names(run):
+    trainings = ("federated", "federated_private_norm", "federated_private_output")
+    tasks = [f"Kidneys in {place}{private}" for place in ("CT", "PET", "MRI")
+             for private in ("", ", private norm")]  # fmt: skip
+    columns = {f"{name}/loss": 0.5 for name in tasks}
+    columns |= {f"{name}/train_loss": 0.5 for name in trainings}
+    rounds = pd.DataFrame({"round": [1, 2], "stage": "all", **columns})
+    losses = _panels(dataclasses.replace(run, rows=[], rounds=rounds))[0]
+    told = [f"{style.training_name(name)}, training images" for name in trainings]
+    assert _entries(losses) == [*told, *tasks]

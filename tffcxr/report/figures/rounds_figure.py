@@ -22,7 +22,7 @@ SUCCESS = ("ok", "")
 _WIDTH, _HEIGHT = 3.5, 3.5
 _ENTRIES, _ENTRY_HEIGHT = 4, 0.18
 # More panels than fit legibly into one row of a page stand in rows of fewer.
-_LONGEST_ROW, _COLUMNS = 4, 3
+_COLUMNS = 3
 # Losses whose largest is so many times their median have a logarithmic axis.
 _SPREAD = 4.0
 
@@ -45,7 +45,7 @@ def draw(run: run_reader.Run) -> matplotlib_figure.Figure | None:
         return None
     metrics = [metric for metric in run.kind.of_rounds if metric_columns(rounds, metric)]
     count = 1 + len(metrics) + (not clients.empty)
-    columns = count if count <= _LONGEST_ROW else _COLUMNS
+    columns = min(count, _COLUMNS if count != 4 else 2)  # Of 4 none is alone in a row.
     lines = -(-count // columns)
     with panels.style():
         figure, grid = panels.panels(lines, columns, _WIDTH, _HEIGHT)
@@ -132,7 +132,10 @@ def _series(run: run_reader.Run, metric: registry.Metric) -> list[_Series]:
 def _has_many(run: run_reader.Run) -> bool:
     """Whether more tasks are measured than have a colour of their own."""
     tasks = {
-        name for _, measured in _tables(run) for name in _columns_of(run, measured, registry.LOSS)
+        name
+        for metric in (registry.LOSS, *run.kind.of_rounds)
+        for _, measured in _tables(run)
+        for name in _columns_of(run, measured, metric)
     }
     return len(tasks) > len(style.SERIES_COLOURS) and not run.kind.compares_models
 
