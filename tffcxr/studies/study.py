@@ -15,13 +15,13 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 import pandas as pd
 
-from tffcxr import options, run_tables, runtime
+from tffcxr import options, runtime
 from tffcxr.clients import augment
 from tffcxr.clients.augment import ImageAugmentation
 from tffcxr.clients.client_data import ClientData
 from tffcxr.clients.sampling import Sampler, parse_clients_per_round
 from tffcxr.clients.shards.preparation import ShardSpec, ShardStore, prepare
-from tffcxr.clients.shards.shard_store import MANIFEST, SPLITS
+from tffcxr.clients.shards.shard_store import MANIFEST
 from tffcxr.clients.sites import ClientRecords
 from tffcxr.datasets.imaging import images
 from tffcxr.datasets.imaging.likeness import Likeness
@@ -30,8 +30,8 @@ from tffcxr.evaluation import comparisons, registry, result_rows
 from tffcxr.hospitals.coordinator import Coordinator
 from tffcxr.hospitals.member import Member
 from tffcxr.models.files.metadata import Metadata
-from tffcxr.report import file_names, run_report
-from tffcxr.studies import training_images
+from tffcxr.report import run_report
+from tffcxr.studies import told_clients, training_images
 from tffcxr.studies.trainings import Federation, Trained
 from tffcxr.training import resources
 from tffcxr.training.run_directory import RunDirectory
@@ -330,7 +330,7 @@ class Study(abc.ABC):
         """
         directory.record_data(
             fingerprint or store.root.name,
-            self._describe_clients(store, about),
+            told_clients.describe(self.clients, store, about),
             {
                 "measured_split": self.settings.measured_split,
                 "report_round": self.settings.report_round,
@@ -340,7 +340,7 @@ class Study(abc.ABC):
             },
             kind=self.kind,
         )
-        self._write_images(directory.path)
+        told_clients.write_images(directory.path, self.clients)
         shards = [path for client in store.client_ids for path in store.files(client, "train")]
         federation = self.settings.federation
         where = runtime.use(
@@ -354,38 +354,3 @@ class Study(abc.ABC):
         if isinstance(federation, Member):
             federation.check_images({c: store.count(c, "train") for c in store.client_ids})
             federation.register({c: of["splits"] for c, of in store.manifest["clients"].items()})
-
-    def _write_images(self, directory: pathlib.Path) -> None:
-        """Writes which file and patient each row of the clients' tables is."""
-        if not self.clients.records:  # They are at hospitals.
-            return
-        columns = ["client", "row", "split", "image", "patient"]
-        tables = [
-            records.assign(client=client, row=np.arange(len(records)))[columns]
-            for client, records in self.clients.records.items()
-        ]
-        run_tables.IMAGES.write(directory / file_names.FOLDER, pd.concat(tables, ignore_index=True))
-
-    def _describe_clients(
-        self, store: ShardStore, about: Callable[[str], Mapping[str, Any]]
-    ) -> list[dict[str, Any]]:
-        """A row per client for `config.json` and the report."""
-        described = []
-        for client in store.client_ids:
-            site = self.clients.site_of[client]
-            source = self.clients.source_of[site]
-            row: dict[str, Any] = {"client": client, "site": site, "source": source}
-            if client not in self.clients.records:  # It is at a hospital.
-                row.update({f"{split}_images": store.count(client, split) for split in SPLITS})
-                known = {name: n for name, n in {**row, **about(client)}.items() if n is not None}
-                described.append(known)
-                continue
-            patients = self.clients.records[client].groupby("split")["patient"].nunique()
-            for split in SPLITS:
-                if split in patients:
-                    row[f"{split}_images"] = store.count(client, split)
-                    row[f"{split}_patients"] = int(patients[split])
-            described.append(
-                {**row, **about(client), "rejected_files": len(store.rejected(client))}
-            )
-        return described
