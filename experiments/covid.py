@@ -21,6 +21,7 @@ from experiments.flags import (
     checks,
     class_flags,
     command_line,
+    fraction_flags,
     network_flags,
     study_flags,
     training_flags,
@@ -50,7 +51,7 @@ flags.DEFINE_enum(
 flags.DEFINE_integer("pooled_epochs", 1, "Passes of the pooled model over all images per round.")
 flags.DEFINE_integer("heatmaps", 1, "Test images per class explained by Grad-CAM++.")
 network_flags.define()
-study_flags.define_fractions(test=0.2)
+fraction_flags.define(test=0.2)
 study_flags.define_class_balance()
 study_flags.define(
     recipe="covid",
@@ -73,7 +74,7 @@ training_flags.define(
     batch_norm="recompute",
     personal=False,
 )
-for _module in (network_flags, study_flags, training_flags):
+for _module in (network_flags, fraction_flags, study_flags, training_flags):
     flags.adopt_module_key_flags(_module)
 
 

@@ -30,6 +30,7 @@ from experiments.flags import (
     checks,
     command_line,
     federation_flags,
+    fraction_flags,
     plan_flags,
     recipe,
     split_seed_flag,
@@ -124,7 +125,7 @@ flags.DEFINE_integer(
 )
 flags.DEFINE_list("ct_window", ["40", "400"], "Centre and width of the CT window in HU.")
 flags.DEFINE_float("suv_maximum", 7.0, "SUV by body weight (g/ml) shown as white in PET.")
-study_flags.define_fractions(test=0.3)  # The paper's 35 and 15 patients.
+fraction_flags.define(test=0.3)  # The paper's 35 and 15 patients.
 study_flags.define(
     recipe="cross_domain",
     site_help="A node as NAME=LOADER:PATH, with the loaders pet and ct (which may share a folder) "
@@ -143,7 +144,7 @@ training_flags.define(
     personal=False,
     has_head=False,
 )
-for _module in (study_flags, training_flags):
+for _module in (fraction_flags, study_flags, training_flags):
     flags.adopt_module_key_flags(_module)
 
 _MODEL = "unet"
@@ -163,7 +164,7 @@ class _CrossDomain(recipe.Recipe):
             )
         training_flags.check()
         study_flags.check()
-        study_flags.check_fractions()
+        fraction_flags.check()
         checks.baselines(FLAGS.baseline)
         private = checks.names("private", FLAGS.private, _PRIVATE)
         if {"norm", "both"} & set(private) and FLAGS.batch_norm != "aggregate":
@@ -203,7 +204,7 @@ class _CrossDomain(recipe.Recipe):
             records = _load(sites, found, run_folder)
         source_of = {site.name: site.loader for site in sites}
         return volume_study.VolumeStudy(
-            study_flags.settings(self.name, run_folder, study_flags.measured_split()),
+            study_flags.settings(self.name, run_folder, fraction_flags.measured_split()),
             ClientRecords(records, {name: name for name in records}, {}, source_of),
             task_of={name: experiment.tasks[loader] for name, loader in source_of.items()},
             group_of=volume_sites.group_by_patients(sites, records),
@@ -274,7 +275,7 @@ def _load(
         found,
         _slice_spec(),
         study_flags.cache_dir(run_folder),
-        study_flags.fractions(),
+        fraction_flags.fractions(),
         split_seed_flag.value(),
     )
 

@@ -23,6 +23,7 @@ from experiments.flags import (
     checks,
     class_flags,
     command_line,
+    fraction_flags,
     network_flags,
     study_flags,
     test_images_flag,
@@ -74,7 +75,7 @@ flags.DEFINE_boolean(
     "in the lungs and its focus.",
 )
 network_flags.define()
-study_flags.define_fractions(test=0.1)  # Ours; the paper's test set is in the preset.
+fraction_flags.define(test=0.1)  # Ours; the paper's test set is in the preset.
 test_images_flag.define()
 study_flags.define_class_balance()
 study_flags.define(
@@ -90,7 +91,7 @@ study_flags.define(
 training_flags.define(
     rounds=25, learning_rate=2e-3, batch_size=16, schedule="polynomial", personal=False
 )
-for _module in (network_flags, study_flags, test_images_flag, training_flags):
+for _module in (network_flags, fraction_flags, study_flags, test_images_flag, training_flags):
     flags.adopt_module_key_flags(_module)
 
 

@@ -24,6 +24,7 @@ from absl import flags
 from experiments.flags import (
     command_line,
     federation_flags,
+    fraction_flags,
     plan_flags,
     recipe,
     study_flags,
@@ -51,7 +52,7 @@ flags.DEFINE_enum(
     ["pooled", "none"],
     "Model to compare with: pooled (trained on all images).",
 )
-study_flags.define_fractions(test=0.1)  # The paper's 9:1.
+fraction_flags.define(test=0.1)  # The paper's 9:1.
 study_flags.define(
     recipe="cxr_fl_segmentation",
     site_help="A hospital as NAME=LOADER:PATH, with a loader of lung masks: lungs, montgomery, "
@@ -73,7 +74,7 @@ training_flags.define(
     personal=False,
     has_head=False,
 )
-for _module in (study_flags, training_flags):
+for _module in (fraction_flags, study_flags, training_flags):
     flags.adopt_module_key_flags(_module)
 
 _MULTIPLE = 32  # Pixels; all networks halve the image five times.
@@ -100,7 +101,7 @@ class _Segmentation(recipe.Recipe):
             clients = federation_flags.client_records()
         clients = clients or _load_clients(study_flags.make_phantoms(run_folder, [_PHANTOMS]))
         return mask_study.MaskStudy(
-            study_flags.settings(self.name, run_folder, study_flags.measured_split()),
+            study_flags.settings(self.name, run_folder, fraction_flags.measured_split()),
             clients,
             region="Lungs",
             segmenter=lambda store: segmenter,

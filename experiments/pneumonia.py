@@ -27,6 +27,7 @@ from absl import flags
 from experiments.flags import (
     checks,
     command_line,
+    fraction_flags,
     pneumonia_classification,
     pneumonia_segmentation,
     recipe,
@@ -64,7 +65,7 @@ flags.DEFINE_enum(
     ["pooled", "none"],
     "Models to compare with: pooled (trained on all images).",
 )
-study_flags.define_fractions(test=0.2)
+fraction_flags.define(test=0.2)
 study_flags.define(
     recipe="pneumonia",
     site_help="A hospital as NAME=LOADER:PATH; repeatable. Loaders for classification: kermany, "
@@ -80,7 +81,7 @@ study_flags.define(
 training_flags.define(rounds=10, learning_rate=0.01, batch_size=32, personal=False)
 for _module in _TASKS.values():
     _module.define_flags()
-for _module in (study_flags, training_flags, *_TASKS.values()):
+for _module in (fraction_flags, study_flags, training_flags, *_TASKS.values()):
     flags.adopt_module_key_flags(_module)
 
 

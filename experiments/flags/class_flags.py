@@ -12,6 +12,7 @@ from absl import flags
 from experiments.flags import (
     checks,
     federation_flags,
+    fraction_flags,
     network_flags,
     plan_flags,
     recipe,
@@ -85,7 +86,7 @@ class ClassRecipe(recipe.Recipe):
         )
         return ClassStudy(
             study_flags.settings(
-                self.name, run_folder, study_flags.measured_split(), "temperature"
+                self.name, run_folder, fraction_flags.measured_split(), "temperature"
             ),
             clients,
             task=self.task_of(clients),

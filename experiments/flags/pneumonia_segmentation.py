@@ -18,6 +18,7 @@ from absl import flags
 from experiments.flags import (
     checks,
     federation_flags,
+    fraction_flags,
     plan_flags,
     pneumonia_classification,
     recipe,
@@ -110,7 +111,7 @@ class _Segmentation(recipe.Recipe):
         from tffcxr.studies.masks import mask_study, nnunet_segmenter
 
         return mask_study.MaskStudy(
-            study_flags.settings(self.name, run_folder, study_flags.measured_split()),
+            study_flags.settings(self.name, run_folder, fraction_flags.measured_split()),
             clients,
             region=REGION,
             segmenter=nnunet_segmenter.NnUNet(

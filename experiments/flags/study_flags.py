@@ -15,6 +15,7 @@ from experiments.flags import (
     engine_flags,
     export_flag,
     federation_flags,
+    fraction_flags,
     mlflow_flag,
     published_flag,
     reporting_flags,
@@ -167,52 +168,6 @@ def define_class_balance() -> None:
     )
 
 
-def define_fractions(*, test: float) -> None:
-    """Defines the flags for recipes that measure on the server's images after every round.
-
-    Args:
-      test: default of `--test_fraction`.
-    """
-    flags.DEFINE_float("test_fraction", test, "Fraction of patients held out for testing.")
-    flags.DEFINE_float(
-        "validation_fraction",
-        0.0,
-        "Fraction of patients held out for validation. Their images measure every round and choose "
-        "the best round, the end of training, the rates of --schedule=plateau and the calibration. "
-        "With 0, rounds are measured on the test images, which choose nothing by default.",
-    )
-
-
-def fractions() -> dict[str, float]:
-    """The fraction of patients in each split."""
-    validation, test = FLAGS.validation_fraction, FLAGS.test_fraction
-    shares = {"train": 1.0 - test - validation, "validation": validation, "test": test}
-    return {split: share for split, share in shares.items() if share}
-
-
-def measured_split() -> str:
-    """The split that models are measured on after every round."""
-    return "validation" if FLAGS.validation_fraction else "test"
-
-
-def check_fractions() -> None:
-    """Checks the fractions of the splits, and that test images steer no learning rate.
-
-    Raises:
-      InputError: a fraction is out of range, or missing.
-    """
-    test, value = FLAGS.test_fraction, FLAGS.validation_fraction
-    if not 0 < test < 1:
-        raise InputError(f"--test_fraction: expected above 0 and below 1, found {test}")
-    if not 0 <= value < 1 - test:
-        raise InputError(f"--validation_fraction: expected 0 to below {1 - test:g}, found {value}")
-    if FLAGS.schedule == "plateau" and not value:
-        raise InputError(
-            "--schedule=plateau: expected a --validation_fraction above 0, since test images may "
-            f"not steer the training, found {value}"
-        )
-
-
 def check() -> None:
     """Checks what can be checked before the import of TensorFlow, which takes seconds.
 
@@ -247,14 +202,14 @@ def check_shared_task() -> None:
     """Checks all flags of recipes of radiographs whose hospitals have the same task.
 
     Raises:
-      InputError: see `check`, `training_flags.check`, `check_fractions` and `given_sites`; more
-        clients per round than there are.
+      InputError: see `check`, `given_sites` and the checks of `training_flags` and `fraction_flags`;
+        more clients per round than there are.
     """
     from tffcxr.clients import sampling
 
     training_flags.check()
     check()
-    check_fractions()
+    fraction_flags.check()
     sites = given_sites(with_finding=False)
     if federation_flags.is_hospitals():  # How many there are is not known yet.
         return
@@ -317,7 +272,7 @@ def load_shared_task(
     return sites_lib.load_shared_task(
         sites,
         keep,
-        fractions=fractions(),
+        fractions=fraction_flags.fractions(),
         seed=split_seed_flag.value(),
         stratify=stratify,
         division=division(),
