@@ -23,6 +23,7 @@ from absl import flags
 
 from experiments.flags import (
     command_line,
+    external_flags,
     federation_flags,
     fraction_flags,
     plan_flags,
@@ -90,8 +91,11 @@ class _Segmentation(recipe.Recipe):
 
     def make_study(self, run_folder: pathlib.Path) -> MaskStudy:
         """See `Recipe`."""
+        from tffcxr.clients import site_tables
+
         sites = study_flags.given_sites(with_finding=False)
         clients = _load_clients(sites) if sites else None
+        external = external_flags.load_shared_task(sites, site_tables.keep_lungs)
         from tffcxr.studies.masks import mask_study
 
         spec = plan_flags.model_spec(FLAGS.model)
@@ -103,6 +107,7 @@ class _Segmentation(recipe.Recipe):
         return mask_study.MaskStudy(
             study_flags.settings(self.name, run_folder, fraction_flags.measured_split()),
             clients,
+            external=external,
             region="Lungs",
             segmenter=lambda store: segmenter,
             with_pooled=FLAGS.baseline == "pooled",

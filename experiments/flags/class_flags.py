@@ -11,6 +11,7 @@ from absl import flags
 
 from experiments.flags import (
     checks,
+    external_flags,
     federation_flags,
     fraction_flags,
     network_flags,
@@ -75,6 +76,7 @@ class ClassRecipe(recipe.Recipe):
         """See `Recipe`."""
         sites = study_flags.given_sites(with_finding=False)
         clients = self._load_clients(sites) if sites else None
+        external = external_flags.load_shared_task(sites, self._keep_elsewhere)
         from tffcxr.studies.classes.class_study import ClassStudy
 
         plans = self.plans()
@@ -89,6 +91,7 @@ class ClassRecipe(recipe.Recipe):
                 self.name, run_folder, fraction_flags.measured_split(), "temperature"
             ),
             clients,
+            external=external,
             task=self.task_of(clients),
             classes=self.classes,
             variants=self.variants(plans),
@@ -168,15 +171,22 @@ class ClassRecipe(recipe.Recipe):
         del site
         return table
 
-    def _load_clients(self, sites: Sequence[Site]) -> ClientRecords:
+    def _keep(self, table: pd.DataFrame, site: Site) -> pd.DataFrame:
         from tffcxr.clients import site_tables
 
-        def keep(table: pd.DataFrame, site: Site) -> pd.DataFrame:
-            return site_tables.keep_classes(self.prepare(table, site), site, self.classes)
+        return site_tables.keep_classes(self.prepare(table, site), site, self.classes)
 
+    def _keep_elsewhere(self, table: pd.DataFrame, site: Site) -> pd.DataFrame:
+        """The same of a site that need not have all classes, since it trains none."""
+        from tffcxr.clients import site_tables
+
+        table = site_tables.with_all_classes(self.prepare(table, site), self.classes)
+        return site_tables.keep_classes(table, site, self.classes)
+
+    def _load_clients(self, sites: Sequence[Site]) -> ClientRecords:
         return study_flags.load_shared_task(
             sites,
-            keep,
+            self._keep,
             stratify=self.stratify,
             own_test=self.own_test,
             test_images=test_images_flag.counts(self.classes),

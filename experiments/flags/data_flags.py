@@ -43,7 +43,10 @@ def define() -> None:
 
 
 def with_options(sites: Sequence[Site]) -> list[Site]:
-    """Returns the sites of `--site` with what the flags say of their images and labels.
+    """Returns sites with what the flags say of their images and labels.
+
+    Args:
+      sites: of `--site` or of `--external_site`.
 
     Raises:
       InputError: see `columns.read`; two files for a site; a flag has no effect, or names a site
@@ -75,7 +78,8 @@ def _check(sites: Sequence[Site]) -> None:
     """Raises InputError if a flag has no effect, or names a site that there is not."""
     from tffcxr.datasets import loaders
 
-    by_name = {site.name: site.loader for site in sites}
+    by_name = {**_loaders_of("site"), **_loaders_of("external_site")}
+    by_name.update({site.name: site.loader for site in sites})
     for name, file in _column_files():
         if name and by_name.get(name) != "csv":
             found = f"the loader {by_name[name]}" if name in by_name else "no such site"
@@ -85,6 +89,12 @@ def _check(sites: Sequence[Site]) -> None:
     has_uncertain = any("uncertain" in loaders.OPTIONS.get(each, ()) for each in by_name.values())
     known = [name for name, taken in loaders.OPTIONS.items() if "uncertain" in taken]
     checks.used(has_uncertain, "uncertain", f"a --site of {' or '.join(known)}", "site")
+
+
+def _loaders_of(flag: str) -> dict[str, str]:
+    """The loader of each site of a flag, by its name; none if the program has no such flag."""
+    parts = [text.partition("=") for text in (FLAGS[flag].value if flag in FLAGS else ())]
+    return {name: source.partition(":")[0] for name, _, source in parts}
 
 
 def _column_files() -> list[tuple[str, str]]:

@@ -26,7 +26,14 @@ if TYPE_CHECKING:
 FLAGS = flags.FLAGS
 
 # Settings that a hospital decides for itself, and that no proposal has.
-_OF_HOSPITALS = ("site", "columns", "phantom_patients", "weights_sha256")
+_OF_HOSPITALS = (
+    "site",
+    "external_site",
+    "same",
+    "columns",
+    "phantom_patients",
+    "weights_sha256",
+)
 _PACKAGES = ("tensorflow", "tensorflow-federated", "keras-cv", "numpy")
 # Folders of a run: what hospitals have said, and a hospital's private states.
 _SAID, _STATES = "hospitals", "states"

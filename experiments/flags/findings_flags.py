@@ -11,6 +11,7 @@ from absl import flags
 
 from experiments.flags import (
     checks,
+    external_flags,
     federation_flags,
     network_flags,
     plan_flags,
@@ -96,6 +97,7 @@ class FindingsRecipe(recipe.Recipe):
         checks.baselines(FLAGS.baseline)
         network_flags.check(_networks(), _check_training)
         study_flags.given_sites(with_finding=True)
+        external_flags.check(with_finding=True)
 
     def make_study(self, run_folder: pathlib.Path) -> FindingsStudy:
         """See `Recipe`."""
@@ -112,12 +114,13 @@ class FindingsRecipe(recipe.Recipe):
         if not findings_of:
             phantoms = {site.name: (site.finding,) for site in self.phantoms}
             findings_of = clients.findings_of if clients else phantoms
-        findings = len({name for of_site in findings_of.values() for name in of_site})
+        names = tuple(dict.fromkeys(name for of_site in findings_of.values() for name in of_site))
+        external = external_flags.load_findings(sites, names)
         groups = finding_sites.unrelated(findings_of)
         plans = {}
         for name in _networks():
             with network_flags.of_network(name):
-                spec = plan_flags.model_spec(name, findings)
+                spec = plan_flags.model_spec(name, len(names))
                 plans[name] = plan_flags.make_plan(spec, findings_study.LOSS, groups)
         # Drawing phantoms, or waiting for hospitals, takes a while: the models are checked first.
         if federation_flags.is_coordinator():
@@ -126,6 +129,7 @@ class FindingsRecipe(recipe.Recipe):
         return findings_study.FindingsStudy(
             study_flags.settings(self.name, run_folder, calibration=_CALIBRATION),
             clients,
+            external=external,
             plans=plans,
             baselines=checks.baselines(FLAGS.baseline),
             heatmaps=FLAGS.heatmaps,

@@ -25,6 +25,8 @@ _FIRST = (
 # The group of every other flag; flags in no group are listed last.
 _GROUPS = {
     "Data": (
+        "external_site",
+        "same",
         "columns",
         "uncertain",
         "views",

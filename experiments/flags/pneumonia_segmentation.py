@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 import dataclasses
-import functools
 import pathlib
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ from absl import flags
 
 from experiments.flags import (
     checks,
+    external_flags,
     federation_flags,
     fraction_flags,
     plan_flags,
@@ -27,6 +27,8 @@ from experiments.flags import (
 from tffcxr.errors import InputError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from tffcxr.clients.sites import ClientRecords, Site
     from tffcxr.studies.masks.mask_study import MaskStudy
 
@@ -108,11 +110,13 @@ class _Segmentation(recipe.Recipe):
         clients = clients or _load_clients(
             sites or study_flags.make_phantoms(run_folder, [phantoms])
         )
+        external = external_flags.load_shared_task(sites, _keep)
         from tffcxr.studies.masks import mask_study, nnunet_segmenter
 
         return mask_study.MaskStudy(
             study_flags.settings(self.name, run_folder, fraction_flags.measured_split()),
             clients,
+            external=external,
             region=REGION,
             segmenter=nnunet_segmenter.NnUNet(
                 plan_flags.make_plan,
@@ -131,11 +135,13 @@ class _Segmentation(recipe.Recipe):
 
 
 def _load_clients(sites: Sequence[Site]) -> ClientRecords:
+    return study_flags.load_shared_task(sites, _keep, stratify=REGION)
+
+
+def _keep(table: pd.DataFrame, site: Site) -> pd.DataFrame:
     from tffcxr.clients import site_tables
 
-    return study_flags.load_shared_task(
-        sites, functools.partial(site_tables.keep_region, finding=REGION), stratify=REGION
-    )
+    return site_tables.keep_region(table, site, REGION)
 
 
 TASK = _Segmentation(pneumonia_classification.TASK.name, pneumonia_classification.TASK.paper)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import pathlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
@@ -14,6 +14,7 @@ from experiments.flags import (
     data_flags,
     engine_flags,
     export_flag,
+    external_flags,
     federation_flags,
     fraction_flags,
     mlflow_flag,
@@ -89,8 +90,9 @@ def define(
         flags.adopt_module_key_flags(module)
     flags.DEFINE_multi_string("site", [], site_help)
     if radiographs:
-        data_flags.define()
-        flags.adopt_module_key_flags(data_flags)
+        for module in (data_flags, external_flags):
+            module.define()
+            flags.adopt_module_key_flags(module)
     flags.DEFINE_integer(
         "phantom_patients", phantom_patients, "Number of patients per phantom hospital."
     )
@@ -202,8 +204,8 @@ def check_shared_task() -> None:
     """Checks all flags of recipes of radiographs whose hospitals have the same task.
 
     Raises:
-      InputError: see `check`, `given_sites` and the checks of `training_flags` and `fraction_flags`;
-        more clients per round than there are.
+      InputError: see `check`, `given_sites`, and the checks of other modules; more clients per
+        round than there are.
     """
     from tffcxr.clients import sampling
 
@@ -211,6 +213,7 @@ def check_shared_task() -> None:
     check()
     fraction_flags.check()
     sites = given_sites(with_finding=False)
+    external_flags.check(with_finding=False)
     if federation_flags.is_hospitals():  # How many there are is not known yet.
         return
     clients_of_site = 1 if FLAGS.partition == "none" else FLAGS.clients_per_site
@@ -246,7 +249,7 @@ def given_sites(with_finding: bool, loaders: Sequence[str] | None = None) -> lis
     """
     from tffcxr.clients.sites import Site
 
-    known = {} if loaders is None else {"known": loaders}
+    known: dict[str, Any] = {} if loaders is None else {"known": loaders}
     sites = [Site.parse(text, with_finding, **known) for text in FLAGS.site]
     return data_flags.with_options(sites) if "columns" in FLAGS else sites
 

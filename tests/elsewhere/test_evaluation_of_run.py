@@ -1,6 +1,7 @@
 """A model is measured on images that its run has not seen, whatever file they are in."""
 
 import json
+import pathlib
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,9 @@ from sklearn import metrics as sklearn_metrics
 from tests.data_check import planted
 from tests.models.files import exported_models
 from tffcxr import run_tables
+from tffcxr.clients.sites import Site
 from tffcxr.datasets import records
+from tffcxr.datasets.imaging import annotations, images
 from tffcxr.elsewhere import evaluation_of_run, known_images, scoring
 from tffcxr.elsewhere.evaluation_of_run import Wanted
 from tffcxr.errors import InputError
@@ -29,6 +32,10 @@ def _table(folder, seeds, **labels):
         rows.append({"image": str(path), "patient": f"p{seed // 2}"})
     table = records.build(rows, list(labels), "test")
     return table.assign(**labels)
+
+
+def _evaluate(model, table, site="east"):
+    return evaluation_of_run.evaluate(model, {Site(site, "csv", pathlib.Path(site)): table}, WANTED)
 
 
 @pytest.fixture(name="run", scope="module")
@@ -55,7 +62,7 @@ def _run(tmp_path_factory):
 def test_rows_are_those_of_the_images(run, tmp_path):
     table = _table(tmp_path / "east", range(20, 40), Pneumothorax=[0.0, 1.0] * 10)
     model = run / "models" / "m.keras"
-    evaluated = evaluation_of_run.evaluate(model, {"east": table}, WANTED)
+    evaluated = _evaluate(model, table)
     (row,) = evaluated.rows
     exported = export.load(model)
     scores = [exported.predict(path)["Pneumothorax"] for path in table["image"]]
@@ -64,7 +71,7 @@ def test_rows_are_those_of_the_images(run, tmp_path):
     assert (row["task"], row["split"]) == ("Pneumothorax at east", "external")
     assert (row["images"], row["patients"], row["client"]) == (20, 10, "east")
     assert not evaluated.remarks
-    text = evaluation_of_run.write(tmp_path, evaluated)
+    text = evaluation_of_run.write(tmp_path, evaluated, model, ["tffcxr", "evaluate", "--x=<y>"])
     assert "Pneumothorax at east (standard model, external images)" in text
     (written,) = json.loads((tmp_path / "metrics.json").read_text("utf-8"))["rows"]
     assert written["auroc"] == pytest.approx(row["auroc"])
@@ -76,13 +83,15 @@ def test_what_the_run_has_seen_is_left_out_with_its_patients(run, tmp_path):
     smaller.save(table["image"][0])
     # 50 is of the patient of the image that is a copy of the run's; 4 was only tested on.
     table["patient"] = ["a", "b", "a", *(f"c{number}" for number in range(9))]
-    evaluated = evaluation_of_run.evaluate(run / "models" / "m.keras", {"east": table}, WANTED)
+    evaluated = _evaluate(run / "models" / "m.keras", table)
     assert [row["images"] for row in evaluated.rows] == [10]
     (remark,) = evaluated.remarks
     assert remark.startswith("east: 2 of 12 images are left out, since the run was trained on 1")
     only_known = table[:1].assign(Pneumothorax=1.0)
-    with pytest.raises(InputError, match="site east: expected images that the run was not"):
-        evaluation_of_run.evaluate(run / "models" / "m.keras", {"east": only_known}, WANTED)
+    with pytest.raises(
+        InputError, match="site east: expected images of patients that the run was not"
+    ):
+        _evaluate(run / "models" / "m.keras", only_known)
 
 
 def test_without_the_run_s_table_it_says_that_it_does_not_know(run, tmp_path):
@@ -90,7 +99,7 @@ def test_without_the_run_s_table_it_says_that_it_does_not_know(run, tmp_path):
     export.save(tmp_path / "models" / "m.keras", exported_models.exported(metadata.FINDINGS))
     table = _table(tmp_path / "east", range(6), Pneumothorax=[0.0, 1.0] * 3)
     (tmp_path / "east" / "2.png").write_bytes(b"no image")
-    evaluated = evaluation_of_run.evaluate(tmp_path / "models/m.keras", {"east": table}, WANTED)
+    evaluated = _evaluate(tmp_path / "models/m.keras", table)
     assert [row["images"] for row in evaluated.rows] == [5]
     unknown, unusable = evaluated.remarks
     assert "is unknown" in unknown
@@ -99,9 +108,66 @@ def test_without_the_run_s_table_it_says_that_it_does_not_know(run, tmp_path):
 
 def test_sites_and_models_that_do_not_fit(tmp_path):
     table = _table(tmp_path / "east", range(2), Hernia=[0.0, 1.0])
-    sample = scoring.Sample("east", table)
-    message = "site east: expected labels of Lung Opacity, Pneumothorax, found Hernia"
-    with pytest.raises(InputError, match=message):
-        scoring.common_findings(exported_models.exported(metadata.FINDINGS), sample)
-    with pytest.raises(InputError, match="expected a model of findings, found a model that marks"):
-        scoring.common_findings(exported_models.exported(metadata.MASKS), sample)
+    site = Site("east", "csv", tmp_path / "east")
+
+    def refused(message, kind, **about):
+        with pytest.raises(InputError, match=message):
+            scoring.prepare(exported_models.about(kind, **about), site, table)
+
+    refused(
+        "site east: expected labels of Lung Opacity, Pneumothorax, found Hernia", metadata.FINDINGS
+    )
+    refused("site east: expected the classes Normal, Pneumonia, COVID-19", metadata.CLASSES)
+    refused("site east: expected images with masks of the lungs", metadata.MASKS)
+    refused("expected a model of radiographs, found a model that marks", metadata.VOLUMES)
+    refused("which takes images that are black outside", metadata.CLASSES, cut_out=True)
+
+
+def test_classes_are_measured_on_images_that_are_in_one_of_them(tmp_path):
+    # The site knows no COVID-19, and says nothing of its last image.
+    labels = {"Normal": [1.0, 0.0] * 6 + [np.nan], "Pneumonia": [0.0, 1.0] * 6 + [np.nan]}
+    table = _table(tmp_path / "east", range(13), **labels)
+    exported = exported_models.exported(metadata.CLASSES)
+    path = tmp_path / "run" / "models" / "m.keras"
+    export.save(path, exported)
+    (row,) = _evaluate(path, table).rows
+    answers = map(exported.predict, table["image"][:12])
+    called = [max(found, key=lambda name, found=found: found[name]) for found in answers]
+    right = [name == ("Normal", "Pneumonia")[n % 2] for n, name in enumerate(called)]
+    assert (row["accuracy"], row["images"]) == (np.mean(right), 12)
+    assert row["task"] == "Normal, Pneumonia, COVID-19 at east"
+    assert np.array(row["confusion"]).sum(axis=1).tolist() == [6, 6, 0]
+    assert row["sensitivity_by_class"]["COVID-19"] is None
+
+
+def test_masks_are_measured_at_the_model_s_resolution(tmp_path):
+    table = _table(tmp_path / "east", range(4))
+    truth = np.zeros((planted.SIZE, planted.SIZE), np.uint8)
+    truth[:, : planted.SIZE // 2] = 255
+    Image.fromarray(truth).save(tmp_path / "mask.png")
+    masks = [annotations.MaskFile(str(tmp_path / "mask.png"))] * 3
+    table["lungs"] = pd.Series([*masks, None], dtype=object)
+    exported = exported_models.exported(metadata.MASKS)
+    path = tmp_path / "run" / "models" / "m.keras"
+    export.save(path, exported)
+    (row,) = _evaluate(path, table).rows
+    half = np.arange(exported_models.SIZE) < exported_models.SIZE // 2
+    expected = []
+    for image in table["image"][:3]:
+        square = images.fit_to_square(images.read_image(image), exported_models.SIZE)
+        pixels = square[None].astype(np.float32) / 255
+        marked = exported.keras.predict(pixels, verbose=0)[0, ..., 0] >= 0.25
+        expected.append((marked & half).sum() / (marked | half).sum())
+    assert row["jaccard"] == pytest.approx(np.mean(expected))
+    assert (row["task"], row["images"], row["training"]) == ("Lungs at east", 3, "federated")
+    assert "specificity" not in row
+
+
+def test_the_page_needs_no_other_file(tmp_path):
+    row = {"task": "Mass at east", "training": "federated", "split": "external", "auroc": 0.75}
+    evaluated = evaluation_of_run.Evaluated("findings", [row], ["a remark of <b>"])
+    evaluation_of_run.write(tmp_path, evaluated, tmp_path / "m.keras", ["tffcxr", "evaluate"])
+    html = (tmp_path / "report.html").read_text("utf-8")
+    for text in ("Mass at east", "0.750", "a remark of &lt;b&gt;", "tffcxr evaluate"):
+        assert text in html
+    assert 'name="viewport"' in html and 'src="' not in html and 'href="' not in html

@@ -23,6 +23,8 @@ def test_a_finding_by_another_name(tmp_path, model):
     ended = programs.run("evaluate", *flags, "--same=Pneumothorax=Pneumonia", "--bootstrap=20")
     assert ended.status == 0, ended.errors
     assert "Pneumothorax at a (standard model, external images)" in ended.output
+    assert ended.output.endswith(f"report: {tmp_path / 'report.html'}\n")
+    assert "Pneumothorax at a" in (tmp_path / "report.html").read_text("utf-8")
     line = programs.refusal(programs.run("evaluate", *flags, "--same=Pneumothorax=Hernia"))
     assert line.startswith("evaluate: --same: expected MODEL=SITE")
 

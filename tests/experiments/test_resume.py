@@ -22,7 +22,9 @@ def sites(tmp_path_factory):
     root = tmp_path_factory.mktemp("phantoms")
     phantom.write_rsna(root / "rsna", 24, seed=1, size=64, workers=1)
     phantom.write_siim(root / "siim", 24, seed=2, size=64, workers=1)
+    phantom.write_rsna(root / "far", 12, seed=3, size=64, workers=1)
     return (
+        f"--external_site=far=rsna:{root / 'far'}:Lung Opacity",
         f"--site=opacity=rsna:{root / 'rsna'}:Lung Opacity",
         f"--site=pneumothorax=siim:{root / 'siim'}:Pneumothorax",
     )

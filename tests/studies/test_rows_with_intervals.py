@@ -42,7 +42,7 @@ def _scores(**more) -> MaskScores:
 def _mask_row(scores, may_be_absent=True):
     patients = np.arange(_IMAGES) // 2
     study = _study(
-        MaskStudy, ("_detection",), region="Lungs", may_be_absent=may_be_absent,
+        MaskStudy, ("_measured",), region="Lungs", may_be_absent=may_be_absent,
         patients=lambda scores: patients,
     )  # fmt: skip
     result: Any = types.SimpleNamespace(scores=scores, training="federated", rounds={}, last=scores)
@@ -104,13 +104,11 @@ def test_classes():
     scores = Scores(
         np.arange(_IMAGES), np.full(_IMAGES, "a", object), np.eye(3)[truth], log_probabilities
     )
-    study: Any = types.SimpleNamespace(
-        task="T", classes=("x", "y", "z"), settings=_SETTINGS, interval="95 %",
-        patients=lambda scores: np.array([f"p{row}" for row in scores.rows], object),
-    )  # fmt: skip
+    study: Any = types.SimpleNamespace(task="T", classes=("x", "y", "z"), settings=_SETTINGS)
     variant = types.SimpleNamespace(model="standard", images="full")
     result: Any = types.SimpleNamespace(variant=variant, training="federated")
-    row = class_results._measured(study, result, "test", scores)
+    patients = np.array([f"p{row}" for row in scores.rows], object)
+    row = class_results._measured(study, result, "test", scores, patients)
     for name in ("loss", "accuracy", "f1", "kappa", "brier", "ece"):
         assert row[f"{name}_low"] < row[name] < row[f"{name}_high"]
     assert row["proportion_interval"] == "95 % Wilson interval"

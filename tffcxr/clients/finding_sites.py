@@ -14,7 +14,15 @@ from typing import TypeVar
 import pandas as pd
 
 from tffcxr.clients import separation
-from tffcxr.clients.sites import ClientRecords, Division, Site, check_names, cut
+from tffcxr.clients.sites import (
+    ClientRecords,
+    Division,
+    Site,
+    are_of_one_folder,
+    check_names,
+    cut,
+    have_same_patients,
+)
 from tffcxr.datasets import findings as finding_names
 from tffcxr.datasets import records as records_lib
 from tffcxr.datasets import splits
@@ -254,16 +262,11 @@ def _patients(table: pd.DataFrame, finding: str) -> tuple[int, int]:
 
 
 def _related(one: Site, other: Site, tables: Mapping[str, pd.DataFrame]) -> bool:
-    """Whether equal ids of patients mean the same patient at two sites.
-
-    That is if they are cut from one folder, or if the ids of the NIH, from which RSNA's images come
-    too, meet in both. Equal ids in unrelated folders mean nothing.
-    """
-    if one.loader == other.loader and one.path.resolve() == other.path.resolve():
-        return True
-    if {one.loader, other.loader} <= {"nih", "rsna"}:
-        return not set(tables[one.name]["patient"]).isdisjoint(tables[other.name]["patient"])
-    return False
+    """Whether two sites have patients in common, or are cut from one folder."""
+    if not have_same_patients(one, other):
+        return False
+    meet = not set(tables[one.name]["patient"]).isdisjoint(tables[other.name]["patient"])
+    return meet or are_of_one_folder(one, other)
 
 
 def _overlap(one: Sequence[str], other: Sequence[str]) -> bool:

@@ -67,6 +67,19 @@ def keep_region(table: pd.DataFrame, site: Site, finding: str) -> pd.DataFrame:
     return table[is_known].drop(columns=others).reset_index(drop=True)
 
 
+def with_all_classes(table: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
+    """The table with classes that its source does not know, which exclude those that it does.
+
+    A table that knows none of the classes stays as it is.
+    """
+    known = [name for name in classes if name in records_lib.findings(table)]
+    if not known:
+        return table
+    is_in_one = (table[known] == 1).any(axis=1)
+    excluded = is_in_one.map({True: 0.0, False: float("nan")})
+    return table.assign(**{name: excluded for name in classes if name not in known})
+
+
 def keep_classes(table: pd.DataFrame, site: Site, classes: Sequence[str]) -> pd.DataFrame:
     """The images in exactly one of some mutually exclusive classes.
 

@@ -36,7 +36,11 @@ class Site:
 
     @classmethod
     def parse(
-        cls, text: str, with_finding: bool = True, known: Sequence[str] = tuple(loaders.LOADERS)
+        cls,
+        text: str,
+        with_finding: bool = True,
+        known: Sequence[str] = tuple(loaders.LOADERS),
+        flag: str = "site",
     ) -> Site:
         """Reads NAME=LOADER:PATH or, where sites have findings, NAME=LOADER:PATH:FINDING.
 
@@ -46,6 +50,7 @@ class Site:
           text: of the flag.
           with_finding: whether a finding may follow, or several joined by "+".
           known: the loaders that may be named.
+          flag: its name, for errors.
 
         Raises:
           InputError: another form, or an unknown loader.
@@ -58,10 +63,10 @@ class Site:
         if not (name and loader and path and finding != ""):
             form = "NAME=LOADER:PATH"
             form += " or NAME=LOADER:PATH:FINDING" if with_finding else ""
-            raise InputError(f"--site: expected {form}, found {text!r}")
+            raise InputError(f"--{flag}: expected {form}, found {text!r}")
         if loader not in known:
             raise InputError(
-                f"--site: expected one of the loaders {', '.join(known)}, "
+                f"--{flag}: expected one of the loaders {', '.join(known)}, "
                 f"found {loader!r} in {text!r}"
             )
         return cls(name, loader, pathlib.Path(path), (finding or "").strip().strip('"'))
@@ -210,12 +215,30 @@ def _check_patients(sites: Sequence[Site], tables: Mapping[str, pd.DataFrame]) -
             )
 
 
+def have_same_patients(one: Site, other: Site) -> bool:
+    """Whether equal ids of patients mean the same patient at two sites.
+
+    That is if they are cut from one folder or table, or both name patients as the NIH does, from
+    which RSNA's images come too. Equal ids in unrelated folders mean nothing.
+    """
+    return are_of_one_folder(one, other) or {one.loader, other.loader} <= {"nih", "rsna"}
+
+
+def are_of_one_folder(one: Site, other: Site) -> bool:
+    """Whether two sites are cut from one folder or table."""
+    return one.loader == other.loader and one.path.resolve() == other.path.resolve()
+
+
 def check_names(sites: Sequence[Site]) -> None:
     """Raises InputError unless the names of sites also differ as file names."""
-    names = [site.name for site in sites]
+    check_different([site.name for site in sites])
+
+
+def check_different(names: Sequence[str], flag: str = "--site") -> None:
+    """Raises InputError unless names also differ as file names."""
     if not files.differ_as_names(names):
         raise InputError(
-            f"--site: expected names that differ in letters or digits, found {', '.join(names)}"
+            f"{flag}: expected names that differ in letters or digits, found {', '.join(names)}"
         )
 
 

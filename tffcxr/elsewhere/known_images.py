@@ -1,16 +1,23 @@
-"""Which images a run has trained or chosen its model on, also where another folder has them."""
+"""Which images a run has trained or chosen its models on, also where another folder has them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+import dataclasses
+import functools
+import hashlib
+import json
+import os
 import pathlib
 
 import numpy as np
 import pandas as pd
 
-from tffcxr import run_tables
+from tffcxr import files, run_tables
+from tffcxr.clients.shards import fingerprint
 from tffcxr.data_check import duplicates, image_facts
 from tffcxr.datasets import records
+from tffcxr.errors import InputError
 from tffcxr.report import file_names, run_files
 
 _SEEN = ("train", "validation")
@@ -22,25 +29,40 @@ def read(run: pathlib.Path) -> pd.DataFrame | None:
     None where the run's cache, which stays at the hospital, does not have their names.
 
     Raises:
-      InputError: the table of names is damaged.
+      InputError: the table of names, or `config.json`, is damaged.
     """
     folder = run / file_names.FOLDER
     if not (folder / run_tables.IMAGES.file).exists():
         return None
     table = run_files.read_table(folder, run_tables.IMAGES)
-    return table[table[records.SPLIT].isin(_SEEN)].reset_index(drop=True)
+    config = run / "config.json"
+    derived = run_files.read_json(config).get("derived") if config.exists() else None
+    measured = derived.get("measured_split") if isinstance(derived, dict) else None
+    return seen(table, str(measured or "validation"))
+
+
+def seen(table: pd.DataFrame, measured_split: str) -> pd.DataFrame:
+    """The images of a table with splits that models are trained on or chosen by.
+
+    Args:
+      table: has a column `split`.
+      measured_split: the images that models are measured on after a round.
+    """
+    return table[table[records.SPLIT].isin([*_SEEN, measured_split])].reset_index(drop=True)
 
 
 class KnownImages:
     """The images that a run has seen, all of which are read once.
 
     Args:
-      seen: of `read`; files that are not there any more cannot be compared.
+      seen: paths; files that are not there any more cannot be compared.
+      cache: a folder for what was found, so that a program that is started again need not read
+        them again; or None.
     """
 
-    def __init__(self, seen: pd.DataFrame):
-        self._paths = [path for path in seen["image"] if pathlib.Path(path).is_file()]
-        self._facts = image_facts.measure_all(self._paths)
+    def __init__(self, seen: Sequence[str], cache: pathlib.Path | None = None):
+        self._paths = [path for path in seen if fingerprint.file_state(path) is not None]
+        self._cache = cache
 
     def among(self, images: Sequence[str]) -> np.ndarray:
         """Which of some images are known: the same file, or the same picture in another one.
@@ -54,5 +76,81 @@ class KnownImages:
           bool [N].
         """
         found = np.isin(np.array(images, object), np.array(self._paths, object))
-        found[duplicates.find_between(self._facts, image_facts.measure_all(images))] = True
+        found[self._same_pictures(images)] = True
         return found
+
+    def _same_pictures(self, images: Sequence[str]) -> list[int]:
+        if self._cache is None:
+            return self._compared(images)
+        path = self._cache / f"{_digest(self._paths, images)}.json"
+        if path.exists():
+            return json.loads(path.read_text(encoding="utf-8"))
+        found = self._compared(images)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files.write_json(path, found)
+        return found
+
+    def _compared(self, images: Sequence[str]) -> list[int]:
+        return duplicates.find_between(self._facts, image_facts.measure_all(images))
+
+    @functools.cached_property
+    def _facts(self) -> list[image_facts.Facts]:
+        return image_facts.measure_all(self._paths)
+
+
+def _digest(*paths: Sequence[str]) -> str:
+    """Changes with the files, and with the code that compares them."""
+    digest = hashlib.sha256()
+    for module in (duplicates, image_facts):
+        assert module.__file__ is not None
+        digest.update(pathlib.Path(module.__file__).read_bytes())
+    for some in paths:
+        states = [(os.path.abspath(path), fingerprint.file_state(path)) for path in some]
+        digest.update(repr(states).encode())
+    return digest.hexdigest()[:16]
+
+
+@dataclasses.dataclass(frozen=True)
+class Kept:
+    """The images of a site that a run has not seen.
+
+    Attributes:
+      table: their records.
+      left_out: how many others there were.
+      remark: a line on those, or "".
+    """
+
+    table: pd.DataFrame
+    left_out: int
+    remark: str
+
+
+def leave_out(
+    site: str, table: pd.DataFrame, known: KnownImages, patients: Collection[str] = ()
+) -> Kept:
+    """Leaves out the images that a run has seen, and all others of their patients.
+
+    Args:
+      site: its name.
+      table: its records.
+      known: the images of the run.
+      patients: of the run, by ids that mean the same patients as the site's.
+
+    Raises:
+      InputError: none is left.
+    """
+    is_known = known.among(table["image"].tolist())
+    is_of_patient = table["patient"].isin([*patients, *table["patient"][is_known]]).to_numpy()
+    if is_of_patient.all():
+        raise InputError(
+            f"site {site}: expected images of patients that the run was not trained on, found "
+            f"{len(table)} of patients that it was"
+        )
+    left_out = int(is_of_patient.sum())
+    remark = ""
+    if left_out:
+        remark = (
+            f"{site}: {left_out} of {len(table)} images are left out, since the run was trained on "
+            f"{int(is_known.sum())} of them, and the others are of the same patients"
+        )
+    return Kept(table[~is_of_patient].reset_index(drop=True), left_out, remark)

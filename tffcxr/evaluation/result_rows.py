@@ -23,6 +23,7 @@ from tffcxr.evaluation import (
 )
 
 FILE_NAME = "metrics.json"
+EXTERNAL = "external"  # The split of images of sites that were not trained on.
 
 
 def result_row(
@@ -116,6 +117,17 @@ def result_row(
     if clash:
         raise ValueError(f"expected further columns with names of their own, found {clash}")
     return {**row, **extra}
+
+
+def divide(
+    rows: Iterable[Mapping[str, Any]],
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Divides rows into those of sites that were trained on, and of those that were not."""
+    own: list[dict[str, Any]] = []
+    others: list[dict[str, Any]] = []
+    for row in rows:
+        (others if row["split"] == EXTERNAL else own).append(dict(row))
+    return own, others
 
 
 def write_metrics(

@@ -65,6 +65,11 @@ def write(run: run_reader.Run, warnings: Sequence[str]) -> str | None:
     rows = results_table.in_order(run.rows, run.kind)
     mine = [row for row in rows if row["training"] in trainings] or rows
     privacy = privacy_text.of(run.privacy, run.config)
+    others = [
+        row
+        for row in results_table.in_order(run.external, run.kind)
+        if row["training"].split("_")[0] in trainings
+    ]
     text = page.markdown("model_card.md.jinja").render(
         run=run,
         kind=run.kind,
@@ -86,6 +91,8 @@ def write(run: run_reader.Run, warnings: Sequence[str]) -> str | None:
         privacy_table=privacy and page.markdown_table(privacy.headings, privacy.cells),
         results=[_results(part, columns, mine) for part, columns in _parts(run, mine)],
         about_results=_about_results(mine),
+        elsewhere=[_results(part, columns, others) for part, columns in _parts(run, others)],
+        about_elsewhere=_about_results(others),
         calibration=_calibration(mine),
         methods=[line for model in models for line in _methods(model)],
         subgroups=_subgroups(run),

@@ -14,6 +14,7 @@ from typing import Any, Union
 import pandas as pd
 
 from tffcxr import errors, run_tables
+from tffcxr.evaluation import result_rows
 from tffcxr.report import privacy_text, resources_text, run_cases, run_files, style
 from tffcxr.report.kinds import kinds
 from tffcxr.report.kinds.kind import Kind
@@ -32,7 +33,8 @@ class Run:
       config: `config.json`.
       recipe: the program that ran.
       kind: of study.
-      rows: of `metrics.json`, null as NaN.
+      rows: of `metrics.json`, null as NaN, of the sites that were trained on.
+      external: the same of sites that were not.
       complete: whether `metrics.json` is there and says that it is complete.
       rounds: `rounds.csv`, a row per round.
       rounds_pooled: `rounds_pooled.csv`, the same of the pooled baseline.
@@ -57,6 +59,7 @@ class Run:
     recipe: str
     kind: Kind
     rows: list[dict[str, Any]]
+    external: list[dict[str, Any]]
     complete: bool
     rounds: pd.DataFrame
     rounds_pooled: pd.DataFrame
@@ -110,12 +113,14 @@ def read(run_dir: PathLike) -> Run:
     results: dict[str, Any] = {}
     if (path / "metrics.json").exists():
         results = run_files.read_json(path / "metrics.json")
+    rows, external = result_rows.divide(_rows(results, path / "metrics.json"))
     return Run(
         path=path,
         config=config,
         recipe=str(results.get("recipe") or config.get("recipe") or "experiment"),
         kind=_kind(config, path / "config.json"),
-        rows=_rows(results, path / "metrics.json"),
+        rows=rows,
+        external=external,
         complete=bool(results.get("complete", False)),
         rounds=_rounds(path, run_tables.ROUNDS.file),
         rounds_pooled=_rounds(path, "rounds_pooled.csv"),

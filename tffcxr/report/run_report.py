@@ -8,9 +8,10 @@ from typing import Any, TypeVar
 import zipfile
 
 from tffcxr import errors, files, run_tables
-from tffcxr.evaluation import registry
+from tffcxr.evaluation import registry, result_rows
 from tffcxr.report import (
     column_builders,
+    elsewhere_table,
     heat_table,
     hospitals_table,
     model_card,
@@ -51,6 +52,8 @@ _LISTED_REASONS = 12
 def format_table(rows: Iterable[Mapping[str, Any]], kind: str) -> str:
     """Returns the results as text for a terminal, see `results_table.format_table`.
 
+    Those of hospitals that were not trained on follow in a table of their own.
+
     Args:
       rows: of `metrics.json`.
       kind: of study, by its name in `config.json`.
@@ -58,7 +61,12 @@ def format_table(rows: Iterable[Mapping[str, Any]], kind: str) -> str:
     Raises:
       errors.InputError: there is no such kind.
     """
-    return results_table.format_table(rows, kinds.named(kind))
+    named = kinds.named(kind)
+    own, others = result_rows.divide(rows)
+    tables = [results_table.format_table(own, named)] if own or not others else []
+    if others:
+        tables.append(f"{elsewhere_table.TITLE}\n\n{results_table.format_table(others, named)}")
+    return "\n\n".join(tables)
 
 
 def write_report(run_dir: run_reader.PathLike, shown_as: str | None = None) -> pathlib.Path:
@@ -101,6 +109,9 @@ def write_report(run_dir: run_reader.PathLike, shown_as: str | None = None) -> p
         measured_split=run.measured_split,
         results=results_table.blocks(rows),
         parts=column_builders.parts(kind.columns(rows)),
+        elsewhere=elsewhere_table.of(run.external, kind, run.derived),
+        elsewhere_title=elsewhere_table.TITLE,
+        roc_elsewhere=_roc_elsewhere(run),
         networks=_networks(run),
         facts=kind.facts(rows),
         trainings={row["training"] for row in rows},
@@ -155,6 +166,12 @@ def write_report(run_dir: run_reader.PathLike, shown_as: str | None = None) -> p
     path = run.path / "report.html"
     files.write_text(path, html)
     return path
+
+
+def _roc_elsewhere(run: run_reader.Run) -> str | None:
+    """Draws the ROC curves of hospitals that were not trained on."""
+    curves = roc_figure.curves_elsewhere(run) if run.kind.has_roc else []
+    return page.write_figure(run.path, "roc_elsewhere", roc_figure.draw(curves))
 
 
 def _predict_command(run: run_reader.Run, shown_as: str) -> str | None:

@@ -32,7 +32,10 @@ _SETTINGS = frozenset(
         "test_images", "uncertain", "views", "weighting",
     }
 )  # fmt: skip
-_DERIVED = frozenset({"calibration", "explanation", "loss", "measured_split", "report_round"})
+_SITES = ("site", "external_site")
+_DERIVED = frozenset(
+    {"calibration", "explanation", "loss", "measured_split", "report_round", "source"}
+)
 _OF_SITES = frozenset({"client", "site", "source", "task", "finding"})
 _OF_ROWS = frozenset(
     {
@@ -153,7 +156,7 @@ def _copy_tables(run: run_reader.Run, copy: pathlib.Path) -> None:
     groups = subgroups_table.to_share(run.subgroups)
     if not groups.empty:
         run_tables.SUBGROUPS.write(copy, groups)
-    curves = roc_figure.curves(run)
+    curves = [*roc_figure.curves(run), *roc_figure.curves_elsewhere(run)]
     if curves:
         run_tables.ROC.write(copy, roc_figure.as_table(curves))
 
@@ -191,7 +194,7 @@ def _config(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def setting(name: str, value: Any) -> Any:
     """Returns a setting, of a site its name and its loader alone."""
-    if name == "site":
+    if name in _SITES:
         return [_site(str(site)) for site in (value if isinstance(value, list) else [value])]
     if name == "weights" and value in options.WEIGHTS_WITHOUT_FILE:
         return value
@@ -219,8 +222,8 @@ def _word(word: str) -> str:
     name, value = flag.groups()
     if value is None:
         return f"--{name}"
-    if name == "site":
-        return f"--site={_site(value)}"
+    if name in _SITES:
+        return f"--{name}={_site(value)}"
     is_plain = _NUMBER.fullmatch(value) or (
         name == "weights" and value in options.WEIGHTS_WITHOUT_FILE
     )

@@ -29,6 +29,7 @@ _TRAINING_COLOURS = {
     "federated": "#0072B2",
 }
 _OF_SITE = "site_"  # The own model of a site, where it is measured on the images of another.
+_AS_AT_SITE = f"federated_{_OF_SITE}"  # The federated model with a site's own layers, likewise.
 _OTHER_TRAINING_COLOUR = "#555555"
 # What papers call the networks of `tffcxr/options.py`.
 _CLASSIFIER_NAMES = {
@@ -74,14 +75,16 @@ _NO_BREAK = "\N{NO-BREAK SPACE}"
 def training_name(training: str) -> str:
     """Returns what a reader calls a kind of training or a variant.
 
-    "Federated" for "federated", "Trained at north" for "site_north", "ResNet50, segmented" for
-    "resnet50 segmented", "ResNet50, pooled" for "resnet50 pooled", "ResNet50, Effusion" for
-    "resnet50 Effusion".
+    "Federated" for "federated", "Trained at north" for "site_north", "Federated, as at north" for
+    "federated_site_north", "ResNet50, segmented" for "resnet50 segmented", "ResNet50, pooled" for
+    "resnet50 pooled", "ResNet50, Effusion" for "resnet50 Effusion".
     """
     if training in _TRAINING_NAMES:
         return _TRAINING_NAMES[training]
     if is_elsewhere(training):
         return f"Trained at {training.removeprefix(_OF_SITE)}"
+    if is_federated_as_at(training):
+        return f"Federated, as at {training.removeprefix(_AS_AT_SITE)}"
     model, *about = training.split(" ")
     if about and model in _MODEL_NAMES and about[0] not in (*_IMAGES, *_TRAINING_NAMES):
         return f"{model_name(model)}, {' '.join(about)}"  # A network and its task.
@@ -94,6 +97,11 @@ def training_name(training: str) -> str:
 def is_elsewhere(training: str) -> bool:
     """Whether a row is of a site's own model on the images of another."""
     return training.startswith(_OF_SITE)
+
+
+def is_federated_as_at(training: str) -> bool:
+    """Whether a row is of the federated model with one site's own layers, on another's images."""
+    return training.startswith(_AS_AT_SITE)
 
 
 def split_training(name: str) -> tuple[str, str]:
@@ -111,7 +119,8 @@ def model_name(model: str) -> str:
 
 def training_colour(training: str) -> str:
     """Returns the colour of a kind of training, as #RRGGBB."""
-    return _TRAINING_COLOURS.get(training, _OTHER_TRAINING_COLOUR)
+    kind = "federated" if is_federated_as_at(training) else training
+    return _TRAINING_COLOURS.get(kind, _OTHER_TRAINING_COLOUR)
 
 
 def colours(names: Iterable[str]) -> dict[str, str]:
@@ -128,6 +137,8 @@ def colours(names: Iterable[str]) -> dict[str, str]:
 def training_order(training: str) -> tuple[int, str]:
     """A sort key: baselines first, the federated model last."""
     known = list(_TRAINING_NAMES)
+    if is_federated_as_at(training) or is_elsewhere(training):
+        return (known.index(training.split("_")[0]), training)
     return (known.index(training) if training in known else len(known), training)
 
 

@@ -19,6 +19,7 @@ from tffcxr import options, runtime
 from tffcxr.clients import augment
 from tffcxr.clients.augment import ImageAugmentation
 from tffcxr.clients.client_data import ClientData
+from tffcxr.clients.external_sites import ExternalSites
 from tffcxr.clients.sampling import Sampler, parse_clients_per_round
 from tffcxr.clients.shards.preparation import ShardSpec, ShardStore, prepare
 from tffcxr.clients.shards.shard_store import MANIFEST
@@ -31,6 +32,7 @@ from tffcxr.hospitals.coordinator import Coordinator
 from tffcxr.hospitals.member import Member
 from tffcxr.models.files.metadata import Metadata
 from tffcxr.report import run_report
+from tffcxr.studies import external as external_lib
 from tffcxr.studies import told_clients, training_images
 from tffcxr.studies.trainings import Federation, Trained
 from tffcxr.training import resources
@@ -114,11 +116,13 @@ class Study(abc.ABC):
     Attributes:
       settings: the settings of every kind.
       clients: who holds what; the records have a "split" column.
+      external: sites that are measured at the end, and used for nothing else; or None.
       kind: what is asked, a name in `tffcxr.report.kinds.kinds`; stands in `config.json`.
     """
 
     settings: Settings
     clients: ClientRecords
+    external: ExternalSites | None = dataclasses.field(default=None, kw_only=True)
     kind: ClassVar[str]
 
     def run(self, directory: RunDirectory) -> list[Row]:
@@ -138,7 +142,7 @@ class Study(abc.ABC):
                 self._coordinate(directory, sampler)
                 rows = federation.result_rows()
             else:
-                rows = self._run(directory, sampler)
+                rows = external_lib.without_known(self)._run(directory, sampler)
         rows = comparisons.adjusted(rows)
         result_rows.write_metrics(directory.path, self.settings.recipe, self.kind, rows)
         run_report.write_report(directory.path)
@@ -336,11 +340,13 @@ class Study(abc.ABC):
                 "report_round": self.settings.report_round,
                 "calibration": self.settings.calibration,
                 "width": self.settings.width,
+                **external_lib.about(self),
                 **derived,
             },
             kind=self.kind,
         )
-        told_clients.write_images(directory.path, self.clients)
+        records = {**self.clients.records, **external_lib.tables_of_images(self)}
+        told_clients.write_images(directory.path, records)
         shards = [path for client in store.client_ids for path in store.files(client, "train")]
         federation = self.settings.federation
         where = runtime.use(

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from tffcxr.clients.sites import ClientRecords
 
 
-def write_images(directory: pathlib.Path, clients: ClientRecords) -> None:
+def write_images(directory: pathlib.Path, records: Mapping[str, pd.DataFrame]) -> None:
     """Writes which file and patient each row of the clients' tables is."""
-    if not clients.records:  # They are at hospitals.
+    if not records:  # They are at hospitals.
         return
     columns = ["client", "row", "split", "image", "patient"]
     tables = [
-        records.assign(client=client, row=np.arange(len(records)))[columns]
-        for client, records in clients.records.items()
+        table.assign(client=client, row=np.arange(len(table)))[columns]
+        for client, table in records.items()
     ]
     run_tables.IMAGES.write(directory / file_names.FOLDER, pd.concat(tables, ignore_index=True))
 

@@ -21,6 +21,9 @@ def _give(monkeypatch):
         given = {**defaults, "site": [name for name, _ in sites], **values}
 
         class Flags(types.SimpleNamespace):
+            def __contains__(self, name):
+                return name in given
+
             def __getitem__(self, name):
                 return types.SimpleNamespace(value=getattr(self, name), present=name in values)
 
@@ -82,3 +85,11 @@ def test_what_has_no_effect_is_refused(give, sites, values, reason):
 
 def test_a_coordinator_gives_its_hospitals_what_uncertain_means(give):
     assert give(engine="hospitals", uncertain="positive") == {}
+
+
+def test_options_may_be_of_an_external_site(give, tmp_path):
+    own = _file(tmp_path, "own.toml", "Bild")
+    found = give(("a", "nih"), columns=[f"far={own}"], external_site=["far=csv:/far"])
+    assert found["a"] == LoadOptions()
+    with pytest.raises(InputError, match="expected a site of csv:, found the loader nih"):
+        give(("a", "csv"), columns=[f"far={own}"], external_site=["far=nih:/far:Pneumonia"])

@@ -22,20 +22,60 @@ def _run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("all_findings")
     for seed, name in enumerate("ab"):
         phantom.write_rsna(folder / name, 60, seed)
+    phantom.write_rsna(folder / "c", 20, 2)
     sites = [f"--site=a=rsna:{folder / 'a'}", f"--site=b=rsna:{folder / 'b'}:Normal+Opacity"]
-    programs.succeed(folder / "run", "cheXviz", *FLAGS, *sites)
+    elsewhere = [
+        f"--external_site=far=rsna:{folder / 'c'}:Lung Opacity",
+        f"--external_site=known=rsna:{folder / 'b'}:Normal",
+    ]
+    programs.succeed(folder / "run", "cheXviz", *FLAGS, *sites, *elsewhere)
     return folder / "run"
+
+
+def _rows(run, split):
+    rows = programs.read_json(run / "metrics.json")["rows"]
+    return [row for row in rows if row["split"] == split]
+
+
+def test_external_sites_are_measured_with_every_model_and_trained_on_by_none(run):
+    # The task blocks of the default stay at the sites.
+    names = ["federated_site_a", "federated_site_b", "site_a", "site_b"]
+    rows = _rows(run, "external")
+    assert [(row["task"], row["training"]) for row in rows] == [
+        *(("Lung Opacity at far", name) for name in names),
+        *(("Normal at known", name) for name in names),
+    ]
+    config = programs.read_json(run / "config.json")
+    assert [site["client"] for site in config["sites"]] == ["a", "b"]
+    about = config["derived"]["external_sites"]
+    assert (about["far"]["images"], about["far"]["left_out"]) == (rows[0]["images"], 0)
+    # Of b, what it is only tested on.
+    b = config["sites"][1]
+    assert (about["known"]["images"], about["known"]["left_out"]) == (
+        b["test_images"], b["train_images"] + b["validation_images"],
+    )  # fmt: skip
+    names_of = programs.read_rows(run / "cache" / "images.csv")
+    known = {row["image"] for row in names_of if row["client"] == "known"}
+    assert known == {
+        row["image"] for row in names_of if row["client"] == "b" and row["split"] == "test"
+    }
+    predictions = programs.read_rows(run / "predictions.csv")
+    external = [row for row in predictions if row["split"] == "external"]
+    assert len(external) == sum(row["images"] for row in rows)
+    for name in ("report.html", "models/MODEL_CARD.md"):
+        assert "Lung Opacity at far" in (run / name).read_text(encoding="utf-8")
 
 
 def test_every_site_and_finding_has_its_results(run):
     tasks = {f"{FINDINGS[0]} at a", FINDINGS[1], f"{FINDINGS[2]} at a"}
     tasks |= {f"{FINDINGS[0]} at b", f"{FINDINGS[2]} at b"}
-    rows = programs.read_json(run / "metrics.json")["rows"]
+    rows = _rows(run, "test")
     assert {(row["task"], row["training"]) for row in rows} == {
         (task, training) for task in tasks for training in ("federated", "site")
     }
     assert all(row["auroc"] is not None and row["images"] > 5 for row in rows)
-    predictions = programs.read_rows(run / "predictions.csv")
+    rows = programs.read_rows(run / "predictions.csv")
+    predictions = [row for row in rows if row["split"] != "external"]
     assert {row["task"] for row in predictions} == tasks
     assert all(row["label"] in ("0.0", "1.0") for row in predictions)
     assert {name.rpartition("/")[0] for name in programs.read_rows(run / "rounds.csv")[0]} >= set(

@@ -16,7 +16,8 @@ TINY = (
 @pytest.fixture(name="run", scope="module")
 def _run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "covid"
-    ended = programs.run("covid", f"--output_dir={folder}", "--phantom_patients=30", *TINY)
+    far = f"--external_site=far=kermany:{programs.TESTDATA / 'kermany'}"
+    ended = programs.run("covid", f"--output_dir={folder}", "--phantom_patients=30", far, *TINY)
     assert ended.status == 0, ended.errors
     assert "standard federated: round 2/2" in ended.errors
     assert "standard pooled: round 2/2" in ended.errors
@@ -26,8 +27,14 @@ def _run(tmp_path_factory):
 def test_every_model_is_measured_on_test_and_training_images(run):
     rows = programs.read_json(run / "metrics.json")["rows"]
     assert sorted((row["training"], row["split"]) for row in rows) == [
-        (training, split) for training in ("federated", "pooled") for split in ("test", "train")
+        (training, split)
+        for training in ("federated", "pooled")
+        for split in ("external", "test", "train")
     ]
+    for row in rows:
+        if row["split"] == "external":  # Of a site that has two of the classes.
+            assert row["task"] == "COVID-19 classes at far"
+            assert np.sum(row["confusion"], axis=1).tolist() == [5, 4, 0]
     images = {row["split"]: row["images"] for row in rows}
     phantoms = run / "phantoms" / "30_patients_seed_0" / "covidx"
     assert images["test"] == len((phantoms / "test_split.txt").read_text().splitlines())

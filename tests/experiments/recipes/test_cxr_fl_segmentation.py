@@ -24,7 +24,8 @@ LUNGS = programs.TESTDATA / "lungs"
 def ended(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "lungs"
     flags = ("--phantom_patients=24", "--test_fraction=0.25", "--report_round=best", *TINY)
-    return folder, programs.succeed(folder, "cxr_fl_segmentation", *flags, shallow_unet=True)
+    far = f"--external_site=far=lungs:{LUNGS}"
+    return folder, programs.succeed(folder, "cxr_fl_segmentation", *flags, far, shallow_unet=True)
 
 
 @pytest.fixture(scope="module")
@@ -61,8 +62,29 @@ def test_the_run_directory(run):
     assert programs.read_json(run / "config.json")["derived"]["measured_split"] == "test"
 
 
+def _rows(run, split):
+    rows = programs.read_json(run / "metrics.json")["rows"]
+    return [row for row in rows if row["split"] == split]
+
+
+def test_an_external_site_is_measured_with_every_model(run, tmp_path):
+    rows = _rows(run, "external")
+    assert [(row["task"], row["training"]) for row in rows] == [
+        ("Lungs at far", "federated"),
+        ("Lungs at far", "pooled"),
+    ]
+    # `evaluate` does the same with the exported model.
+    flags = f"--model={run}", f"--site=far=lungs:{LUNGS}", f"--output_dir={tmp_path}"
+    ended = programs.run("evaluate", *flags, "--bootstrap=50")
+    assert ended.status == 0, ended.errors
+    (row,) = _rows(tmp_path, "external")
+    assert row["task"] == "Lungs at far" and row["images"] == rows[0]["images"] == 6
+    for name in ("jaccard", "jaccard_low", "dice", "dice_high"):
+        assert row[name] == pytest.approx(rows[0][name], abs=1e-6)
+
+
 def test_the_table_is_that_of_the_images_in_the_best_round(run):
-    rows = {row["training"]: row for row in programs.read_json(run / "metrics.json")["rows"]}
+    rows = {row["training"]: row for row in _rows(run, "test")}
     assert set(rows) == {"federated", "pooled"}
     masks = programs.read_rows(run / "masks.csv")
     for training, log in (("federated", "rounds.csv"), ("pooled", "rounds_pooled.csv")):

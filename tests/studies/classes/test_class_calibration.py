@@ -11,8 +11,7 @@ from scipy import special
 from tests.training import example
 from tffcxr.evaluation.calibration import Scaling
 from tffcxr.models.files import export, metadata
-from tffcxr.studies.classes import class_results
-from tffcxr.studies.classes.class_study import ClassStudy
+from tffcxr.studies.classes import class_results, class_scores
 from tffcxr.studies.classes.variants import Variant
 from tffcxr.training.evaluators.validation import Scores
 
@@ -37,7 +36,7 @@ def test_scores_are_scaled_on_the_validation_images_of_all_clients(method):
         settings=types.SimpleNamespace(calibration=method), with_train_scores=True
     )
     scorer: Any = _Overconfident()
-    scaling, scores = ClassStudy._score(study, scorer, {"b": [], "a": []})
+    scaling, scores = class_scores.score(study, scorer, {"b": [], "a": []})
     assert scores["test"].clients.tolist() == ["a test"] * 24 + ["b test"] * 24
     assert scaling.method == method
     sure = 0.75 if method == "temperature" else special.expit(8)

@@ -49,6 +49,7 @@ def prepare(
     workers: int | None = None,
     max_rejected_fraction: float = 0.01,
     progress: bool = True,
+    for_training: bool = True,
 ) -> ShardStore:
     """Returns the shards of all clients, made now or found in the cache.
 
@@ -64,6 +65,7 @@ def prepare(
       workers: processes that decode; None for one per available core.
       max_rejected_fraction: the fraction of a client's images that may be unusable, 0 to 1.
       progress: whether to draw a progress bar, if stderr is a terminal.
+      for_training: whether every client must have training images.
 
     Raises:
       InputError: a table lacks a column, a client has no training image, an image has no
@@ -79,6 +81,8 @@ def prepare(
         raise RuntimeError("call prepare below `if __name__ == '__main__':`")
     for client, records in records_by_client.items():
         _check_client(client, records, spec)
+        if for_training and not (records["split"] == "train").any():
+            raise InputError(f"client {client}: expected images for training, found none")
     cache = pathlib.Path(cache_dir).absolute()
     root = cache / fingerprint.fingerprint(records_by_client, spec)
     if not (root / MANIFEST).exists():
@@ -123,8 +127,6 @@ def _check_client(client: str, records: pd.DataFrame, spec: ShardSpec) -> None:
     unknown = sorted(set(records["split"]) - set(SPLITS), key=str)
     if unknown:
         raise InputError(f"client {client}: expected splits {list(SPLITS)}, found {unknown}")
-    if not (records["split"] == "train").any():
-        raise InputError(f"client {client}: expected images for training, found none")
     if spec.with_mask:
         without = int(sum(mask is None for mask in records["mask"]))
         if without:

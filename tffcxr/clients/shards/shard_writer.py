@@ -128,8 +128,10 @@ class ShardWriter:
                 "labels": {f: _counts(records[f].iloc[written]) for f in self.spec.findings},
                 "files": files,
             }
-        if not splits["train"]["images"]:
-            raise InputError(f"client {client}: every training image was rejected")
+        is_trained_on = bool((records["split"] == "train").any())
+        needed, what = (["train"], "training image") if is_trained_on else (SPLITS, "image")
+        if not any(splits[split]["images"] for split in needed):
+            raise InputError(f"client {client}: every {what} was rejected")
         if rejections:
             _write_csv(self.folder / client / "rejected.csv", rejections)
         return {

@@ -65,12 +65,13 @@ def looks(of_task: Sequence[Curve]) -> Iterator[tuple[Curve, Look]]:
     several = len({str(curve.row.get("model", "")) for curve in of_task}) > 1
     for curve in of_task:
         training = curve.row["training"]
-        position = seen.setdefault(training, 0)
-        seen[training] += 1
+        colour = style.training_colour(training)
+        position = seen.setdefault(colour, 0)
+        seen[colour] += 1
         line_style = _LINE_STYLES[position % len(_LINE_STYLES)]
         name = str(curve.row["name"])
         label = f"{style.model_name(str(curve.row.get('model', '')))}, {name}" if several else name
-        yield curve, Look(style.training_colour(training), line_style, label)
+        yield curve, Look(colour, line_style, label)
 
 
 def mark(axes: matplotlib_axes.Axes, across: float, up: float, look: Look) -> None:

@@ -60,6 +60,11 @@ def curves(run: run_reader.Run) -> list[Curve]:
     return result
 
 
+def curves_elsewhere(run: run_reader.Run) -> list[Curve]:
+    """The same for the images of sites that were not trained on."""
+    return curves(dataclasses.replace(run, rows=run.external)) if run.external else []
+
+
 def as_table(all_curves: Sequence[Curve]) -> pd.DataFrame:
     """Returns a row per point of every curve, without any threshold: the `roc.csv` of a copy."""
     parts = [

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from tffcxr.report.run_reader import Run
 
 _BASELINES = ("site", "pooled")  # With which federated models are compared.
+# On images of sites that were not trained on, these are compared with the federated models.
+_COMPARED = (*_BASELINES, "federated")
 
 # Below this many images of a class, one image moves sensitivity or specificity by over 3 %.
 _FEW_IMAGES = 30
@@ -83,7 +85,7 @@ def _compared_with(rows: Rows) -> list[str]:
     """Returns the trainings that some row was tested against."""
     keys = {key for row in rows for key in row}
     named = {row.get("baseline") for row in rows}
-    return [name for name in _BASELINES if name in named or f"p_delong_{name}" in keys]
+    return [name for name in _COMPARED if name in named or f"p_delong_{name}" in keys]
 
 
 def _p_key(row: column_builders.Row, test: str, against: str) -> str | None:
@@ -116,7 +118,7 @@ def _notes_on_tests(rows: Rows) -> list[str]:
         else ""
     )
     return [
-        "p: DeLong's test of the federated model against the one that is named. "
+        "p: DeLong's test against the model that is named. "
         f"{adjusted}t: the paired t-test, whose p shrinks with the number of bootstrap replicates, "
         "so trust p; it is not adjusted."
     ]

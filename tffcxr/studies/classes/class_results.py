@@ -13,15 +13,15 @@ from tffcxr import run_tables
 from tffcxr.datasets.imaging.likeness import Likeness
 from tffcxr.evaluation import (
     calibration,
-    class_intervals,
     class_metrics,
-    proportion_interval,
-    recalibration,
+    class_rows,
+    result_rows,
 )
 from tffcxr.models import blocks
 from tffcxr.models.blocks import CxrModel
 from tffcxr.models.files import export
 from tffcxr.models.files.metadata import PIXELS
+from tffcxr.studies import external as external_lib
 from tffcxr.studies import variant_logs
 from tffcxr.studies.classes.variants import FULL, Result, Variant
 from tffcxr.studies.trainings import FEDERATED, POOLED, Weights, save_weights
@@ -66,19 +66,25 @@ def write_predictions(
 
 
 def rows(study: ClassStudy, directory: pathlib.Path, result: Result) -> list[dict[str, Any]]:
-    """The rows of `metrics.json` of one model: on test images, and on those trained on.
+    """The rows of `metrics.json` of one model: on test images, those trained on, and elsewhere.
 
     That of the test images is the paper's Table 2 with what it lacks.
     """
+    about = {**result.scaling.about(), **result.rounds}
     test = {
-        **_measured(study, result, "test", result.scores),
-        **result.scaling.about(),
-        **result.rounds,
+        **_measured(study, result, "test", result.scores, study.patients(result.scores)),
+        **about,
         **_best_of_rounds(directory, result),
     }
-    if result.train_scores is None:
-        return [test]
-    return [test, _measured(study, result, "train", result.train_scores)]
+    found = [test]
+    if result.train_scores is not None:
+        scores = result.train_scores
+        found.append(_measured(study, result, "train", scores, study.patients(scores)))
+    for site, scores in result.external.items():
+        patients = external_lib.patients(study, site, scores.rows)
+        row = _measured(study, result, result_rows.EXTERNAL, scores, patients)
+        found.append({**row, **about, "task": f"{study.task} at {site}", "client": site})
+    return found
 
 
 def save_model(
@@ -125,22 +131,10 @@ def save_model(
     export.save(path.with_suffix(".keras"), exported)
 
 
-def _measured(study: ClassStudy, result: Result, split: str, scores: Scores) -> dict[str, Any]:
+def _measured(
+    study: ClassStudy, result: Result, split: str, scores: Scores, patients: np.ndarray
+) -> dict[str, Any]:
     """A model's scores of the images of a split."""
-    truth = class_metrics.true_classes(scores.labels)
-    matrix = class_metrics.confusion(truth, scores.scores)
-    patients = study.patients(scores)
-    correct = np.where(np.isnan(scores.scores).any(), np.nan, scores.scores.argmax(axis=1) == truth)
-    settings = study.settings
-    by_class = {
-        name: proportion_interval.proportion_interval(
-            correct[truth == place],
-            patients[truth == place],
-            settings.replicates,
-            seed=settings.seed,
-        )
-        for place, name in enumerate(study.classes)
-    }
     row: dict[str, Any] = {"task": study.task, "model": result.variant.model}
     if result.variant.images:
         row["images_kind"] = result.variant.images
@@ -148,40 +142,15 @@ def _measured(study: ClassStudy, result: Result, split: str, scores: Scores) -> 
         **row,
         "training": result.training,
         "split": split,
-        "images": len(truth),
-        "patients": len(set(patients)),
-        **class_intervals.class_values(
-            truth, scores.scores, patients, settings.replicates, seed=settings.seed
+        **class_rows.measured(
+            class_metrics.true_classes(scores.labels),
+            scores.scores,
+            patients,
+            study.classes,
+            study.settings.replicates,
+            study.settings.seed,
         ),
-        "interval": study.interval,
-        "proportion_interval": proportion_interval.method(patients, settings.replicates),
-        "classes": list(study.classes),
-        "confusion": matrix.tolist(),
-        **_recalibrated(study.classes, truth, scores.scores, patients),
-        "sensitivity_by_class": {name: _defined(one.mean) for name, one in by_class.items()},
-        "sensitivity_by_class_low": {name: _defined(one.low) for name, one in by_class.items()},
-        "sensitivity_by_class_high": {name: _defined(one.high) for name, one in by_class.items()},
     }
-
-
-def _recalibrated(
-    classes: Sequence[str], truth: np.ndarray, log_probabilities: np.ndarray, patients: np.ndarray
-) -> dict[str, dict[str, float | None]]:
-    """Calibration slope and intercept of each class against all others, by class."""
-    found: dict[str, dict[str, float | None]] = {}
-    for place, name in enumerate(classes):
-        of_class = recalibration.recalibration(
-            truth == place, np.exp(log_probabilities[:, place]), patients
-        )
-        for metric in (recalibration.SLOPE, recalibration.INTERCEPT):
-            for end in ("", "_low", "_high"):
-                by_class = found.setdefault(f"{metric}_by_class{end}", {})
-                by_class[name] = _defined(of_class[f"{metric}{end}"])
-    return found
-
-
-def _defined(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
 
 
 def _best_of_rounds(directory: pathlib.Path, result: Result) -> dict[str, float]:

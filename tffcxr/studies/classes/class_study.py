@@ -14,29 +14,31 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import special
 import tensorflow as tf
 
 from tffcxr.clients.client_data import ClientData
+from tffcxr.clients.external_sites import ExternalSites
 from tffcxr.clients.sampling import Sampler
 from tffcxr.clients.shards.preparation import ShardSpec, ShardStore
 from tffcxr.datasets.imaging.likeness import Likeness
 from tffcxr.errors import InputError
-from tffcxr.evaluation import calibration, class_metrics, registry
+from tffcxr.evaluation import calibration, registry
 from tffcxr.models import losses
 from tffcxr.models.blocks import CxrModel
 from tffcxr.report.kinds import classes_kind
+from tffcxr.studies import external as external_lib
 from tffcxr.studies import heat_tables, parameters, predicted_lungs, trainings
 from tffcxr.studies import study as study_lib
 from tffcxr.studies.classes import (
     class_explanations,
     class_heat,
     class_results,
+    class_scores,
     class_subgroups,
 )
 from tffcxr.studies.classes.variants import SEGMENTED, TRAININGS, Result, Variant
 from tffcxr.training.evaluators.class_validation import ClassEvaluator
-from tffcxr.training.evaluators.validation import Scorer, Scores
+from tffcxr.training.evaluators.validation import Scorer
 from tffcxr.training.plan import Plan
 from tffcxr.training.run_directory import RunDirectory
 
@@ -92,7 +94,8 @@ class ClassStudy(study_lib.Study):
     def _run(self, directory: RunDirectory, sampler: Sampler) -> list[study_lib.Row]:
         outlined = self.clients.records
         records, about_lungs = self._with_lungs(directory.path)
-        study = dataclasses.replace(self, clients=self.clients.with_records(records))
+        clients = self.clients.with_records(records)
+        study = dataclasses.replace(self, clients=clients, external=self._external_with_lungs())
         return study._run_on_lungs(directory, sampler, outlined, about_lungs)
 
     def _run_on_lungs(
@@ -112,7 +115,7 @@ class ClassStudy(study_lib.Study):
         """
         # Of each network one model measures it and explains it.
         measuring = functools.cache(self._measuring_model)
-        stores, weights = self._begin(directory, measuring, about_lungs)
+        stores, external, weights = self._begin(directory, measuring, about_lungs)
         # `predict` cuts no lungs out, so that nothing is ever compared with such images.
         likenesses = {
             images: self.likeness(self._client_data(store))
@@ -127,6 +130,7 @@ class ClassStudy(study_lib.Study):
                 variant,
                 model,
                 stores[images],
+                external.get(images),
                 weights.get(images),
                 sampler,
                 directory,
@@ -146,7 +150,7 @@ class ClassStudy(study_lib.Study):
 
     def _coordinate(self, directory: RunDirectory, sampler: Sampler) -> None:
         measuring = functools.cache(self._measuring_model)
-        stores, _ = self._begin(directory, measuring, None)
+        stores, *_ = self._begin(directory, measuring, None)
         for variant in self.trained(trainings.FEDERATED):
             model = measuring(variant.model)
             data = self._client_data(stores[variant.images], self.class_balance == "sampling")
@@ -170,7 +174,7 @@ class ClassStudy(study_lib.Study):
         directory: RunDirectory,
         measuring: Callable[[str], CxrModel],
         about_lungs: dict[str, Any] | None,
-    ) -> tuple[dict[str, ShardStore], dict[str, tuple[float, ...]]]:
+    ) -> tuple[dict[str, ShardStore], dict[str, ShardStore], dict[str, tuple[float, ...]]]:
         """Prepares the images, and chooses where rounds run.
 
         Args:
@@ -179,9 +183,13 @@ class ClassStudy(study_lib.Study):
           about_lungs: how cutting out went, for `config.json`.
 
         Returns:
-          By kind of images: the shards, and the weights of the classes, if any.
+          By kind of images: the shards, those of external sites, and the weights of the classes,
+          the latter two if there are any.
         """
-        stores = {images: self._open_image_shards(images) for images in self._image_kinds}
+        specs = {images: self._spec(images) for images in self._image_kinds}
+        stores = {images: self._open_shards(spec) for images, spec in specs.items()}
+        opened = {images: external_lib.open_shards(self, spec) for images, spec in specs.items()}
+        external = {images: store for images, store in opened.items() if store is not None}
         weights = self._class_weights_of(stores)
         plans = {network: plan for (network, _), plan in self.plans.items()}
         derived: dict[str, Any] = {
@@ -203,9 +211,9 @@ class ClassStudy(study_lib.Study):
             any_store,
             functools.partial(self._class_counts, any_store),
             derived,
-            "+".join(store.root.name for store in stores.values()),
+            external_lib.fingerprint(*stores.values(), *external.values()),
         )
-        return stores, weights
+        return stores, external, weights
 
     def _setup(
         self,
@@ -262,11 +270,20 @@ class ClassStudy(study_lib.Study):
             "model": None,
         }
 
-    def _open_image_shards(self, images: str) -> ShardStore:
+    def _external_with_lungs(self) -> ExternalSites | None:
+        """The external sites; their lungs are segmented if those of the clients are."""
+        if self.external is None or not self.segmentation_model:
+            return self.external
+        clients = self.external.clients
+        segmented = predicted_lungs.segment(
+            clients.records, self.segmentation_model, self.settings.cache_dir
+        )
+        return dataclasses.replace(self.external, clients=clients.with_records(segmented.records))
+
+    def _spec(self, images: str) -> ShardSpec:
         settings = self.settings
         is_cut_out = images == SEGMENTED
-        spec = ShardSpec(settings.image_size, self.classes, settings.fit, cut_out=is_cut_out)
-        return self._open_shards(spec)
+        return ShardSpec(settings.image_size, self.classes, settings.fit, cut_out=is_cut_out)
 
     def _class_counts(self, store: ShardStore, client: str) -> dict[str, int]:
         """How many training images of each class a client has."""
@@ -299,6 +316,7 @@ class ClassStudy(study_lib.Study):
         variant: Variant,
         model: CxrModel,
         store: ShardStore,
+        external: ShardStore | None,
         class_weights: Sequence[float] | None,
         sampler: Sampler,
         directory: RunDirectory,
@@ -310,12 +328,14 @@ class ClassStudy(study_lib.Study):
           variant: which.
           model: measures it, see `_measuring_model`.
           store: the images.
+          external: those of external sites, if there are any.
           class_weights: of the loss, or None.
           sampler: which clients take part in a round.
           directory: the run's.
           likeness: statistics of the training images, if there are any.
         """
         data = self._client_data(store, balance_classes=self.class_balance == "sampling")
+        others = None if external is None else self._client_data(external)
         # One for all trainings, which differ only in the network's weights.
         scorer = Scorer(model.keras, data, tf.nn.log_softmax)
         results = []
@@ -330,44 +350,17 @@ class ClassStudy(study_lib.Study):
             else:
                 found = trainings.train_federated(setup)
             weights = next(iter(found.reported.values()))
-            scaling, scores = self._score(scorer, found.reported)
+            scaling, scores = class_scores.score(self, scorer, found.reported)
             class_results.save_model(
                 directory.path, self, variant, training, model, weights, scaling, likeness
             )
             rounds = self.about_rounds(registry.ACCURACY, found)
             test, train = scores["test"], scores.get("train")
-            results.append(Result(variant, training, weights, rounds, scaling, test, train))
-        return results
-
-    def _score(
-        self, scorer: Scorer, weights: Mapping[str, trainings.Weights]
-    ) -> tuple[calibration.Scaling, dict[str, Scores]]:
-        """Scores the test images, and perhaps those trained on, scaled on the validation images.
-
-        The scaling is fitted on the validation images of all clients together; see `calibration` on
-        what clients would send.
-        """
-
-        def scores_of(split: str) -> Scores:
-            return Scores.join(
-                [scorer.score(weights[client], client, split) for client in sorted(weights)]
+            elsewhere = class_scores.score_elsewhere(scorer, others, weights, scaling)
+            results.append(
+                Result(variant, training, weights, rounds, scaling, test, train, elsewhere)
             )
-
-        scaling, method = calibration.Scaling(), self.settings.calibration
-        if method != "none":
-            validation = scores_of("validation")
-            truth = class_metrics.true_classes(validation.labels)
-            scaling = calibration.fit_classes(truth, validation.scores, method)
-        splits = ("test", "train") if self.with_train_scores else ("test",)
-        by_split = {split: scores_of(split) for split in splits}
-        if scaling.method != "none":
-            by_split = {
-                split: dataclasses.replace(
-                    found, scores=special.log_softmax(scaling.apply(found.scores), axis=1)
-                )
-                for split, found in by_split.items()
-            }
-        return scaling, by_split
+        return results
 
     def _measuring_model(self, network: str) -> CxrModel:
         """The network in float32, whatever it is trained in; its weights change."""

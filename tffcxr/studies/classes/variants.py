@@ -60,6 +60,7 @@ class Result:
       scaling: that the scores have been through; the weights do not have it.
       scores: of the test images, logarithms of probabilities [N, C].
       train_scores: of the training images; None if they were not measured.
+      external: the same of the images of external sites, by site.
     """
 
     variant: Variant
@@ -69,6 +70,7 @@ class Result:
     scaling: calibration.Scaling
     scores: Scores
     train_scores: Scores | None
+    external: Mapping[str, Scores] = dataclasses.field(default_factory=dict)
 
     @property
     def probabilities(self) -> np.ndarray:

@@ -22,6 +22,7 @@ from tffcxr.studies import trainings
 from tffcxr.training.evaluators.validation import Scorer, Scores
 
 if TYPE_CHECKING:
+    from tffcxr.studies.findings.findings_external import ExternalScores
     from tffcxr.studies.findings.findings_study import FindingsStudy
 
 # Kind of training -> site -> weights in the order of `model.weights`.
@@ -82,6 +83,7 @@ class NetworkResult:
       trained: its weights.
       scores: of every site's images.
       rounds: by kind of training and site: what `metrics.json` says of its rounds.
+      external: scores of the images of external sites.
     """
 
     name: str
@@ -89,6 +91,7 @@ class NetworkResult:
     trained: Trained
     scores: Sequence[TaskScores]
     rounds: Mapping[str, Mapping[str, Mapping[str, Any]]]
+    external: Sequence[ExternalScores] = ()
 
     def rounds_of(self, task: TaskScores) -> Mapping[str, Any]:
         """What `metrics.json` says of the rounds of the model that a task was scored with."""
@@ -217,22 +220,28 @@ def write_predictions(directory: pathlib.Path, results: Sequence[NetworkResult])
     """Writes `predictions.csv`: a row per model and image, without any patient's id."""
     parts = []
     for result in results:
-        for task in result.scores:
-            for split in ("validation", "test"):
-                images = task.split(split)
-                columns = {
-                    "task": task.task,
-                    "training": task.training,
-                    "client": images.clients,
-                    "split": split,
-                    "row": images.rows,
-                    "label": images.labels[:, task.column],
-                    "score": images.scores[:, task.column],
-                }
-                part = pd.DataFrame(columns)
-                if len(results) > 1:
-                    part.insert(1, "model", result.name)
-                parts.append(part)
+        of_splits: list[tuple[TaskScores | ExternalScores, str, Scores]] = [
+            (task, split, task.split(split))
+            for task in result.scores
+            for split in ("validation", "test")
+        ]
+        for task, split, images in [
+            *of_splits,
+            *((of, result_rows.EXTERNAL, of.images) for of in result.external),
+        ]:
+            columns = {
+                "task": task.task,
+                "training": task.training,
+                "client": images.clients,
+                "split": split,
+                "row": images.rows,
+                "label": images.labels[:, task.column],
+                "score": images.scores[:, task.column],
+            }
+            part = pd.DataFrame(columns)
+            if len(results) > 1:
+                part.insert(1, "model", result.name)
+            parts.append(part)
     run_tables.PREDICTIONS.write(directory, pd.concat(parts, ignore_index=True))
 
 

@@ -19,10 +19,12 @@ from tffcxr.datasets.imaging.likeness import Likeness
 from tffcxr.evaluation import registry
 from tffcxr.models import losses
 from tffcxr.report.kinds import findings_kind
+from tffcxr.studies import external as external_lib
 from tffcxr.studies import heat_tables, parameters, predicted_lungs, trainings, variant_logs
 from tffcxr.studies import study as study_lib
 from tffcxr.studies.findings import (
     findings_explanations,
+    findings_external,
     findings_heat,
     findings_results,
     findings_subgroups,
@@ -64,10 +66,10 @@ class FindingsStudy(study_lib.Study):
 
     def _run(self, directory: RunDirectory, sampler: Sampler) -> list[study_lib.Row]:
         explained, about_lungs = self._with_lungs(directory.path)
-        data = self._begin(directory, about_lungs)
+        data, external = self._begin(directory, about_lungs)
         likeness = self.likeness(data)
         results = [
-            self._network(name, plan, data, sampler, directory, likeness)
+            self._network(name, plan, data, external, sampler, directory, likeness)
             for name, plan in self.plans.items()
         ]
         if self.several:
@@ -77,10 +79,15 @@ class FindingsStudy(study_lib.Study):
         findings_explanations.write(directory.path, explained, results)
         if self.heat_metrics:
             findings_heat.write(directory.path, explained, results, data)
-        return [row for result in results for row in findings_results.metric_rows(self, result)]
+        return [
+            row
+            for result in results
+            for part in (findings_results, findings_external)
+            for row in part.metric_rows(self, result)
+        ]
 
     def _coordinate(self, directory: RunDirectory, sampler: Sampler) -> None:
-        data = self._begin(directory, {})
+        data, _ = self._begin(directory, {})
         for name, plan in self.plans.items():
             model = plan.model.measuring_model()
             setup = self._setup(name, plan, Scorer(model.keras, data), data, sampler, directory)
@@ -89,11 +96,14 @@ class FindingsStudy(study_lib.Study):
         if self.several:
             self._join_logs(directory)
 
-    def _begin(self, directory: RunDirectory, about_lungs: Mapping[str, Any]) -> ClientData:
-        """Prepares the images, and chooses where rounds run."""
+    def _begin(
+        self, directory: RunDirectory, about_lungs: Mapping[str, Any]
+    ) -> tuple[ClientData, ClientData | None]:
+        """Prepares the images, those of external sites too, and chooses where rounds run."""
         settings = self.settings
         spec = ShardSpec(settings.image_size, self.clients.findings, settings.fit)
         store = self._open_shards(spec)
+        external = external_lib.open_shards(self, spec)
         self._start(
             directory,
             store,
@@ -106,8 +116,9 @@ class FindingsStudy(study_lib.Study):
                 **self._left_out(),
                 **about_lungs,
             },
+            external_lib.fingerprint(store, external),
         )
-        return self._client_data(store)
+        return self._client_data(store), None if external is None else self._client_data(external)
 
     def _setup(
         self,
@@ -138,6 +149,7 @@ class FindingsStudy(study_lib.Study):
         name: str,
         plan: Plan,
         data: ClientData,
+        external: ClientData | None,
         sampler: Sampler,
         directory: RunDirectory,
         likeness: Likeness | None,
@@ -166,7 +178,8 @@ class FindingsStudy(study_lib.Study):
             for training, by_site in found.items()
         }
         scores = findings_results.score_all(self, scorer, trained)
-        result = findings_results.NetworkResult(name, model, trained, scores, rounds)
+        elsewhere = findings_external.score_all(self, scorer, external, trained)
+        result = findings_results.NetworkResult(name, model, trained, scores, rounds, elsewhere)
         findings_results.save_models(directory.path, self, result, likeness)
         return result
 

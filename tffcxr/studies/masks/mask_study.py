@@ -16,13 +16,16 @@ import tensorflow as tf
 
 from tffcxr import run_tables
 from tffcxr.clients.augment import ImageAugmentation
+from tffcxr.clients.client_data import ClientData
 from tffcxr.clients.sampling import Sampler
 from tffcxr.clients.shards.preparation import ShardSpec, ShardStore
-from tffcxr.evaluation import proportion_interval, registry
+from tffcxr.evaluation import mask_rows, registry
+from tffcxr.evaluation.result_rows import EXTERNAL
 from tffcxr.files import write_json
 from tffcxr.models import segmentation_losses
 from tffcxr.models.files import export
 from tffcxr.report.kinds import masks_kind
+from tffcxr.studies import external as external_lib
 from tffcxr.studies import mask_cases, mean_columns, parameters, trainings
 from tffcxr.studies import study as study_lib
 from tffcxr.studies.masks import mask_subgroups
@@ -77,12 +80,14 @@ class _Begun:
       model: measures it.
       evaluator: of the images that are measured after a round.
       setup: of the federated training.
+      external: the images of external sites, if there are any.
     """
 
     segmenter: Segmenter
     model: tf.keras.Model
     evaluator: MaskEvaluator
     setup: trainings.Training
+    external: ClientData | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,7 +126,9 @@ class MaskStudy(study_lib.Study):
         shown = self._shown(results[0].scores)
         mask_cases.write(directory.path, self, evaluator.segment, results, shown)
         self._save_models(directory.path, begun, trained)
-        return [self._row(segmenter.plan.model.network, result) for result in results]
+        network = segmenter.plan.model.network
+        own = [self._row(network, result) for result in results]
+        return own + self._rows_elsewhere(network, begun, trained)
 
     def _coordinate(self, directory: RunDirectory, sampler: Sampler) -> None:
         begun = self._begin(directory, sampler)
@@ -131,14 +138,16 @@ class MaskStudy(study_lib.Study):
     def _begin(self, directory: RunDirectory, sampler: Sampler) -> _Begun:
         """Prepares the images and the network, and chooses where rounds run."""
         settings = self.settings
-        store = self._open_shards(ShardSpec(settings.image_size, (), settings.fit, with_mask=True))
+        spec = ShardSpec(settings.image_size, (), settings.fit, with_mask=True)
+        store, external = self._open_shards(spec), external_lib.open_shards(self, spec)
         segmenter = self.segmenter(store)
         derived = {
             **segmenter.derived,
             "early_stopping": segmenter.plan.patience,
             "parameters": parameters.trainable([segmenter.plan]),
         }
-        self._start(directory, store, self._count_regions, derived)
+        fingerprint = external_lib.fingerprint(store, external)
+        self._start(directory, store, self._count_regions, derived, fingerprint)
         for name, content in segmenter.files.items():
             write_json(directory.path / name, content)
         data = self._client_data(
@@ -160,7 +169,10 @@ class MaskStudy(study_lib.Study):
             histograms=settings.histograms,
             federation=settings.federation,
         )
-        return _Begun(segmenter, model, evaluator, setup)
+        elsewhere = None
+        if external is not None:
+            elsewhere = self._client_data(external, batch_size=segmenter.batch_size)
+        return _Begun(segmenter, model, evaluator, setup, elsewhere)
 
     def _count_regions(self, client: str) -> dict[str, int]:
         """How many of a client's training images have the region, if some have not."""
@@ -195,44 +207,54 @@ class MaskStudy(study_lib.Study):
 
     def _row(self, network: str, result: _Result) -> study_lib.Row:
         """One row of `metrics.json`, on test images."""
-        scores = result.scores
-        patients = self.patients(scores)
-        row: study_lib.Row = {
+        patients = self.patients(result.scores)
+        return {
+            **self._measured(network, result.training, "test", result.scores, patients),
+            **result.rounds,
+            "last_dice": mask_validation.mean_of_known(result.last.dice),
+            **mean_columns.of(
+                self.settings, "last_jaccard", result.last.jaccard, patients, may_lack=True
+            ),
+        }
+
+    def _rows_elsewhere(
+        self, network: str, begun: _Begun, trained: Mapping[str, trainings.Trained]
+    ) -> list[study_lib.Row]:
+        """Rows of `metrics.json` on the images of external sites."""
+        if begun.external is None:
+            return []
+        evaluator = self._of_region(begun.evaluator.on("test", begun.external))
+        rows = []
+        for training, found in trained.items():
+            weights = next(iter(found.reported.values()))  # Everything is shared.
+            for site in begun.external.store.client_ids:
+                scores = evaluator.score(weights, site)
+                patients = external_lib.patients(self, site, scores.rows)
+                rows.append(
+                    {
+                        **self._measured(network, training, EXTERNAL, scores, patients),
+                        **self.about_rounds(registry.JACCARD, found),
+                        "task": f"{self.region} at {site}",
+                        "client": site,
+                    }
+                )
+        return rows
+
+    def _measured(
+        self, network: str, training: str, split: str, scores: MaskScores, patients: np.ndarray
+    ) -> study_lib.Row:
+        """What a row of `metrics.json` says of some images."""
+        options: Any = {"replicates": self.settings.replicates, "seed": self.settings.seed}
+        areas = scores.truth_area, scores.predicted_area
+        return {
             "task": self.region,
             "model": network,
-            "training": result.training,
-            "split": "test",
-            "images": len(scores.rows),
-            "patients": len(set(patients)),
-            **result.rounds,
-            "interval": self.interval,
-            "last_dice": mask_validation.mean_of_known(result.last.dice),
+            "training": training,
+            "split": split,
+            **(mask_rows.detection(*areas, patients, **options) if self.may_be_absent else {}),
+            **mean_columns.of(self.settings, "loss", scores.loss, patients),
+            **mask_rows.measured(scores.jaccard, scores.dice, patients, **options),
         }
-        if self.may_be_absent:
-            row.update(self._detection(scores, patients))
-        row.update(mean_columns.of(self.settings, "loss", scores.loss, patients))
-        for name, values in (
-            ("jaccard", scores.jaccard),
-            ("dice", scores.dice),
-            ("last_jaccard", result.last.jaccard),
-        ):
-            row.update(mean_columns.of(self.settings, name, values, patients, may_lack=True))
-        return row
-
-    def _detection(self, scores: MaskScores, patients: np.ndarray) -> study_lib.Row:
-        """Sensitivity and specificity of images, by whether anything at all is marked in them."""
-        settings, has_region = self.settings, scores.truth_area > 0
-        row: study_lib.Row = {
-            "positives": int(np.count_nonzero(has_region)),
-            "proportion_interval": proportion_interval.method(patients, settings.replicates),
-        }
-        is_right = (scores.predicted_area > 0) == has_region
-        for name, mine in (("sensitivity", has_region), ("specificity", ~has_region)):
-            found = proportion_interval.proportion_interval(
-                is_right[mine], patients[mine], settings.replicates, seed=settings.seed
-            )
-            row.update(found.named(name))
-        return row
 
     def _measure(
         self,

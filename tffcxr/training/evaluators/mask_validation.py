@@ -99,10 +99,11 @@ class MaskEvaluator:
         ]
         self._measure = tf.function(measure, input_signature=signature, autograph=False)
 
-    def on(self, split: str) -> MaskEvaluator:
-        """The same of the images of another split, with the same model."""
+    def on(self, split: str, client_data: Any = None) -> MaskEvaluator:
+        """The same of the images of another split, and perhaps of other clients."""
         other = copy.copy(self)
         other._split = split
+        other._data = client_data or self._data
         return other
 
     def score(self, weights: Sequence[np.ndarray], client: str) -> MaskScores:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+import copy
 import dataclasses
 import threading
 from typing import Any, Protocol, TypeVar
@@ -95,6 +96,12 @@ class Scorer:
             input_signature=[tf.TensorSpec(model.input_shape, tf.float32)],
             autograph=False,
         )
+
+    def over(self, client_data: Any) -> Scorer:
+        """The same model over the images of other clients."""
+        other = copy.copy(self)
+        other._data = client_data
+        return other
 
     def score(self, weights: Sequence[np.ndarray], client: str, split: str) -> Scores:
         """Scores one client's images of one split.

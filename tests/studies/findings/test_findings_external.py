@@ -1,0 +1,128 @@
+"""Which models of findings are measured at external sites, and at which operating point."""
+
+import types
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import special
+
+from tffcxr.clients.external_sites import ExternalSites
+from tffcxr.clients.sites import ClientRecords
+from tffcxr.evaluation import delong, metrics
+from tffcxr.studies.findings import findings_external, findings_results
+from tffcxr.training.evaluators.validation import Scores
+
+LABELS = np.tile([0.0, 1.0], 20)
+
+
+class _Scorer:
+    """Of a model with one weight: its logits are the weight's multiples of fixed numbers."""
+
+    def __init__(self, offset=0.0):
+        self._offset = offset
+
+    def over(self, data):
+        assert data == "images elsewhere"
+        return _Scorer(0.5)
+
+    def score(self, weights, client, split):
+        assert split == ("test" if client == "far" else "validation")
+        numbers = np.random.default_rng(sum(map(ord, client))).normal(size=40) + 2 * LABELS
+        return Scores(
+            rows=np.arange(40),
+            clients=np.full(40, client, dtype=object),
+            labels=np.stack([LABELS, np.full(40, np.nan)], axis=1),
+            scores=np.stack([float(weights[0]) * (numbers - self._offset)] * 2, axis=1),
+        )
+
+
+def _results(trained, findings_of, far=("Mass",)):
+    clients = ClientRecords({}, {site: site for site in findings_of}, findings_of, {})
+    labels = {name: LABELS if name in far else np.nan for name in clients.findings}
+    table = pd.DataFrame({"patient": [f"p{n // 2}" for n in range(40)], **labels})
+    study: Any = types.SimpleNamespace(
+        clients=clients,
+        external=ExternalSites(ClientRecords({"far": table}, {"far": "far"}, {}, {}), {}),
+        settings=types.SimpleNamespace(calibration="none", replicates=20, seed=0),
+    )
+    weights = {
+        kind: {site: [np.array(value)] for site, value in by_site.items()}
+        for kind, by_site in trained.items()
+    }
+    scorer: Any = _Scorer()
+    data: Any = "images elsewhere"
+    scores = findings_external.score_all(study, scorer, data, weights)
+    rounds = {kind: {site: {"round": 3} for site in findings_of} for kind in trained}
+    model: Any = None
+    result = findings_results.NetworkResult("standard", model, weights, [], rounds, scores)
+    return scores, findings_external.metric_rows(study, result)
+
+
+BOTH = {"a": ("Mass",), "b": ("Mass",)}
+TRAINED = {
+    "federated": {"a": 1.0, "b": 1.0},
+    "site": {"a": 2.0, "b": -3.0},
+    "pooled": {"a": 4.0, "b": 4.0},
+}
+
+
+def test_a_shared_model_is_measured_once_and_each_site_s_own_beside_it():
+    scores, rows = _results(TRAINED, BOTH)
+    assert [row["training"] for row in rows] == ["federated", "site_a", "site_b", "pooled"]
+    for row in rows:
+        assert (row["task"], row["split"], row["client"]) == ("Mass at far", "external", "far")
+        assert (row["images"], row["patients"], row["round"]) == (40, 20, 3)
+    federated, own, worse, pooled = rows
+    assert (
+        federated["auroc"] == own["auroc"] == pooled["auroc"] == pytest.approx(1 - worse["auroc"])
+    )
+    both = "Youden index, chosen on validation images of a and b"
+    assert federated["operating_point"] == pooled["operating_point"] == both
+    assert worse["operating_point"] == "Youden index, chosen on validation images of b"
+    at_home = [_Scorer().score([1.0], site, "validation").scores[:, 0] for site in "ab"]
+    point = metrics.operating_point(np.tile(LABELS, 2), special.expit(np.concatenate(at_home)))
+    assert federated["threshold"] == pytest.approx(point)
+    of_a = metrics.operating_point(LABELS, special.expit(2 * at_home[0]))
+    assert own["threshold"] == pytest.approx(of_a)
+    called = scores[0].probabilities >= federated["threshold"]
+    assert federated["sensitivity"] == called[LABELS == 1].mean()
+
+
+def test_baselines_are_tested_against_the_federated_model():
+    scores, (federated, own, worse, pooled) = _results(TRAINED, BOTH)
+    assert "p_delong_federated" not in federated and np.isnan(federated["p_delong"])
+    patients = np.array([f"p{n // 2}" for n in range(40)], dtype=object)
+    pair = scores[2].probabilities, scores[0].probabilities
+    expected = delong.delong_test(LABELS, *pair, patients)[1]
+    assert worse["p_delong_federated"] == expected < 0.01
+    assert own["p_delong_federated"] == pooled["p_delong_federated"] == 1.0
+
+
+def test_models_with_layers_of_a_site_are_told_apart_by_its_name():
+    private = {**TRAINED, "federated": {"a": 1.0, "b": 2.0}}
+    _, rows = _results(private, BOTH)
+    assert [row["training"] for row in rows] == [
+        *("federated_site_a", "federated_site_b", "site_a", "site_b", "pooled")
+    ]
+    # Against that of the same site; the pooled model has no such counterpart.
+    assert ["p_delong_federated" in row for row in rows] == [False, False, True, True, False]
+    points = [row["operating_point"].rpartition(" of ")[2] for row in rows]
+    assert points == ["a", "b", "a", "b", "a and b"]
+
+
+def test_a_finding_is_measured_where_it_is_labelled_with_the_models_of_sites_that_label_it():
+    findings_of = {"a": ("Mass",), "b": ("Edema",)}
+    private = {**TRAINED, "federated": {"a": 1.0, "b": 2.0}}
+    _, rows = _results(private, findings_of)
+    assert [(row["task"], row["training"]) for row in rows] == [
+        ("Mass at far", name) for name in ("federated_site_a", "site_a", "pooled")
+    ]
+    assert ["p_delong_federated" in row for row in rows] == [False, True, True]
+
+
+def test_without_external_sites_nothing_is_scored():
+    study: Any = types.SimpleNamespace(external=None)
+    scorer: Any = None
+    assert findings_external.score_all(study, scorer, None, {}) == []
