@@ -142,6 +142,11 @@ def check() -> None:
                     f"--{name}: expected at the hospitals, whose images are there, found with the "
                     "coordinator's --kit"
                 )
+        if FLAGS.export:
+            raise InputError(
+                "--export: expected none with the coordinator's --kit, since only hospitals have "
+                f"whole models, found {','.join(FLAGS.export)}"
+            )
         return
     if not FLAGS.proposal:
         raise InputError(

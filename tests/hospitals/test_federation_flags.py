@@ -28,6 +28,7 @@ def refused(recipe, kit, *arguments):
         ("covid", ["--baseline=pooled"], "--baseline: expected site or none"),
         ("cheXviz", ["--site=a=rsna:/data:Lung Opacity"], "--site: expected at the hospitals"),
         ("cheXviz", ["--phantom_patients=9"], "--phantom_patients: expected at the hospitals"),
+        ("cheXviz", ["--export=onnx"], "--export: expected none with the coordinator's --kit"),
         ("cheXviz", ["--quorum=3"], "--quorum: expected at most 2 hospitals, found 3"),
         ("covid", ["--class_balance=weights"], "--class_balance: expected none or sampling"),
         ("cross_domain", [], "--engine=hospitals: expected a recipe of radiographs"),
