@@ -223,6 +223,16 @@ def test_test_images_that_set_the_learning_rate_are_told(run, split, settings, i
     assert any("lowered by the loss on the test" in warning for warning in warnings) == is_told
 
 
+def test_a_single_client_has_nobody_to_federate_with(run):
+    alone = {**run.config, "sites": [{"client": "a", "site": "a", "source": "csv"}]}
+    (warning,) = _warnings(run, _ROW, _SITE, config=alone)
+    assert warning.startswith("There is one client only")
+    two = {**run.config, "sites": alone["sites"] * 2}
+    assert _warnings(run, _ROW, _SITE, config=two) == []
+    assert _warnings(run, _ROW, _SITE, config={**alone, "engine": "hospitals"}) == []
+    assert _warnings(run, _ROW, config=alone) == []
+
+
 def test_heat_maps_of_few_places_are_said_to_be_coarse(run):
     derived = {"heat_map_places": {"resnet18": 2, "covidnet": 2, "standard": 4}}
     warnings = remarks.warnings(dataclasses.replace(run, config={"derived": derived}), [])

@@ -171,7 +171,7 @@ def test_titles_above_the_header_are_left_out_with_a_warning(tmp_path, caplog, n
     cells = _read(path).cells
     assert cells.to_dict("records") == [{"File": "a", "A": "x", "B": "1"}]
     assert cells.index.tolist() == [5]
-    assert "the header is row 4; above it, 2 rows are left out" in caplog.text
+    assert "the header is row 4; what stands above it is left out" in caplog.text
 
 
 def test_a_header_of_other_names_is_named_by_its_row(tmp_path):

@@ -263,8 +263,8 @@ def _table(where: str, rows: Iterable[tuple[int, list[str]]], header: Header) ->
     likelier = _likelier_header(filled, place)
     if place:
         logging.getLogger(__name__).warning(
-            "%s: the header is row %d; above it, %d rows are left out",
-            *(where, filled[place][0], place),
+            "%s: the header is row %d; what stands above it is left out",
+            *(where, filled[place][0]),
         )
     names = [name.strip() for name in filled[place][1]]
     body = []

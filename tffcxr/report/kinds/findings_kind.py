@@ -181,7 +181,8 @@ def _summary_of_many(federated: list[dict[str, Any]], rows: Rows) -> list[str]:
 
 def _warnings(rows: Rows, run: Run, curves: Sequence[Curve]) -> list[str]:
     """Returns what makes the numbers doubtful, also that they differ from the curves'."""
-    result = _left_out(run) + remarks_common.said_once(rows, _problems) + _few_images(rows)
+    result = remarks_common.of_one_client(rows, run) + _left_out(run)
+    result += remarks_common.said_once(rows, _problems) + _few_images(rows)
     result += _of_the_prevalence(rows, run)
     for curve in curves:
         stated: Any = curve.row.get("auroc")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tffcxr.evaluation import calibration, registry
 from tffcxr.report import results_table, style
 from tffcxr.report.kinds import many_findings
+
+if TYPE_CHECKING:
+    from tffcxr.report.run_reader import Run
 
 # A percentile interval of fewer patients is known to be too narrow.
 _FEW_PATIENTS = 30
@@ -61,6 +64,24 @@ def chosen_on_the_same_images(title: str, block: Sequence[dict[str, Any]]) -> li
     return [
         f"{title}: the round of a model was chosen on the same images that its numbers are of "
         f"({chosen[0]['chosen']}), so they are optimistic."
+    ]
+
+
+def of_one_client(rows: Sequence[dict[str, Any]], run: Run) -> list[str]:
+    """Returns a warning if there is nobody to federate with, so that all trainings are one.
+
+    Args:
+      rows: of `results_table.in_order`.
+      run: that they are of.
+    """
+    sites = run.config.get("sites")
+    is_alone = isinstance(sites, list) and len(sites) == 1
+    is_among_hospitals = run.config.get("engine") == "hospitals"  # It knows its own clients alone.
+    if not is_alone or is_among_hospitals or all(row["training"] == "federated" for row in rows):
+        return []
+    return [
+        "There is one client only, so the federated model is trained as that of the site alone is: "
+        "their comparison says nothing. A second --site, or --partition, makes more clients."
     ]
 
 
