@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from experiments.flags import privacy_flags, reporting_flags, weights_flag
+from experiments.flags import attack_flags, privacy_flags, reporting_flags, weights_flag
 from tffcxr import environment
 
 if TYPE_CHECKING:
@@ -104,6 +104,7 @@ def make_plan(model: ModelSource, loss_fn: LossFn, groups: int = 1) -> Plan:
         if privacy
         else aggregators.make(FLAGS.aggregator, hostile=FLAGS.hostile_clients),
         privacy=privacy,
+        attack=attack_flags.attack(),
     )
     plan.initial_weights()
     return plan

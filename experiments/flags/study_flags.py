@@ -338,6 +338,7 @@ def settings(
         ),
         replicates=FLAGS.bootstrap,
         histograms=FLAGS.tensorboard_histograms,
+        attack=FLAGS.attack,
         phantoms=not FLAGS.site and not federation_flags.is_hospitals(),
         federation=federation_flags.current(),
     )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 
 from experiments.flags import (
+    attack_flags,
     checks,
     engine_flags,
     plan_flags,
@@ -155,6 +156,8 @@ def define(
     )
     privacy_flags.define()
     flags.adopt_module_key_flags(privacy_flags)
+    attack_flags.define()
+    flags.adopt_module_key_flags(attack_flags)
     flags.DEFINE_string(
         "clients_per_round",
         clients_per_round,
@@ -309,6 +312,7 @@ def check() -> None:
     plan_flags.schedule()
     _check_partners()
     privacy_flags.check()
+    attack_flags.check()
     if FLAGS.batch_norm == "recompute" and FLAGS.aggregator != "mean":
         raise InputError(
             "--batch_norm=recompute: expected --aggregator=mean with it, since the statistics are "

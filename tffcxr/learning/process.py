@@ -23,7 +23,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from tffcxr import runtime
-from tffcxr.learning import client_turn, keyed_noise
+from tffcxr.learning import client_turn, keyed_noise, tampering
 from tffcxr.learning.local_training import LocalTraining, LossFn
 from tffcxr.learning.server import AggregationFactory, build_averaging, build_server_step
 from tffcxr.learning.statistics import build_recomputation
@@ -130,6 +130,7 @@ def build_process(
     proximal: float = 0.0,
     keeps_optimizer: bool = False,
     recompute_statistics: bool = False,
+    has_attackers: bool = False,
 ) -> FederatedProcess:
     """Builds the process.
 
@@ -153,6 +154,8 @@ def build_process(
       keeps_optimizer: whether each client keeps its optimizer's state for its next round; otherwise
         that starts fresh in every round.
       recompute_statistics: whether the process has `recompute`.
+      has_attackers: whether clients say what they do to their updates, as a rehearsal: their values
+        have `tampering.TYPE` as a third part, "tampering".
 
     Raises:
       ValueError: weights or layers that are not the model's, or an unknown weighting.
@@ -201,14 +204,32 @@ def build_process(
             )
         )
 
+    client_type = train.type_signature.parameter[1]
+    if has_attackers:
+        tamper = tampering.build(result_type["update"])
+        client_type = tff.StructWithPythonType(
+            [*tff.structure.iter_elements(client_type), ("tampering", tampering.TYPE)],
+            collections.OrderedDict,
+        )
+
+        @tff.federated_computation(client_type)
+        def honest_part(value):
+            return collections.OrderedDict(state=value["state"], data=value["data"])
+
     @tff.federated_computation(
-        initialize.type_signature.result,
-        tff.FederatedType(train.type_signature.parameter[1], tff.CLIENTS),
+        initialize.type_signature.result, tff.FederatedType(client_type, tff.CLIENTS)
     )
     def next_round(server_state, client_values):
         broadcast = tff.federated_broadcast(server_state["weights"])
-        result = tff.federated_map(train, (broadcast, client_values))
-        aggregated = average.next(server_state["aggregator"], result["update"], result["metrics"])
+        if has_attackers:
+            result = tff.federated_map(
+                train, (broadcast, tff.federated_map(honest_part, client_values))
+            )
+            update = tff.federated_map(tamper, (result["update"], client_values["tampering"]))
+        else:
+            result = tff.federated_map(train, (broadcast, client_values))
+            update = result["update"]
+        aggregated = average.next(server_state["aggregator"], update, result["metrics"])
         optimizer, weights = tff.federated_map(
             apply_update, (server_state["optimizer"], server_state["weights"], aggregated["mean"])
         )

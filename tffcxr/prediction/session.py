@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from tffcxr.prediction.dicom_objects import DicomObjects
 
 OF_PHANTOMS = "The model was trained on phantoms only: what it says of a real image means nothing."
+ATTACKED = "An attack on the model was rehearsed in its training: what it says means nothing."
 NOT_COMPARED = (
     "The model has no statistics of its training images: no image was compared with them."
 )
@@ -123,6 +124,8 @@ def predict(
             remarks.append(NOT_COMPARED)
         if exported.metadata.phantoms:
             remarks.append(OF_PHANTOMS)
+        if exported.metadata.is_attacked:
+            remarks.append(ATTACKED)
         if wanted.lung_model:
             remarks.append(_OF_LUNGS)
         print("\n".join([*remarks, overlays.NOTICE]))
@@ -187,6 +190,8 @@ def _dicom_objects(
         notices.append(NOT_COMPARED)
     if exported.metadata.phantoms:
         notices.append(OF_PHANTOMS)
+    if exported.metadata.is_attacked:
+        notices.append(ATTACKED)
     if wanted.lung_model:
         notices.append(_OF_LUNGS)
     return DicomObjects(wanted.dicom, model, exported.metadata, explainer, notices)

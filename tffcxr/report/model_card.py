@@ -74,6 +74,7 @@ def write(run: run_reader.Run, warnings: Sequence[str]) -> str | None:
         run=run,
         kind=run.kind,
         paper=run.config.get("paper"),
+        attack=remarks.of_an_attack(run.config),
         synthetic=remarks.is_synthetic(run.config) or any(model["phantoms"] for model in models),
         models=models,
         models_table=_models(models),

@@ -23,6 +23,7 @@ def warnings(run: run_reader.Run, curves: Sequence[roc_figure.Curve]) -> list[st
             "This run has not finished: "
             + ("its results are preliminary." if run.rows else "there are no final results yet.")
         )
+    result += of_an_attack(run.config)
     result += _of_the_settings(run.config)
     result += _of_the_schedule(run)
     width = run.derived.get("width")
@@ -41,6 +42,19 @@ def warnings(run: run_reader.Run, curves: Sequence[roc_figure.Curve]) -> list[st
         )
     result += run.kind.warnings(results_table.in_order(run.rows, run.kind), run, curves)
     return result + subgroups_table.warnings(run.subgroups)
+
+
+def of_an_attack(config: Mapping[str, Any]) -> list[str]:
+    """Returns that hostile clients took part as a rehearsal, if they did."""
+    settings: Any = config.get("settings", config)
+    kind = settings.get("attack", "none")
+    if kind == "none":
+        return []
+    names = settings.get("attackers") or ["some clients"]
+    return [
+        f"REHEARSAL OF AN ATTACK (--attack={kind}) by {', '.join(map(str, names))}, with "
+        f"--aggregator={settings.get('aggregator')}: the federated model is good for nothing else."
+    ]
 
 
 def _of_the_settings(config: Mapping[str, Any]) -> list[str]:

@@ -25,7 +25,7 @@ LEFT_OUT = "[left out]"
 # Texts are copied by the name under which they stand, numbers always.
 _SETTINGS = frozenset(
     {
-        "aggregator", "augmentation", "baseline", "batch_norm", "calibration", "central",
+        "aggregator", "attack", "augmentation", "baseline", "batch_norm", "calibration", "central",
         "class_balance", "clients_per_round", "ct_window", "engine", "executor", "field_of_view",
         "fit", "images", "initialization", "model", "only", "optimizer", "partition", "precision",
         "private", "published", "report_round", "schedule", "server_optimizer", "share", "task",

@@ -86,6 +86,7 @@ class Settings:
       replicates: of the bootstrap.
       histograms: whether TensorBoard gets the weights.
       phantoms: whether all images are phantoms.
+      attack: the kind of attack that is rehearsed, one of `options.ATTACKS`, or "none".
     """
 
     recipe: str
@@ -107,6 +108,7 @@ class Settings:
     replicates: int = 1000
     histograms: bool = False
     phantoms: bool = False
+    attack: str = "none"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -233,6 +235,7 @@ class Study(abc.ABC):
             "modalities": list(self.modalities),
             "views": sorted(views),
             "elsewhere": self.settings.federation is not None,
+            "attack": self.settings.attack,
         }
 
     @property

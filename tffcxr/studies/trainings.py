@@ -22,6 +22,7 @@ from tffcxr.learning import aggregators
 from tffcxr.learning.robust_aggregators import RobustFactory
 from tffcxr.studies import side_by_side
 from tffcxr.training import loop, noise_key, selection
+from tffcxr.training.attack import Attackers
 from tffcxr.training.centralised import CentralisedTraining, Turns
 from tffcxr.training.checkpoints import Checkpoints
 from tffcxr.training.evaluators.validation import Evaluator
@@ -58,6 +59,7 @@ class Training:
       variant: a name for files, where one run trains several models; otherwise empty.
       federation: this program's side of a run over hospitals; None where all clients are here.
       ledger: of a plan with differential privacy, from `_private` on.
+      has_classes: whether the labels are classes, of which each image has one.
     """
 
     directory: RunDirectory
@@ -72,6 +74,7 @@ class Training:
     variant: str = ""
     federation: Federation = None
     ledger: Ledger | None = None
+    has_classes: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,9 +126,28 @@ def train_federated(setup: Training) -> Trained:
         setup.sampler,
         setup.evaluator,
         noise_key=_noise_key(setup),
+        attackers=_attackers(setup),
     )
     journal = _journal(setup, FEDERATED, _histograms_of(setup, training))
     return _trained(_run(setup, FEDERATED, training, journal), training.client_weights)
+
+
+def _attackers(setup: Training) -> Attackers | None:
+    """Who attacks, where that is rehearsed, with a line that says so.
+
+    Raises:
+      InputError: see `Attack.by`.
+    """
+    if setup.plan.attack is None:
+        return None
+    clients, seed = setup.sampler.client_ids, setup.sampler.seed
+    found = setup.plan.attack.by(clients, seed, setup.has_classes)
+    print(
+        f"{_title(setup, FEDERATED)}: REHEARSAL OF AN ATTACK ({found.kind}) by "
+        f"{', '.join(sorted(found.clients))}: the model is good for nothing else",
+        file=sys.stderr,
+    )
+    return found
 
 
 def _check_clients(setup: Training) -> None:

@@ -17,6 +17,7 @@ from tffcxr.learning.robust_aggregators import RobustFactory
 from tffcxr.learning.weight_groups import Group, WeightPartition, batch_norm_layers
 from tffcxr.models.blocks import CxrModel
 from tffcxr.runtime import parts, placed
+from tffcxr.training.attack import Attackers
 from tffcxr.training.evaluators.validation import Evaluator
 from tffcxr.training.loop import ClientResult, RoundResult, TrainingFailed
 from tffcxr.training.noise_key import NoiseKey
@@ -52,6 +53,7 @@ class FederatedTraining:
       build: makes the process of a stage; needed where the plan is no `Plan`.
       noise_key: decides the noise of an aggregator that adds some; None for a new one, with which
         a training that is resumed has other noise.
+      attackers: clients that do harm, as a rehearsal; not together with `build`.
     """
 
     def __init__(
@@ -62,10 +64,17 @@ class FederatedTraining:
         evaluator: Evaluator,
         build: Callable[[Stage], process.FederatedProcess] | None = None,
         noise_key: NoiseKey | None = None,
+        attackers: Attackers | None = None,
     ):
         if build is None:
             assert isinstance(plan, Plan)
-            build = functools.partial(_build, plan, plan.initial_weights(), client_data)
+            build = functools.partial(
+                _build,
+                plan,
+                plan.initial_weights(),
+                client_data,
+                attackers is not None and attackers.tampers,
+            )
         self._plan = plan
         self._data = client_data
         self._sampler = sampler
@@ -74,6 +83,7 @@ class FederatedTraining:
         self._processes: dict[str, process.FederatedProcess] = {}
         self._build = build
         self._noise_key = noise_key or NoiseKey()
+        self._attackers = attackers
 
     def initial_state(self, round_number: int) -> Any:
         """See `loop.Training`."""
@@ -129,11 +139,14 @@ class FederatedTraining:
         server = stage_process.with_learning_rate(state["server"], learning_rate)
         seed = functools.partial(self._noise_key.seed, round_number)
         with self.asked(clients):
+            values = self._client_values(
+                state["clients"], clients, round_number, self._plan.local_epochs
+            )
+            if self._attackers and self._attackers.tampers:
+                for client, value in zip(clients, values):
+                    value["tampering"] = self._attackers.tampering(client, round_number)
             server, private, metrics, per_client = stage_process.next(
-                stage_process.with_noise_seed(server, seed),
-                self._client_values(
-                    state["clients"], clients, round_number, self._plan.local_epochs
-                ),
+                stage_process.with_noise_seed(server, seed), values
             )
         results = tuple(
             _client_result(client, measured, stage_process, of_update)
@@ -174,9 +187,10 @@ class FederatedTraining:
 
     def client_value(self, client: str, private: Any, round_number: int, passes: int) -> Any:
         """What a client brings to a round: private weights, and so many passes of its images."""
-        return collections.OrderedDict(
-            state=private, data=self._data.train_dataset(client, round_number, passes)
-        )
+        data = self._data.train_dataset(client, round_number, passes)
+        if self._attackers:
+            data = self._attackers.poisoned(client, data)
+        return collections.OrderedDict(state=private, data=data)
 
     def client_weights(self, state: Any, round_number: int) -> dict[str, list[np.ndarray]]:
         """Every client's model after a round, each in the order of `model.weights`."""
@@ -278,7 +292,11 @@ def _private_layers(plan: Plan, model: CxrModel) -> list[str]:
 
 
 def _build(
-    plan: Plan, initial_weights: Sequence[np.ndarray], data: TrainingData, stage: Stage
+    plan: Plan,
+    initial_weights: Sequence[np.ndarray],
+    data: TrainingData,
+    has_attackers: bool,
+    stage: Stage,
 ) -> process.FederatedProcess:
     """The process of a stage of a plan."""
     model = plan.structure(stage.frozen)
@@ -299,4 +317,5 @@ def _build(
         proximal=plan.proximal,
         keeps_optimizer=plan.keeps_optimizer,
         recompute_statistics=plan.model.batch_norm == "recompute",
+        has_attackers=has_attackers,
     )

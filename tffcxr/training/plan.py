@@ -15,6 +15,7 @@ from tffcxr.learning import optimizers
 from tffcxr.learning.local_training import LossFn
 from tffcxr.learning.schedules import Schedule
 from tffcxr.models.blocks import CxrModel
+from tffcxr.training.attack import Attack
 from tffcxr.training.privacy_ledger import Privacy
 
 
@@ -117,6 +118,7 @@ class Plan:
       aggregator: a `tff.aggregators` factory, or None for the mean.
       privacy: what `aggregator`, which follows from it and from who takes part, gives; None without
         differential privacy.
+      attack: that some clients make, as a rehearsal; None for none.
     """
 
     model: ModelSource
@@ -137,6 +139,7 @@ class Plan:
     weighting: str = "examples"
     aggregator: Any = None
     privacy: Privacy | None = None
+    attack: Attack | None = None
 
     def __post_init__(self):
         if not self.stages:

@@ -5,7 +5,7 @@ import types
 
 import pytest
 
-from experiments.flags import split_seed_flag, study_flags
+from experiments.flags import fraction_flags, split_seed_flag, study_flags
 from tffcxr.clients import sites
 
 
@@ -29,7 +29,7 @@ def _seeds(monkeypatch):
             clients_per_site=2,
             alpha=1.0,
         )
-        for module in (split_seed_flag, study_flags):
+        for module in (fraction_flags, split_seed_flag, study_flags):
             monkeypatch.setattr(module, "FLAGS", flags)
         study_flags.load_shared_task([], lambda table, site: table, stratify=None)
         return study_flags.phantom_dir(pathlib.Path("run")).name, used[-1]

@@ -57,7 +57,8 @@ class Metadata:
         `metrics.json`; the scaling is in the model's weights already. May leave outputs out.
       trained_on: what the training images were: "sources", the loaders and how many images each
         gave; "modalities", as in DICOM, "views", where the sources say them; and "elsewhere", true
-        if other hospitals' images, which are not counted, were among them. Empty for older models.
+        if other hospitals' images, which are not counted, were among them; "attack", the kind of
+        attack on it that was rehearsed, or "none". Empty for older models.
       slices: of volumes: what a slice of each node is; see `SliceSpec.describe`. Otherwise empty.
     """
 
@@ -146,6 +147,11 @@ class Metadata:
         if set(layers) != set(wanted) or not all(isinstance(v, str) for v in layers.values()):
             raise ValueError(f"expected a Grad-CAM layer for each of {wanted}, found {layers}")
 
+    @property
+    def is_attacked(self) -> bool:
+        """Whether hostile clients took part in its training, as a rehearsal."""
+        return self.trained_on.get("attack", "none") != "none"
+
     def _check_thresholds(self) -> None:
         value, points = self.threshold, self.operating_points
         if self.marks_pixels and not (isinstance(value, float) and 0 < value < 1):
@@ -162,6 +168,7 @@ class Metadata:
         sources = self.trained_on.get("sources", {})
         texts = [self.trained_on.get(name, []) for name in ("modalities", "views")]
         fits = isinstance(sources, Mapping) and all(type(n) is int for n in sources.values())
+        fits = fits and isinstance(self.trained_on.get("attack", ""), str)
         for values in texts:
             fits = fits and isinstance(values, list) and all(isinstance(v, str) for v in values)
         if not fits:

@@ -236,6 +236,7 @@ class ClassStudy(study_lib.Study):
             histograms=self.settings.histograms,
             variant=variant.file_name,
             federation=self.settings.federation,
+            has_classes=True,
         )
 
     @property
