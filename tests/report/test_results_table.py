@@ -1,6 +1,6 @@
 """Tests of report.results_table: the terminal's table."""
 
-from tffcxr.report import results_table
+from tffcxr.report import results_table, style
 from tffcxr.report.kinds import classes_kind, findings_kind, masks_kind
 
 _ROW = {
@@ -120,6 +120,22 @@ def test_trainings_are_named_where_they_tell_variants_apart():
     rows = [_classes("resnet50", "full", training) for training in ("federated", "pooled")]
     names = [row["name"] for row in results_table.in_order(rows, classes_kind.KIND)]
     assert names == ["ResNet50, full, pooled", "ResNet50, full, federated"]
+
+
+def test_models_have_the_colours_of_the_table_by_their_names_in_other_files():
+    rows = [
+        {"task": "A", "model": model, "training": training, "split": "test"}
+        for model in ("resnet18", "covidnet")
+        for training in ("federated", "pooled")
+    ]
+    table = results_table.in_order(rows, classes_kind.KIND)
+    names = [f"{row['model']} {row['training']}" for row in table]
+    found = results_table.colours(names, rows, classes_kind.KIND)
+    assert found == dict(zip(names, [row["colour"] for row in table]))
+    one = results_table.colours(names[:2], rows[2:], classes_kind.KIND)
+    assert len(set(one.values())) == 2  # Of a single variant the trainings differ.
+    trainings = ["site", "federated"]
+    assert results_table.colours(trainings, [], findings_kind.KIND) == style.colours(trainings)
 
 
 def test_columns_that_do_not_fit_are_said_to_be_missing():

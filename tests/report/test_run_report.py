@@ -175,13 +175,18 @@ def test_sites_of_the_configuration_are_shown(run_dir, text_only):
         json.dumps(
             {
                 "kind": "findings",
-                "sites": [{"site": "A", "train_images": 10}, {"site": "B", "note": None}],
+                "sites": [
+                    {"site": "A", "train_images": 10},
+                    {"site": "B", "note": None},
+                    *({"client": name} for name in ("opacity", "pneumothorax", "never chosen")),
+                ],
             }
         )
     )
     html = run_report.write_report(run_dir).read_text()
     assert '<th scope="col">Train images</th>' in html
     assert '<td>A</td><td></td><td class="number">10</td>' in html
+    assert "3 clients, of which 2 took part in some round." in html
 
 
 def test_one_round_is_singular(run_dir, text_only):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 import itertools
 import textwrap
 from typing import Any
@@ -84,6 +84,24 @@ def commonest_share(rows: Iterable[Mapping[str, Any]]) -> float | None:
             if sum(counts) > 0:
                 return max(counts) / sum(counts)
     return None
+
+
+def colours(names: Sequence[str], rows: Iterable[Mapping[str, Any]], kind: Kind) -> dict[str, str]:
+    """Returns the colours (#RRGGBB) that models have in the table, by their names in other files.
+
+    Args:
+      names: trainings, or variants with their training, such as "resnet50 full pooled".
+      rows: of the table.
+      kind: of study.
+    """
+    if not kind.compares_models:
+        return style.colours(names)
+    parts = {name: style.split_training(name) for name in names}
+    variants = {of for of, _ in parts.values()} | {variant(row) for row in rows}
+    if len(variants) == 1:
+        return {name: style.training_colour(of or "federated") for name, (_, of) in parts.items()}
+    by_variant = style.colours(sorted(variants))
+    return {name: by_variant[of] for name, (of, _) in parts.items()}
 
 
 def _block(row: Mapping[str, Any], kind: Kind) -> tuple:

@@ -142,7 +142,7 @@ def write_report(run_dir: run_reader.PathLike, shown_as: str | None = None) -> p
         lungs_figure=_lungs(run),
         last_round=_last_round(run),
         participation=page.write_figure(
-            run.path, "participation", participation_figure.draw(run.clients)
+            run.path, "participation", participation_figure.draw(run.clients, _client_names(run))
         ),
         resources=resources_text.sentence(run.resources),
         stopped_early=_stopped_early(rows, run.privacy),
@@ -222,8 +222,20 @@ def _last_round(run: run_reader.Run) -> dict[str, Any] | None:
     return {
         "rounds": len(run.rounds),
         "minutes": seconds / 60,
-        "clients": int(run.clients["client"].nunique()),
+        "clients": len(_client_names(run)),
+        "took_part": int(run.clients["client"].nunique()),
     }
+
+
+def _client_names(run: run_reader.Run) -> list[str]:
+    """Returns all clients, also those that no round has chosen, as far as they are known."""
+    trained = set(map(str, run.clients["client"]))
+    sites = run.config.get("sites")
+    described = sites if isinstance(sites, list) else []
+    known = {
+        str(each["client"]) for each in described if isinstance(each, Mapping) and "client" in each
+    }
+    return sorted(known if trained <= known else trained)
 
 
 def _stopped_early(rows: Sequence[Mapping[str, Any]], privacy: Mapping[str, Any]) -> list[str]:
@@ -303,7 +315,7 @@ def _explanations(run: run_reader.Run) -> list[dict[str, Any]]:
     result = []
     for task, name, cases in _by_task("gradcam", run.explanations):
         trainings = sorted({kind for case in cases for kind in case.heat}, key=style.training_order)
-        colours = style.colours(trainings)
+        colours = results_table.colours(trainings, run.rows, run.kind)
         result.append(
             {
                 "task": task,

@@ -27,6 +27,14 @@ def test_states_of_clients_by_round():
     assert panels.png(figure).startswith(b"\x89PNG")
 
 
+def test_a_client_that_no_round_has_chosen_is_shown():
+    clients = _clients((1, "b", "ok"), (2, "b", "ok"))
+    names, _, states = participation_figure.table(clients, ["a", "b"])
+    assert (names, states.tolist()) == (["a", "b"], [[0, 0], [1, 1]])
+    assert participation_figure.draw(clients) is None
+    assert participation_figure.draw(clients, ["a", "b"]) is not None
+
+
 def test_of_several_networks_a_client_failed_if_it_failed_with_one():
     clients = _clients((1, "a", "ok"), (1, "a", "loss is not finite"), (1, "b", "ok"))
     assert participation_figure.table(clients)[2].tolist() == [[2], [1]]

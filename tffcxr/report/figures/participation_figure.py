@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from matplotlib import colors, patches, ticker
 from matplotlib import figure as matplotlib_figure
 import numpy as np
@@ -19,14 +21,15 @@ _LOOKS = {
 _WIDTH, _ROOM, _ROW = 9.0, 1.1, 0.19  # Inches: of the figure, for axis and legend, of a client.
 
 
-def draw(clients: pd.DataFrame) -> matplotlib_figure.Figure | None:
+def draw(clients: pd.DataFrame, all_names: Sequence[str] = ()) -> matplotlib_figure.Figure | None:
     """Draws a row per client and a column per round; returns None if all always took part.
 
     Args:
       clients: `clients.csv`. Of several networks, which are trained with the same clients, a client
         counts as failed in a round if it failed with any.
+      all_names: also of clients that are not in the table, since no round has chosen them.
     """
-    names, rounds, states = table(clients)
+    names, rounds, states = table(clients, all_names)
     if not names or (states == _TOOK_PART).all():
         return None
     shown = sorted({int(state) for state in states.ravel()}, key=list(_LOOKS).index)
@@ -53,7 +56,9 @@ def draw(clients: pd.DataFrame) -> matplotlib_figure.Figure | None:
     return figure
 
 
-def table(clients: pd.DataFrame) -> tuple[list[str], list[int], np.ndarray]:
+def table(
+    clients: pd.DataFrame, all_names: Sequence[str] = ()
+) -> tuple[list[str], list[int], np.ndarray]:
     """Returns the clients, the rounds, and the state of each client in each round, [C, R]."""
     if clients.empty:
         return [], [], np.zeros((0, 0), int)
@@ -61,5 +66,6 @@ def table(clients: pd.DataFrame) -> tuple[list[str], list[int], np.ndarray]:
     states = clients.assign(state=np.where(failed, _FAILED, _TOOK_PART))
     by_round = states.pivot_table("state", "client", "round", "max", fill_value=_ABSENT)
     numbers = list(range(int(by_round.columns.min()), int(by_round.columns.max()) + 1))
-    by_round = by_round.reindex(columns=numbers, fill_value=_ABSENT).sort_index()
-    return list(map(str, by_round.index)), numbers, by_round.to_numpy(int)
+    names = sorted({*map(str, by_round.index), *all_names})
+    by_round = by_round.reindex(index=names, columns=numbers, fill_value=_ABSENT)
+    return names, numbers, by_round.to_numpy(int)
