@@ -98,9 +98,18 @@ def test_agrees_with_brute_force_with_ties(seed, clustered):
     area, variance = delong.delong_variance(labels, a, groups)
     assert area == pytest.approx(areas[0])
     assert variance == pytest.approx(covariance[0, 0])
-    z, _ = delong.delong_test(labels, a, b, groups)
+    z, _ = delong.delong_test(labels, a, b, groups, least_patients=2)
     expected = covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]
     assert z == pytest.approx((areas[0] - areas[1]) / np.sqrt(expected))
+
+
+def test_of_few_patients_there_is_no_test():
+    # Two positives, ranked first and second of 162 by one model, and second and third by the other.
+    labels = np.repeat([0.0, 1.0], [160, 2])
+    a, b = np.arange(162.0), np.roll(np.arange(162.0), -1)
+    with pytest.warns(exceptions.UndefinedMetricWarning, match="needs 5 of each"):
+        assert np.isnan(delong.delong_test(labels, a, b)).all()
+    assert np.isfinite(delong.delong_test(labels, a, b, least_patients=2)).all()
 
 
 def test_hand_value():

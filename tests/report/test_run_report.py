@@ -52,18 +52,24 @@ def test_whole_run(run_dir):
         "gradcam_lung-opacity.png", "gradcam_pneumothorax.png", "precision_recall.png",
         "reliability.png", "roc.png", "rounds.png",
     ]  # fmt: skip
-    assert "further warnings" not in html
+    assert "further warnings" not in html and "<h3>Probabilities</h3>" in html
     # Whatever is too wide for a screen can be scrolled.
     assert html.count('<figure><div class="scroll" tabindex="0"><img') == html.count("<img ") == 6
     assert html.count('<div class="scroll" tabindex="0"><table') == html.count("<table")
 
 
-def test_many_warnings_are_folded_after_the_most_general_ones(run_dir, text_only, monkeypatch):
+def test_many_warnings_and_further_tables_of_many_rows_are_folded(run_dir, text_only, monkeypatch):
     monkeypatch.setattr(remarks, "warnings", lambda *_: [f"Doubt {n}." for n in range(7)])
+    results = json.loads((run_dir / "metrics.json").read_text())
+    rows = results["rows"][:3]
+    results["rows"] = [{**row, "task": f"Finding {n}"} for row in rows for n in range(14)]
+    (run_dir / "metrics.json").write_text(json.dumps(results))
     html = run_report.write_report(run_dir).read_text()
     notice = html.partition("Before you rely on these numbers")[2].partition("</div>")[0]
     shown, _, hidden = notice.partition("<details><summary>3 further warnings")
     assert (shown.count("<li>Doubt"), hidden.count("<li>Doubt")) == (4, 3)
+    assert "<details><summary>Probabilities</summary>" in html
+    assert "<h3>Probabilities</h3>" not in html
 
 
 def test_page_is_self_contained(run_dir):
@@ -184,7 +190,7 @@ def test_sites_of_the_configuration_are_shown(run_dir, text_only):
         )
     )
     html = run_report.write_report(run_dir).read_text()
-    assert '<th scope="col">Train images</th>' in html
+    assert '<th scope="col" class="number">Train images</th>' in html
     assert '<td>A</td><td></td><td class="number">10</td>' in html
     assert "3 clients, of which 2 took part in some round." in html
 

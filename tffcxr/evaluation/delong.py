@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from tffcxr.evaluation import inputs
+from tffcxr.evaluation import bootstrap, inputs
 
 # Below this a variance of AUROCs, which lie in 0..1, is rounding.
 _NO_VARIANCE = 1e-20
@@ -64,7 +64,11 @@ class Difference(NamedTuple):
 
 
 def delong_test(
-    labels: np.ndarray, a: np.ndarray, b: np.ndarray, groups: np.ndarray | None = None
+    labels: np.ndarray,
+    a: np.ndarray,
+    b: np.ndarray,
+    groups: np.ndarray | None = None,
+    least_patients: int = bootstrap.MINIMUM_PATIENTS,
 ) -> tuple[float, float]:
     """Tests whether two models have the same AUROC on the same images (two-sided).
 
@@ -73,16 +77,18 @@ def delong_test(
       a: [N], scores of one model, higher = more likely present.
       b: [N], scores of the other model on the same images.
       groups: [N], the patient of each image; None: every image is a patient.
+      least_patients: in each class, 2 or more. The variance of fewer is too uncertain for a normal
+        distribution to be assumed, so that p would often be far too small.
 
     Returns:
       (z, p): z > 0 where `a` has the larger AUROC; (0, 1) if both rank every pair of images
-      alike. NaN and a warning with fewer than two patients in a class, a score that is not
+      alike. NaN and a warning with fewer than `least_patients` in a class, a score that is not
       finite, or different AUROCs without any variance.
 
     Raises:
       ValueError: for arrays that do not fit together.
     """
-    found = delong_difference(labels, a, b, groups)
+    found = delong_difference(labels, a, b, groups, least_patients=least_patients)
     return found.z, found.p
 
 
@@ -92,6 +98,7 @@ def delong_difference(
     b: np.ndarray,
     groups: np.ndarray | None = None,
     level: float = 0.95,
+    least_patients: int = bootstrap.MINIMUM_PATIENTS,
 ) -> Difference:
     """Returns the AUROC of `a` minus that of `b`, with the normal interval of DeLong's variance.
 
@@ -101,6 +108,7 @@ def delong_difference(
       b: [N].
       groups: [N] or None.
       level: coverage of the interval.
+      least_patients: see `delong_test`.
 
     Returns:
       NaN and a warning where `delong_test` gives one. Where both rank every pair of images alike
@@ -113,7 +121,7 @@ def delong_difference(
         raise ValueError(f"expected a level between 0 and 1, found {level}")
     nan = float("nan")
     data = inputs.known(labels, [a, b], groups)
-    if _is_undefined(data):
+    if _is_undefined(data, least_patients):
         return Difference(nan, nan, nan, nan, nan)
     areas, covariance = _areas_and_covariance(data)
     difference = float(areas[0] - areas[1])
@@ -130,14 +138,14 @@ def delong_difference(
     return Difference(difference, low, high, z, float(2 * stats.norm.sf(abs(z))))
 
 
-def _is_undefined(data: inputs.Known) -> bool:
-    """Whether there is no variance to estimate; warns if so."""
+def _is_undefined(data: inputs.Known, least_patients: int = 2) -> bool:
+    """Whether there is no variance to estimate, or of too few patients; warns if so."""
     positive_patients = np.unique(data.groups[data.positive]).size
     negative_patients = np.unique(data.groups[~data.positive]).size
-    if min(positive_patients, negative_patients) < 2:
+    if min(positive_patients, negative_patients) < least_patients:
         inputs.undefined(
             f"{positive_patients} positive and {negative_patients} negative patients: DeLong's "
-            "variance needs two of each and is undefined"
+            f"variance needs {least_patients} of each and is undefined"
         )
         return True
     if not data.finite:

@@ -35,6 +35,17 @@ def test_many_findings_share_sentences():
     )
 
 
+def test_the_best_is_none_of_too_few_patients_for_an_interval():
+    rows = [row for row in _rows(9) if row["training"] == "federated"]
+    for row in rows[:8]:
+        row["auroc_low"] = row["auroc"] - 0.1
+    (sentence,) = many_findings.summary(rows)
+    assert sentence == (
+        "9 results of the federated model (m model, test images). Of the 8 with patients enough "
+        "for an interval: median AUROC 0.635, 0.600 (F0 at a) to 0.670 (F7 at a)."
+    )
+
+
 def test_nothing_could_be_tested():
     pairs = [({"title": "F", "auroc": 0.5}, {"auroc": 0.6}, float("nan"))]
     assert many_findings.comparison("site alone", pairs) == (

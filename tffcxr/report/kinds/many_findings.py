@@ -42,18 +42,26 @@ def condensed(problems: Mapping[tuple[str, str], Sequence[str]]) -> list[str]:
 def summary(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Returns the AUROCs of the federated models in a sentence per network.
 
+    An AUROC of too few patients for an interval is left out, if others have one.
+
     Args:
       rows: of federated models, in the order of the table, each with a defined AUROC.
     """
     by_network: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
         by_network.setdefault(str(row["title"]).partition(" (")[2], []).append(row)
-    return [
-        f"{len(of_network)} results of the federated model ({about}: median AUROC "
-        f"{style.number(statistics.median(row['auroc'] for row in of_network))}, "
-        f"{_named(min(of_network, key=_auroc))} to {_named(max(of_network, key=_auroc))}."
-        for about, of_network in by_network.items()
-    ]
+    return [_of_network(about, of_network) for about, of_network in by_network.items()]
+
+
+def _of_network(about: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    known = [row for row in rows if style.is_number(row.get("auroc_low"))] or rows
+    text = f"{len(rows)} results of the federated model ({about}"
+    if len(known) < len(rows):
+        text += f". Of the {len(known)} with patients enough for an interval"
+    return (
+        f"{text}: median AUROC {style.number(statistics.median(row['auroc'] for row in known))}, "
+        f"{_named(min(known, key=_auroc))} to {_named(max(known, key=_auroc))}."
+    )
 
 
 def comparison(name: str, pairs: Sequence[Pair]) -> str:
