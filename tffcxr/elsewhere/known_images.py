@@ -146,11 +146,11 @@ def leave_out(
             f"site {site}: expected images of patients that the run was not trained on, found "
             f"{len(table)} of patients that it was"
         )
-    left_out = int(is_of_patient.sum())
+    left_out, same = int(is_of_patient.sum()), int(is_known.sum())
     remark = ""
     if left_out:
         remark = (
             f"{site}: {left_out} of {len(table)} images are left out, since the run was trained on "
-            f"{int(is_known.sum())} of them, and the others are of the same patients"
         )
+        remark += "them" if same == left_out else f"{same} of them, or on others of their patients"
     return Kept(table[~is_of_patient].reset_index(drop=True), left_out, remark)

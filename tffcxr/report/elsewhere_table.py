@@ -60,17 +60,15 @@ def _summary(blocks: Sequence[tuple[str, Sequence[dict[str, Any]]]], kind: Kind)
     """Returns a sentence per test set: the main metric of all models, the federated ones first."""
     if len(blocks) > many_findings.MOST_SENTENCES:
         return []
-    metric = kind.main
-    return [
-        f"{title.partition(' (')[0]}: {metric.title} "
-        + "; ".join(
+    metric, sentences = kind.main, []
+    for title, block in blocks:
+        models = [
             f"{row['name'][:1].lower()}{row['name'][1:]} "
             f"{style.with_interval(row, metric.name, metric.digits)}"
-            for row in reversed(block)
-        )
-        + "."
-        for title, block in blocks
-    ]
+            for row in sorted(block, key=lambda row: not row["training"].startswith("federated"))
+        ]
+        sentences.append(f"{title.partition(' (')[0]}: {metric.title} {'; '.join(models)}.")
+    return sentences
 
 
 def _left_out(derived: Mapping[str, Any]) -> list[str]:
@@ -120,7 +118,7 @@ def _methods(rows: Sequence[dict[str, Any]]) -> list[str]:
     if any(key.startswith("p_delong_federated") for row in rows for key in row):
         tests: list[Any] = [row.get(comparisons.TESTS) for row in rows]
         most = max((int(n) for n in tests if style.is_number(n)), default=1)
-        adjusted = f", in brackets adjusted for the {most} tests of the run" if most > 1 else ""
+        adjusted = f", in brackets adjusted for the {most} tests of this table" if most > 1 else ""
         found.append(
             f"“p vs federated” is of DeLong's test of a model against the federated one{adjusted}."
         )

@@ -41,6 +41,9 @@ def warnings(run: run_reader.Run, curves: Sequence[roc_figure.Curve]) -> list[st
             "list below."
         )
     result += run.kind.warnings(results_table.in_order(run.rows, run.kind), run, curves)
+    if run.external:
+        elsewhere = run.kind.warnings(results_table.in_order(run.external, run.kind), run, ())
+        result += [warning for warning in elsewhere if warning not in result]
     return result + subgroups_table.warnings(run.subgroups)
 
 

@@ -41,7 +41,7 @@ _OF_ROWS = frozenset(
     {
         "task", "model", "training", "split", "client", "baseline", "interval", "operating_point",
         "chosen", "images_kind", "classes", "report_round", "calibration", "calibration_remark",
-        "proportion_interval", "auroc_remark",
+        "proportion_interval", "own_sites", "auroc_remark",
     }
 )  # fmt: skip
 _NNUNET_FILES = ("nnunet_fingerprint.json", "nnunet_plan.json")

@@ -145,7 +145,8 @@ class Study(abc.ABC):
                 rows = federation.result_rows()
             else:
                 rows = external_lib.without_known(self)._run(directory, sampler)
-        rows = comparisons.adjusted(rows)
+        own, others = result_rows.divide(rows)
+        rows = [*comparisons.adjusted(own), *comparisons.adjusted(others)]
         result_rows.write_metrics(directory.path, self.settings.recipe, self.kind, rows)
         run_report.write_report(directory.path)
         if isinstance(federation, Member):

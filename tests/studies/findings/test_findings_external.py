@@ -78,9 +78,7 @@ def test_a_shared_model_is_measured_once_and_each_site_s_own_beside_it():
     assert (
         federated["auroc"] == own["auroc"] == pooled["auroc"] == pytest.approx(1 - worse["auroc"])
     )
-    both = "Youden index, chosen on validation images of a and b"
-    assert federated["operating_point"] == pooled["operating_point"] == both
-    assert worse["operating_point"] == "Youden index, chosen on validation images of b"
+    assert [row["own_sites"] for row in rows] == ["a, b", "a", "b", "a, b"]
     at_home = [_Scorer().score([1.0], site, "validation").scores[:, 0] for site in "ab"]
     point = metrics.operating_point(np.tile(LABELS, 2), special.expit(np.concatenate(at_home)))
     assert federated["threshold"] == pytest.approx(point)
@@ -108,8 +106,7 @@ def test_models_with_layers_of_a_site_are_told_apart_by_its_name():
     ]
     # Against that of the same site; the pooled model has no such counterpart.
     assert ["p_delong_federated" in row for row in rows] == [False, False, True, True, False]
-    points = [row["operating_point"].rpartition(" of ")[2] for row in rows]
-    assert points == ["a", "b", "a", "b", "a and b"]
+    assert [row["own_sites"] for row in rows] == ["a", "b", "a", "b", "a, b"]
 
 
 def test_a_finding_is_measured_where_it_is_labelled_with_the_models_of_sites_that_label_it():

@@ -191,9 +191,7 @@ def metric_rows(study: FindingsStudy, result: NetworkResult) -> list[dict[str, A
                 of.labels,
                 of.probabilities,
                 of.threshold,
-                operating_point=(
-                    "Youden index, chosen on validation images of " + " and ".join(model.homes)
-                ),
+                operating_point="Youden index, chosen on validation images of its own sites",
                 further_baselines=(
                     None if against is None else {trainings.FEDERATED: against.probabilities}
                 ),
@@ -201,6 +199,7 @@ def metric_rows(study: FindingsStudy, result: NetworkResult) -> list[dict[str, A
                 replicates=study.settings.replicates,
                 seed=study.settings.seed,
                 client=of.site,
+                own_sites=", ".join(model.homes),
                 **of.scaling.about(),
                 **result.rounds[model.kind][model.homes[0]],
             )
