@@ -155,3 +155,13 @@ def test_grouped_convolutions(tmp_path):
     about = exported_models.about(metadata.FINDINGS)
     exported = export.Exported(export.with_probabilities(logits, "sigmoid"), about)
     assert portable.save(tmp_path / "model.keras", exported, "onnx") <= portable.TOLERANCE
+
+
+def test_a_model_that_tells_single_greys_apart_is_written(tmp_path):
+    """Where OpenCV rounds a tie the other way, the models are given other greys, and must agree."""
+    pixels = tf.keras.Input((32, 32, 1))
+    quarters = tf.keras.layers.Rescaling(255.0 * np.pi / 2)(pixels)
+    logits = tf.keras.Model(pixels, tf.keras.layers.Activation(tf.math.sin)(quarters))
+    about = exported_models.about(metadata.MASKS, image_size=32)
+    exported = export.Exported(export.with_probabilities(logits, "sigmoid"), about)
+    assert portable.save(tmp_path / "model.keras", exported, "savedmodel") <= portable.TOLERANCE

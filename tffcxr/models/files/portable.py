@@ -24,7 +24,7 @@ import numpy as np
 import tensorflow as tf
 
 from tffcxr import options
-from tffcxr.datasets.imaging import bitmap, images
+from tffcxr.datasets.imaging import images
 from tffcxr.errors import RunError
 from tffcxr.models.files import export, metadata, pixel_graph
 from tffcxr.models.files.export import Exported
@@ -72,14 +72,20 @@ class Portable(tf.Module):
         about = self.exported.metadata
         if about.kind == metadata.VOLUMES:
             return self.exported.keras(tf.cast(pixels, tf.float32) / 255.0, training=False)
-        shape = tf.shape(pixels)
+        found = self.exported.keras(self.squares(pixels), training=False)
+        found = self._place(pixels).spread(found[..., 0]) if about.marks_pixels else found
+        is_deep = pixels.dtype == tf.uint16
+        return pixel_graph.unknown_where_constant(found, pixels) if is_deep else found
+
+    def squares(self, pixels: tf.Tensor) -> tf.Tensor:
+        """Radiographs [B, H, W] as the network takes them, float32 [B, S, S, 1] in 0..1."""
         is_deep = pixels.dtype == tf.uint16
         grey = pixel_graph.stretched(pixels) if is_deep else tf.cast(pixels, tf.float32)
-        place = pixel_graph.Place(shape[1], shape[2], about.image_size, about.fit)
-        square = place.fitted(grey)[..., tf.newaxis] / 255.0
-        found = self.exported.keras(square, training=False)
-        found = place.spread(found[..., 0]) if about.marks_pixels else found
-        return pixel_graph.unknown_where_constant(found, pixels) if is_deep else found
+        return self._place(pixels).fitted(grey)[..., tf.newaxis] / 255.0
+
+    def _place(self, pixels: tf.Tensor) -> pixel_graph.Place:
+        about, shape = self.exported.metadata, tf.shape(pixels)
+        return pixel_graph.Place(shape[1], shape[2], about.image_size, about.fit)
 
 
 def types(about: metadata.Metadata) -> tuple[str, ...]:
@@ -141,9 +147,10 @@ def save(path: pathlib.Path, exported: Exported, format_name: options.ExportForm
     for file in partial.values():
         _remove(file)
     try:
-        writer(partial, Portable(exported))
+        model = Portable(exported)
+        writer(partial, model)
         difference = max(
-            _difference(exported, reader(file, dtype), dtype) for dtype, file in partial.items()
+            _difference(model, reader(file, dtype), dtype) for dtype, file in partial.items()
         )
         if not difference <= TOLERANCE:
             raise RunError(
@@ -236,33 +243,28 @@ def _quiet(name: str) -> Iterator[None]:
         logger.setLevel(before)
 
 
-def _difference(exported: Exported, read: Callable[[np.ndarray], np.ndarray], dtype: str) -> float:
-    """The largest difference of a probability between Keras and what was written."""
-    about = exported.metadata
+def _difference(model: Portable, read: Callable[[np.ndarray], np.ndarray], dtype: str) -> float:
+    """The largest difference of a probability between Keras and what was written.
+
+    Both get the same squares: OpenCV rounds ties of grey the other way, see `pixel_graph`, and a
+    network may tell single greys apart.
+    """
+    about, keras = model.exported.metadata, model.exported.keras
     size, draw = about.image_size, np.random.default_rng(0)
     if about.kind == metadata.VOLUMES:
         slices = draw.integers(0, 256, (2, size, size, about.channels), np.uint8)
-        expected = exported.keras(slices.astype(np.float32) / np.float32(255.0)).numpy()
+        expected = keras(slices.astype(np.float32) / np.float32(255.0)).numpy()
         return float(np.abs(read(slices) - expected).max())
     found = []
     for shape in ((2 * size + 3, 3 * size), (size, size), (size // 2 + 1, 2 * size)):
         coarse = draw.integers(0, np.iinfo(dtype).max, (2, 5, 7), dtype, endpoint=True)
         pixels = np.stack([_smooth(each, shape) for each in coarse])
-        expected = np.stack([_by_keras(exported, each) for each in pixels])
+        expected = keras(model.squares(tf.constant(pixels))).numpy()
+        if about.marks_pixels:
+            place = images.place_in_square(shape, size, about.fit)
+            expected = np.stack([images.take_nearest(e[place][..., 0], *shape) for e in expected])
         found.append(float(np.abs(read(pixels) - expected).max()))
     return max(found)
-
-
-def _by_keras(exported: Exported, pixels: np.ndarray) -> np.ndarray:
-    """The probabilities of one image [H, W]: [outputs], or [H, W] of masks."""
-    about = exported.metadata
-    grey = pixels if pixels.dtype == np.uint8 else bitmap.stretch(pixels)
-    square = images.fit_to_square(grey, about.image_size, about.fit).astype(np.float32)
-    found = exported.keras(square[np.newaxis, ..., np.newaxis] / np.float32(255.0)).numpy()[0]
-    if not about.marks_pixels:
-        return found
-    content = found[images.place_in_square(pixels.shape, about.image_size, about.fit)][..., 0]
-    return images.take_nearest(content, *pixels.shape)
 
 
 def _smooth(coarse: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
