@@ -186,6 +186,12 @@ def test_a_header_of_other_names_is_named_by_its_row(tmp_path):
         _read(path, row=4)
 
 
+def test_values_with_the_name_of_a_column_are_no_header(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("Bild,Patient,Format,Mass\na,1,File,1\nb,2,File,0\n")
+    assert list(_read(path).cells.columns) == ["Bild", "Patient", "Format", "Mass"]
+
+
 def test_parquet_has_no_row_of_the_header(tmp_path):
     path = tmp_path / "t.parquet"
     pd.DataFrame({"File": ["a"]}).to_parquet(path)

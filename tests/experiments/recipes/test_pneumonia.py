@@ -120,11 +120,19 @@ def test_every_network_is_explained_as_it_was_trained(run):
 
 
 def test_the_classes_of_rsna_become_two_and_training_starts_at_a_run(tmp_path, run):
-    folder = tmp_path / "run"
+    """Beside RSNA, a hospital has its classes and splits in a table of its own."""
+    folder, kermany = tmp_path / "run", programs.TESTDATA / "kermany"
+    (tmp_path / "t.csv").write_text(
+        "Image,Patient,Class,Split\n"
+        f"{kermany}/train/NORMAL/IM-0115-0001.jpeg,p0,NORMAL,train\n"
+        f"{kermany}/train/PNEUMONIA/person1_bacteria_1.jpeg,p1,pneumonia,train\n"
+        f"{kermany}/test/PNEUMONIA/person1_virus_6.jpeg,p2,pneumonia,test\n"
+    )
     ended = programs.run(
         "pneumonia",
         f"--output_dir={folder}",
         f"--site=a=rsna:{RSNA}",
+        f"--site=own=csv:{tmp_path / 't.csv'}",
         "--partition=none",
         "--clients_per_round=all",
         "--image_size=32",
@@ -147,12 +155,13 @@ def test_the_classes_of_rsna_become_two_and_training_starts_at_a_run(tmp_path, r
     assert len(programs.read_json(folder / "config.json")["settings"]["weights_sha256"]) == 64
     assert export.load(folder).metadata.phantoms is False
     (row,) = programs.read_json(folder / "metrics.json")["rows"]
-    (site,) = programs.read_json(folder / "config.json")["sites"]
+    site, own = programs.read_json(folder / "config.json")["sites"]
+    assert (own["train: Normal"], own["train: Pneumonia"], own["test_images"]) == (1, 1, 1)
     assert row["task"] == "Pneumonia or normal (of RSNA: Lung Opacity or any other class)"
     labels = programs.read_rows(RSNA / "stage_2_train_labels.csv")
     targets = {entry["patientId"]: int(entry["Target"]) for entry in labels}
     tested = [sum(counts) for counts in row["confusion"]]
-    found = [site["train: Normal"] + tested[0], site["train: Pneumonia"] + tested[1]]
+    found = [site["train: Normal"] + tested[0], site["train: Pneumonia"] + tested[1] - 1]
     assert found == [len(targets) - sum(targets.values()), sum(targets.values())]
 
 

@@ -72,8 +72,12 @@ class Header:
 
     def place(self, filled: Sequence[tuple[int, list[str]]]) -> int:
         """Its place among the rows that have a value; 0 where none is it."""
-        for place, (number, row) in enumerate(filled if self.row else filled[:_TITLES]):
-            if number == self.row or (not self.row and self.fits([cell.strip() for cell in row])):
+        if self.row:
+            places = (place for place, (number, _) in enumerate(filled) if number == self.row)
+            return next(places, 0)
+        for place, (_, row) in enumerate(filled[:_TITLES]):
+            # A row of values may have the name of a column in it, such as "DICOM".
+            if self.fits([cell.strip() for cell in row]) and (not place or _has_only_names(row)):
                 return place
         return 0
 
@@ -291,11 +295,16 @@ def _likelier_header(filled: Sequence[tuple[int, list[str]]], place: int) -> int
     """The number of the first row below the header that is fuller, and of names alone."""
     of_header = sum(bool(cell.strip()) for cell in filled[place][1])
     for number, row in filled[place + 1 : _TITLES]:
-        names = [cell.strip().casefold() for cell in row if cell.strip()]
-        is_named = not any(re.fullmatch(r"[-+]?[\d.,:/-]+", name) for name in names)
-        if len(names) > of_header and is_named and len(set(names)) == len(names):
+        if sum(bool(cell.strip()) for cell in row) > of_header and _has_only_names(row):
             return number
     return None
+
+
+def _has_only_names(row: Sequence[str]) -> bool:
+    """Whether a row may be a header: its cells differ, and none is a number or a date."""
+    names = [cell.strip().casefold() for cell in row if cell.strip()]
+    is_value = any(re.fullmatch(r"[-+]?[\d.,:/-]+", name) for name in names)
+    return not is_value and len(set(names)) == len(names)
 
 
 def other_header(row: int | None) -> str:
