@@ -92,13 +92,14 @@ ROUNDS = Table(
 )  # fmt: skip
 # What an aggregator that sees each update measures of it.
 OF_UPDATES = ("update_norm", "cosine", "counted")
-# A row per round and client that takes part; a segmentation also has what the client measures of
-# the round's model on its own images, by the names of `rounds.csv`.
+# A row per round and client that takes part; `epsilon`, of its single images so far, is there with
+# --dp_sgd_noise; a segmentation also has what the client measures of the round's model on its own
+# images, by the names of `rounds.csv`.
 CLIENTS = Table(
     "clients.csv",
-    ("round", "client", "images", "train_loss", "status", *OF_UPDATES, "variant"),
+    ("round", "client", "images", "train_loss", "status", *OF_UPDATES, "epsilon", "variant"),
     texts=frozenset({"client", "status", "variant"}),
-    optional=frozenset({*OF_UPDATES, "variant"}),
+    optional=frozenset({*OF_UPDATES, "epsilon", "variant"}),
     free=r".+/.+",
 )
 # A row per round and hospital of a run over hospitals: whether its clients took part, how long it

@@ -67,6 +67,8 @@ _GROUPS = {
         "target_epsilon",
         "epsilon_budget",
         "dp_delta",
+        "dp_sgd_noise",
+        "dp_sgd_clip",
         "server_optimizer",
         "server_learning_rate",
         "proximal",

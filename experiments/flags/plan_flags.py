@@ -104,6 +104,8 @@ def make_plan(model: ModelSource, loss_fn: LossFn, groups: int = 1) -> Plan:
         if privacy
         else aggregators.make(FLAGS.aggregator, hostile=FLAGS.hostile_clients),
         privacy=privacy,
+        dp_sgd=privacy_flags.dp_sgd(),
+        delta=FLAGS.dp_delta,
         attack=attack_flags.attack(),
     )
     plan.initial_weights()

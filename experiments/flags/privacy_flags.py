@@ -1,4 +1,7 @@
-"""The flags of --aggregator=dp: how much noise, or how much epsilon, and at which delta."""
+"""The flags of differential privacy: how much noise, or how much epsilon, and at which delta.
+
+--aggregator=dp protects clients, --dp_sgd_noise the single images of each.
+"""
 
 from __future__ import annotations
 
@@ -11,17 +14,22 @@ from tffcxr import options
 from tffcxr.errors import InputError
 
 if TYPE_CHECKING:
+    from tffcxr.learning.dp_sgd import DpSgd
     from tffcxr.training.privacy_ledger import Privacy
 
 FLAGS = flags.FLAGS
 
-_NAMES = ("dp_noise_multiplier", "target_epsilon", "epsilon_budget", "dp_delta")
+_OF_CLIENTS = ("dp_noise_multiplier", "target_epsilon", "epsilon_budget")
+# In which images do not change each other's gradients.
+_NORMS = ("group", "frozen")
 # Flag, least and greatest value; NaN is in no range.
 _RANGES = (
     ("dp_noise_multiplier", 0.0, 1e6),
     ("target_epsilon", 1e-3, 1e3),
     ("epsilon_budget", 1e-3, 1e6),
     ("dp_delta", 1e-12, 1e-2),
+    ("dp_sgd_noise", 0.0, 1e6),
+    ("dp_sgd_clip", 1e-9, 1e9),
 )
 
 
@@ -46,7 +54,16 @@ def define() -> None:
         "dp_delta",
         options.DP_DELTA,
         "Delta of every epsilon: the probability with which the guarantee may fail altogether. It "
-        "should be far below 1 / number of clients.",
+        "should be far below 1 / number of clients, or of images.",
+    )
+    flags.DEFINE_float(
+        "dp_sgd_noise",
+        0.0,
+        "Noise of each step at the clients (DP-SGD), relative to --dp_sgd_clip, which protects "
+        "single images also from the server; 0 for none. Slow: images are computed one by one.",
+    )
+    flags.DEFINE_float(
+        "dp_sgd_clip", 1.0, "Greatest norm of one image's gradient with --dp_sgd_noise."
     )
 
 
@@ -57,15 +74,48 @@ def check() -> None:
       InputError: one is out of range, has no effect, or contradicts another; --aggregator=dp
         without noise.
     """
-    is_private = FLAGS.aggregator == "dp"
-    for name in _NAMES:
+    is_private, of_images = FLAGS.aggregator == "dp", FLAGS.dp_sgd_noise > 0
+    for name in _OF_CLIENTS:
         checks.used(is_private, name, "--aggregator=dp", "aggregator")
+    either = "--aggregator=dp or --dp_sgd_noise"
+    checks.used(is_private or of_images, "dp_delta", either, "aggregator")
+    checks.used(of_images, "dp_sgd_clip", "--dp_sgd_noise above 0", "dp_sgd_noise")
     for name, low, high in _RANGES:
         value = FLAGS[name].value
         if value is not None and not low <= value <= high:
             raise InputError(f"--{name}: expected {low:g} to {high:g}, found {value}")
-    if not is_private:
-        return
+    if of_images:
+        _check_images()
+    if is_private:
+        _check_clients()
+
+
+def _check_images() -> None:
+    """Raises InputError where an image would change more than one gradient in a pass."""
+    if FLAGS.batch_norm not in _NORMS:
+        raise InputError(
+            "--dp_sgd_noise: expected --batch_norm=group or frozen with it, since batch norm mixes "
+            f"the images of a batch, found --batch_norm={FLAGS.batch_norm}"
+        )
+    if FLAGS.precision == "float16":
+        raise InputError(
+            "--dp_sgd_noise: expected --precision=float32 or bfloat16 with it, without a scale of "
+            "the loss, found float16"
+        )
+    if "class_balance" in FLAGS and FLAGS.class_balance != "none":
+        raise InputError(
+            "--dp_sgd_noise: expected --class_balance=none with it, since each image may be in one "
+            f"batch of a pass, found {FLAGS.class_balance}"
+        )
+    if "nnunet_augmentation" in FLAGS and FLAGS.task == "segmentation":
+        raise InputError(
+            "--dp_sgd_noise: expected another model than nnU-Net, which draws several patches of "
+            "an image in a pass, found --task=segmentation"
+        )
+
+
+def _check_clients() -> None:
+    """Raises InputError unless --aggregator=dp has noise, by one flag."""
     noise, target = FLAGS.dp_noise_multiplier, FLAGS.target_epsilon
     if target is None and noise <= 0:
         raise InputError(
@@ -96,3 +146,12 @@ def privacy() -> Privacy | None:
         FLAGS.epsilon_budget,
         FLAGS.dp_delta,
     )
+
+
+def dp_sgd() -> DpSgd | None:
+    """How clients' steps are private; None without --dp_sgd_noise."""
+    if not FLAGS.dp_sgd_noise:
+        return None
+    from tffcxr.learning.dp_sgd import DpSgd
+
+    return DpSgd(FLAGS.dp_sgd_noise, FLAGS.dp_sgd_clip, FLAGS.batch_size)

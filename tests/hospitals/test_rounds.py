@@ -21,6 +21,7 @@ from tffcxr.clients.sampling import Sampler
 from tffcxr.clients.shards.preparation import ShardSpec, prepare
 from tffcxr.datasets.imaging import annotations as areas
 from tffcxr.learning import aggregators
+from tffcxr.learning.dp_sgd import DpSgd
 from tffcxr.models import losses, segmentation_losses
 from tffcxr.models.blocks import CxrModel
 from tffcxr.models.spec import ModelSpec
@@ -143,6 +144,12 @@ def test_aggregators(tmp_path, data, name):
         len(message.about["walks"]) for _, message in study.hub.sent if "walks" in message.about
     }
     assert walks == ({1, 2} if name == "two walks" else {1})
+
+
+def test_each_hospital_has_the_seeds_of_the_noise_of_its_images(tmp_path, data):
+    # Without noise, so that it is as in one place; without a seed, updates would not be finite.
+    settings = DpSgd(noise_multiplier=0.0, clip=0.5, batch_size=4)
+    check(tmp_path, runs.Setting(example.plan(runs.THREE, dp_sgd=settings), data))
 
 
 def normed(data, *stages, batch_norm="recompute", **changes):

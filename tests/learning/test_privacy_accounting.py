@@ -88,3 +88,29 @@ def test_guesses_are_those_between_two_normal_distributions():
 def test_a_target_is_met_and_not_by_far_too_much_noise(target):
     noise = privacy_accounting.noise_for(target, 17, DELTA)
     assert 0.9999 * target < epsilon({noise: 17}, DELTA) <= target
+
+
+def test_poisson_batches_are_those_of_published_examples():
+    """TF Privacy's `compute_dp_sgd_privacy_test.py`, and the table of its MNIST tutorial.
+
+    The table is of the conversion from Renyi's epsilon of Mironov 2017 (Proposition 3), which the
+    accountant has improved since; the Renyi epsilons must be the same.
+    """
+    found = privacy_accounting.epsilon_of_poisson_batches(1.3, 60_000, 150, 15, DELTA)
+    assert found == pytest.approx(0.7242234026109595, rel=1e-6)
+    for noise, passes, expected in ((1.3, 15, 1.19), (1.1, 60, 3.01), (0.7, 45, 7.10)):
+        batch = dp_accounting.PoissonSampledDpEvent(
+            256 / 60_000, dp_accounting.GaussianDpEvent(noise)
+        )
+        accountant = rdp.RdpAccountant().compose(batch, passes * 60_000 // 256)
+        of_2017 = min(
+            epsilon + math.log(1 / DELTA) / (order - 1)
+            for order, epsilon in zip(accountant.orders, accountant.rdp)
+        )
+        assert of_2017 == pytest.approx(expected, abs=0.005)
+        found = privacy_accounting.epsilon_of_poisson_batches(noise, 60_000, 256, passes, DELTA)
+        assert 0.75 * of_2017 < found < of_2017
+    # A batch of all images is one release in each pass.
+    whole = privacy_accounting.epsilon_of_poisson_batches(2.0, 10, 16, 3, DELTA)
+    assert epsilon({2.0: 3}, DELTA, LEFT_OUT) < whole < 1.2 * epsilon({2.0: 3}, DELTA, LEFT_OUT)
+    assert privacy_accounting.epsilon_of_poisson_batches(1.0, 0, 16, 3, DELTA) == 0

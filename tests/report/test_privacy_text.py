@@ -16,9 +16,26 @@ _TRAINING = {
 }  # fmt: skip
 
 
-def _write(run_dir, trainings):
+_IMAGES = {
+    "noise_multiplier": 1.1, "clip": 0.5, "batch_size": 16, "local_epochs": 2,
+    "clients": {
+        "a": {
+            "images": 320, "passes": 24, "epsilon": 61.4, "epsilon_left_out": 23.1,
+            "epsilon_of_poisson_batches": 6.32, "right_guesses": 0.9999996,
+        },
+    },
+}  # fmt: skip
+
+
+def _write(run_dir, trainings, images=None):
     together = {"epsilon": 70.1, "right_guesses": 0.999997}
-    privacy = {"version": 1, "delta": 1e-5, "trainings": trainings, "together": together}
+    privacy = {
+        "version": 1,
+        "delta": 1e-5,
+        "trainings": trainings,
+        "images": images or {},
+        "together": together,
+    }
     (run_dir / "privacy.json").write_text(json.dumps(privacy))
 
 
@@ -29,8 +46,7 @@ def test_the_words_follow_from_the_tiers():
     assert "weak protection." in privacy_text.verdict(10.1, 0.84, 100)
     assert privacy_text.verdict(70.0, 0.99999, 5).startswith(
         "With 5 clients, ε = 70 is no protection: it protects nobody. Whoever knows two data sets, "
-        "one of which a client has, can tell which from the averaged models in up to 100.0 % "
-        "of cases"
+        "one of which a client has, can tell which from the models in up to 100.0 % of cases"
     )
 
 
@@ -39,7 +55,7 @@ def test_report_card_and_copy_have_the_section(tmp_path, monkeypatch):
     (tmp_path / "run").mkdir()
     run_dir = example_run.write(tmp_path / "run", 60, 2, 1)
     assert "<h2>Privacy</h2>" not in run_report.write_report(run_dir).read_text()
-    _write(run_dir, {"federated": _TRAINING})
+    _write(run_dir, {"federated": _TRAINING}, {"federated": _IMAGES})
     config = json.loads((run_dir / "config.json").read_text())
     config["settings"]["share"] = "representation"
     (run_dir / "config.json").write_text(json.dumps(config))
@@ -52,6 +68,9 @@ def test_report_card_and_copy_have_the_section(tmp_path, monkeypatch):
         assert "it protects nobody" in html
         assert "stopped after 12 rounds, since another could have cost a client more" in html
         assert "Layers that stay at a client" in html
+        assert "<h3>Single images</h3>" in html
+        assert "<td>a</td><td>320</td><td>24</td><td>61.4</td><td>23.1</td><td>6.32</td>" in html
+        assert "For the client with most passes, ε = 61.4 is no protection" in html
     card = (run_dir / model_card.FILE).read_text()
     assert "## Privacy" in card and "| federated | 70.1 |" in card
     assert "training loss and failures (clients.csv)" in card
@@ -61,14 +80,28 @@ def test_several_trainings_are_judged_together():
     privacy = {
         "delta": 1e-5,
         "trainings": {"one": _TRAINING, "two": {**_TRAINING, "stopped_by_budget": False}},
+        "images": {},
         "together": {"epsilon": 120.0, "right_guesses": 1.0},
     }
     found = privacy_text.of(privacy, {})
     assert found is not None
-    assert found.sentences[0].startswith("All 2 trainings together: With 5 clients, ε = 120 is no")
+    assert (
+        found.tables[0]
+        .sentences[0]
+        .startswith("All 2 trainings together: With 5 clients, ε = 120 is no")
+    )
     assert privacy_text.stopped(privacy) == {"one"}
     assert not any("Layers that stay" in sentence for sentence in found.not_covered)
     assert privacy_text.of({}, {}) is None
+
+
+def test_layers_that_clients_keep_are_covered_by_the_noise_of_their_steps():
+    privacy = {"delta": 1e-5, "images": {"federated": _IMAGES}}
+    config = {"settings": {"share": "representation", "dp_sgd_noise": 1.1}}
+    found = privacy_text.of(privacy, config)
+    assert found is not None
+    assert [table.title for table in found.tables] == ["Single images"]
+    assert not any("Layers that stay" in sentence for sentence in found.not_covered)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 import contextlib
 import logging
 import math
@@ -135,6 +135,13 @@ class CoordinatedTraining(FederatedTraining):
             yield
         except questions.Absent as error:
             raise _LeftOutError(clients[error.client], error.reason) from error
+
+    def with_noise_seeds(
+        self, states: Mapping[str, Any], round_number: int, stage_process: process.FederatedProcess
+    ) -> Mapping[str, Any]:
+        """See `FederatedTraining`; each hospital has the seeds of its own clients."""
+        del round_number, stage_process
+        return states
 
     def client_value(self, client: str, private: Any, round_number: int, passes: int) -> Any:
         """See `FederatedTraining`; the hospital has the rest."""

@@ -100,6 +100,10 @@ class OwnRounds:
         self._clients = _GrowingLog(clients, run_tables.CLIENTS.always)
         self._plan = plan
 
+    def client_rows(self) -> list[dict[str, str]]:
+        """The rows of `clients.csv`."""
+        return self._clients.rows(self._plan.rounds)
+
     def __call__(
         self,
         number: int,
@@ -163,6 +167,10 @@ class _GrowingLog:
             self._log.rewind(number - 1)
         self._log.append(rows)
         self._last = number
+
+    def rows(self, last_round: int) -> list[dict[str, str]]:
+        """The rows so far, up to a round that is not before the last one."""
+        return self._log.rewind(last_round)
 
 
 def _mean_loss(turns: Sequence[ClientTurn]) -> float:

@@ -193,6 +193,8 @@ class Member:
         private = self._private(served, states, client, counts, number)
         if len(about["walks"]) == 1:  # A later walk comes after the round's state was saved.
             states.settle(client, counts, [int(n) for n in about["kept"]])
+        if stage_process.has_noise_at_clients:  # The seed is the last of a client's state.
+            private = [*private[:-1], served.training.noise_seed(number, client)]
         dataset = served.data.train_dataset(client, number, int(about["passes"]))
         own = [(_packed(private, of_state), sequences.ingest(dataset, _data_type(block)))]
 

@@ -137,7 +137,7 @@ class KeyedAdaptiveClipQuery(tfp.SumAggregationDPQuery):
     def get_noised_result(self, sample_state: Any, global_state: _State) -> tuple[Any, Any, Any]:
         """See `tfp.DPQuery`."""
         seed = global_state.noise_seed
-        self._noise.start(tf.bitwise.bitwise_xor(seed, _digest(sample_state)))
+        self._noise.start(tf.bitwise.bitwise_xor(seed, digest(sample_state)))
         result, query, event = self._query.get_noised_result(sample_state, global_state.query)
         is_set = tf.reduce_any(tf.not_equal(seed, 0))
         result = tf.nest.map_structure(
@@ -169,7 +169,7 @@ def _query_state(state: Any) -> Any:
     return getattr(state, "query_state", None)
 
 
-def _digest(total: Any) -> tf.Tensor:
+def digest(total: Any) -> tf.Tensor:
     """64 bits in which two different sums differ: int64 []."""
     of_each = [
         tf.fingerprint(tf.reshape(tensor, [1, -1]))  # uint8 [1, 8]

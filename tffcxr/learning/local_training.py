@@ -20,6 +20,8 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_federated as tff
 
+from tffcxr.errors import InputError
+from tffcxr.learning import dp_sgd as dp_sgd_lib
 from tffcxr.learning import failure, random_layers
 from tffcxr.learning.loss_scale import loss_scale
 from tffcxr.learning.packing import Packing
@@ -54,6 +56,8 @@ class LocalTraining:
         its next round goes on; otherwise that starts fresh in every round.
       proximal: mu of FedProx (Li et al., "Federated Optimization in Heterogeneous Networks", MLSys
         2020): `mu / 2 * |w - w_server|^2` over the shared trainable weights is added to the loss.
+      dp_sgd: how gradients of single images are clipped and noised; None for plain gradients. The
+        client's state then has the seed of the noise, as "noise_seed"; it is zero in the result.
     """
 
     def __init__(
@@ -64,15 +68,20 @@ class LocalTraining:
         optimizer: tff.learning.optimizers.Optimizer,
         proximal: float = 0.0,
         keeps_optimizer: bool = False,
+        dp_sgd: dp_sgd_lib.DpSgd | None = None,
     ):
         if proximal < 0.0:
             raise ValueError(f"proximal: expected at least 0, found {proximal}")
+        statistics = Group.SHARED_STATISTICS, Group.PRIVATE_OTHER
+        if dp_sgd and any(partition.indices(group) for group in statistics):
+            raise ValueError("dp_sgd: expected no batch norm, by which images change each other's")
         self._model = model
         self._partition = partition
         self._loss_fn = loss_fn
         self._optimizer = optimizer
         self._proximal = proximal
         self._keeps_optimizer = keeps_optimizer
+        self._dp_sgd = dp_sgd
         self._packings = {
             group: Packing(
                 [
@@ -112,6 +121,7 @@ class LocalTraining:
             private_other=packed[Group.PRIVATE_OTHER],
             anchor=packed[Group.SHARED_TRAINABLE] if self._proximal else (),
             optimizer=optimizer_state,
+            noise=(client["noise_seed"], tf.constant(0, tf.int64)) if self._dp_sgd else (),
             loss=tf.constant(0.0),
             labels=tf.constant(0.0),
             images=tf.constant(0, tf.int64),
@@ -127,9 +137,17 @@ class LocalTraining:
 
         Returns:
           A concrete function `<progress, batch> -> progress`.
+
+        Raises:
+          InputError: images are to be private, and random layers mix them.
         """
         start = tf.function(self.start, autograph=False)
         progress = start.get_concrete_function(weights_spec, state_spec).structured_outputs
+        if self._dp_sgd and random_layers.are_in(self._model, inputs_of(batch_spec)):
+            raise InputError(
+                "--dp_sgd_noise: expected a network without random layers such as dropout, whose "
+                f"numbers follow from all images of a batch, found some in {self._model.name}"
+            )
         return random_layers.trace(self._step, self._model, progress, batch_spec)
 
     def _step(self, progress: Any, batch: Any) -> Any:
@@ -139,14 +157,10 @@ class LocalTraining:
         scale = loss_scale(progress["optimizer"])
         groups = Group.SHARED_TRAINABLE, Group.PRIVATE_TRAINABLE
         variables = [self._partition.select(model.weights, group) for group in groups]
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(variables)
-            outputs = model(inputs_of(batch), training=True)
-            loss, labels = self._loss_fn(batch, outputs)
-            objective = scale * tf.math.divide_no_nan(loss, labels)
-        gradients = tape.gradient(
-            objective, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
-        )
+        if self._dp_sgd:
+            gradients, loss, labels = self._private_gradients(batch, variables, *progress["noise"])
+        else:
+            gradients, loss, labels = self._gradients(batch, variables, scale)
         trainable = tuple(progress["trainable"])
         shared, private = (
             self._packings[group].pack(values) for group, values in zip(groups, gradients)
@@ -166,10 +180,40 @@ class LocalTraining:
             private_other=self._packed_now(Group.PRIVATE_OTHER),
             anchor=progress["anchor"],
             optimizer=optimizer,
+            noise=(progress["noise"][0], progress["noise"][1] + 1) if self._dp_sgd else (),
             loss=progress["loss"] + loss,
             labels=progress["labels"] + labels,
             images=progress["images"] + number_of_images(batch),
         )
+
+    def _gradients(
+        self, batch: Any, variables: Any, scale: Any
+    ) -> tuple[Any, tf.Tensor, tf.Tensor]:
+        """Gradients of the mean over a batch's labels, times `scale`; its loss and labels."""
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(variables)
+            outputs = self._model(inputs_of(batch), training=True)
+            loss, labels = self._loss_fn(batch, outputs)
+            objective = scale * tf.math.divide_no_nan(loss, labels)
+        gradients = tape.gradient(
+            objective, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
+        )
+        return gradients, loss, labels
+
+    def _private_gradients(
+        self, batch: Any, variables: Any, seed: tf.Tensor, step: tf.Tensor
+    ) -> tuple[Any, tf.Tensor, tf.Tensor]:
+        """As `_gradients`, of each image by itself, clipped and noised."""
+        assert self._dp_sgd
+
+        def of_image(one: Any) -> Any:
+            gradients, loss, labels = self._gradients(one, variables, 1.0)
+            return tf.nest.flatten(gradients), loss, labels
+
+        flat, loss, labels = dp_sgd_lib.gradients(
+            self._dp_sgd, of_image, batch, tf.nest.flatten(variables), seed, step
+        )
+        return tf.nest.pack_sequence_as(variables, flat), loss, labels
 
     def _weights(self, progress: Any) -> list[tf.Tensor]:
         """The weights of a progress, in the order of `model.weights`."""
@@ -218,6 +262,8 @@ class LocalTraining:
         )
         if self._keeps_optimizer:
             kept_by_client["optimizer"] = kept(progress["optimizer"], client["optimizer"])
+        if self._dp_sgd:
+            kept_by_client["noise_seed"] = tf.zeros_like(client["noise_seed"])
         return collections.OrderedDict(
             update=collections.OrderedDict(
                 (name, difference(new, broadcast[name]))

@@ -82,6 +82,33 @@ def epsilon_of_secret_samples(
     return min(found, epsilon({noise_multiplier: rounds}, delta))
 
 
+def epsilon_of_poisson_batches(
+    noise_multiplier: float, images: int, batch_size: int, passes: int, delta: float
+) -> float:
+    """The epsilon of an image that is left out, if batches were drawn as papers mostly assume.
+
+    That is, if each image were in each batch with the same probability, independently of all
+    others (Abadi et al., CCS 2016; Mironov, Talwar, Zhang, "Renyi Differential Privacy of the
+    Sampled Gaussian Mechanism", 2019). Shuffled batches have no such guarantee (Chua et al., "How
+    Private are DP-SGD Implementations?", ICML 2024).
+
+    Args:
+      noise_multiplier: of a batch.
+      images: how many there are.
+      batch_size: in images.
+      passes: over the images.
+      delta: see `epsilon`.
+    """
+    if not images or not passes:
+        return 0.0
+    batch = dp_accounting.PoissonSampledDpEvent(
+        min(1.0, batch_size / images), _event(noise_multiplier, LEFT_OUT)
+    )
+    accountant = rdp.RdpAccountant(neighboring_relation=LEFT_OUT)
+    steps = passes * images // min(batch_size, images)
+    return float(accountant.compose(batch, steps).get_epsilon(delta))
+
+
 def right_guesses(releases: Releases) -> float:
     """How often the best guess is right which of two possible data sets a client has, at most.
 

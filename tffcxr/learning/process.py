@@ -24,10 +24,13 @@ import tensorflow_federated as tff
 
 from tffcxr import runtime
 from tffcxr.learning import client_turn, keyed_noise, tampering
+from tffcxr.learning.dp_sgd import DpSgd
 from tffcxr.learning.local_training import LocalTraining, LossFn
 from tffcxr.learning.server import AggregationFactory, build_averaging, build_server_step
 from tffcxr.learning.statistics import build_recomputation
 from tffcxr.learning.weight_groups import Group, WeightPartition
+
+_NOISE_SEED = "noise_seed"  # As in `LocalTraining`.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +41,8 @@ class FederatedProcess:
       initialize: `( -> S@SERVER)`; S is `<weights=<trainable, statistics, constants,
         learning_rate>, optimizer, aggregator>`.
       initialize_client: `( -> C)`, what a client that has not trained yet keeps; C is `<trainable,
-        other>`, its private weights, or `<trainable, other, optimizer>`.
+        other>`, its private weights, or `<trainable, other, optimizer>`; with `DpSgd` followed by
+        `noise_seed`, which is zero between rounds.
       next: `(<S@SERVER, {<state=C, data=B*>}@CLIENTS> -> <S@SERVER, {C}@CLIENTS, R@SERVER,
         {M}@CLIENTS>)`. R holds `loss` (mean over labels), `images` and `clients` (of those that
         succeeded) and `aggregator` (the factory's measurements); M holds `loss` (a sum), `labels`,
@@ -101,6 +105,22 @@ class FederatedProcess:
         seeded = keyed_noise.with_seed(aggregator, seed())
         return collections.OrderedDict(server_state, aggregator=seeded)
 
+    @property
+    def has_noise_at_clients(self) -> bool:
+        """Whether a client's state needs a seed in each round, see `DpSgd`."""
+        return _NOISE_SEED in tff.structure.name_list(self.initialize_client.type_signature.result)
+
+    def with_client_noise_seed(self, client_state: Any, seed: Callable[[], np.ndarray]) -> Any:
+        """A client's state with the seed of its noise in the next round, if it needs one.
+
+        Args:
+          client_state: before a round.
+          seed: gives int64 [2], not both zero; called only if it is needed.
+        """
+        if not self.has_noise_at_clients:
+            return client_state
+        return collections.OrderedDict(client_state, **{_NOISE_SEED: seed()})
+
     def with_recomputed_statistics(self, server_state: Any, clients: Sequence[Any]) -> Any:
         """The same state with the statistics that its weights give on the clients' images.
 
@@ -131,6 +151,7 @@ def build_process(
     keeps_optimizer: bool = False,
     recompute_statistics: bool = False,
     has_attackers: bool = False,
+    dp_sgd: DpSgd | None = None,
 ) -> FederatedProcess:
     """Builds the process.
 
@@ -156,6 +177,7 @@ def build_process(
       recompute_statistics: whether the process has `recompute`.
       has_attackers: whether clients say what they do to their updates, as a rehearsal: their values
         have `tampering.TYPE` as a third part, "tampering".
+      dp_sgd: clips and noises the gradients of single images; None for plain gradients.
 
     Raises:
       ValueError: weights or layers that are not the model's, or an unknown weighting.
@@ -165,13 +187,17 @@ def build_process(
     runtime.use_device_unless_chosen()
     partition = WeightPartition.of(model, private_layers)
     partition.check_values(initial_weights)
-    local = LocalTraining(model, partition, loss_fn, client_optimizer, proximal, keeps_optimizer)
+    local = LocalTraining(
+        model, partition, loss_fn, client_optimizer, proximal, keeps_optimizer, dp_sgd
+    )
 
     @tff.tensorflow.computation
     def initialize_client():
         state = _constants(partition.client_state(initial_weights))
         if keeps_optimizer:
             state["optimizer"] = local.initial_optimizer()
+        if dp_sgd:
+            state[_NOISE_SEED] = tf.zeros([2], tf.int64)
         return state
 
     @tff.tensorflow.computation
@@ -269,6 +295,8 @@ def as_learning_process(process: FederatedProcess) -> tff.learning.templates.Lea
     data_type = client_type["data"]
     if "optimizer" in tff.structure.name_list(client_type["state"]):
         raise ValueError("expected clients that keep nothing, found `keeps_optimizer`")
+    if process.has_noise_at_clients:
+        raise ValueError("expected clients that need no seed, found `dp_sgd`")
 
     @tff.federated_computation(state_type, tff.FederatedType(data_type, tff.CLIENTS))
     def next_round(state, data):

@@ -16,6 +16,7 @@ import tensorflow as tf
 
 # Of Philox and ThreeFry, the algorithms of `tf.random.Generator`.
 _STATE_SHAPES = ([3], [2])
+_RANDOM_OPERATIONS = ("Random", "Rng", "Multinomial", "TruncatedNormal")
 
 
 def trace(step: Callable[[Any, Any], Any], model: tf.keras.Model, progress: Any, batch: Any) -> Any:
@@ -53,6 +54,19 @@ def trace(step: Callable[[Any, Any], Any], model: tf.keras.Model, progress: Any,
         return step(progress, batch)
 
     return tf.function(seeded, autograph=False).get_concrete_function(progress, batch)
+
+
+def are_in(model: tf.keras.Model, inputs: Any) -> bool:
+    """Whether a model draws random numbers in training, from a generator or not.
+
+    Args:
+      model: see `trace`.
+      inputs: `tf.TensorSpec`s of what it takes.
+    """
+    forward = tf.function(lambda values: model(values, training=True), autograph=False)
+    graph = forward.get_concrete_function(inputs).graph.as_graph_def()
+    nodes = [*graph.node, *(node for each in graph.library.function for node in each.node_def)]
+    return any(word in node.op for node in nodes for word in _RANDOM_OPERATIONS)
 
 
 def _fingerprint(tensors: list[tf.Tensor]) -> tf.Tensor:

@@ -89,7 +89,10 @@ def write(run: run_reader.Run, warnings: Sequence[str]) -> str | None:
         settings=page.markdown_table(["Setting", "Value"], _settings(run)),
         rounds=_rounds(mine),
         privacy=privacy,
-        privacy_table=privacy and page.markdown_table(privacy.headings, privacy.cells),
+        privacy_tables=[
+            (table, page.markdown_table(table.headings, table.cells))
+            for table in (privacy.tables if privacy else ())
+        ],
         results=[_results(part, columns, mine) for part, columns in _parts(run, mine)],
         about_results=_about_results(mine),
         elsewhere=[_results(part, columns, others) for part, columns in _parts(run, others)],

@@ -19,6 +19,11 @@ _NUMBERS = (
     "clients_per_round", "rounds", "most_rounds_of_a_client", "epsilon", "epsilon_left_out",
     "right_guesses",
 )  # fmt: skip
+_OF_STEPS = ("noise_multiplier", "clip", "batch_size", "local_epochs")
+_OF_IMAGES = (
+    "images", "passes", "epsilon", "epsilon_left_out", "epsilon_of_poisson_batches",
+    "right_guesses",
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,16 +31,29 @@ class Privacy:
     """The section of a report.
 
     Attributes:
-      headings: of the table.
-      cells: of the table, a row per training.
-      sentences: what epsilon means here.
+      tables: of clients and of single images, whichever the run protects.
       not_covered: what is given away besides, in sentences.
     """
 
+    tables: Sequence[Table]
+    not_covered: Sequence[str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """What is said of one kind of protection.
+
+    Attributes:
+      title: what is protected.
+      headings: of the table.
+      cells: its rows.
+      sentences: what epsilon means here.
+    """
+
+    title: str
     headings: Sequence[str]
     cells: Sequence[Sequence[str]]
     sentences: Sequence[str]
-    not_covered: Sequence[str]
 
 
 def read(run_dir: pathlib.Path) -> dict[str, Any]:
@@ -48,21 +66,27 @@ def read(run_dir: pathlib.Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     found = run_files.read_json(path)
-    trainings, together = found.get("trainings"), found.get("together")
+    trainings, images = found.get("trainings"), found.get("images")
     is_whole = (
         style.is_number(found.get("delta"))
+        and _have(found.get("together"), ("epsilon", "right_guesses"))
         and isinstance(trainings, dict)
-        and bool(trainings)
+        and all(_have(each, _NUMBERS) for each in trainings.values())
+        and isinstance(images, dict)
         and all(
-            isinstance(each, dict) and all(style.is_number(each.get(name)) for name in _NUMBERS)
-            for each in trainings.values()
+            _have(each, _OF_STEPS)
+            and isinstance(each.get("clients"), dict)
+            and all(_have(client, _OF_IMAGES) for client in each["clients"].values())
+            for each in images.values()
         )
-        and isinstance(together, dict)
-        and all(style.is_number(together.get(name)) for name in ("epsilon", "right_guesses"))
     )
     if not is_whole:
         raise errors.InputError(f"expected delta and numbers of each training in {path}")
     return found
+
+
+def _have(found: Any, names: Sequence[str]) -> bool:
+    return isinstance(found, dict) and all(style.is_number(found.get(name)) for name in names)
 
 
 def stopped(privacy: Mapping[str, Any]) -> set[str]:
@@ -77,15 +101,71 @@ def of(privacy: Mapping[str, Any], config: Mapping[str, Any]) -> Privacy | None:
       privacy: as `read` returns it.
       config: `config.json`.
     """
+    tables = [table for table in (_clients(privacy), _images(privacy)) if table is not None]
+    return Privacy(tables, _not_covered(config)) if tables else None
+
+
+def _clients(privacy: Mapping[str, Any]) -> Table | None:
     trainings = _trainings(privacy)
     if not trainings:
         return None
-    return Privacy(
+    return Table(
+        "All images of a client together",
         ("Training", "ε", "ε if left out", "ε if samples are secret", "δ", "Noise multiplier",
          "Clients", "Clients per round", "Sampling rate", "Rounds", "Most rounds of a client"),
         [_cells(name, each, privacy["delta"]) for name, each in trainings],
         _sentences(privacy, trainings),
-        _not_covered(config),
+    )  # fmt: skip
+
+
+def _images(privacy: Mapping[str, Any]) -> Table | None:
+    trainings = privacy.get("images", {})
+    if not trainings:
+        return None
+    worst = max(
+        (client for each in trainings.values() for client in each["clients"].values()),
+        key=lambda client: client["epsilon"],
+        default=None,
+    )
+    sentences = [
+        f"Mechanism: the gradient of each image is clipped to the norm {_short(each['clip'])}, and "
+        f"the sum over a batch of {each['batch_size']:.0f} gets Gaussian noise of "
+        f"{_short(each['noise_multiplier'])} times that norm, at the client, so that it protects "
+        f"also from the server ({name})."
+        for name, each in trainings.items()
+    ]
+    if worst is not None:
+        sentences.insert(0, verdict(worst["epsilon"], worst["right_guesses"], 1, "image"))
+    sentences += [
+        "Neighbours: one image of a client is replaced by any other; a patient with several images "
+        "is protected less. With “left out”, one image is missing instead.",
+        "Sampling: batches are shuffled passes, not Poisson samples. ε counts on no lucky draw: "
+        "an image is in one batch of each pass, so its ε follows from the number of passes alone. "
+        "Most papers state the ε of Poisson batches, which holds only if each image is drawn for "
+        "each batch by itself, in secret; that is given for comparison and is no guarantee here.",
+    ]
+    if len(trainings) > 1:
+        sentences.append("Each training costs its own ε; together they cost more.")
+    return Table(
+        "Single images",
+        ("Training", "Client", "Images", "Passes", "ε", "ε if left out", "ε of Poisson batches",
+         "δ", "Noise multiplier"),
+        [
+            [
+                name,
+                client,
+                style.number(of["images"], 0),
+                style.number(of["passes"], 0),
+                _short(of["epsilon"]),
+                _short(of["epsilon_left_out"]),
+                _short(of["epsilon_of_poisson_batches"]),
+                f"{privacy['delta']:g}",
+                _short(each["noise_multiplier"]),
+            ]
+            for name, each in trainings.items()
+            for client, of in each["clients"].items()
+        ],
+        sentences,
     )  # fmt: skip
 
 
@@ -138,13 +218,14 @@ def _sentences(
     return found
 
 
-def verdict(epsilon: float, right_guesses: float, clients: float) -> str:
+def verdict(epsilon: float, right_guesses: float, clients: float, protected: str = "client") -> str:
     """Says in words what an epsilon is worth.
 
     Args:
       epsilon: of neighbours whose data are replaced.
       right_guesses: see `tffcxr.learning.privacy_accounting.right_guesses`.
       clients: how many there are.
+      protected: what has one of two values: a client its images, or an image its content.
     """
     if epsilon <= _STRONG:
         worth = "strong protection"
@@ -154,12 +235,16 @@ def verdict(epsilon: float, right_guesses: float, clients: float) -> str:
         worth = "weak protection"
     else:
         worth = "no protection: it protects nobody"
+    if protected == "client":
+        begin = f"With {style.counted(clients, 'client')}, ε = {_short(epsilon)} is {worth}. "
+        begin += "Whoever knows two data sets, one of which a client has, can tell which"
+    else:
+        begin = f"For the client with most passes, ε = {_short(epsilon)} is {worth}. Whoever knows "
+        begin += "two images, one of which a client has, and all its others, can tell which"
     return (
-        f"With {style.counted(clients, 'client')}, ε = {_short(epsilon)} is {worth}. Whoever knows "
-        "two data sets, one of which a client has, can tell which from the averaged models in up "
-        f"to {100 * right_guesses:.1f} % of cases; a coin does in 50 %. (Up to 1 is called strong, "
-        "up to 10 reasonable, more weak or none: Ponomareva et al., “How to DP-fy ML”, JAIR 77, "
-        "2023.)"
+        f"{begin} from the models in up to {100 * right_guesses:.1f} % of cases; a coin does in "
+        "50 %. (Up to 1 is called strong, up to 10 reasonable, more weak or none: Ponomareva et "
+        "al., “How to DP-fy ML”, JAIR 77, 2023.)"
     )
 
 
@@ -175,7 +260,8 @@ def _not_covered(config: Mapping[str, Any]) -> list[str]:
         "Models of sites alone and of pooled images, and statistics of the training images' pixels "
         "(models/*.images.npz).",
     ]
-    if settings.get("share") == "representation" or settings.get("private"):
+    keeps_layers = settings.get("share") == "representation" or settings.get("private")
+    if keeps_layers and not settings.get("dp_sgd_noise"):
         found.append(
             "Layers that stay at a client: they are trained without noise, and exported models "
             "contain them."

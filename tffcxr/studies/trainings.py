@@ -28,6 +28,7 @@ from tffcxr.training.checkpoints import Checkpoints
 from tffcxr.training.evaluators.validation import Evaluator
 from tffcxr.training.event_writer import TensorBoard, name_weights
 from tffcxr.training.federated import FederatedTraining, ledger_of
+from tffcxr.training.image_ledger import ImageLedger
 from tffcxr.training.noise_key import NoiseKey
 from tffcxr.training.plan import Plan
 from tffcxr.training.privacy_ledger import Ledger
@@ -217,7 +218,9 @@ def _serve(setup: Training, hospital: member.Member) -> Trained:
         # The coordinator adds the noise: a round's computations have it in the server's state, and
         # are the same with any.
         setup = dataclasses.replace(setup, plan=_with_noise(setup.plan, 1.0, 1.0))
-    training = FederatedTraining(setup.plan, setup.data, setup.sampler, setup.evaluator)
+    training = FederatedTraining(
+        setup.plan, setup.data, setup.sampler, setup.evaluator, noise_key=_noise_key(setup)
+    )
     clients = tuple(sorted(setup.sampler.client_ids))
     suffix = _suffix(setup)
     path = setup.directory.path
@@ -231,6 +234,9 @@ def _serve(setup: Training, hospital: member.Member) -> Trained:
     ended = hospital.serve(
         serving.Served(name, training, setup.plan, setup.data, setup.evaluator, clients, log)
     )
+    of_images = _image_ledger(setup.plan)
+    if of_images is not None:
+        of_images.write(path, name, log.client_rows())
     return Trained(
         ended.last, ended.reported, ended.round, ended.rounds, ended.planned, ended.is_chosen
     )
@@ -335,6 +341,8 @@ def _run(setup: Training, name: str, training: loop.Training, journal: loop.Jour
             f"{_title(setup, name)}: stopped early after round {end.number}/{planned}{why}",
             file=sys.stderr,
         )
+    if journal.image_ledger is not None:
+        journal.image_ledger.write(setup.directory.path, setup.variant or FEDERATED, end.clients)
     privacy: dict[str, float] = {}
     if ledger is not None:
         ledger.write(setup.directory.path, setup.variant or FEDERATED, end.clients, is_spent)
@@ -363,6 +371,7 @@ def _journal(
         best=setup.best,
         by_client=setup.by_client if is_federated else (),
         ledger=setup.ledger if is_federated else None,
+        image_ledger=_image_ledger(setup.plan) if is_federated else None,
         sees_updates=is_federated and isinstance(setup.plan.aggregator, RobustFactory),
         observers=(
             side_by_side.stop_if_asked,
@@ -370,6 +379,12 @@ def _journal(
             TensorBoard(path / "tensorboard" / f"{name}{suffix}", weights_of),
         ),
     )
+
+
+def _image_ledger(plan: Plan) -> ImageLedger | None:
+    if plan.dp_sgd is None:
+        return None
+    return ImageLedger(plan.dp_sgd, plan.local_epochs, plan.delta)
 
 
 def _suffix(setup: Training) -> str:

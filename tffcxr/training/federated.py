@@ -140,7 +140,10 @@ class FederatedTraining:
         seed = functools.partial(self._noise_key.seed, round_number)
         with self.asked(clients):
             values = self._client_values(
-                state["clients"], clients, round_number, self._plan.local_epochs
+                self.with_noise_seeds(state["clients"], round_number, stage_process),
+                clients,
+                round_number,
+                self._plan.local_epochs,
             )
             if self._attackers and self._attackers.tampers:
                 for client, value in zip(clients, values):
@@ -168,6 +171,21 @@ class FederatedTraining:
                 )
         after = collections.OrderedDict(server=server, clients=states)
         return after, results, float(metrics["round"]["loss"])
+
+    def with_noise_seeds(
+        self, states: Mapping[str, Any], round_number: int, stage_process: process.FederatedProcess
+    ) -> Mapping[str, Any]:
+        """The clients' states with the seeds of a round, where clients add noise themselves."""
+        return {
+            client: stage_process.with_client_noise_seed(
+                state, functools.partial(self.noise_seed, round_number, client)
+            )
+            for client, state in states.items()
+        }
+
+    def noise_seed(self, round_number: int, client: str) -> np.ndarray:
+        """The seed of a client's noise in a round, see `NoiseKey.seed`."""
+        return self._noise_key.seed(round_number, client)
 
     @contextlib.contextmanager
     def asked(self, clients: Sequence[str]) -> Iterator[None]:
@@ -318,4 +336,5 @@ def _build(
         keeps_optimizer=plan.keeps_optimizer,
         recompute_statistics=plan.model.batch_norm == "recompute",
         has_attackers=has_attackers,
+        dp_sgd=plan.dp_sgd,
     )

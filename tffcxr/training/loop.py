@@ -23,6 +23,7 @@ from tffcxr.errors import InputError, RunError, one_line
 from tffcxr.evaluation import registry
 from tffcxr.training import selection
 from tffcxr.training.checkpoints import Checkpoints
+from tffcxr.training.image_ledger import ImageLedger
 from tffcxr.training.plan import Plan, Rounds, Stage
 from tffcxr.training.privacy_ledger import Ledger
 from tffcxr.training.round_log import RoundLog
@@ -105,6 +106,8 @@ class Journal:
       by_client: columns of the evaluator that `clients` has, too, of each client's own images.
       ledger: accounts for the privacy that rounds cost, in the column `epsilon`, and ends the
         training before a round that could exceed its budget; None without differential privacy.
+      image_ledger: accounts for the privacy of single images, in the column `epsilon` of `clients`;
+        None without such.
       sees_updates: whether `clients` has what the aggregator measures of each client's update.
     """
 
@@ -116,6 +119,7 @@ class Journal:
     by_client: Sequence[str] = ()
     tables: Sequence[_Observer] = ()
     ledger: Ledger | None = None
+    image_ledger: ImageLedger | None = None
     sees_updates: bool = False
 
 
@@ -178,7 +182,9 @@ def iterate(
     checkpoints = Checkpoints(journal.checkpoints) if journal.checkpoints else None
     rounds = _round_log(journal, measured)
     of_clients = [*run_tables.client_columns(journal.sees_updates), *journal.by_client]
-    clients = RoundLog(journal.clients, of_clients) if journal.clients else None
+    of_images = [_EPSILON] if journal.image_ledger else []
+    columns = [*of_clients, *of_images]
+    clients = RoundLog(journal.clients, columns) if journal.clients else None
     restored = checkpoints.load_latest(training.initial_state) if checkpoints else None
     done, state = restored if restored else (0, training.initial_state(1))
     with _failures():
@@ -201,6 +207,11 @@ def iterate(
                 _client_row(number, client, result, of_clients) for client in result.clients
             ]
             client_rows.extend(taking_part)
+            if journal.image_ledger:
+                for of_client in taking_part:
+                    of_client[_EPSILON] = journal.image_ledger.epsilon(
+                        client_rows, of_client["client"]
+                    )
             if journal.ledger:
                 row[_EPSILON] = journal.ledger.epsilon(client_rows)
             finished.append(row)

@@ -1,4 +1,4 @@
-"""The secret of a run from which the noise of --aggregator=dp is drawn.
+"""The secret of a run from which the noise of --aggregator=dp and --dp_sgd_noise is drawn.
 
 A function of the run's public seed would protect nobody: whoever knows the settings could draw the
 same noise and take it off. So the key comes from the operating system. It lies in the run's folder,
@@ -37,15 +37,20 @@ class NoiseKey:
         self._training = training
         self._key: bytes | None = None
 
-    def seed(self, round_number: int) -> np.ndarray:
-        """The seed of a round's noise, see `keyed_noise`: int64 [2], not zero.
+    def seed(self, round_number: int, client: str = "") -> np.ndarray:
+        """The seed of a round's noise, see `keyed_noise` and `dp_sgd`: int64 [2], not zero.
+
+        Args:
+          round_number: counted from 1.
+          client: that draws the noise; empty for the server.
 
         Raises:
           InputError: the file cannot be read or written, or holds something else.
         """
         if self._key is None:
             self._key = secrets.token_bytes(_BYTES) if self._path is None else _read(self._path)
-        message = f"{self._training}/{round_number}".encode()
+        by = f"/{client}" if client else ""
+        message = f"{self._training}/{round_number}{by}".encode()
         digest = hmac.digest(self._key, message, hashlib.sha256)
         return np.frombuffer(digest[:16], "<i8").astype(np.int64)
 

@@ -12,6 +12,7 @@ import tensorflow_federated as tff
 from tffcxr import options
 from tffcxr.errors import InputError
 from tffcxr.learning import optimizers
+from tffcxr.learning.dp_sgd import DpSgd
 from tffcxr.learning.local_training import LossFn
 from tffcxr.learning.schedules import Schedule
 from tffcxr.models.blocks import CxrModel
@@ -116,6 +117,8 @@ class Plan:
       keeps_optimizer: whether a client keeps its optimizer's state from round to round.
       weighting: "examples" or "uniform".
       aggregator: a `tff.aggregators` factory, or None for the mean.
+      dp_sgd: clips and noises the gradients of single images; None for plain gradients.
+      delta: of the epsilon of `dp_sgd`.
       privacy: what `aggregator`, which follows from it and from who takes part, gives; None without
         differential privacy.
       attack: that some clients make, as a rehearsal; None for none.
@@ -139,6 +142,8 @@ class Plan:
     weighting: str = "examples"
     aggregator: Any = None
     privacy: Privacy | None = None
+    dp_sgd: DpSgd | None = None
+    delta: float = options.DP_DELTA
     attack: Attack | None = None
 
     def __post_init__(self):

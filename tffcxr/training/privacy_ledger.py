@@ -160,7 +160,7 @@ class Ledger:
             "stopped_by_budget": is_stopped,
             "taken_part": dict(sorted(taken_part.items())),
         }
-        if sampled < clients and not any(map(_is_left_out, rows)):
+        if sampled < clients and not any(map(is_left_out, rows)):
             found["epsilon_of_secret_samples"] = privacy_accounting.epsilon_of_secret_samples(
                 self.noise_multiplier, clients, sampled, len(released), privacy.delta
             )
@@ -185,41 +185,57 @@ class Ledger:
           InputError: the file that is there is damaged.
           OSError: it cannot be written.
         """
-        path = directory / run_tables.PRIVACY
-        trainings = _trainings(path) if path.exists() else {}
-        trainings[training] = self.summary(rows, is_stopped)
-        delta = self._privacy.delta
-        together = _together(list(trainings.values()), delta)
-        write_json(
-            path, {"version": 1, "delta": delta, "trainings": trainings, "together": together}
-        )
+        summary = self.summary(rows, is_stopped)
+        write(directory, "trainings", training, summary, self._privacy.delta)
 
     def _taken_part(self, rows: Sequence[Mapping[str, Any]]) -> collections.Counter[str]:
         """How many releases depend on each client."""
         return collections.Counter(
             row["client"]
             for row in rows
-            if self._is_released(int(row["round"])) and not _is_left_out(row)
+            if self._is_released(int(row["round"])) and not is_left_out(row)
         )
 
     def _of(self, rounds: int) -> float:
         return _epsilon(self.noise_multiplier, rounds, self._privacy.delta)
 
 
-def _is_left_out(row: Mapping[str, Any]) -> bool:
+def write(
+    directory: pathlib.Path, section: str, training: str, summary: Mapping[str, Any], delta: float
+) -> None:
+    """Writes a training into the run's `privacy.json`, beside what is there.
+
+    Args:
+      directory: the run's.
+      section: "trainings", of clients, or "images".
+      training: its name.
+      summary: what to say of it.
+      delta: of its epsilon.
+
+    Raises:
+      InputError: the file that is there is damaged.
+      OSError: it cannot be written.
+    """
+    path = directory / run_tables.PRIVACY
+    found: dict[str, Any] = {"trainings": {}, "images": {}}
+    try:
+        if path.exists():
+            found = json.loads(path.read_text(encoding="utf-8"))
+        found[section][training] = dict(summary)
+        together = _together(list(found["trainings"].values()), delta)
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: expected the trainings of this run, found {error}") from error
+    write_json(path, {**found, "version": 1, "delta": delta, "together": together})
+
+
+def is_left_out(row: Mapping[str, Any]) -> bool:
+    """Whether a row of `clients.csv` is of a client that had no part in the round."""
     return bool(row["status"].startswith(_LEFT_OUT))
 
 
 @functools.lru_cache(maxsize=4096)
 def _epsilon(noise_multiplier: float, rounds: int, delta: float) -> float:
     return privacy_accounting.epsilon({noise_multiplier: rounds}, delta)
-
-
-def _trainings(path: pathlib.Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8"))["trainings"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: expected the trainings of this run, found {error}") from error
 
 
 def _together(trainings: Sequence[Mapping[str, Any]], delta: float) -> dict[str, float]:

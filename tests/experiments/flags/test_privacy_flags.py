@@ -5,6 +5,7 @@ import pytest
 
 from experiments.flags import checks, privacy_flags
 from tffcxr.errors import InputError
+from tffcxr.learning.dp_sgd import DpSgd
 from tffcxr.training.privacy_ledger import Privacy
 
 
@@ -12,11 +13,19 @@ from tffcxr.training.privacy_ledger import Privacy
 def _privacy(monkeypatch):
     values = flags.FlagValues()
     flags.DEFINE_enum("aggregator", "mean", ["mean", "dp"], "", flag_values=values)
+    flags.DEFINE_enum("batch_norm", "aggregate", ["aggregate", "group"], "", flag_values=values)
+    flags.DEFINE_enum("precision", "float32", ["float32", "float16"], "", flag_values=values)
+    flags.DEFINE_enum("class_balance", "none", ["none", "sampling"], "", flag_values=values)
+    flags.DEFINE_string("task", "classification", "", flag_values=values)
+    flags.DEFINE_integer("batch_size", 16, "", flag_values=values)
+    flags.DEFINE_boolean("nnunet_augmentation", True, "", flag_values=values)
     for name, default in (
         ("dp_noise_multiplier", 0.0),
         ("target_epsilon", None),
         ("epsilon_budget", None),
         ("dp_delta", 1e-5),
+        ("dp_sgd_noise", 0.0),
+        ("dp_sgd_clip", 1.0),
     ):
         flags.DEFINE_float(name, default, "", flag_values=values)
     for module in (checks, privacy_flags):
@@ -25,7 +34,7 @@ def _privacy(monkeypatch):
     def privacy(*arguments):
         values(["recipe", *arguments])
         privacy_flags.check()
-        return privacy_flags.privacy()
+        return privacy_flags.privacy(), privacy_flags.dp_sgd()
 
     return privacy
 
@@ -46,14 +55,26 @@ def _privacy(monkeypatch):
     ],
 )
 def test_flags_give_noise_or_a_target(privacy, arguments, expected):
-    assert privacy(*arguments) == expected
+    assert privacy(*arguments) == (expected, None)
+
+
+@pytest.mark.parametrize(
+    ("others", "of_clients"),
+    [
+        (("--dp_delta=1e-6",), None),
+        (("--aggregator=dp", "--dp_noise_multiplier=2"), Privacy(2.0)),
+    ],
+)
+def test_images_may_be_protected_with_clients_or_without(privacy, others, of_clients):
+    images = ("--dp_sgd_noise=1.1", "--dp_sgd_clip=0.5", "--batch_norm=group")
+    assert privacy(*images, *others) == (of_clients, DpSgd(1.1, 0.5, 16))
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("--target_epsilon=8",), "--target_epsilon: expected --aggregator=dp with it"),
-        (("--dp_delta=1e-6",), "--dp_delta: expected --aggregator=dp with it"),
+        (("--dp_delta=1e-6",), "--dp_delta: expected --aggregator=dp or --dp_sgd_noise"),
         (("--aggregator=dp",), "expected --target_epsilon, or --dp_noise_multiplier above 0"),
         (
             ("--aggregator=dp", "--target_epsilon=8", "--dp_noise_multiplier=1"),
@@ -67,6 +88,20 @@ def test_flags_give_noise_or_a_target(privacy, arguments, expected):
         (
             ("--aggregator=dp", "--dp_noise_multiplier=1", "--dp_delta=0.5"),
             "--dp_delta: expected 1e-12 to 0.01, found 0.5",
+        ),
+        (("--dp_sgd_clip=2",), "--dp_sgd_clip: expected --dp_sgd_noise above 0 with it"),
+        (("--dp_sgd_noise=1",), "--dp_sgd_noise: expected --batch_norm=group or frozen with it"),
+        (
+            ("--dp_sgd_noise=1", "--batch_norm=group", "--precision=float16"),
+            "--dp_sgd_noise: expected --precision=float32 or bfloat16",
+        ),
+        (
+            ("--dp_sgd_noise=1", "--batch_norm=group", "--class_balance=sampling"),
+            "--dp_sgd_noise: expected --class_balance=none",
+        ),
+        (
+            ("--dp_sgd_noise=1", "--batch_norm=group", "--task=segmentation"),
+            "--dp_sgd_noise: expected another model than nnU-Net",
         ),
     ],
 )
