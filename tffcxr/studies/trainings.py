@@ -18,9 +18,8 @@ from tffcxr.errors import InputError
 from tffcxr.evaluation import registry
 from tffcxr.files import write_atomically
 from tffcxr.hospitals import coordinated_training, coordinator, hospital_log, member, serving
-from tffcxr.learning import aggregators
 from tffcxr.learning.robust_aggregators import RobustFactory
-from tffcxr.studies import side_by_side
+from tffcxr.studies import side_by_side, training_privacy
 from tffcxr.training import loop, noise_key, selection
 from tffcxr.training.attack import Attackers
 from tffcxr.training.centralised import CentralisedTraining, Turns
@@ -28,7 +27,6 @@ from tffcxr.training.checkpoints import Checkpoints
 from tffcxr.training.evaluators.validation import Evaluator
 from tffcxr.training.event_writer import TensorBoard, name_weights
 from tffcxr.training.federated import FederatedTraining, ledger_of
-from tffcxr.training.image_ledger import ImageLedger
 from tffcxr.training.noise_key import NoiseKey
 from tffcxr.training.plan import Plan
 from tffcxr.training.privacy_ledger import Ledger
@@ -171,13 +169,10 @@ def _private(setup: Training) -> Training:
     if ledger is None:
         return setup
     print(f"{_title(setup, FEDERATED)}: {ledger.plan}", file=sys.stderr)
-    plan = _with_noise(setup.plan, ledger.noise_multiplier, float(setup.sampler.count))
+    plan = training_privacy.with_noise(
+        setup.plan, ledger.noise_multiplier, float(setup.sampler.count)
+    )
     return dataclasses.replace(setup, plan=plan, ledger=ledger)
-
-
-def _with_noise(plan: Plan, noise_multiplier: float, clients: float) -> Plan:
-    aggregator = aggregators.make("dp", noise_multiplier, clients)
-    return dataclasses.replace(plan, aggregator=aggregator)
 
 
 def _coordinate(setup: Training, hospitals: coordinator.Coordinator) -> Trained:
@@ -215,9 +210,7 @@ def _noise_key(setup: Training) -> NoiseKey:
 def _serve(setup: Training, hospital: member.Member) -> Trained:
     """Takes part in a training that a coordinator leads."""
     if setup.plan.privacy:
-        # The coordinator adds the noise: a round's computations have it in the server's state, and
-        # are the same with any.
-        setup = dataclasses.replace(setup, plan=_with_noise(setup.plan, 1.0, 1.0))
+        setup = dataclasses.replace(setup, plan=training_privacy.with_noise(setup.plan))
     training = FederatedTraining(
         setup.plan, setup.data, setup.sampler, setup.evaluator, noise_key=_noise_key(setup)
     )
@@ -234,7 +227,7 @@ def _serve(setup: Training, hospital: member.Member) -> Trained:
     ended = hospital.serve(
         serving.Served(name, training, setup.plan, setup.data, setup.evaluator, clients, log)
     )
-    of_images = _image_ledger(setup.plan)
+    of_images = training_privacy.image_ledger(setup.plan)
     if of_images is not None:
         of_images.write(path, name, log.client_rows())
     return Trained(
@@ -331,22 +324,16 @@ def _trained(ended: _Ended, weights_of: Callable[[Any, int], Mapping[str, Weight
 def _run(setup: Training, name: str, training: loop.Training, journal: loop.Journal) -> _Ended:
     planned, columns = setup.plan.rounds, setup.evaluator.columns
     end = loop.run(training, setup.plan, columns, journal)
-    ledger = journal.ledger
-    is_spent = (
-        ledger is not None and end.number < planned and ledger.is_spent(end.clients, end.number + 1)
-    )
+    by_budget = training_privacy.is_spent(journal, end, planned)
     if end.number < planned:
-        why = ", before another could exceed the privacy budget" if is_spent else ""
+        why = ", before another could exceed the privacy budget" if by_budget else ""
         print(
             f"{_title(setup, name)}: stopped early after round {end.number}/{planned}{why}",
             file=sys.stderr,
         )
-    if journal.image_ledger is not None:
-        journal.image_ledger.write(setup.directory.path, setup.variant or FEDERATED, end.clients)
-    privacy: dict[str, float] = {}
-    if ledger is not None:
-        ledger.write(setup.directory.path, setup.variant or FEDERATED, end.clients, is_spent)
-        privacy = {"epsilon": ledger.epsilon(end.clients), "delta": ledger.delta}
+    privacy = training_privacy.write(
+        journal, setup.directory.path, setup.variant or FEDERATED, end.clients, by_budget
+    )
     if setup.best is None:
         return _Ended(end.state, end.state, end.number, end.number, planned, False, privacy)
     number, state = loop.load_best(training, setup.plan, columns, journal)
@@ -371,7 +358,7 @@ def _journal(
         best=setup.best,
         by_client=setup.by_client if is_federated else (),
         ledger=setup.ledger if is_federated else None,
-        image_ledger=_image_ledger(setup.plan) if is_federated else None,
+        image_ledger=training_privacy.image_ledger(setup.plan) if is_federated else None,
         sees_updates=is_federated and isinstance(setup.plan.aggregator, RobustFactory),
         observers=(
             side_by_side.stop_if_asked,
@@ -379,12 +366,6 @@ def _journal(
             TensorBoard(path / "tensorboard" / f"{name}{suffix}", weights_of),
         ),
     )
-
-
-def _image_ledger(plan: Plan) -> ImageLedger | None:
-    if plan.dp_sgd is None:
-        return None
-    return ImageLedger(plan.dp_sgd, plan.local_epochs, plan.delta)
 
 
 def _suffix(setup: Training) -> str:

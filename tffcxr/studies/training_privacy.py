@@ -1,0 +1,66 @@
+"""Differential privacy of a study's trainings: their noise, and what is written of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+import dataclasses
+import pathlib
+from typing import Any
+
+from tffcxr.learning import aggregators
+from tffcxr.training import loop
+from tffcxr.training.image_ledger import ImageLedger
+from tffcxr.training.plan import Plan
+
+
+def with_noise(plan: Plan, noise_multiplier: float = 1.0, clients: float = 1.0) -> Plan:
+    """A plan whose aggregator adds noise, see `aggregators.differentially_private`.
+
+    A hospital takes the defaults: the coordinator adds the noise, and a round's computations, which
+    have it in the server's state, are the same with any.
+    """
+    aggregator = aggregators.make("dp", noise_multiplier, clients)
+    return dataclasses.replace(plan, aggregator=aggregator)
+
+
+def image_ledger(plan: Plan) -> ImageLedger | None:
+    """What accounts for single images; None without `Plan.dp_sgd`."""
+    if plan.dp_sgd is None:
+        return None
+    return ImageLedger(plan.dp_sgd, plan.local_epochs, plan.delta)
+
+
+def is_spent(journal: loop.Journal, end: loop.Standing, planned: int) -> bool:
+    """Whether the privacy budget has ended a training before all planned rounds."""
+    ledger = journal.ledger
+    if ledger is None or end.number >= planned:
+        return False
+    return ledger.is_spent(end.clients, end.number + 1)
+
+
+def write(
+    journal: loop.Journal,
+    directory: pathlib.Path,
+    training: str,
+    clients: Sequence[Mapping[str, Any]],
+    by_budget: bool,
+) -> dict[str, float]:
+    """Writes `privacy.json` for a training that has privacy.
+
+    Args:
+      journal: has its ledgers.
+      directory: the run's.
+      training: its name.
+      clients: rows of `clients.csv`.
+      by_budget: whether the budget has ended it.
+
+    Returns:
+      `epsilon` and `delta` of its clients, for `metrics.json`; nothing without a ledger of them.
+    """
+    if journal.image_ledger is not None:
+        journal.image_ledger.write(directory, training, clients)
+    ledger = journal.ledger
+    if ledger is None:
+        return {}
+    ledger.write(directory, training, clients, by_budget)
+    return {"epsilon": ledger.epsilon(clients), "delta": ledger.delta}
