@@ -42,6 +42,11 @@ def test_summary_names_the_best_model_and_what_guessing_gives():
     )
 
 
+def test_of_equally_accurate_models_none_is_the_best():
+    first, *_ = _summary([_ROW, {**_ROW, "images_kind": "segmented"}])
+    assert "most accurate models are ResNet50, full and ResNet50, segmented, 0.800 (" in first
+
+
 def test_models_are_compared_within_their_training():
     rows = [
         {**_ROW, "training": training, "images_kind": kind, "accuracy": accuracy}

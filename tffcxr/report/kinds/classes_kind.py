@@ -122,10 +122,12 @@ def _summary(rows: Rows) -> list[str]:
         known = [row for row in block if style.is_number(row.get("accuracy"))]
         if not known or known[0]["split"] == "train":
             continue
-        best = max(known, key=lambda row: row["accuracy"])
+        largest = max(row["accuracy"] for row in known)
+        best = [row for row in known if row["accuracy"] == largest]
         sentences.append(
-            f"{title}: the most accurate model is {best['name']}, "
-            f"{style.with_interval(best, 'accuracy')}."
+            f"{title}: the most accurate {'models are' if len(best) > 1 else 'model is'} "
+            f"{' and '.join(row['name'] for row in best)}, "
+            f"{style.with_interval(best[0], 'accuracy')}."
         )
         share = results_table.commonest_share(known)
         if share is not None:
