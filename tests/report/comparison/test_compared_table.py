@@ -95,6 +95,7 @@ def test_rows_that_one_run_lacks_stand_alone_and_networks_do_not_matter_if_each_
     (row,) = results["rows"]
     results["rows"] = [{**row, "model": "resnet18"}, {**row, "training": "pooled"}]
     results["rows"][1]["model"] = "resnet18"
+    results["rows"].append({**row, "model": "resnet18", "split": "train"})  # Is not compared.
     (other / "metrics.json").write_text(json.dumps(results))
     pooled, federated = _table(first, other).lines
     assert pooled.rows[0] is None and pooled.name == "All sites pooled"

@@ -37,7 +37,6 @@ def test_a_panel_per_metric_and_task(tmp_path):
     assert figure is not None
     assert _curves(figure) == {
         "Loss: a": [[3, 2], [9, 8], [2, 1]],
-        "Loss: b": [[5, 4]],
         "AUROC: a": [[0.5, 0.6], [0.7, 0.8]],
     }
     (legend,) = figure.legends
@@ -45,11 +44,11 @@ def test_a_panel_per_metric_and_task(tmp_path):
 
 
 def test_many_tasks_are_their_mean_over_those_that_all_runs_have(tmp_path):
-    first = {f"{name}/auroc": [0.5, value] for name, value in zip("abcd", (0.2, 0.4, 0.6, 0.8))}
-    other = {f"{name}/auroc": [0.5, 1.0] for name in "abc"}
+    first = {f"{name}/auroc": [0.5, value] for name, value in zip("abcde", (0.2, 0.4, 0.6, 0.8, 1))}
+    other = {f"{name}/auroc": [0.5, 1.0] for name in "abcd"}
     curves = _curves(compared_rounds_figure.draw(_runs(tmp_path, first, other)))
-    assert curves.keys() == {"AUROC, mean of 3"}
-    np.testing.assert_allclose(curves["AUROC, mean of 3"], [[0.5, 0.4], [0.5, 1.0]])
+    assert curves.keys() == {"AUROC, mean of 4"}
+    np.testing.assert_allclose(curves["AUROC, mean of 4"], [[0.5, 0.5], [0.5, 1.0]])
 
 
 def test_networks_of_one_task_share_a_panel_and_without_rounds_there_is_none(tmp_path):

@@ -73,7 +73,6 @@ def write(run_dirs: Sequence[run_reader.PathLike], target: run_reader.PathLike) 
     _check_target(folder)
     runs = compared_runs.read(run_dirs)
     table = compared_table.make(runs)
-    differing, shared = compared_settings.divided(runs)
     curves = page.write_figure(folder, "comparison", compared_rounds_figure.draw(runs))
     tables = [_metric_table(metric, table, runs) for metric in table.metrics]
     html = page.template("comparison.html.jinja").render(
@@ -93,8 +92,7 @@ def write(run_dirs: Sequence[run_reader.PathLike], target: run_reader.PathLike) 
             for each in of_metric
         ),
         table_file=TABLE.file,
-        differing=differing,
-        shared=shared,
+        settings=compared_settings.of(runs),
         curves=curves,
         resources=compared_resources.rows(runs),
     )

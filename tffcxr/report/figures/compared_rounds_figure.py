@@ -60,7 +60,10 @@ def draw(runs: Sequence[ComparedRun]) -> matplotlib_figure.Figure | None:
 
 
 def _panels(runs: Sequence[ComparedRun], metric: registry.Metric) -> list[_Panel]:
-    """Returns the panels of a metric: one if no run has several tasks, or if there are many."""
+    """Returns the panels of a metric: one if no run has several tasks, or if there are many.
+
+    Of several tasks only those are drawn that two runs have, or one run if no two have any.
+    """
     columns = [rounds_figure.metric_columns(one.run.rounds, metric) for one in runs]
     tasks = list(dict.fromkeys(task for of_run in columns for task in of_run))
     if not tasks:
@@ -68,18 +71,17 @@ def _panels(runs: Sequence[ComparedRun], metric: registry.Metric) -> list[_Panel
     if max(map(len, columns)) == 1:  # Variants of one task may be called by their networks.
         name = f": {tasks[0]}" if len(tasks) == 1 else ""
         return [_panel(runs, f"{metric.title}{name}", [list(each.values()) for each in columns])]
-    if len(tasks) <= _MOST_TASKS:
+    of_two = [task for task in tasks if sum(task in each for each in columns) > 1]
+    common = [task for task in of_two if all(task in each for each in columns)]
+    if len(of_two) <= _MOST_TASKS or not common:
         return [
             _panel(
                 runs,
                 f"{metric.title}: {task}",
                 [[each[task]] if task in each else [] for each in columns],
             )
-            for task in tasks
+            for task in of_two or tasks
         ]
-    common = [task for task in tasks if all(task in each for each in columns)]
-    if not common:
-        return []
     title = f"{metric.title}, mean of {len(common)}"
     return [_panel(runs, title, [[each[task] for task in common] for each in columns])]
 
