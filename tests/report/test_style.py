@@ -63,6 +63,10 @@ def test_zero_has_no_sign():
     assert style.signed(10.0, 0) == "+10"
 
 
+def test_nnu_net_is_written_as_its_authors_do():
+    assert style.model_name("nnunet") == "nnU-Net"
+
+
 def test_a_variant_is_named_by_its_model_and_images():
     assert style.training_name("resnet50 full") == "ResNet50, full"
     assert style.training_name("densenet121 segmented") == "DenseNet121, segmented"

@@ -57,6 +57,7 @@ _SEGMENTER_NAMES = {"unet": "U-Net", "unetplusplus": "U-Net++"}
 _MODEL_NAMES = {
     **_CLASSIFIER_NAMES,
     **_SEGMENTER_NAMES,
+    "nnunet": "nnU-Net",
     **{
         f"{segmenter}_{encoder}": f"{segmenter_name} ({encoder_name})"
         for segmenter, segmenter_name in _SEGMENTER_NAMES.items()

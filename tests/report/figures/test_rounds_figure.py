@@ -247,15 +247,6 @@ def test_variants_have_one_order_in_all_panels(classes):
     assert _entries(losses)[:2] == _entries(accuracies)[:2] == expected
 
 
-@pytest.mark.parametrize(("largest", "scale"), [(2.0, "linear"), (50.0, "log")])
-def test_a_loss_that_dwarfs_all_others_makes_the_axis_logarithmic(classes, largest, scale):
-    rounds = classes.rounds.copy()
-    rounds[[name for name in rounds if name.endswith("loss")]] = 1.0
-    rounds.loc[0, "resnet50 full/loss"] = largest
-    axes = _draw(dataclasses.replace(classes, rounds=rounds)).axes[0]
-    assert axes.get_yscale() == scale
-
-
 def test_variants_may_be_trained_in_one_way_alone(classes):
     only = [name for name in classes.rounds if name.startswith("resnet50 full")]
     alone = dataclasses.replace(

@@ -75,6 +75,7 @@ def test_a_round_chosen_on_the_test_images_is_optimistic(run, row):
     [
         ({"jaccard": NAN}, "Jaccard is undefined"),
         ({"jaccard_low": NAN}, "too few patients for a confidence interval"),
+        ({"jaccard_low": 0.92}, "its interval has no width"),
         ({"patients": 29}, "only 29 patients (80 images)"),
         ({"jaccard": 0.95}, "states Jaccard 0.950, but the mean of masks.csv is 0.900"),
     ],

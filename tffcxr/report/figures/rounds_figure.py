@@ -233,7 +233,15 @@ def _draw_losses(axes: matplotlib_axes.Axes, run: run_reader.Run) -> None:
     _draw_training_losses(axes, run)
     _draw_series(axes, run, registry.LOSS)
     _draw_mean_of_clients(axes, run, registry.LOSS)
-    _use_decades(axes)
+    if " minus " not in _loss_name(run):  # Of a difference, decades mean nothing.
+        _use_decades(axes)
+
+
+class _Decimal(ticker.LogFormatter):
+    """Writes 0.01, not 1e-02."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return f"{x:g}" if super().__call__(x, pos) else ""
 
 
 def _use_decades(axes: matplotlib_axes.Axes) -> None:
@@ -243,8 +251,8 @@ def _use_decades(axes: matplotlib_axes.Axes) -> None:
     known = values[np.isfinite(values)]
     if known.size and known.min() > 0 and known.max() > _SPREAD * np.median(known):
         axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(ticker.LogFormatter(labelOnlyBase=False))
-        axes.yaxis.set_minor_formatter(ticker.LogFormatter(minor_thresholds=(2, 0.7)))
+        axes.yaxis.set_major_formatter(_Decimal(labelOnlyBase=False))
+        axes.yaxis.set_minor_formatter(_Decimal(minor_thresholds=(2, 0.7)))
 
 
 def _draw_training_losses(axes: matplotlib_axes.Axes, run: run_reader.Run) -> None:

@@ -102,6 +102,11 @@ def _problems(row: dict[str, Any], masks: pd.DataFrame) -> list[str]:
     problems = []
     if not (style.is_number(row.get("jaccard_low")) and style.is_number(row.get("jaccard_high"))):
         problems.append("too few patients for a confidence interval.")
+    elif row["jaccard_low"] == row["jaccard_high"]:
+        problems.append(
+            "Jaccard is the same in all images, so its interval has no width. That does not mean "
+            "that it is exact."
+        )
     known = masks["jaccard"].dropna()
     failures = int((known < jaccard_figure.FAILURE).sum())
     if failures:
