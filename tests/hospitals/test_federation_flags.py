@@ -61,7 +61,8 @@ def test_a_hospital_needs_a_proposal_and_its_own_site(kits, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["output_dir", "site", "flagfile", "cache_dir", "phantom_patients"]
+    "name",
+    ["output_dir", "site", "external_site", "flagfile", "cache_dir", "phantom_patients"],
 )
 def test_a_proposal_sets_nothing_that_is_the_hospitals_own(kits, tmp_path, name):
     path = tmp_path / "proposal.json"

@@ -239,6 +239,18 @@ def test_too_many_rejected_files_stop_with_their_names(tmp_path):
     assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == [".lock"]
 
 
+def test_a_client_that_nobody_trains_on_needs_no_training_images(tmp_path):
+    records = client_records(tmp_path / "far", images=3).assign(split="test")
+    with pytest.raises(InputError, match="client far: expected images for training, found none"):
+        prepare({"far": records}, SPEC, tmp_path / "cache")
+    store = prepare({"far": records}, SPEC, tmp_path / "cache", for_training=False)
+    assert [store.count("far", split) for split in ("train", "test")] == [0, 3]
+    for path in records["image"]:
+        pathlib.Path(path).write_text("not an image")
+    with pytest.raises(InputError, match="client far: every image was rejected"):
+        prepare({"far": records}, SPEC, tmp_path / "c", max_rejected_fraction=1, for_training=False)
+
+
 def test_all_training_images_rejected(tmp_path):
     records = client_records(tmp_path / "north", images=4, validation=3)
     pathlib.Path(records["image"][0]).write_text("not an image")

@@ -5,6 +5,7 @@ import pytest
 from tests.experiments import programs
 from tffcxr.datasets.phantoms import phantom
 from tffcxr.models.files import metadata
+from tffcxr.report import file_names
 
 FINDINGS = ["Lung Opacity", "No Lung Opacity / Not Normal", "Normal"]
 FLAGS = (
@@ -22,7 +23,7 @@ def _run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("all_findings")
     for seed, name in enumerate("ab"):
         phantom.write_rsna(folder / name, 60, seed)
-    phantom.write_rsna(folder / "c", 20, 2)
+    phantom.write_rsna(folder / "c", 12, 2, size=64, workers=1)
     sites = [f"--site=a=rsna:{folder / 'a'}", f"--site=b=rsna:{folder / 'b'}:Normal+Opacity"]
     elsewhere = [
         f"--external_site=far=rsna:{folder / 'c'}:Lung Opacity",
@@ -62,6 +63,8 @@ def test_external_sites_are_measured_with_every_model_and_trained_on_by_none(run
     predictions = programs.read_rows(run / "predictions.csv")
     external = [row for row in predictions if row["split"] == "external"]
     assert len(external) == sum(row["images"] for row in rows)
+    (joined, *_) = file_names.write(run)
+    assert {row["image"] for row in programs.read_rows(joined) if row["client"] == "known"} == known
     for name in ("report.html", "models/MODEL_CARD.md"):
         assert "Lung Opacity at far" in (run / name).read_text(encoding="utf-8")
 

@@ -20,14 +20,16 @@ LABELS = np.tile([0.0, 1.0], 20)
 class _Scorer:
     """Of a model with one weight: its logits are the weight's multiples of fixed numbers."""
 
-    def __init__(self, offset=0.0):
+    def __init__(self, offset=0.0, calls=None):
         self._offset = offset
+        self.calls = [] if calls is None else calls
 
     def over(self, data):
         assert data == "images elsewhere"
-        return _Scorer(0.5)
+        return _Scorer(0.5, self.calls)
 
     def score(self, weights, client, split):
+        self.calls.append((float(weights[0]), client))
         assert split == ("test" if client == "far" else "validation")
         numbers = np.random.default_rng(sum(map(ord, client))).normal(size=40) + 2 * LABELS
         return Scores(
@@ -38,7 +40,7 @@ class _Scorer:
         )
 
 
-def _results(trained, findings_of, far=("Mass",)):
+def _results(trained, findings_of, far=("Mass",), scorer: Any = None):
     clients = ClientRecords({}, {site: site for site in findings_of}, findings_of, {})
     labels = {name: LABELS if name in far else np.nan for name in clients.findings}
     table = pd.DataFrame({"patient": [f"p{n // 2}" for n in range(40)], **labels})
@@ -51,7 +53,7 @@ def _results(trained, findings_of, far=("Mass",)):
         kind: {site: [np.array(value)] for site, value in by_site.items()}
         for kind, by_site in trained.items()
     }
-    scorer: Any = _Scorer()
+    scorer = scorer or _Scorer()
     data: Any = "images elsewhere"
     scores = findings_external.score_all(study, scorer, data, weights)
     rounds = {kind: {site: {"round": 3} for site in findings_of} for kind in trained}
@@ -117,6 +119,17 @@ def test_a_finding_is_measured_where_it_is_labelled_with_the_models_of_sites_tha
         ("Mass at far", name) for name in ("federated_site_a", "site_a", "pooled")
     ]
     assert ["p_delong_federated" in row for row in rows] == [False, True, True]
+
+
+def test_a_model_of_several_findings_scores_each_image_once():
+    scorer = _Scorer()
+    findings_of = {"a": ("Mass", "Edema"), "b": ("Mass", "Edema")}
+    _, rows = _results(TRAINED, findings_of, ("Mass", "Edema"), scorer)
+    assert len(rows) == 8
+    assert sorted(scorer.calls) == sorted(
+        [(1.0, "a"), (1.0, "b"), (1.0, "far"), (2.0, "a"), (2.0, "far"), (-3.0, "b"), (-3.0, "far")]
+        + [(4.0, "a"), (4.0, "b"), (4.0, "far")]
+    )
 
 
 def test_without_external_sites_nothing_is_scored():

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 import dataclasses
+import functools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,15 +35,13 @@ class _Model:
       training: "federated" or "pooled"; "site_" with the name of the site whose own model it is; or
         "federated_site_" with that of the site whose own layers the federated model has.
       compared_with: the training that it is tested against; or "".
-      weights: in the order of `model.weights`.
       homes: the sites that it is the model of, on whose validation images its scores are scaled and
-        its operating point is chosen.
+        its operating point is chosen; its weights are those of the first one.
     """
 
     kind: str
     training: str
     compared_with: str
-    weights: trainings.Weights
     homes: tuple[str, ...]
 
 
@@ -98,29 +97,26 @@ def score_all(
     if data is None or study.external is None:
         return []
     elsewhere = scorer.over(data)
+    # The models of several findings are often the same.
+    at_home = functools.cache(
+        lambda kind, home, client: scorer.score(trained[kind][home], client, "validation")
+    )
+    abroad = functools.cache(
+        lambda kind, home, site: elsewhere.score(trained[kind][home], site, "test")
+    )
+    records = study.external.clients.records
     found = []
-    for finding in study.clients.findings:
-        column = study.clients.findings.index(finding)
-        labels_of = {
-            site: table[finding].notna().any()
-            for site, table in study.external.clients.records.items()
-        }
-        sites = [site for site, is_labelled in labels_of.items() if is_labelled]
+    for column, finding in enumerate(study.clients.findings):
+        sites = [site for site, table in records.items() if table[finding].notna().any()]
         for model in _models(study, trained, finding) if sites else ():
-            scaling, threshold = _chosen(study, scorer, model, column)
+            which = model.kind, model.homes[0]
+            members = [one for home in model.homes for one in study.clients.clients_of(home)]
+            own = Scores.join([at_home(*which, client) for client in members])
+            scaling, threshold = _chosen(study, own, column)
             for site in sites:
-                logits = elsewhere.score(model.weights, site, "test")
-                found.append(
-                    ExternalScores(
-                        f"{finding} at {site}",
-                        site,
-                        model,
-                        column,
-                        findings_results.scaled(logits, {column: scaling}),
-                        threshold,
-                        scaling,
-                    )
-                )
+                images = findings_results.scaled(abroad(*which, site), {column: scaling})
+                task = f"{finding} at {site}"
+                found.append(ExternalScores(task, site, model, column, images, threshold, scaling))
     return found
 
 
@@ -133,18 +129,18 @@ def _models(study: FindingsStudy, trained: Trained, finding: str) -> Iterator[_M
         else f"{trainings.FEDERATED}_{trainings.site_name(home)}"
         for home in homes
     }
-    for kind, by_site in trained.items():
+    for kind in trained:
         if kind == trainings.SITE:
             for home in homes:
                 name = trainings.site_name(home)
-                yield _Model(kind, name, federated[home], by_site[home], (home,))
+                yield _Model(kind, name, federated[home], (home,))
         elif kind == trainings.FEDERATED and not is_shared:
             for home in homes:
-                yield _Model(kind, federated[home], "", by_site[home], (home,))
+                yield _Model(kind, federated[home], "", (home,))
         else:
             names = set(federated.values())
             against = names.pop() if kind == trainings.POOLED and len(names) == 1 else ""
-            yield _Model(kind, kind, against, by_site[homes[0]], homes)
+            yield _Model(kind, kind, against, homes)
 
 
 def _are_equal(models: Sequence[trainings.Weights]) -> bool:
@@ -153,17 +149,8 @@ def _are_equal(models: Sequence[trainings.Weights]) -> bool:
     return all(np.array_equal(a, b) for other in others for a, b in zip(first, other))
 
 
-def _chosen(
-    study: FindingsStudy, scorer: Scorer, model: _Model, column: int
-) -> tuple[calibration.Scaling, float]:
-    """The scaling and the operating point of a model on its homes' validation images."""
-    own = Scores.join(
-        [
-            scorer.score(model.weights, client, "validation")
-            for home in model.homes
-            for client in study.clients.clients_of(home)
-        ]
-    )
+def _chosen(study: FindingsStudy, own: Scores, column: int) -> tuple[calibration.Scaling, float]:
+    """The scaling and the operating point of a model on the logits of its validation images."""
     labels = own.labels[:, column]
     scaling = calibration.fit_finding(labels, own.scores[:, column], study.settings.calibration)
     probabilities = findings_results.scaled(own, {column: scaling}).scores[:, column]
