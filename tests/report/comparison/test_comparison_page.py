@@ -57,10 +57,18 @@ def test_runs_on_other_images_are_shown_without_differences(tmp_path):
     html = comparison_page.write(paths, tmp_path / "new").read_text()
     assert "<td>not paired</td>" in html
     assert "A and B: other test images (0 of 20 and 20 in common)." in html
-    assert "intervals of differences" not in html
+    assert "intervals of differences" not in html and "No two runs" not in html
     table = pd.read_csv(tmp_path / "new" / "comparison.csv")
     assert table["difference"].isna().all()
     assert table["not_paired"].dropna().nunique() == 1
+
+
+def test_runs_of_other_findings_have_nothing_in_common(tmp_path):
+    paths = [tiny_runs.findings(tmp_path / name) for name in ("first", "other")]
+    results = (paths[1] / "metrics.json").read_text()
+    (paths[1] / "metrics.json").write_text(results.replace("Opacity", "Effusion"))
+    html = comparison_page.write(paths, tmp_path / "new").read_text()
+    assert "No two runs have results of the same task, site and training" in html
 
 
 def test_other_files_are_not_written_over(tmp_path):

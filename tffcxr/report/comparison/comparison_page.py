@@ -91,6 +91,7 @@ def write(run_dirs: Sequence[run_reader.PathLike], target: run_reader.PathLike) 
             for of_metric in line.differences.values()
             for each in of_metric
         ),
+        has_common=any(line.rows.count(None) < len(runs) - 1 for line in table.lines),
         table_file=TABLE.file,
         settings=compared_settings.of(runs),
         curves=curves,
