@@ -95,6 +95,13 @@ def test_several_trainings_are_judged_together():
     assert privacy_text.of({}, {}) is None
 
 
+def test_a_hospital_does_not_know_why_the_coordinator_has_stopped():
+    config = {"settings": {"epsilon_budget": 8.0, "target_epsilon": None}}
+    assert privacy_text.has_budget_elsewhere({}, config)
+    assert not privacy_text.has_budget_elsewhere({"trainings": {"federated": _TRAINING}}, config)
+    assert not privacy_text.has_budget_elsewhere({}, {"settings": {"epsilon_budget": None}})
+
+
 def test_layers_that_clients_keep_are_covered_by_the_noise_of_their_steps():
     privacy = {"delta": 1e-5, "images": {"federated": _IMAGES}}
     config = {"settings": {"share": "representation", "dp_sgd_noise": 1.1}}

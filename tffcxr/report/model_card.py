@@ -33,10 +33,10 @@ FILE = "models/MODEL_CARD.md"
 _SETTINGS = (
     "model", "image_size", "fit", "augmentation", "rounds", "head_rounds", "local_epochs",
     "batch_size", "optimizer", "learning_rate", "schedule", "aggregator", "dp_noise_multiplier",
-    "server_optimizer", "weighting", "clients_per_round", "batch_norm", "share", "private",
-    "partition", "precision", "seed",
+    "target_epsilon", "dp_sgd_noise", "server_optimizer", "weighting", "clients_per_round",
+    "batch_norm", "share", "private", "partition", "precision", "seed",
 )  # fmt: skip
-_OFF_AT_0 = ("head_rounds", "dp_noise_multiplier")
+_OFF_AT_0 = ("head_rounds", "dp_noise_multiplier", "dp_sgd_noise")
 _PROBABILITIES = (
     registry.BRIER, registry.ECE, registry.CALIBRATION_SLOPE, registry.CALIBRATION_INTERCEPT,
 )  # fmt: skip

@@ -94,6 +94,18 @@ def stopped(privacy: Mapping[str, Any]) -> set[str]:
     return {name for name, each in _trainings(privacy) if each.get("stopped_by_budget") is True}
 
 
+def has_budget_elsewhere(privacy: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
+    """Whether another program, the coordinator of hospitals, keeps a privacy budget.
+
+    Args:
+      privacy: as `read` returns it.
+      config: `config.json`.
+    """
+    settings = _settings(config)
+    limits = settings.get("epsilon_budget"), settings.get("target_epsilon")
+    return not _trainings(privacy) and any(limit is not None for limit in limits)
+
+
 def of(privacy: Mapping[str, Any], config: Mapping[str, Any]) -> Privacy | None:
     """Returns what to say of a run, None of one without differential privacy.
 
@@ -250,8 +262,7 @@ def verdict(epsilon: float, right_guesses: float, clients: float, protected: str
 
 def _not_covered(config: Mapping[str, Any]) -> list[str]:
     """Returns what leaves clients without noise."""
-    settings = config.get("settings")
-    settings = settings if isinstance(settings, Mapping) else {}
+    settings = _settings(config)
     found = [
         "Each client's number of images, training loss and failures (clients.csv), and metrics of "
         "validation and test images.",
@@ -278,6 +289,11 @@ def _not_covered(config: Mapping[str, Any]) -> list[str]:
         "last digits might use."
     )
     return found
+
+
+def _settings(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    settings = config.get("settings")
+    return settings if isinstance(settings, Mapping) else {}
 
 
 def _short(number: float) -> str:

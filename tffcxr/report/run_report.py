@@ -146,6 +146,7 @@ def write_report(run_dir: run_reader.PathLike, shown_as: str | None = None) -> p
         ),
         resources=resources_text.sentence(run.resources),
         stopped_early=_stopped_early(rows, run.privacy),
+        may_be_by_budget=privacy_text.has_budget_elsewhere(run.privacy, run.config),
         privacy=privacy_text.of(run.privacy, run.config),
         hospitals=hospitals_table.of(run),
         no_results=hospitals_table.NO_RESULTS,
