@@ -100,6 +100,8 @@ def test_a_copy_has_them_too(run_dir, tmp_path):
     assert "Pneumothorax at far" in (tmp_path / "copy" / "report.html").read_text("utf-8")
     config = json.loads((tmp_path / "copy" / "config.json").read_text())
     assert config["derived"] == DERIVED
+    assert shared_copy.setting("external_site", ["far=nih:/far:Mass"]) == ["far=nih:[left out]"]
+    assert shared_copy.setting("same", ["Mass=Tumour"]) == ["Mass=Tumour"]
 
 
 def test_the_page_of_an_evaluation_escapes_names(tmp_path):
@@ -109,3 +111,11 @@ def test_the_page_of_an_evaluation_escapes_names(tmp_path):
     html = path.read_text("utf-8")
     assert "<far>" not in html and html.count("&lt;far&gt;") >= 4
     assert "0.750" in html and 'name="viewport"' in html
+
+
+def test_tables_of_classes_and_masks_have_no_columns_of_the_trainings_rounds():
+    row = {"task": "x at far", "training": "federated", "split": "external", "model": "unet"}
+    masks = run_report.format_table([{**row, "jaccard": 0.5, "dice": 0.6}], "masks")
+    assert "0.500" in masks and not {"last J.", "round", "loss"} & set(masks.split())
+    classes = run_report.format_table([{**row, "accuracy": 0.5, "classes": ["A"]}], "classes")
+    assert "0.500" in classes and "max. acc." not in classes and "In brackets" not in classes

@@ -140,7 +140,7 @@ def test_models_have_the_colours_of_the_table_by_their_names_in_other_files():
 
 def test_columns_that_do_not_fit_are_said_to_be_missing():
     names = [f"class {i}" for i in range(5)]
-    row = _classes("resnet50", "full")
+    row = _classes("resnet50", "full", maximum_accuracy=0.75, maximum_accuracy_round=4)
     row.update(classes=names, sensitivity_by_class=dict.fromkeys(names, 0.5))
     text = results_table.format_table([row], classes_kind.KIND)
     assert max(map(len, text.split("\n"))) <= 100

@@ -97,7 +97,7 @@ def write(run: run_reader.Run, warnings: Sequence[str]) -> str | None:
         about_results=_about_results(mine),
         elsewhere=[_results(part, columns, others) for part, columns in _parts(run, others)],
         about_elsewhere=_about_results(others),
-        calibration=_calibration(mine),
+        calibration=_calibration([*mine, *others]),
         methods=[line for model in models for line in _methods(model)],
         subgroups=_subgroups(run),
         few=subgroups_table.of(run.subgroups).few,

@@ -28,8 +28,8 @@ _SETTINGS = frozenset(
         "aggregator", "attack", "augmentation", "baseline", "batch_norm", "calibration", "central",
         "class_balance", "clients_per_round", "ct_window", "engine", "executor", "field_of_view",
         "fit", "images", "initialization", "model", "only", "optimizer", "partition", "precision",
-        "private", "published", "report_round", "schedule", "server_optimizer", "share", "task",
-        "test_images", "uncertain", "views", "weighting",
+        "private", "published", "report_round", "same", "schedule", "server_optimizer", "share",
+        "task", "test_images", "uncertain", "views", "weighting",
     }
 )  # fmt: skip
 _SITES = ("site", "external_site")

@@ -25,8 +25,11 @@ _MORE_IMAGES = 1.2
 def _columns(rows: Rows) -> list[column_builders.Column]:
     return [
         column_builders.with_interval(registry.ACCURACY, rows),
-        column_builders.of_round(registry.MAXIMUM_ACCURACY),
-        column_builders.of_round(registry.MINIMUM_LOSS),
+        *(
+            column_builders.of_round(metric)
+            for metric in (registry.MAXIMUM_ACCURACY, registry.MINIMUM_LOSS)
+            if _tells_rounds(rows)
+        ),
         column_builders.images(),
         *column_builders.where_measured((registry.BRIER, registry.ECE), rows, "Probabilities"),
         *column_builders.where_measured((registry.F1, registry.KAPPA), rows),
@@ -39,6 +42,11 @@ def _columns(rows: Rows) -> list[column_builders.Column]:
             for column in _by_class(metric, rows, "Calibration of classes")
         ),
     ]
+
+
+def _tells_rounds(rows: Rows) -> bool:
+    """Whether the rows tell of the rounds of their trainings; elsewhere they do not."""
+    return any(registry.MAXIMUM_ACCURACY.name in row for row in rows)
 
 
 def _losses(rows: Rows) -> tuple[registry.Metric, ...]:
@@ -99,7 +107,8 @@ def _notes(rows: Rows) -> list[str]:
     if not names:
         return []
     legend = ", ".join(f"{_letter(i)} {name}" for i, name in enumerate(names))
-    return [f"In brackets after maximum and minimum: the round. Classes: {legend}."]
+    rounds = "In brackets after maximum and minimum: the round. " if _tells_rounds(rows) else ""
+    return [f"{rounds}Classes: {legend}."]
 
 
 def _facts(rows: Rows) -> dict[str, Any]:

@@ -28,14 +28,15 @@ def _columns(rows: Rows) -> list[column_builders.Column]:
         column_builders.plain(registry.SENSITIVITY, rows, "any pixel"),
         column_builders.plain(registry.SPECIFICITY, rows, "no pixel"),
     )
+    round_ = (column_builders.number("Round", "round", 5, "round"),)
     return [
         column_builders.with_interval(registry.JACCARD, rows),
         column_builders.with_interval(registry.DICE, rows),
         column_builders.images(),
-        column_builders.plain(registry.LOSS, rows),
+        *column_builders.where_measured((registry.LOSS,), rows),
         *(detection if _tells_detection(rows) else ()),
-        column_builders.number("Round", "round", 5, "round"),
-        column_builders.plain(_LAST_JACCARD, rows),
+        *(round_ if any("round" in row for row in rows) else ()),
+        *column_builders.where_measured((_LAST_JACCARD,), rows),
     ]
 
 
@@ -48,7 +49,9 @@ def _facts(rows: Rows) -> dict[str, Any]:
     return {"tells_detection": _tells_detection(rows)}
 
 
-def _notes(unused_rows: Rows) -> list[str]:
+def _notes(rows: Rows) -> list[str]:
+    if not any(_LAST_JACCARD.name in row for row in rows):  # Elsewhere.
+        return []
     return ["last J.: Jaccard of the last round's model."]
 
 
