@@ -1,7 +1,8 @@
 """Preprocessing as TensorFlow operations that any runtime has: see `images.fit_to_square`.
 
 Both of OpenCV's ways to resample are separable. Averaging areas is a product with one matrix per
-axis. Linear interpolation is done in its whole numbers, so that grey values are equal, too.
+axis, whose ties OpenCV may round to the next grey. Linear interpolation is done in its whole
+numbers, so that grey values are equal, too.
 """
 
 from __future__ import annotations
