@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 import pathlib
 from typing import Any, TypeVar
 import zipfile
+
+from matplotlib import figure as matplotlib_figure
 
 from tffcxr import errors, files, run_tables
 from tffcxr.evaluation import registry, result_rows
@@ -31,6 +33,7 @@ from tffcxr.report.figures import (
     clients_figure,
     confusion_figure,
     contact_sheet,
+    curve_panels,
     gradcam_figure,
     jaccard_figure,
     masks_figure,
@@ -87,7 +90,7 @@ def write_report(run_dir: run_reader.PathLike, shown_as: str | None = None) -> p
     run = run_reader.read(run_dir)
     kind = run.kind
     curves = roc_figure.curves(run) if kind.has_roc else []
-    roc = page.write_figure(run.path, "roc", roc_figure.draw(curves))
+    roc = _curve_figures(run, "roc", curves, roc_figure.draw)
     rounds = page.write_figure(run.path, "rounds", rounds_figure.draw(run))
     rows = results_table.in_order(run.rows, kind)
     reasons = _lung_reasons(run)
@@ -125,8 +128,8 @@ def write_report(run_dir: run_reader.PathLike, shown_as: str | None = None) -> p
         operating_points=_distinct(run.rows, "operating_point"),
         chosen=_distinct(run.rows, "chosen"),
         roc=roc,
-        precision_recall=page.write_figure(
-            run.path, "precision_recall", precision_recall_figure.draw(curves)
+        precision_recall=_curve_figures(
+            run, "precision_recall", curves, precision_recall_figure.draw
         ),
         reliability=page.write_figure(run.path, "reliability", reliability_figure.draw(run)),
         rounds=rounds,
@@ -167,6 +170,23 @@ def write_report(run_dir: run_reader.PathLike, shown_as: str | None = None) -> p
     path = run.path / "report.html"
     files.write_text(path, html)
     return path
+
+
+def _curve_figures(
+    run: run_reader.Run,
+    name: str,
+    curves: Sequence[roc_figure.Curve],
+    draw: Callable[[list[roc_figure.Curve]], matplotlib_figure.Figure | None],
+) -> list[str]:
+    """Draws curves of many tasks in several figures, each of which a sheet of paper has room for.
+
+    They are `NAME.png`, `NAME_2.png` …
+    """
+    written = [
+        page.write_figure(run.path, f"{name}_{number}" if number > 1 else name, draw(part))
+        for number, part in enumerate(curve_panels.by_sheet(curves), start=1)
+    ]
+    return [figure for figure in written if figure is not None]
 
 
 def _roc_elsewhere(run: run_reader.Run) -> str | None:

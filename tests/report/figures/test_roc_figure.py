@@ -8,7 +8,7 @@ import pytest
 
 from tests.report import example_run
 from tffcxr.report import run_reader
-from tffcxr.report.figures import roc_figure
+from tffcxr.report.figures import curve_panels, roc_figure
 
 
 @pytest.fixture(name="run", scope="module")
@@ -128,3 +128,16 @@ def test_networks_of_one_run_have_their_own_curves_in_one_panel(run):
     _, first, second = axes.get_lines()
     assert first.get_color() == second.get_color()
     assert first.get_linestyle() != second.get_linestyle()
+
+
+def test_curves_of_many_tasks_are_divided_among_sheets(run):
+    rows = [
+        (f"T{number}", "federated", "a", "test", label, score)
+        for number in range(10)
+        for label, score in ((1, 0.9), (0, 0.1))
+    ]
+    curves = roc_figure.curves(dataclasses.replace(run, rows=[], predictions=_predictions(rows)))
+    sheets = curve_panels.by_sheet(curves)
+    assert [len(sheet) for sheet in sheets] == [9, 1]
+    assert [curve for sheet in sheets for curve in sheet] == curves
+    assert curve_panels.by_sheet([]) == []

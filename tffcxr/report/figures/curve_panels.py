@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tffcxr.report.figures.roc_figure import Curve
 
 _COLUMNS = 3
+_ON_A_SHEET = 9
 _LINE_STYLES = ("-", "--", ":", "-.")
 DrawPanel = Callable[[matplotlib_axes.Axes, str, "Sequence[Curve]"], None]
 
@@ -57,6 +58,18 @@ def draw(all_curves: Sequence[Curve], draw_panel: DrawPanel) -> matplotlib_figur
         for axes in cells[len(tasks) :]:
             axes.set_visible(False)
     return figure
+
+
+def by_sheet(all_curves: Sequence[Curve]) -> list[list[Curve]]:
+    """Divides curves by their tasks, so that the panels of each part fit on a sheet of paper."""
+    tasks: dict[str, list[Curve]] = {}
+    for curve in all_curves:
+        tasks.setdefault(str(curve.row["task"]), []).append(curve)
+    of_tasks = list(tasks.values())
+    return [
+        [curve for of_task in of_tasks[start : start + _ON_A_SHEET] for curve in of_task]
+        for start in range(0, len(of_tasks), _ON_A_SHEET)
+    ]
 
 
 def looks(of_task: Sequence[Curve]) -> Iterator[tuple[Curve, Look]]:
