@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tffcxr.report import results_table, run_reader, style, subgroups_table
+from tffcxr.report import results_table, run_reader, style, subgroups_table, updates_table
 from tffcxr.report.figures import roc_figure, rounds_figure
 
 _FEW_REPLICATES = 200
@@ -40,6 +40,7 @@ def warnings(run: run_reader.Run, curves: Sequence[roc_figure.Curve]) -> list[st
             f"In {failed['round'].nunique()} of {rounds} a client failed and was left out; see the "
             "list below."
         )
+    result += updates_table.warnings(updates_table.of(run))
     result += run.kind.warnings(results_table.in_order(run.rows, run.kind), run, curves)
     if run.external:
         elsewhere = run.kind.warnings(results_table.in_order(run.external, run.kind), run, ())

@@ -28,6 +28,7 @@ from tffcxr.report import (
     sites_table,
     style,
     subgroups_table,
+    updates_table,
 )
 from tffcxr.report.figures import (
     clients_figure,
@@ -152,6 +153,7 @@ def write_report(run_dir: run_reader.PathLike, shown_as: str | None = None) -> p
         may_be_by_budget=privacy_text.has_budget_elsewhere(run.privacy, run.config),
         privacy=privacy_text.of(run.privacy, run.config),
         hospitals=hospitals_table.of(run),
+        updates=updates_table.of(run),
         no_results=hospitals_table.NO_RESULTS,
         failures=rounds_figure.failures(run.clients).head(_LISTED_FAILURES).to_dict("records"),
         unlisted_failures=max(0, len(rounds_figure.failures(run.clients)) - _LISTED_FAILURES),
