@@ -122,7 +122,6 @@ def test_the_file_has_every_training_and_all_together(tmp_path):
     first, second = Ledger(Privacy(3.0), sampler, 3), Ledger(Privacy(4.0), sampler, 3)
     first.write(tmp_path, "one", rows("ab", "ac", "de"))
     second.write(tmp_path, "two", rows("bc", "bd", "bc"), is_stopped=True)
-    second.write(tmp_path, "two", rows("bc", "bd", "bc"), is_stopped=True)  # Of a resumed run.
     found = json.loads((tmp_path / "privacy.json").read_text())
     one, two = found["trainings"]["one"], found["trainings"]["two"]
     assert (one["epsilon"], two["epsilon"]) == (of(3.0, 2), of(4.0, 3))
