@@ -32,11 +32,12 @@ def test_models_that_are_alike_have_no_interval_and_p_of_1():
 
 
 def test_p_is_the_share_of_changes_of_places_with_as_large_a_difference():
-    # Of the 8 ways to give signs to 1, 1, 1, two have a sum of 3 or -3.
-    p = paired.randomisation_test(np.ones(3), np.zeros(3), np.arange(3), changes=20000)
-    assert p == pytest.approx(2 / 8, abs=0.02)
-    # Three cases of one patient change places together: both ways are as large.
-    assert paired.randomisation_test(np.ones(3), np.zeros(3), np.zeros(3)) == 1
+    # Of the 32 ways to give signs to 1, 1, 1, 1, 1, two have a sum of 5 or -5.
+    p = paired.randomisation_test(np.ones(5), np.zeros(5), np.arange(5), changes=20000)
+    assert p == pytest.approx(2 / 32, abs=0.01)
+    # The cases of a patient change places together.
+    twice = paired.randomisation_test(np.ones(10), np.zeros(10), np.arange(10) // 2, 20000)
+    assert twice == pytest.approx(2 / 32, abs=0.01)
     assert paired.randomisation_test(np.ones(50), np.zeros(50), np.arange(50)) == 1 / 10000
 
 
@@ -46,9 +47,12 @@ def test_p_does_not_ask_which_model_comes_first():
     assert paired.randomisation_test(a, b, patients) == paired.randomisation_test(b, a, patients)
 
 
-def test_without_a_case_there_is_no_test():
-    with pytest.warns(UserWarning, match="no case has a value"):
-        assert np.isnan(paired.randomisation_test(np.array([NAN]), np.array([1.0]), np.arange(1)))
+def test_of_few_patients_there_is_no_test():
+    with pytest.warns(UserWarning, match="4 patients with a value of both models"):
+        few = paired.randomisation_test(np.ones(5), np.zeros(5), np.array([0, 1, 2, 3, 3]))
+    assert np.isnan(few)
+    with pytest.warns(UserWarning, match="0 patients"):
+        assert np.isnan(paired.randomisation_test(np.full(5, NAN), np.ones(5), np.arange(5)))
     with pytest.raises(ValueError, match="of the same cases"):
         paired.mean_difference(np.ones(2), np.ones(3), np.arange(2))
 

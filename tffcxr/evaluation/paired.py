@@ -101,15 +101,18 @@ def randomisation_test(
       seed: the same seed gives the same p-value.
 
     Returns:
-      The p-value; 1 where the models are alike in every patient; NaN, with a warning, without any
-      case.
+      The p-value; 1 where the models are alike in every patient; NaN, with a warning, of fewer than
+      `bootstrap.MINIMUM_PATIENTS` patients, who can change places in too few ways.
     """
     difference = _difference(a, b)
     known = ~np.isnan(difference)
-    if not known.any():
-        inputs.undefined("no case has a value of both models: the test is undefined")
+    patients, numbers = np.unique(np.asarray(groups)[known].astype(str), return_inverse=True)
+    if patients.size < bootstrap.MINIMUM_PATIENTS:
+        inputs.undefined(
+            f"{patients.size} patients with a value of both models: the randomisation test needs "
+            f"{bootstrap.MINIMUM_PATIENTS} and is undefined"
+        )
         return float("nan")
-    numbers = np.unique(np.asarray(groups)[known].astype(str), return_inverse=True)[1]
     of_patients = np.bincount(numbers, weights=difference[known])
     of_patients = of_patients[of_patients != 0]
     if not of_patients.size:
