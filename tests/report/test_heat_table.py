@@ -34,6 +34,14 @@ def test_a_difference_has_its_adjusted_p_value(heat):
     assert block.lines[0].cells == ["50.0 (25.0 to 56.2)", "7.50"]
 
 
+def test_images_of_which_none_is_called_positive_have_no_block(heat):
+    one = heat["task"] == "Pneumothorax"
+    none = heat.assign(images=heat["images"].mask(one, 0))
+    assert len(heat_table.blocks(none)) == 2  # Heat maps without heat are told.
+    (block,) = heat_table.blocks(none.assign(without_heat=heat["without_heat"].mask(one, 0)))
+    assert block.title == "Lung Opacity: true positives at opacity"
+
+
 def test_even_heat_is_of_the_first_model_with_heat(heat):
     cold = heat["training"] == "site"
     (block, _) = heat_table.blocks(heat.assign(lungs_area=heat["lungs_area"].mask(cold)))

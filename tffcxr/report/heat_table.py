@@ -63,6 +63,8 @@ def has_lungs(heat: pd.DataFrame) -> bool:
 def blocks(heat: pd.DataFrame) -> list[Block]:
     """Returns the table of a run, in the order of `heat.csv`.
 
+    Images of which no model calls one positive have no block.
+
     Args:
       heat: as `run_files.read_table` reads it.
     """
@@ -74,6 +76,8 @@ def blocks(heat: pd.DataFrame) -> list[Block]:
     for (task, model, site, cases), rows in heat.groupby(
         ["task", "model", "site", "cases"], sort=False
     ):
+        if not (rows[["images", "without_heat"]] > 0).any(axis=None):
+            continue
         title = f"{task}, {style.training_name(model)}" if several else task
         records = sorted(rows.to_dict("records"), key=_order)
         lines = [_line(row, heat, colours) for row in records]
