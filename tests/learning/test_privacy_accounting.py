@@ -114,3 +114,12 @@ def test_poisson_batches_are_those_of_published_examples():
     whole = privacy_accounting.epsilon_of_poisson_batches(2.0, 10, 16, 3, DELTA)
     assert epsilon({2.0: 3}, DELTA, LEFT_OUT) < whole < 1.2 * epsilon({2.0: 3}, DELTA, LEFT_OUT)
     assert privacy_accounting.epsilon_of_poisson_batches(1.0, 0, 16, 3, DELTA) == 0
+
+
+def test_the_last_smaller_batch_of_a_pass_is_a_step_too():
+    found = [
+        privacy_accounting.epsilon_of_poisson_batches(1.0, images, 16, 2, DELTA)
+        for images in (31, 32)
+    ]
+    # Two steps a pass of either, and 16 of 31 images are drawn more often than 16 of 32.
+    assert found[0] > found[1]

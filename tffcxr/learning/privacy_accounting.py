@@ -105,7 +105,7 @@ def epsilon_of_poisson_batches(
         min(1.0, batch_size / images), _event(noise_multiplier, LEFT_OUT)
     )
     accountant = rdp.RdpAccountant(neighboring_relation=LEFT_OUT)
-    steps = passes * images // min(batch_size, images)
+    steps = passes * -(-images // batch_size)  # The last batch of a pass may be smaller.
     return float(accountant.compose(batch, steps).get_epsilon(delta))
 
 
