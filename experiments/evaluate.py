@@ -34,7 +34,11 @@ flags.DEFINE_multi_string(
     "A finding or class that sites call otherwise, as THE_MODEL'S=THE_SITE'S, such as "
     'Pneumonia="Lung Opacity".',
 )
-flags.DEFINE_string("output_dir", "runs/evaluate", "Folder for metrics.json and report.html.")
+flags.DEFINE_string(
+    "output_dir",
+    "runs/evaluate",
+    "New or empty folder, or that of an earlier evaluation, for metrics.json and report.html.",
+)
 flags.DEFINE_integer("bootstrap", 1000, "Bootstrap replicates for intervals.")
 flags.DEFINE_integer("batch_size", 16, "Images that are predicted at once.")
 flags.DEFINE_integer("seed", 0, "Of the bootstrap.")
@@ -55,7 +59,10 @@ def main(unused_operands: list[str]) -> None:
     from tffcxr.clients import external_sites
     from tffcxr.clients import sites as sites_lib
     from tffcxr.models.files import run_models
+    from tffcxr.report import elsewhere_page
 
+    folder = pathlib.Path(FLAGS.output_dir)
+    elsewhere_page.check_folder(folder)
     parsed = [sites_lib.Site.parse(text, with_finding=False) for text in FLAGS.site]
     sites_lib.check_names(parsed)
     try:
@@ -68,7 +75,6 @@ def main(unused_operands: list[str]) -> None:
 
     from tffcxr.elsewhere import evaluation_of_run
 
-    folder = pathlib.Path(FLAGS.output_dir)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

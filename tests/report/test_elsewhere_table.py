@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.report import example_run
+from tffcxr.errors import InputError
 from tffcxr.report import elsewhere_page, elsewhere_table, run_reader, run_report, shared_copy
 from tffcxr.report.figures import panels
 from tffcxr.report.kinds import kinds
@@ -111,6 +112,27 @@ def test_the_page_of_an_evaluation_escapes_names(tmp_path):
     html = path.read_text("utf-8")
     assert "<far>" not in html and html.count("&lt;far&gt;") >= 4
     assert "0.750" in html and 'name="viewport"' in html
+
+
+def test_an_evaluation_takes_no_folder_with_files_of_another_program(tmp_path):
+    def refused(folder):
+        with pytest.raises(InputError, match="--output_dir: expected a new or an empty folder"):
+            elsewhere_page.check_folder(folder)
+
+    elsewhere_page.check_folder(tmp_path)
+    elsewhere_page.check_folder(tmp_path / "new")
+    (tmp_path / "report.html").write_text("of somebody")
+    refused(tmp_path)
+    refused(tmp_path / "report.html")
+    results = tmp_path / "metrics.json"
+    results.write_text('{"recipe": "cheXviz"}')
+    refused(tmp_path)
+    results.write_text("{")
+    refused(tmp_path)
+    results.write_text('{"recipe": "evaluate"}')
+    elsewhere_page.check_folder(tmp_path)
+    (tmp_path / "config.json").write_text("{}")  # Of a run that an evaluation wrote into.
+    refused(tmp_path)
 
 
 def test_tables_of_classes_and_masks_have_no_columns_of_the_trainings_rounds():

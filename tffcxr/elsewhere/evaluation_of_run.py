@@ -19,8 +19,6 @@ from tffcxr.evaluation import comparisons, result_rows
 from tffcxr.models.files import export
 from tffcxr.report import elsewhere_page, run_report
 
-RECIPE = "evaluate"
-
 
 @dataclasses.dataclass(frozen=True)
 class Wanted:
@@ -111,6 +109,6 @@ def write(
       command: the words of the command line.
     """
     rows = comparisons.adjusted(evaluated.rows)
-    result_rows.write_metrics(folder, RECIPE, evaluated.kind, rows)
+    result_rows.write_metrics(folder, elsewhere_page.RECIPE, evaluated.kind, rows)
     elsewhere_page.write(folder, rows, evaluated.kind, evaluated.remarks, model, command)
     return run_report.format_table(rows, evaluated.kind)

@@ -6,9 +6,41 @@ from collections.abc import Mapping, Sequence
 import pathlib
 from typing import Any
 
-from tffcxr import files
-from tffcxr.report import elsewhere_table, page
+from tffcxr import errors, files
+from tffcxr.evaluation import result_rows
+from tffcxr.report import elsewhere_table, page, run_files
 from tffcxr.report.kinds import kinds
+
+RECIPE = "evaluate"
+_PAGE = "report.html"
+
+
+def check_folder(folder: pathlib.Path) -> None:
+    """Checks that a folder holds nothing that another program wrote, such as the files of a run.
+
+    Raises:
+      InputError: it is no new or empty folder, and no earlier evaluation.
+    """
+    if not folder.exists() or _is_mine(folder):
+        return
+    raise errors.InputError(
+        "--output_dir: expected a new or an empty folder or that of an earlier evaluation, found "
+        f"{folder}"
+    )
+
+
+def _is_mine(folder: pathlib.Path) -> bool:
+    if not folder.is_dir():
+        return False
+    names = {path.name for path in folder.iterdir()}
+    if not names:
+        return True
+    if not names <= {result_rows.FILE_NAME, _PAGE} or result_rows.FILE_NAME not in names:
+        return False
+    try:
+        return run_files.read_json(folder / result_rows.FILE_NAME).get("recipe") == RECIPE
+    except errors.InputError:  # Of somebody else.
+        return False
 
 
 def write(
@@ -45,6 +77,6 @@ def write(
         elsewhere=elsewhere_table.of(rows, named, {}),
         roc_elsewhere=None,
     )
-    path = folder / "report.html"
+    path = folder / _PAGE
     files.write_text(path, html)
     return path
