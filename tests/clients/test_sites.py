@@ -111,7 +111,9 @@ class TestSharedTask:
     ):
         return sites.load_shared_task(
             [Site(name, "nih", pathlib.Path(name)) for name in names],
-            lambda table, site: table.assign(image=site.name + "/" + table["image"]),
+            lambda table, site: table.assign(
+                image=site.name + "/" + table["image"], patient=site.name + table["patient"]
+            ),
             fractions=self.FRACTIONS,
             seed=seed,
             stratify=stratify,
@@ -130,7 +132,7 @@ class TestSharedTask:
         found = pd.concat(records.values())
         tests = set(found["patient"][found["split"] == "test"])
         if own_test:
-            assert tests == {f"{number:02}" for number in range(30)}
+            assert tests == {f"a{number:02}" for number in range(30)}
             assert set(found["split"]) == {"train", "test"}
         else:
             assert len(tests) == 0.2 * PATIENTS
@@ -175,11 +177,14 @@ class TestSharedTask:
         with pytest.raises(InputError, match="site a, train images: .*--clients_per_site"):
             self._load("a", clients_per_site=50)
 
-    def test_one_folder_twice_is_refused(self, load):
+    @pytest.mark.parametrize(
+        ("folders", "found"), [("ss", "found s for a and b"), ("st", "60 in common for a and b")]
+    )
+    def test_the_same_patients_twice_are_refused(self, load, folders, found):
         del load
-        with pytest.raises(InputError, match="a folder or a table of its own for each site"):
+        with pytest.raises(InputError, match=f"its own for each site.*{found}"):
             sites.load_shared_task(
-                [Site(name, "nih", pathlib.Path("same")) for name in "ab"],
+                [Site(name, "nih", pathlib.Path(path)) for name, path in zip("ab", folders)],
                 lambda table, site: table,
                 fractions=self.FRACTIONS,
                 seed=0,

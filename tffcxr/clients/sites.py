@@ -159,7 +159,7 @@ def load_shared_task(
     together they are the server's test set, whatever the number of clients.
 
     Args:
-      sites: at least one, with different names; those of one folder share no patient.
+      sites: at least one, with different names; they share no patient, see `have_same_patients`.
       keep: selects the rows and columns of a site's table that the task needs.
       fractions: of the patients, by split.
       seed: of splits and partitions.
@@ -171,7 +171,7 @@ def load_shared_task(
         "validation" in the others. None or empty for the share of "test" in `fractions`.
 
     Raises:
-      InputError: see `Site.parse` and the loaders; two sites of one folder share a patient; a
+      InputError: see `Site.parse` and the loaders; two sites share a patient; a
         partition by a finding without one; too few images for `test_images`.
     """
     check_names(sites)
@@ -203,15 +203,16 @@ def load_shared_task(
 
 
 def _check_patients(sites: Sequence[Site], tables: Mapping[str, pd.DataFrame]) -> None:
-    """Raises InputError if sites of one folder share a patient, who would be in several splits."""
+    """Raises InputError if sites share a patient, who would be in several splits."""
     for one, other in itertools.combinations(sites, 2):
-        if one.path.resolve() == other.path.resolve() and not set(
-            tables[one.name]["patient"]
-        ).isdisjoint(tables[other.name]["patient"]):
+        if not have_same_patients(one, other):
+            continue
+        common = set(tables[one.name]["patient"]) & set(tables[other.name]["patient"])
+        if common:
+            where = f"{one.path}" if are_of_one_folder(one, other) else f"{len(common)} in common"
             raise InputError(
                 "--site: expected a folder or a table of its own for each site, since patients "
-                f"would otherwise be counted twice, found {one.path} for {one.name} and "
-                f"{other.name}"
+                f"would otherwise be counted twice, found {where} for {one.name} and {other.name}"
             )
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+import itertools
 
 import numpy as np
 import pandas as pd
 
+from tffcxr.clients.sites import have_same_patients
 from tffcxr.data_check import duplicates
 from tffcxr.data_check.fault import WARNING, WRONG, Fault
 from tffcxr.data_check.site_data import SiteData
@@ -88,25 +90,23 @@ def _patients_across_splits(site: SiteData) -> Iterator[Fault]:
 
 
 def _patients_at_two_sites(table: pd.DataFrame, sites: Sequence[SiteData]) -> Iterator[Fault]:
-    """Equal ids; those of a source with numbers alone mean nothing beside another source."""
-    for place, site in enumerate(sites):
-        for other in sites[place + 1 :]:
-            common = set(site.table["patient"]) & set(other.table["patient"])
-            if not common:
-                continue
-            chosen = table["patient"].isin(common) & table["site"].isin((site.name, other.name))
-            is_telling = site.source == other.source
-            sentence = (
-                f"{style.counted(len(common), 'patient id')} at both {site.name} and {other.name}"
-            )
-            if not is_telling:
-                sentence += ", which may be chance, since they come from different sources"
-            yield Fault(
-                "patient at two sites",
-                WRONG if is_telling else WARNING,
-                sentence,
-                [str(path) for path in table["image"][chosen]],
-            )
+    """Patients whom a training keeps at one site each, or because of whom it does not start.
+
+    Equal ids of unrelated folders, such as 1 to 30 at two hospitals, say nothing.
+    """
+    for site, other in itertools.combinations(sites, 2):
+        common = set(site.table["patient"]) & set(other.table["patient"])
+        if not common or not have_same_patients(site.site, other.site):
+            continue
+        chosen = table["patient"].isin(common) & table["site"].isin((site.name, other.name))
+        yield Fault(
+            "patient at two sites",
+            WARNING,
+            f"{style.counted(len(common), 'patient')} at both {site.name} and {other.name}: "
+            "cheXviz keeps each at one of the sites that label a finding, and the other recipes "
+            "do not start",
+            [str(path) for path in table["image"][chosen]],
+        )
 
 
 def _contradictions(site: SiteData) -> Iterator[Fault]:

@@ -31,7 +31,7 @@ def load(sites: Sequence[Site]) -> tuple[list[SiteData], list[Fault]]:
                 table = dataclasses.replace(site, options=lenient).load()
             except InputError:
                 continue
-        loaded.append(SiteData(site.name, site.loader, table, ()))
+        loaded.append(SiteData(site, table, ()))
     return loaded, faults
 
 

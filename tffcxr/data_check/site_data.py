@@ -8,6 +8,7 @@ import dataclasses
 import numpy as np
 import pandas as pd
 
+from tffcxr.clients.sites import Site
 from tffcxr.data_check import image_facts
 from tffcxr.data_check.image_facts import Facts
 from tffcxr.datasets import records
@@ -18,16 +19,24 @@ class SiteData:
     """A data set.
 
     Attributes:
-      name: of the site.
-      source: its loader.
+      site: its name, loader and folder.
       table: its records.
       facts: of each record's image, in the same order.
     """
 
-    name: str
-    source: str
+    site: Site
     table: pd.DataFrame
     facts: Sequence[Facts]
+
+    @property
+    def name(self) -> str:
+        """Of the site."""
+        return self.site.name
+
+    @property
+    def source(self) -> str:
+        """Its loader."""
+        return self.site.loader
 
     @property
     def findings(self) -> list[str]:
