@@ -63,9 +63,9 @@ def test_the_table_has_every_finding_of_every_file(run, tmp_path):
     ended = programs.run("predict", f"--model={run}", f"--csv={table}", *IMAGES[:2])
     assert ended.status == 0, ended.errors
     lines = ended.output.splitlines()
-    assert lines[0].split() == ["file", "finding", "probability", "operating", "point"]
+    assert lines[0].split() == ["file", "finding", "score", "operating", "point"]
     first = _expected(run, IMAGES[0])
-    assert lines[2] == f"{IMAGES[0]}  Lung Opacity        {first[0]:.3f}  above 0.000"
+    assert lines[2] == f"{IMAGES[0]}  Lung Opacity  {first[0]:.3f}  above 0.000"
     assert re.fullmatch(rf" +Pneumothorax +{first[1]:.3f}  none", lines[3])
     assert lines[-1] == overlays.NOTICE
 
@@ -251,12 +251,13 @@ def test_classes(others, tmp_path):
     assert isinstance(expected, dict)
     named = max(expected, key=lambda name: expected[name])
     lines = ended.output.splitlines()
-    assert lines[0].split() == ["file", "class", "probability"]
+    assert lines[0].split() == ["file", "class", "score"]
     assert [line.split()[-1] == "named" for line in lines[2:5]] == [c == named for c in expected]
-    assert lines[-5:] == [
+    assert lines[-6:] == [
         "No heat map of 2 answers: they are not named.",
         "Model: first.keras; others of the run: second.keras",
         session.NOT_COMPARED,
+        f"Scores that are not calibrated, so they are no probabilities: {', '.join(expected)}.",
         session.OF_PHANTOMS,
         overlays.NOTICE,
     ]
@@ -271,7 +272,7 @@ def test_classes(others, tmp_path):
     assert len(list(heatmaps.iterdir())) == 1
     written = programs.read_json(tmp_path / "scores.json")
     assert (written["kind"], written["model"]["phantoms"]) == ("classes", True)
-    assert written["notice"] == overlays.NOTICE
+    assert written["notice"] == " ".join([overlays.NOTICE, *lines[-4:-1]])
     first, second = written["files"]
     assert (first["status"], first["answers"]) == ("unreadable", [])
     assert first["error"] == of_bad["error"]

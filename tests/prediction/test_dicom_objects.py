@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 
 import highdicom
@@ -17,7 +18,7 @@ from tests.datasets import dicom_files
 from tests.models.files import exported_models
 from tffcxr.datasets.findings import NIH
 from tffcxr.models.files import export, metadata
-from tffcxr.prediction import dicom_codes, overlays, predictor, reading, session
+from tffcxr.prediction import answers, dicom_codes, overlays, predictor, reading, session
 from tffcxr.prediction.dicom_objects import DicomObjects
 
 STUDY = {
@@ -185,8 +186,12 @@ def test_the_report_refers_to_the_image_and_to_the_pictures(findings):
         assert _shown(group[0].ContentSequence, "Visual explanation") == [picture.SOPInstanceUID]
 
 
-def test_heat_is_computed_once_for_pictures_and_objects(tmp_path, monkeypatch):
-    exported = exported_models.exported(metadata.FINDINGS)
+def test_heat_is_computed_once_for_pictures_and_objects(tmp_path, monkeypatch, capsys):
+    why = {"calibration": "none", "calibration_remark": "expected 10, found 2"}
+    exported = exported_models.exported(
+        metadata.FINDINGS,
+        calibration={"Lung Opacity": why, "Pneumothorax": {"calibration": "platt"}},
+    )
     model = tmp_path / "m.keras"
     export.save(model, exported)
     _image(tmp_path / "a.dcm")
@@ -198,10 +203,31 @@ def test_heat_is_computed_once_for_pictures_and_objects(tmp_path, monkeypatch):
         return compute(*given, **others)
 
     monkeypatch.setattr(overlays.gradcam, "grad_cam", counting)
-    wanted = session.Wanted(heatmaps=tmp_path / "heat", dicom=tmp_path / "made")
+    wanted = session.Wanted(
+        heatmaps=tmp_path / "heat", dicom=tmp_path / "made", json=tmp_path / "a.json"
+    )
     assert session.predict(model, [], [str(tmp_path / "a.dcm")], wanted) == []
     assert len(counted) == len(list((tmp_path / "heat").iterdir())) == 2
     assert len(list((tmp_path / "made").iterdir())) == 3
+    # Terminal, JSON and report say which scores are no probabilities, and why.
+    remark = answers.not_calibrated(exported.metadata)
+    assert remark.endswith("no probabilities: Lung Opacity (expected 10, found 2).")
+    printed = capsys.readouterr().out.splitlines()
+    assert remark in printed and printed[0].split()[:3] == ["file", "finding", "score"]
+    written = json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))
+    assert remark in written["notice"] and set(written["files"][0]["answers"][0]) >= {"probability"}
+    assert written["model"]["calibration"]["Lung Opacity"] == why
+    assert remark in _texts(pydicom.dcmread(tmp_path / "made" / "0001_a_report.dcm"))
+
+
+def test_scores_are_probabilities_if_all_are_calibrated_or_they_are_of_pixels():
+    how = dict.fromkeys(exported_models.FINDINGS, {"calibration": "temperature"})
+    assert answers.not_calibrated(exported_models.about(metadata.FINDINGS, calibration=how)) == ""
+    assert answers.not_calibrated(exported_models.about(metadata.MASKS)) == ""
+    # Of models that say nothing: they are of versions that did not calibrate.
+    assert answers.not_calibrated(exported_models.about(metadata.CLASSES)).endswith(
+        ": Normal, Pneumonia, COVID-19."
+    )
 
 
 @pytest.mark.parametrize("part", ["CHEST", None])

@@ -77,6 +77,23 @@ KINDS = {
 }
 
 
+def not_calibrated(about: Metadata) -> str:
+    """Says which outputs give scores that are no probabilities, and why; empty if none does."""
+    if about.marks_pixels:
+        return ""
+    reasons: dict[str, list[str]] = {}
+    for name in about.outputs:
+        how = about.calibration.get(name, {})
+        if how.get("calibration", "none") == "none":
+            reasons.setdefault(str(how.get("calibration_remark") or ""), []).append(name)
+    which = "; ".join(
+        f"{', '.join(names)} ({why})" if why else ", ".join(names) for why, names in reasons.items()
+    )
+    if not which:
+        return ""
+    return f"Scores that are not calibrated, so they are no probabilities: {which}."
+
+
 def call(probability: float, operating_point: float) -> str:
     """Where a probability lies: "above" or "below" the operating point, or "-" without one."""
     if math.isnan(operating_point):

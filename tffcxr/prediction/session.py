@@ -111,24 +111,20 @@ def predict(
             answer_tables.write_csv(wanted.csv, kind, found)
         if wanted.json:
             about = _about(model, exported)
-            answer_tables.write_json(wanted.json, kind, found, about, overlays.NOTICE)
+            notice = " ".join([overlays.NOTICE, *_of_the_model(exported, wanted)])
+            answer_tables.write_json(wanted.json, kind, found, about, notice)
     if any(answer.rows for answer in found):
-        print(answers.format_table(answers.KINDS[kind].head, found))
+        head: Sequence[str] = answers.KINDS[kind].head
+        if answers.not_calibrated(exported.metadata):
+            head = tuple("score" if cell == "probability" else cell for cell in head)
+        print(answers.format_table(head, found))
         print()
         marked = sum(bool(answer.warnings) for answer in found)
         if marked:
             remarks.append(f"{marked} of {len(found)} files have a warning.")
         if others:
             remarks.append(f"Model: {model.name}; others of the run: {', '.join(others)}")
-        if not exported.is_compared:
-            remarks.append(NOT_COMPARED)
-        if exported.metadata.phantoms:
-            remarks.append(OF_PHANTOMS)
-        if exported.metadata.is_attacked:
-            remarks.append(ATTACKED)
-        if wanted.lung_model:
-            remarks.append(_OF_LUNGS)
-        print("\n".join([*remarks, overlays.NOTICE]))
+        print("\n".join([*remarks, *_of_the_model(exported, wanted), overlays.NOTICE]))
     return [answer.error for answer in found if answer.status != reading.OK] + failures
 
 
@@ -185,15 +181,7 @@ def _dicom_objects(
     # Other calls need not wait for highdicom.
     from tffcxr.prediction.dicom_objects import DicomObjects
 
-    notices = [overlays.NOTICE]
-    if not exported.is_compared:
-        notices.append(NOT_COMPARED)
-    if exported.metadata.phantoms:
-        notices.append(OF_PHANTOMS)
-    if exported.metadata.is_attacked:
-        notices.append(ATTACKED)
-    if wanted.lung_model:
-        notices.append(_OF_LUNGS)
+    notices = [overlays.NOTICE, *_of_the_model(exported, wanted)]
     return DicomObjects(wanted.dicom, model, exported.metadata, explainer, notices)
 
 
@@ -219,6 +207,19 @@ def _predicted(exported: Exported, paths: Sequence[str], wanted: Wanted) -> Iter
             bar.update()
 
 
+def _of_the_model(exported: Exported, wanted: Wanted) -> list[str]:
+    """What a reader of any answer must know of the model."""
+    about = exported.metadata
+    notices = [
+        ("" if exported.is_compared else NOT_COMPARED),
+        answers.not_calibrated(about),
+        (OF_PHANTOMS if about.phantoms else ""),
+        (ATTACKED if about.is_attacked else ""),
+        (_OF_LUNGS if wanted.lung_model else ""),
+    ]
+    return [notice for notice in notices if notice]
+
+
 def _about(model: pathlib.Path, exported: Exported) -> dict[str, Any]:
     """What is said of the model in JSON."""
     about = exported.metadata
@@ -228,5 +229,6 @@ def _about(model: pathlib.Path, exported: Exported) -> dict[str, Any]:
         "network": about.network,
         "phantoms": about.phantoms,
         "trained_on": dict(about.trained_on),
+        "calibration": {name: dict(how) for name, how in about.calibration.items()},
         "is_compared": exported.is_compared,
     }
