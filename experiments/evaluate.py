@@ -8,7 +8,8 @@ operating points of the run; of classes, the images that are in one of them; of 
 that are outlined, at the model's resolution. Images that
 the run has trained on, or chosen its rounds and operating points by, are left out with all images
 of their patients, also where they are in another file, re-encoded, resized or slightly cropped.
-That needs the run's cache and its images; without them, one line says that it could not be checked.
+That needs the run's cache and its images. If some of these are missing, nothing is measured unless
+--noleave_out_known is given; without the cache's table, the results say that it is unknown.
 The results are metrics.json and report.html in --output_dir.
 """
 

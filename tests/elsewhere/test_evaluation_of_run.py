@@ -1,7 +1,9 @@
 """A model is measured on images that its run has not seen, whatever file they are in."""
 
+import dataclasses
 import json
 import pathlib
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -92,6 +94,35 @@ def test_what_the_run_has_seen_is_left_out_with_its_patients(run, tmp_path):
         InputError, match="site east: expected images of patients that the run was not"
     ):
         _evaluate(run / "models" / "m.keras", only_known)
+
+
+def test_without_the_run_s_images_nothing_is_measured_unless_it_is_asked_for(run, tmp_path):
+    moved = shutil.copytree(run, tmp_path / "moved")
+    names = pd.read_csv(moved / "cache" / "images.csv", dtype=str)
+    names.loc[:1, "image"] = [str(tmp_path / "gone0.png"), str(tmp_path / "gone1.png")]
+    run_tables.IMAGES.write(moved / "cache", names)
+    model = moved / "models" / "m.keras"
+    table = _table(tmp_path / "east", [0, *range(50, 59)], Pneumothorax=[0.0, 1.0] * 5)
+    with pytest.raises(InputError, match="found 2 of 4 missing, such as .*gone0.png; --noleave"):
+        _evaluate(model, table)
+    sites = {Site("east", "csv", tmp_path / "east"): table}
+    careless = dataclasses.replace(WANTED, leave_out_known=False)
+    evaluated = evaluation_of_run.evaluate(model, sites, careless)
+    assert [row["images"] for row in evaluated.rows] == [10]
+    (remark,) = evaluated.remarks
+    assert "trained on or chosen by were not looked for" in remark
+    evaluation_of_run.write(tmp_path, evaluated, model, ["tffcxr", "evaluate"])
+    assert json.loads((tmp_path / "metrics.json").read_text("utf-8"))["remarks"] == [remark]
+    html = (tmp_path / "report.html").read_text("utf-8")
+    assert remark in html and "not trained on" not in html
+    # Files that are there, but hold no image any more.
+    for name in ("gone0.png", "gone1.png"):
+        (tmp_path / name).write_bytes(b"no image")
+    assert "2 of 4 images of the run could not be compared" in _evaluate(model, table).remarks[-1]
+    names["image"] = str(tmp_path / "gone0.png")
+    run_tables.IMAGES.write(moved / "cache", names)
+    with pytest.raises(InputError, match="found 4 that cannot be read, such as .*gone0.png"):
+        _evaluate(model, table)
 
 
 def test_without_the_run_s_table_it_says_that_it_does_not_know(run, tmp_path):

@@ -31,11 +31,13 @@ def _table(patients, split, folder):
 @pytest.fixture(name="study")
 def _study(monkeypatch, tmp_path):
     """East's image 0 is a copy of a training image; "p4" and "p5" are names of both sites."""
-    home = _table([f"p{n}" for n in range(6)], ["train"] * 3 + ["validation"] * 2 + ["test"], "h")
+    splits = ["train"] * 3 + ["validation"] * 2 + ["test"]
+    home = _table([f"p{n}" for n in range(6)], splits, tmp_path)
+    for image in home["image"]:
+        pathlib.Path(image).touch()
     east = _table(["a", "a", "b", "p4", "p5"], "test", "east")
 
     def same_picture(self, images):
-        assert self._paths == []  # None of the files is there.
         return [place for place, image in enumerate(images) if image == "east/0.png"]
 
     monkeypatch.setattr(known_images.KnownImages, "_same_pictures", same_picture)
@@ -56,10 +58,20 @@ def _kept(study):
 def test_known_pictures_and_patients_are_left_out(study, capsys):
     # The other image of "a" goes, too; "p5" was only tested on.
     assert _kept(study) == ["b", "p5"]
-    assert "external site east: 3 of 5 images are left out" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "external site east: 3 of 5 images are left out" in told and "missing" not in told
     assert external.about(external.without_known(study)) == {
         "external_sites": {"east": {"source": "rsna", "images": 2, "patients": 2, "left_out": 3}}
     }
+
+
+def test_missing_images_are_told(study, capsys, tmp_path):
+    (tmp_path / "3.png").unlink()
+    (tmp_path / "5.png").unlink()  # Of the test.
+    assert _kept(study) == ["b", "p5"]
+    told = capsys.readouterr().err
+    assert "1 of 5 images that are trained on or chosen by cannot be compared" in told
+    assert str(tmp_path / "3.png") in told
 
 
 def test_ids_of_unrelated_sites_mean_nothing(study):
@@ -108,8 +120,9 @@ def test_pictures_are_compared_once(tmp_path, monkeypatch):
     monkeypatch.setattr(known_images.duplicates, "find_between", find_between)
     known, *others = map(str, paths)
     for _ in range(2):
-        found = known_images.KnownImages([known, "gone.png"], tmp_path / "cache").among(others)
-        assert np.array_equal(found, [True, False])
+        images = known_images.KnownImages([known, "gone.png"], tmp_path / "cache")
+        assert np.array_equal(images.among(others), [True, False])
+        assert images.missing == ("gone.png",)
     assert calls == [([known], others)]
     pathlib.Path(others[1]).write_bytes(b"changed")
     known_images.KnownImages([known], tmp_path / "cache").among(others)

@@ -15,6 +15,7 @@ import pandas as pd
 from tffcxr.clients.sites import Site
 from tffcxr.elsewhere import known_images, scoring
 from tffcxr.elsewhere.scoring import Sample
+from tffcxr.errors import InputError
 from tffcxr.evaluation import comparisons, result_rows
 from tffcxr.models.files import export
 from tffcxr.report import elsewhere_page, run_report
@@ -62,7 +63,8 @@ def evaluate(model: pathlib.Path, tables: Mapping[Site, pd.DataFrame], wanted: W
 
     Raises:
       InputError: the model takes no whole radiographs, a site has nothing that it can be measured
-        by, or nothing is left.
+        by, nothing is left, or files of images that the run has seen are missing or all of them
+        cannot be read.
     """
     exported = export.load(model)
     about = exported.metadata
@@ -79,10 +81,20 @@ def evaluate(model: pathlib.Path, tables: Mapping[Site, pd.DataFrame], wanted: W
                 for sample in samples
             ]
         else:
-            known = known_images.KnownImages(seen["image"].tolist())
+            known = _compared_with(seen)
             kept = [known_images.leave_out(each.site.name, each.table, known) for each in samples]
             samples = [Sample(each.site, of.table) for each, of in zip(samples, kept)]
             remarks += [each.remark for each in kept if each.remark]
+            remarks += _not_compared(known, len(seen))
+        if about.trained_on.get("elsewhere"):
+            remarks.append(
+                "The model was also trained on images of other hospitals, which cannot be compared."
+            )
+    else:
+        remarks.append(
+            "Images that the model was trained on or chosen by were not looked for "
+            "(--noleave_out_known): some of these may be among them."
+        )
     if about.phantoms:
         remarks.append("The model was trained on phantoms only: results on real images say little.")
     rows = []
@@ -97,6 +109,33 @@ def evaluate(model: pathlib.Path, tables: Mapping[Site, pd.DataFrame], wanted: W
     return Evaluated(about.kind, rows, remarks)
 
 
+def _compared_with(seen: pd.DataFrame) -> known_images.KnownImages:
+    known = known_images.KnownImages(seen["image"].tolist())
+    if known.missing:
+        raise InputError(
+            "--model: expected the images that the run was trained on or chosen by, to leave them "
+            f"out, found {len(known.missing)} of {len(seen)} missing, such as {known.missing[0]}; "
+            "--noleave_out_known measures without leaving any out"
+        )
+    return known
+
+
+def _not_compared(known: known_images.KnownImages, images: int) -> list[str]:
+    unreadable = known.unreadable
+    if not unreadable:
+        return []
+    if len(unreadable) == images:
+        raise InputError(
+            "--model: expected the images that the run was trained on or chosen by, to leave them "
+            f"out, found {images} that cannot be read, such as {unreadable[0]}; "
+            "--noleave_out_known measures without leaving any out"
+        )
+    return [
+        f"{len(unreadable)} of {images} images of the run could not be compared, since they cannot "
+        "be read: whether the model was trained on them is unknown"
+    ]
+
+
 def write(
     folder: pathlib.Path, evaluated: Evaluated, model: pathlib.Path, command: Sequence[str]
 ) -> str:
@@ -109,6 +148,8 @@ def write(
       command: the words of the command line.
     """
     rows = comparisons.adjusted(evaluated.rows)
-    result_rows.write_metrics(folder, elsewhere_page.RECIPE, evaluated.kind, rows)
+    result_rows.write_metrics(
+        folder, elsewhere_page.RECIPE, evaluated.kind, rows, remarks=evaluated.remarks
+    )
     elsewhere_page.write(folder, rows, evaluated.kind, evaluated.remarks, model, command)
     return run_report.format_table(rows, evaluated.kind)

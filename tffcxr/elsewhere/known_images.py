@@ -55,14 +55,24 @@ class KnownImages:
     """The images that a run has seen, all of which are read once.
 
     Args:
-      seen: paths; files that are not there any more cannot be compared.
+      seen: paths.
       cache: a folder for what was found, so that a program that is started again need not read
         them again; or None.
+
+    Attributes:
+      missing: the paths of files that are not there any more, which cannot be compared.
     """
 
     def __init__(self, seen: Sequence[str], cache: pathlib.Path | None = None):
-        self._paths = [path for path in seen if fingerprint.file_state(path) is not None]
+        states = [fingerprint.file_state(path) for path in seen]
+        self._paths = [path for path, state in zip(seen, states) if state is not None]
         self._cache = cache
+        self.missing = tuple(path for path, state in zip(seen, states) if state is None)
+
+    @property
+    def unreadable(self) -> list[str]:
+        """The paths of files that are there and cannot be compared, since they cannot be read."""
+        return [path for path, facts in zip(self._paths, self._facts) if not facts.is_readable]
 
     def among(self, images: Sequence[str]) -> np.ndarray:
         """Which of some images are known: the same file, or the same picture in another one.

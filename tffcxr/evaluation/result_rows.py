@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 import json
 import math
 import os
@@ -136,6 +136,7 @@ def write_metrics(
     kind: str,
     rows: Iterable[Mapping[str, Any]],
     complete: bool = True,
+    remarks: Sequence[str] = (),
 ) -> pathlib.Path:
     """Writes `metrics.json` so that a reader finds the old file or the whole new one.
 
@@ -148,6 +149,7 @@ def write_metrics(
       kind: of study, such as "findings", as in `config.json`.
       rows: from `result_row`.
       complete: False while results are still to come.
+      remarks: what a reader of the rows must know, a line each; left out without any.
 
     Returns:
       The file's path.
@@ -158,8 +160,9 @@ def write_metrics(
     keys = ("task", "model", "split", "training", "client")
     plain = [{key: _plain(value) for key, value in row.items()} for row in rows]
     plain.sort(key=lambda row: [str(row.get(key, "")) for key in keys])
+    about = {"remarks": list(remarks)} if remarks else {}
     text = json.dumps(
-        {"recipe": recipe, "kind": kind, "rows": plain, "complete": bool(complete)},
+        {"recipe": recipe, "kind": kind, "rows": plain, "complete": bool(complete), **about},
         indent=2,
         sort_keys=True,
         allow_nan=False,

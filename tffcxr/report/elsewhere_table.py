@@ -14,7 +14,7 @@ from tffcxr.report import column_builders, results_table, style
 from tffcxr.report.kinds import many_findings
 from tffcxr.report.kinds.kind import Kind
 
-TITLE = "Elsewhere: hospitals that were not trained on"
+TITLE = "Elsewhere: external test images"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -25,7 +25,9 @@ _CACHE = "known_images"
 def without_known(study: _Study) -> _Study:
     """The study without those images of external sites that it trains on or chooses by.
 
-    All images of such a patient are left out, which one line says for each site.
+    All images of such a patient are left out, which one line says for each site. Images whose files
+    are missing cannot be compared. They train nothing either, since no shard has them; one line
+    says how many they are.
 
     Raises:
       InputError: none is left at a site; a site has the name of a client.
@@ -36,6 +38,13 @@ def without_known(study: _Study) -> _Study:
     _check_names(study)
     seen = known_images.seen(pd.concat(_trained(study)), study.settings.measured_split)
     known = known_images.KnownImages(seen["image"].tolist(), study.settings.cache_dir / _CACHE)
+    if known.missing:
+        print(
+            f"external sites: {len(known.missing)} of {len(seen)} images that are trained on or "
+            f"chosen by cannot be compared, since their files are missing, such as "
+            f"{known.missing[0]}",
+            file=sys.stderr,
+        )
     records, left_out = {}, {}
     for site, table in external.clients.records.items():
         ids = seen["patient"][seen["trained_at"].isin(external.same_ids[site])]
