@@ -4,11 +4,11 @@ r"""Says what is in data sets, and with --check what is wrong with them, before 
   ./bazelw run //experiments:prepare -- --check --site=a=csv:/data/a --site=b=nih:/data/nih
 
 Without --check only tables are read: images, patients, labels, views, ages. --check also reads
-every image and finds unusable files, the same image twice, patients on both sides of a split or
-at two sites, labels that contradict each other, lateral views and other parts of the body, text
-burned into the border, and differences between sites. The results are check.html and check.json in
---output_dir; they name files and stay at the hospital. The exit status is 2 where training would
-give wrong results.
+every image and finds missing and unusable files, the same image twice, patients on both sides of a
+split or at two sites, labels that contradict each other, lateral views and other parts of the body,
+text burned into the border, and differences between sites. The results are check.html and
+check.json in --output_dir; they name files and stay at the hospital. The exit status is 2 where
+training would give wrong results.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ flags.DEFINE_multi_string(
 )
 flags.DEFINE_boolean("check", False, "Read every image, and say what is wrong.")
 flags.DEFINE_string("output_dir", "runs/check", "Folder for check.html and check.json.")
+data_flags.define_rejected()
 data_flags.define()
 flags.adopt_module_key_flags(data_flags)
 FLAGS.set_default("views", "all")
@@ -36,13 +37,14 @@ def main(unused_operands: list[str]) -> None:
     """Runs the program."""
     if not FLAGS.site:
         raise InputError("--site: expected NAME=LOADER:PATH, found none")
+    data_flags.check_rejected()
     from tffcxr.clients import sites as sites_lib
     from tffcxr.data_check import check_report, checking, fault, inventory
 
     parsed = [sites_lib.Site.parse(text, with_finding=False) for text in FLAGS.site]
     sites_lib.check_names(parsed)
     folder = pathlib.Path(FLAGS.output_dir)
-    sites, faults = checking.load(data_flags.with_options(parsed))
+    sites, faults = checking.load(data_flags.with_options(parsed), FLAGS.max_rejected_fraction)
     if FLAGS.check:
         sites = [checking.with_facts(site) for site in sites]
         faults += checking.find_faults(sites)

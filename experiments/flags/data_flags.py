@@ -42,6 +42,23 @@ def define() -> None:
     )
 
 
+def define_rejected() -> None:
+    """Defines the flag of files that may be unusable, where radiographs are read."""
+    flags.DEFINE_float(
+        "max_rejected_fraction",
+        0.01,
+        "Maximum fraction of unreadable files per client; these are skipped.",
+    )
+
+
+def check_rejected() -> None:
+    """Raises InputError unless the flag of `define_rejected` is a fraction."""
+    if not 0 <= FLAGS.max_rejected_fraction <= 1:
+        raise InputError(
+            f"--max_rejected_fraction: expected 0 to 1, found {FLAGS.max_rejected_fraction}"
+        )
+
+
 def with_options(sites: Sequence[Site]) -> list[Site]:
     """Returns sites with what the flags say of their images and labels.
 

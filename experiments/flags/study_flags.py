@@ -90,6 +90,7 @@ def define(
         flags.adopt_module_key_flags(module)
     flags.DEFINE_multi_string("site", [], site_help)
     if radiographs:
+        data_flags.define_rejected()
         for module in (data_flags, external_flags):
             module.define()
             flags.adopt_module_key_flags(module)
@@ -119,11 +120,6 @@ def define(
             "How images are made square: pad with black, or stretch.",
         )
         _define_partition(partition, clients_per_site)
-        flags.DEFINE_float(
-            "max_rejected_fraction",
-            0.01,
-            "Maximum fraction of unreadable files per client; these are skipped.",
-        )
     flags.DEFINE_enum(
         "augmentation",
         augmentation,
@@ -223,10 +219,7 @@ def check_shared_task() -> None:
 
 
 def _check_radiographs() -> None:
-    if not 0 <= FLAGS.max_rejected_fraction <= 1:
-        raise InputError(
-            f"--max_rejected_fraction: expected 0 to 1, found {FLAGS.max_rejected_fraction}"
-        )
+    data_flags.check_rejected()
     checks.at_least(1, "clients_per_site")
     if not 0 < FLAGS.alpha < float("inf"):
         raise InputError(f"--alpha: expected above 0, found {FLAGS.alpha}")

@@ -16,8 +16,8 @@ def _site(name, folder):
     return Site(name, "csv", folder, options=LoadOptions(views="all"))
 
 
-def _check(*sites):
-    loaded, faults = checking.load(sites)
+def _check(*sites, tolerated=0.01):
+    loaded, faults = checking.load(sites, tolerated)
     loaded = [checking.with_facts(site) for site in loaded]
     return loaded, faults + checking.find_faults(loaded)
 
@@ -110,6 +110,16 @@ def test_a_site_that_cannot_be_read_is_a_fault_and_the_others_are_checked(tmp_pa
     sites, faults = _check(_site("none", tmp_path / "none"), _site("a", tmp_path))
     assert [site.name for site in sites] == ["a"]
     assert [(each.kind, each.severity) for each in faults] == [("table with faults", fault.WRONG)]
+
+
+@pytest.mark.parametrize(("tolerated", "severity"), [(0.01, fault.WRONG), (0.1, fault.WARNING)])
+def test_images_of_the_table_that_are_missing_on_disk(tmp_path, tolerated, severity):
+    planted.write_table(tmp_path, planted.clean(tmp_path))
+    (tmp_path / "image3.png").unlink()
+    _, (found,) = checking.load([_site("a", tmp_path)], tolerated)
+    assert (found.kind, found.severity, found.images) == ("missing file", severity, ["image3.png"])
+    assert f"1 of 24 images of the table are not in {tmp_path}" in found.sentence
+    assert f" the {100 * tolerated:g} % of --max_rejected_fraction" in found.sentence
 
 
 def test_an_image_listed_twice_hides_no_other_fault(tmp_path):

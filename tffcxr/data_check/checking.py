@@ -5,17 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 import dataclasses
 
+import pandas as pd
+
 from tffcxr.clients.sites import Site
-from tffcxr.data_check import across_images, image_facts, shifts, single_images
+from tffcxr.data_check import across_images, fault, image_facts, shifts, single_images
 from tffcxr.data_check.fault import WARNING, WRONG, Fault
 from tffcxr.data_check.site_data import SiteData
+from tffcxr.datasets import records
 from tffcxr.errors import InputError
 
 
-def load(sites: Sequence[Site]) -> tuple[list[SiteData], list[Fault]]:
+def load(sites: Sequence[Site], tolerated: float) -> tuple[list[SiteData], list[Fault]]:
     """Reads the tables of the sites, without their images.
 
     A table whose faults do not keep it from being read is read all the same, see `LoadOptions`.
+
+    Args:
+      sites: with different names.
+      tolerated: maximum fraction of a table's images that may be missing.
 
     Returns:
       The sites that could be read, and the faults of their tables.
@@ -23,16 +30,33 @@ def load(sites: Sequence[Site]) -> tuple[list[SiteData], list[Fault]]:
     loaded, faults = [], []
     for site in sites:
         try:
-            table = site.load()
+            table, missing = _load(site)
         except InputError as error:
             faults.append(Fault("table with faults", WRONG, f"{site.name}: {error}"))
             lenient = dataclasses.replace(site.options, lenient=True)
             try:
-                table = dataclasses.replace(site, options=lenient).load()
+                table, missing = _load(dataclasses.replace(site, options=lenient))
             except InputError:
                 continue
+        faults += [_missing(site, each, tolerated) for each in missing]
         loaded.append(SiteData(site, table, ()))
     return loaded, faults
+
+
+def _load(site: Site) -> tuple[pd.DataFrame, list[records.Missing]]:
+    with records.collected_missing() as missing:
+        return site.load(), missing
+
+
+def _missing(site: Site, missing: records.Missing, tolerated: float) -> Fault:
+    is_wrong = missing.missing > tolerated * missing.labelled
+    return Fault(
+        "missing file",
+        WRONG if is_wrong else WARNING,
+        f"{site.name}: {missing.missing} of {missing.labelled} images of the table are not in "
+        f"{missing.folder}, {fault.against(tolerated, is_wrong)}",
+        missing.names,
+    )
 
 
 def with_facts(site: SiteData) -> SiteData:

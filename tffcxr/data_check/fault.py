@@ -10,6 +10,12 @@ WRONG, WARNING = "wrong", "warning"
 _MOST_EXAMPLES = 20
 
 
+def against(tolerated: float, is_more: bool) -> str:
+    """How a number of files compares with the fraction that may be left out, 0 to 1, in words."""
+    words = "more than" if is_more else "at most"
+    return f"{words} the {100 * tolerated:.3g} % of --max_rejected_fraction"
+
+
 @dataclasses.dataclass(frozen=True)
 class Fault:
     """One kind of fault.

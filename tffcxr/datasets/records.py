@@ -9,7 +9,10 @@ there is also `split`. An unknown label is never a 0.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+import contextlib
+import contextvars
+import dataclasses
 import logging
 import re
 
@@ -127,6 +130,39 @@ def validate(df: pd.DataFrame) -> pd.DataFrame:
     return df
 
 
+@dataclasses.dataclass(frozen=True)
+class Missing:
+    """Images that a source labels and that are not on disk.
+
+    Attributes:
+      missing: how many are missing.
+      labelled: how many the source labels.
+      folder: where they were looked for.
+      names: what the source calls those that are missing; empty where that is not known.
+    """
+
+    missing: int
+    labelled: int
+    folder: str
+    names: Sequence[str]
+
+
+_MISSING: contextvars.ContextVar[list[Missing] | None] = contextvars.ContextVar(
+    "missing", default=None
+)
+
+
+@contextlib.contextmanager
+def collected_missing() -> Iterator[list[Missing]]:
+    """Collects the images that sources leave out, instead of logging them."""
+    collected: list[Missing] = []
+    token = _MISSING.set(collected)
+    try:
+        yield collected
+    finally:
+        _MISSING.reset(token)
+
+
 def drop_missing_images(
     df: pd.DataFrame,
     paths: pd.Series,
@@ -134,7 +170,7 @@ def drop_missing_images(
     folder: object,
     example: pd.Series | None = None,
 ) -> pd.DataFrame:
-    """Keeps the rows whose image is on disk, and logs how many are not.
+    """Keeps the rows whose image is on disk, and logs or collects those that are not.
 
     Args:
       df: one row per image.
@@ -155,7 +191,11 @@ def drop_missing_images(
             f"{source}: expected images in {folder}, found none of the {len(df)} that are labelled"
             f"{such_as}"
         )
-    if not found.all():
+    collected = _MISSING.get()
+    if collected is not None and not found.all():
+        names = [] if example is None else example[~found].astype(str).tolist()
+        collected.append(Missing(int((~found).sum()), len(df), str(folder), names))
+    elif not found.all():
         logging.getLogger(__name__).warning(
             "%s: %d of %d labelled images are not in %s and are left out%s",
             *(source, int((~found).sum()), len(df), folder, such_as),
