@@ -96,6 +96,27 @@ def test_what_the_run_has_seen_is_left_out_with_its_patients(run, tmp_path):
         _evaluate(run / "models" / "m.keras", only_known)
 
 
+def test_patients_of_the_run_are_left_out_where_their_ids_mean_the_same(run, tmp_path):
+    moved = shutil.copytree(run, tmp_path / "moved")
+    model = moved / "models" / "m.keras"
+    table = _table(tmp_path / "east", range(50, 60), Pneumothorax=[0.0, 1.0] * 5)
+    table["patient"] = ["p0", "p2", *(f"q{number}" for number in range(8))]  # p2 was only tested.
+
+    def images(source, *flags, loader="rsna"):
+        about = {"client": "north", "site": "hospital", "source": source}
+        config = {"sites": [about], "settings": {"site": list(flags)}}
+        (moved / "config.json").write_text(json.dumps(config))
+        sites = {Site("east", loader, tmp_path / "east"): table}
+        (row,) = evaluation_of_run.evaluate(model, sites, WANTED).rows
+        return row["images"]
+
+    assert images("nih", "hospital=nih:/data/nih:Pneumothorax") == 9
+    assert images("nih") == 9  # Of another hospital's program, without the flag.
+    assert images("csv", f"hospital=csv:{tmp_path / 'east'}:Mass", loader="csv") == 9
+    assert images("csv", "hospital=csv:/data/other:Mass", loader="csv") == 10
+    assert images("phantoms") == 10
+
+
 def test_without_the_run_s_images_nothing_is_measured_unless_it_is_asked_for(run, tmp_path):
     moved = shutil.copytree(run, tmp_path / "moved")
     names = pd.read_csv(moved / "cache" / "images.csv", dtype=str)

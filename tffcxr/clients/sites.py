@@ -222,7 +222,12 @@ def have_same_patients(one: Site, other: Site) -> bool:
     That is if they are cut from one folder or table, or both name patients as the NIH does, from
     which RSNA's images come too. Equal ids in unrelated folders mean nothing.
     """
-    return are_of_one_folder(one, other) or {one.loader, other.loader} <= {"nih", "rsna"}
+    return are_of_one_folder(one, other) or name_patients_alike(one.loader, other.loader)
+
+
+def name_patients_alike(loader: str, other: str) -> bool:
+    """Whether two sources name the same patients in the same way, wherever their folders are."""
+    return {loader, other} <= {"nih", "rsna"}
 
 
 def are_of_one_folder(one: Site, other: Site) -> bool:

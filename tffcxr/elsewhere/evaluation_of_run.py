@@ -82,7 +82,15 @@ def evaluate(model: pathlib.Path, tables: Mapping[Site, pd.DataFrame], wanted: W
             ]
         else:
             known = _compared_with(seen)
-            kept = [known_images.leave_out(each.site.name, each.table, known) for each in samples]
+            kept = [
+                known_images.leave_out(
+                    each.site.name,
+                    each.table,
+                    known,
+                    known_images.patients(run, seen, each.site),
+                )
+                for each in samples
+            ]
             samples = [Sample(each.site, of.table) for each, of in zip(samples, kept)]
             remarks += [each.remark for each in kept if each.remark]
             remarks += _not_compared(known, len(seen))
@@ -132,7 +140,7 @@ def _not_compared(known: known_images.KnownImages, images: int) -> list[str]:
         )
     return [
         f"{len(unreadable)} of {images} images of the run could not be compared, since they cannot "
-        "be read: whether the model was trained on them is unknown"
+        "be read: whether they are among these is unknown"
     ]
 
 

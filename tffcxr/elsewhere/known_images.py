@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 import dataclasses
 import functools
 import hashlib
 import json
 import os
 import pathlib
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from tffcxr import files, run_tables
+from tffcxr.clients import sites as sites_lib
 from tffcxr.clients.shards import fingerprint
+from tffcxr.clients.sites import Site
 from tffcxr.data_check import duplicates, image_facts
 from tffcxr.datasets import records
 from tffcxr.errors import InputError
@@ -24,7 +27,7 @@ _SEEN = ("train", "validation")
 
 
 def read(run: pathlib.Path) -> pd.DataFrame | None:
-    """The images that a run has trained on or chosen by: `image` and `patient`.
+    """The images that a run has trained on or chosen by: `client`, `image` and `patient`.
 
     None where the run's cache, which stays at the hospital, does not have their names.
 
@@ -35,10 +38,48 @@ def read(run: pathlib.Path) -> pd.DataFrame | None:
     if not (folder / run_tables.IMAGES.file).exists():
         return None
     table = run_files.read_table(folder, run_tables.IMAGES)
-    config = run / "config.json"
-    derived = run_files.read_json(config).get("derived") if config.exists() else None
+    derived = _config(run).get("derived")
     measured = derived.get("measured_split") if isinstance(derived, dict) else None
     return seen(table, str(measured or "validation"))
+
+
+def patients(run: pathlib.Path, seen_by_run: pd.DataFrame, site: Site) -> set[str]:
+    """The patients of a run whose ids mean the same patients as those of a site.
+
+    Args:
+      run: its folder; `config.json` says which sites its clients were cut from.
+      seen_by_run: see `read`.
+      site: the other one.
+
+    Raises:
+      InputError: `config.json` is damaged.
+    """
+    config = _config(run)
+    described, settings = config.get("sites"), config.get("settings")
+    flags = settings.get("site") if isinstance(settings, Mapping) else None
+    named = {str(text).partition("=")[0]: str(text) for text in flags or ()}
+    same = [
+        str(client.get("client"))
+        for client in (described if isinstance(described, list) else ())
+        if isinstance(client, Mapping)
+        and _have_same_patients(site, str(client.get("source")), named.get(str(client.get("site"))))
+    ]
+    return set(seen_by_run["patient"][seen_by_run["client"].isin(same)])
+
+
+def _have_same_patients(site: Site, source: str, flag: str | None) -> bool:
+    """Whether a site has the patients of another one, of which the loader and the flag are known.
+
+    Phantoms, and sites that were read at another hospital, have no flag.
+    """
+    if flag is not None:
+        return sites_lib.have_same_patients(site, Site.parse(flag))
+    return sites_lib.name_patients_alike(site.loader, source)
+
+
+def _config(run: pathlib.Path) -> dict[str, Any]:
+    path = run / "config.json"
+    return run_files.read_json(path) if path.exists() else {}
 
 
 def seen(table: pd.DataFrame, measured_split: str) -> pd.DataFrame:
@@ -162,5 +203,6 @@ def leave_out(
         remark = (
             f"{site}: {left_out} of {len(table)} images are left out, since the run was trained on "
         )
-        remark += "them" if same == left_out else f"{same} of them, or on others of their patients"
+        of_them = "them" if same == left_out else f"{same} of them, or on others of their patients"
+        remark += of_them if same else "others of their patients"
     return Kept(table[~is_of_patient].reset_index(drop=True), left_out, remark)
