@@ -47,7 +47,7 @@ def main(unused_operands: list[str]) -> None:
     sites, faults = checking.load(data_flags.with_options(parsed), FLAGS.max_rejected_fraction)
     if FLAGS.check:
         sites = [checking.with_facts(site) for site in sites]
-        faults += checking.find_faults(sites)
+        faults += checking.find_faults(sites, FLAGS.max_rejected_fraction)
     about = [inventory.describe(site) for site in sites]
     try:
         page = check_report.write(folder, about, faults, typed.current().words, FLAGS.check)

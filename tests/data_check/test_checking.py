@@ -19,7 +19,7 @@ def _site(name, folder):
 def _check(*sites, tolerated=0.01):
     loaded, faults = checking.load(sites, tolerated)
     loaded = [checking.with_facts(site) for site in loaded]
-    return loaded, faults + checking.find_faults(loaded)
+    return loaded, faults + checking.find_faults(loaded, tolerated)
 
 
 @pytest.fixture(name="planted_faults", scope="module")
@@ -90,7 +90,7 @@ def test_sites_that_differ_or_share_patients(tmp_path):
         dataclasses.replace(data, site=Site(data.name, loader, data.site.path))
         for data, loader in zip(loaded, ("nih", "rsna"))
     ]
-    (same,) = [each for each in checking.find_faults(named) if "patient" in each.kind]
+    (same,) = [each for each in checking.find_faults(named, 0.01) if "patient" in each.kind]
     assert same.severity == fault.WARNING and "1 patient at both a and b" in same.sentence
 
 
@@ -110,6 +110,20 @@ def test_a_site_that_cannot_be_read_is_a_fault_and_the_others_are_checked(tmp_pa
     sites, faults = _check(_site("none", tmp_path / "none"), _site("a", tmp_path))
     assert [site.name for site in sites] == ["a"]
     assert [(each.kind, each.severity) for each in faults] == [("table with faults", fault.WRONG)]
+
+
+def test_as_many_unusable_files_as_training_skips_are_a_warning(tmp_path):
+    planted.write_table(tmp_path, planted.clean(tmp_path)[:4])
+    (tmp_path / "image3.png").write_bytes(b"no image")
+    (site,), _ = checking.load([_site("a", tmp_path)], 0.01)
+    site = checking.with_facts(site)
+    for tolerated, severity, words in (
+        (0.25, fault.WARNING, "at most the 25 %"),
+        (0.24, fault.WRONG, "more than the 24 %"),
+    ):
+        (found,) = checking.find_faults([site], tolerated)
+        assert (found.kind, found.severity) == ("unusable file", severity)
+        assert f"unusable in all: 25.0%, {words} of --max_rejected_fraction" in found.sentence
 
 
 @pytest.mark.parametrize(("tolerated", "severity"), [(0.01, fault.WRONG), (0.1, fault.WARNING)])

@@ -65,11 +65,16 @@ def with_facts(site: SiteData) -> SiteData:
     return dataclasses.replace(site, facts=facts)
 
 
-def find_faults(sites: Sequence[SiteData]) -> list[Fault]:
-    """Everything that is wrong with sites whose files were read, the worst first."""
+def find_faults(sites: Sequence[SiteData], tolerated: float) -> list[Fault]:
+    """Everything that is wrong with sites whose files were read, the worst first.
+
+    Args:
+      sites: with different names.
+      tolerated: maximum fraction of a site's files that may be unusable.
+    """
     if not sites:
         return []
-    found = [fault for site in sites for fault in single_images.faults(site)]
+    found = [fault for site in sites for fault in single_images.faults(site, tolerated)]
     found += across_images.faults(sites)
     found += shifts.faults(sites)
-    return sorted(found, key=lambda fault: (fault.severity == WARNING, fault.kind))
+    return sorted(found, key=lambda each: (each.severity == WARNING, each.kind))

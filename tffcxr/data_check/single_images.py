@@ -9,6 +9,7 @@ import re
 import cv2
 import numpy as np
 
+from tffcxr.data_check import fault
 from tffcxr.data_check.fault import WARNING, WRONG, Fault
 from tffcxr.data_check.site_data import SiteData
 from tffcxr.datasets import views
@@ -26,15 +27,20 @@ _FEWEST_LETTERS = 12  # Burned in; "PORTABLE" has eight.
 _MAD_TO_DEVIATION = 1.4826  # Of a normal distribution.
 
 
-def faults(site: SiteData) -> Iterator[Fault]:
-    """Yields the faults of a site's images."""
-    yield from _unreadable(site)
+def faults(site: SiteData, tolerated: float) -> Iterator[Fault]:
+    """Yields the faults of a site's images.
+
+    Args:
+      site: its files were read.
+      tolerated: maximum fraction of files that may be unusable.
+    """
+    yield from _unreadable(site, tolerated)
     yield from _other_kinds(site)
     yield from _unusual(site)
     yield from _burned_in(site)
 
 
-def _unreadable(site: SiteData) -> Iterator[Fault]:
+def _unreadable(site: SiteData, tolerated: float) -> Iterator[Fault]:
     by_reason: dict[str, list[int]] = collections.defaultdict(list)
     reasons: dict[str, str] = {}
     for place, facts in enumerate(site.facts):
@@ -43,9 +49,15 @@ def _unreadable(site: SiteData) -> Iterator[Fault]:
             reason = facts.reason.replace(path, "").strip(": ")
             reasons.setdefault(_general(reason), reason)
             by_reason[_general(reason)].append(place)
+    unusable, files = sum(map(len, by_reason.values())), len(site.facts)
+    is_wrong = unusable > tolerated * files
     for general, places in by_reason.items():
-        sentence = f"{site.name}: {len(places)} of {len(site.facts)} files: {reasons[general]}"
-        yield Fault("unusable file", WRONG, sentence, site.paths(np.array(places)))
+        sentence = (
+            f"{site.name}: {len(places)} of {files} files: {reasons[general]} (unusable in all: "
+            f"{unusable / files:.1%}, {fault.against(tolerated, is_wrong)})"
+        )
+        severity = WRONG if is_wrong else WARNING
+        yield Fault("unusable file", severity, sentence, site.paths(np.array(places)))
 
 
 def _general(reason: str) -> str:
