@@ -110,9 +110,11 @@ def test_each_problem_has_its_warning(run, change, expected):
     assert expected in warning
 
 
-def test_an_interval_that_reaches_chance_is_not_called_worse(run):
+def test_only_an_interval_below_chance_is_called_worse(run):
     row = {**_ROW, "auroc": 0.45, "auroc_low": 0.4, "auroc_high": 0.52}
     assert _warnings(run, row) == []
+    (few,) = _warnings(run, {**_ROW, "auroc": 0.333, "auroc_low": NAN, "auroc_high": NAN})
+    assert "too few patients for a confidence interval" in few
 
 
 def test_sources_of_the_same_hospital_and_few_replicates(run):

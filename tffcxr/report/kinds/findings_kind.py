@@ -258,7 +258,8 @@ def _problems(row: dict[str, Any]) -> list[str]:
     high: Any = row.get("auroc_high")
     if not style.is_number(auroc):
         return [_why_undefined(row)]
-    if auroc < 0.5 and not (style.is_number(high) and high >= 0.5):
+    # Without an interval, chance alone may have done it.
+    if style.is_number(high) and high < 0.5:
         problems.append(
             f"AUROC {style.number(auroc)} is worse than chance. Check that labels and scores "
             "mean the same finding."
