@@ -15,6 +15,7 @@ def test_each_is_told_once_with_all_that_it_is_about():
         for name in ("A", "B", "A"):
             with gathered.about(name):
                 inputs.undefined("no positive")
+    assert gathered.messages == ["no positive"]
     with pytest.warns(exceptions.UndefinedMetricWarning) as told:
         gathered.tell()
     assert [str(each.message) for each in told] == ["A, B: no positive"]

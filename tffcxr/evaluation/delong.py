@@ -111,8 +111,9 @@ def delong_difference(
       least_patients: see `delong_test`.
 
     Returns:
-      NaN and a warning where `delong_test` gives one. Where both rank every pair of images alike
-      there is no interval.
+      No interval and no test, with a warning, where `delong_test` has none; the difference also
+      then, unless an AUROC is undefined. Where both rank every pair of images alike there is no
+      interval.
 
     Raises:
       ValueError: for arrays that do not fit together, or a level outside 0..1.
@@ -122,7 +123,10 @@ def delong_difference(
     nan = float("nan")
     data = inputs.known(labels, [a, b], groups)
     if _is_undefined(data, least_patients):
-        return Difference(nan, nan, nan, nan, nan)
+        if not data.finite or not data.has_both_classes:
+            return Difference(nan, nan, nan, nan, nan)
+        better, worse = _components(data.scores, data.positive)[0].mean(axis=1)
+        return Difference(float(better - worse), nan, nan, nan, nan)
     areas, covariance = _areas_and_covariance(data)
     difference = float(areas[0] - areas[1])
     variance = covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]

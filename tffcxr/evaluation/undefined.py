@@ -29,6 +29,11 @@ class Gathered:
             else:
                 warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
 
+    @property
+    def messages(self) -> list[str]:
+        """The warnings, without what they are about."""
+        return list(self._about)
+
     def tell(self) -> None:
         """Gives each warning once."""
         for message, names in self._about.items():

@@ -63,6 +63,22 @@ def test_runs_on_other_images_are_shown_without_differences(tmp_path):
     assert table["not_paired"].dropna().nunique() == 1
 
 
+def test_a_difference_without_an_interval_has_a_dash_and_a_reason(tmp_path):
+    # One positive image of ten patients: no interval of the AUROC, but of the loss.
+    labels = np.eye(1, 20)[0]
+    paths = [
+        tiny_runs.findings(tmp_path / name, scores, labels)
+        for name, scores in (("A", tiny_runs.SCORES[::-1]), ("worse", tiny_runs.SCORES))
+    ]
+    html = unescape(comparison_page.write(paths, tmp_path / "new").read_text())
+    of_auroc = html.partition("<h3>AUROC</h3>")[2].partition("</table>")[0]
+    # The image has the highest score of all in A, and the lowest in the other.
+    cells = re.findall(r"<td>(.*?)</td>", of_auroc)
+    assert cells[2:] == ['−1.000 <span class="interval">(–)</span>']
+    assert "A and B, AUROC" in html and "1 positive and 10 negative patients" in html
+    assert "<h3>A</h3>" in html and "<h3>B: worse</h3>" in html
+
+
 def test_runs_of_other_findings_have_nothing_in_common(tmp_path):
     paths = [tiny_runs.findings(tmp_path / name) for name in ("first", "other")]
     results = (paths[1] / "metrics.json").read_text()

@@ -41,14 +41,19 @@ def test_a_panel_per_metric_and_task(tmp_path):
     }
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["A: 0", "B: 1", "all sites pooled"]
+    assert compared_rounds_figure.averaged(runs) == []
 
 
 def test_many_tasks_are_their_mean_over_those_that_all_runs_have(tmp_path):
     first = {f"{name}/auroc": [0.5, value] for name, value in zip("abcde", (0.2, 0.4, 0.6, 0.8, 1))}
     other = {f"{name}/auroc": [0.5, 1.0] for name in "abcd"}
-    curves = _curves(compared_rounds_figure.draw(_runs(tmp_path, first, other)))
-    assert curves.keys() == {"AUROC, mean of 4"}
-    np.testing.assert_allclose(curves["AUROC, mean of 4"], [[0.5, 0.5], [0.5, 1.0]])
+    # The loss of another task, too: the caption names those whose means stand in the figure.
+    losses = {f"{name}/loss": [2.0, 1.0] for name in "abcd"}
+    runs = _runs(tmp_path, {**first, **losses}, {**other, **losses})
+    curves = _curves(compared_rounds_figure.draw(runs))
+    assert curves.keys() == {"Loss, mean of 4 tasks", "AUROC, mean of 4 tasks"}
+    np.testing.assert_allclose(curves["AUROC, mean of 4 tasks"], [[0.5, 0.5], [0.5, 1.0]])
+    assert compared_rounds_figure.averaged(runs) == list("abcd")
 
 
 def test_networks_of_one_task_share_a_panel_and_without_rounds_there_is_none(tmp_path):

@@ -27,6 +27,11 @@ class ComparedRun:
     colour: str
     run: run_reader.Run
 
+    @property
+    def label(self) -> str:
+        """Its letter, and its name unless that is the letter."""
+        return self.letter if self.name == self.letter else f"{self.letter}: {self.name}"
+
 
 def read(run_dirs: Sequence[run_reader.PathLike]) -> list[ComparedRun]:
     """Reads the runs.

@@ -8,7 +8,7 @@ are one family, whose p-values are adjusted by Holm's method, see `evaluation.co
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 import dataclasses
 import math
 from typing import Any
@@ -17,7 +17,7 @@ import warnings
 import numpy as np
 from sklearn import exceptions
 
-from tffcxr.evaluation import comparisons, delong, paired, registry
+from tffcxr.evaluation import comparisons, delong, paired, registry, undefined
 from tffcxr.report import results_table, style
 from tffcxr.report.comparison import compared_cases
 from tffcxr.report.comparison.compared_cases import BY_CLASS, Cases
@@ -31,6 +31,8 @@ _BY_CLASS = "sensitivity_by_class"
 _FOUND_BY = (*registry.METRICS, registry.CALIBRATION_SLOPE, registry.CALIBRATION_INTERCEPT)
 _OTHER_IMAGES = "other test images"
 _OTHER_LABELS = "other labels of the same images"
+_Measured = tuple[float, float, float, float]  # A difference, its ends, and p.
+_ALIKE = "no other sample of these cases would give another difference"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +46,7 @@ class Difference:
       p: of the test that there is no difference, NaN for none.
       p_holm: adjusted for all tests of the table.
       reason: why there is no difference, None if there is one or nothing to compare.
+      missing: why a difference has no interval and no test, None if it has them.
     """
 
     value: float = math.nan
@@ -52,6 +55,7 @@ class Difference:
     p: float = math.nan
     p_holm: float = math.nan
     reason: str | None = None
+    missing: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,7 +175,7 @@ def _differences(
     if rows[0] is None or not any(row is not None for row in rows[1:]):
         return
     with warnings.catch_warnings():
-        # A difference without a value or an interval says so in its cell.
+        # A difference without a value says so in its cell.
         warnings.simplefilter("ignore", exceptions.UndefinedMetricWarning)
         try:
             first: Cases | NotPairedError = compared_cases.of_row(runs[0].run, names[0], rows[0])
@@ -216,25 +220,41 @@ def _measured(
 ) -> dict[str, Difference]:
     """Returns the differences that two runs have on the same cases, by metric."""
     patients = first.patients
-    found = {}
-    for metric in cases.values.keys() & first.values.keys():
+
+    def of_means(metric: str) -> _Measured:
         a, b = cases.values[metric], first.values[metric]
         mean = paired.mean_difference(a, b, patients, replicates)
         p = paired.randomisation_test(a, b, patients) if metric == main.name else math.nan
-        found[metric] = Difference(*mean, p)
-    for metric in cases.statistics.keys() & first.statistics.keys():
-        mean = paired.statistic_difference(
-            cases.statistics[metric], first.statistics[metric], patients, replicates
+        return *mean, p
+
+    def of_statistics(metric: str) -> _Measured:
+        a, b = cases.statistics[metric], first.statistics[metric]
+        return *paired.statistic_difference(a, b, patients, replicates), math.nan
+
+    def of_areas(unused_metric: str) -> _Measured:
+        truth = first.truth.astype(float)
+        value, low, high, _, p = delong.delong_difference(
+            truth, cases.scores, first.scores, patients
         )
-        found[metric] = Difference(*mean)
+        return value, low, high, p
+
+    ways: dict[str, Callable[[str], _Measured]] = {
+        **dict.fromkeys(cases.values.keys() & first.values.keys(), of_means),
+        **dict.fromkeys(cases.statistics.keys() & first.statistics.keys(), of_statistics),
+    }
     if cases.scores is not None and first.scores is not None:
-        of_areas = delong.delong_difference(
-            first.truth.astype(float), cases.scores, first.scores, patients
-        )
-        found[registry.AUROC.name] = Difference(
-            of_areas.value, of_areas.low, of_areas.high, of_areas.p
-        )
-    return found
+        ways[registry.AUROC.name] = of_areas
+    return {metric: _explained(way, metric) for metric, way in ways.items()}
+
+
+def _explained(measure: Callable[[str], _Measured], metric: str) -> Difference:
+    """What is measured of a metric; without an interval, it says what `measure` warned of."""
+    warned = undefined.Gathered()
+    with warned.about(metric):
+        found = Difference(*measure(metric))
+    if math.isnan(found.value) or not math.isnan(found.low):
+        return found
+    return dataclasses.replace(found, missing="; ".join(warned.messages) or _ALIKE)
 
 
 def _adjusted(table: Table, main: registry.Metric) -> Table:

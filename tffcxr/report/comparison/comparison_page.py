@@ -85,6 +85,7 @@ def write(run_dirs: Sequence[run_reader.PathLike], target: run_reader.PathLike) 
         tables=tables,
         tests=table.tests,
         not_paired=_reasons(table, runs),
+        without_interval=_without_interval(table, runs),
         has_differences=any(
             style.is_number(each.value)
             for line in table.lines
@@ -95,6 +96,7 @@ def write(run_dirs: Sequence[run_reader.PathLike], target: run_reader.PathLike) 
         table_file=TABLE.file,
         settings=compared_settings.of(runs),
         curves=curves,
+        averaged=compared_rounds_figure.averaged(runs),
         resources=compared_resources.rows(runs),
     )
     TABLE.write(folder, pd.DataFrame(_records(table, runs), columns=list(TABLE.columns)))
@@ -117,6 +119,7 @@ def _about(one: ComparedRun) -> dict[str, Any]:
     curves = roc_figure.curves(one.run) if one.run.kind.has_roc else []
     return {
         "letter": one.letter,
+        "label": one.label,
         "colour": one.colour,
         "name": one.name,
         "recipe": one.run.recipe,
@@ -167,14 +170,14 @@ def _difference(difference: Difference, line: Line, place: int, metric: Metric) 
     text = style.signed(difference.value, metric.digits)
     if style.is_number(difference.low) and style.is_number(difference.high):
         low, high = (style.signed(end, metric.digits) for end in (difference.low, difference.high))
-        text += f" ({low} to {high})"
-    return text
+        return f"{text} ({low} to {high})"
+    return f"{text} ({style.UNDEFINED})" if difference.missing else text
 
 
 def _p(difference: Difference, tests: int) -> str:
     """A p-value, in brackets the adjusted one where there are several tests."""
     if not style.is_number(difference.p):
-        return ""
+        return style.UNDEFINED if difference.missing else ""
     p = style.p_value(difference.p)
     return f"{p} ({style.p_value(difference.p_holm)})" if tests > 1 else p
 
@@ -193,6 +196,25 @@ def _reasons(table: Table, runs: Sequence[ComparedRun]) -> list[str]:
         f"{first} and {letter}: {reason}"
         + ("." if len(about) == len(table.lines) else f" ({'; '.join(about)}).")
         for (letter, reason), about in found.items()
+    ]
+
+
+def _without_interval(table: Table, runs: Sequence[ComparedRun]) -> list[str]:
+    """Says why differences have no interval and no test: once for each reason."""
+    found: dict[tuple[str, str], list[dict[str, None]]] = {}
+    for line in table.lines:
+        for metric in table.metrics:
+            for one, difference in zip(runs[1:], line.differences[metric.name]):
+                if difference.missing is not None:
+                    key = one.letter, difference.missing
+                    metrics, models = found.setdefault(key, [{}, {}])
+                    metrics[metric.title] = models[f"{line.key['task']}, {line.name}"] = None
+    first = runs[0].letter
+    return [
+        f"{first} and {letter}, {', '.join(metrics)}"
+        + ("" if len(models) == len(table.lines) else f" ({'; '.join(models)})")
+        + f": {missing}."
+        for (letter, missing), (metrics, models) in found.items()
     ]
 
 

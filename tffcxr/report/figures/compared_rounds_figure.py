@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import dataclasses
 from typing import TYPE_CHECKING
 
@@ -59,21 +59,43 @@ def draw(runs: Sequence[ComparedRun]) -> matplotlib_figure.Figure | None:
     return figure
 
 
+def averaged(runs: Sequence[ComparedRun]) -> list[str]:
+    """Returns the tasks whose means stand in the panels, none where each task has its own."""
+    return _averaged([rounds_figure.metric_columns(one.run.rounds, registry.LOSS) for one in runs])
+
+
+def _tasks(columns: Sequence[Mapping[str, str]]) -> list[str]:
+    return list(dict.fromkeys(task for of_run in columns for task in of_run))
+
+
+def _averaged(columns: Sequence[Mapping[str, str]]) -> list[str]:
+    """Returns the tasks that all runs have if two runs have too many for a panel each.
+
+    Args:
+      columns: of each run, by task.
+    """
+    tasks = _tasks(columns)
+    of_two = [task for task in tasks if sum(task in each for each in columns) > 1]
+    if len(of_two) <= _MOST_TASKS:
+        return []
+    return [task for task in of_two if all(task in each for each in columns)]
+
+
 def _panels(runs: Sequence[ComparedRun], metric: registry.Metric) -> list[_Panel]:
     """Returns the panels of a metric: one if no run has several tasks, or if there are many.
 
     Of several tasks only those are drawn that two runs have, or one run if no two have any.
     """
     columns = [rounds_figure.metric_columns(one.run.rounds, metric) for one in runs]
-    tasks = list(dict.fromkeys(task for of_run in columns for task in of_run))
+    tasks = _tasks(columns)
     if not tasks:
         return []
     if max(map(len, columns)) == 1:  # Variants of one task may be called by their networks.
         name = f": {tasks[0]}" if len(tasks) == 1 else ""
         return [_panel(runs, f"{metric.title}{name}", [list(each.values()) for each in columns])]
     of_two = [task for task in tasks if sum(task in each for each in columns) > 1]
-    common = [task for task in of_two if all(task in each for each in columns)]
-    if len(of_two) <= _MOST_TASKS or not common:
+    common = _averaged(columns)
+    if not common:
         return [
             _panel(
                 runs,
@@ -82,7 +104,7 @@ def _panels(runs: Sequence[ComparedRun], metric: registry.Metric) -> list[_Panel
             )
             for task in of_two or tasks
         ]
-    title = f"{metric.title}, mean of {len(common)}"
+    title = f"{metric.title}, mean of {len(common)} tasks"
     return [_panel(runs, title, [[each[task] for task in common] for each in columns])]
 
 
@@ -114,10 +136,7 @@ def _draw(axes: matplotlib_axes.Axes, runs: Sequence[ComparedRun], panel: _Panel
 
 
 def _legend(runs: Sequence[ComparedRun], has_pooled: bool) -> list[matplotlib_lines.Line2D]:
-    entries = [
-        matplotlib_lines.Line2D([], [], color=one.colour, label=f"{one.letter}: {one.name}")
-        for one in runs
-    ]
+    entries = [matplotlib_lines.Line2D([], [], color=one.colour, label=one.label) for one in runs]
     if has_pooled:
         label = "all sites pooled"
         entries.append(matplotlib_lines.Line2D([], [], color="#444444", ls="--", label=label))
