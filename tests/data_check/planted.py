@@ -41,7 +41,7 @@ def clean(folder: pathlib.Path, first: int = 0) -> list[dict[str, object]]:
                 "split": "test" if number >= 16 else "train",
                 "No Finding": 1 - number % 2,
                 "Pneumonia": number % 2,
-                "Effusion": 0,
+                "Effusion": int(number % 6 == 5),
             }
         )
     return rows

@@ -84,7 +84,11 @@ def test_sites_that_differ_or_share_patients(tmp_path):
     rows[1]["patient"] = "p1"  # Two hospitals' own numbers, which mean nothing beside each other.
     planted.write_table(tmp_path / "b", rows)
     loaded, faults = _check(_site("a", tmp_path / "a"), _site("b", tmp_path / "b"))
-    assert [each.kind for each in faults] == ["label shift", "label shift"]
+    few, *shifts = faults
+    assert (few.kind, few.severity) == ("too few of a class", fault.WARNING)
+    assert "b: cheXviz leaves out 2 findings: expected at least 1 patients with" in few.sentence
+    assert "expected test images with and without 'Pneumonia', found 8 with and 0" in few.sentence
+    assert [each.kind for each in shifts] == ["label shift", "label shift"]
     assert "Pneumonia: 50% of 24 images at a, 96% of 24 at b" in [f.sentence for f in faults]
     named = [
         dataclasses.replace(data, site=Site(data.name, loader, data.site.path))
@@ -110,6 +114,27 @@ def test_a_site_that_cannot_be_read_is_a_fault_and_the_others_are_checked(tmp_pa
     sites, faults = _check(_site("none", tmp_path / "none"), _site("a", tmp_path))
     assert [site.name for site in sites] == ["a"]
     assert [(each.kind, each.severity) for each in faults] == [("table with faults", fault.WRONG)]
+
+
+@pytest.mark.parametrize(
+    ("present", "severity", "words"),
+    [
+        ([1] * 10, fault.WRONG, "found 10 with and 0 without"),
+        ([1] * 8 + [0] * 2, fault.WRONG, "found 8 with and 2 without"),
+        ([1] * 7 + [0] * 3, None, ""),
+    ],
+)
+def test_a_finding_with_too_few_patients_of_a_class(tmp_path, present, severity, words):
+    rows = [
+        {"path": row["path"], "patient": row["patient"], "Pneumonia": label}
+        for row, label in zip(planted.clean(tmp_path), present)
+    ]
+    planted.write_table(tmp_path, rows)
+    _, faults = checking.load([_site("a", tmp_path)], 0.01)
+    assert [each.severity for each in faults] == ([severity] if severity else [])
+    for each in faults:
+        assert "does not start with 1 finding: expected at least 3 patients" in each.sentence
+        assert words in each.sentence
 
 
 def test_as_many_unusable_files_as_training_skips_are_a_warning(tmp_path):

@@ -89,6 +89,17 @@ def unrelated(findings_of: Mapping[str, Sequence[str]]) -> int:
     return len(_groups(list(findings_of), lambda a, b: _overlap(findings_of[a], findings_of[b])))
 
 
+def why_unusable(table: pd.DataFrame, finding: str) -> str:
+    """Why a finding of a source's table cannot be trained and tested; empty if it can.
+
+    Args:
+      table: records, with a column `split` where the source has splits of its own.
+      finding: a column of it.
+    """
+    few = _has_few_patients(table, finding)
+    return few or (_lacks_a_class(table, finding) if records_lib.SPLIT in table else "")
+
+
 def _findings_of(table: pd.DataFrame, site: Site, among: Sequence[str] | None) -> tuple[str, ...]:
     """The findings that are asked of a site.
 

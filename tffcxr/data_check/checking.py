@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 import dataclasses
 
 import pandas as pd
 
+from tffcxr.clients import finding_sites
 from tffcxr.clients.sites import Site
 from tffcxr.data_check import across_images, fault, image_facts, shifts, single_images
 from tffcxr.data_check.fault import WARNING, WRONG, Fault
 from tffcxr.data_check.site_data import SiteData
 from tffcxr.datasets import records
 from tffcxr.errors import InputError
+from tffcxr.report import style
 
 
 def load(sites: Sequence[Site], tolerated: float) -> tuple[list[SiteData], list[Fault]]:
@@ -40,12 +42,29 @@ def load(sites: Sequence[Site], tolerated: float) -> tuple[list[SiteData], list[
                 continue
         faults += [_missing(site, each, tolerated) for each in missing]
         loaded.append(SiteData(site, table, ()))
+        faults += _unusable_findings(loaded[-1])
     return loaded, faults
 
 
 def _load(site: Site) -> tuple[pd.DataFrame, list[records.Missing]]:
     with records.collected_missing() as missing:
         return site.load(), missing
+
+
+def _unusable_findings(site: SiteData) -> Iterator[Fault]:
+    """Findings of one class, or of too few patients for training, validation and test."""
+    findings = site.findings
+    reasons = [finding_sites.why_unusable(site.table, name) for name in findings]
+    unusable = [reason for reason in reasons if reason]
+    if unusable:
+        has_others = len(unusable) < len(findings) or site.table["mask"].notna().any()
+        outcome = "leaves out" if has_others else "does not start with"
+        number = style.counted(len(unusable), "finding")
+        yield Fault(
+            "too few of a class",
+            WARNING if has_others else WRONG,
+            f"{site.name}: cheXviz {outcome} {number}: {'; '.join(unusable)}",
+        )
 
 
 def _missing(site: Site, missing: records.Missing, tolerated: float) -> Fault:
