@@ -102,3 +102,5 @@ def test_the_exported_model_has_every_finding_once(run):
     about = metadata.read(run / "models" / "multi_task.keras")
     assert list(about.outputs) == FINDINGS
     assert set(about.operating_points) == set(FINDINGS)
+    (row,) = [row for row in _rows(run, "external")[:4] if row["training"] == "federated_site_a"]
+    assert row["threshold"] == pytest.approx(about.operating_points["Lung Opacity"])

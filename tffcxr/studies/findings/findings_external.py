@@ -1,8 +1,10 @@
 """What the models of findings say of images of external sites, which no training and no choice saw.
 
-A training whose models are the same at all sites is measured once, at the operating point that all
-their validation images give. Where sites keep layers to themselves, so that each has a model of its
-own, each of these is measured, at the operating point of its site.
+A training whose models are the same at all sites is measured once, as `save_models` exports it: its
+scores are scaled and its operating point is chosen on the validation images of the first site that
+labels the finding. So a model has the same sensitivity here and in `evaluate`. Where sites keep
+layers to themselves, so that each has a model of its own, each of these is measured, at the
+operating point of its site.
 """
 
 from __future__ import annotations
@@ -26,6 +28,12 @@ if TYPE_CHECKING:
     from tffcxr.studies.findings.findings_study import FindingsStudy
 
 
+_OPERATING_POINT = (
+    "Youden index, chosen on validation images of the model's own site, of the first one where it "
+    "has several, as in the exported model"
+)
+
+
 @dataclasses.dataclass(frozen=True)
 class _Model:
     """A trained model of a finding.
@@ -35,8 +43,8 @@ class _Model:
       training: "federated" or "pooled"; "site_" with the name of the site whose own model it is; or
         "federated_site_" with that of the site whose own layers the federated model has.
       compared_with: the training that it is tested against; or "".
-      homes: the sites that it is the model of, on whose validation images its scores are scaled and
-        its operating point is chosen; its weights are those of the first one.
+      homes: the sites that it is the model of; the first one gives its weights, and the validation
+        images on which its scores are scaled and its operating point is chosen.
     """
 
     kind: str
@@ -110,7 +118,7 @@ def score_all(
         sites = [site for site, table in records.items() if table[finding].notna().any()]
         for model in _models(study, trained, finding) if sites else ():
             which = model.kind, model.homes[0]
-            members = [one for home in model.homes for one in study.clients.clients_of(home)]
+            members = study.clients.clients_of(model.homes[0])
             own = Scores.join([at_home(*which, client) for client in members])
             scaling, threshold = _chosen(study, own, column)
             for site in sites:
@@ -178,7 +186,7 @@ def metric_rows(study: FindingsStudy, result: NetworkResult) -> list[dict[str, A
                 of.labels,
                 of.probabilities,
                 of.threshold,
-                operating_point="Youden index, chosen on validation images of its own sites",
+                operating_point=_OPERATING_POINT,
                 further_baselines=(
                     None if against is None else {trainings.FEDERATED: against.probabilities}
                 ),
