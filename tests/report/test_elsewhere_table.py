@@ -26,7 +26,12 @@ def _row(training, auroc, **more):
     }
 
 
-TESTED = {"p_delong_federated": 0.02, "p_delong_federated_holm": 0.04, "holm_tests": 2}
+TESTED = {
+    "p_ttest_federated": 1e-9,
+    "p_delong_federated": 0.02,
+    "p_delong_federated_holm": 0.04,
+    "holm_tests": 2,
+}
 ROWS = [
     _row("federated", 0.75),
     _row("pooled", 0.7, **TESTED),
@@ -65,6 +70,11 @@ def test_the_models_of_a_hospital_stand_together_the_federated_one_last():
     text = "\n".join(found.notes)
     assert "far: 40 images of 30 patients; 1 other left out" in text
     assert "in brackets adjusted for the 2 tests of this table" in text
+    # Here the federated model is what the others are compared with.
+    cells = {c.heading: c.cell(rows[-1]) for _, columns in found.parts for c in columns}
+    assert cells["p vs federated (Holm)"] == "not compared"
+    assert "“not compared” marks the federated model itself" in text
+    assert not [heading for heading in cells if "t-test" in heading]
     assert "“Trained at” a hospital" in text and "as at" not in text
     assert elsewhere_table.of([], KIND, DERIVED) is None
 
@@ -79,6 +89,7 @@ def test_the_terminal_has_a_table_of_its_own():
     own = [{"task": "Mass", "training": "federated", "split": "test", "auroc": 0.9}]
     before, after = run_report.format_table([*ROWS, *own], "findings").split(elsewhere_table.TITLE)
     assert "Mass (test images)" in before and "far" not in before and "p federated" not in before
+    assert "t federated" not in after and "p: DeLong's test against the model" in after
     assert "p federated (Holm)" in after and "0.020 (0.040)" in after and "Mass" not in after
     alone = run_report.format_table(ROWS, "findings")
     assert alone.startswith(elsewhere_table.TITLE) and "No results" not in alone

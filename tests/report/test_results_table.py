@@ -27,6 +27,14 @@ def test_table_of_two_models():
     ]
 
 
+def test_what_has_no_room_is_not_explained():
+    shown = results_table.format_table([_ROW], findings_kind.KIND)
+    assert " t: the paired t-test, whose p shrinks" in " ".join(shown.split())
+    text = results_table.format_table([{**_ROW, "ppv": 0.5, "npv": 0.5}], findings_kind.KIND)
+    hidden = " ".join(text.split())
+    assert "t: the paired" not in hidden and "p: DeLong's test against" in hidden
+
+
 def test_no_line_is_wider_than_100_columns():
     rows = [
         {**_ROW, "task": "No Lung Opacity / Not Normal " * 5, "images": 1234567},

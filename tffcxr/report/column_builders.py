@@ -24,6 +24,7 @@ class Column:
       on_page: what it says on the page, if there is more room there.
       page_heading: on the page, where that is another one.
       part: the heading of the table that it is in on the page; the first table has none.
+      note: what the terminal says of it below the table.
 
     The first ones are those by which models are compared: they are seen on a narrow screen too.
     """
@@ -35,6 +36,7 @@ class Column:
     on_page: Callable[[Row], str] | None = None
     page_heading: str | None = None
     part: str = ""
+    note: str = ""
 
     @property
     def over_page(self) -> str:

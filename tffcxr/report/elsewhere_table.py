@@ -120,6 +120,8 @@ def _methods(rows: Sequence[dict[str, Any]]) -> list[str]:
         most = max((int(n) for n in tests if style.is_number(n)), default=1)
         adjusted = f", in brackets adjusted for the {most} tests of this table" if most > 1 else ""
         found.append(
-            f"“p vs federated” is of DeLong's test of a model against the federated one{adjusted}."
+            f"“p vs federated” is of DeLong's test of a model against the federated one{adjusted}. "
+            f"“{style.NOT_COMPARED}” marks the federated model itself, which the others are "
+            "compared with."
         )
     return found

@@ -35,7 +35,7 @@ def format_table(rows: Iterable[Mapping[str, Any]], kind: Kind) -> str:
         lines += textwrap.wrap(title, _WIDTH)
         for row in block:
             lines += _row_lines(row, shown)
-    lines += ["", *textwrap.wrap(_footnote(ordered, kind, hidden), _WIDTH)]
+    lines += ["", *textwrap.wrap(_footnote(ordered, kind, shown, hidden), _WIDTH)]
     return "\n".join(line.rstrip() for line in lines)
 
 
@@ -148,7 +148,12 @@ def _name_models(block: list[dict[str, Any]]) -> None:
         row["colour"] = style.training_colour(training) if only else colours[variant(row)]
 
 
-def _footnote(rows: list[dict[str, Any]], kind: Kind, hidden: list[column_builders.Column]) -> str:
+def _footnote(
+    rows: list[dict[str, Any]],
+    kind: Kind,
+    shown: list[column_builders.Column],
+    hidden: list[column_builders.Column],
+) -> str:
     """Explains the columns that need it."""
     notes = []
     points = sorted({str(row["operating_point"]) for row in rows if row.get("operating_point")})
@@ -157,7 +162,7 @@ def _footnote(rows: list[dict[str, Any]], kind: Kind, hidden: list[column_builde
     chosen = sorted({row["chosen"] for row in rows if isinstance(row.get("chosen"), str)})
     if chosen:
         notes.append(f"The round of the models: {'; '.join(chosen)}.")
-    notes += kind.notes(rows)
+    notes += [*kind.notes(rows), *dict.fromkeys(column.note for column in shown if column.note)]
     if hidden:
         notes.append(
             f"Not shown for want of room: {', '.join(column.short for column in hidden)}; see "

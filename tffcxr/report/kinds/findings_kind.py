@@ -27,6 +27,10 @@ _WIDE_INTERVAL = 0.15
 _SIGNIFICANT = 0.05
 # A larger difference in the part of positive images makes calibrated probabilities wrong.
 _OTHER_PREVALENCE = 0.1
+_NOTE_ON_T = (
+    "t: the paired t-test, whose p shrinks with the number of bootstrap replicates, so trust p; it "
+    "is not adjusted."
+)
 _DECISION_PART, _PROBABILITY_PART = "At the operating point", "Probabilities"
 # What runs of earlier versions may lack.
 _DECISIONS = (registry.PPV, registry.NPV, registry.F1, registry.ACCURACY)
@@ -50,7 +54,11 @@ def _columns(rows: Rows) -> list[column_builders.Column]:
         column_builders.plain(registry.LOSS, rows, part=_PROBABILITY_PART),
         *column_builders.where_measured(_DECISIONS, rows, _DECISION_PART),
         *column_builders.where_measured(_PROBABILITIES, rows, _PROBABILITY_PART),
-        *(_p_value(f"t-test vs {name}", f"t {name}", "ttest", name, rows) for name in baselines),
+        *(  # Where the federated model is the baseline, at other hospitals, nobody published one.
+            _p_value(f"t-test vs {name}", f"t {name}", "ttest", name, rows)
+            for name in baselines
+            if name != "federated"
+        ),
     ]
 
 
@@ -70,8 +78,9 @@ def _p_value(
 
     if is_adjusted:
         return column_builders.Column(f"{heading} (Holm)", f"{short} (Holm)", 15, text)
+    note = _NOTE_ON_T if test == "ttest" else ""
     return column_builders.Column(
-        heading, short, 9, lambda row: style.value_and_interval(text(row))[0]
+        heading, short, 9, lambda row: style.value_and_interval(text(row))[0], note=note
     )
 
 
@@ -109,19 +118,13 @@ def _notes(rows: Rows) -> list[str]:
 
 
 def _notes_on_tests(rows: Rows) -> list[str]:
-    if not any(row.get("baseline") for row in rows):
+    if not _compared_with(rows):
         return []
     tests = max(map(_tests, rows))
-    adjusted = (
-        f"In brackets p is adjusted for the {tests} tests of the table by Holm's method. "
-        if tests > 1
-        else ""
-    )
-    return [
-        "p: DeLong's test against the model that is named. "
-        f"{adjusted}t: the paired t-test, whose p shrinks with the number of bootstrap replicates, "
-        "so trust p; it is not adjusted."
-    ]
+    note = "p: DeLong's test against the model that is named."
+    if tests > 1:
+        note += f" In brackets p is adjusted for the {tests} tests of the table by Holm's method."
+    return [note]
 
 
 def _facts(rows: Rows) -> dict[str, Any]:
