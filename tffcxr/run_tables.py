@@ -223,7 +223,7 @@ IMAGES = Table(
 )
 # In `cache/`: the patient of every volume of `cases.csv`, and the files that it was read from.
 CASE_FILES = Table(
-    "cases.csv",
+    "case_files.csv",
     ("task", "case", "site", "patient", "files"),
     texts=frozenset({"task", "case", "site", "patient", "files"}),
 )

@@ -48,7 +48,7 @@ def test_every_row_gets_its_file_and_its_patient(run):
 def test_volumes_get_the_files_that_they_were_read_from(run):
     cases = "task,training,case,overlap,dice,missed\nT,site,1,,0.5,0\nU,site,1,,0.25,1\n"
     (run / "cases.csv").write_text(cases)
-    (run / "cache" / "cases.csv").write_text(
+    (run / "cache" / "case_files.csv").write_text(
         "task,case,site,patient,files\nU,1,a,NA,/x/CT | /x/m.nii\nT,1,a,007,/y/CT\n"
     )
     # Of a run before pictures said their client and row.

@@ -1,8 +1,8 @@
 """Joins tables of single images with the files and patients that they are of.
 
-The names stand in `cache/images.csv`, by client and row, and of volumes also in `cache/cases.csv`,
-by task and case. What is joined is written beside it: `cache/` of a run's folder never leaves the
-hospital, see `shared_copy`.
+The names stand in `cache/images.csv`, by client and row, and of volumes also in
+`cache/case_files.csv`, by task and case. What is joined is written beside it: `cache/` of a run's
+folder never leaves the hospital, see `shared_copy`.
 """
 
 from __future__ import annotations

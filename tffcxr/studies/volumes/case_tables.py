@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def write(directory: pathlib.Path, study: VolumeStudy, results: Sequence[Masks]) -> None:
     """Writes `cases.csv`: a row per model and case, numbered in its task, without ids.
 
-    Whose they are stands in `cache/cases.csv`, a row per case.
+    Whose they are stands in `cache/case_files.csv`, a row per case.
 
     Args:
       directory: the run's.
