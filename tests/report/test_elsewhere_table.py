@@ -8,7 +8,14 @@ import pytest
 
 from tests.report import example_run
 from tffcxr.errors import InputError
-from tffcxr.report import elsewhere_page, elsewhere_table, run_reader, run_report, shared_copy
+from tffcxr.report import (
+    elsewhere_page,
+    elsewhere_table,
+    remarks,
+    run_reader,
+    run_report,
+    shared_copy,
+)
 from tffcxr.report.figures import panels
 from tffcxr.report.kinds import kinds
 
@@ -104,6 +111,25 @@ def test_a_report_keeps_them_apart_from_the_sites_that_were_trained_on(run_dir):
     assert "Pneumothorax at far (external): only 20 positive and 20 negative images" in warnings
     assert "Pneumothorax at far" not in before and "Pneumothorax at far" in after
     assert "0.020" in after and "0.020" not in before
+    assert (
+        "None of the images measured here trained a model" in after
+        and "not independent" not in html
+    )
+
+
+def test_a_site_most_of_whose_images_were_trained_on_is_warned_of(run_dir):
+    config = json.loads((run_dir / "config.json").read_text())
+    sites = {
+        "far": {"images": 40, "patients": 30, "left_out": 41},
+        "half": {"images": 40, "patients": 30, "left_out": 40},
+    }
+    (run_dir / "config.json").write_text(
+        json.dumps({**config, "derived": {"external_sites": sites}})
+    )
+    found = [text for text in remarks.warnings(run_reader.read(run_dir), []) if "left out" in text]
+    (text,) = found
+    assert text.startswith("far: 41 of 81 images of this external site are left out")
+    assert "it is not independent" in text
 
 
 def test_a_copy_has_them_too(run_dir, tmp_path):

@@ -60,6 +60,7 @@ def test_known_pictures_and_patients_are_left_out(study, capsys):
     assert _kept(study) == ["b", "p5"]
     told = capsys.readouterr().err
     assert "external site east: 3 of 5 images are left out" in told and "missing" not in told
+    assert "WARNING: more than half" in told
     assert external.about(external.without_known(study)) == {
         "external_sites": {"east": {"source": "rsna", "images": 2, "patients": 2, "left_out": 3}}
     }

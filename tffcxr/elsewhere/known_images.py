@@ -205,4 +205,9 @@ def leave_out(
         )
         of_them = "them" if same == left_out else f"{same} of them, or on others of their patients"
         remark += of_them if same else "others of their patients"
+    if 2 * left_out > len(table):
+        remark += (
+            f". WARNING: more than half of its images: {site} is not independent of what the run "
+            "was trained on, and results on the others say little of another hospital"
+        )
     return Kept(table[~is_of_patient].reset_index(drop=True), left_out, remark)

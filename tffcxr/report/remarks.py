@@ -32,6 +32,7 @@ def warnings(run: run_reader.Run, curves: Sequence[roc_figure.Curve]) -> list[st
             f"The networks have about {width:g} of their published channels (--width), so these "
             "are not the networks of the literature."
         )
+    result += _of_external_sites(run)
     result += _of_the_heat(run)
     failed = rounds_figure.failures(run.clients)
     if len(failed):
@@ -94,6 +95,21 @@ def _of_the_schedule(run: run_reader.Run) -> list[str]:
         "The learning rate was lowered by the loss on the test images (--schedule=plateau without "
         "validation images), so the results are optimistic."
     ]
+
+
+def _of_external_sites(run: run_reader.Run) -> list[str]:
+    """Returns a warning per external site most of whose images models were trained or chosen on."""
+    sites = run.derived.get("external_sites")
+    result = []
+    for site, counts in sites.items() if isinstance(sites, Mapping) else ():
+        left_out, images = counts["left_out"], counts["left_out"] + counts["images"]
+        if 2 * left_out > images:
+            result.append(
+                f"{site}: {left_out} of {images} images of this external site are left out, since "
+                "the models were trained or chosen on them or on others of their patients: it is "
+                "not independent, and results on the other images say little of another hospital."
+            )
+    return result
 
 
 def _of_the_heat(run: run_reader.Run) -> list[str]:
