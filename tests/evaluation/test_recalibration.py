@@ -74,10 +74,17 @@ def test_one_class_or_a_diverged_model_is_nan_with_a_warning():
             assert np.isnan(list(recalibration(labels, scores).values())).all()
 
 
-def test_few_patients_have_no_interval():
-    found = recalibration(np.array([1, 0, 1, 0, 1, 0]), np.array([0.8, 0.7, 0.4, 0.5, 0.6, 0.2]))
-    assert np.isfinite([found["calibration_slope"], found["calibration_intercept"]]).all()
-    assert np.isnan([found["calibration_slope_low"], found["calibration_intercept_high"]]).all()
+def test_of_fewer_than_five_patients_in_a_class_there_is_neither():
+    labels, scores = _finding()
+    few = np.flatnonzero(labels == 1)[:8], np.flatnonzero(labels == 0)
+    kept = np.concatenate(few)
+    # The eight images with the finding are of four patients.
+    patients = np.concatenate([np.arange(8) // 2, 10 + np.arange(len(few[1]))])
+    with pytest.warns(exceptions.UndefinedMetricWarning, match="4 patients in a class"):
+        found = recalibration(labels[kept], scores[kept], patients)
+    assert np.isnan(list(found.values())).all()
+    patients[0] = 9
+    assert np.isfinite(list(recalibration(labels[kept], scores[kept], patients).values())).all()
 
 
 @pytest.mark.parametrize("shift", [-10.0, 10.0])

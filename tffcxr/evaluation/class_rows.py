@@ -12,6 +12,7 @@ from tffcxr.evaluation import (
     class_metrics,
     proportion_interval,
     recalibration,
+    undefined,
 )
 
 
@@ -62,14 +63,17 @@ def _recalibrated(
 ) -> dict[str, dict[str, float | None]]:
     """Calibration slope and intercept of each class against all others, by class."""
     found: dict[str, dict[str, float | None]] = {}
+    unknown = undefined.Gathered()
     for place, name in enumerate(classes):
-        of_class = recalibration.recalibration(
-            truth == place, np.exp(log_probabilities[:, place]), patients
-        )
+        with unknown.about(name):
+            of_class = recalibration.recalibration(
+                truth == place, np.exp(log_probabilities[:, place]), patients
+            )
         for metric in (recalibration.SLOPE, recalibration.INTERCEPT):
             for end in ("", "_low", "_high"):
                 by_class = found.setdefault(f"{metric}_by_class{end}", {})
                 by_class[name] = _defined(of_class[f"{metric}{end}"])
+    unknown.tell()
     return found
 
 

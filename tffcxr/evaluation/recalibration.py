@@ -39,9 +39,9 @@ def recalibration(
 
     Returns:
       `calibration_slope`, `calibration_intercept`, and each with `_low` and `_high`. With a
-      warning, NaN: both with one class only or a score that is not finite; the slope, if all scores
-      are equal or separate the classes completely; intervals, with fewer than
-      `bootstrap.MINIMUM_PATIENTS` patients in a class.
+      warning, NaN: both with one class only, fewer than `bootstrap.MINIMUM_PATIENTS` patients in a
+      class, whose slope may be any number, or a score that is not finite; the slope, if all scores
+      are equal or separate the classes completely.
 
     Raises:
       ValueError: for arrays that do not fit together, or a level outside 0..1.
@@ -54,6 +54,13 @@ def recalibration(
     }
     if not data.has_both_classes or not data.finite:
         inputs.undefined("one class only, or a score is not finite: no calibration slope")
+        return values
+    fewest = min(np.unique(data.groups[of]).size for of in (data.positive, ~data.positive))
+    if fewest < bootstrap.MINIMUM_PATIENTS:
+        inputs.undefined(
+            f"{fewest} patients in a class: a calibration slope and intercept need "
+            f"{bootstrap.MINIMUM_PATIENTS} and are undefined"
+        )
         return values
     logits = special.logit(np.clip(data.scores[0], _EPSILON, 1 - _EPSILON))
     constant = np.ones((logits.size, 1))
@@ -95,9 +102,5 @@ def _fit(
     if fitted is None or not fitted.mle_retvals["converged"]:
         inputs.undefined(f"the logistic regression does not converge: no {name}")
         return {}
-    found = {name: float(fitted.params[0])}
-    fewest = min(np.unique(data.groups[of]).size for of in (data.positive, ~data.positive))
-    if fewest < bootstrap.MINIMUM_PATIENTS:
-        return found  # The bootstrap of the AUROC has warned.
     low, high = fitted.conf_int(alpha=1 - level)[0]
-    return {**found, f"{name}_low": float(low), f"{name}_high": float(high)}
+    return {name: float(fitted.params[0]), f"{name}_low": float(low), f"{name}_high": float(high)}
