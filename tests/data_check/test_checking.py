@@ -8,7 +8,15 @@ import pytest
 
 from tests.data_check import planted
 from tffcxr.clients.sites import Site
-from tffcxr.data_check import check_report, checking, duplicates, fault, image_facts, inventory
+from tffcxr.data_check import (
+    burned_in,
+    check_report,
+    checking,
+    duplicates,
+    fault,
+    image_facts,
+    inventory,
+)
 from tffcxr.datasets.load_options import LoadOptions
 
 
@@ -187,6 +195,26 @@ def test_the_files_say_what_was_found(tmp_path):
     assert (about["images"], about["patients"], about["sexes"]) == (4, 4, {"F": 2, "M": 2})
     assert about["together"] == [[2, 0, 0], [0, 2, 0], [0, 0, 0]]
     assert about["sizes"] == {"96x96": 4} and about["bits"] == {"8": 4}
+
+
+@pytest.mark.parametrize(
+    ("text", "back", "ink", "found"),
+    [
+        ("HUBER, Anna 12.03.54", 40, 255, True),
+        ("HUBER, Anna 12.03.54", 210, 0, True),
+        ("KLINIKUM 2021-03-04", 210, 120, True),
+        ("PORTABLE", 40, 255, False),
+        ("PORTABLE", 210, 0, False),
+        ("KLINIKUM 2021-03-04", 210, 190, False),  # Fainter than the noise of some images.
+    ],
+)
+def test_text_is_burned_in_white_or_black_and_longer_than_a_marker(text, back, ink, found):
+    from PIL import Image, ImageDraw
+
+    noise = np.random.default_rng(0).normal(back, 5, (512, 512))
+    picture = Image.fromarray(np.clip(noise, 0, 255).astype(np.uint8))
+    ImageDraw.Draw(picture).text((15, 15), text, fill=ink, font_size=28)
+    assert burned_in.is_text(burned_in.count_letters(np.asarray(picture))) is found
 
 
 def test_two_exposures_are_no_duplicates_and_crops_are():

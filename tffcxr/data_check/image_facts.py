@@ -22,7 +22,7 @@ from tffcxr.prediction import image_checks
 
 THUMBNAIL = 64  # Pixels a side.
 CHEST = image_checks.Expected(modalities=("CR", "DX", "RG"), views=(), image_size=0)
-_LARGEST = 512  # Pixels of the longer side that text is looked for in.
+_LARGEST = 1024  # Pixels of the longer side that text is looked for in.
 _CHUNK = 16
 _WORTH_A_POOL = 200
 
@@ -58,7 +58,7 @@ class Facts:
       hashed: perceptual hash of 64 bits, see `imagehash.phash`.
       thumbnail: uint8 [64, 64] of the stretched image, as bytes.
       quantiles: 5 %, 50 % and 95 % of the grey values, in 0..1.
-      letters: how many letters are burned in near the border.
+      letters: how many letters are burned in near the border, in the longest line.
     """
 
     reason: str = ""

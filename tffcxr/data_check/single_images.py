@@ -9,7 +9,7 @@ import re
 import cv2
 import numpy as np
 
-from tffcxr.data_check import fault
+from tffcxr.data_check import burned_in, fault
 from tffcxr.data_check.fault import WARNING, WRONG, Fault
 from tffcxr.data_check.site_data import SiteData
 from tffcxr.datasets import views
@@ -23,7 +23,6 @@ _FEWEST = 20  # Images by which an unusual one is told.
 _AWAY = 4.5
 _WEIGHT_OF_MIRROR = 2 / 3
 _SMALLEST_SPREAD = 0.15
-_FEWEST_LETTERS = 12  # Burned in; "PORTABLE" has eight.
 _MAD_TO_DEVIATION = 1.4826  # Of a normal distribution.
 
 
@@ -137,8 +136,7 @@ def _above(values: np.ndarray) -> np.ndarray:
 
 
 def _burned_in(site: SiteData) -> Iterator[Fault]:
-    letters = np.array([facts.letters for facts in site.facts])
-    places = np.flatnonzero(letters >= _FEWEST_LETTERS)
+    places = np.flatnonzero([burned_in.is_text(facts.letters) for facts in site.facts])
     if len(places):
         sentence = (
             f"{site.name}: {style.counted(len(places), 'image')} with text burned in near the "
