@@ -217,6 +217,25 @@ def test_text_is_burned_in_white_or_black_and_longer_than_a_marker(text, back, i
     assert burned_in.is_text(burned_in.count_letters(np.asarray(picture))) is found
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"sex": "M"}, "a: 1 patient with contradicting sexes"),
+        ({"age": 51}, "a: 1 patient with contradicting ages, more than 30 years apart"),
+        ({"sex": "", "age": 50}, None),  # Unknown, and a patient who came back after 30 years.
+    ],
+)
+def test_one_id_for_two_people(tmp_path, change, words):
+    rows = planted.clean(tmp_path)
+    rows[2] = {**rows[2], "patient": "p0", "sex": "F", "age": 20, **change}
+    planted.write_table(tmp_path, rows)
+    _, faults = _check(_site("a", tmp_path))
+    assert [each.sentence for each in faults] == ([words] if words else [])
+    for each in faults:
+        assert each.severity == fault.WRONG and each.kind == "patient with contradicting sex or age"
+        assert [path.rpartition("/")[2] for path in each.images] == ["image0.png", "image2.png"]
+
+
 def test_two_exposures_are_no_duplicates_and_crops_are():
     one, other = planted.radiograph(3), planted.radiograph(4)
     thumbnails = [_thumbnail(each) for each in (one, other, one[4:-2, 1:-5], 255 - one)]

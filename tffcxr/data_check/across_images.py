@@ -15,6 +15,7 @@ from tffcxr.data_check.site_data import SiteData
 from tffcxr.datasets import records
 from tffcxr.report import style
 
+_LONGEST = 30.0  # Years of a patient's radiographs; few digital archives are as old.
 NORMAL = ("No Finding", "Normal", "no_finding", "normal")  # Labels that exclude all others.
 
 
@@ -26,6 +27,7 @@ def faults(sites: Sequence[SiteData]) -> Iterator[Fault]:
     for site in sites:
         yield from _patients_across_splits(site)
         yield from _contradictions(site)
+        yield from _other_people(site)
     yield from _patients_at_two_sites(table, sites)
 
 
@@ -123,3 +125,23 @@ def _contradictions(site: SiteData) -> Iterator[Fault]:
         number = style.counted(int(chosen.sum()), "image")
         sentence = f"{site.name}: {number} with {normal[0]!r} and a finding"
         yield Fault("contradicting labels", WRONG, sentence, site.paths(chosen))
+
+
+def _other_people(site: SiteData) -> Iterator[Fault]:
+    """Patients of both sexes, or of ages too far apart: one id for several people."""
+    of_patient = site.table.groupby("patient")
+    ages = of_patient["age"].agg(["min", "max"])
+    for what, is_contradicting in (
+        ("sexes", of_patient["sex"].nunique() > 1),
+        ("ages", ages["max"] - ages["min"] > _LONGEST),
+    ):
+        patients = is_contradicting.index[is_contradicting]
+        if len(patients):
+            number = style.counted(len(patients), "patient")
+            sentence = f"{site.name}: {number} with contradicting {what}"
+            if what == "ages":
+                sentence += f", more than {_LONGEST:g} years apart"
+            chosen = site.table["patient"].isin(patients).to_numpy()
+            yield Fault(
+                "patient with contradicting sex or age", WRONG, sentence, site.paths(chosen)
+            )
