@@ -13,17 +13,26 @@ training would give wrong results.
 
 from __future__ import annotations
 
+import dataclasses
+import logging
 import pathlib
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 from experiments.flags import command_line, data_flags, typed
 from tffcxr.errors import InputError
 
+if TYPE_CHECKING:
+    from tffcxr.clients.sites import Site
+
 FLAGS = flags.FLAGS
 
 flags.DEFINE_multi_string(
-    "site", [], "The images of a hospital, as NAME=LOADER:PATH. Repeat the flag for each hospital."
+    "site",
+    [],
+    "The images of a hospital, as NAME=LOADER:PATH. Repeat the flag for each hospital. "
+    "A finding after the path is ignored.",
 )
 flags.DEFINE_boolean("check", False, "Read every image, and say what is wrong.")
 flags.DEFINE_string("output_dir", "runs/check", "Folder for check.html and check.json.")
@@ -41,7 +50,7 @@ def main(unused_operands: list[str]) -> None:
     from tffcxr.clients import sites as sites_lib
     from tffcxr.data_check import check_report, checking, fault, inventory
 
-    parsed = [sites_lib.Site.parse(text, with_finding=False) for text in FLAGS.site]
+    parsed = [_without_finding(sites_lib.Site.parse(text)) for text in FLAGS.site]
     sites_lib.check_names(parsed)
     folder = pathlib.Path(FLAGS.output_dir)
     sites, faults = checking.load(data_flags.with_options(parsed), FLAGS.max_rejected_fraction)
@@ -59,6 +68,15 @@ def main(unused_operands: list[str]) -> None:
     if wrong:
         kinds = ", ".join(dict.fromkeys(each.kind for each in wrong))
         raise InputError(f"training on this would give wrong results: {kinds}")
+
+
+def _without_finding(site: Site) -> Site:
+    """The site of a command of cheXviz, which may name a finding."""
+    if site.finding:
+        logging.warning(
+            "site %s: %s is ignored, since every finding is looked at", site.name, site.finding
+        )
+    return dataclasses.replace(site, finding="")
 
 
 if __name__ == "__main__":

@@ -7,8 +7,9 @@ from tests.experiments import programs
 def test_clean_data(tmp_path):
     planted.write_table(tmp_path / "data", planted.clean(tmp_path / "data"))
     flags = f"--site=a=csv:{tmp_path / 'data'}", f"--output_dir={tmp_path / 'out'}"
-    ended = programs.run("prepare", *flags)
+    ended = programs.run("prepare", flags[0] + ':"Pneumonia"', flags[1])
     assert ended.status == 0, ended.errors
+    assert "site a: Pneumonia is ignored, since every finding is looked at" in ended.errors
     assert "a: 24 images of 24 patients" in ended.output
     assert programs.read_json(tmp_path / "out" / "check.json")["files_were_read"] is False
     ended = programs.run("prepare", "--check", *flags)
