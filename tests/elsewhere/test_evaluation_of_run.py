@@ -152,7 +152,8 @@ def test_without_the_run_s_table_it_says_that_it_does_not_know(run, tmp_path):
     export.save(tmp_path / "models" / "m.keras", exported_models.exported(metadata.FINDINGS))
     table = _table(tmp_path / "east", range(6), Pneumothorax=[0.0, 1.0] * 3)
     (tmp_path / "east" / "2.png").write_bytes(b"no image")
-    evaluated = _evaluate(tmp_path / "models/m.keras", table)
+    with pytest.warns(match="^Pneumothorax at east, federated model: 3 positive and 2 negative"):
+        evaluated = _evaluate(tmp_path / "models/m.keras", table)
     assert [row["images"] for row in evaluated.rows] == [5]
     unknown, unusable = evaluated.remarks
     assert "is unknown" in unknown

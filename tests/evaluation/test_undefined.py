@@ -27,3 +27,8 @@ def test_each_is_told_once_with_all_that_it_is_about():
 def test_other_warnings_pass():
     with pytest.warns(RuntimeWarning, match="else"), undefined.Gathered().about("A"):
         warnings.warn("else", RuntimeWarning, stacklevel=1)
+
+
+def test_a_name_stands_before_the_warnings():
+    with pytest.warns(match="^Mass at north: no positive$"), undefined.named("Mass at north"):
+        inputs.undefined("no positive")

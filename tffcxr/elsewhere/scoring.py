@@ -19,7 +19,7 @@ from tffcxr.clients.sites import Site
 from tffcxr.datasets import records
 from tffcxr.datasets.imaging import images as images_lib
 from tffcxr.errors import InputError
-from tffcxr.evaluation import class_rows, mask_rows, result_rows, segmentation
+from tffcxr.evaluation import class_rows, mask_rows, result_rows, segmentation, undefined
 from tffcxr.models.files import metadata
 from tffcxr.models.files.export import Exported
 from tffcxr.models.files.metadata import Metadata
@@ -166,9 +166,10 @@ def _rows_of_findings(
     probabilities = np.stack([one.probabilities for one in outputs]).astype(float)
     found = []
     for name in _common_findings(about, sample.table):
-        found.append(
-            result_rows.result_row(
-                f"{name} at {sample.site.name}",
+        task = f"{name} at {sample.site.name}"
+        with undefined.named(f"{task}, {about.training} model"):
+            row = result_rows.result_row(
+                task,
                 about.network,
                 about.training,
                 result_rows.EXTERNAL,
@@ -179,7 +180,7 @@ def _rows_of_findings(
                 replicates=how.replicates,
                 seed=how.seed,
             )
-        )
+        found.append(row)
     return found
 
 
@@ -193,13 +194,14 @@ def _rows_of_classes(
 ) -> list[dict[str, Any]]:
     with np.errstate(divide="ignore"):
         log_probabilities = np.log(np.stack([one.probabilities for one in outputs]).astype(float))
-    measured = class_rows.measured(
-        sample.table[list(about.outputs)].to_numpy(float).argmax(axis=1),
-        log_probabilities,
-        sample.table["patient"].to_numpy(object),
-        about.outputs,
-        *how,
-    )
+    with undefined.named(f"{sample.site.name}, {about.training} model"):
+        measured = class_rows.measured(
+            sample.table[list(about.outputs)].to_numpy(float).argmax(axis=1),
+            log_probabilities,
+            sample.table["patient"].to_numpy(object),
+            about.outputs,
+            *how,
+        )
     return [{"task": f"{', '.join(about.outputs)} at {sample.site.name}", **measured}]
 
 
@@ -223,13 +225,15 @@ def _rows_of_masks(
         for of in (segmentation.jaccard, segmentation.dice)
     )
     patients = sample.table["patient"].to_numpy(object)
-    row = mask_rows.measured(jaccard, dice, patients, *how)
-    if region != _LUNGS:  # There are lungs in every image.
-        truth_area, marked_area = (
-            np.array([mask.mean() for mask in masks]) for masks in (truths, marked)
-        )
-        row.update(mask_rows.detection(truth_area, marked_area, patients, *how))
-    return [{"task": f"{region} at {sample.site.name}", **row}]
+    task = f"{region} at {sample.site.name}"
+    with undefined.named(f"{task}, {about.training} model"):
+        row = mask_rows.measured(jaccard, dice, patients, *how)
+        if region != _LUNGS:  # There are lungs in every image.
+            truth_area, marked_area = (
+                np.array([mask.mean() for mask in masks]) for masks in (truths, marked)
+            )
+            row.update(mask_rows.detection(truth_area, marked_area, patients, *how))
+    return [{"task": task, **row}]
 
 
 def _truth(about: Metadata, annotation: Annotation, image: Predicted) -> np.ndarray:

@@ -40,3 +40,12 @@ class Gathered:
             text = f"{', '.join(names)}: {message}"
             warnings.warn(text, exceptions.UndefinedMetricWarning, stacklevel=2)
         self._about = {}
+
+
+@contextlib.contextmanager
+def named(name: str) -> Iterator[None]:
+    """Gives the warnings of undefined metrics inside on with the name of what they are about."""
+    gathered = Gathered()
+    with gathered.about(name):
+        yield
+    gathered.tell()

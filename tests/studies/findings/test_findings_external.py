@@ -137,3 +137,8 @@ def test_without_external_sites_nothing_is_scored():
     study: Any = types.SimpleNamespace(external=None)
     scorer: Any = None
     assert findings_external.score_all(study, scorer, None, {}) == []
+
+
+def test_an_operating_point_that_is_undefined_says_of_which_model():
+    with pytest.warns(match="^Mass, federated model, to be used elsewhere: no threshold"):
+        _results({"federated": {"a": 0.0}}, {"a": ("Mass",)})

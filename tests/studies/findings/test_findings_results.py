@@ -181,3 +181,17 @@ def test_each_finding_of_each_site_is_scored_and_scaled_on_its_own():
         odds = right / (40 - right)
         assert task.scaling.temperature == pytest.approx(6 / np.log(odds), rel=1e-4)
         assert task.probabilities.max() == pytest.approx(right / 40, rel=1e-4)
+
+
+def test_an_operating_point_that_is_undefined_says_of_which_model():
+    class Same(_SeveralFindings):
+        def score(self, weights, client, split):
+            found = super().score(weights, client, split)
+            return dataclasses.replace(found, scores=np.zeros_like(found.scores))
+
+    clients = ClientRecords({}, {"a": "a"}, {"a": ("Mass", "Edema", "Hernia")}, {})
+    settings = types.SimpleNamespace(calibration="none")
+    study: Any = types.SimpleNamespace(clients=clients, settings=settings, elsewhere=False)
+    scorer: Any = Same()
+    with pytest.warns(match="^Edema at a, site model: no threshold is better than chance"):
+        findings_results.score_all(study, scorer, {"site": {"a": []}})

@@ -120,7 +120,8 @@ def score_all(
             which = model.kind, model.homes[0]
             members = study.clients.clients_of(model.homes[0])
             own = Scores.join([at_home(*which, client) for client in members])
-            scaling, threshold = _chosen(study, own, column)
+            with undefined.named(f"{finding}, {model.training} model, to be used elsewhere"):
+                scaling, threshold = _chosen(study, own, column)
             for site in sites:
                 images = findings_results.scaled(abroad(*which, site), {column: scaling})
                 task = f"{finding} at {site}"

@@ -155,6 +155,14 @@ def _score(
         scaled(scores, {columns[finding]: scaling for finding, scaling in scalings.items()})
         for scores in by_split.values()
     )
+    thresholds = {}
+    for finding, column in columns.items():
+        if home is not None:
+            thresholds[finding] = home[finding].threshold
+            continue
+        with undefined.named(f"{finding} at {site}, {training} model"):
+            labels, scores = own.labels[:, column], validation.scores[:, column]
+            thresholds[finding] = metrics.operating_point(labels, scores)
     return [
         TaskScores(
             task_name(study.clients, site, finding),
@@ -164,9 +172,7 @@ def _score(
             column,
             validation,
             test,
-            metrics.operating_point(own.labels[:, column], validation.scores[:, column])
-            if home is None
-            else home[finding].threshold,
+            thresholds[finding],
             scalings[finding],
         )
         for finding, column in columns.items()
