@@ -53,7 +53,12 @@ def main(unused_operands: list[str]) -> None:
     parsed = [_without_finding(sites_lib.Site.parse(text)) for text in FLAGS.site]
     sites_lib.check_names(parsed)
     folder = pathlib.Path(FLAGS.output_dir)
+    for site in parsed:
+        if not site.path.exists():
+            raise InputError(f"--site: expected a data set at {site.path}, found nothing")
     sites, faults = checking.load(data_flags.with_options(parsed), FLAGS.max_rejected_fraction)
+    if not sites:
+        raise InputError("; ".join(each.sentence for each in faults))
     if FLAGS.check:
         sites = [checking.with_facts(site) for site in sites]
         faults += checking.find_faults(sites, FLAGS.max_rejected_fraction)

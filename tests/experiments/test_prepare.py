@@ -30,7 +30,12 @@ def test_faults(tmp_path):
     assert "image5.png" in ended.output and (out / "check.html").is_file()
 
 
-def test_bad_flags():
+def test_bad_flags(tmp_path):
     assert "--site: expected" in programs.refusal(programs.run("prepare"))
+    line = programs.refusal(programs.run("prepare", "--site=a=csv:/data/tpyo"))
+    assert line == "prepare: --site: expected a data set at /data/tpyo, found nothing"
+    (tmp_path / "t.csv").write_text("File,Patient,Mass\n")
+    ended = programs.run("prepare", f"--site=a=csv:{tmp_path}", f"--output_dir={tmp_path / 'o'}")
+    assert "found nothing below row 1" in programs.refusal(ended)
     line = programs.refusal(programs.run("prepare", "--site=a=nothing:/data"))
     assert "found 'nothing'" in line

@@ -70,8 +70,8 @@ def test_rows_have_the_numbers_of_an_editor(tmp_path):
         ("File,A\na.png,1,2\n", "2 fields, found '2' beyond in row 2"),
         ('File,A\na.png,1\nb.png,"1\n', "in line 3: unexpected end of data"),
         ("File,A,A\na.png,1,2\n", "each column once, found several named 'A'"),
-        ("File,A\n", "a header and at least one row, found 1"),
-        ("", "at least one row, found 0"),
+        ("File,A\n", "at least one row below it, found nothing below row 1$"),
+        ("", "at least one row below it, found no row with a value"),
         ("a\0b", "NUL|at least one row"),
     ],
 )
@@ -182,7 +182,7 @@ def test_a_header_of_other_names_is_named_by_its_row(tmp_path):
     assert list(_read(path, row=3).cells.columns) == ["Bild", "A", "B", "C"]
     with pytest.raises(InputError, match="expected the header in row 9, found it empty"):
         _read(path, row=9)
-    with pytest.raises(InputError, match="expected a header and at least one row, found 1"):
+    with pytest.raises(InputError, match="at least one row below it, found nothing"):
         _read(path, row=4)
 
 

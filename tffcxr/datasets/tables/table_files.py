@@ -261,9 +261,8 @@ def _table(where: str, rows: Iterable[tuple[int, list[str]]], header: Header) ->
     if header.row and (not filled or filled[place][0] != header.row):
         raise InputError(f"{where}: expected the header in row {header.row}, found it empty")
     if len(filled) < place + 2:
-        raise InputError(
-            f"{where}: expected a header and at least one row, found {len(filled) - place}"
-        )
+        found = f"nothing below row {filled[place][0]}" if filled else "no row with a value"
+        raise InputError(f"{where}: expected a header and at least one row below it, found {found}")
     likelier = _likelier_header(filled, place)
     if place:
         logging.getLogger(__name__).warning(
