@@ -95,7 +95,7 @@ class _Segmentation(recipe.Recipe):
 
         sites = study_flags.given_sites(with_finding=False)
         clients = _load_clients(sites) if sites else None
-        external = external_flags.load_shared_task(sites, site_tables.keep_lungs)
+        external = external_flags.load_shared_task(sites, site_tables.keep_lungs, ())
         from tffcxr.studies.masks import mask_study
 
         spec = plan_flags.model_spec(FLAGS.model)
@@ -108,7 +108,7 @@ class _Segmentation(recipe.Recipe):
             study_flags.settings(self.name, run_folder, fraction_flags.measured_split()),
             clients,
             external=external,
-            region="Lungs",
+            region=site_tables.LUNGS,
             segmenter=lambda store: segmenter,
             with_pooled=FLAGS.baseline == "pooled",
         )

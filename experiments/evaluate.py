@@ -57,9 +57,9 @@ def main(unused_operands: list[str]) -> None:
     if not FLAGS.site:
         raise InputError("--site: expected NAME=LOADER:PATH, found none")
     checks.at_least(1, "batch_size", "bootstrap")
-    from tffcxr.clients import external_sites
+    from tffcxr.clients import external_sites, site_tables
     from tffcxr.clients import sites as sites_lib
-    from tffcxr.models.files import run_models
+    from tffcxr.models.files import metadata, run_models
     from tffcxr.report import elsewhere_page
 
     folder = pathlib.Path(FLAGS.output_dir)
@@ -72,7 +72,8 @@ def main(unused_operands: list[str]) -> None:
         raise InputError(f"--model: {error}") from error
     sites = data_flags.with_options(parsed)
     loaded = {site.name: site.load() for site in sites}
-    tables = external_sites.with_names_of_model(loaded, FLAGS.same)
+    outputs = [name for name in metadata.read(path).outputs if name != site_tables.LUNGS]
+    tables = external_sites.with_names_of_model(loaded, FLAGS.same, outputs)
 
     from tffcxr.elsewhere import evaluation_of_run
 

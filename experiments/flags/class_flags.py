@@ -76,7 +76,7 @@ class ClassRecipe(recipe.Recipe):
         """See `Recipe`."""
         sites = study_flags.given_sites(with_finding=False)
         clients = self._load_clients(sites) if sites else None
-        external = external_flags.load_shared_task(sites, self._keep_elsewhere)
+        external = external_flags.load_shared_task(sites, self._keep_elsewhere, self.classes)
         from tffcxr.studies.classes.class_study import ClassStudy
 
         plans = self.plans()

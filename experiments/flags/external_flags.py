@@ -84,13 +84,16 @@ def load_findings(trained: Sequence[Site], outputs: Sequence[str]) -> ExternalSi
 
 
 def load_shared_task(
-    trained: Sequence[Site], keep: Callable[[pd.DataFrame, Site], pd.DataFrame]
+    trained: Sequence[Site],
+    keep: Callable[[pd.DataFrame, Site], pd.DataFrame],
+    outputs: Sequence[str],
 ) -> ExternalSites | None:
     """The external sites of a study where all sites have the same task; None without any.
 
     Args:
       trained: the sites that are trained on.
       keep: selects the rows and columns of a site's table that the task needs.
+      outputs: the findings or classes of the models; none if they find lungs.
 
     Raises:
       InputError: see `external_sites.load_shared_task`.
@@ -98,4 +101,6 @@ def load_shared_task(
     from tffcxr.clients import external_sites
 
     sites = given(with_finding=False)
-    return external_sites.load_shared_task(sites, trained, keep, FLAGS.same) if sites else None
+    if not sites:
+        return None
+    return external_sites.load_shared_task(sites, trained, keep, FLAGS.same, outputs)

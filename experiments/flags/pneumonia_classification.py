@@ -166,7 +166,7 @@ class _Classification(class_flags.ClassRecipe):
 
     def prepare(self, table: pd.DataFrame, site: Site) -> pd.DataFrame:
         """See `ClassRecipe`; RSNA's "Lung Opacity" becomes "Pneumonia", other classes "Normal"."""
-        if site.loader != "rsna":
+        if site.loader != "rsna" or _OPACITY not in table:  # That has another name by --same.
             return table
         return table.assign(Pneumonia=table[_OPACITY], Normal=1.0 - table[_OPACITY])
 

@@ -110,7 +110,7 @@ class _Segmentation(recipe.Recipe):
         clients = clients or _load_clients(
             sites or study_flags.make_phantoms(run_folder, [phantoms])
         )
-        external = external_flags.load_shared_task(sites, _keep)
+        external = external_flags.load_shared_task(sites, _keep, [REGION])
         from tffcxr.studies.masks import mask_study, nnunet_segmenter
 
         return mask_study.MaskStudy(

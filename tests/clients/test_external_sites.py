@@ -54,11 +54,22 @@ def test_a_site_has_what_the_models_give_by_their_names(far, finding):
         ({"same": ("Pneumonia=Hernia",)}, "--same: expected MODEL=SITE"),
         ({"same": ("Lung Opacity",)}, "--same: expected MODEL=SITE"),
         ({"same": ("Mass=Lung Opacity",)}, "--same: expected MODEL=SITE"),
+        (
+            {"same": ("Pneumonia=Lung Opacity", "Hernia=Mass")},
+            "--same: expected MODEL=SITE with one of Pneumonia, Edema as MODEL, found 'Hernia=",
+        ),
     ],
 )
 def test_what_cannot_be_measured_is_refused(far, given, expected):
     with pytest.raises(InputError, match=expected):
         far(**given)
+
+
+def test_models_without_findings_have_no_other_names_of_them(far):
+    table = pd.DataFrame({"Mass": [1.0]})
+    assert external_sites.with_names_of_model({"far": table}, (), ())["far"] is table
+    with pytest.raises(InputError, match="--same: expected none, since .* found 'Lungs=Mass'"):
+        external_sites.with_names_of_model({"far": table}, ["Lungs=Mass"], ())
 
 
 def test_ids_mean_the_same_patients_in_one_folder_and_among_the_nihs(far):

@@ -54,19 +54,31 @@ def load(sites: Sequence[Site], trained: Sequence[Site], tables: _Tables) -> Ext
     )
 
 
-def with_names_of_model(tables: _Tables, same: Sequence[str]) -> dict[str, pd.DataFrame]:
+def with_names_of_model(
+    tables: _Tables, same: Sequence[str], outputs: Sequence[str]
+) -> dict[str, pd.DataFrame]:
     """The tables of sites with findings as the model calls them.
 
     Args:
       tables: by site.
       same: of `--same`: MODEL=SITE, for findings that sites call otherwise.
+      outputs: the findings or classes of the model; none if it finds lungs.
 
     Raises:
-      InputError: one of `same` has another form, or is of no use.
+      InputError: one of `same` has another form, is no output of the model, or is of no use.
     """
+    if same and not outputs:
+        raise InputError(
+            f"--same: expected none, since the model has no findings or classes, found {same[0]!r}"
+        )
     found = dict(tables)
     for text in same:
         ours, _, theirs = text.partition("=")
+        if ours and theirs and ours not in outputs:
+            raise InputError(
+                f"--same: expected MODEL=SITE with one of {', '.join(outputs)} as MODEL, found "
+                f"{text!r}"
+            )
         renamed = {
             name: table.rename(columns={theirs: ours})
             for name, table in found.items()
@@ -99,7 +111,7 @@ def load_findings(
         names one that the models do not give.
     """
     loaded = {site.name: site.load() for site in sites}
-    tables = with_names_of_model(loaded, same)
+    tables = with_names_of_model(loaded, same, outputs)
     kept = {}
     for site in sites:
         table = tables[site.name]
@@ -140,6 +152,7 @@ def load_shared_task(
     trained: Sequence[Site],
     keep: Callable[[pd.DataFrame, Site], pd.DataFrame],
     same: Sequence[str],
+    outputs: Sequence[str],
 ) -> ExternalSites:
     """Loads external sites of a study where all sites have the same task.
 
@@ -148,9 +161,10 @@ def load_shared_task(
       trained: those that are trained on.
       keep: selects the rows and columns of a site's table that the task needs.
       same: see `with_names_of_model`.
+      outputs: see there.
 
     Raises:
       InputError: see the loaders, `keep` and `with_names_of_model`.
     """
-    tables = with_names_of_model({site.name: site.load() for site in sites}, same)
+    tables = with_names_of_model({site.name: site.load() for site in sites}, same, outputs)
     return load(sites, trained, {site.name: keep(tables[site.name], site) for site in sites})

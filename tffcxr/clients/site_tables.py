@@ -11,6 +11,8 @@ from tffcxr.clients.sites import Site
 from tffcxr.datasets import records as records_lib
 from tffcxr.errors import InputError
 
+LUNGS = "Lungs"  # A region that is no finding.
+
 
 def keep_lungs(table: pd.DataFrame, site: Site) -> pd.DataFrame:
     """The images with lung masks; the lungs become the region to segment.

@@ -25,8 +25,6 @@ from tffcxr.models.files.export import Exported
 from tffcxr.models.files.metadata import Metadata
 from tffcxr.prediction import predictor, reading
 
-_LUNGS = "Lungs"
-
 
 @dataclasses.dataclass(frozen=True)
 class Sample:
@@ -207,7 +205,7 @@ def _rows_of_classes(
 
 def _keep_masks(about: Metadata, site: Site, table: pd.DataFrame) -> pd.DataFrame:
     (region,) = about.outputs
-    if region == _LUNGS:
+    if region == site_tables.LUNGS:
         return site_tables.keep_lungs(table, site)
     return site_tables.keep_region(table, site, region)
 
@@ -228,7 +226,7 @@ def _rows_of_masks(
     task = f"{region} at {sample.site.name}"
     with undefined.named(f"{task}, {about.training} model"):
         row = mask_rows.measured(jaccard, dice, patients, *how)
-        if region != _LUNGS:  # There are lungs in every image.
+        if region != site_tables.LUNGS:  # There are lungs in every image.
             truth_area, marked_area = (
                 np.array([mask.mean() for mask in masks]) for masks in (truths, marked)
             )
