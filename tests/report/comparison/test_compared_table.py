@@ -4,10 +4,12 @@ import json
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from tests.report.comparison import tiny_runs
-from tffcxr.evaluation import delong, paired
+from tffcxr import run_tables
+from tffcxr.evaluation import delong, metrics, paired
 from tffcxr.report.comparison import compared_runs, compared_table
 
 _PATIENTS = np.arange(20) // 2
@@ -71,6 +73,40 @@ def test_masks_classes_and_volumes_have_a_randomisation_test(tmp_path):
     assert line.differences["accuracy"][0].value == pytest.approx(-3 / 12)
     assert line.differences["sensitivity: normal"][0].value == pytest.approx(-3 / 6)
     assert line.differences["sensitivity: ill"][0].value == 0
+
+
+def _add_external(run, scores, left_out=0):
+    """Adds the results at a site "far" that the run was not trained on."""
+    results = json.loads((run / "metrics.json").read_text())
+    labels, scores = tiny_runs.LABELS[left_out:], scores[left_out:]
+    about = {"task": "Opacity at far", "split": "external", "client": "far"}
+    measured = metrics.binary_metrics(labels, scores, 0.5)
+    results["rows"].append({**results["rows"][0], **about, **measured})
+    (run / "metrics.json").write_text(json.dumps(results))
+    predictions = pd.read_csv(run / "predictions.csv")
+    others = predictions[left_out:].assign(**about, label=labels, score=scores)
+    others["row"] = range(len(others))
+    run_tables.PREDICTIONS.write(run, pd.concat([predictions, others]))
+    images = pd.read_csv(run / "cache" / "images.csv")
+    more = images[left_out:].assign(client="far", split="external", row=range(len(others)))
+    run_tables.IMAGES.write(run / "cache", pd.concat([images, more]))
+
+
+def test_external_sites_are_compared_too(tmp_path):
+    runs = [tiny_runs.findings(tmp_path / name) for name in ("first", "other", "fewer")]
+    _add_external(runs[0], tiny_runs.SCORES)
+    _add_external(runs[1], tiny_runs.WORSE)
+    _add_external(runs[2], tiny_runs.WORSE, left_out=2)
+    table = _table(*runs)
+    own, far = table.lines
+    assert own.key["split"] == "test" and far.key["split"] == "external"
+    assert far.title == "Opacity at far (external images)"
+    worse, fewer = far.differences["auroc"]
+    of_areas = delong.delong_difference(
+        tiny_runs.LABELS, tiny_runs.WORSE, tiny_runs.SCORES, _PATIENTS
+    )
+    assert (worse.value, worse.p) == pytest.approx((of_areas.value, of_areas.p))
+    assert fewer.reason.startswith("other test images (18 of 20")
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ def of_row(run: run_reader.Run, names: ImageNames, row: Mapping[str, Any]) -> Ca
 def _findings(run: run_reader.Run, names: ImageNames, row: Mapping[str, Any]) -> Cases:
     alike = [
         other
-        for other in run.rows
+        for other in (*run.rows, *run.external)
         if all(other.get(key) == row.get(key) for key in ("task", "training", "split", "model"))
     ]
     table = roc_figure.predictions_of(dict(row), run.predictions, by_client=len(alike) > 1)

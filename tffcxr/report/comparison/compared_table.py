@@ -97,12 +97,17 @@ class Table:
 def make(runs: Sequence[ComparedRun], replicates: int = 1000) -> Table:
     """Compares the rows of all runs, but for those of images that models were trained on.
 
+    The rows of external sites follow those of the sites that were trained on.
+
     Args:
       runs: of one kind, see `compared_runs.read`.
       replicates: of the bootstrap.
     """
     kind = runs[0].run.kind
-    rows_of = [[_flat(row) for row in one.run.rows if row["split"] != "train"] for one in runs]
+    rows_of = [
+        [_flat(row) for row in (*one.run.rows, *one.run.external) if row["split"] != "train"]
+        for one in runs
+    ]
     several = [key for key in _IF_SEVERAL if any(_count(rows, key) > 1 for rows in rows_of)]
     keys = (*_ALWAYS, *several)
     by_key = [{_key(row, keys): row for row in rows} for rows in rows_of]
