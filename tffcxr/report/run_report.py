@@ -207,11 +207,10 @@ def _predict_command(run: run_reader.Run, shown_as: str) -> str | None:
 
 def _title(run: run_reader.Run) -> str:
     """Returns the heading: the recipe and what it looked for."""
-    tasks = list(
-        dict.fromkeys(str(row["task"]) for row in results_table.in_order(run.rows, run.kind))
-    )
+    rows = results_table.in_order(run.rows, run.kind)
+    tasks = list(dict.fromkeys(str(row["task"]) for row in rows))
     if len(tasks) > many_findings.MOST_SENTENCES:
-        return f"{run.recipe}: {len(tasks)} findings"
+        return f"{run.recipe}: {many_findings.counted(rows)}"
     return f"{run.recipe}: {', '.join(tasks)}" if tasks else run.recipe
 
 

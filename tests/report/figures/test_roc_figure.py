@@ -82,7 +82,7 @@ def test_panels_legend_and_operating_point(run):
     figure = _draw(roc_figure.curves(run))
     assert len(figure.axes) == 2
     axes = figure.axes[0]
-    assert axes.get_title(loc="left") == "Lung Opacity\n60 test images, 20 positive"
+    assert axes.get_title(loc="left") == "Lung Opacity at opacity\n60 test images, 20 positive"
     row = next(r for r in run.rows if (r["task"], r["training"]) == ("Lung Opacity", "federated"))
     low, high = row["auroc_low"], row["auroc_high"]
     entries = [text.get_text() for text in axes.get_legend().get_texts()]
@@ -122,7 +122,7 @@ def test_networks_of_one_run_have_their_own_curves_in_one_panel(run):
     curves = roc_figure.curves(dataclasses.replace(run, rows=[], predictions=pd.concat(parts)))
     assert {curve.row["model"]: curve.auroc for curve in curves} == {"standard": 1, "resnet18": 0}
     (axes,) = _draw(curves).axes
-    assert axes.get_title(loc="left").split("\n")[0] == "T"
+    assert axes.get_title(loc="left").split("\n")[0] == "T at a"
     labels = [text.get_text().split(":")[0] for text in axes.get_legend().get_texts()]
     assert labels == ["ResNet18, Trained at b", "standard, Trained at b", "Chance"]
     _, first, second = axes.get_lines()

@@ -18,6 +18,13 @@ def _rows(count, better=0):
     return rows
 
 
+def test_a_finding_of_two_sites_is_one_finding():
+    tasks = {"Mass at a": "a", "Mass at b": "b", "Edema": "a", "Hernia at home": "b"}
+    rows = [{"task": task, "client": site} for task, site in tasks.items()]
+    assert many_findings.counted(rows) == "3 findings at 2 sites"
+    assert many_findings.counted([{"task": "Mass"}, {"task": "Edema"}]) == "2 findings"
+
+
 def test_few_findings_have_a_sentence_each():
     assert len(findings_kind.KIND.summary(_rows(6))) == 6
 

@@ -105,7 +105,9 @@ def finish(axes: matplotlib_axes.Axes, task: str, of_task: Sequence[Curve], metr
       metric: that the labels state.
     """
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
-    axes.set(title=_title(task, of_task[0].row))
+    # As in the tables: with the site that a finding is of. The model is in the legend.
+    named = of_task[0].title.rpartition(" (")[0] or task
+    axes.set(title=_title(named, of_task[0].row))
     handles, labels = axes.get_legend_handles_labels()
     heading = style.interval_heading(metric, [curve.row for curve in of_task])
     # What guessing gives comes last.

@@ -7,7 +7,7 @@ import re
 import statistics
 from typing import Any
 
-from tffcxr.report import style
+from tffcxr.report import results_table, style
 
 # Row of a federated model, row of another, and the p-value of a test between them, if there is one.
 Pair = tuple[Mapping[str, Any], Mapping[str, Any], "float | None"]
@@ -37,6 +37,15 @@ def condensed(problems: Mapping[tuple[str, str], Sequence[str]]) -> list[str]:
             tasks = dict.fromkeys(_task(title) for title in blocks[kind])
             found.append(f"{', '.join(tasks)}: {kind}")
     return found
+
+
+def counted(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Returns how many findings rows are of, and at how many sites; a task may name its site."""
+    clients = [results_table.client(row) for row in rows]
+    findings = {str(row["task"]).removesuffix(f" at {of}") for row, of in zip(rows, clients)}
+    sites = {*clients} - {""}
+    text = style.counted(len(findings), "finding")
+    return f"{text} at {len(sites)} sites" if len(sites) > 1 else text
 
 
 def summary(rows: Sequence[Mapping[str, Any]]) -> list[str]:
