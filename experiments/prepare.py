@@ -78,7 +78,7 @@ def main(unused_operands: list[str]) -> None:
 def _without_finding(site: Site) -> Site:
     """The site of a command of cheXviz, which may name a finding."""
     if site.finding:
-        logging.warning(
+        logging.getLogger(__name__).warning(
             "site %s: %s is ignored, since every finding is looked at", site.name, site.finding
         )
     return dataclasses.replace(site, finding="")

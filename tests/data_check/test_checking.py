@@ -145,6 +145,19 @@ def test_a_finding_with_too_few_patients_of_a_class(tmp_path, present, severity,
         assert words in each.sentence
 
 
+def test_many_findings_with_too_few_patients_are_listed(tmp_path):
+    labels = {"Pneumonia": 1, "Effusion": 0, "Mass": 1, "Edema": 0}
+    rows = [
+        {"path": row["path"], "patient": row["patient"], **labels}
+        for row in planted.clean(tmp_path)[:3]
+    ]
+    planted.write_table(tmp_path, rows)
+    _, (found,) = checking.load([_site("a", tmp_path)], 0.01)
+    _, effusion, others = found.sentence.split("; ")
+    assert effusion.endswith("'Effusion', found 0 with and 3 without")
+    assert others == "and too few images also for Mass, Edema"
+
+
 def test_as_many_unusable_files_as_training_skips_are_a_warning(tmp_path):
     planted.write_table(tmp_path, planted.clean(tmp_path)[:4])
     (tmp_path / "image3.png").write_bytes(b"no image")

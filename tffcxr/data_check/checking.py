@@ -16,6 +16,8 @@ from tffcxr.datasets import records
 from tffcxr.errors import InputError
 from tffcxr.report import style
 
+_IN_FULL = 2  # Findings of which the reason is told, of those that cannot be used.
+
 
 def load(sites: Sequence[Site], tolerated: float) -> tuple[list[SiteData], list[Fault]]:
     """Reads the tables of the sites, without their images.
@@ -54,16 +56,19 @@ def _load(site: Site) -> tuple[pd.DataFrame, list[records.Missing]]:
 def _unusable_findings(site: SiteData) -> Iterator[Fault]:
     """Findings of one class, or of too few patients for training, validation and test."""
     findings = site.findings
-    reasons = [finding_sites.why_unusable(site.table, name) for name in findings]
-    unusable = [reason for reason in reasons if reason]
+    reasons = {name: finding_sites.why_unusable(site.table, name) for name in findings}
+    unusable = [name for name, reason in reasons.items() if reason]
     if unusable:
+        told, others = unusable[:_IN_FULL], unusable[_IN_FULL:]
+        texts = [reasons[name] for name in told]
+        texts += [f"and too few images also for {', '.join(others)}"] if others else []
         has_others = len(unusable) < len(findings) or site.table["mask"].notna().any()
         outcome = "leaves out" if has_others else "does not start with"
         number = style.counted(len(unusable), "finding")
         yield Fault(
             "too few of a class",
             WARNING if has_others else WRONG,
-            f"{site.name}: cheXviz {outcome} {number}: {'; '.join(unusable)}",
+            f"{site.name}: cheXviz {outcome} {number}: {'; '.join(texts)}",
         )
 
 
