@@ -4,10 +4,12 @@ import shutil
 
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
 
 from experiments.flags import pneumonia_classification, pneumonia_segmentation, sweep_flags
 from tests.experiments import programs
+from tffcxr.clients import sites
 from tffcxr.errors import InputError
 from tffcxr.models.files import export
 
@@ -240,3 +242,12 @@ def test_a_task_leaves_no_default_of_the_other():
     assert (adam["momentum"], adam["nesterov"], adam["weight_decay"]) == (0, False, 3e-5)
     with pytest.raises(InputError, match="pneumonia: --central: expected one of"):
         sweep_flags.check("pneumonia", [[("central", "vgg:adam:1")]])
+
+
+def test_a_site_of_rsna_whose_opacity_has_the_name_of_the_class_keeps_it():
+    site = sites.Site("east", "rsna", RSNA)
+    table = pd.DataFrame({"Lung Opacity": [1.0, 0.0], "Normal": [0.0, 0.0]})
+    made = pneumonia_classification.TASK.prepare(table, site)
+    assert made["Pneumonia"].tolist() == [1.0, 0.0] and made["Normal"].tolist() == [0.0, 1.0]
+    renamed = table.rename(columns={"Lung Opacity": "Pneumonia"})  # By --same.
+    assert pneumonia_classification.TASK.prepare(renamed, site) is renamed
