@@ -180,3 +180,23 @@ def test_cells_fit_on_the_terminal():
         for column in kind.KIND.columns([row]):
             assert len(column.short) <= column.width
             assert len(column.text(row)) <= column.width
+
+
+def test_numbers_without_an_interval_are_named_where_others_have_one():
+    has: dict[str, Any] = {
+        "auroc": 0.9,
+        "auroc_low": 0.8,
+        "specificity": 0.4,
+        "specificity_low": 0.2,
+    }
+    lacks = {**has, "specificity_low": None}
+    undefined = {**has, "specificity": None, "specificity_low": None}
+    results: list[Any] = [
+        ("Mass at a (m model, test images)", [has, undefined]),
+        ("B (x)", [has, lacks]),
+    ]
+    found = column_builders.without_interval(results)
+    assert found.endswith("leave it undefined: Specificity of B.")
+    assert column_builders.without_interval(results[:1]) == ""
+    # Where no number has one, the warnings say so.
+    assert column_builders.without_interval([("B", [{"auroc": 0.9, "auroc_low": None}])]) == ""

@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import dataclasses
 from typing import Any
 
+from tffcxr.evaluation import bootstrap, registry
 from tffcxr.evaluation.registry import Metric
 from tffcxr.report import style
 
 Row = Mapping[str, Any]
+_OTHERS = (registry.CALIBRATION_SLOPE, registry.CALIBRATION_INTERCEPT)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,6 +97,37 @@ def parts(columns: Iterable[Column]) -> list[tuple[str, list[Column]]]:
     for column in columns:
         found.setdefault(column.part, []).append(column)
     return list(found.items())
+
+
+def without_interval(results: Iterable[tuple[str, Sequence[Row]]]) -> str:
+    """Says which numbers have no interval where others of the tables have one; "" for none.
+
+    Args:
+      results: (title, rows) of each block, see `results_table.blocks`.
+    """
+    blocks: dict[tuple[str, ...], list[str]] = {}
+    has_others = False
+    for title, rows in results:
+        missing = []
+        for metric in (*registry.METRICS, *_OTHERS):
+            low, name = f"{metric.name}_low", metric.name
+            cells = [(row.get(name), row[low]) for row in rows if low in row]
+            has_others = has_others or any(style.is_number(end) for _, end in cells)
+            if any(style.is_number(value) and not style.is_number(end) for value, end in cells):
+                missing.append(metric.title)
+        if missing:
+            blocks.setdefault(tuple(missing), []).append(title.rpartition(" (")[0] or title)
+    if not blocks or not has_others:
+        return ""
+    which = "; ".join(
+        f"{', '.join(names)} of {', '.join(dict.fromkeys(titles))}"
+        for names, titles in blocks.items()
+    )
+    few = f"fewer than {bootstrap.MINIMUM_PATIENTS}"
+    return (
+        f"A number without an interval is of {few} patients, of {few} with or without the finding, "
+        f"or of images many samples of which leave it undefined: {which}."
+    )
 
 
 def with_interval(metric: Metric, rows: Sequence[Row]) -> Column:

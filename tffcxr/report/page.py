@@ -15,7 +15,7 @@ import markupsafe
 from matplotlib import figure as matplotlib_figure
 
 from tffcxr import files
-from tffcxr.report import style
+from tffcxr.report import column_builders, style
 from tffcxr.report.figures import panels
 
 _TEMPLATES = pathlib.Path(__file__).parent / "templates"
@@ -40,6 +40,7 @@ def template(name: str) -> jinja2.Template:
         number=style.number,
         p_value=style.p_value,
         percent=style.percent,
+        without_interval=column_builders.without_interval,
     )
     return environment.get_template(name)
 
