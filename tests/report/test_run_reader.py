@@ -10,7 +10,7 @@ import pytest
 
 from tests.report import example_masks, example_run
 from tffcxr import errors
-from tffcxr.report import run_reader
+from tffcxr.report import remarks, run_reader
 
 
 @pytest.fixture(name="example", scope="module")
@@ -37,6 +37,20 @@ def test_reads_a_whole_run(run_dir):
         ("Lung Opacity", "0"), ("Lung Opacity", "1"),
     ]  # fmt: skip
     assert list(run.explanations[0].heat) == ["site", "federated"]
+
+
+def test_tables_that_were_cut_off_are_warned_of(run_dir, caplog):
+    assert run_reader.read(run_dir).damaged == [] and not caplog.records
+    rounds = (run_dir / "rounds.csv").read_text()
+    (run_dir / "rounds.csv").write_text(rounds[:-9])
+    run = run_reader.read(run_dir)
+    (sentence,) = run.damaged
+    assert sentence.startswith("rounds.csv ends within a line") and sentence in caplog.text
+    assert sentence in remarks.warnings(run, [])
+    # After a whole line, what else the run knows of its rounds gives it away.
+    (run_dir / "rounds.csv").write_text("".join(rounds.splitlines(keepends=True)[:-1]))
+    (sentence,) = run_reader.read(run_dir).damaged
+    assert sentence == "rounds.csv lacks 1 round that clients.csv has: rows are missing."
 
 
 def test_only_the_configuration_is_required(tmp_path):

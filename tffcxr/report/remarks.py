@@ -23,6 +23,7 @@ def warnings(run: run_reader.Run, curves: Sequence[roc_figure.Curve]) -> list[st
             "This run has not finished: "
             + ("its results are preliminary." if run.rows else "there are no final results yet.")
         )
+    result += run.damaged
     result += of_an_attack(run.config)
     result += _of_the_settings(run.config)
     result += _of_the_schedule(run)

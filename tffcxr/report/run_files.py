@@ -70,6 +70,20 @@ def read_table(
     return table
 
 
+def is_cut_off(path: pathlib.Path) -> bool:
+    """Whether a table ends within a line; every line that a run writes ends with a line break.
+
+    Raises:
+      errors.InputError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - 1))
+            return file.read(1) not in (b"", b"\n")
+    except OSError as error:
+        raise errors.InputError(f"expected a table in {path}, found {error.strerror}") from error
+
+
 def read_texts(path: pathlib.Path) -> pd.DataFrame:
     """Reads a table, every cell as it is written.
 

@@ -7,6 +7,7 @@ report. A file that is there must be whole.
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 import pathlib
 from typing import Any, Union
@@ -21,6 +22,8 @@ from tffcxr.report.kinds.kind import Kind
 
 # What a row of results is told by.
 _TEXTS = ("task", "model", "training", "split", "client", "baseline", "images_kind")
+_POOLED = "rounds_pooled.csv"
+_LOG = logging.getLogger(__name__)
 PathLike = Union[str, "os.PathLike[str]"]
 
 
@@ -52,6 +55,7 @@ class Run:
       explanations: of `explanations.csv`, in its order.
       segmentations: of `segmentations.csv`, in its order.
       models: the exported models, relative to `path`.
+      damaged: sentences about tables that lack lines or the end of one.
     """
 
     path: pathlib.Path
@@ -77,6 +81,7 @@ class Run:
     explanations: list[run_cases.Explanation]
     segmentations: list[run_cases.Segmentation]
     models: list[str]
+    damaged: list[str] = dataclasses.field(default_factory=list)
 
     @property
     def measured_split(self) -> str:
@@ -101,7 +106,7 @@ class Run:
 
 
 def read(run_dir: PathLike) -> Run:
-    """Reads a run directory.
+    """Reads a run directory; warns of tables that lack lines, which can be read all the same.
 
     Raises:
       errors.InputError: if it is none, or a file in it is damaged.
@@ -114,7 +119,7 @@ def read(run_dir: PathLike) -> Run:
     if (path / "metrics.json").exists():
         results = run_files.read_json(path / "metrics.json")
     rows, external = result_rows.divide(_rows(results, path / "metrics.json"))
-    return Run(
+    run = Run(
         path=path,
         config=config,
         recipe=str(results.get("recipe") or config.get("recipe") or "experiment"),
@@ -123,7 +128,7 @@ def read(run_dir: PathLike) -> Run:
         external=external,
         complete=bool(results.get("complete", False)),
         rounds=_rounds(path, run_tables.ROUNDS.file),
-        rounds_pooled=_rounds(path, "rounds_pooled.csv"),
+        rounds_pooled=_rounds(path, _POOLED),
         clients=run_files.read_table(path, run_tables.CLIENTS),
         hospitals=run_files.read_table(path, run_tables.HOSPITALS),
         predictions=run_files.read_table(path, run_tables.PREDICTIONS),
@@ -139,6 +144,29 @@ def read(run_dir: PathLike) -> Run:
         segmentations=run_cases.read_segmentations(path),
         models=sorted(f"models/{file.name}" for file in (path / "models").glob("*.keras")),
     )
+    run.damaged.extend(_damaged(run))
+    for sentence in run.damaged:
+        _LOG.warning("%s: %s", path, sentence)
+    return run
+
+
+def _damaged(run: Run) -> list[str]:
+    """Returns what the tables of a run lack."""
+    names = [table.file for table in vars(run_tables).values() if type(table) is run_tables.Table]
+    found = [
+        f"{name} ends within a line: it was cut off, so its last row is damaged and others may be "
+        "missing."
+        for name in (*names, _POOLED)
+        if (run.path / name).exists() and run_files.is_cut_off(run.path / name)
+    ]
+    # A client takes part in a round that the log of rounds has.
+    lacking = {*run.clients["round"]} - {*run.rounds["round"]}
+    if run.complete and lacking:
+        found.append(
+            f"{run_tables.ROUNDS.file} lacks {style.counted(len(lacking), 'round')} that "
+            f"{run_tables.CLIENTS.file} has: rows are missing."
+        )
+    return found
 
 
 def _config(path: pathlib.Path) -> dict[str, Any]:
