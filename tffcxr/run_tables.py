@@ -90,6 +90,8 @@ ROUNDS = Table(
     free=r".+/.+",
     needed=("round",),
 )  # fmt: skip
+# What the status of a client that had no part in its round begins with, before the reason.
+LEFT_OUT = "left out: "
 # What an aggregator that sees each update measures of it.
 OF_UPDATES = ("update_norm", "cosine", "counted")
 # A row per round and client that takes part; `epsilon`, of its single images so far, is there with

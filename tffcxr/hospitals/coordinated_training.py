@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from tffcxr import run_tables
 from tffcxr.clients.sampling import Sampler
 from tffcxr.hospitals import coordinator, measures, questions, wire
 from tffcxr.hospitals.questions import AtClient
@@ -113,7 +114,7 @@ class CoordinatedTraining(FederatedTraining):
                         present = [client for client in present if client != error.client]
                         continue
                     left_out = [
-                        ClientResult(client, 0, math.nan, f"left out: {reason}")
+                        ClientResult(client, 0, math.nan, run_tables.LEFT_OUT + reason)
                         for client, reason in absent.items()
                     ]
                     of_all = sorted([*results, *left_out], key=lambda result: result.client)

@@ -17,8 +17,6 @@ from tffcxr.errors import InputError
 from tffcxr.files import write_json
 from tffcxr.learning import aggregators, privacy_accounting
 
-_LEFT_OUT = "left out: "
-
 
 @dataclasses.dataclass(frozen=True)
 class Privacy:
@@ -230,7 +228,7 @@ def write(
 
 def is_left_out(row: Mapping[str, Any]) -> bool:
     """Whether a row of `clients.csv` is of a client that had no part in the round."""
-    return bool(row["status"].startswith(_LEFT_OUT))
+    return bool(row["status"].startswith(run_tables.LEFT_OUT))
 
 
 @functools.lru_cache(maxsize=4096)

@@ -9,6 +9,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, TextIO
 
+from tffcxr import run_tables
 from tffcxr.evaluation import registry
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class Progress:
             if client.status != "ok":
                 print(
                     f"{self._title}: round {row['round']}: left out {client.client}: "
-                    f"{client.status.removeprefix('left out: ')}",
+                    f"{client.status.removeprefix(run_tables.LEFT_OUT)}",
                     file=self._stream,
                     flush=True,
                 )
