@@ -87,13 +87,8 @@ def rows(
         ):
             result.append(
                 {
-                    **about,
-                    "attribute": attribute.name,
-                    "group": group.name,
-                    "images": group.images,
-                    "patients": group.patients,
+                    **_about_group(about, attribute, group),
                     "positives": group.positives,
-                    "too_small": int(group.is_small),
                     **group.auroc.named("auroc"),
                     **group.gap.named("auroc_gap"),
                     **group.sensitivity.named("sensitivity"),
@@ -126,19 +121,26 @@ def mean_rows(
             *(attribute.of_image, attribute.groups, values, patients, settings.replicates),
             seed=settings.seed,
         ):
-            row = {
-                **about,
-                "attribute": attribute.name,
-                "group": group.name,
-                "images": group.images,
-                "patients": group.patients,
-                "too_small": int(group.is_small),
-            }
+            row = _about_group(about, attribute, group)
             for metric in values:
                 row.update(group.means[metric].named(metric))
                 row.update(group.gaps[metric].named(f"{metric}_gap"))
             result.append(row)
     return result
+
+
+def _about_group(
+    about: Mapping[str, Any], attribute: Attribute, group: subgroups.Group | subgroups.MeanGroup
+) -> dict[str, Any]:
+    """What every row has of its group, besides metrics."""
+    return {
+        **about,
+        "attribute": attribute.name,
+        "group": group.name,
+        "images": group.images,
+        "patients": group.patients,
+        "too_small": int(group.is_small),
+    }
 
 
 def write(directory: pathlib.Path, of_models: list[dict[str, Any]]) -> None:
