@@ -230,20 +230,20 @@ def build_process(
             )
         )
 
-    client_type = train.type_signature.parameter[1]
+    client_type = value_type = train.type_signature.parameter[1]
     if has_attackers:
         tamper = tampering.build(result_type["update"])
-        client_type = tff.StructWithPythonType(
+        value_type = tff.StructWithPythonType(
             [*tff.structure.iter_elements(client_type), ("tampering", tampering.TYPE)],
             collections.OrderedDict,
         )
 
-        @tff.federated_computation(client_type)
+        @tff.federated_computation(value_type)
         def honest_part(value):
             return collections.OrderedDict(state=value["state"], data=value["data"])
 
     @tff.federated_computation(
-        initialize.type_signature.result, tff.FederatedType(client_type, tff.CLIENTS)
+        initialize.type_signature.result, tff.FederatedType(value_type, tff.CLIENTS)
     )
     def next_round(server_state, client_values):
         broadcast = tff.federated_broadcast(server_state["weights"])
@@ -268,7 +268,6 @@ def build_process(
 
     recompute = None
     if recompute_statistics:
-        client_type = train.type_signature.parameter[1]
         recompute = build_recomputation(model, partition, weights_type, client_type, batch_spec)
     return FederatedProcess(initialize, initialize_client, next_round, partition, recompute)
 
