@@ -9,6 +9,7 @@ from tffcxr.errors import InputError
 from tffcxr.hospitals import policy
 from tffcxr.hospitals.policy import Policy
 from tffcxr.hospitals.study_files import Site
+from tffcxr.learning import privacy_accounting
 
 
 def _read(tmp_path, text):
@@ -33,9 +34,24 @@ def test_every_key(tmp_path):
         fingerprints = true
         aggregators = ["dp", "secure"]
         least_noise = 1
+        most_epsilon = 8
+        most_epsilon_of_images = 2.5
+        delta = 1e-6
     """
     assert _read(tmp_path, text) == Policy(
-        ("*",), ("cheXviz", "tuberculosis"), (), 5, 100, 1, True, True, ("dp", "secure"), 1.0
+        studies=("*",),
+        recipes=("cheXviz", "tuberculosis"),
+        findings=(),
+        most_rounds=5,
+        fewest_images=100,
+        smallest_count=1,
+        scores_per_image=True,
+        fingerprints=True,
+        aggregators=("dp", "secure"),
+        least_noise=1.0,
+        most_epsilon=8.0,
+        most_epsilon_of_images=2.5,
+        delta=1e-6,
     )
 
 
@@ -55,6 +71,11 @@ def test_every_key(tmp_path):
         ("least_noise = nan", "least_noise: expected a number of at least 0, found nan"),
         ("least_noise = inf", "least_noise: expected a number of at least 0, found inf"),
         ("least_noise = true", "least_noise: expected a number of at least 0, found True"),
+        ("most_epsilon = 0", "most_epsilon: expected a number above 0 or inf, found 0"),
+        ("most_epsilon = nan", "most_epsilon: expected a number above 0 or inf, found nan"),
+        ("most_epsilon_of_images = true", "expected a number above 0 or inf, found True"),
+        ("delta = 0.5", "delta: expected a number from 1e-12 to 0.01, found 0.5"),
+        ("delta = 0", "delta: expected a number from 1e-12 to 0.01, found 0"),
         ("least_noise", "policy.toml: expected TOML in UTF-8"),
     ],
 )
@@ -109,6 +130,52 @@ def test_noise_that_is_demanded_must_be_stated():
     assert policy.problems(Policy(least_noise=1.0), proposal) == [
         "least_noise: expected --dp_noise_multiplier of at least 1, found --target_epsilon=8.0"
     ]
+
+
+def test_epsilon_of_all_networks_is_limited_at_the_hospitals_own_delta():
+    # Twelve rounds of two networks are 24 releases, whatever delta the study prefers.
+    proposal = studies.proposal(aggregator="dp", dp_noise_multiplier=20.0, dp_delta=1e-2)
+    cost = privacy_accounting.epsilon({20.0: 24}, 1e-5)
+    assert policy.problems(Policy(most_epsilon=cost * 1.001), proposal) == []
+    assert policy.problems(Policy(most_epsilon=cost * 0.999), proposal) == [
+        f"most_epsilon: expected at most {cost * 0.999:g} at delta 1e-05, found {cost:.4g}"
+    ]
+
+
+def test_a_target_is_a_limit_that_two_networks_exceed_together():
+    one = studies.proposal(aggregator="dp", target_epsilon=4.0, model=["standard"])
+    both = studies.proposal(aggregator="dp", target_epsilon=4.0)
+    assert policy.problems(Policy(most_epsilon=4.0), one) == []
+    (problem,) = policy.problems(Policy(most_epsilon=4.0), both)
+    assert problem.startswith("most_epsilon: expected at most 4 at delta 1e-05, found 5.")
+
+
+def test_epsilon_of_images_counts_the_passes():
+    proposal = studies.proposal(dp_sgd_noise=40.0, model=["standard"])
+    cost = privacy_accounting.epsilon({40.0: 36}, 1e-5)  # Three passes in each of twelve rounds.
+    assert policy.problems(Policy(most_epsilon_of_images=cost * 1.001), proposal) == []
+    (problem,) = policy.problems(Policy(most_epsilon_of_images=cost * 0.999), proposal)
+    assert problem.endswith(f"found {cost:.4g}")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"aggregator": "dp", "dp_noise_multiplier": float("nan")},
+        {"aggregator": "dp", "target_epsilon": "much"},
+        {"aggregator": "dp", "dp_noise_multiplier": 9.0, "rounds": 1.5},
+        {"aggregator": "dp", "dp_noise_multiplier": 9.0, "only": ["standard:aggregator=mean"]},
+        {"dp_sgd_noise": 0.0},
+        {"dp_sgd_noise": 1.0, "local_epochs": 0},
+        {"dp_sgd_noise": 1.0, "only": ["standard:dp_sgd_noise=0"]},
+    ],
+)
+def test_what_has_no_noise_is_above_any_limit(settings):
+    asked = Policy(most_epsilon=1e6, most_epsilon_of_images=1e6)
+    found = policy.problems(asked, studies.proposal(**settings))
+    kind = "_of_images" if "dp_sgd_noise" in settings else ""
+    assert any(each.startswith(f"most_epsilon{kind}: ") and "no noise" in each for each in found)
 
 
 def test_a_network_has_no_exception_from_the_policy():

@@ -124,6 +124,12 @@ def test_words_tell_what_is_asked():
     assert "epsilon at most 8.0 in all rounds, at delta 1e-06" in " ".join(words.split())
     words = studies.proposal(aggregator="dp", dp_noise_multiplier="much").words()
     assert "Gaussian noise of much times the clipping norm Leaves:" in " ".join(words.split())
+    cost = privacy_accounting.epsilon({2.0: 36}, 1e-5)  # Three passes in each round.
+    words = " ".join(studies.proposal(dp_sgd_noise=2.0).words().split())
+    assert (
+        "Images: the hospital adds noise of 2.0 times the clipping norm in each step; in all "
+        f"rounds an image's epsilon is at most {cost:.3g} at delta 1e-05"
+    ) in words
 
 
 def test_words_list_every_setting_and_version():

@@ -10,6 +10,7 @@ from typing import Any
 
 from tffcxr import options, toml_files
 from tffcxr.errors import InputError, did_you_mean
+from tffcxr.hospitals import proposed_privacy
 from tffcxr.hospitals.proposals import Proposal
 
 ANY = "*"
@@ -49,6 +50,16 @@ aggregators = ["*"]
 
 # Least --dp_noise_multiplier; above 0, only --aggregator=dp is acceptable.
 least_noise = 0.0
+
+# Most epsilon, at the delta below, that all rounds and networks of a study may cost: of all images
+# here together, by the noise that the coordinator is to add (--aggregator=dp) ...
+most_epsilon = inf
+
+# ... and of each image, by the noise that this hospital adds itself (--dp_sgd_noise).
+most_epsilon_of_images = inf
+
+# The delta of these two.
+delta = 1e-5
 """
 
 
@@ -67,6 +78,9 @@ class Policy:
       fingerprints: whether nnU-Net's fingerprint of the training images may leave.
       aggregators: values of `--aggregator` that are acceptable.
       least_noise: least `--dp_noise_multiplier`; above 0, only `--aggregator=dp` is acceptable.
+      most_epsilon: that a study may cost, of all images of the hospital together.
+      most_epsilon_of_images: likewise of each image.
+      delta: of these two.
     """
 
     studies: tuple[str, ...] = (ANY,)
@@ -79,6 +93,9 @@ class Policy:
     fingerprints: bool = False
     aggregators: tuple[str, ...] = (ANY,)
     least_noise: float = 0.0
+    most_epsilon: float = math.inf
+    most_epsilon_of_images: float = math.inf
+    delta: float = options.DP_DELTA
 
 
 def read(path: pathlib.Path) -> Policy:
@@ -97,6 +114,10 @@ def read(path: pathlib.Path) -> Policy:
             values[key] = _boolean(path, key, value)
         elif key == "least_noise":
             values[key] = _noise(path, key, value)
+        elif key in ("most_epsilon", "most_epsilon_of_images"):
+            values[key] = _epsilon(path, key, value)
+        elif key == "delta":
+            values[key] = _delta(path, key, value)
         else:
             values[key] = toml_files.integer(path, key, value, 1, _MOST)
     for name in values.get("aggregators", ()):
@@ -120,17 +141,44 @@ def problems(policy: Policy, proposal: Proposal) -> list[str]:
         for problem in _training_problems(policy, settings):
             if problem not in found:
                 found.append(f"{problem} for {network}" if network else problem)
+    return [*found, *_privacy_problems(policy, proposal)]
+
+
+def _privacy_problems(policy: Policy, proposal: Proposal) -> list[str]:
+    found = []
+    for key, most, of, flag in (
+        ("most_epsilon", policy.most_epsilon, proposed_privacy.of_client, "--aggregator=dp"),
+        (
+            "most_epsilon_of_images",
+            policy.most_epsilon_of_images,
+            proposed_privacy.of_image,
+            "--dp_sgd_noise",
+        ),
+    ):
+        if math.isinf(most):
+            continue
+        cost = of(proposed_privacy.networks(proposal), policy.delta)
+        if not cost <= most:
+            found.append(
+                f"{key}: expected at most {most:g} at delta {policy.delta:g}, found "
+                + (f"no noise ({flag})" if math.isinf(cost) else f"{cost:.4g}")
+            )
     return found
 
 
 def _training_problems(policy: Policy, settings: Mapping[str, Any]) -> list[str]:
     found = []
-    rounds = _number(settings.get("rounds")) + _number(settings.get("head_rounds", 0))
+    rounds = proposed_privacy.number(settings.get("rounds")) + proposed_privacy.number(
+        settings.get("head_rounds", 0)
+    )
     if not rounds <= policy.most_rounds:
         found.append(f"most_rounds: expected at most {policy.most_rounds} rounds, found {rounds:g}")
     aggregator = str(settings.get("aggregator"))
     found += _others("aggregators", policy.aggregators, [aggregator])
-    noise, target = _number(settings.get("dp_noise_multiplier")), settings.get("target_epsilon")
+    noise, target = (
+        proposed_privacy.number(settings.get("dp_noise_multiplier")),
+        settings.get("target_epsilon"),
+    )
     if aggregator != "dp" and policy.least_noise > 0:
         found.append(f"least_noise: expected --aggregator=dp, found {aggregator}")
     if aggregator == "dp" and not noise >= policy.least_noise:
@@ -153,16 +201,6 @@ def _others(key: str, allowed: tuple[str, ...], asked: list[str]) -> list[str]:
     ]
 
 
-def _number(value: Any) -> float:
-    """A setting as a number; NaN, which no policy allows, if it is none."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        return math.nan
-    try:
-        return float(value)
-    except (ValueError, OverflowError):
-        return math.nan
-
-
 def _names(path: pathlib.Path, key: str, value: Any) -> tuple[str, ...]:
     if value == ANY:
         return (ANY,)
@@ -181,3 +219,15 @@ def _noise(path: pathlib.Path, key: str, value: Any) -> float:
     if type(value) not in (int, float) or not 0 <= value < math.inf:
         raise InputError(f"{path}: {key}: expected a number of at least 0, found {value!r}")
     return float(value)
+
+
+def _epsilon(path: pathlib.Path, key: str, value: Any) -> float:
+    if type(value) not in (int, float) or not value > 0:
+        raise InputError(f"{path}: {key}: expected a number above 0 or inf, found {value!r}")
+    return float(value)
+
+
+def _delta(path: pathlib.Path, key: str, value: Any) -> float:
+    if type(value) is not float or not 1e-12 <= value <= 1e-2:
+        raise InputError(f"{path}: {key}: expected a number from 1e-12 to 0.01, found {value!r}")
+    return value

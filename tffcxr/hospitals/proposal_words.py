@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 import json
+import math
 import textwrap
 from typing import TYPE_CHECKING, Any
 
 from tffcxr import options
+from tffcxr.hospitals import proposed_privacy
 
 if TYPE_CHECKING:
     from tffcxr.hospitals.proposals import Proposal
 
 _INDENT = 15
-_MOST_ROUNDS = 1_000_000
 _WIDEST = 100
 _SHARES = {
     "representation": "the weights of the representation; every hospital keeps its task block",
@@ -92,30 +93,37 @@ def _training(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         if settings["aggregator"] == "dp":
             text += _noise(settings)
         yield "Aggregation", text
+    if settings.get("dp_sgd_noise"):
+        yield "Images", _image_noise(settings)
 
 
 def _noise(settings: Mapping[str, Any]) -> str:
     """How much noise there is, and what it costs a client that takes part in all rounds."""
-    target, delta = settings.get("target_epsilon"), settings.get("dp_delta", options.DP_DELTA)
+    target = settings.get("target_epsilon")
     if target is not None:
         return (
             f", as much as keeps a client's epsilon at most {_text(target)} in all rounds, at "
-            f"delta {_text(delta)}"
+            f"delta {_text(settings.get('dp_delta', options.DP_DELTA))}"
         )
-    noise: Any = settings.get("dp_noise_multiplier")
-    text = f" of {_text(noise)} times the clipping norm"
-    rounds = [settings.get("rounds"), settings.get("head_rounds", 0)]
-    is_known = all(type(value) is int and 0 <= value <= _MOST_ROUNDS for value in rounds)
-    if not is_known or not _is_within(noise, 1e-3, 1e6) or not _is_within(delta, 1e-12, 0.5):
-        return text
-    from tffcxr.learning import privacy_accounting  # Takes a second.
-
-    epsilon = privacy_accounting.epsilon({noise: sum(rounds)}, delta)
-    return f"{text}; in all rounds a client's epsilon is at most {epsilon:.3g} at delta {delta:g}"
+    text = f" of {_text(settings.get('dp_noise_multiplier'))} times the clipping norm"
+    return text + _cost(settings, proposed_privacy.of_client, "a client's")
 
 
-def _is_within(value: Any, low: float, high: float) -> bool:
-    return type(value) in (int, float) and low <= value <= high
+def _image_noise(settings: Mapping[str, Any]) -> str:
+    """What each image has of the noise that the hospital adds in each step of its training."""
+    text = (
+        f"the hospital adds noise of {_text(settings['dp_sgd_noise'])} times the clipping norm in "
+        "each step"
+    )
+    return text + _cost(settings, proposed_privacy.of_image, "an image's")
+
+
+def _cost(settings: Mapping[str, Any], of: Callable[..., float], whose: str) -> str:
+    delta = proposed_privacy.delta(settings)
+    found = math.inf if math.isnan(delta) else of([settings], delta)
+    if math.isinf(found):
+        return ""
+    return f"; in all rounds {whose} epsilon is at most {found:.3g} at delta {delta:g}"
 
 
 def _meaning(value: Any, meanings: Mapping[str, str]) -> str:
