@@ -15,9 +15,9 @@ import warnings
 
 from absl import app, flags
 
-from experiments.flags import flagfile, help_text, typed
+from experiments.flags import flag_errors, flagfile, help_text, typed
 from tffcxr import environment
-from tffcxr.errors import InputError, RunError, one_line
+from tffcxr.errors import InputError, RunError
 
 if TYPE_CHECKING:
     from tffcxr.training.run_directory import RunDirectory
@@ -160,7 +160,7 @@ def _parse(argv: Sequence[str], operands: str) -> list[str]:
     except InputError as error:
         fail(f"{error} (--help lists the flags)")
     except (flags.Error, OSError) as error:
-        fail(one_line(error) + " (--help lists the flags)")
+        fail(flag_errors.described(error) + " (--help lists the flags)")
     if len(remaining) > 1 and not operands:
         fail(f"expected flags only, found {remaining[1]!r} (--help lists the flags)")
     return remaining

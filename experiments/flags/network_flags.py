@@ -11,7 +11,8 @@ import contextlib
 
 from absl import flags
 
-from tffcxr.errors import InputError, did_you_mean, one_line
+from experiments.flags import flag_errors
+from tffcxr.errors import InputError, did_you_mean
 
 FLAGS = flags.FLAGS
 
@@ -100,7 +101,7 @@ def _parse(name: str, text: str) -> None:
     try:
         FLAGS[name].parse(text)
     except flags.Error as error:
-        raise InputError(one_line(error)) from None
+        raise InputError(flag_errors.described(error)) from None
     FLAGS[name].using_default_value = False
 
 

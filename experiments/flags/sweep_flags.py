@@ -15,9 +15,9 @@ from typing import Any
 from absl import flags
 
 from experiments import recipes
-from experiments.flags import flagfile, training_flags, typed
+from experiments.flags import flag_errors, flagfile, training_flags, typed
 from tffcxr import child_process
-from tffcxr.errors import InputError, did_you_mean, one_line
+from tffcxr.errors import InputError, did_you_mean
 from tffcxr.sweeps import sweep_plan
 
 # Name of a recipe -> its module, which has `RECIPE`.
@@ -98,6 +98,6 @@ def _parse(program: str, settings: Sequence[sweep_plan.Setting], known: set[str]
     try:
         remaining = flags.FLAGS(flagfile.resolved(argv))
     except (flags.Error, OSError) as error:
-        raise InputError(one_line(error)) from None
+        raise InputError(flag_errors.described(error)) from None
     if len(remaining) > 1:
         raise InputError(f"expected flags only, found {remaining[1]!r}")

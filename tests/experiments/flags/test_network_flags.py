@@ -64,7 +64,7 @@ def test_what_went_with_the_optimizer_of_the_others_is_off(values):
         ("a:rounds", "expected NETWORK:FLAG=VALUE, found 'a:rounds'"),
         ("a:round=3", "found 'round' in 'a:round=3' (did you mean rounds?)"),
         ("a:batch_size=3", "expected one of the flags rounds, "),
-        ("a:rounds=many", "--only=a:rounds=many: flag --rounds=many: "),
+        ("a:rounds=many", "--only=a:rounds=many: --rounds: expected a whole number, "),
         ("b:rounds=3", "expected one of the networks a, c, found 'b'"),
         ("a:rounds=3", "--only=a:rounds=3: too few"),
     ],
