@@ -76,6 +76,8 @@ DP_DELTA = 1e-5
 # Of them, those that bear hostile clients.
 HOSTILE_PROOF = ("median", "trimmed_mean", "krum", "geometric_median")
 AGGREGATORS = ("mean", "robust", "compression", "secure", "dp", *HOSTILE_PROOF)
+# Of them, those whose purpose is that the server does not know each client's update.
+HIDING_UPDATES = ("secure", "dp")
 # Rehearsals of hostile clients, see `training.attack`.
 ATTACKS = ("labels", "scale", "sign", "noise")
 EXECUTORS = ("device", "native")

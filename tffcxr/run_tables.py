@@ -92,8 +92,8 @@ ROUNDS = Table(
 )  # fmt: skip
 # What the status of a client that had no part in its round begins with, before the reason.
 LEFT_OUT = "left out: "
-# What an aggregator that sees each update measures of it.
-OF_UPDATES = ("update_norm", "cosine", "counted")
+# What is measured of each client's update; NaN where the aggregator hides it from the server.
+OF_UPDATES = ("update_norm", "cosine", "cosine_others", "clipped", "counted")
 # A row per round and client that takes part; `epsilon`, of its single images so far, is there with
 # --dp_sgd_noise; a segmentation also has what the client measures of the round's model on its own
 # images, by the names of `rounds.csv`.
@@ -239,7 +239,7 @@ OF_IMAGES = (
 )  # fmt: skip
 
 
-def client_columns(sees_updates: bool) -> list[str]:
+def client_columns(of_updates: bool) -> list[str]:
     """The columns of `CLIENTS` of one network, without metrics of the clients."""
-    kept = {*CLIENTS.always, *(OF_UPDATES if sees_updates else ())}
+    kept = {*CLIENTS.always, *(OF_UPDATES if of_updates else ())}
     return [name for name in CLIENTS.columns if name in kept]

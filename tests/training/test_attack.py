@@ -51,7 +51,7 @@ def test_updates_by_hand():
     runtime.use("device")
     update = {"trainable": (np.float32([[3.0, 0.0]] * 200),), "statistics": (np.float32([0, 40]),)}
     length = (9 * 200 + 1600) ** 0.5
-    tamper = tampering.build(tff.types.to_type(tf.nest.map_structure(_type, update)))
+    tamper = tampering.build_of_update(tff.types.to_type(tf.nest.map_structure(_type, update)))
 
     def sent(*value):
         return tf.nest.map_structure(np.asarray, tamper(update, tampering.value(*value)))

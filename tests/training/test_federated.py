@@ -193,10 +193,11 @@ def test_when_all_fail_the_run_stops_with_the_cause_and_saves_nothing(tmp_path, 
     assert len((tmp_path / "rounds.csv").read_text().splitlines()) == 1
 
 
-def test_what_an_aggregator_sees_of_each_update_is_in_the_table(tmp_path, data):
-    plan = example.plan(ALL, aggregator=RobustFactory("median"))
+@pytest.mark.parametrize("aggregator", [None, RobustFactory("median")])
+def test_what_a_server_sees_of_each_update_is_in_the_table(tmp_path, data, aggregator):
+    plan = example.plan(ALL, aggregator=aggregator)
     training = _training(plan, _Spoilt(data, "south"))
-    journal = loop.Journal(None, tmp_path / "clients.csv", None, sees_updates=True)
+    journal = loop.Journal(None, tmp_path / "clients.csv", None, of_updates=True)
     loop.run(training, plan, COLUMNS, journal)
     with open(tmp_path / "clients.csv", newline="", encoding="utf-8") as file:
         north, south = csv.DictReader(file)
@@ -204,6 +205,7 @@ def test_what_an_aggregator_sees_of_each_update_is_in_the_table(tmp_path, data):
     # The round's update is that of the only client that did not fail.
     assert float(north["update_norm"]) > 0 and north["counted"] == "1.0"
     assert float(north["cosine"]) == pytest.approx(1.0, abs=1e-5)
+    assert (north["clipped"], north["cosine_others"]) == ("0.0", "nan")
     assert south["status"].endswith(" is not finite")
     assert (south["update_norm"], south["cosine"], south["counted"]) == ("nan", "nan", "0.0")
 

@@ -23,7 +23,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from tffcxr import runtime
-from tffcxr.learning import client_turn, keyed_noise, tampering
+from tffcxr.learning import client_turn, keyed_noise, tampering, update_measures
 from tffcxr.learning.dp_sgd import DpSgd
 from tffcxr.learning.local_training import LocalTraining, LossFn
 from tffcxr.learning.server import AggregationFactory, build_averaging, build_server_step
@@ -45,7 +45,8 @@ class FederatedProcess:
         `noise_seed`, which is zero between rounds.
       next: `(<S@SERVER, {<state=C, data=B*>}@CLIENTS> -> <S@SERVER, {C}@CLIENTS, R@SERVER,
         {M}@CLIENTS>)`. R holds `loss` (mean over labels), `images` and `clients` (of those that
-        succeeded) and `aggregator` (the factory's measurements); M holds `loss` (a sum), `labels`,
+        succeeded), `aggregator` (the factory's measurements) and, where updates are measured,
+        `updates` (see `tffcxr.learning.update_measures`); M holds `loss` (a sum), `labels`,
         `images` and `failed` (a code, see `tffcxr.learning.failure`).
       partition: the model's weights and their groups.
       recompute: the statistics of the server's weights by a pass over the clients' images, see
@@ -151,6 +152,7 @@ def build_process(
     keeps_optimizer: bool = False,
     recompute_statistics: bool = False,
     has_attackers: bool = False,
+    measures_updates: bool = False,
     dp_sgd: DpSgd | None = None,
 ) -> FederatedProcess:
     """Builds the process.
@@ -177,6 +179,8 @@ def build_process(
       recompute_statistics: whether the process has `recompute`.
       has_attackers: whether clients say what they do to their updates, as a rehearsal: their values
         have `tampering.TYPE` as a third part, "tampering".
+      measures_updates: whether the server measures each client's update, which changes no other
+        result. Without shared weights there is nothing to measure.
       dp_sgd: clips and noises the gradients of single images; None for plain gradients.
 
     Raises:
@@ -230,32 +234,21 @@ def build_process(
             )
         )
 
-    client_type = value_type = train.type_signature.parameter[1]
-    if has_attackers:
-        tamper = tampering.build(result_type["update"])
-        value_type = tff.StructWithPythonType(
-            [*tff.structure.iter_elements(client_type), ("tampering", tampering.TYPE)],
-            collections.OrderedDict,
-        )
-
-        @tff.federated_computation(value_type)
-        def honest_part(value):
-            return collections.OrderedDict(state=value["state"], data=value["data"])
+    update_type, metrics_type = result_type["update"], result_type["metrics"]
+    measure = None
+    if measures_updates and tff.structure.flatten(update_type):
+        measure = update_measures.build(update_type, metrics_type)
+    client_type = train.type_signature.parameter[1]
+    turn = tampering.build(train) if has_attackers else train
 
     @tff.federated_computation(
-        initialize.type_signature.result, tff.FederatedType(value_type, tff.CLIENTS)
+        initialize.type_signature.result,
+        tff.FederatedType(turn.type_signature.parameter[1], tff.CLIENTS),
     )
     def next_round(server_state, client_values):
         broadcast = tff.federated_broadcast(server_state["weights"])
-        if has_attackers:
-            result = tff.federated_map(
-                train, (broadcast, tff.federated_map(honest_part, client_values))
-            )
-            update = tff.federated_map(tamper, (result["update"], client_values["tampering"]))
-        else:
-            result = tff.federated_map(train, (broadcast, client_values))
-            update = result["update"]
-        aggregated = average.next(server_state["aggregator"], update, result["metrics"])
+        result = tff.federated_map(turn, (broadcast, client_values))
+        aggregated = average.next(server_state["aggregator"], result["update"], result["metrics"])
         optimizer, weights = tff.federated_map(
             apply_update, (server_state["optimizer"], server_state["weights"], aggregated["mean"])
         )
@@ -264,7 +257,15 @@ def build_process(
                 weights=weights, optimizer=optimizer, aggregator=aggregated["state"]
             )
         )
-        return new_state, result["client"], aggregated["metrics"], result["metrics"]
+        metrics = aggregated["metrics"]
+        if measure:
+            measured = measure(result["update"], result["metrics"], aggregated["mean"])
+            metrics = tff.federated_zip(
+                collections.OrderedDict(
+                    round=metrics["round"], aggregator=metrics["aggregator"], updates=measured
+                )
+            )
+        return new_state, result["client"], metrics, result["metrics"]
 
     recompute = None
     if recompute_statistics:

@@ -96,10 +96,8 @@ class RobustFactory(tff.aggregators.WeightedAggregationFactory):
 
     Of a client's weight only counts whether it is above 0. Without any, the result is 0.
 
-    The measurements are, for the clients in their order and float32: `norms`, of their updates,
-    `cosines`, of the angles between their updates and the result, and `counted`, 1 where a client's
-    update went into the result as a whole, 0 where it was left out. Updates that are not finite
-    have NaN.
+    The measurement `counted` is float32, for the clients in their order: 1 where a client's update
+    went into the result as a whole, 0 where it was left out.
 
     Attributes:
       rule: as given.
@@ -111,7 +109,7 @@ class RobustFactory(tff.aggregators.WeightedAggregationFactory):
       hostile: F, how many clients of a round may be hostile.
     """
 
-    MEASURED = ("norms", "cosines", "counted")
+    COUNTED = "counted"
 
     def __init__(self, rule: str, hostile: int = 1) -> None:
         self.rule, self.hostile = rule, hostile
@@ -190,13 +188,9 @@ def _combine(
         lambda: rule(counting, hostile),
         lambda: (tf.zeros(tf.shape(rows)[1:]), _everyone(counting)),
     )
-    norms = tf.norm(rows, axis=1)
-    cosines = tf.linalg.matvec(rows, result) / (norms * tf.norm(result))
-    places = tf.where(finite)
+    places, shape = tf.where(finite), tf.shape(rows, tf.int64)[:1]
     return result, collections.OrderedDict(
-        norms=norms,
-        cosines=cosines,
-        counted=tf.scatter_nd(places, tf.cast(counted, tf.float32), tf.shape(rows, tf.int64)[:1]),
+        [(RobustFactory.COUNTED, tf.scatter_nd(places, tf.cast(counted, tf.float32), shape))]
     )
 
 

@@ -28,7 +28,35 @@ def value(
     )
 
 
-def build(update_type: tff.Type) -> tff.Computation:
+def build(train: tff.Computation) -> tff.Computation:
+    """A client's turn, whose update is tampered with.
+
+    Args:
+      train: `(<W, <state=C, data=B*>> -> <update=U, client=C, metrics=M>)`.
+
+    Returns:
+      `(<W, <state=C, data=B*, tampering=TYPE>> -> <update=U, client=C, metrics=M>)`.
+    """
+    weights_type, client_type = train.type_signature.parameter
+    tamper = build_of_update(train.type_signature.result["update"])
+    attacker_type = tff.StructWithPythonType(
+        [*tff.structure.iter_elements(client_type), ("tampering", TYPE)], collections.OrderedDict
+    )
+
+    @tff.federated_computation(weights_type, attacker_type)
+    def turn(weights, client):
+        honest = collections.OrderedDict(state=client["state"], data=client["data"])
+        result = train(weights, honest)
+        return collections.OrderedDict(
+            update=tamper(result["update"], client["tampering"]),
+            client=result["client"],
+            metrics=result["metrics"],
+        )
+
+    return turn
+
+
+def build_of_update(update_type: tff.Type) -> tff.Computation:
     """`(<U, TYPE> -> U)`: the update times the factor, plus Gaussian noise."""
 
     @tff.tensorflow.computation(update_type, TYPE)

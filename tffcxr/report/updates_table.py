@@ -6,12 +6,12 @@ from collections.abc import Sequence
 import dataclasses
 from typing import TYPE_CHECKING
 
-from tffcxr import run_tables
 from tffcxr.report import run_reader
 
 if TYPE_CHECKING:
     import pandas as pd
 
+_MEASURED = ("update_norm", "cosine", "counted")  # Which older runs with few aggregators have, too.
 # Ours: an honest client's update is seldom so many times as long as the median of its round.
 _LONG = 3.0
 
@@ -42,7 +42,7 @@ class Client:
 def of(run: run_reader.Run) -> list[Client]:
     """Returns the clients' updates; empty for a run whose aggregator saw none."""
     table = run.clients
-    if not {*run_tables.OF_UPDATES} <= {*table.columns}:
+    if not {*_MEASURED} <= {*table.columns}:
         return []
     table = table[table["update_norm"].notna()]
     training = table["variant"] if "variant" in table else table["client"].map(lambda _: "")

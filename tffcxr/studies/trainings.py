@@ -359,7 +359,7 @@ def _journal(
         by_client=setup.by_client if is_federated else (),
         ledger=setup.ledger if is_federated else None,
         image_ledger=training_privacy.image_ledger(setup.plan) if is_federated else None,
-        sees_updates=is_federated and isinstance(setup.plan.aggregator, RobustFactory),
+        of_updates=is_federated,
         observers=(
             side_by_side.stop_if_asked,
             Progress(_title(setup, name), setup.plan.rounds, setup.split),

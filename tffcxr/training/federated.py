@@ -13,10 +13,10 @@ import tensorflow as tf
 
 from tffcxr.clients.sampling import Sampler
 from tffcxr.learning import failure, optimizers, process
-from tffcxr.learning.robust_aggregators import RobustFactory
 from tffcxr.learning.weight_groups import Group, WeightPartition, batch_norm_layers
 from tffcxr.models.blocks import CxrModel
 from tffcxr.runtime import parts, placed
+from tffcxr.training import update_rows
 from tffcxr.training.attack import Attackers
 from tffcxr.training.evaluators.validation import Evaluator
 from tffcxr.training.loop import ClientResult, RoundResult, TrainingFailed
@@ -154,7 +154,7 @@ class FederatedTraining:
         results = tuple(
             _client_result(client, measured, stage_process, of_update)
             for client, measured, of_update in zip(
-                clients, per_client, _of_updates(metrics["aggregator"], len(clients))
+                clients, per_client, update_rows.of(metrics, len(clients))
             )
         )
         if not any(result.status == "ok" for result in results):
@@ -259,7 +259,7 @@ def _client_result(
     client: str,
     measured: Any,
     stage_process: process.FederatedProcess,
-    of_update: tuple[float, ...],
+    of_update: Mapping[str, float],
 ) -> ClientResult:
     failed = failure.decode(int(measured["failed"]))
     status = failed.describe(stage_process.partition) if failed else "ok"
@@ -267,15 +267,7 @@ def _client_result(
         status = "no images"
     labels = float(measured["labels"])
     loss = float(measured["loss"]) / labels if labels else float("nan")
-    return ClientResult(client, int(measured["images"]), loss, status, *of_update)
-
-
-def _of_updates(measured: Any, clients: int) -> list[tuple[float, ...]]:
-    """What an aggregator has measured of each client's update; empty tuples if nothing."""
-    if not isinstance(measured, Mapping) or not {*RobustFactory.MEASURED} <= measured.keys():
-        return [()] * clients
-    rows = np.stack([measured[name] for name in RobustFactory.MEASURED], axis=1)
-    return [tuple(map(float, row)) for row in rows]
+    return ClientResult(client, int(measured["images"]), loss, status, **of_update)
 
 
 def ledger_of(plan: Plan, sampler: Sampler) -> Ledger | None:
@@ -336,5 +328,6 @@ def _build(
         keeps_optimizer=plan.keeps_optimizer,
         recompute_statistics=plan.model.batch_norm == "recompute",
         has_attackers=has_attackers,
+        measures_updates=plan.sees_updates,
         dp_sgd=plan.dp_sgd,
     )

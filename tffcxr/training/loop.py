@@ -42,9 +42,12 @@ class ClientResult:
       images: that it trained on, repetitions included.
       train_loss: mean over its labels, NaN without one.
       status: "ok", or why its update was left out.
-      update_norm: the length of its update, where the aggregator sees each; else NaN.
-      cosine: of the angle between its update and the round's, likewise.
-      counted: 1 if its update went into the round's, 0 if the aggregator left it out; likewise.
+      update_norm: the length of its update, where the server may know it; otherwise NaN, and so
+        are the others.
+      cosine: of the angle between its update and the round's.
+      cosine_others: the median of the cosines of the angles with each other client's update.
+      clipped: 1 if the aggregator made its update shorter, otherwise 0.
+      counted: 1 if its update went into the round's, 0 if the aggregator left it out.
     """
 
     client: str
@@ -53,6 +56,8 @@ class ClientResult:
     status: str = "ok"
     update_norm: float = math.nan
     cosine: float = math.nan
+    cosine_others: float = math.nan
+    clipped: float = math.nan
     counted: float = math.nan
 
 
@@ -108,7 +113,7 @@ class Journal:
         training before a round that could exceed its budget; None without differential privacy.
       image_ledger: accounts for the privacy of single images, in the column `epsilon` of `clients`;
         None without such.
-      sees_updates: whether `clients` has what the aggregator measures of each client's update.
+      of_updates: whether `clients` has `run_tables.OF_UPDATES`.
     """
 
     rounds: pathlib.Path | None
@@ -120,7 +125,7 @@ class Journal:
     tables: Sequence[_Observer] = ()
     ledger: Ledger | None = None
     image_ledger: ImageLedger | None = None
-    sees_updates: bool = False
+    of_updates: bool = False
 
 
 def round_columns(measured: Sequence[str], has_epsilon: bool = False) -> list[str]:
@@ -181,7 +186,7 @@ def iterate(
     """Trains as `run` does, and gives where it stands at the start and after every round."""
     checkpoints = Checkpoints(journal.checkpoints) if journal.checkpoints else None
     rounds = _round_log(journal, measured)
-    of_clients = [*run_tables.client_columns(journal.sees_updates), *journal.by_client]
+    of_clients = [*run_tables.client_columns(journal.of_updates), *journal.by_client]
     of_images = [_EPSILON] if journal.image_ledger else []
     columns = [*of_clients, *of_images]
     clients = RoundLog(journal.clients, columns) if journal.clients else None

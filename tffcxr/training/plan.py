@@ -122,6 +122,7 @@ class Plan:
       privacy: what `aggregator`, which follows from it and from who takes part, gives; None without
         differential privacy.
       attack: that some clients make, as a rehearsal; None for none.
+      sees_updates: whether the server may measure each client's update.
     """
 
     model: ModelSource
@@ -145,6 +146,7 @@ class Plan:
     dp_sgd: DpSgd | None = None
     delta: float = options.DP_DELTA
     attack: Attack | None = None
+    sees_updates: bool = True
 
     def __post_init__(self):
         if not self.stages:
