@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 
 FLAGS = flags.FLAGS
 
-_MEASURES = ("rounds", "memory", "startup", "pipeline", "prepare")
+_MEASURES = ("rounds", "memory", "startup", "pipeline", "prepare", "privacy")
+_PROTECTIONS = ("dp_sgd", "dp", "secure", "robust", "median", "krum")
 # Models that are not here take images of 224 pixels, as those of ImageNet.
 _IMAGE_SIZES = {"standard": 128, **dict.fromkeys(options.SEGMENTERS, 256)}
 _MODELS = (*options.CLASSIFIERS, *options.SEGMENTERS)
@@ -50,7 +51,8 @@ flags.DEFINE_list(
     "measure",
     list(_MEASURES),
     "What to measure: rounds (images per second), memory (by clients and by rounds), startup (time "
-    "to the first finished round), pipeline (input alone), prepare (DICOM to shards).",
+    "to the first finished round), pipeline (input alone), prepare (DICOM to shards), privacy "
+    "(rounds with differential privacy and with other aggregators, all clients in one process).",
 )
 flags.DEFINE_list(
     "models",
@@ -231,6 +233,26 @@ class _Bench:
             for outcome in outcomes:
                 first = outcome.first.seconds if outcome.first else None
                 yield row("round", outcome, outcomes[0], first_round_seconds=first)
+
+    def privacy(self) -> Iterator[Row]:
+        """Images per second with what protects clients, against plain rounds and Keras."""
+        from tffcxr.benchmarks.benchmark_results import row
+
+        for model in self._plan.models:
+            size = self._plan.image_sizes[model]
+            store = self._store(size, 2, self._plan.images_per_client[model], model)
+            keras, plain = (
+                # Gradients of single images leave no batch to normalise over.
+                dataclasses.replace(self._job(e, store, size, 2, model), batch_norm="group")
+                for e in ("keras", "device")
+            )
+            protected = [dataclasses.replace(plain, protection=each) for each in _PROTECTIONS]
+            outcomes = self._race([keras, plain, *protected], [1] * self._plan.repetitions)
+            for what, outcome in zip(("", "plain", *_PROTECTIONS), outcomes):
+                speed, plain_speed = outcome.speed, outcomes[1].speed
+                ratio = round(speed / plain_speed, 3) if speed and plain_speed else None
+                name = f"round, {what}" if what else "round, group norm"
+                yield row(name, outcome, outcomes[0], ratio_to_plain_rounds=ratio)
 
     def memory(self) -> Iterator[Row]:
         """Peak memory and seconds per client by number of clients, and memory over rounds."""

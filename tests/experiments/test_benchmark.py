@@ -143,6 +143,13 @@ def test_seconds_per_client_divide_a_round():
     assert row["seconds_per_client"] == 0.1  # a round of 2 s
 
 
+def test_a_protected_round_is_compared_with_a_plain_one():
+    protected = outcome("device", [50.0])
+    row = benchmark_results.row("round, dp_sgd", protected, None, ratio_to_plain_rounds=0.5)
+    assert row["ratio_to_keras"] is None
+    assert benchmark_results.format_table([row]).endswith("0.50 of plain rounds")
+
+
 def test_growth_compares_the_first_look_with_the_last():
     grown = outcome("device", [100.0] * 3)
     memory = [1000 * MEGABYTE, 900 * MEGABYTE, 1020 * MEGABYTE]
@@ -236,16 +243,27 @@ def test_preparing_real_layout_end_to_end(tmp_path):
     assert left == {"benchmark.json", "benchmark.log", "benchmark.png"}
 
 
-@pytest.mark.parametrize("engine", ["keras", "device"])
-def test_training_engines_count_the_images_they_train_on(engine, tmp_path):
-    """Both see every image of both clients once in a round."""
+@pytest.mark.parametrize(
+    ("engine", "protection"), [("keras", "mean"), ("device", "mean"), ("device", "dp_sgd")]
+)
+def test_training_engines_count_the_images_they_train_on(engine, protection, tmp_path):
+    """All see every image of both clients once in a round."""
     pd = pytest.importorskip("pandas")
     from tffcxr.benchmarks import benchmark_engines
     from tffcxr.clients.shards.preparation import ShardSpec, prepare
 
     table = pd.DataFrame({"image": dicom_files()[:3], "split": "train", "finding": [1.0, 0.0, 1.0]})
     store = prepare({"a": table, "b": table}, ShardSpec(16, ("finding",)), tmp_path, workers=1)
-    job = Job(engine, 2, "standard", 16, batch_size=2, store=str(store.root))
+    job = Job(
+        engine,
+        2,
+        "standard",
+        16,
+        batch_size=2,
+        store=str(store.root),
+        protection=protection,
+        batch_norm="group",
+    )
     engine = benchmark_engines.ENGINES[engine](job)
     assert engine.run(1) == 6
     assert engine.run(2) == 12

@@ -22,7 +22,9 @@ from typing import Any, Protocol
 from tffcxr import options
 from tffcxr.errors import InputError, one_line
 
+DP_SGD = "dp_sgd"
 _LEARNING_RATE = 1e-3
+_NOISE = 1.0
 _SITE = "site"
 
 
@@ -41,6 +43,9 @@ class Job:
       store: the folder of the shards.
       images: paths of DICOM files, for the engines that prepare images.
       augment: whether the input pipeline augments.
+      protection: of tffcxr's rounds: one of `options.AGGREGATORS`, or DP_SGD for gradients of
+        single images that are clipped and noised at the clients.
+      batch_norm: see `ModelSpec`.
     """
 
     engine: str
@@ -52,6 +57,8 @@ class Job:
     store: str = ""
     images: tuple[str, ...] = ()
     augment: bool = False
+    protection: str = "mean"
+    batch_norm: options.BatchNorm = "aggregate"
 
 
 class Engine(Protocol):
@@ -87,12 +94,15 @@ class _Federated:
 
     def __init__(self, job: Job) -> None:
         from tffcxr import runtime
-        from tffcxr.learning import optimizers, process
+        from tffcxr.learning import aggregators, optimizers, process
+        from tffcxr.learning.dp_sgd import DpSgd
 
         self._data, self._clients = _client_data(job)
         _, _, loss_fn = _objective(self._data)
         runtime.use(job.engine)
         model = _model(job, self._data)
+        has_dp_sgd = job.protection == DP_SGD
+        aggregator = "mean" if has_dp_sgd else job.protection
         self._process = process.build_process(
             model.keras,
             model.keras.get_weights(),
@@ -102,6 +112,8 @@ class _Federated:
             client_optimizer=optimizers.client_optimizer("adam", _LEARNING_RATE),
             server_optimizer=optimizers.server_optimizer("average"),
             learning_rate=_LEARNING_RATE,
+            aggregator=aggregators.make(aggregator, _NOISE, len(self._clients)),
+            dp_sgd=DpSgd(_NOISE, 1.0, job.batch_size) if has_dp_sgd else None,
         )
         self._round = 0
         self._server: Any = None
@@ -115,13 +127,22 @@ class _Federated:
         for _ in range(rounds):
             self._round += 1
             arguments = [
-                {"state": state, "data": self._data.train_dataset(client, self._round, 1)}
+                {
+                    "state": self._process.with_client_noise_seed(state, self._seed),
+                    "data": self._data.train_dataset(client, self._round, 1),
+                }
                 for client, state in zip(self._clients, self._private)
             ]
-            self._server, self._private, metrics, _ = self._process.next(self._server, arguments)
+            server = self._process.with_noise_seed(self._server, self._seed)
+            self._server, self._private, metrics, _ = self._process.next(server, arguments)
             _check_finite(metrics["round"]["loss"])
             images += int(metrics["round"]["images"])
         return images
+
+    def _seed(self) -> Any:
+        import numpy as np
+
+        return np.array([self._round, 1], np.int64)
 
 
 class _Stock:
@@ -285,7 +306,7 @@ def _model(job: Job, data: Any) -> Any:
     if job.model is None:
         raise ValueError(f"expected a model for the engine {job.engine}")
     outputs = 1 if job.model in options.SEGMENTERS else len(data.store.spec.findings)
-    return ModelSpec(job.model, job.image_size, outputs, seed=job.seed).build()
+    return ModelSpec(job.model, job.image_size, outputs, job.batch_norm, seed=job.seed).build()
 
 
 def _objective(data: Any) -> tuple[str, Callable[[Any, Any], Any], Any]:

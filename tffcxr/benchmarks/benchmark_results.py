@@ -198,6 +198,8 @@ def _remarks(each: Row) -> str:
         return f"{100 * each['growth']:+.1f} % from round {first} to round {last}"
     if each.get("ratio_to_plain_loop") is not None:
         return f"{each['ratio_to_plain_loop']:.2f} times the plain loop"
+    if each.get("ratio_to_plain_rounds") is not None:
+        return f"{each['ratio_to_plain_rounds']:.2f} of plain rounds"
     return ""
 
 
