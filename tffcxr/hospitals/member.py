@@ -14,7 +14,6 @@ import pathlib
 from typing import Any
 
 import numpy as np
-import tensorflow_federated as tff
 
 from tffcxr.errors import RunError, one_line
 from tffcxr.hospitals import (
@@ -22,6 +21,7 @@ from tffcxr.hospitals import (
     exchange,
     exchanged_results,
     measures,
+    member_values,
     questions,
     reported_results,
     values_as_fields,
@@ -32,7 +32,7 @@ from tffcxr.hospitals.private_states import PrivateStates
 from tffcxr.hospitals.serving import ClientTurn, Finished, Limits, Served
 from tffcxr.hospitals.work import CannotError, Compute, Work
 from tffcxr.learning import process
-from tffcxr.runtime import computation_ids, device, sequences
+from tffcxr.runtime import device, sequences
 
 
 class Member:
@@ -186,7 +186,7 @@ class Member:
         client, number = str(about["client"]), int(about["round_number"])
         self._check_client(served, client)
         stage_process = self._process(served, number)
-        comp = _computation(stage_process, str(about["computation"]))
+        comp = member_values.computation(stage_process, str(about["computation"]))
         block = device.compiled_form(comp)
         of_state = questions.state_type(block)
         counts = int(about["state"])
@@ -196,7 +196,12 @@ class Member:
         if stage_process.has_noise_at_clients:  # The seed is the last of a client's state.
             private = [*private[:-1], served.training.noise_seed(number, client)]
         dataset = served.data.train_dataset(client, number, int(about["passes"]))
-        own = [(_packed(private, of_state), sequences.ingest(dataset, _data_type(block)))]
+        own = [
+            (
+                member_values.packed(private, of_state),
+                sequences.ingest(dataset, member_values.data_type(block)),
+            )
+        ]
 
         def compute(device_name: str) -> wire.Message:
             found = self._invocations.compute(client, device_name, message, block, own)
@@ -206,7 +211,7 @@ class Member:
                 if not questions.stays(aggregation, of_state):
                     sent = values_as_fields.fields(value, type_spec, f"update/{place}")
                     if aggregation.is_collected:  # The client's metrics of a round.
-                        self._turns[client] = _turn(sent)
+                        self._turns[client] = member_values.turn(sent)
                     fields += sent
                 elif type_spec.is_equivalent_to(of_state):
                     states.save(client, number, values_as_fields.flat(value))
@@ -277,12 +282,12 @@ class Member:
     ) -> dict[str, list[np.ndarray]]:
         """The models of this hospital's clients, from shared weights and its private ones."""
         stage_process = self._process(served, round_number)
-        server = _with_shared(stage_process, fields)
+        server = member_values.with_shared(stage_process, fields)
         found = {}
         for client in served.clients:
             private = self._private(served, states, client, int(after.get(client, 0)), round_number)
             of_state = stage_process.initialize_client.type_signature.result
-            state = _named(_packed(private, of_state), of_state)
+            state = member_values.named(member_values.packed(private, of_state), of_state)
             found[client] = stage_process.model_weights(server, state)
         return found
 
@@ -303,7 +308,7 @@ class Member:
         if before is now:
             return found
         of_state = before.initialize_client.type_signature.result
-        state = _named(_packed(found, of_state), of_state)
+        state = member_values.named(member_values.packed(found, of_state), of_state)
         weights = before.model_weights(before.initialize(), state)
         _, private = now.with_model_weights(now.initialize(), weights)
         return values_as_fields.flat(private)
@@ -319,64 +324,3 @@ def _large_counts(counts: Mapping[str, int], least: int) -> dict[str, int | None
     if large and 0 < sum(counts.values()) - sum(large.values()) < least:
         del large[min(large, key=lambda label: large[label])]
     return {label: large.get(label) for label in counts}
-
-
-def _computation(stage_process: process.FederatedProcess, wanted: str) -> tff.Computation:
-    """The computation of an id, which this hospital has built itself."""
-    known = {
-        computation_ids.computation_id(comp): comp
-        for comp in (stage_process.next, stage_process.recompute)
-        if comp is not None
-    }
-    if wanted not in known:
-        raise CannotError(
-            questions.OTHER_COMPUTATION,
-            f"expected the computation {' or '.join(k[:12] for k in known)}, which this hospital "
-            f"has built of the study's settings, found {wanted[:12]}: the coordinator's programs "
-            "or packages are others",
-        )
-    return known[wanted]
-
-
-def _turn(fields: Sequence[wire.Field]) -> ClientTurn:
-    """What a client's metrics say, see `FederatedProcess.next`."""
-    found = {field.name.rpartition("/")[2]: float(field.array) for field in fields}
-    return ClientTurn(int(found["images"]), found["labels"], found["loss"])
-
-
-def _data_type(block: Any) -> tff.SequenceType:
-    for _, element in tff.structure.iter_elements(block.type_signature.parameter):
-        if isinstance(element, tff.FederatedType) and not element.all_equal:
-            return element.member["data"]
-    raise TypeError(f"expected clients that bring data, found {block.type_signature}")
-
-
-def _packed(arrays: Sequence[np.ndarray], type_spec: tff.Type) -> Any:
-    """The value of a type with these arrays, in the form of `runtime.interpreter`."""
-    return values_as_fields.values([wire.Field("state", each) for each in arrays], [type_spec])[0]
-
-
-def _named(value: Any, type_spec: tff.Type) -> dict[str, Any]:
-    """The elements of a struct, by name, as arrays."""
-    names = [name for name, _ in tff.structure.iter_elements(type_spec)]
-    return {name: values_as_fields.flat(part) for name, part in zip(names, value)}
-
-
-def _with_shared(stage_process: process.FederatedProcess, fields: Sequence[wire.Field]) -> Any:
-    """A server state with the shared weights of a message, see `shared_fields`."""
-    groups = stage_process.partition.server_weights(stage_process.partition.weights)
-    waiting = iter(fields)
-    found: dict[str, list[np.ndarray]] = {}
-    for group, of_group in groups.items():
-        found[group] = []
-        for expected in of_group:
-            field = next(waiting, None)
-            if field is None or field.array.shape != expected.shape:
-                raise wire.MessageError(
-                    f"expected shared weights of shape {expected.shape}, found "
-                    f"{'none' if field is None else field.array.shape}"
-                )
-            found[group].append(field.array)
-    if next(waiting, None) is not None:
-        raise wire.MessageError("expected the shared weights of the model, found more")
-    return {"weights": found}

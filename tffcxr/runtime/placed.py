@@ -23,6 +23,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from tffcxr import errors
+from tffcxr.runtime import copies
 
 if TYPE_CHECKING:
     from tffcxr.runtime.parts import Parts
@@ -81,7 +82,7 @@ class ServerValue:
     def on(self, device: str) -> Any:
         """The value, which must be known, in the memory of `device`, copied there once."""
         if device not in self._copies:
-            self._copies[device] = copy_to(device, self._value)
+            self._copies[device] = copies.copy_to(device, self._value)
         return self._copies[device]
 
 
@@ -241,7 +242,7 @@ class Federation:
                 self._walk,
                 source,
                 zero,
-                lambda total, value: accumulate(total, copy_to(self._server, value)),
+                lambda total, value: accumulate(total, copies.copy_to(self._server, value)),
                 report,
                 type_spec,
             )
@@ -318,24 +319,6 @@ class Federation:
 def reason(error: Exception) -> str:
     """What an error says, without the operations of a graph."""
     return error.message if isinstance(error, tf.errors.OpError) else str(error) or repr(error)
-
-
-def copy_to(device: str, value: Any) -> Any:
-    """Brings the tensors of a value into the memory of `device`.
-
-    Datasets and strings stay on the CPU, where all devices find them.
-    """
-    if isinstance(value, (tuple, list)):
-        return type(value)(copy_to(device, part) for part in value)
-    if not isinstance(value, tf.Tensor) or not (
-        value.dtype.is_floating
-        or value.dtype.is_integer
-        or value.dtype.is_complex
-        or value.dtype.is_bool
-    ):
-        return value
-    with tf.device(device):
-        return tf.identity(value)
 
 
 def _nodes(source: ClientValue, stop: Callable[[ClientValue], bool]) -> Iterator[ClientValue]:
