@@ -90,6 +90,11 @@ def check() -> None:
     checks.used(is_ray, "ray_workers", "--engine=ray", "engine")
     checks.at_least(1, "ray_workers", "quorum")
     is_hospitals = FLAGS.engine == "hospitals"
+    if is_hospitals and FLAGS.aggregator == "secure" and FLAGS.quorum == 1:
+        raise InputError(
+            "--quorum: expected at least 2 hospitals with --aggregator=secure, since the sum of "
+            "one is its own update, found 1"
+        )
     for name in ("kit", "proposal", *_OF_COORDINATOR):
         checks.used(is_hospitals, name, "--engine=hospitals", "engine")
     if is_hospitals and not FLAGS.kit:

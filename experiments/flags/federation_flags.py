@@ -322,6 +322,7 @@ def _coordinating(own: CoordinatorKit, recipe: str, folder: pathlib.Path) -> Ite
 def _taking_part(recipe: str, folder: pathlib.Path) -> Iterator[Member]:
     from tffcxr.hospitals import approvals, joining, kits, policy
     from tffcxr.hospitals.member import Member
+    from tffcxr.hospitals.round_keys import Signer
 
     own = kit()
 
@@ -336,4 +337,5 @@ def _taking_part(recipe: str, folder: pathlib.Path) -> Iterator[Member]:
     with joining.connected(own, versions(), approve) as (connection, proposal):
         sites = {site.name: site.findings for site in proposal.sites}
         limits = policy.read(own.folder / kits.POLICY)
-        yield Member(connection, limits, folder / _STATES, sites)
+        signer = Signer(own.credentials(), f"{proposal.study} {proposal.hash}")
+        yield Member(connection, limits, folder / _STATES, sites, signer)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 import contextlib
 import csv
 import dataclasses
+import functools
 import logging
 import threading
 import types
@@ -16,7 +17,15 @@ import tensorflow_federated as tff
 from tests.hospitals import in_memory
 from tests.training import example
 from tffcxr.clients.sampling import Sampler
-from tffcxr.hospitals import coordinated_training, coordinator, member, serving, values_as_fields
+from tffcxr.hospitals import (
+    authority,
+    coordinated_training,
+    coordinator,
+    member,
+    round_keys,
+    serving,
+    values_as_fields,
+)
 from tffcxr.learning.schedules import Schedule
 from tffcxr.runtime import device
 from tffcxr.training import loop
@@ -118,6 +127,22 @@ def rows_of(end, columns=None):
     ]
 
 
+def credentials(site, period=None):
+    """A hospital's certificate of the one authority of all tests."""
+    return authority.issue_to_site(_authority(), site, period or authority.Period.of_days(1))
+
+
+@functools.cache
+def signer(site):
+    """Of a hospital of the study."""
+    return round_keys.Signer(credentials(site), "the study")
+
+
+@functools.cache
+def _authority():
+    return authority.make_authority("the study")
+
+
 class Study:
     """A coordinator and its hospitals, each of which has its own clients alone.
 
@@ -166,7 +191,8 @@ class Study:
         own = FederatedTraining(setting.plan, setting.data, sampler, setting.evaluator)
         if self.shares:
             setting.share(own)
-        part = member.Member(in_memory.Link(self.hub, site), self.limits, self.folder / site, {})
+        link = in_memory.Link(self.hub, site)
+        part = member.Member(link, self.limits, self.folder / site, {}, signer(site))
         served = serving.Served(
             NAME, own, setting.plan, setting.data, setting.evaluator, self.sites[site],
             lambda number, _, turns, __: self.noted.setdefault(site, {}).update({number: turns}),

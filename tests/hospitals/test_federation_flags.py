@@ -30,6 +30,11 @@ def refused(recipe, kit, *arguments):
         ("cheXviz", ["--phantom_patients=9"], "--phantom_patients: expected at the hospitals"),
         ("cheXviz", ["--export=onnx"], "--export: expected none with the coordinator's --kit"),
         ("cheXviz", ["--quorum=3"], "--quorum: expected at most 2 hospitals, found 3"),
+        (
+            "cheXviz",
+            ["--quorum=1", "--aggregator=secure"],
+            "--quorum: expected at least 2 hospitals with --aggregator=secure",
+        ),
         ("covid", ["--class_balance=weights"], "--class_balance: expected none or sampling"),
         ("cross_domain", [], "--engine=hospitals: expected a recipe of radiographs"),
     ],

@@ -269,7 +269,8 @@ def test_a_question_of_a_state_that_nobody_has_drops_none(tmp_path, kept):
 def test_a_finish_of_other_values_ends_the_hospital_with_a_line(tmp_path, kept):
     hub = in_memory.Hub()
     hub.handle("training", lambda *_: wire.Message("finish", {"rounds": "many"}))
-    part = member.Member(in_memory.Link(hub, "north"), runs.Limits(), tmp_path, {})
+    link = in_memory.Link(hub, "north")
+    part = member.Member(link, runs.Limits(), tmp_path, {}, runs.signer("north"))
     served = serving.Served(
         runs.NAME, kept.training(runs.Recorded(("north",), {})), kept.plan, kept.data,
         kept.evaluator, ("north",), lambda *_: None,

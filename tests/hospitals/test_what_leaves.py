@@ -202,7 +202,9 @@ def test_small_counts_are_not_reported_nor_can_be_computed(tmp_path, counts, rep
     labels = ("present", "absent", "unknown")
     link: Any = Noting()
     of_split = {"images": sum(counts), "labels": {"Opacity": dict(zip(labels, counts))}}
-    member.Member(link, DEFAULTS, tmp_path, {}).register({"north": {"test": of_split}})
+    member.Member(link, DEFAULTS, tmp_path, {}, runs.signer("north")).register(
+        {"north": {"test": of_split}}
+    )
     found = link.said[-1].about["clients"]["north"]["test"]
     assert found["labels"]["Opacity"] == dict(zip(labels, reported))
     assert found["images"] == (sum(counts) if sum(counts) >= 10 else None)
@@ -210,7 +212,8 @@ def test_small_counts_are_not_reported_nor_can_be_computed(tmp_path, counts, rep
 
 def test_a_hospital_with_too_few_images_does_not_take_part(tmp_path):
     limits = runs.Limits(fewest_images=12)
-    part = member.Member(in_memory.Link(in_memory.Hub(), "north"), limits, tmp_path, {"north": ()})
+    link = in_memory.Link(in_memory.Hub(), "north")
+    part = member.Member(link, limits, tmp_path, {"north": ()}, runs.signer("north"))
     part.check_images({"north": 12})
     with pytest.raises(RunError, match="client south: policy.toml wants at least 12 .* found 8"):
         part.check_images({"north": 12, "south": 8})

@@ -99,10 +99,12 @@ class CoordinatedTraining(FederatedTraining):
         """See `FederatedTraining`; a client whose hospital does not answer is left out.
 
         The round is tried again without it, which gives what a round of the others alone gives.
+        Secure sums are masked with other keys then.
         """
         while True:
             present = self._hospitals.await_quorum(self._name, clients)
             absent = {client: AWAY for client in clients if client not in present}
+            started_again: set[str] = set()
             with self._hospitals.round(self._name, round_number):
                 while self._hospitals.is_quorum(present, clients):
                     try:
@@ -110,6 +112,9 @@ class CoordinatedTraining(FederatedTraining):
                             state, round_number, stage, learning_rate, present
                         )
                     except _LeftOutError as error:
+                        if error.reason == questions.NO_KEY and error.client not in started_again:
+                            started_again.add(error.client)  # A new attempt has new keys.
+                            continue
                         absent[error.client] = error.reason
                         present = [client for client in present if client != error.client]
                         continue

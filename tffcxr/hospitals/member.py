@@ -7,7 +7,7 @@ Between these the hospital runs the same study on its own images as a program in
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import functools
 import hashlib
 import pathlib
@@ -20,6 +20,7 @@ from tffcxr.hospitals import (
     coordinator,
     exchange,
     exchanged_results,
+    masks,
     measures,
     member_values,
     questions,
@@ -29,10 +30,11 @@ from tffcxr.hospitals import (
 )
 from tffcxr.hospitals.invocations import Invocations
 from tffcxr.hospitals.private_states import PrivateStates
+from tffcxr.hospitals.round_keys import Signer
 from tffcxr.hospitals.serving import ClientTurn, Finished, Limits, Served
 from tffcxr.hospitals.work import CannotError, Compute, Work
 from tffcxr.learning import process
-from tffcxr.runtime import device, sequences
+from tffcxr.runtime import device, masking, sequences
 
 
 class Member:
@@ -43,6 +45,7 @@ class Member:
       limits: what may leave.
       folder: for private states; this run's alone.
       findings_of: of the study's hospitals, in order; none where all have the same task.
+      signer: signs this hospital's keys for secure sums.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class Member:
         limits: Limits,
         folder: pathlib.Path,
         findings_of: Mapping[str, tuple[str, ...]],
+        signer: Signer,
     ) -> None:
         self.findings_of = dict(findings_of)
         self._link = link
@@ -58,6 +62,8 @@ class Member:
         self._folder = folder
         self._invocations = Invocations()
         self._turns: dict[str, ClientTurn] = {}
+        self._masks = masks.Masks(signer)
+        self._computed: dict[str, tuple[Any, member_values.Part]] = {}
 
     @property
     def smallest_count(self) -> int:
@@ -141,6 +147,8 @@ class Member:
             if message.kind == questions.COMPUTE:
                 begin = functools.partial(self._begin_computing, served, states, message)
                 work.do_beside(task, message.kind, str(message.about.get("client")), begin)
+            elif message.kind == questions.KEY:
+                work.do_at_once(task, message.kind, functools.partial(self._masks.key, message))
             else:
                 make = functools.partial(self._answer, served, states, work, message)
                 work.do(task, message.kind, make)
@@ -183,8 +191,34 @@ class Member:
     ) -> Compute:
         """Begins a client's part of a round; what is returned may be called by another thread."""
         about = message.about
-        client, number = str(about["client"]), int(about["round_number"])
+        client = str(about["client"])
         self._check_client(served, client)
+        make = functools.partial(self._begin_part, served, states, message)
+        if "masking" not in about:
+            compute = make()
+            return lambda device_name: _answer(compute(device_name), ())
+        content = masks.content(message)
+        pairs = self._masks.agree(message, content, client, served.clients)
+        unmasked = {name: value for name, value in about.items() if name != "masking"}
+        question = content, unmasked
+        known, part = self._computed.get(client, (None, None))
+        if part is not None and known == question:  # Another attempt at the round: other masks.
+            return lambda _: _answer(part, pairs)
+        compute = make()
+
+        def compute_and_keep(device_name: str) -> wire.Message:
+            part = compute(device_name)
+            self._computed[client] = question, part
+            return _answer(part, pairs)
+
+        return compute_and_keep
+
+    def _begin_part(
+        self, served: Served, states: PrivateStates, message: wire.Message
+    ) -> Callable[[str], member_values.Part]:
+        """Begins what is to be computed for a question, whoever it will be added with."""
+        about = message.about
+        client, number = str(about["client"]), int(about["round_number"])
         stage_process = self._process(served, number)
         comp = member_values.computation(stage_process, str(about["computation"]))
         block = device.compiled_form(comp)
@@ -203,19 +237,19 @@ class Member:
             )
         ]
 
-        def compute(device_name: str) -> wire.Message:
+        def compute(device_name: str) -> member_values.Part:
             found = self._invocations.compute(client, device_name, message, block, own)
-            fields: list[wire.Field] = []
+            part = member_values.Part()
             for place, (aggregation, value) in enumerate(found):
                 type_spec = questions.type_of(aggregation)
                 if not questions.stays(aggregation, of_state):
                     sent = values_as_fields.fields(value, type_spec, f"update/{place}")
                     if aggregation.is_collected:  # The client's metrics of a round.
                         self._turns[client] = member_values.turn(sent)
-                    fields += sent
+                    part.add(sent, aggregation.moduli)
                 elif type_spec.is_equivalent_to(of_state):
                     states.save(client, number, values_as_fields.flat(value))
-            return wire.Message(questions.COMPUTE, {}, tuple(fields))
+            return part
 
         return compute
 
@@ -243,6 +277,8 @@ class Member:
         measured = served.evaluator.metrics(list(scores.values()))
         served.note(number, work.take_seconds(), self._turns, measured)
         self._turns = {}
+        self._computed = {}
+        self._masks.forget()
         about, fields = measures.report(
             served.evaluator,
             scores,
@@ -316,6 +352,10 @@ class Member:
     def _process(self, served: Served, round_number: int) -> process.FederatedProcess:
         _, stage = served.plan.stage_of(max(1, round_number))
         return served.training.process_of(stage)
+
+
+def _answer(part: member_values.Part, pairs: Sequence[masking.Pair]) -> wire.Message:
+    return wire.Message(questions.COMPUTE, {}, part.fields(pairs))
 
 
 def _large_counts(counts: Mapping[str, int], least: int) -> dict[str, int | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,52 @@ from tffcxr.hospitals import questions, values_as_fields, wire
 from tffcxr.hospitals.serving import ClientTurn
 from tffcxr.hospitals.work import CannotError
 from tffcxr.learning import process
-from tffcxr.runtime import computation_ids
+from tffcxr.runtime import computation_ids, masking
+
+
+class Part:
+    """What a client's part of a walk sends: as it is, and what secure sums take of it masked."""
+
+    def __init__(self) -> None:
+        self._fields: list[wire.Field] = []
+        self._secure: dict[int, int | None] = {}
+
+    def add(self, fields: Sequence[wire.Field], moduli: Sequence[int | None] | None) -> None:
+        """Adds what an aggregation takes.
+
+        Args:
+          fields: its leaves.
+          moduli: see `placed.Aggregation`.
+        """
+        start = len(self._fields)
+        self._fields += fields
+        if moduli is not None:
+            self._secure.update({start + place: each for place, each in enumerate(moduli)})
+
+    def fields(self, pairs: Sequence[masking.Pair]) -> tuple[wire.Field, ...]:
+        """The fields of the answer.
+
+        Args:
+          pairs: see `masks.Masks.agree`; none where no masks were agreed on.
+
+        Raises:
+          CannotError: there is something to mask, and nothing to mask it with.
+        """
+        if not self._secure:
+            return tuple(self._fields)
+        if not pairs:
+            raise CannotError(
+                questions.NOT_MASKED,
+                "expected the hospitals whose masks hide this one's part of a secure sum, found "
+                "none in the question",
+            )
+        found = list(self._fields)
+        values = [found[place].array for place in self._secure]
+        for place, array in zip(
+            self._secure, masking.masked(values, list(self._secure.values()), pairs)
+        ):
+            found[place] = dataclasses.replace(found[place], array=array)
+        return tuple(found)
 
 
 def computation(stage_process: process.FederatedProcess, wanted: str) -> tff.Computation:

@@ -31,8 +31,8 @@ _AGGREGATORS = {
     "mean": "the mean of the updates",
     "robust": "updates that are far from the others are clipped or set to zero",
     "compression": "large updates are compressed, with loss",
-    "secure": "the updates are clipped and rounded, and added in the clear: the coordinator sees "
-    "each one",
+    "secure": "the updates are clipped, rounded and masked: the coordinator sees only the sum of "
+    "all hospitals' updates; SECURITY.md says what that does not protect from",
     "dp": "the updates are clipped, and their mean gets Gaussian noise",
     "median": "the median of each weight's updates",
     "trimmed_mean": "the mean of each weight's updates without the largest and the smallest",

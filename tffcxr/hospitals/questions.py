@@ -15,21 +15,30 @@ import functools
 import hashlib
 import itertools
 import math
+import secrets
 import threading
 from typing import Any
 
 import tensorflow_federated as tff
 
+from tffcxr.errors import RunError
 from tffcxr.hospitals import exchange, values_as_fields, wire
 from tffcxr.hospitals.answer_files import AnswerFolder
 from tffcxr.runtime import computation_ids, placed, values
 
-COMPUTE = "compute"
+COMPUTE, KEY = "compute", "key"
 LATE = "no answer in time"
 # What a hospital says where it cannot answer; its own log says more, which may name files.
 FAILED = "failed at the hospital, whose log says why"
 OTHER_COMPUTATION = "the hospital has built another computation of the same settings"
 TOO_FEW_IMAGES = "fewer training images than the hospital's policy wants behind an update"
+FEWEST_HOSPITALS = 2  # In a secure sum, which would otherwise be one hospital's own part.
+# Why it adds its part to no such secure sum; the first, since it was started again meanwhile.
+NO_KEY = "the hospital has no key for this attempt at the round"
+OTHER_ATTEMPT = "the hospital was asked for another secure sum in the same attempt"
+TOO_FEW_HOSPITALS = "fewer than two hospitals in a secure sum"
+WRONG_KEY = "a key for a secure sum is not signed by the hospital that it is said to be of"
+NOT_MASKED = "a secure sum without the hospitals whose masks hide a part"
 _CPU = "/CPU:0"
 _LONGEST_REASON = 300  # Letters of what a hospital may say of why it did not answer.
 _Key = tuple[str, str]  # A client, and a digest of what it is asked.
@@ -69,6 +78,7 @@ class Questions:
 
     Attributes:
       work_seconds: how long each hospital has worked on them.
+      lost: hospitals whose key did not come, and why; they are not asked for one again.
     """
 
     def __init__(
@@ -87,6 +97,7 @@ class Questions:
         self._asked: dict[_Key, concurrent.futures.Future[wire.Message]] = {}
         self._lock = threading.RLock()  # Callbacks of answers that are there come at once.
         self.work_seconds: dict[str, float] = {}
+        self.lost: dict[str, str] = {}
 
     def ask(
         self, client: str, about: Mapping[str, Any], fields: Sequence[wire.Field]
@@ -111,6 +122,61 @@ class Questions:
         timer.start()
         asked.add_done_callback(functools.partial(self._note, client, timer))
         return asked
+
+    def agree(self, clients: Sequence[str], round_number: int) -> dict[str, Any]:
+        """Has the hospitals of an attempt at the round agree on masks.
+
+        Args:
+          clients: whose parts are summed.
+          round_number: counted from 1.
+
+        Returns:
+          What their questions have of it: `attempt`, `clients` and `keys`, see `masks.py`.
+
+        Raises:
+          Absent: a client's hospital has sent no key.
+          RunError: all clients are of one hospital.
+        """
+        site_of = {client: self._site_of[client] for client in clients}
+        sites = sorted(set(site_of.values()))
+        if len(sites) < FEWEST_HOSPITALS:
+            raise RunError(
+                f"round {round_number}: expected clients of at least {FEWEST_HOSPITALS} hospitals "
+                f"for a secure sum, found those of {', '.join(sites)} alone"
+            )
+        attempt = secrets.token_hex(16)
+        keys = {}
+        if not self.lost.keys() & sites:
+            keys = self._keys(sites, {"round_number": round_number, "attempt": attempt})
+        for place, client in enumerate(clients):
+            if site_of[client] in self.lost:
+                raise Absent(place, self.lost[site_of[client]])
+        return {"attempt": attempt, "clients": site_of, "keys": keys}
+
+    def _keys(self, sites: Sequence[str], about: Mapping[str, Any]) -> dict[str, Any]:
+        """The keys of hospitals for an attempt; those without one are lost."""
+        asked = {
+            site: self._hub.ask(site, wire.Message(KEY, {**self._about, **about})) for site in sites
+        }
+        concurrent.futures.wait(asked.values(), self._seconds)
+        keys = {}
+        for site, future in asked.items():
+            self._hub.withdraw(future)  # Changes nothing where there is an answer.
+            try:
+                keys[site] = _answer(future).about["key"]
+            except (_NoAnswerError, KeyError) as error:
+                self.lost[site] = str(error) if isinstance(error, _NoAnswerError) else FAILED
+        return keys
+
+    def drop(self, asked: Sequence[concurrent.futures.Future[wire.Message]]) -> None:
+        """Takes questions back whose answers another attempt at the round cannot use."""
+        with self._lock:
+            dropped = [key for key, future in self._asked.items() if future in asked]
+        for key in dropped:
+            self._withdraw(key)
+        with self._lock:
+            for key in dropped:
+                del self._asked[key]
 
     def close(self) -> None:
         """Takes back what was not answered, and removes the answers."""
@@ -155,6 +221,7 @@ class HospitalParts:
     """
 
     ahead = 1  # Every client has a lane of its own, so that all are asked at once.
+    masks = True
 
     def __init__(
         self,
@@ -172,6 +239,7 @@ class HospitalParts:
         self._walks: list[placed.Walk] = []
         self._fields: list[list[wire.Field]] = []
         self._sent: set[placed.ServerValue] = set()
+        self._masking: dict[str, Any] | None = None
 
     def lanes(self) -> Sequence[int]:
         """See `parts.Parts`."""
@@ -189,6 +257,8 @@ class HospitalParts:
             "later": [each.number for each in walk.later],
             "arrays": [len(fields) for fields in self._fields],
         }
+        if any(each.moduli is not None for each in walk.joint):
+            about["masking"] = self._agreement(brought.round_number)
         fields = [field for of_walk in self._fields for field in of_walk]
         return self._questions.ask(brought.client, about, fields)
 
@@ -208,14 +278,22 @@ class HospitalParts:
         return [kept if stays_there else next(values_left) for stays_there in stay]
 
     def give_up(self, asked: Sequence[concurrent.futures.Future[wire.Message]]) -> None:
-        """See `parts.Parts`; the questions stay, for another attempt at the round."""
-        del asked
+        """See `parts.Parts`; what is not masked stays, for another attempt at the round."""
+        if self._masking is not None:
+            self._questions.drop(asked)
         self.close()
 
     def close(self) -> None:
         """See `parts.Parts`."""
         self._walks, self._fields, self._argument = [], [], None
         self._sent.clear()
+
+    def _agreement(self, round_number: int) -> dict[str, Any]:
+        """What the hospitals have agreed on for the secure sums of all walks."""
+        if self._masking is None:
+            clients = [self._brought(client).client for client in range(self._clients)]
+            self._masking = self._questions.agree(clients, round_number)
+        return self._masking
 
     def _brought(self, client: int) -> AtClient:
         """What stands for what a client brings."""
@@ -268,6 +346,25 @@ def type_of(aggregation: placed.Aggregation) -> tff.Type:
     return found
 
 
+class _NoAnswerError(Exception):
+    """A hospital did not answer; the message says why."""
+
+
+def _answer(asked: concurrent.futures.Future[wire.Message]) -> wire.Message:
+    """What a hospital has answered.
+
+    Raises:
+      _NoAnswerError: nothing in time, or that it cannot.
+    """
+    try:
+        answer = asked.result()
+    except concurrent.futures.CancelledError:
+        raise _NoAnswerError(LATE) from None
+    if "failed" in answer.about:
+        raise _NoAnswerError(" ".join(str(answer.about["failed"]).split())[:_LONGEST_REASON])
+    return answer
+
+
 def _values(
     asked: concurrent.futures.Future[wire.Message], client: int, types: Sequence[tff.Type]
 ) -> list[Any]:
@@ -277,13 +374,9 @@ def _values(
       Absent: there are none.
     """
     try:
-        answer = asked.result()
-    except concurrent.futures.CancelledError:
-        raise Absent(client, LATE) from None
-    if "failed" in answer.about:
-        raise Absent(client, " ".join(str(answer.about["failed"]).split())[:_LONGEST_REASON])
-    try:
-        return values_as_fields.values(answer.fields, types)
+        return values_as_fields.values(_answer(asked).fields, types)
+    except _NoAnswerError as error:
+        raise Absent(client, str(error)) from error
     except wire.MessageError as error:
         reason = f"answered with other values: {error}"
     raise Absent(client, reason[:_LONGEST_REASON])

@@ -81,6 +81,10 @@ class Work:
             alone.
         """
         self.wait()
+        self.do_at_once(task, kind, make)
+
+    def do_at_once(self, task: str, kind: str, make: Callable[[], wire.Message]) -> None:
+        """Does a task as `do` does, also while clients are computed."""
         self._clock.begin()
         self._do(task, kind, lambda _: make(), "")
 

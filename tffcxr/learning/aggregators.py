@@ -16,8 +16,8 @@ _FIRST_CLIP = 0.1  # As TFF starts from.
 def make(name: str, noise_multiplier: float = 0.0, clients: float = 0.0, hostile: int = 1) -> Any:
     """The `tff.aggregators` factory of a name; None for the mean.
 
-    "secure" adds in the clear: TFF's native compiler and this project's executors replace its
-    secure sums by plain sums. Only TFF's clipping and quantisation remain.
+    "secure" is TFF's clipping, quantisation and secure sums. Between hospitals what these take is
+    masked (`runtime.masking`); elsewhere they are plain sums of the same integers.
 
     Args:
       name: one of `options.AGGREGATORS`.

@@ -34,8 +34,8 @@ class Federation:
       server_learning_rate: where the server optimizer is a name; None for the usual one, which is
         1 for "average": FedAvg.
       aggregator: "mean", "robust", "median", "trimmed_mean", "krum", "geometric_median",
-        "compression", "secure" (its clipping and quantisation alone;
-        sums are in the clear) or any factory of `tff.aggregators`.
+        "compression", "secure" (clips and rounds; with clients in one
+        place, as here, its sums are in the clear) or any factory of `tff.aggregators`.
       weighting: of the clients in the mean, "examples" or "uniform".
       proximal: mu of FedProx; 0 for none.
       keep_optimizer: whether each client keeps its optimizer's state, such as Adam's moments, from

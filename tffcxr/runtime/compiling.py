@@ -4,8 +4,8 @@ Both run TFF's call-dominant form: one flat list of federated operations over Te
 native worker gets it from TFF's own native compiler, which also optimises every graph. For the
 device executor that would be lost time: TensorFlow optimises its functions when they first run.
 
-Secure aggregations become sums in the clear before, by TFF's own replacement. The native worker has
-no secure aggregation, and a simulation holds the values of all clients in one memory anyway.
+The native worker has no secure aggregation: there, secure sums become sums in the clear before, by
+TFF's own replacement. Otherwise they stay, see `secure_sums.py`.
 """
 
 from __future__ import annotations
@@ -21,15 +21,16 @@ _logger = logging.getLogger(__name__)
 def compile_for_native(comp: Any) -> Any:
     """The computation as the native worker takes it, a computation of the same type."""
     if _has_secure_intrinsics(comp.to_building_block()):
-        comp = _without_secure_intrinsics(comp)
+        _logger.warning(
+            "secure sums and selections are computed in the clear by TFF's native worker"
+        )
+        comp = tff.backends.test.replace_secure_intrinsics_with_bodies(comp)
     return tff.backends.native.desugar_and_transform_to_native(comp)
 
 
 def compile_for_device(comp: Any) -> tff.framework.ComputationBuildingBlock:
     """The computation as `interpreter.py` takes it."""
     block = comp.to_building_block()  # It takes a second for a deep network.
-    if _has_secure_intrinsics(block):
-        block = _without_secure_intrinsics(comp).to_building_block()
     block, _ = tff.tensorflow.replace_intrinsics_with_bodies(block)
     return tff.framework.to_call_dominant(block)
 
@@ -38,11 +39,6 @@ def _has_secure_intrinsics(block: tff.framework.ComputationBuildingBlock) -> boo
     # Changes nothing: a block is reported as changed if it is secure.
     _, found = tff.framework.transform_postorder(block, lambda part: (part, _is_secure(part)))
     return found
-
-
-def _without_secure_intrinsics(comp: Any) -> Any:
-    _logger.warning("simulation: secure sums and selections are computed in the clear")
-    return tff.backends.test.replace_secure_intrinsics_with_bodies(comp)
 
 
 def _is_secure(block: tff.framework.ComputationBuildingBlock) -> bool:

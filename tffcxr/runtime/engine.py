@@ -141,6 +141,8 @@ class RemoteParts:
       clients: how many there are.
     """
 
+    masks = False
+
     def __init__(
         self,
         engine: Engine,

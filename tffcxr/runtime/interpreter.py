@@ -13,7 +13,7 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from tffcxr.runtime import graphs, placed, private_apis, sequences
+from tffcxr.runtime import graphs, placed, private_apis, secure_sums, sequences
 
 Value = Any
 Function = Callable[[Value], Value]
@@ -196,6 +196,11 @@ _INTRINSICS: dict[str, Callable[[placed.Federation, Value, tff.Type], Value]] = 
     ),
     tff.framework.FEDERATED_MAP.uri: _map,
     tff.framework.FEDERATED_MAP_ALL_EQUAL.uri: _apply,
+    # What a client asks for stays with it, as it gets everything.
+    private_apis.FEDERATED_SECURE_SELECT.uri: _select,
+    private_apis.FEDERATED_SECURE_SUM.uri: secure_sums.summed,
+    private_apis.FEDERATED_SECURE_SUM_BITWIDTH.uri: secure_sums.summed_bitwidth,
+    private_apis.FEDERATED_SECURE_MODULAR_SUM.uri: secure_sums.summed_modulo,
     private_apis.FEDERATED_SELECT.uri: _select,
     tff.framework.FEDERATED_VALUE_AT_CLIENTS.uri: lambda _, value, result: placed.known(
         value, result.member

@@ -18,7 +18,12 @@ class Parts(Protocol):
 
     Attributes:
       ahead: how many clients of one lane may be computed, or wait, and not be accumulated yet.
+      masks: whether what clients add to secure sums comes masked.
     """
+
+    @property
+    def masks(self) -> bool:
+        """See the class."""
 
     @property
     def ahead(self) -> int:

@@ -16,6 +16,8 @@ from __future__ import annotations
 import collections
 from collections.abc import Callable, Iterable, Iterator, Sequence
 import concurrent.futures
+import functools
+import logging
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +29,8 @@ from tffcxr.runtime import copies
 
 if TYPE_CHECKING:
     from tffcxr.runtime.parts import Parts
+
+_logger = logging.getLogger(__name__)
 
 
 class ClientError(errors.RunError):
@@ -134,6 +138,8 @@ class Aggregation(ServerValue):
     Attributes:
       number: its position among all that were recorded, the same wherever that is done.
       is_collected: whether it is the list of the clients' values, as a result has them.
+      moduli: of a secure sum: modulo what each leaf is added, None for 2^bits of its type; of an
+        aggregation in the clear: None.
 
     Args:
       walk: computes this value, and others with it; see `Federation`.
@@ -157,6 +163,7 @@ class Aggregation(ServerValue):
         self._walk = walk
         self.number = -1
         self.is_collected = False
+        self.moduli: tuple[int | None, ...] | None = None
         self.source = source
         self.accumulate = accumulate
         self.report = report
@@ -235,18 +242,21 @@ class Federation:
         accumulate: Callable[[Any, Any], Any],
         report: Callable[[Any], Any],
         type_spec: tff.Type | None = None,
+        moduli: tuple[int | None, ...] | None = None,
     ) -> Aggregation:
-        """Records an aggregation; it happens when its value is needed."""
-        return self._record(
-            Aggregation(
-                self._walk,
-                source,
-                zero,
-                lambda total, value: accumulate(total, copies.copy_to(self._server, value)),
-                report,
-                type_spec,
-            )
+        """Records an aggregation, see there; it happens when its value is needed."""
+        result = Aggregation(
+            self._walk,
+            source,
+            zero,
+            lambda total, value: accumulate(total, copies.copy_to(self._server, value)),
+            report,
+            type_spec,
         )
+        result.moduli = moduli
+        if moduli is not None and self._parts is not None and not self._parts.masks:
+            _say_in_the_clear()
+        return self._record(result)
 
     def collect(self, source: ClientValue, export: Callable[[Any], Any]) -> Aggregation:
         """Records that every client's value is wanted, each put through `export`, as a list."""
@@ -314,6 +324,14 @@ class Federation:
             self.stop()
             self._parts.give_up(list(asked.values()))
             raise
+
+
+@functools.cache
+def _say_in_the_clear() -> None:
+    """Says it once in this process."""
+    _logger.warning(
+        "secure sums are computed in the clear: they are masked between hospitals alone"
+    )
 
 
 def reason(error: Exception) -> str:

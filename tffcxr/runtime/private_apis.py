@@ -26,7 +26,7 @@ Each name, what it is for, and the public name that would replace it:
   other rules for batches.
 - `type_to_tf_structure`: the element spec of a dataset. Public:
   `tff.types.type_to_tf_tensor_specs`, which fails for named structs without a Python container.
-- `FEDERATED_SELECT`, `SEQUENCE_…`: the URIs of intrinsics. Public: none; `tff.framework` has the
+- `FEDERATED_…`, `SEQUENCE_…`: the URIs of intrinsics. Public: none; `tff.framework` has the
   others.
 - `RuntimeErrorContext`: recognising a thread for which no context was chosen. Public: none.
 - `WorkerStub`: TFF's stub without its thread that watches the channel. Public:
@@ -46,12 +46,18 @@ from tensorflow.python.eager import context as eager_context
 from tensorflow.python.framework import op_def_registry
 import tensorflow_federated as tff
 from tensorflow_federated.proto.v0 import computation_pb2, executor_pb2, executor_pb2_grpc
+from tensorflow_federated.python.core.backends.mapreduce.intrinsics import (
+    FEDERATED_SECURE_MODULAR_SUM,
+)
 from tensorflow_federated.python.core.impl.compiler import array as arrays
 from tensorflow_federated.python.core.impl.compiler.array import (
     is_compatible_dtype,
     is_compatible_shape,
 )
 from tensorflow_federated.python.core.impl.compiler.intrinsic_defs import (
+    FEDERATED_SECURE_SELECT,
+    FEDERATED_SECURE_SUM,
+    FEDERATED_SECURE_SUM_BITWIDTH,
     FEDERATED_SELECT,
     SEQUENCE_MAP,
     SEQUENCE_REDUCE,
@@ -74,6 +80,10 @@ from tensorflow_federated.python.core.impl.utils.tensorflow_utils import (
 
 __all__ = [
     "ANONYMOUS_NAME",
+    "FEDERATED_SECURE_MODULAR_SUM",
+    "FEDERATED_SECURE_SELECT",
+    "FEDERATED_SECURE_SUM",
+    "FEDERATED_SECURE_SUM_BITWIDTH",
     "FEDERATED_SELECT",
     "SEQUENCE_MAP",
     "SEQUENCE_REDUCE",

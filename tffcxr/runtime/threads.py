@@ -22,6 +22,8 @@ class Threads:
       workers: the device of each worker.
     """
 
+    masks = False
+
     def __init__(self, clients: int, workers: Sequence[str]) -> None:
         self._clients = clients
         self._workers = workers

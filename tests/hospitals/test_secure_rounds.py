@@ -1,0 +1,246 @@
+"""Rounds of masked sums give the bits of plain sums, also where hospitals drop out of them."""
+
+from __future__ import annotations
+
+import csv
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from tests.hospitals import in_memory, runs
+from tests.hospitals.test_participation import check, comes_back, once, warm
+from tests.runtime.test_masking import LARGEST_CHI_SQUARE, chi_square
+from tests.training import example
+from tffcxr import runtime
+from tffcxr.clients.sampling import Sampler
+from tffcxr.errors import RunError
+from tffcxr.hospitals import member, questions, wire
+from tffcxr.learning import aggregators
+
+THREE_SITES = {site: (site,) for site in ("north", "south", "west")}
+SEVERAL_CLIENTS = {"alps": ("north", "west"), "coast": ("south",)}
+SECONDS = 4  # After which a hospital is late; others need them on a busy machine.
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _executor():
+    runtime.use("device")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return runs.clients(tmp_path_factory.mktemp("clients"))
+
+
+def setting_of(data, aggregator, tmp_path_factory):
+    plan = example.plan(runs.THREE, keeps_optimizer=True, aggregator=aggregator)
+    return warm(runs.Setting(plan, data), tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def secure(data, tmp_path_factory):
+    return setting_of(data, aggregators.make("secure"), tmp_path_factory)
+
+
+class InTwoWalks(tff.aggregators.UnweightedAggregationFactory):
+    """A mean of whole numbers, the second of whose secure sums needs the first."""
+
+    def create(self, value_type):
+        @tff.federated_computation
+        def initialize():
+            return tff.federated_value((), tff.SERVER)
+
+        @tff.tensorflow.computation(value_type)
+        def whole(value):
+            return tf.nest.map_structure(
+                lambda v: tf.cast(tf.round(v * 2**16), tf.int32) + 2**20, value
+            )
+
+        @tff.tensorflow.computation(
+            whole.type_signature.result, whole.type_signature.result, np.int32
+        )
+        def mean(total, parities, clients):
+            return tf.nest.map_structure(
+                lambda t, p: (
+                    (tf.cast(t + p, tf.float32) / tf.cast(clients, tf.float32) - 2**20) / 2**16
+                ),
+                total,
+                parities,
+            )
+
+        @tff.tensorflow.computation(whole.type_signature.result, whole.type_signature.result)
+        def parity(value, total):
+            return tf.nest.map_structure(lambda v, t: (v + t) % 3, value, total)
+
+        @tff.federated_computation(
+            initialize.type_signature.result, tff.FederatedType(value_type, tff.CLIENTS)
+        )
+        def next_fn(state, values):
+            numbers = tff.federated_map(whole, values)
+            total = tff.federated_secure_sum_bitwidth(numbers, 24)
+            clients = tff.federated_secure_sum(tff.federated_value(1, tff.CLIENTS), 1)
+            parities = tff.backends.mapreduce.federated_secure_modular_sum(
+                tff.federated_map(parity, (numbers, tff.federated_broadcast(total))), 3
+            )
+            result = tff.federated_map(mean, (total, parities, clients))
+            return tff.templates.MeasuredProcessOutput(
+                state, result, tff.federated_value((), tff.SERVER)
+            )
+
+        return tff.templates.AggregationProcess(initialize, next_fn)
+
+
+@pytest.fixture(scope="module")
+def in_two_walks(data, tmp_path_factory):
+    return setting_of(data, InTwoWalks(), tmp_path_factory)
+
+
+def computed(hub, site=None):
+    """What the coordinator has got of each client's part, in the order of arrival."""
+    return [
+        message
+        for where, message in hub.received
+        if message.kind == "compute" and message.fields and site in (None, where)
+    ]
+
+
+def attempts(hub, round_number):
+    """The clients of each attempt at a round."""
+    found = {}
+    for _, message in hub.sent:
+        if message.kind == "compute" and message.about["round_number"] == round_number:
+            masking = message.about["masking"]
+            found[masking["attempt"]] = "".join(sorted(c[0] for c in masking["clients"]))
+    return list(found.values())
+
+
+@pytest.fixture(scope="module")
+def whole(secure, tmp_path_factory):
+    """A training in which nobody drops out."""
+    study = runs.Study(tmp_path_factory.mktemp("whole"), secure, sites=THREE_SITES)
+    assert check(study) == {}
+    return study
+
+
+def without_seconds(folder):
+    with open(folder / "rounds.csv", newline="", encoding="utf-8") as file:
+        return [{**row, "seconds": ""} for row in csv.DictReader(file)]
+
+
+def test_the_table_of_rounds_is_that_of_plain_sums(tmp_path, secure, whole):
+    secure.local(tmp_path, Sampler(whole.client_ids, None, 0))
+    assert without_seconds(whole.folder) == without_seconds(tmp_path)
+
+
+def test_a_hospital_may_have_several_clients(tmp_path, secure):
+    assert check(runs.Study(tmp_path, secure, sites=SEVERAL_CLIENTS)) == {}
+
+
+def test_what_arrives_of_a_hospital_is_uniformly_distributed(whole):
+    by_site = {}
+    for site in THREE_SITES:
+        arrays = [
+            field.array for message in computed(whole.hub, site) for field in message.fields
+            if field.array.dtype == np.int64 and field.array.ndim
+        ]  # fmt: skip
+        by_site[site] = np.concatenate([array.reshape(-1) for array in arrays])
+        assert by_site[site].size == 3 * 40  # The kernel and the bias of the representation.
+    assert chi_square(np.concatenate(list(by_site.values()))) < LARGEST_CHI_SQUARE
+    assert chi_square(by_site["north"] + by_site["south"]) < LARGEST_CHI_SQUARE
+    # The sum of all is that of numbers of 32 bits.
+    assert (sum(by_site.values()) >> 34 == 0).all()
+
+
+def test_what_comes_in_the_clear_is_what_the_document_says(whole):
+    clear = {
+        field.name.split("/")[-1]
+        for message in computed(whole.hub)
+        for field in message.fields
+        if field.array.dtype.kind == "f"
+    }
+    assert clear == {"loss", "labels"}
+    # Everything else is masked, or one of the counts that SECURITY.md names.
+    whole_numbers = {
+        field.name.split("/")[-1]: field.array.max()
+        for message in computed(whole.hub)
+        for field in message.fields
+        if field.array.dtype.kind == "i" and field.array.size and abs(field.array).max() < 1 << 8
+    }
+    assert set(whole_numbers) == {"images", "clients", "failed"}
+
+
+def test_a_late_hospital_is_left_out_of_the_sum(tmp_path, secure, monkeypatch):
+    trained = []
+    begin = member.Member._begin_part
+
+    def noting(self, served, states, message):
+        trained.append((message.about["client"], message.about["round_number"]))
+        return begin(self, served, states, message)
+
+    monkeypatch.setattr(member.Member, "_begin_part", noting)
+    hub = in_memory.Hub(holds=once("compute", "south", 2))
+    study = runs.Study(tmp_path, secure, hub=hub, sites=THREE_SITES, seconds=SECONDS)
+    assert check(study) == {(2, "south"): questions.LATE}
+    assert attempts(hub, 2) == ["nsw", "nw"]
+    # The others have masked what they had computed, and have computed nothing again.
+    assert sorted(trained) == [(site, number) for site in THREE_SITES for number in (1, 2, 3)]
+
+
+def test_a_hospital_that_makes_no_key_is_left_out(tmp_path, secure):
+    hub = in_memory.Hub(holds=once("key", "south", 2))
+    study = runs.Study(tmp_path, secure, hub=hub, sites=THREE_SITES, seconds=SECONDS)
+    assert check(study) == {(2, "south"): questions.LATE}
+    assert attempts(hub, 2) == ["nw"]
+
+
+def test_a_hospital_that_is_killed_comes_back_in_a_later_round(tmp_path, secure):
+    hub = in_memory.Hub(loses_answer=once("compute", "south", 2))
+
+    def after_round(number):
+        if number == 2:
+            study.hospital("south")
+            study.await_serving("south")
+
+    study = runs.Study(
+        tmp_path, secure, hub=hub, sites=THREE_SITES, seconds=SECONDS, after_round=after_round
+    )
+    assert check(study) == {(2, "south"): questions.LATE}
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_a_hospital_that_comes_back_in_time_makes_another_key(tmp_path, in_two_walks, later):
+    hub = in_memory.Hub(loses=once("compute", "south", 2, later=later))
+    study = runs.Study(tmp_path, in_two_walks, hub=hub)
+    comes_back(study, "south", hub)
+    assert check(study) == {}
+    assert attempts(hub, 2) == ["ns", "ns"]
+
+
+def test_late_in_a_later_walk(tmp_path, in_two_walks):
+    hub = in_memory.Hub(holds=once("compute", "south", 2, later=True))
+    study = runs.Study(tmp_path, in_two_walks, hub=hub, sites=THREE_SITES, seconds=SECONDS)
+    assert check(study) == {(2, "south"): questions.LATE}
+
+
+def test_a_round_of_one_hospital_ends_with_a_line(tmp_path, secure):
+    study = runs.Study(tmp_path, secure, sites=runs.SITES, quorum=1)
+    line = "round 1: expected clients of at least 2 hospitals for a secure sum, found those of"
+    with pytest.raises(RunError, match=line):
+        study.run(Sampler(study.client_ids, 1, seed=0))
+
+
+def test_a_part_that_does_not_fit_is_noticed(tmp_path, secure):
+    def changes(site, answer):
+        if site != "south" or answer.kind != "compute":
+            return answer
+        fields = [
+            wire.Field(field.name, np.full_like(field.array, 1)) if field.array.ndim else field
+            for field in answer.fields
+        ]
+        return wire.Message(answer.kind, answer.about, tuple(fields))
+
+    study = runs.Study(tmp_path, secure, hub=in_memory.Hub(changes=changes), sites=THREE_SITES)
+    with pytest.raises(RunError, match="the masks of one do not cancel"):
+        study.run()
