@@ -76,6 +76,31 @@ def test_report_card_and_copy_have_the_section(tmp_path, monkeypatch):
     assert "training loss and failures (clients.csv)" in card
 
 
+@pytest.mark.parametrize(
+    ("engine", "sentence"),
+    [
+        ("local", "The updates of --aggregator=secure were added in the clear"),
+        ("ray", "nothing was masked, since all clients were computed for one user"),
+        ("hospitals", "the coordinator could read only the sum of all"),
+    ],
+)
+def test_report_and_card_say_what_secure_sums_were_worth(tmp_path, monkeypatch, engine, sentence):
+    monkeypatch.setattr(page, "write_figure", lambda *_: None)
+    run_dir = example_run.write(tmp_path, 60, 2, 1)
+    config = json.loads((run_dir / "config.json").read_text())
+    config["engine"] = engine
+    config["settings"]["aggregator"] = "secure"
+    (run_dir / "config.json").write_text(json.dumps(config))
+    html = run_report.write_report(run_dir).read_text()
+    assert "<h2>Privacy</h2>\n<h3>Secure sums</h3>" in html and sentence in html
+    assert "Not covered by ε" not in html
+    card = (run_dir / model_card.FILE).read_text()
+    assert "## Privacy\n\n### Secure sums\n\n- " in card and sentence in card
+    config["settings"].update(aggregator="mean", only=["densenet121:aggregator=secure"])
+    assert privacy_text.of({}, config) is not None
+    assert privacy_text.of({}, {"engine": engine, "settings": {"aggregator": "mean"}}) is None
+
+
 def test_several_trainings_are_judged_together():
     privacy = {
         "delta": 1e-5,

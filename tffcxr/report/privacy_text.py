@@ -1,4 +1,8 @@
-"""What a report says of differential privacy, from `privacy.json`, and of what that leaves out."""
+"""What a report says of privacy.
+
+Of differential privacy, from `privacy.json`, and of what that leaves out; of secure sums, from
+`config.json`.
+"""
 
 from __future__ import annotations
 
@@ -33,10 +37,12 @@ class Privacy:
     Attributes:
       tables: of clients and of single images, whichever the run protects.
       not_covered: what is given away besides, in sentences.
+      sums: what is said of secure sums, in sentences; none where the run asks for none.
     """
 
     tables: Sequence[Table]
     not_covered: Sequence[str]
+    sums: Sequence[str] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,14 +113,17 @@ def has_budget_elsewhere(privacy: Mapping[str, Any], config: Mapping[str, Any]) 
 
 
 def of(privacy: Mapping[str, Any], config: Mapping[str, Any]) -> Privacy | None:
-    """Returns what to say of a run, None of one without differential privacy.
+    """Returns what to say of a run, None of one that asks for no kind of privacy.
 
     Args:
       privacy: as `read` returns it.
       config: `config.json`.
     """
     tables = [table for table in (_clients(privacy), _images(privacy)) if table is not None]
-    return Privacy(tables, _not_covered(config)) if tables else None
+    sums = _sums(config)
+    if not tables and not sums:
+        return None
+    return Privacy(tables, _not_covered(config) if tables else (), sums)
 
 
 def _clients(privacy: Mapping[str, Any]) -> Table | None:
@@ -289,6 +298,32 @@ def _not_covered(config: Mapping[str, Any]) -> list[str]:
         "last digits might use."
     )
     return found
+
+
+def _sums(config: Mapping[str, Any]) -> list[str]:
+    """Returns what `--aggregator=secure` was worth in a run."""
+    settings = _settings(config)
+    only = settings.get("only")
+    networks = only if isinstance(only, list) else []
+    if settings.get("aggregator") != "secure" and not any(
+        str(each).endswith(":aggregator=secure") for each in networks
+    ):
+        return []
+    if config.get("engine") != "hospitals":
+        return [
+            "The updates of --aggregator=secure were added in the clear: they were clipped and "
+            "rounded as for secure sums, but nothing was masked, since all clients were computed "
+            "for one user. Only hospitals (--engine=hospitals) mask what they send."
+        ]
+    return [
+        "Each hospital masked its update (--aggregator=secure), so that the coordinator could read "
+        "only the sum of all. Each two hospitals agreed on the masks with keys that their "
+        "certificates signed.",
+        "In the clear came each client’s number of images, number of known labels, training loss "
+        "and failures (clients.csv), and the metrics of validation and test images.",
+        "The sum itself is not protected, nor does this help against a coordinator that invents "
+        "hospitals or has a round begun again without one; SECURITY.md says more.",
+    ]
 
 
 def _settings(config: Mapping[str, Any]) -> Mapping[str, Any]:
