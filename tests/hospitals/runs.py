@@ -184,6 +184,9 @@ class Study:
     def client_ids(self):
         return tuple(client for clients in self.sites.values() for client in clients)
 
+    def link(self, site):
+        return in_memory.Link(self.hub, site)
+
     def hospital(self, site):
         """Starts a hospital, or starts it again."""
         setting = self.settings.get(site, self.setting)
@@ -191,8 +194,7 @@ class Study:
         own = FederatedTraining(setting.plan, setting.data, sampler, setting.evaluator)
         if self.shares:
             setting.share(own)
-        link = in_memory.Link(self.hub, site)
-        part = member.Member(link, self.limits, self.folder / site, {}, signer(site))
+        part = member.Member(self.link(site), self.limits, self.folder / site, {}, signer(site))
         served = serving.Served(
             NAME, own, setting.plan, setting.data, setting.evaluator, self.sites[site],
             lambda number, _, turns, __: self.noted.setdefault(site, {}).update({number: turns}),

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import json
+from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from tests.hospitals import in_memory, runs
+from tests.hospitals import in_memory, network, runs
 from tests.hospitals.test_participation import check, comes_back, once, warm
 from tests.runtime.test_masking import LARGEST_CHI_SQUARE, chi_square
 from tests.training import example
 from tffcxr import runtime
 from tffcxr.clients.sampling import Sampler
 from tffcxr.errors import RunError
-from tffcxr.hospitals import member, questions, wire
+from tffcxr.hospitals import member, outgoing, questions, wire
 from tffcxr.learning import aggregators
 
 THREE_SITES = {site: (site,) for site in ("north", "south", "west")}
@@ -42,6 +45,21 @@ def setting_of(data, aggregator, tmp_path_factory):
 @pytest.fixture(scope="module")
 def secure(data, tmp_path_factory):
     return setting_of(data, aggregators.make("secure"), tmp_path_factory)
+
+
+class OverTheNetwork(runs.Study):
+    """A study over TLS."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.closed = contextlib.ExitStack()
+
+    def link(self, site):
+        log = self.closed.enter_context(
+            contextlib.closing(outgoing.OutgoingLog(self.folder / f"{site}.jsonl"))
+        )
+        hub: Any = self.hub
+        return self.closed.enter_context(network.link(hub.port, log, site, instance=site))
 
 
 class InTwoWalks(tff.aggregators.UnweightedAggregationFactory):
@@ -132,6 +150,16 @@ def without_seconds(folder):
 def test_the_table_of_rounds_is_that_of_plain_sums(tmp_path, secure, whole):
     secure.local(tmp_path, Sampler(whole.client_ids, None, 0))
     assert without_seconds(whole.folder) == without_seconds(tmp_path)
+
+
+def test_over_tls_and_in_the_log_of_what_leaves(tmp_path, secure):
+    with network.hub(sites=tuple(THREE_SITES)) as hub:
+        study = OverTheNetwork(tmp_path, secure, hub=hub, sites=THREE_SITES)
+        with study.closed:
+            assert check(study) == {}
+    lines = [json.loads(line) for line in (tmp_path / "north.jsonl").read_text().splitlines()]
+    keys = [line["about"]["about"]["key"] for line in lines if line["about"].get("kind") == "key"]
+    assert len({key["public"] for key in keys}) == len(keys) == 3
 
 
 def test_a_hospital_may_have_several_clients(tmp_path, secure):

@@ -329,9 +329,7 @@ class Federation:
 @functools.cache
 def _say_in_the_clear() -> None:
     """Says it once in this process."""
-    _logger.warning(
-        "secure sums are computed in the clear: they are masked between hospitals alone"
-    )
+    _logger.warning("secure sums are added in the clear: only hospitals mask what they send")
 
 
 def reason(error: Exception) -> str:
