@@ -142,8 +142,8 @@ def define(
         list(options.AGGREGATORS),
         "How updates are combined: mean; robust (adaptive zeroing and clipping); compression "
         "(lossy, for large tensors); secure (clips and rounds the updates; with "
-        "--engine=hospitals, the coordinator gets them masked and learns their sum alone, "
-        "otherwise they are added in the clear); dp (adaptive clipping and Gaussian noise; needs "
+        "--engine=hospitals or ray, they come masked and only their sum can be read, otherwise "
+        "they are added in the clear); dp (adaptive clipping and Gaussian noise; needs "
         "--dp_noise_multiplier or --target_epsilon); median, "
         "trimmed_mean, krum, geometric_median (bear --hostile_clients; every client counts the "
         "same, and clients.csv has each update's length and direction).",

@@ -80,7 +80,7 @@ def test_report_card_and_copy_have_the_section(tmp_path, monkeypatch):
     ("engine", "sentence"),
     [
         ("local", "The updates of --aggregator=secure were added in the clear"),
-        ("ray", "nothing was masked, since all clients were computed for one user"),
+        ("ray", "This does not protect from its user"),
         ("hospitals", "the coordinator could read only the sum of all"),
     ],
 )

@@ -19,8 +19,9 @@ _FIRST_CLIP = 0.1  # As TFF starts from.
 def make(name: str, noise_multiplier: float = 0.0, clients: float = 0.0, hostile: int = 1) -> Any:
     """The `tff.aggregators` factory of a name; None for the mean.
 
-    "secure" is TFF's clipping, quantisation and secure sums. Between hospitals what these take is
-    masked (`runtime.masking`); elsewhere they are plain sums of the same integers.
+    "secure" is TFF's clipping, quantisation and secure sums. What these take is masked
+    between hospitals and between Ray's workers (`runtime.masking`); in one process they are plain
+    sums of the same integers.
 
     Args:
       name: one of `options.AGGREGATORS`.

@@ -309,11 +309,18 @@ def _sums(config: Mapping[str, Any]) -> list[str]:
         str(each).endswith(":aggregator=secure") for each in networks
     ):
         return []
+    if config.get("engine") == "ray":
+        return [
+            "The workers of the Ray cluster masked the updates of --aggregator=secure, so that the "
+            "program that combined them read only the sum of all clients. This does not protect "
+            "from its user, who decides what the workers compute; hospitals (--engine=hospitals) "
+            "decide themselves."
+        ]
     if config.get("engine") != "hospitals":
         return [
             "The updates of --aggregator=secure were added in the clear: they were clipped and "
-            "rounded as for secure sums, but nothing was masked, since all clients were computed "
-            "for one user. Only hospitals (--engine=hospitals) mask what they send."
+            "rounded as for secure sums, but nothing was masked, since one computer had all "
+            "clients. Hospitals (--engine=hospitals) mask what they send."
         ]
     return [
         "Each hospital masked its update (--aggregator=secure), so that the coordinator could read "

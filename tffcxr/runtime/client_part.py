@@ -25,6 +25,7 @@ from tffcxr.runtime import (
     private_apis,
     sequences,
     values,
+    worker_keys,
 )
 
 _REMEMBERED = 64  # Invocations that have ended, whose tasks may still wait in a queue.
@@ -43,6 +44,7 @@ class ClientPart:
         self._functions = functions
         self._computations: dict[str, tff.framework.ComputationBuildingBlock] = {}
         self._invocations: dict[str, Invocation] = {}
+        self._keys: dict[str, worker_keys.WorkerKey] = {}
         self._ended: collections.deque[str] = collections.deque(maxlen=_REMEMBERED)
         self._lock = threading.Lock()
 
@@ -66,6 +68,12 @@ class ClientPart:
         with self._lock:
             if task.invocation in self._ended:
                 return engine.Answer(messages.NOTHING, "the computation was given up")
+            if not task.walks:
+                key = self._keys.setdefault(task.invocation, worker_keys.WorkerKey())
+                return engine.Answer(messages.Packed(key.public, ()))
+            pairs = worker_keys.pairs_of(self._keys.get(task.invocation), task)
+            if pairs is None:
+                return engine.Answer(messages.NOTHING, engine.NO_KEY)
             if task.invocation not in self._invocations:
                 block = self._computations[task.computation]
                 invocation = Invocation(block, self._device, self._functions)
@@ -77,13 +85,14 @@ class ClientPart:
         except placed.ClientError as error:
             return engine.Answer(messages.NOTHING, error.reason)
         types = [each.source.type_spec for each, _ in found]
-        return engine.Answer(messages.encode_all([value for _, value in found], types))
+        return engine.Answer(messages.encode_all(worker_keys.masked(found, pairs), types))
 
     def forget(self, invocation: str) -> None:
         """Ends an invocation, also while a client's part of it is computed."""
         with self._lock:
             self._ended.append(invocation)
             found = self._invocations.pop(invocation, None)
+            self._keys.pop(invocation, None)
         if found is not None:
             found.federation.stop()
             found.federation.recorded.clear()  # Which would keep each other alive.

@@ -37,6 +37,8 @@ from tffcxr.runtime import (
 
 _logger = logging.getLogger(__name__)
 
+_MOST_ATTEMPTS = 5
+
 # What was compiled and built for one context serves all.
 functions = graphs.GraphFunctions()
 _compile = functools.lru_cache(compiling.compile_for_device)
@@ -80,6 +82,7 @@ class DeviceContext(tff.framework.SyncContext):
 
         Raises:
           placed.ClientError: the computation failed at a client.
+          errors.RunError: workers that mask secure sums were lost again and again.
           TypeError: `arg` is not of the type that `comp` takes.
           ValueError: values at clients in `arg` are of different numbers of clients.
           NotImplementedError: `comp` holds something that TFF's native form has not.
@@ -94,10 +97,19 @@ class DeviceContext(tff.framework.SyncContext):
         with tf.device(self.workers[0]):
             is_sent = self._elsewhere is not None
             argument = None if arg is None else values.ingest(arg, parameter_type, is_sent)
-        with contextlib.closing(self._parts(comp, compiled, argument, clients)) as computed:
-            federation = placed.Federation(clients, self.workers[0], computed)
-            exported = self._evaluate(compiled, argument, result_type, federation)
-        return tff.types.type_to_py_container(exported, result_type)
+        for _ in range(_MOST_ATTEMPTS):
+            with contextlib.closing(self._parts(comp, compiled, argument, clients)) as computed:
+                federation = placed.Federation(clients, self.workers[0], computed)
+                try:
+                    exported = self._evaluate(compiled, argument, result_type, federation)
+                except parts.MasksLostError:
+                    _logger.warning("the masks of secure sums were lost: beginning them again")
+                    continue
+            return tff.types.type_to_py_container(exported, result_type)
+        raise errors.RunError(
+            f"the masks of secure sums were lost {_MOST_ATTEMPTS} times in a row; start the same "
+            "command again to resume"
+        )
 
     def _parts(
         self,

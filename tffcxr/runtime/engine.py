@@ -11,6 +11,10 @@ aggregations take, and nothing else of the client's values:
 Values travel as in `messages.py`, counted rather than named: both sides record the aggregations of
 a computation, and find the server values that clients take, in the same order. How the messages
 travel is an `Engine`'s business.
+
+What secure sums take is masked (`masking.py`): before, the coordinator asks each worker for a key
+of this invocation, by a task without a walk, and relays the keys. A worker that takes over
+another's task has no such key; the computation is begun again then.
 """
 
 from __future__ import annotations
@@ -27,6 +31,7 @@ import tensorflow_federated as tff
 
 from tffcxr.runtime import messages, parts, placed, sequences, values
 
+NO_KEY = "its worker has another key for the masks"
 _AHEAD = 2
 _CPU = "/CPU:0"
 
@@ -52,10 +57,12 @@ class Task:
       computation: the name of a `Computation`.
       invocation: a name of this call of it.
       walks: for every walk over the clients so far, the numbers of its aggregations; the values for
-        those of the last one are wanted.
+        those of the last one are wanted. Without any, the worker's key for this invocation is.
       later: the numbers of the aggregations that will need other walks.
       client: its position in the computation's argument.
       argument: what the client and nobody has of the argument, a message.
+      keys: the public key of each client's worker, in hexadecimal digits, where the walk has secure
+        sums; otherwise none.
     """
 
     computation: str
@@ -64,6 +71,7 @@ class Task:
     later: tuple[int, ...]
     client: int
     argument: messages.Packed
+    keys: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +80,7 @@ class Answer:
 
     Attributes:
       content: a value for each aggregation of the last walk, a message; empty if the
-        computation failed at the client.
+        computation failed at the client. Of a task without a walk, the key as its head.
       failed: why, in one line; empty if it did not.
     """
 
@@ -141,7 +149,7 @@ class RemoteParts:
       clients: how many there are.
     """
 
-    masks = False
+    masks = True
 
     def __init__(
         self,
@@ -160,6 +168,7 @@ class RemoteParts:
         self._walks: list[placed.Walk] = []
         self._shared: list[Any] = []
         self._sent: set[placed.ServerValue] = set()
+        self._keys: tuple[str, ...] = ()
 
     @property
     def ahead(self) -> int:
@@ -186,6 +195,7 @@ class RemoteParts:
             tuple(each.number for each in walk.later),
             client,
             content,
+            self._keys_of_workers() if _has_secure_sums(walk) else (),
         )
         asked = self._engine.ask(self._lanes[client], self._computation, task, tuple(self._shared))
         return _read(asked, client, walk)
@@ -202,6 +212,20 @@ class RemoteParts:
         for future in asked:
             future.cancel()
         self.close()
+
+    def _keys_of_workers(self) -> tuple[str, ...]:
+        """The key of each client's worker, see `Task`."""
+        if not self._keys:
+            first = {lane: client for client, lane in reversed(list(enumerate(self._lanes)))}
+            asked = {}
+            for lane, client in sorted(first.items()):
+                task = Task(
+                    self._computation.name, self._invocation, (), (), client, messages.NOTHING
+                )
+                asked[lane] = self._engine.ask(lane, self._computation, task, ())
+            found = {lane: future.result().content.head.hex() for lane, future in asked.items()}
+            self._keys = tuple(found[lane] for lane in self._lanes)
+        return self._keys
 
     def close(self) -> None:
         """See `parts.Parts`."""
@@ -223,6 +247,10 @@ class RemoteParts:
         self._shared.append(self._engine.share(content))
         self._sent.update(new)
         self._walks.append(walk)
+
+
+def _has_secure_sums(walk: placed.Walk) -> bool:
+    return any(each.moduli is not None for each in walk.joint)
 
 
 def types_of_client(compiled: tff.framework.ComputationBuildingBlock) -> list[tff.Type]:
@@ -265,6 +293,8 @@ def _read(
             return
         try:
             answer = done.result()
+            if answer.failed == NO_KEY:
+                raise parts.MasksLostError
             if answer.failed:
                 raise placed.ClientError(client, answer.failed)
             types = [each.source.type_spec for each in walk.joint]

@@ -13,6 +13,13 @@ from tffcxr.runtime import placed
 _sizes: contextvars.ContextVar[tuple[int, ...]] = contextvars.ContextVar("sizes", default=())
 
 
+class MasksLostError(Exception):
+    """The masks of a secure sum do not cancel, since who made some of them is not there any more.
+
+    Who asked for the computation may begin it again.
+    """
+
+
 class Parts(Protocol):
     """Where the clients' parts of one invocation are computed.
 

@@ -329,7 +329,7 @@ class Federation:
 @functools.cache
 def _say_in_the_clear() -> None:
     """Says it once in this process."""
-    _logger.warning("secure sums are added in the clear: only hospitals mask what they send")
+    _logger.warning("secure sums are added in the clear: all clients are computed in one process")
 
 
 def reason(error: Exception) -> str:

@@ -1,8 +1,8 @@
 """TFF's secure sums, as aggregations that say how the values of clients may be masked.
 
-Where all clients are computed in one process, or by workers that all belong to one user, the values
-are added as they are. Who computes a client elsewhere may mask what it sends (`masking.py`): the
-arithmetic here is modulo the same number, so that the sum has the same bits.
+Where all clients are computed in one process, the values are added as they are. Who computes a
+client elsewhere may mask what it sends (`masking.py`): the arithmetic here is modulo the same
+number, so that the sum has the same bits.
 """
 
 from __future__ import annotations
