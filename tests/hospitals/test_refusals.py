@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import pathlib
-import threading
 from typing import Any
 
 import numpy as np
@@ -14,11 +13,10 @@ import pytest
 from tests.hospitals import in_memory, runs
 from tests.training import example
 from tffcxr import runtime
-from tffcxr.clients.shards.shard_store import ShardSpec
 from tffcxr.errors import RunError
-from tffcxr.hospitals import coordinator, member, questions, serving, wire
-from tffcxr.runtime import device
+from tffcxr.hospitals import member, questions, serving, wire
 from tffcxr.training import loop
+from tffcxr.training.plan import Stage
 
 THREE_SITES = {site: (site,) for site in ("north", "south", "west")}
 
@@ -59,15 +57,29 @@ def test_another_computation_ends_the_training_with_a_line_at_both_sides(
     assert "which this hospital has built of the study's settings, found " in line
 
 
-def changed(where):
-    """What South answers in place of its update."""
+def study_of(folder, data, kind, changes, **settings):
+    """A study of as many rounds as changes, in each of which South answers otherwise.
 
-    def changes(site, answer):
-        if (site, answer.kind) != ("south", "compute"):
-            return answer
-        return wire.Message(answer.kind, answer.about, tuple(where(list(answer.fields))))
+    Args:
+      folder: of the study.
+      data: the clients'.
+      kind: of the answers that are changed.
+      changes: make what arrives of an answer, one for each round.
+      **settings: see `runs.Study`.
 
-    return changes
+    Returns:
+      The study, and its setting.
+    """
+    rounds = Stage("all", len(changes), runs.RATE)
+    setting = runs.Setting(example.plan(rounds, keeps_optimizer=True), data)
+    waiting = iter(changes)
+
+    def change(site, answer):
+        is_meant = (site, answer.kind) == ("south", kind)
+        return next(waiting)(answer) if is_meant else answer
+
+    hub = in_memory.Hub(changes=change)
+    return runs.Study(folder, setting, hub=hub, **settings), setting
 
 
 def first(change):
@@ -86,39 +98,42 @@ OTHER_ANSWERS = {
 }
 
 
-@pytest.mark.parametrize("name", OTHER_ANSWERS)
-def test_other_answers_leave_the_client_out(tmp_path, kept, name):
-    hub = in_memory.Hub(changes=changed(OTHER_ANSWERS[name]))
-    study = runs.Study(tmp_path / "hospitals", kept, hub=hub, sites=THREE_SITES)
+def with_fields(change):
+    return lambda answer: wire.Message(answer.kind, answer.about, tuple(change([*answer.fields])))
+
+
+def test_other_answers_leave_the_client_out(tmp_path, data):
+    changes = [with_fields(change) for change in OTHER_ANSWERS.values()]
+    study, setting = study_of(tmp_path / "hospitals", data, "compute", changes, sites=THREE_SITES)
     end = study.run()
     found = runs.left_out(study.folder)
-    assert set(found) == {(number, "south") for number in (1, 2, 3)}
-    assert all(why.startswith("answered with other values: ") for why in found.values())
-    _, state = kept.local(tmp_path / "local", runs.Recorded.of(study.folder))
+    assert set(found) == {(number, "south") for number in range(1, len(changes) + 1)}
+    for name, why in zip(OTHER_ANSWERS, found.values()):
+        assert why.startswith("answered with other values: "), name
+    _, state = setting.local(tmp_path / "local", runs.Recorded.of(study.folder))
     runs.assert_same_state(study, end.state, state)
 
 
-@pytest.mark.parametrize(
-    "about",
-    [
-        {"seconds": "long"}, {"seconds": None}, {"seconds": -1e9}, {"seconds": float("nan")},
-        {"failed": ["a\nb", {"c": "d" * 9999}]},
-    ],
-    ids=str,
-)  # fmt: skip
-def test_garbage_about_an_answer(tmp_path, kept, about, capfd):
-    def changes(site, answer):
-        if (site, answer.kind) != ("south", "compute"):
-            return answer
-        return wire.Message(answer.kind, about, answer.fields)
+GARBAGE_ABOUT: list[dict[str, Any]] = [
+    {"seconds": "long"},
+    {"seconds": None},
+    {"seconds": -1e9},
+    {"seconds": float("nan")},
+    {"failed": ["a\nb", {"c": "d" * 9999}]},
+]
 
-    study = runs.Study(tmp_path, kept, hub=in_memory.Hub(changes=changes), sites=THREE_SITES)
+
+def test_garbage_about_an_answer(tmp_path, data, capfd):
+    def with_about(about):
+        return lambda answer: wire.Message(answer.kind, about, answer.fields)
+
+    changes = [with_about(about) for about in GARBAGE_ABOUT]
+    study, _ = study_of(tmp_path, data, "compute", changes, sites=THREE_SITES)
     study.run()
-    reasons = runs.left_out(study.folder).values()
-    assert len(reasons) == (3 if "failed" in about else 0)
-    assert all(len(reason) <= 300 and "\n" not in reason for reason in reasons)
-    work = study.coordinator.traffic["south"]["work_seconds"]
-    assert work == 0.0
+    ((where, reason),) = runs.left_out(study.folder).items()
+    assert where == (len(changes), "south")
+    assert len(reason) <= 300 and "\n" not in reason
+    assert study.coordinator.traffic["south"]["work_seconds"] == 0.0
     assert "Traceback" not in capfd.readouterr().err
 
 
@@ -142,21 +157,19 @@ OTHER_MEASURES: dict[str, tuple[dict[str, Any], tuple[wire.Field, ...]]] = {
 }
 
 
-@pytest.mark.parametrize("name", OTHER_MEASURES)
-def test_other_measurements_do_not_count(tmp_path, kept, name, caplog):
-    about, fields = OTHER_MEASURES[name]
+def test_other_measurements_do_not_count(tmp_path, data, caplog):
+    def in_place(about, fields):
+        return lambda answer: wire.Message(answer.kind, about, fields)
 
-    def changes(site, answer):
-        if (site, answer.kind) != ("south", "measure"):
-            return answer
-        return wire.Message(answer.kind, about, fields)
-
-    study = runs.Study(tmp_path, kept, hub=in_memory.Hub(changes=changes))
+    changes = [in_place(*measured) for measured in OTHER_MEASURES.values()]
+    study, _ = study_of(tmp_path, data, "measure", changes)
     end = study.run()
-    assert end.number == 3 and not runs.left_out(study.folder)
+    assert end.number == len(changes) and not runs.left_out(study.folder)
     assert all(np.isnan(row["Effusion/auroc"]) for row in end.rounds)
     lines = [each.getMessage() for each in caplog.records if each.levelno >= logging.WARNING]
-    assert len(lines) == 3 and all(line.startswith("round ") for line in lines)
+    starts = [f"round {number}: " for number in range(1, len(changes) + 1)]
+    assert [line.startswith(start) for line, start in zip(lines, starts)] == [True] * len(lines)
+    assert len(lines) == len(changes)
 
 
 def test_a_shard_that_is_gone_is_told_without_its_path(tmp_path, caplog):
@@ -277,121 +290,3 @@ def test_a_finish_of_other_values_ends_the_hospital_with_a_line(tmp_path, kept):
     )  # fmt: skip
     with pytest.raises(RunError, match="expected the end of standard, found other values"):
         part.serve(served)
-
-
-def registered(hub, site, clients):
-    return hub.call(site, wire.Message("register", {"clients": clients}))
-
-
-def joined(tmp_path, hub, **settings):
-    """A coordinator whose run has begun, with what North has."""
-    hospitals = coordinator.Coordinator(
-        hub, dict.fromkeys(runs.SITES, ()), 1, 1.0, tmp_path, **settings
-    )
-    counts = {"train": {"images": 3, "labels": {"Opacity": {"present": None, "absent": 2}}}}
-    thread = threading.Thread(target=registered, args=(hub, "north", {"north": counts}))
-    thread.start()
-    if settings:
-        registered_early = threading.Thread(target=registered, args=(hub, "south", {"south": {}}))
-        registered_early.start()
-    hospitals.begin()
-    thread.join(10)
-    return hospitals
-
-
-@pytest.mark.parametrize(
-    ("site", "clients", "why"),
-    [
-        ("south", {"south": {}, "north": {}}, "expected the client south alone"),
-        ("south", {"north": {}}, "expected the client south alone"),
-        ("south", {}, "expected the client south alone, found none"),
-        ("west", {"west": {}}, "expected a hospital of the run, found west"),
-    ],
-)
-def test_a_hospital_that_brings_others_clients_may_not_join(tmp_path, site, clients, why):
-    hub = in_memory.Hub()
-    hospitals = joined(tmp_path, hub)
-    answer = registered(hub, site, clients)
-    assert answer.kind == "refused" and why in answer.about["reason"]
-    assert hospitals.site_of == {"north": "north", "south": "south"}
-
-
-def test_hospitals_with_clients_of_their_own_join_before_the_start(tmp_path, caplog):
-    hub = in_memory.Hub()
-    hospitals = joined(tmp_path, hub, has_own_clients=True)
-    assert registered(hub, "south", {"south": {}}).kind == "register"  # It was started again.
-    answer = registered(hub, "south", {"north": {}})
-    assert "found that north has north" in answer.about["reason"]
-    answer = registered(hub, "south", {"other": {}})
-    assert answer.about["reason"] == "the run has begun without south"
-    assert hospitals.site_of == {"north": "north", "south": "south"}
-
-
-@pytest.mark.parametrize(
-    "clients",
-    [None, [], {"north": 3}, {"north": {"train": {}}}, {"north": {"train": {"images": -1}}},
-     {"north": {"train": {"images": 1.5, "labels": {}}}},
-     {"north": {"train": {"images": 1, "labels": {"Opacity": {"present": "many"}}}}}],
-)  # fmt: skip
-def test_a_registration_of_other_values_is_refused(tmp_path, clients):
-    hub = in_memory.Hub()
-    joined(tmp_path, hub)
-    with pytest.raises(wire.MessageError, match="expected the clients of a hospital"):
-        registered(hub, "north", clients)
-
-
-def test_what_is_known_of_clients_has_the_form_of_shards(tmp_path, data):
-    hospitals = joined(tmp_path, in_memory.Hub())
-    store = hospitals.store(data.store.spec)
-    assert store.client_ids == ["north", "south"]
-    assert (store.count("north", "train"), store.count("south", "train")) == (3, None)
-    assert store.files("north", "train") == []
-
-
-def test_computations_of_clients_need_a_round(tmp_path):
-    hospitals = joined(tmp_path, in_memory.Hub())
-    context = device.DeviceContext(["/CPU:0"], elsewhere=hospitals.parts)
-    assert context.workers == ("/CPU:0",)
-    with pytest.raises(AssertionError, match="expected a round"):
-        hospitals.parts(None, None, None, 2)
-
-
-def test_labels_that_are_not_told_are_unknown(tmp_path):
-    found = joined(tmp_path, in_memory.Hub()).store(ShardSpec(32, ("Opacity", "Effusion")))
-    unknown = {"present": None, "absent": None, "unknown": None}
-    assert found.label_counts("north", "train") == {
-        "Opacity": {"present": None, "absent": 2, "unknown": None},
-        "Effusion": unknown,
-    }
-    assert found.label_counts("south", "test") == {"Opacity": unknown, "Effusion": unknown}
-
-
-ROW = {"task": "Opacity", "model": "m", "split": "test", "training": "federated", "auroc": 0.9}
-
-
-def results(hub, rows):
-    return hub.call("north", wire.Message("results", {"rows": rows}))
-
-
-def test_rows_of_results_are_kept_as_they_were_reported(tmp_path):
-    hub = in_memory.Hub()
-    hospitals = joined(tmp_path, hub)
-    results(hub, [{**ROW, "p": None, "binned": [[0.1, 0.4, 12, 30]]}])
-    assert hospitals.result_rows() == [{**ROW, "p": None, "client": "north"}]
-
-
-@pytest.mark.parametrize(
-    "rows",
-    [
-        None, {"rows": []}, [3], [{"task": "Opacity"}], [{**ROW, "model": 3}],
-        [{**ROW, "model": "two\nlines"}], [{**ROW, "auroc": "<script>"}], [{**ROW, "auroc": [1]}],
-        [{**ROW, "binned": 3}], [{**ROW, "binned": [[0.1, 0.4, 12]]}],
-    ],
-    ids=str,
-)  # fmt: skip
-def test_other_rows_of_results_are_refused(tmp_path, rows):
-    hub = in_memory.Hub()
-    joined(tmp_path, hub)
-    with pytest.raises(wire.MessageError, match="expected rows of results"):
-        results(hub, rows)
-    assert not (tmp_path / "north.rows.json").exists()
