@@ -73,6 +73,7 @@ WEIGHTINGS = ("examples", "uniform")
 # number of those protected, would allow 0.2 with five hospitals; this keeps the rule for up to
 # 100,000.
 DP_DELTA = 1e-5
+DP_CLIP = 0.1  # As TFF starts from.
 # Of them, those that bear hostile clients.
 HOSTILE_PROOF = ("median", "trimmed_mean", "krum", "geometric_median")
 AGGREGATORS = ("mean", "robust", "compression", "secure", "dp", *HOSTILE_PROOF)

@@ -66,6 +66,7 @@ _GROUPS = {
         "dp_noise_multiplier",
         "target_epsilon",
         "epsilon_budget",
+        "dp_clip",
         "dp_delta",
         "dp_sgd_noise",
         "dp_sgd_clip",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 FLAGS = flags.FLAGS
 
-_OF_CLIENTS = ("dp_noise_multiplier", "target_epsilon", "epsilon_budget")
+_OF_CLIENTS = ("dp_noise_multiplier", "target_epsilon", "epsilon_budget", "dp_clip")
 # In which images do not change each other's gradients.
 _NORMS = ("group", "frozen")
 # Flag, least and greatest value; NaN is in no range.
@@ -27,6 +27,7 @@ _RANGES = (
     ("dp_noise_multiplier", 0.0, 1e6),
     ("target_epsilon", 1e-3, 1e3),
     ("epsilon_budget", 1e-3, 1e6),
+    ("dp_clip", 1e-9, 1e9),
     ("dp_delta", 1e-12, 1e-2),
     ("dp_sgd_noise", 0.0, 1e6),
     ("dp_sgd_clip", 1e-9, 1e9),
@@ -49,6 +50,13 @@ def define() -> None:
         None,
         "Training with --dp_noise_multiplier ends before a round that could cost a client more "
         "than this epsilon in all.",
+    )
+    flags.DEFINE_float(
+        "dp_clip",
+        options.DP_CLIP,
+        "Clipping norm of the first round of --aggregator=dp. From there it follows the median of "
+        "the updates' norms, by a tenth per round at most, so that it matters in short trainings. "
+        "Choose it without a look at the data, or epsilon does not hold.",
     )
     flags.DEFINE_float(
         "dp_delta",
@@ -145,6 +153,7 @@ def privacy() -> Privacy | None:
         FLAGS.target_epsilon,
         FLAGS.epsilon_budget,
         FLAGS.dp_delta,
+        FLAGS.dp_clip,
     )
 
 

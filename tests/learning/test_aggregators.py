@@ -17,6 +17,22 @@ def test_noise_for_privacy_works_with_few_clients_too(clients):
     assert process.is_weighted is False
 
 
+def test_the_clipping_norm_of_the_first_round_is_as_asked_and_follows_the_median():
+    tff = pytest.importorskip("tensorflow_federated")
+    factory = aggregators.differentially_private(1e-6, 1.0, clip=5.0)
+    process = factory.create(tff.types.to_type([(np.float32, (2,))]))
+
+    def norm(state):
+        return float(state.query_state.query.numerator_state.sum_state.l2_norm_clip)
+
+    state = process.initialize()
+    assert norm(state) == 5.0
+    seeded = keyed_noise.with_seed(state, np.array([1, 2], np.int64))
+    after = process.next(seeded, [[np.array([3.0, 4.0], np.float32) / 10]])
+    np.testing.assert_allclose(after.result[0], [0.3, 0.4], atol=1e-3)  # Of norm 0.5: whole.
+    assert norm(after.state) < 5.0
+
+
 @pytest.mark.parametrize(("multiplier", "clients"), [(0.5, 5.0), (3.0, 4.0), (0.8, 100.0)])
 def test_updates_and_count_together_cost_what_the_noise_multiplier_says(multiplier, clients):
     updates, count = aggregators.split_noise(multiplier, clients)

@@ -55,7 +55,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_gives_others(process):
 def test_a_round_is_the_same_computation_with_any_noise(process):
     # A hospital does not know the coordinator's, and yet builds the computation that it is asked.
     types = tff.types.to_type([(np.float32, (size,)) for size in SIZES])
-    other = aggregators.differentially_private(7.0, 50.0).create(types)
+    other = aggregators.differentially_private(7.0, 50.0, clip=3.0).create(types)
     ids = [computation_ids.computation_id(each.next) for each in (process, other)]
     assert ids[0] == ids[1]
     assert norm(noised(other)) != norm(noised(process))

@@ -13,10 +13,14 @@ from tffcxr import options
 from tffcxr.errors import InputError
 from tffcxr.learning import keyed_noise, robust_aggregators
 
-_FIRST_CLIP = 0.1  # As TFF starts from.
 
-
-def make(name: str, noise_multiplier: float = 0.0, clients: float = 0.0, hostile: int = 1) -> Any:
+def make(
+    name: str,
+    noise_multiplier: float = 0.0,
+    clients: float = 0.0,
+    hostile: int = 1,
+    clip: float = options.DP_CLIP,
+) -> Any:
     """The `tff.aggregators` factory of a name; None for the mean.
 
     "secure" is TFF's clipping, quantisation and secure sums. What these take is masked
@@ -28,6 +32,7 @@ def make(name: str, noise_multiplier: float = 0.0, clients: float = 0.0, hostile
       noise_multiplier: of "dp", relative to the clipping norm.
       clients: of "dp", how many take part in a round.
       hostile: of `options.HOSTILE_PROOF`, how many of them may be hostile.
+      clip: of "dp", the clipping norm of the first round.
 
     Raises:
       InputError: another name.
@@ -42,7 +47,7 @@ def make(name: str, noise_multiplier: float = 0.0, clients: float = 0.0, hostile
         _drop_messages_of_assertions()
         return tff.learning.secure_aggregator()
     if name == "dp":
-        return differentially_private(noise_multiplier, clients)
+        return differentially_private(noise_multiplier, clients, clip)
     if name in options.HOSTILE_PROOF:
         return robust_aggregators.RobustFactory(name, hostile)
     raise InputError(f"aggregator: expected one of {options.AGGREGATORS}, found {name!r}")
@@ -62,7 +67,9 @@ def _drop_messages_of_assertions() -> None:
     tf.get_logger().addFilter(is_other)
 
 
-def differentially_private(noise_multiplier: float, clients: float) -> Any:
+def differentially_private(
+    noise_multiplier: float, clients: float, clip: float = options.DP_CLIP
+) -> Any:
     """Gaussian noise with adaptive clipping (Andrew et al., NeurIPS 2021), for few clients.
 
     As `DifferentiallyPrivateFactory.gaussian_adaptive`, but a seed decides the noise, see
@@ -72,9 +79,10 @@ def differentially_private(noise_multiplier: float, clients: float) -> Any:
     Args:
       noise_multiplier: of updates and count together, see `split_noise`.
       clients: that take part in a round.
+      clip: the clipping norm of the first round.
     """
     of_updates, of_count = split_noise(noise_multiplier, clients)
-    query = keyed_noise.KeyedAdaptiveClipQuery(_FIRST_CLIP, of_updates, of_count, clients)
+    query = keyed_noise.KeyedAdaptiveClipQuery(clip, of_updates, of_count, clients)
     return tff.aggregators.DifferentiallyPrivateFactory(query)
 
 

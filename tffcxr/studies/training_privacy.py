@@ -14,12 +14,13 @@ from tffcxr.training.plan import Plan
 
 
 def with_noise(plan: Plan, noise_multiplier: float = 1.0, clients: float = 1.0) -> Plan:
-    """A plan whose aggregator adds noise, see `aggregators.differentially_private`.
+    """A plan with privacy, whose aggregator adds noise, see `aggregators.differentially_private`.
 
     A hospital takes the defaults: the coordinator adds the noise, and a round's computations, which
     have it in the server's state, are the same with any.
     """
-    aggregator = aggregators.make("dp", noise_multiplier, clients)
+    assert plan.privacy
+    aggregator = aggregators.make("dp", noise_multiplier, clients, clip=plan.privacy.clip)
     return dataclasses.replace(plan, aggregator=aggregator)
 
 

@@ -28,12 +28,14 @@ class Privacy:
       target_epsilon: of all planned rounds.
       budget: the epsilon that no round may exceed; None for none.
       delta: of every epsilon.
+      clip: the clipping norm of the first round; it costs nothing, as long as no data decide it.
     """
 
     noise_multiplier: float | None = None
     target_epsilon: float | None = None
     budget: float | None = None
     delta: float = options.DP_DELTA
+    clip: float = options.DP_CLIP
 
     def __post_init__(self) -> None:
         if (self.noise_multiplier is None) == (self.target_epsilon is None):
@@ -145,6 +147,7 @@ class Ledger:
             "noise_multiplier": self.noise_multiplier,
             "noise_multiplier_of_updates": updates,
             "noise_of_count": count,
+            "first_clip": self._privacy.clip,
             "clients": clients,
             "clients_per_round": sampled,
             "rounds": len(released),

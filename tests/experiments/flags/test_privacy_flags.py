@@ -23,6 +23,7 @@ def _privacy(monkeypatch):
         ("dp_noise_multiplier", 0.0),
         ("target_epsilon", None),
         ("epsilon_budget", None),
+        ("dp_clip", 0.1),
         ("dp_delta", 1e-5),
         ("dp_sgd_noise", 0.0),
         ("dp_sgd_clip", 1.0),
@@ -49,8 +50,8 @@ def _privacy(monkeypatch):
             Privacy(2.0, budget=9.0),
         ),
         (
-            ("--aggregator=dp", "--target_epsilon=8", "--dp_delta=1e-6"),
-            Privacy(None, 8.0, delta=1e-6),
+            ("--aggregator=dp", "--target_epsilon=8", "--dp_delta=1e-6", "--dp_clip=2"),
+            Privacy(None, 8.0, delta=1e-6, clip=2.0),
         ),
     ],
 )
