@@ -139,11 +139,11 @@ def test_what_cannot_be_explained_is_named(model, layer, images, output, message
         gradcam.grad_cam_plus_plus(model, layer, images, output)
 
 
-@pytest.mark.parametrize("name", ["standard", "resnet18", "resnext18", "mobilenetv2", "covidnet"])
+@pytest.mark.parametrize("name", ["standard", "resnet18", "mobilenetv2", "covidnet"])
 def test_explains_every_class_of_the_models_of_the_recipes(name):
-    model = ModelSpec(name, 64, 3, seed=1).build()
+    model = ModelSpec(name, 64, 2, seed=1, width=0.25).build()
     images = np.random.default_rng(0).random((2, 64, 64, 1), np.float32)
-    for output in range(3):
+    for output in range(2):
         heat = gradcam.grad_cam_plus_plus(model.keras, model.gradcam_layer, images, output)
         assert heat.shape == (2, 64, 64)
         np.testing.assert_allclose(heat.max(axis=(1, 2)), 1.0, rtol=1e-5)
