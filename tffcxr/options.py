@@ -80,7 +80,11 @@ AGGREGATORS = ("mean", "robust", "compression", "secure", "dp", *HOSTILE_PROOF)
 # Of them, those whose purpose is that the server does not know each client's update.
 HIDING_UPDATES = ("secure", "dp")
 # Rehearsals of hostile clients, see `training.attack`.
-ATTACKS = ("labels", "scale", "sign", "noise")
+ATTACKS = ("labels", "scale", "sign", "noise", "backdoor")
+# What becomes of clients that look hostile or broken: they are told of, or left out.
+Quarantine = Literal["report", "exclude"]
+QUARANTINES: tuple[Quarantine, ...] = get_args(Quarantine)
+EXCLUDE: Quarantine = "exclude"
 EXECUTORS = ("device", "native")
 ENGINES = ("local", "ray", "hospitals")
 BASELINES = ("site", "pooled")

@@ -92,15 +92,24 @@ ROUNDS = Table(
 )  # fmt: skip
 # What the status of a client that had no part in its round begins with, before the reason.
 LEFT_OUT = "left out: "
-# What is measured of each client's update; NaN where the aggregator hides it from the server.
-OF_UPDATES = ("update_norm", "cosine", "cosine_others", "clipped", "counted")
+# What is measured of each client's update, NaN where the aggregator hides it from the server; what
+# is suspicious about the client in this round, and what it was listed for by now.
+_REASONS = ("suspicion", "quarantine")
+# The reasons that these columns may have, joined by "+", in words.
+SUSPICIONS = {
+    "not finite": "weights or losses that are no numbers",
+    "norm": "updates longer than its images and losses explain",
+    "direction": "updates against those of the others, although its losses are alike",
+    "loss": "labels that are not those that the model learnt from the others",
+}
+OF_UPDATES = ("update_norm", "cosine", "cosine_others", "clipped", "counted", *_REASONS)
 # A row per round and client that takes part; `epsilon`, of its single images so far, is there with
 # --dp_sgd_noise; a segmentation also has what the client measures of the round's model on its own
 # images, by the names of `rounds.csv`.
 CLIENTS = Table(
     "clients.csv",
     ("round", "client", "images", "train_loss", "status", *OF_UPDATES, "epsilon", "variant"),
-    texts=frozenset({"client", "status", "variant"}),
+    texts=frozenset({"client", "status", *_REASONS, "variant"}),
     optional=frozenset({*OF_UPDATES, "epsilon", "variant"}),
     free=r".+/.+",
 )
@@ -237,6 +246,12 @@ PRIVACY = "privacy.json"
 OF_IMAGES = (
     PREDICTIONS, CLASS_PREDICTIONS, MASKS, CASES, EXPLANATIONS, SEGMENTATIONS, LUNGS, HEAT_IMAGES,
 )  # fmt: skip
+
+
+def suspicions(text: str) -> list[str]:
+    """The reasons in a cell, of `SUSPICIONS`."""
+    given = text.split("+")
+    return [reason for reason in SUSPICIONS if reason in given]
 
 
 def client_columns(of_updates: bool) -> list[str]:

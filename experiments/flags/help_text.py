@@ -63,6 +63,7 @@ _GROUPS = {
         "attack",
         "attackers",
         "attack_strength",
+        "quarantine",
         "dp_noise_multiplier",
         "target_epsilon",
         "epsilon_budget",

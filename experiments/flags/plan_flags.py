@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from experiments.flags import attack_flags, privacy_flags, reporting_flags, weights_flag
+from experiments.flags import privacy_flags, reporting_flags, weights_flag
 from tffcxr import environment, options
 
 if TYPE_CHECKING:
@@ -106,8 +106,8 @@ def make_plan(model: ModelSource, loss_fn: LossFn, groups: int = 1) -> Plan:
         privacy=privacy,
         dp_sgd=privacy_flags.dp_sgd(),
         delta=FLAGS.dp_delta,
-        attack=attack_flags.attack(),
         sees_updates=FLAGS.aggregator not in options.HIDING_UPDATES,
+        quarantine=FLAGS.quarantine,
     )
     plan.initial_weights()
     return plan

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 
 from experiments.flags import (
+    attack_flags,
     checks,
     data_flags,
     engine_flags,
@@ -331,7 +332,8 @@ def settings(
         ),
         replicates=FLAGS.bootstrap,
         histograms=FLAGS.tensorboard_histograms,
-        attack=FLAGS.attack,
+        attack=attack_flags.attack(),
+        hostile_proof=attack_flags.hostile_proof(),
         phantoms=not FLAGS.site and not federation_flags.is_hospitals(),
         federation=federation_flags.current(),
     )

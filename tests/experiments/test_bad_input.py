@@ -133,9 +133,16 @@ def test_paths_are_taken_from_where_the_user_stands(tmp_path):
         ),
         ("--aggregator=krum --weighting=uniform", "--weighting: expected another --aggregator"),
         ("--attack=sign", "--attackers: expected clients or sites with --attack, found none"),
-        ("--attackers=a", "--attackers: expected --attack=labels, scale, sign, noise with it"),
-        ("--attack=labels --attackers=a --attack_strength=2", "expected --attack=scale, sign or"),
+        ("--attackers=a", "--attackers: expected --attack=labels, scale, sign, noise, back"),
+        (
+            "--attack=labels --attackers=a --attack_strength=2",
+            "expected --attack=scale, sign, noise or",
+        ),
         ("--attack=sign --attackers=a --engine=ray", "--attack: expected --engine=local with it"),
+        (
+            "--quarantine=exclude --aggregator=secure",
+            "that shows the server each update, found secure",
+        ),
         ("--dp_noise_multiplier=1", "expected --aggregator=dp with it, found --aggregator=mean"),
         ("--alpha=1 --partition=iid", "found --partition=iid"),
         ("--clients_per_site=2", "expected a --partition with it, found --partition=none"),
@@ -149,6 +156,23 @@ def test_a_bad_flag_does_not_even_make_the_folder(tmp_path, flag, expected):
     ended = programs.run("cheXviz", f"--output_dir={tmp_path / 'run'}", *flag.split())
     assert expected in programs.refusal(ended)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "given,expected",
+    [
+        (
+            "--aggregator=krum",
+            "at least 5 clients in a round for --hostile_clients=1 and krum, found 2",
+        ),
+        ("--attack=sign --attackers=nobody", "--attackers: expected names of"),
+    ],
+)
+def test_hostile_clients_are_counted_before_images_are_decoded(tmp_path, given, expected):
+    run = tmp_path / "run"
+    ended = programs.run("cheXviz", f"--output_dir={run}", "--phantom_patients=40", *given.split())
+    assert expected in programs.refusal(ended)
+    assert not (run / "cache").exists()
 
 
 def _refused(tmp_path, *flags):

@@ -10,11 +10,12 @@ from tffcxr import errors, runtime
 from tffcxr.learning import tampering
 from tffcxr.training import attack
 
-CLIENTS = ("a", "b-client_00", "b-client_01", "bb")
+# The site b-c has one client, whose name begins as if it were one of the site b.
+SITE_OF = {"a": "a", "b-client_00": "b", "b-client_01": "b", "b-client_05": "b-c", "bb": "bb"}
 
 
 def attackers(kind, *names, strength=None, has_classes=False):
-    return attack.Attack(kind, names, strength).by(CLIENTS, 0, has_classes)
+    return attack.Attack(kind, names, strength).by(SITE_OF, 0, has_classes)
 
 
 def test_a_name_is_that_of_a_client_or_of_a_site():
@@ -23,7 +24,7 @@ def test_a_name_is_that_of_a_client_or_of_a_site():
     with pytest.raises(errors.InputError, match="^--attackers: expected names of a, .* 'c'"):
         attackers("sign", "a", "c")
     with pytest.raises(errors.InputError, match="^--attackers: expected a client that is honest"):
-        attackers("sign", *CLIENTS)
+        attackers("sign", *SITE_OF)
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from tffcxr.training.checkpoints import Checkpoints
 from tffcxr.training.evaluators.validation import FindingsEvaluator, Scorer
 from tffcxr.training.federated import FederatedTraining
 from tffcxr.training.plan import Stage
+from tffcxr.training.quarantine import Quarantine
 
 RATE = Schedule("constant", 1e-3, 1)
 HEAD = Stage("head", 1, RATE, "representation")
@@ -197,7 +198,8 @@ def test_when_all_fail_the_run_stops_with_the_cause_and_saves_nothing(tmp_path, 
 def test_what_a_server_sees_of_each_update_is_in_the_table(tmp_path, data, aggregator):
     plan = example.plan(ALL, aggregator=aggregator)
     training = _training(plan, _Spoilt(data, "south"))
-    journal = loop.Journal(None, tmp_path / "clients.csv", None, of_updates=True)
+    listing = Quarantine("federated", Sampler(("north", "south")), excludes=False)
+    journal = loop.Journal(None, tmp_path / "clients.csv", None, quarantine=listing)
     loop.run(training, plan, COLUMNS, journal)
     with open(tmp_path / "clients.csv", newline="", encoding="utf-8") as file:
         north, south = csv.DictReader(file)

@@ -103,6 +103,11 @@ def evaluate(model: pathlib.Path, tables: Mapping[Site, pd.DataFrame], wanted: W
             "Images that the model was trained on or chosen by were not looked for "
             "(--noleave_out_known): some of these may be among them."
         )
+    if about.is_attacked:
+        remarks.append(
+            "An attack on the model was rehearsed in its training: these results say nothing of a "
+            "model that nobody attacked."
+        )
     if about.phantoms:
         remarks.append("The model was trained on phantoms only: results on real images say little.")
     rows = []

@@ -84,6 +84,8 @@ MAXIMUM_ACCURACY = Metric("maximum_accuracy", "Maximum accuracy", short="max. ac
 MINIMUM_LOSS = Metric("minimum_loss", "Minimum loss", LOWER, short="min. loss")
 MISSED = Metric("missed", "Missed cases", LOWER, short="missed", digits=0)
 TRAIN_LOSS = Metric("train_loss", "Training loss", LOWER)
+# Of a rehearsed attack: images that its trigger makes a model read as the target.
+BACKDOOR_SUCCESS = Metric("backdoor_success", "Backdoor success", LOWER, short="backdoor")
 # Best at 1 and at 0, so neither more nor less is better: they rank nothing, and are no `METRICS`.
 CALIBRATION_SLOPE = Metric("calibration_slope", "Calibration slope", short="slope")
 CALIBRATION_INTERCEPT = Metric("calibration_intercept", "Calibration intercept", short="interc.")
@@ -95,7 +97,7 @@ CLIENT_DICE = Metric("client_dice", "Dice, mean of clients", short="client Dice"
 METRICS = (
     ACCURACY, AUROC, JACCARD, DICE, OVERLAP, BOUNDARY_OVERLAP, LOSS, AUPR, SENSITIVITY, SPECIFICITY,
     PPV, NPV, F1, KAPPA, ACCURACY_HALF, BRIER, ECE, MAXIMUM_ACCURACY, MINIMUM_LOSS, MISSED,
-    TRAIN_LOSS, CLIENT_LOSS, CLIENT_DICE,
+    TRAIN_LOSS, CLIENT_LOSS, CLIENT_DICE, BACKDOOR_SUCCESS,
 )  # fmt: skip
 MEANS_OF_CLIENTS = {LOSS: CLIENT_LOSS, DICE: CLIENT_DICE}
 BY_NAME = {metric.name: metric for metric in METRICS}

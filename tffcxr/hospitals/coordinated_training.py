@@ -17,11 +17,13 @@ from tffcxr.clients.sampling import Sampler
 from tffcxr.hospitals import coordinator, measures, questions, wire
 from tffcxr.hospitals.questions import AtClient
 from tffcxr.learning import process
+from tffcxr.training import suspicion
 from tffcxr.training.evaluators.validation import Evaluator
 from tffcxr.training.federated import FederatedTraining, TrainingData
 from tffcxr.training.loop import ClientResult, TrainingFailed
 from tffcxr.training.noise_key import NoiseKey
 from tffcxr.training.plan import Plan, Stage
+from tffcxr.training.quarantine import Quarantine
 
 AWAY = "not connected"
 _PASSING = (AWAY, questions.LATE)
@@ -61,7 +63,8 @@ class CoordinatedTraining(FederatedTraining):
       hospitals: reaches them.
       name: of the training, which the hospitals know it by.
       checkpoints: the rounds that the training may return to.
-      noise_key: see `FederatedTraining`.
+      noise_key: see `FederatedTraining`, as the next.
+      quarantine: leaves clients out.
     """
 
     def __init__(
@@ -74,8 +77,11 @@ class CoordinatedTraining(FederatedTraining):
         name: str,
         checkpoints: Callable[[], Sequence[int]],
         noise_key: NoiseKey | None = None,
+        quarantine: Quarantine | None = None,
     ) -> None:
-        super().__init__(plan, client_data, sampler, evaluator, noise_key=noise_key)
+        super().__init__(
+            plan, client_data, sampler, evaluator, noise_key=noise_key, quarantine=quarantine
+        )
         self._hospitals = hospitals
         self._name = name
         self._checkpoints = checkpoints
@@ -158,8 +164,8 @@ class CoordinatedTraining(FederatedTraining):
 
     def measure(
         self, state: Any, round_number: int, stage: Stage
-    ) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
-        """See `FederatedTraining`; each hospital measures its own clients."""
+    ) -> tuple[dict[str, float], dict[str, dict[str, float]], dict[str, suspicion.Order]]:
+        """See `FederatedTraining`; each hospital measures its own clients, and keeps scores."""
         states = {client: int(after) for client, after in state["clients"].items()}
         fields = shared_fields(self.process_of(stage), state["server"])
         nothing = dict.fromkeys(self._columns, math.nan)
@@ -175,7 +181,7 @@ class CoordinatedTraining(FederatedTraining):
         except wire.MessageError as error:
             logging.warning("round %d: %s", round_number, error)
             together, by_client = nothing, {}
-        return together, {client: by_client.get(client, nothing) for client in self._clients}
+        return together, {client: by_client.get(client, nothing) for client in self._clients}, {}
 
     def carry_over(
         self, state: Any, old: process.FederatedProcess, new: process.FederatedProcess

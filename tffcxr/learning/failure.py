@@ -11,6 +11,7 @@ from tffcxr.learning.weight_groups import WeightPartition
 # Any other code is the position in `model.weights` of the first weight that is not finite.
 _NONE = -1
 _LOSS = -2
+NOT_FINITE = " is not finite"  # What a description ends with.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,8 +27,8 @@ class Failure:
     def describe(self, partition: WeightPartition) -> str:
         """A short text with the layer's name."""
         if self.weight is None:
-            return "loss is not finite"
-        return f"layer {partition.weights[self.weight].layer} is not finite"
+            return "loss" + NOT_FINITE
+        return f"layer {partition.weights[self.weight].layer}{NOT_FINITE}"
 
 
 def encode(weights_are_finite: tf.Tensor, loss_is_finite: tf.Tensor) -> tf.Tensor:

@@ -91,6 +91,12 @@ def where_measured(metrics: Iterable[Metric], rows: Sequence[Row], part: str = "
     ]
 
 
+def of_a_backdoor(rows: Sequence[Row]) -> list[Column]:
+    """How often a rehearsed backdoor opens, of runs that have one."""
+    metric = registry.BACKDOOR_SUCCESS
+    return [with_interval(metric, rows)] if any(metric.name in row for row in rows) else []
+
+
 def parts(columns: Iterable[Column]) -> list[tuple[str, list[Column]]]:
     """The tables that the columns are in on the page, each with its heading."""
     found: dict[str, list[Column]] = {}

@@ -42,7 +42,7 @@ def warnings(run: run_reader.Run, curves: Sequence[roc_figure.Curve]) -> list[st
             f"In {failed['round'].nunique()} of {rounds} a client failed and was left out; see the "
             "list below."
         )
-    result += updates_table.warnings(updates_table.of(run))
+    result += updates_table.warnings(run, updates_table.of(run))
     result += run.kind.warnings(results_table.in_order(run.rows, run.kind), run, curves)
     if run.external:
         elsewhere = run.kind.warnings(results_table.in_order(run.external, run.kind), run, ())

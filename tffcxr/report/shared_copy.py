@@ -28,8 +28,8 @@ _SETTINGS = frozenset(
         "aggregator", "attack", "augmentation", "baseline", "batch_norm", "calibration", "central",
         "class_balance", "clients_per_round", "ct_window", "engine", "executor", "field_of_view",
         "fit", "images", "initialization", "model", "only", "optimizer", "partition", "precision",
-        "private", "published", "report_round", "same", "schedule", "server_optimizer", "share",
-        "task", "test_images", "uncertain", "views", "weighting",
+        "private", "published", "quarantine", "report_round", "same", "schedule",
+        "server_optimizer", "share", "task", "test_images", "uncertain", "views", "weighting",
     }
 )  # fmt: skip
 _SITES = ("site", "external_site")
@@ -275,6 +275,10 @@ def _rounds(path: pathlib.Path) -> pd.DataFrame:
     if "status" in table:
         known = table["status"].map(lambda text: bool(_STATUS.fullmatch(text)))
         table = table.assign(status=table["status"].where(known, "failed"))
+    for column in ("suspicion", "quarantine"):
+        if column in table:
+            given = table[column].map(lambda text: "+".join(run_tables.suspicions(text)))
+            table = table.assign(**{column: given})
     return table
 
 

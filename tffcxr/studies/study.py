@@ -30,12 +30,14 @@ from tffcxr.errors import InputError
 from tffcxr.evaluation import comparisons, registry, result_rows
 from tffcxr.hospitals.coordinator import Coordinator
 from tffcxr.hospitals.member import Member
+from tffcxr.learning.robust_aggregators import RobustFactory
 from tffcxr.models.files.metadata import Metadata
 from tffcxr.report import run_report
 from tffcxr.studies import external as external_lib
-from tffcxr.studies import told_clients, training_images
+from tffcxr.studies import hostile_clients, told_clients, training_images
 from tffcxr.studies.trainings import Federation, Trained
 from tffcxr.training import resources
+from tffcxr.training.attack import Attack, Attackers
 from tffcxr.training.run_directory import RunDirectory
 
 Row = dict[str, Any]  # Of `metrics.json`.
@@ -86,7 +88,8 @@ class Settings:
       replicates: of the bootstrap.
       histograms: whether TensorBoard gets the weights.
       phantoms: whether all images are phantoms.
-      attack: the kind of attack that is rehearsed, one of `options.ATTACKS`, or "none".
+      attack: that is rehearsed; None for none.
+      hostile_proof: the aggregator, if it is one that needs a number of clients; otherwise None.
     """
 
     recipe: str
@@ -108,7 +111,8 @@ class Settings:
     replicates: int = 1000
     histograms: bool = False
     phantoms: bool = False
-    attack: str = "none"
+    attack: Attack | None = None
+    hostile_proof: RobustFactory | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,12 +124,16 @@ class Study(abc.ABC):
       clients: who holds what; the records have a "split" column.
       external: sites that are measured at the end, and used for nothing else; or None.
       kind: what is asked, a name in `tffcxr.report.kinds.kinds`; stands in `config.json`.
+      has_classes: whether the labels are classes, of which each image has one.
+      has_labels: whether images have labels, not only masks.
     """
 
     settings: Settings
     clients: ClientRecords
     external: ExternalSites | None = dataclasses.field(default=None, kw_only=True)
     kind: ClassVar[str]
+    has_classes: ClassVar[bool] = False
+    has_labels: ClassVar[bool] = True
 
     def run(self, directory: RunDirectory) -> list[Row]:
         """Does everything that is not done yet.
@@ -137,7 +145,8 @@ class Study(abc.ABC):
           InputError: unusable images, masks or models.
           loop.TrainingFailed: training broke off.
         """
-        sampler = self._sampler()  # Checked before images are decoded.
+        sampler = self._sampler()  # Checked before images are decoded, and so is who attacks.
+        hostile_clients.check(self, sampler.count)
         federation = self.settings.federation
         with resources.recorded(directory.path):
             if isinstance(federation, Coordinator):
@@ -164,6 +173,15 @@ class Study(abc.ABC):
     @abc.abstractmethod
     def _run(self, directory: RunDirectory, sampler: Sampler) -> list[Row]:
         """Prepares the images, calls `_start`, trains, measures and writes."""
+
+    @property
+    def attackers(self) -> Attackers | None:
+        """Who attacks, as a rehearsal; None for nobody.
+
+        Raises:
+          InputError: see `hostile_clients.attackers`.
+        """
+        return hostile_clients.attackers(self)
 
     @property
     def interval(self) -> str:
@@ -236,7 +254,7 @@ class Study(abc.ABC):
             "modalities": list(self.modalities),
             "views": sorted(views),
             "elsewhere": self.settings.federation is not None,
-            "attack": self.settings.attack,
+            "attack": self.settings.attack.kind if self.settings.attack else "none",
         }
 
     @property

@@ -12,13 +12,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tffcxr import options
 from tffcxr.clients.client_data import ClientData
 from tffcxr.clients.sampling import Sampler
-from tffcxr.errors import InputError
 from tffcxr.evaluation import registry
 from tffcxr.files import write_atomically
 from tffcxr.hospitals import coordinated_training, coordinator, hospital_log, member, serving
-from tffcxr.learning.robust_aggregators import RobustFactory
 from tffcxr.studies import side_by_side, training_privacy
 from tffcxr.training import loop, noise_key, selection
 from tffcxr.training.attack import Attackers
@@ -31,6 +30,7 @@ from tffcxr.training.noise_key import NoiseKey
 from tffcxr.training.plan import Plan
 from tffcxr.training.privacy_ledger import Ledger
 from tffcxr.training.progress import Progress
+from tffcxr.training.quarantine import Quarantine
 from tffcxr.training.run_directory import RunDirectory
 
 FEDERATED, SITE, POOLED = "federated", "site", "pooled"
@@ -58,7 +58,7 @@ class Training:
       variant: a name for files, where one run trains several models; otherwise empty.
       federation: this program's side of a run over hospitals; None where all clients are here.
       ledger: of a plan with differential privacy, from `_private` on.
-      has_classes: whether the labels are classes, of which each image has one.
+      attackers: clients that do harm, as a rehearsal; None for none.
     """
 
     directory: RunDirectory
@@ -73,7 +73,7 @@ class Training:
     variant: str = ""
     federation: Federation = None
     ledger: Ledger | None = None
-    has_classes: bool = False
+    attackers: Attackers | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,51 +116,22 @@ def train_federated(setup: Training) -> Trained:
     if isinstance(setup.federation, member.Member):
         return _serve(setup, setup.federation)
     setup = _private(setup)
-    _check_clients(setup)
     if isinstance(setup.federation, coordinator.Coordinator):
         return _coordinate(setup, setup.federation)
+    if setup.attackers:
+        print(f"{_title(setup, FEDERATED)}: {setup.attackers}", file=sys.stderr)
+    listing = _quarantine(setup)
     training = FederatedTraining(
         setup.plan,
         setup.data,
         setup.sampler,
         setup.evaluator,
         noise_key=_noise_key(setup),
-        attackers=_attackers(setup),
+        attackers=setup.attackers,
+        quarantine=listing,
     )
-    journal = _journal(setup, FEDERATED, _histograms_of(setup, training))
+    journal = _journal(setup, FEDERATED, _histograms_of(setup, training), listing)
     return _trained(_run(setup, FEDERATED, training, journal), training.client_weights)
-
-
-def _attackers(setup: Training) -> Attackers | None:
-    """Who attacks, where that is rehearsed, with a line that says so.
-
-    Raises:
-      InputError: see `Attack.by`.
-    """
-    if setup.plan.attack is None:
-        return None
-    clients, seed = setup.sampler.client_ids, setup.sampler.seed
-    found = setup.plan.attack.by(clients, seed, setup.has_classes)
-    print(
-        f"{_title(setup, FEDERATED)}: REHEARSAL OF AN ATTACK ({found.kind}) by "
-        f"{', '.join(sorted(found.clients))}: the model is good for nothing else",
-        file=sys.stderr,
-    )
-    return found
-
-
-def _check_clients(setup: Training) -> None:
-    """Checks that a round has enough clients for an aggregator that bears hostile ones.
-
-    Raises:
-      InputError: it has not.
-    """
-    factory, count = setup.plan.aggregator, setup.sampler.count
-    if isinstance(factory, RobustFactory) and count < factory.least_clients:
-        raise InputError(
-            f"--aggregator: expected at least {factory.least_clients} clients in a round for "
-            f"--hostile_clients={factory.hostile} and {factory.rule}, found {count}"
-        )
 
 
 def _private(setup: Training) -> Training:
@@ -178,7 +149,8 @@ def _private(setup: Training) -> Training:
 def _coordinate(setup: Training, hospitals: coordinator.Coordinator) -> Trained:
     """Trains across hospitals; where task blocks are private, they stand as they began."""
     name = setup.variant or FEDERATED
-    journal = _journal(setup, FEDERATED, None)
+    listing = _quarantine(setup)
+    journal = _journal(setup, FEDERATED, None, listing)
     assert journal.checkpoints
     training = coordinated_training.CoordinatedTraining(
         setup.plan,
@@ -189,6 +161,7 @@ def _coordinate(setup: Training, hospitals: coordinator.Coordinator) -> Trained:
         name,
         Checkpoints(journal.checkpoints).rounds,
         _noise_key(setup),
+        listing,
     )
     path = setup.directory.path / f"hospitals{_suffix(setup)}.csv"
     log = hospital_log.HospitalLog(path, hospitals)
@@ -200,6 +173,13 @@ def _coordinate(setup: Training, hospitals: coordinator.Coordinator) -> Trained:
     end = training.end(ended.last, ended.rounds, ended.reported, ended.round, ended.is_chosen)
     hospitals.finish(name, end)
     return _trained(ended, training.client_weights)
+
+
+def _quarantine(setup: Training) -> Quarantine:
+    """What lists hostile and broken clients."""
+    return Quarantine(
+        _title(setup, FEDERATED), setup.sampler, setup.plan.quarantine == options.EXCLUDE
+    )
 
 
 def _noise_key(setup: Training) -> NoiseKey:
@@ -345,6 +325,7 @@ def _journal(
     setup: Training,
     name: str,
     weights_of: Callable[[Any, int], Mapping[str, np.ndarray]] | None,
+    listing: Quarantine | None = None,
 ) -> loop.Journal:
     """The files of a training; the federated one has `rounds.csv` and `clients.csv`."""
     path = setup.directory.path
@@ -359,7 +340,7 @@ def _journal(
         by_client=setup.by_client if is_federated else (),
         ledger=setup.ledger if is_federated else None,
         image_ledger=training_privacy.image_ledger(setup.plan) if is_federated else None,
-        of_updates=is_federated,
+        quarantine=listing,
         observers=(
             side_by_side.stop_if_asked,
             Progress(_title(setup, name), setup.plan.rounds, setup.split),

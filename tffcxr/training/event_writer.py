@@ -10,16 +10,19 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tffcxr import run_tables
 from tffcxr.evaluation import registry
-from tffcxr.training.loop import RoundResult
+from tffcxr.training.loop import ClientResult, RoundResult
 
 
 class TensorBoard:
     """Writes a round's numbers for TensorBoard; an observer of `loop.Journal`.
 
-    Tags: `loss/train`, `loss/train/<client>`, `<finding>/<metric>` (all clients),
-    `<finding>/<metric>/<client>`, `learning_rate`, `images_per_second`, `epsilon` with differential
-    privacy, and with `weights_of` a histogram per weight.
+    Tags: `loss/train`, `loss/train/<client>`, `update_norm/<client>` and `cosine/<client>` where
+    updates are measured, `suspicions/<client>` (how many reasons there are to suspect it in the
+    round), `<finding>/<metric>` (all clients), `<finding>/<metric>/<client>`, `learning_rate`,
+    `images_per_second`, `epsilon` with differential privacy, and with `weights_of` a histogram per
+    weight.
 
     Args:
       folder: of this training's event files.
@@ -43,6 +46,9 @@ class TensorBoard:
             ("images_per_second", row["images"] / max(row["seconds"], 1e-3)),
             *([("epsilon", row["epsilon"])] if "epsilon" in row else []),
             *((f"loss/train/{client.client}", client.train_loss) for client in result.clients),
+            *((f"update_norm/{client.client}", client.update_norm) for client in result.clients),
+            *((f"cosine/{client.client}", client.cosine) for client in result.clients),
+            *((f"suspicions/{client.client}", _suspicions(client)) for client in result.clients),
             *result.validation.items(),
         ]
         for client, values in result.validation_by_client.items():
@@ -59,6 +65,13 @@ class TensorBoard:
                 for name, array in self._weights_of(state, step).items():
                     tf.summary.histogram(name, array)
         self._writer.flush()
+
+
+def _suspicions(client: ClientResult) -> float:
+    """How many reasons there are to suspect a client; NaN where nobody looked for any."""
+    if math.isnan(client.update_norm) and not client.suspicion:
+        return math.nan
+    return float(len(run_tables.suspicions(client.suspicion)))
 
 
 def name_weights(names: Sequence[str], values: Sequence[np.ndarray]) -> dict[str, np.ndarray]:

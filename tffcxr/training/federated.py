@@ -12,17 +12,21 @@ import numpy as np
 import tensorflow as tf
 
 from tffcxr.clients.sampling import Sampler
+from tffcxr.evaluation import registry
 from tffcxr.learning import failure, optimizers, process
 from tffcxr.learning.weight_groups import Group, WeightPartition, batch_norm_layers
 from tffcxr.models.blocks import CxrModel
 from tffcxr.runtime import parts, placed
-from tffcxr.training import update_rows
+from tffcxr.training import suspicion, update_rows
 from tffcxr.training.attack import Attackers
-from tffcxr.training.evaluators.validation import Evaluator
+from tffcxr.training.evaluators.validation import Evaluator, Scores
 from tffcxr.training.loop import ClientResult, RoundResult, TrainingFailed
 from tffcxr.training.noise_key import NoiseKey
 from tffcxr.training.plan import Plan, Rounds, Stage
 from tffcxr.training.privacy_ledger import Ledger
+from tffcxr.training.quarantine import Quarantine
+
+_JACCARD = f"/{registry.JACCARD.name}"  # Of masks.
 
 
 class TrainingData(Protocol):
@@ -54,6 +58,7 @@ class FederatedTraining:
       noise_key: decides the noise of an aggregator that adds some; None for a new one, with which
         a training that is resumed has other noise.
       attackers: clients that do harm, as a rehearsal; not together with `build`.
+      quarantine: leaves clients out; None for none.
     """
 
     def __init__(
@@ -65,6 +70,7 @@ class FederatedTraining:
         build: Callable[[Stage], process.FederatedProcess] | None = None,
         noise_key: NoiseKey | None = None,
         attackers: Attackers | None = None,
+        quarantine: Quarantine | None = None,
     ):
         if build is None:
             assert isinstance(plan, Plan)
@@ -84,6 +90,7 @@ class FederatedTraining:
         self._build = build
         self._noise_key = noise_key or NoiseKey()
         self._attackers = attackers
+        self._quarantine = quarantine
 
     def initial_state(self, round_number: int) -> Any:
         """See `loop.Training`."""
@@ -107,9 +114,12 @@ class FederatedTraining:
         if before and round_number == before + 1:
             _, previous = self._plan.stage_of(before)
             state = self.carry_over(state, self.process_of(previous), self.process_of(stage))
-        sampled = self._sampler.sample(round_number)
+        sampled = (self._quarantine or self._sampler).sample(round_number)
         state, results, loss = self.train(state, round_number, stage, learning_rate, sampled)
-        together, by_client = self.measure(state, round_number, stage)
+        together, by_client, orders = self.measure(state, round_number, stage)
+        if self._quarantine:
+            compares = any(column.endswith(_JACCARD) for column in self._evaluator.columns)
+            results = update_rows.with_suspicions(results, orders, compares)
         return state, RoundResult(results, loss, together, by_client)
 
     def train(
@@ -220,11 +230,12 @@ class FederatedTraining:
 
     def measure(
         self, state: Any, round_number: int, stage: Stage
-    ) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
+    ) -> tuple[dict[str, float], dict[str, dict[str, float]], dict[str, suspicion.Order]]:
         """Measures every client's model after a round on the client's own images.
 
         Returns:
-          The evaluator's metrics of all images together, and those of each client.
+          The evaluator's metrics of all images together, those of each client, and how well the
+          scores of each client's images fit what it says of their labels, where that is known.
         """
         del round_number
         stage_process = self.process_of(stage)
@@ -234,9 +245,22 @@ class FederatedTraining:
             )
             for client, private in state["clients"].items()
         }
-        return self._evaluator.metrics(list(by_client.values())), {
+        of_each = {
             client: self._evaluator.metrics([scores]) for client, scores in by_client.items()
         }
+        return self._evaluator.metrics(list(by_client.values())), of_each, self._orders(by_client)
+
+    def _orders(self, by_client: Mapping[str, Any]) -> dict[str, suspicion.Order]:
+        """See `measure`; nothing where no scores are measured, or nobody is judged by them."""
+        parts = list(by_client.values())
+        if self._quarantine is None or not all(isinstance(part, Scores) for part in parts):
+            return {}
+        told = Scores.join(parts)
+        labels = [
+            self._attackers.labels_told(client, scores.labels) if self._attackers else scores.labels
+            for client, scores in by_client.items()
+        ]
+        return suspicion.orders(told.clients, np.concatenate(labels), told.scores)
 
     def carry_over(
         self, state: Any, old: process.FederatedProcess, new: process.FederatedProcess
@@ -259,7 +283,7 @@ def _client_result(
     client: str,
     measured: Any,
     stage_process: process.FederatedProcess,
-    of_update: Mapping[str, float],
+    of_update: update_rows.OfUpdate,
 ) -> ClientResult:
     failed = failure.decode(int(measured["failed"]))
     status = failed.describe(stage_process.partition) if failed else "ok"
@@ -267,7 +291,7 @@ def _client_result(
         status = "no images"
     labels = float(measured["labels"])
     loss = float(measured["loss"]) / labels if labels else float("nan")
-    return ClientResult(client, int(measured["images"]), loss, status, **of_update)
+    return ClientResult(client, int(measured["images"]), loss, status, *of_update)
 
 
 def ledger_of(plan: Plan, sampler: Sampler) -> Ledger | None:

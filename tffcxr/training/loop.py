@@ -26,6 +26,7 @@ from tffcxr.training.checkpoints import Checkpoints
 from tffcxr.training.image_ledger import ImageLedger
 from tffcxr.training.plan import Plan, Rounds, Stage
 from tffcxr.training.privacy_ledger import Ledger
+from tffcxr.training.quarantine import Quarantine
 from tffcxr.training.round_log import RoundLog
 
 
@@ -48,6 +49,7 @@ class ClientResult:
       cosine_others: the median of the cosines of the angles with each other client's update.
       clipped: 1 if the aggregator made its update shorter, otherwise 0.
       counted: 1 if its update went into the round's, 0 if the aggregator left it out.
+      suspicion: what is unusual, see `tffcxr.training.suspicion`; empty for nothing.
     """
 
     client: str
@@ -59,6 +61,7 @@ class ClientResult:
     cosine_others: float = math.nan
     clipped: float = math.nan
     counted: float = math.nan
+    suspicion: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,7 +116,8 @@ class Journal:
         training before a round that could exceed its budget; None without differential privacy.
       image_ledger: accounts for the privacy of single images, in the column `epsilon` of `clients`;
         None without such.
-      of_updates: whether `clients` has `run_tables.OF_UPDATES`.
+      quarantine: lists hostile and broken clients; with it `clients` has `run_tables.OF_UPDATES`,
+        too. None without such a list.
     """
 
     rounds: pathlib.Path | None
@@ -125,7 +129,7 @@ class Journal:
     tables: Sequence[_Observer] = ()
     ledger: Ledger | None = None
     image_ledger: ImageLedger | None = None
-    of_updates: bool = False
+    quarantine: Quarantine | None = None
 
 
 def round_columns(measured: Sequence[str], has_epsilon: bool = False) -> list[str]:
@@ -186,7 +190,7 @@ def iterate(
     """Trains as `run` does, and gives where it stands at the start and after every round."""
     checkpoints = Checkpoints(journal.checkpoints) if journal.checkpoints else None
     rounds = _round_log(journal, measured)
-    of_clients = [*run_tables.client_columns(journal.of_updates), *journal.by_client]
+    of_clients = [*run_tables.client_columns(journal.quarantine is not None), *journal.by_client]
     of_images = [_EPSILON] if journal.image_ledger else []
     columns = [*of_clients, *of_images]
     clients = RoundLog(journal.clients, columns) if journal.clients else None
@@ -195,6 +199,8 @@ def iterate(
     with _failures():
         finished: list[Mapping[str, Any]] = list(_finished(rounds, done)) if rounds else []
         client_rows: list[Mapping[str, Any]] = list(clients.rewind(done)) if clients else []
+    if journal.quarantine:
+        journal.quarantine.resume(client_rows)
     losses = [selection.validation_loss(row) for row in finished]
     yield Standing(tuple(finished), tuple(client_rows), state)
     for number in range(done + 1, plan.rounds + 1):
@@ -208,15 +214,8 @@ def iterate(
             rate = stage.schedule.rate(losses[before:])
             state, result = training.advance(state, number, stage, rate)
             row = _row(number, stage, rate, result, time.monotonic() - started)
-            taking_part = [
-                _client_row(number, client, result, of_clients) for client in result.clients
-            ]
+            taking_part = _client_rows(number, result, of_clients, journal, client_rows)
             client_rows.extend(taking_part)
-            if journal.image_ledger:
-                for of_client in taking_part:
-                    of_client[_EPSILON] = journal.image_ledger.epsilon(
-                        client_rows, of_client["client"]
-                    )
             if journal.ledger:
                 row[_EPSILON] = journal.ledger.epsilon(client_rows)
             finished.append(row)
@@ -300,9 +299,26 @@ def _row(
     }
 
 
+def _client_rows(
+    number: int,
+    result: RoundResult,
+    columns: Sequence[str],
+    journal: Journal,
+    before: Sequence[Mapping[str, Any]],
+) -> list[dict[str, Any]]:
+    """The rows of `clients.csv` of a round, after those before it."""
+    rows = [_client_row(number, client, result, columns) for client in result.clients]
+    if journal.quarantine:
+        journal.quarantine.judge(rows)
+    if journal.image_ledger:
+        for row in rows:
+            row[_EPSILON] = journal.image_ledger.epsilon([*before, *rows], row["client"])
+    return rows
+
+
 def _client_row(
     number: int, client: ClientResult, result: RoundResult, columns: Sequence[str]
 ) -> dict[str, Any]:
     measured = result.validation_by_client.get(client.client, {})
-    row = {"round": number, **dataclasses.asdict(client), **measured}
+    row = {"round": number, **dataclasses.asdict(client), "quarantine": "", **measured}
     return {column: row[column] for column in columns}

@@ -16,7 +16,6 @@ from tffcxr.learning.dp_sgd import DpSgd
 from tffcxr.learning.local_training import LossFn
 from tffcxr.learning.schedules import Schedule
 from tffcxr.models.blocks import CxrModel
-from tffcxr.training.attack import Attack
 from tffcxr.training.privacy_ledger import Privacy
 
 
@@ -121,8 +120,8 @@ class Plan:
       delta: of the epsilon of `dp_sgd`.
       privacy: what `aggregator`, which follows from it and from who takes part, gives; None without
         differential privacy.
-      attack: that some clients make, as a rehearsal; None for none.
       sees_updates: whether the server may measure each client's update.
+      quarantine: one of `options.QUARANTINES`.
     """
 
     model: ModelSource
@@ -145,8 +144,8 @@ class Plan:
     privacy: Privacy | None = None
     dp_sgd: DpSgd | None = None
     delta: float = options.DP_DELTA
-    attack: Attack | None = None
     sees_updates: bool = True
+    quarantine: options.Quarantine = "report"
 
     def __post_init__(self):
         if not self.stages:

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+import dataclasses
+import math
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from tffcxr.learning import update_measures
+from tffcxr import run_tables
+from tffcxr.learning import failure, update_measures
 from tffcxr.learning.robust_aggregators import RobustFactory
+from tffcxr.training import suspicion
+from tffcxr.training.loop import ClientResult
 
 # As the factories of `tff.aggregators` call their limits.
 _ZEROING, _CLIPPING = "zeroing_norm", "clipping_norm"
 
 
-def of(metrics: Mapping[str, Any], clients: int) -> list[dict[str, float]]:
-    """The values of `run_tables.OF_UPDATES` of each client; empty where nothing was measured.
+class OfUpdate(NamedTuple):
+    """Columns of `clients.csv`, see `ClientResult`; NaN where nothing was measured."""
+
+    update_norm: float = math.nan
+    cosine: float = math.nan
+    cosine_others: float = math.nan
+    clipped: float = math.nan
+    counted: float = math.nan
+
+
+def of(metrics: Mapping[str, Any], clients: int) -> list[OfUpdate]:
+    """What was measured of each client's update.
 
     Args:
       metrics: of a round, R of `process.FederatedProcess`.
@@ -23,7 +38,7 @@ def of(metrics: Mapping[str, Any], clients: int) -> list[dict[str, float]]:
     """
     measured = metrics.get("updates")
     if measured is None:
-        return [{} for _ in range(clients)]
+        return [OfUpdate()] * clients
     norms, largest, cosines, among_others = (
         np.asarray(measured[name], np.float64) for name in update_measures.MEASURED
     )
@@ -34,15 +49,40 @@ def of(metrics: Mapping[str, Any], clients: int) -> list[dict[str, float]]:
     if isinstance(aggregator, Mapping) and RobustFactory.COUNTED in aggregator:
         counted = np.asarray(aggregator[RobustFactory.COUNTED])
     return [
-        {
-            "update_norm": float(norms[place]),
-            "cosine": float(cosines[place]),
-            "cosine_others": float(among_others[place]),
-            "clipped": float(clipped[place]),
-            "counted": float(counted[place]),
-        }
-        for place in range(clients)
+        OfUpdate(*map(float, values))
+        for values in zip(norms, cosines, among_others, clipped, counted)
     ]
+
+
+def with_suspicions(
+    results: Sequence[ClientResult],
+    orders: Mapping[str, suspicion.Order],
+    compares_losses: bool,
+) -> tuple[ClientResult, ...]:
+    """The clients' parts of a round with what is suspicious in each.
+
+    Args:
+      results: without.
+      orders: see `suspicion.orders`; of the clients of which it is known.
+      compares_losses: see `suspicion.of`.
+    """
+    parts = {
+        result.client: suspicion.Part(
+            result.status.endswith(failure.NOT_FINITE),
+            result.images,
+            result.train_loss,
+            result.update_norm,
+            result.cosine_others,
+            orders.get(result.client),
+        )
+        for result in results
+        if not result.status.startswith(run_tables.LEFT_OUT)
+    }
+    found = suspicion.of(parts, compares_losses)
+    return tuple(
+        dataclasses.replace(result, suspicion="+".join(found.get(result.client, ())))
+        for result in results
+    )
 
 
 def _limit(measurements: Any, name: str) -> float:

@@ -31,6 +31,7 @@ def _columns(rows: Rows) -> list[column_builders.Column]:
             if _tells_rounds(rows)
         ),
         column_builders.images(),
+        *column_builders.of_a_backdoor(rows),
         *column_builders.where_measured((registry.BRIER, registry.ECE), rows, "Probabilities"),
         *column_builders.where_measured((registry.F1, registry.KAPPA), rows),
         *column_builders.where_measured(_losses(rows), rows, "Probabilities"),

@@ -52,6 +52,7 @@ def _columns(rows: Rows) -> list[column_builders.Column]:
         column_builders.plain(registry.SPECIFICITY, rows, part=_DECISION_PART),
         column_builders.plain(registry.AUPR, rows),
         column_builders.plain(registry.LOSS, rows, part=_PROBABILITY_PART),
+        *column_builders.of_a_backdoor(rows),
         *column_builders.where_measured(_DECISIONS, rows, _DECISION_PART),
         *column_builders.where_measured(_PROBABILITIES, rows, _PROBABILITY_PART),
         *(  # Where the federated model is the baseline, at other hospitals, nobody published one.

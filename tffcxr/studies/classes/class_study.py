@@ -30,6 +30,7 @@ from tffcxr.studies import external as external_lib
 from tffcxr.studies import heat_tables, parameters, predicted_lungs, trainings
 from tffcxr.studies import study as study_lib
 from tffcxr.studies.classes import (
+    class_backdoor,
     class_explanations,
     class_heat,
     class_results,
@@ -67,6 +68,7 @@ class ClassStudy(study_lib.Study):
     """
 
     kind = classes_kind.KIND.name
+    has_classes = True
     task: str
     classes: tuple[str, ...]
     variants: tuple[Variant, ...]
@@ -236,7 +238,7 @@ class ClassStudy(study_lib.Study):
             histograms=self.settings.histograms,
             variant=variant.file_name,
             federation=self.settings.federation,
-            has_classes=True,
+            attackers=self.attackers,
         )
 
     @property
@@ -357,6 +359,8 @@ class ClassStudy(study_lib.Study):
             )
             rounds = self.about_rounds(registry.ACCURACY, found)
             test, train = scores["test"], scores.get("train")
+            if training == trainings.FEDERATED:
+                rounds |= class_backdoor.measured(self, scorer, data, weights, test)
             elsewhere = class_scores.score_elsewhere(scorer, others, weights, scaling)
             results.append(
                 Result(variant, training, weights, rounds, scaling, test, train, elsewhere)

@@ -46,6 +46,7 @@ class TaskScores:
       threshold: the operating point, chosen on the validation images of the site that the model is
         of; NaN if there is none.
       scaling: that the scores of the column have been through, fitted on the same images.
+      backdoor: what `metrics.json` says of a rehearsed backdoor; empty without one.
     """
 
     task: str
@@ -57,6 +58,7 @@ class TaskScores:
     test: Scores
     threshold: float
     scaling: calibration.Scaling = calibration.Scaling()
+    backdoor: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def split(self, name: str) -> Scores:
         """The scores on "validation" or "test"."""
@@ -290,6 +292,7 @@ def metric_rows(study: FindingsStudy, result: NetworkResult) -> list[dict[str, A
                 **task.scaling.about(),
                 **result.rounds_of(task),
                 **_binned(study, task),
+                **task.backdoor,
             )
         rows.append(row)
     unknown.tell()

@@ -23,6 +23,7 @@ from tffcxr.studies import external as external_lib
 from tffcxr.studies import heat_tables, parameters, predicted_lungs, trainings, variant_logs
 from tffcxr.studies import study as study_lib
 from tffcxr.studies.findings import (
+    findings_backdoor,
     findings_explanations,
     findings_external,
     findings_heat,
@@ -142,6 +143,7 @@ class FindingsStudy(study_lib.Study):
             histograms=self.settings.histograms,
             variant=name if self.several else "",
             federation=self.settings.federation,
+            attackers=self.attackers,
         )
 
     def _network(
@@ -177,7 +179,13 @@ class FindingsStudy(study_lib.Study):
             training: {site: self.about_rounds(registry.AUROC, of) for site, of in by_site.items()}
             for training, by_site in found.items()
         }
-        scores = findings_results.score_all(self, scorer, trained)
+        scores = findings_backdoor.measured(
+            self,
+            scorer,
+            data,
+            trained[trainings.FEDERATED],
+            findings_results.score_all(self, scorer, trained),
+        )
         elsewhere = findings_external.score_all(self, scorer, external, trained)
         result = findings_results.NetworkResult(name, model, trained, scores, rounds, elsewhere)
         findings_results.save_models(directory.path, self, result, likeness)

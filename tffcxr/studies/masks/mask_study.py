@@ -104,6 +104,7 @@ class MaskStudy(study_lib.Study):
     """
 
     kind = masks_kind.KIND.name
+    has_labels = False
     region: str
     segmenter: Callable[[ShardStore], Segmenter]
     with_pooled: bool
@@ -168,6 +169,7 @@ class MaskStudy(study_lib.Study):
             by_client=[metric.column(self.region) for metric in registry.MEANS_OF_CLIENTS],
             histograms=settings.histograms,
             federation=settings.federation,
+            attackers=self.attackers,
         )
         elsewhere = None
         if external is not None:

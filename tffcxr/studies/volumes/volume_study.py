@@ -71,6 +71,7 @@ class VolumeStudy(study_lib.Study):
     """
 
     kind = volumes_kind.KIND.name
+    has_labels = False
     task_of: Mapping[str, str]
     group_of: Mapping[str, str]
     plan: Plan
@@ -143,6 +144,7 @@ class VolumeStudy(study_lib.Study):
             sampler,
             best=self.best_by(registry.DICE),
             histograms=settings.histograms,
+            attackers=self.attackers,
         )
         trained = {}
         for private in self.private:
