@@ -13,7 +13,7 @@ from sklearn import metrics as sklearn_metrics
 
 from tests.data_check import planted
 from tests.models.files import exported_models
-from tffcxr import run_tables
+from tffcxr import kept_names, run_tables
 from tffcxr.clients.sites import Site
 from tffcxr.datasets import records
 from tffcxr.datasets.imaging import annotations, images
@@ -56,8 +56,7 @@ def _run(tmp_path_factory):
             "patient": table["patient"],
         }
     )
-    (folder / "cache").mkdir()
-    run_tables.IMAGES.write(folder / "cache", names)
+    kept_names.write(folder, run_tables.IMAGES, names)
     return folder
 
 
@@ -120,9 +119,10 @@ def test_patients_of_the_run_are_left_out_where_their_ids_mean_the_same(run, tmp
 
 def test_without_the_run_s_images_nothing_is_measured_unless_it_is_asked_for(run, tmp_path):
     moved = shutil.copytree(run, tmp_path / "moved")
-    names = pd.read_csv(moved / "cache" / "images.csv", dtype=str)
+    names = kept_names.read(moved, run_tables.IMAGES)
+    assert names is not None
     names.loc[:1, "image"] = [str(tmp_path / "gone0.png"), str(tmp_path / "gone1.png")]
-    run_tables.IMAGES.write(moved / "cache", names)
+    kept_names.write(moved, run_tables.IMAGES, names)
     model = moved / "models" / "m.keras"
     table = _table(tmp_path / "east", [0, *range(50, 59)], Pneumothorax=[0.0, 1.0] * 5)
     with pytest.raises(InputError, match="found 2 of 4 missing, such as .*gone0.png; --noleave"):
@@ -142,7 +142,7 @@ def test_without_the_run_s_images_nothing_is_measured_unless_it_is_asked_for(run
         (tmp_path / name).write_bytes(b"no image")
     assert "2 of 4 images of the run could not be compared" in _evaluate(model, table).remarks[-1]
     names["image"] = str(tmp_path / "gone0.png")
-    run_tables.IMAGES.write(moved / "cache", names)
+    kept_names.write(moved, run_tables.IMAGES, names)
     with pytest.raises(InputError, match="found 4 that cannot be read, such as .*gone0.png"):
         _evaluate(model, table)
 

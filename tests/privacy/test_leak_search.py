@@ -342,8 +342,8 @@ def test_nothing_is_found_where_there_is_nothing(place, tmp_path):
      "July 23, 1931", "23 Jul 1931", "<v>11527</v>"],
 )  # fmt: skip
 def test_dates_are_found_as_people_write_them(text):
-    (leak,) = SEARCHER.in_pieces([pieces.Piece("a", b"x " + text.encode() + b".")])
-    assert (leak.kind, leak.place) == ("birth date", "a")
+    found = SEARCHER.in_pieces([pieces.Piece("a", b"x " + text.encode() + b".")])
+    assert {leak.kind for leak in found} == {"birth date"}
 
 
 def test_dates_are_found_as_numbers():

@@ -34,13 +34,13 @@ def _text_only(monkeypatch):
 
 
 def test_whole_run(run_dir):
-    path = run_report.write_report(run_dir, shown_as="RUN")
+    path = run_report.write_report(run_dir)
     assert path == run_dir / "report.html"
     html = path.read_text()
     for heading in ("In short", "Data", "Results", "ROC curves", "Training", "Settings"):
         assert f"<h2>{heading}</h2>" in html
     assert "Synthetic images." in html
-    assert "./bazelw run //experiments:cheXviz -- &#39;--output_dir=my run&#39;" in html
+    assert "./bazelw run //experiments:cheXviz -- &#39;--output_dir=[path]&#39;" in html
     assert "./bazelw run //experiments:predict" in html
     assert 'load_model("models/multi_task.keras"' in html
     assert "One image in, one probability per finding out. In Python:" in html
@@ -381,9 +381,9 @@ def test_a_run_without_bazel_shows_commands_without_it(run_dir, text_only):
     config = json.loads((run_dir / "config.json").read_text())
     config["command"] = ["tffcxr", "cheXviz", "--output_dir=my run"]
     (run_dir / "config.json").write_text(json.dumps(config))
-    html = run_report.write_report(run_dir, shown_as="my run").read_text()
-    assert "tffcxr cheXviz &#39;--output_dir=my run&#39;" in html
-    assert "tffcxr predict &#39;--model=my run&#39; IMAGE.dcm" in html
+    html = run_report.write_report(run_dir).read_text()
+    assert "tffcxr cheXviz &#39;--output_dir=[path]&#39;" in html
+    assert "tffcxr predict --model=RUN IMAGE.dcm" in html and "my run" not in html
     assert "bazel" not in html
 
 

@@ -4,12 +4,14 @@ import errno
 import gc
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 
 import pytest
 
+from tffcxr import kept_names
 from tffcxr.errors import InputError
 from tffcxr.training import run_directory
 from tffcxr.training.run_directory import RunDirectory
@@ -44,12 +46,25 @@ def test_a_fact_that_changes_no_result_may_be_another_when_a_run_is_resumed(run)
 
 def test_a_new_folder_is_made_and_says_whose_it_is(tmp_path):
     directory = _open(tmp_path / "deep" / "run")
-    assert _config(directory.path) == {
+    found = _config(directory.path)
+    (site,) = found["settings"].pop("site")
+    assert re.fullmatch(r"a=rsna:\[path [0-9a-f]{16}\]:Opacity", site)
+    assert found == {
         "recipe": "cheXviz",
-        "settings": SETTINGS,
+        "settings": {"rounds": 3, "seed": 0},
         "versions": {"x": "1"},
     }
+    assert kept_names.read_settings(directory.path) == {"settings": SETTINGS, "command": None}
     assert not directory.is_complete
+
+
+def test_a_run_of_an_earlier_version_with_plain_paths_resumes(run):
+    config = _config(run)
+    assert config["settings"] != SETTINGS
+    (run / "config.json").write_text(json.dumps({**config, "settings": SETTINGS}))
+    _open(run).close()
+    with pytest.raises(InputError, match="holds a run with site=.*, found site="):
+        _open(run, site=["a=rsna:y:Opacity"])
 
 
 def test_the_same_settings_resume(run):

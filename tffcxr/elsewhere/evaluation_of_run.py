@@ -77,7 +77,7 @@ def evaluate(model: pathlib.Path, tables: Mapping[Site, pd.DataFrame], wanted: W
         if seen is None:
             remarks += [
                 f"{sample.site.name}: whether the model was trained on some of these images is "
-                f"unknown, since {run} has no table of its images"
+                "unknown, since the run has no table of its images"
                 for sample in samples
             ]
         else:

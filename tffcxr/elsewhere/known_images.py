@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tffcxr import files, run_tables
+from tffcxr import files, kept_names, run_tables
 from tffcxr.clients import sites as sites_lib
 from tffcxr.clients.shards import fingerprint
 from tffcxr.clients.sites import Site
 from tffcxr.data_check import duplicates, image_facts
 from tffcxr.datasets import records
 from tffcxr.errors import InputError
-from tffcxr.report import file_names, run_files
+from tffcxr.report import run_files
 
 _SEEN = ("train", "validation")
 
@@ -32,12 +32,12 @@ def read(run: pathlib.Path) -> pd.DataFrame | None:
     None where the run's cache, which stays at the hospital, does not have their names.
 
     Raises:
-      InputError: the table of names, or `config.json`, is damaged.
+      InputError: the table of names, or `config.json`, is damaged, or the names were sealed with
+        another key.
     """
-    folder = run / file_names.FOLDER
-    if not (folder / run_tables.IMAGES.file).exists():
+    table = kept_names.read(run, run_tables.IMAGES)
+    if table is None:
         return None
-    table = run_files.read_table(folder, run_tables.IMAGES)
     derived = _config(run).get("derived")
     measured = derived.get("measured_split") if isinstance(derived, dict) else None
     return seen(table, str(measured or "validation"))
@@ -55,7 +55,9 @@ def patients(run: pathlib.Path, seen_by_run: pd.DataFrame, site: Site) -> set[st
       InputError: `config.json` is damaged.
     """
     config = _config(run)
+    # In `config.json` of an earlier version, paths are not concealed.
     described, settings = config.get("sites"), config.get("settings")
+    settings = kept_names.read_settings(run).get("settings", settings)
     flags = settings.get("site") if isinstance(settings, Mapping) else None
     named = {str(text).partition("=")[0]: str(text) for text in flags or ()}
     same = [

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import pathlib
 from typing import Any
 
-from tffcxr import errors, files
+from tffcxr import concealed, errors, files
 from tffcxr.evaluation import result_rows
 from tffcxr.report import elsewhere_table, page, run_files
 from tffcxr.report.kinds import kinds
@@ -70,8 +70,8 @@ def write(
     named = kinds.named(kind)
     html = page.template("elsewhere_page.html.jinja").render(
         title=elsewhere_table.TITLE,
-        model=model,
-        command=page.command(list(command)),
+        model=model.name,
+        command=page.command(concealed.command(command)),
         remarks=remarks,
         kind=named,
         elsewhere=elsewhere_table.of(rows, named, {}),

@@ -1,8 +1,8 @@
 """Joins tables of single images with the files and patients that they are of.
 
-The names stand in `cache/images.csv`, by client and row, and of volumes also in
-`cache/case_files.csv`, by task and case. What is joined is written beside it: `cache/` of a run's
-folder never leaves the hospital, see `shared_copy`.
+The run keeps the names by client and row, and of volumes also by task and case: see `kept_names`.
+What is joined is written beside them: `cache/` of a run's folder never leaves the hospital, see
+`shared_copy`.
 """
 
 from __future__ import annotations
@@ -11,10 +11,9 @@ import pathlib
 
 import pandas as pd
 
-from tffcxr import errors, files, run_tables
-from tffcxr.report import run_files, run_reader
+from tffcxr import errors, files, kept_names, run_tables
+from tffcxr.report import page, run_files, run_reader
 
-FOLDER = "cache"
 # What says of which image a row is, and of which volume.
 _OF_IMAGES, _OF_CASES = ["client", "row"], ["task", "case"]
 
@@ -22,10 +21,11 @@ _OF_IMAGES, _OF_CASES = ["client", "row"], ["task", "case"]
 def write(run_dir: run_reader.PathLike) -> list[pathlib.Path]:
     """Writes every table of single images or volumes of a run again, with their names.
 
-    These are `image`, `patient` and `split`, of volumes `site`, `patient` and `files`.
+    These are `image`, `patient` and `split`, of volumes `site`, `patient` and `files`. Two more
+    files have the names of all images, also of those in no table, and the command with its paths.
 
     Returns:
-      The new files, `cache/<table>_with_files.csv`.
+      The new files, `cache/<table>_with_files.csv`, and `cache/command_with_files.txt`.
 
     Raises:
       errors.InputError: the run has no table of images, no other one, or they do not fit together.
@@ -45,15 +45,33 @@ def write(run_dir: run_reader.PathLike) -> list[pathlib.Path]:
             f"expected a table of single images in {run}, such as "
             f"{run_tables.PREDICTIONS.file}, found none"
         )
-    return written
+    return [*written, *_all_images(run, names), *_command(run)]
+
+
+def _all_images(run: pathlib.Path, names: pd.DataFrame) -> list[pathlib.Path]:
+    path = (
+        run / kept_names.FOLDER / f"{pathlib.PurePath(run_tables.IMAGES.file).stem}_with_files.csv"
+    )
+    files.write_table(path, names)
+    return [path]
+
+
+def _command(run: pathlib.Path) -> list[pathlib.Path]:
+    words = kept_names.read_settings(run).get("command")
+    if not words:  # Of an earlier version, or of a program that has none.
+        return []
+    path = run / kept_names.FOLDER / "command_with_files.txt"
+    files.write_text(path, page.command(words) + "\n")
+    return [path]
 
 
 def _names(run: pathlib.Path, table: run_tables.Table, keys: list[str]) -> pd.DataFrame:
-    names = _read(run / FOLDER / table.file, keys)
+    path, found = kept_names.path_of(run, table), kept_names.read(run, table)
+    if found is None:
+        raise errors.InputError(f"expected a table of names in {path}, found none")
+    names = _checked(found, keys, path)
     if names[keys].duplicated().any():
-        raise errors.InputError(
-            f"expected a row per image in {run / FOLDER / table.file}, found several of one"
-        )
+        raise errors.InputError(f"expected a row per image in {path}, found several of one")
     return names
 
 
@@ -64,23 +82,22 @@ def _join(
     path = run / table.file
     if set(keys) <= table.optional and not {*keys} & {*run_files.read_texts(path)}:
         return []
-    rows = _read(path, keys)
+    rows = _checked(run_files.read_texts(path), keys, path)
     joined = rows.merge(names.drop(columns=[*{*names} & {*rows} - {*keys}]), "left", keys)
     unknown = joined["patient"].isna()
     if unknown.any():
         first = joined[unknown].iloc[0]
         raise errors.InputError(
-            f"expected the images of {path} in {run / FOLDER}, found none for "
+            f"expected the images of {path} in {run / kept_names.FOLDER}, found none for "
             f"{', '.join(f'{key} {first[key]}' for key in keys)}"
         )
-    written = run / FOLDER / f"{path.stem}_with_files.csv"
+    written = run / kept_names.FOLDER / f"{path.stem}_with_files.csv"
     files.write_table(written, joined)
     return [written]
 
 
-def _read(path: pathlib.Path, keys: list[str]) -> pd.DataFrame:
-    """Reads a table that says of which image each row is."""
-    table = run_files.read_texts(path)
+def _checked(table: pd.DataFrame, keys: list[str], path: pathlib.Path) -> pd.DataFrame:
+    """Returns a table that says of which image each row is."""
     missing = [name for name in keys if name not in table]
     if missing:
         raise errors.InputError(f"expected the column {missing[0]} in {path}, found none")

@@ -14,7 +14,7 @@ from typing import Any, Union
 
 import pandas as pd
 
-from tffcxr import errors, run_tables
+from tffcxr import concealed, errors, run_tables
 from tffcxr.evaluation import result_rows
 from tffcxr.report import privacy_text, resources_text, run_cases, run_files, style
 from tffcxr.report.kinds import kinds
@@ -114,7 +114,8 @@ def read(run_dir: PathLike) -> Run:
     path = pathlib.Path(run_dir)
     if not path.is_dir():
         raise errors.InputError(f"expected a run directory, found no folder {path}")
-    config = _config(path / "config.json")
+    # Of a run of an earlier version, paths are concealed here.
+    config = concealed.config(_config(path / "config.json"))
     results: dict[str, Any] = {}
     if (path / "metrics.json").exists():
         results = run_files.read_json(path / "metrics.json")

@@ -73,13 +73,11 @@ def format_table(rows: Iterable[Mapping[str, Any]], kind: str) -> str:
     return "\n\n".join(tables)
 
 
-def write_report(run_dir: run_reader.PathLike, shown_as: str | None = None) -> pathlib.Path:
+def write_report(run_dir: run_reader.PathLike) -> pathlib.Path:
     """Writes `report.html` and the figures of a run; files of an earlier report are replaced.
 
     Args:
       run_dir: the run directory. Only `config.json` must be there.
-      shown_as: what the page calls the folder in the command that applies the exported model to
-        an image; by default its path.
 
     Returns:
       The path of `report.html`.
@@ -166,7 +164,7 @@ def write_report(run_dir: run_reader.PathLike, shown_as: str | None = None) -> p
         subgroup_gaps=subgroups_table.largest_gaps(run.subgroups),
         explanations=_explanations(run),
         explanation_method=run.derived.get("explanation", "Grad-CAM"),
-        predict_command=_predict_command(run, shown_as or str(run_dir)),
+        predict_command=_predict_command(run),
         settings=settings_table.of(run.config),
     )
     path = run.path / "report.html"
@@ -197,12 +195,12 @@ def _roc_elsewhere(run: run_reader.Run) -> str | None:
     return page.write_figure(run.path, "roc_elsewhere", roc_figure.draw(curves))
 
 
-def _predict_command(run: run_reader.Run, shown_as: str) -> str | None:
+def _predict_command(run: run_reader.Run) -> str | None:
     """Returns the command that applies the exported model of a run, None if none takes images."""
     if not run.models or not run.kind.takes_images:
         return None
     words = run.config.get("command")
-    return page.command_beside(words, "predict", f"--model={shown_as}", "IMAGE.dcm")
+    return page.command_beside(words, "predict", "--model=RUN", "IMAGE.dcm")
 
 
 def _title(run: run_reader.Run) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from tffcxr import errors, files, options, run_tables
+from tffcxr import concealed, errors, files, options, run_tables
 from tffcxr.report import run_files, run_reader, run_report, style, subgroups_table
 from tffcxr.report.figures import roc_figure
 from tffcxr.report.published import published_tables
@@ -110,7 +110,7 @@ def write(
             copy_events(event_file, folder / f"events.out.tfevents.{number:010d}.shared.v2")
         if with_models:
             _copy_models(source, copy)
-        run_report.write_report(copy, shown_as="RUN")
+        run_report.write_report(copy)
         note = _note(run, with_models)
         files.write_text(copy / NOTE, note)
         os.replace(copy, target)
@@ -254,6 +254,7 @@ def _plain(name: str, value: Any, names: Iterable[str]) -> Any:
 def _text(name: str, value: str, names: Iterable[str]) -> str:
     """Returns a text if its name is listed and it is no path."""
     is_path = "\\" in value or value.startswith(("/", "~", "."))
+    is_path |= concealed.is_concealed(value)
     # Of a setting a slash is a path's, in the name of a finding it is not.
     is_path |= names is _SETTINGS and "/" in value
     return value if name in names and not is_path else LEFT_OUT

@@ -18,7 +18,9 @@ from tffcxr.sweeps import sweep_finals
 # No training is called so, see `study.py`.
 _NAME = "results"
 # Settings that say where files are, or change no model.
-_LEFT_OUT = frozenset({"site", "weights_sha256", "bootstrap", "heatmaps"})
+_LEFT_OUT = frozenset(
+    {"site", "external_site", "columns", "weights_sha256", "bootstrap", "heatmaps"}
+)
 _ALWAYS_NAMED = ("task", "training")
 
 

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from tffcxr import run_tables
+from tffcxr import kept_names, run_tables
 from tffcxr.clients.shards.shard_store import SPLITS
-from tffcxr.report import file_names
 
 if TYPE_CHECKING:
     from tffcxr.clients.shards.preparation import ShardStore
@@ -27,7 +26,7 @@ def write_images(directory: pathlib.Path, records: Mapping[str, pd.DataFrame]) -
         table.assign(client=client, row=np.arange(len(table)))[columns]
         for client, table in records.items()
     ]
-    run_tables.IMAGES.write(directory / file_names.FOLDER, pd.concat(tables, ignore_index=True))
+    kept_names.write(directory, run_tables.IMAGES, pd.concat(tables, ignore_index=True))
 
 
 def describe(

@@ -1,4 +1,7 @@
-"""A run's folder: its recipe and settings, and a lock against other programs."""
+"""A run's folder: its recipe and settings, and a lock against other programs.
+
+Paths in settings and command are concealed, see `concealed`; `kept_names` has them as they are.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from typing import Any
 
 import filelock
 
+from tffcxr import concealed, kept_names
 from tffcxr.errors import InputError
 from tffcxr.files import remove_unfinished, write_json
 
@@ -178,7 +182,8 @@ def _take(
         if "data_fingerprint" in before:
             _check_settings(path, before.get("settings", {}), settings)
             return
-    write_json(config, {"recipe": recipe, "settings": settings, **facts})
+    write_json(config, concealed.config({"recipe": recipe, "settings": settings, **facts}))
+    kept_names.write_settings(path, settings, facts.get("command"))
 
 
 def _check_not_foreign(path: pathlib.Path) -> None:
@@ -207,8 +212,10 @@ def _check_recipe(path: pathlib.Path, found: Mapping[str, Any], recipe: str) -> 
 
 
 def _check_settings(path: pathlib.Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    # Those of an earlier version are not concealed yet.
+    known, wanted = concealed.settings(before), concealed.settings(now)
     for name in sorted({*before, *now}):
-        if before.get(name) != now.get(name):
+        if known.get(name) != wanted.get(name):
             raise InputError(
                 f"--output_dir: {path} holds a run with {name}={before.get(name)!r}, found "
                 f"{name}={now.get(name)!r}; use the same settings to resume or another folder"

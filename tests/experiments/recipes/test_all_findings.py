@@ -3,6 +3,7 @@
 import pytest
 
 from tests.experiments import programs
+from tffcxr import kept_names, run_tables
 from tffcxr.datasets.phantoms import phantom
 from tffcxr.models.files import metadata
 from tffcxr.report import file_names
@@ -55,7 +56,9 @@ def test_external_sites_are_measured_with_every_model_and_trained_on_by_none(run
     assert (about["known"]["images"], about["known"]["left_out"]) == (
         b["test_images"], b["train_images"] + b["validation_images"],
     )  # fmt: skip
-    names_of = programs.read_rows(run / "cache" / "images.csv")
+    named = kept_names.read(run, run_tables.IMAGES)
+    assert named is not None
+    names_of = named.to_dict("records")
     known = {row["image"] for row in names_of if row["client"] == "known"}
     assert known == {
         row["image"] for row in names_of if row["client"] == "b" and row["split"] == "test"

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from tests.report.comparison import tiny_runs
-from tffcxr import run_tables
+from tffcxr import kept_names, run_tables
 from tffcxr.evaluation import delong, metrics, paired
 from tffcxr.report.comparison import compared_runs, compared_table
 
@@ -87,9 +87,10 @@ def _add_external(run, scores, left_out=0):
     others = predictions[left_out:].assign(**about, label=labels, score=scores)
     others["row"] = range(len(others))
     run_tables.PREDICTIONS.write(run, pd.concat([predictions, others]))
-    images = pd.read_csv(run / "cache" / "images.csv")
+    images = kept_names.read(run, run_tables.IMAGES)
+    assert images is not None
     more = images[left_out:].assign(client="far", split="external", row=range(len(others)))
-    run_tables.IMAGES.write(run / "cache", pd.concat([images, more]))
+    kept_names.write(run, run_tables.IMAGES, pd.concat([images, more]))
 
 
 def test_external_sites_are_compared_too(tmp_path):

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tffcxr import run_tables
+from tffcxr import kept_names, run_tables
 from tffcxr.evaluation import metrics
-from tffcxr.report import file_names
 
 LABELS = np.repeat([0.0, 1.0], 10)
 SCORES = np.where(LABELS == 1, 0.7, 0.3) + np.linspace(-0.25, 0.25, 20)
@@ -110,7 +109,7 @@ def volumes(run: pathlib.Path, dice: Mapping[str, np.ndarray], **settings: Any) 
     columns = ["task", "training", "case", "overlap", "dice", "missed"]
     run_tables.CASES.write(run, pd.DataFrame(cases, columns=columns))
     table = pd.DataFrame(images, columns=list(run_tables.IMAGES.columns))
-    run_tables.IMAGES.write(run / file_names.FOLDER, table)
+    kept_names.write(run, run_tables.IMAGES, table)
     return run
 
 
@@ -124,7 +123,7 @@ def write_images(
         "image": images or [f"/data/{row}.dcm" for row in rows],
         "patient": [f"p{row // 2}" for row in rows],
     }  # fmt: skip
-    run_tables.IMAGES.write(run / file_names.FOLDER, pd.DataFrame(named))
+    kept_names.write(run, run_tables.IMAGES, pd.DataFrame(named))
 
 
 def _of_volumes(task: str, dice: np.ndarray) -> dict[str, Any]:

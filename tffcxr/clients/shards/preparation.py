@@ -9,9 +9,9 @@ decodes, and for every image its client, row, path, size, time of change, split,
 annotation. So shards are reused when nothing changed, and never when something did.
 
 A shard holds pixels, labels and the number of the row in the client's records table; the manifest
-holds counts, checksums and the numbers of the rows that were rejected. Neither names a patient or
-a file. File names, which in some datasets are patient ids, are only in `rejected.csv`, which stays
-in the client's own folder.
+holds counts, checksums and the numbers of the rows that were rejected; `rejected.csv` says why.
+None names a patient or a file, since file names are patient ids in some datasets: a run keeps which
+file a row is, see `kept_names`.
 """
 
 from __future__ import annotations
@@ -108,7 +108,8 @@ def prepare(
         if len(rejected) > max_rejected_fraction * len(records):
             raise InputError(
                 f"client {client}: {len(rejected)} of {len(records)} images were rejected, "
-                f"at most {max_rejected_fraction:.1%} may be; see {root / client / 'rejected.csv'}"
+                f"at most {max_rejected_fraction:.1%} may be, such as "
+                f"{records['image'].iat[rejected[0]['row']]}; see {root / client / 'rejected.csv'}"
             )
     return store
 

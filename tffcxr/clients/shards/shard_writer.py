@@ -18,6 +18,7 @@ from tffcxr.clients.shards import decoding
 from tffcxr.clients.shards.shard_store import FORMAT_VERSION, SPLITS, ShardSpec, checksum
 from tffcxr.errors import InputError
 
+_OF_REJECTED = ("row", "split", "what", "reason")
 _SHARD_BYTES = 128 << 20
 
 
@@ -154,7 +155,7 @@ class ShardWriter:
     def _check_rejections(self, client: str, rejections: list[dict[str, Any]]) -> None:
         images = len(self.records_by_client[client])
         if len(rejections) > self.max_rejected_fraction * images:
-            first = "; ".join(one["reason"] for one in rejections[:3])
+            first = "; ".join(one["named"] for one in rejections[:3])
             raise InputError(
                 f"client {client}: more than {self.max_rejected_fraction:.1%} of {images} images "
                 f"cannot be used, the first are {first}"
@@ -164,13 +165,26 @@ class ShardWriter:
 def _rejection(
     records: pd.DataFrame, row: int, split: str, rejected: decoding.Rejected
 ) -> dict[str, Any]:
+    """What `rejected.csv` has of a file, and for messages the whole reason, which may name it."""
     return {
         "row": int(row),
         "split": split,
         "what": rejected.what,
-        "image": records["image"].iat[row],
-        "reason": rejected.reason,
+        "reason": _without_names(rejected.reason, records, row),
+        "named": rejected.reason,
     }
+
+
+def _without_names(reason: str, records: pd.DataFrame, row: int) -> str:
+    """A reason with FILE in the place of the files of a row, which may name a patient."""
+    found = [str(records["image"].iat[row])]
+    for name in ("mask", "lungs"):
+        if name in records:
+            found += map(str, getattr(records[name].iat[row], "files", ()))
+    for path in found:
+        for text in (path, path.partition("#")[0]):  # An array of an archive.
+            reason = reason.replace(text, "FILE")
+    return reason
 
 
 def _entry(path: pathlib.Path, images: int) -> dict[str, Any]:
@@ -192,6 +206,6 @@ def _counts(labels: pd.Series) -> dict[str, int]:
 
 def _write_csv(path: pathlib.Path, rejections: list[dict[str, Any]]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rejections[0]))
+        writer = csv.DictWriter(file, _OF_REJECTED, extrasaction="ignore")
         writer.writeheader()
         writer.writerows(rejections)

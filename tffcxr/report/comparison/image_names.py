@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tffcxr import run_tables
-from tffcxr.report import file_names, remarks, run_files, run_reader
+from tffcxr import errors, kept_names, run_tables
+from tffcxr.report import remarks, run_reader
 
 _PHANTOMS, _MADE_BY = "phantoms", "phantom.json"  # In the run's folder, and in each of its folders.
 
@@ -41,13 +41,16 @@ class ImageNames:
 
     @functools.cached_property
     def _table(self) -> pd.DataFrame:
-        folder = self._run.path / file_names.FOLDER
-        if not (folder / run_tables.IMAGES.file).exists():
+        try:
+            table = kept_names.read(self._run.path, run_tables.IMAGES)
+        except errors.InputError as error:
+            # Without its words, which have paths: the reason stands on a page.
             raise NotPairedError(
-                f"its test images are not known without {file_names.FOLDER}/"
-                f"{run_tables.IMAGES.file}"
-            )
-        table = run_files.read_table(folder, run_tables.IMAGES)
+                "the names of its test images cannot be read, or were sealed with another key"
+            ) from error
+        if table is None:
+            path = kept_names.path_of(pathlib.Path(), run_tables.IMAGES)
+            raise NotPairedError(f"its test images are not known without {path}")
         sites = [str(self._sites.get(each, {}).get("site", each)) for each in table["client"]]
         return table.assign(person=[f"{s}/{p}" for s, p in zip(sites, table["patient"])])
 

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from tffcxr import run_tables
-from tffcxr.report import file_names
+from tffcxr import kept_names, run_tables
 from tffcxr.studies.mask_cases import Masks
 from tffcxr.training.evaluators.case_validation import score_cases
 
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 def write(directory: pathlib.Path, study: VolumeStudy, results: Sequence[Masks]) -> None:
     """Writes `cases.csv`: a row per model and case, numbered in its task, without ids.
 
-    Whose they are stands in `cache/case_files.csv`, a row per case.
+    Whose they are stands in `CASE_FILES` of `kept_names`, a row per case.
 
     Args:
       directory: the run's.
@@ -50,8 +49,7 @@ def write(directory: pathlib.Path, study: VolumeStudy, results: Sequence[Masks])
     if not study.stratum_of:
         table = table.drop(columns="stratum")
     run_tables.CASES.write(directory, table)
-    folder = directory / file_names.FOLDER
-    run_tables.CASE_FILES.write(folder, pd.concat(names.values(), ignore_index=True))
+    kept_names.write(directory, run_tables.CASE_FILES, pd.concat(names.values(), ignore_index=True))
 
 
 def _names(study: VolumeStudy, task: str, cases: Sequence[str]) -> pd.DataFrame:
