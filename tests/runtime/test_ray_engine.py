@@ -5,6 +5,7 @@ One cluster serves all tests, since it takes half a minute to start.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -43,6 +44,20 @@ def train(weights, steps):
 )
 def average(weights, steps):
     return tff.federated_mean(tff.federated_map(train, (tff.federated_broadcast(weights), steps)))
+
+
+@tff.tensorflow.computation((np.float32, [WEIGHTS]))
+def whole(weights):
+    return tf.cast(tf.round((weights + 2.0) * 2**16), tf.int64)
+
+
+@tff.federated_computation(
+    tff.FederatedType((np.float32, [WEIGHTS]), tff.SERVER),
+    tff.FederatedType(np.int32, tff.CLIENTS),
+)
+def secure_sum(weights, steps):
+    trained = tff.federated_map(train, (tff.federated_broadcast(weights), steps))
+    return tff.federated_secure_sum_bitwidth(tff.federated_map(whole, trained), 20)
 
 
 START = np.linspace(-1.0, 1.0, WEIGHTS, dtype=np.float32)
@@ -131,6 +146,35 @@ def test_actors_that_are_killed_change_nothing(engine, there):
         os.kill(second, signal.SIGKILL)  # Between two rounds.
         assert run(there, average, START, steps).tobytes() == expected
         assert set(engine.processes()) != {first, second}  # Another has come.
+
+
+class KillsWithKeys:
+    """An engine, an actor of which is killed once the keys for masks are there."""
+
+    def __init__(self, engine):
+        self._engine = engine
+        self.killed = False
+
+    def __getattr__(self, name):
+        return getattr(self._engine, name)
+
+    def ask(self, lane, computation, task, shared):
+        for process in self._engine.processes() if task.keys else ():
+            if not self.killed:
+                with contextlib.suppress(ProcessLookupError):  # It was killed by another test.
+                    os.kill(process, signal.SIGKILL)
+                    self.killed = True
+        return self._engine.ask(lane, computation, task, shared)
+
+
+def test_a_secure_sum_is_begun_again_where_an_actor_with_its_masks_is_killed(engine, caplog):
+    steps = [30, 30, 20, 10]
+    expected = run(LOCAL, secure_sum, START, steps).tobytes()
+    killing = KillsWithKeys(engine)
+    context = device.DeviceContext(["/CPU:0"], elsewhere=loopback.remote(killing))
+    assert run(context, secure_sum, START, steps).tobytes() == expected
+    assert killing.killed
+    assert "the masks of secure sums were lost: beginning them again" in caplog.text
 
 
 @pytest.mark.parametrize("service", ["raylet"] if KILLS == 1 else ["raylet", "gcs_server"])
