@@ -49,6 +49,7 @@ class Limits:
     smallest_count: int = 1
     scores_per_image: bool = True
     fingerprints: bool = False
+    fewest_hospitals: int = 2
 
 
 @dataclasses.dataclass(frozen=True)

@@ -129,9 +129,19 @@ def test_a_sum_of_one_hospital_is_refused(hospitals, clients, client):
     reported, line = refusal(hospitals[site], message, client)
     assert reported == questions.TOO_FEW_HOSPITALS
     assert line == (
-        f"expected at least 2 hospitals in a secure sum, found {site} alone: the sum would be this "
-        "hospital's own part"
+        f"expected at least 2 hospitals in a secure sum, found {site} alone: the fewer there are, "
+        "the more their sum tells of each"
     )
+
+
+def test_a_hospital_may_want_more_than_two(hospitals, capsys):
+    wary = masks.Masks(runs.signer("alps"), fewest=3)
+    keys = asked_for_keys({**hospitals, "alps": wary})
+    fewer = {client: site for client, site in CLIENTS.items() if site != "dale"}
+    assert refusal(wary, question(keys, fewer))[0] == questions.TOO_FEW_HOSPITALS
+    assert not capsys.readouterr().err
+    agree(wary, question(keys), "alps")
+    assert capsys.readouterr().err == "round 3: secure sums over alps, coast, dale\n"
 
 
 def test_an_attempt_serves_one_set_one_question_and_one_round(hospitals):

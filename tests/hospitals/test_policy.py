@@ -33,6 +33,7 @@ def test_every_key(tmp_path):
         scores_per_image = true
         fingerprints = true
         aggregators = ["dp", "secure"]
+        fewest_hospitals = 3
         least_noise = 1
         most_epsilon = 8
         most_epsilon_of_images = 2.5
@@ -48,6 +49,7 @@ def test_every_key(tmp_path):
         scores_per_image=True,
         fingerprints=True,
         aggregators=("dp", "secure"),
+        fewest_hospitals=3,
         least_noise=1.0,
         most_epsilon=8.0,
         most_epsilon_of_images=2.5,
@@ -66,6 +68,7 @@ def test_every_key(tmp_path):
         ("smallest_count = true", "smallest_count: expected an integer of 1 to"),
         ("scores_per_image = 1", "scores_per_image: expected true or false, found 1"),
         ("fingerprints = 'no'", "fingerprints: expected true or false, found 'no'"),
+        ("fewest_hospitals = 1", "fewest_hospitals: expected an integer of 2 to"),
         ("aggregators = ['secured']", r"found 'secured' \(did you mean secure\?\)"),
         ("least_noise = -1", "least_noise: expected a number of at least 0, found -1"),
         ("least_noise = nan", "least_noise: expected a number of at least 0, found nan"),
@@ -101,6 +104,15 @@ def test_the_defaults_allow_a_usual_proposal():
 )
 def test_one_line_for_what_is_not_allowed(changes, problem):
     assert policy.problems(Policy(**changes), studies.proposal()) == [problem]
+
+
+def test_a_study_has_as_many_hospitals_as_a_secure_sum_needs():
+    asked = studies.proposal(aggregator="secure")
+    assert policy.problems(Policy(fewest_hospitals=2), asked) == []
+    assert policy.problems(Policy(fewest_hospitals=3), studies.proposal()) == []
+    assert policy.problems(Policy(fewest_hospitals=3), asked) == [
+        "fewest_hospitals: expected at least 3 in the study, found 2"
+    ]
 
 
 def test_names_are_compared_without_case():

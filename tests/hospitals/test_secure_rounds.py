@@ -38,7 +38,7 @@ def data(tmp_path_factory):
 
 
 def setting_of(data, aggregator, tmp_path_factory):
-    plan = example.plan(runs.THREE, keeps_optimizer=True, aggregator=aggregator)
+    plan = example.plan(runs.THREE, keeps_optimizer=True, aggregator=aggregator, sees_updates=False)
     return warm(runs.Setting(plan, data), tmp_path_factory)
 
 

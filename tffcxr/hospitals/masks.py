@@ -16,8 +16,8 @@ from collections.abc import Collection, Mapping, Sequence
 import dataclasses
 import hashlib
 import json
-import logging
 import secrets
+import sys
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -30,7 +30,6 @@ from tffcxr.hospitals.work import CannotError
 from tffcxr.runtime import masking
 
 _SECRET_BYTES = 32
-_logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass
@@ -59,10 +58,13 @@ class Masks:
 
     Args:
       signer: the hospital's.
+      fewest: hospitals in a sum, this one included; at least 2.
     """
 
-    def __init__(self, signer: Signer) -> None:
+    def __init__(self, signer: Signer, fewest: int = 2) -> None:
         self._signer = signer
+        self._fewest = fewest
+        self._said: list[str] = []
         self._kept: dict[str, _Kept] = {}
 
     def forget(self) -> None:
@@ -116,17 +118,17 @@ class Masks:
         if client not in mine or not mine <= set(clients):
             raise _refusal(f"this hospital's clients, {client} among them", sorted(mine))
         sites = sorted(set(site_of.values()))
-        if len(sites) < questions.FEWEST_HOSPITALS:
+        if len(sites) < self._fewest:
             raise CannotError(
                 questions.TOO_FEW_HOSPITALS,
-                f"expected at least {questions.FEWEST_HOSPITALS} hospitals in a secure sum, found "
-                f"{', '.join(sites)} alone: the sum would be this hospital's own part",
+                f"expected at least {self._fewest} hospitals in a secure sum, found "
+                f"{', '.join(sites)} alone: the fewer there are, the more their sum tells of each",
             )
         agreed = json.dumps([sorted(site_of.items()), keys], sort_keys=True)
         if kept.agreed is None:
             kept.secrets = self._secrets(kept, sites, keys)
             kept.agreed = agreed
-            _logger.info("round %d is summed over %s", kept.attempt.round_number, ", ".join(sites))
+            self._say(kept.attempt, sites)
         question = client, len(about["walks"])
         if (
             kept.agreed != agreed
@@ -151,6 +153,13 @@ class Masks:
             for other, site in sorted(site_of.items())
             if other != client
         ]
+
+    def _say(self, attempt: Attempt, sites: list[str]) -> None:
+        """Says whose updates are summed with this hospital's, as often as that changes."""
+        if sites != self._said:
+            line = f"round {attempt.round_number}: secure sums over {', '.join(sites)}"
+            print(line, file=sys.stderr, flush=True)
+            self._said = sites
 
     def _secrets(
         self, kept: _Kept, sites: Sequence[str], keys: Mapping[str, Any]

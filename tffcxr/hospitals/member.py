@@ -62,7 +62,7 @@ class Member:
         self._folder = folder
         self._invocations = Invocations()
         self._turns: dict[str, ClientTurn] = {}
-        self._masks = masks.Masks(signer)
+        self._masks = masks.Masks(signer, limits.fewest_hospitals)
         self._computed: dict[str, tuple[Any, member_values.Part]] = {}
 
     @property

@@ -48,6 +48,10 @@ fingerprints = false
 # Values of --aggregator that are acceptable, such as ["dp"].
 aggregators = ["*"]
 
+# With --aggregator=secure, fewest hospitals whose updates are summed, this one included; 2 or more.
+# With the number of all hospitals, no round goes on without one that is late.
+fewest_hospitals = 2
+
 # Least --dp_noise_multiplier; above 0, only --aggregator=dp is acceptable.
 least_noise = 0.0
 
@@ -77,6 +81,7 @@ class Policy:
       scores_per_image: whether scores of single images may leave.
       fingerprints: whether nnU-Net's fingerprint of the training images may leave.
       aggregators: values of `--aggregator` that are acceptable.
+      fewest_hospitals: in a secure sum, this one included.
       least_noise: least `--dp_noise_multiplier`; above 0, only `--aggregator=dp` is acceptable.
       most_epsilon: that a study may cost, of all images of the hospital together.
       most_epsilon_of_images: likewise of each image.
@@ -92,6 +97,7 @@ class Policy:
     scores_per_image: bool = False
     fingerprints: bool = False
     aggregators: tuple[str, ...] = (ANY,)
+    fewest_hospitals: int = 2
     least_noise: float = 0.0
     most_epsilon: float = math.inf
     most_epsilon_of_images: float = math.inf
@@ -112,6 +118,8 @@ def read(path: pathlib.Path) -> Policy:
             values[key] = _names(path, key, value)
         elif key in ("scores_per_image", "fingerprints"):
             values[key] = _boolean(path, key, value)
+        elif key == "fewest_hospitals":
+            values[key] = toml_files.integer(path, key, value, 2, _MOST)
         elif key == "least_noise":
             values[key] = _noise(path, key, value)
         elif key in ("most_epsilon", "most_epsilon_of_images"):
@@ -138,7 +146,7 @@ def problems(policy: Policy, proposal: Proposal) -> list[str]:
         *_others("findings", policy.findings, list(dict.fromkeys(findings))),
     ]
     for network, settings in proposal.trainings().items():
-        for problem in _training_problems(policy, settings):
+        for problem in _training_problems(policy, settings, len(proposal.sites)):
             if problem not in found:
                 found.append(f"{problem} for {network}" if network else problem)
     return [*found, *_privacy_problems(policy, proposal)]
@@ -166,7 +174,7 @@ def _privacy_problems(policy: Policy, proposal: Proposal) -> list[str]:
     return found
 
 
-def _training_problems(policy: Policy, settings: Mapping[str, Any]) -> list[str]:
+def _training_problems(policy: Policy, settings: Mapping[str, Any], sites: int) -> list[str]:
     found = []
     rounds = proposed_privacy.number(settings.get("rounds")) + proposed_privacy.number(
         settings.get("head_rounds", 0)
@@ -175,6 +183,11 @@ def _training_problems(policy: Policy, settings: Mapping[str, Any]) -> list[str]
         found.append(f"most_rounds: expected at most {policy.most_rounds} rounds, found {rounds:g}")
     aggregator = str(settings.get("aggregator"))
     found += _others("aggregators", policy.aggregators, [aggregator])
+    if aggregator == "secure" and sites < policy.fewest_hospitals:
+        found.append(
+            f"fewest_hospitals: expected at least {policy.fewest_hospitals} in the study, found "
+            f"{sites}"
+        )
     noise, target = (
         proposed_privacy.number(settings.get("dp_noise_multiplier")),
         settings.get("target_epsilon"),

@@ -28,6 +28,10 @@ class Limits(Protocol):
         """Whether scores of single images may leave."""
 
     @property
+    def fewest_hospitals(self) -> int:
+        """In a secure sum that this hospital adds its part to, itself included."""
+
+    @property
     def fingerprints(self) -> bool:
         """Whether nnU-Net's fingerprint of the training images may leave."""
 
