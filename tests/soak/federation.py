@@ -53,6 +53,7 @@ class Study:
       seconds: `--round_seconds`.
       bytes_per_second: see `network.Relay`; a round has some 120 KB for each hospital.
       patience: seconds, after which a study in which no round ends is said to hang.
+      aggregator: `--aggregator`; with "secure", every round needs both hospitals.
       in_forks: whether the programs are forks of one that has imported TensorFlow, which start in
         a fraction of the time; then a hospital is what `hospital join` leaves behind, and that
         itself does not run.
@@ -71,12 +72,14 @@ class Study:
         seconds: float,
         patience: float,
         bytes_per_second: float = math.inf,
+        aggregator: str = "mean",
         in_forks: bool = False,
     ) -> None:
         self.folder = folder
         self.rounds = rounds
         self.resumed = 0
         self.relays: dict[str, network.Relay] = {}
+        self._aggregator = aggregator
         self._in_forks = in_forks
         self._bytes_per_second = bytes_per_second
         self._patience = patience
@@ -100,7 +103,7 @@ class Study:
     @property
     def settings(self) -> list[str]:
         """The flags of the recipe that results depend on."""
-        return [*SETTINGS, f"--rounds={self.rounds}"]
+        return [*SETTINGS, f"--rounds={self.rounds}", f"--aggregator={self._aggregator}"]
 
     @property
     def site_flags(self) -> list[str]:
@@ -249,7 +252,9 @@ class Study:
         kit, run = self.folder / name / "kit", self.folder / name / "run"
         own = [f"--kit={kit}", f"--output_dir={run}"]
         if name == COORDINATOR:
-            how = [f"--listen={self._listen}", "--quorum=1", f"--round_seconds={self._seconds}"]
+            quorum = 2 if self._aggregator == "secure" else 1
+            how = [f"--listen={self._listen}", f"--quorum={quorum}"]
+            how += [f"--round_seconds={self._seconds}"]
             return RECIPE, ["--engine=hospitals", *own, *how, *self.settings]
         own += [f"--site={self._site(name)}"]
         if not self._in_forks:

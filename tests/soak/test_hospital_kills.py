@@ -77,19 +77,22 @@ def check(tmp_path, blows, *, slow=None, **of_study):
 @pytest.mark.skipif(
     os.environ.get("TFFCXR_KILLS") != "1", reason="one kill and one cut need TFFCXR_KILLS=1"
 )
-def test_a_hospital_is_killed_and_a_message_is_cut(tmp_path):
-    check(tmp_path, one_of_each, rounds=8, seconds=15, patience=300, in_forks=True)
+@pytest.mark.parametrize("aggregator", ["mean", "secure"])
+def test_a_hospital_is_killed_and_a_message_is_cut(tmp_path, aggregator):
+    about = {"aggregator": aggregator, "seconds": 15, "patience": 300}
+    check(tmp_path, one_of_each, rounds=8, in_forks=True, **about)
 
 
 @many
+@pytest.mark.parametrize("aggregator", ["mean", "secure"])
 @pytest.mark.parametrize(
     ("blows", "seconds"),
     [(kills_of_hospitals, 15), (kills_of_the_coordinator, 15), (broken_connections, 5)],
 )
-def test_many_blows(tmp_path, blows, seconds):
+def test_many_blows(tmp_path, blows, seconds, aggregator):
     rounds = _ROUNDS_PER_BLOW * KILLS
     about = {"bytes_per_second": _SLOW_LINE, "seconds": seconds, "patience": 600}
-    check(tmp_path, blows, rounds=rounds, **about)
+    check(tmp_path, blows, rounds=rounds, aggregator=aggregator, **about)
 
 
 @many
