@@ -44,7 +44,13 @@ def identifiers(root: pathlib.Path) -> list[written_forms.Identifier]:
     ]
 
 
-def write_table(root: pathlib.Path, patients: int, seed: int, classes: Sequence[str]) -> str:
+def write_table(
+    root: pathlib.Path,
+    patients: int,
+    seed: int,
+    classes: Sequence[str],
+    with_damaged_file: bool = False,
+) -> str:
     """Writes DICOM files of radiographs, masks of their lungs, and a table with one row per image.
 
     Each patient has one radiograph; classes follow one another, and so do the findings' labels.
@@ -54,6 +60,7 @@ def write_table(root: pathlib.Path, patients: int, seed: int, classes: Sequence[
       patients: how many.
       seed: of the radiographs.
       classes: for the column `class`.
+      with_damaged_file: whether the first patient has another file, which is no image.
 
     Returns:
       The folder as `--site` names it: `csv:PATH`.
@@ -81,6 +88,10 @@ def write_table(root: pathlib.Path, patients: int, seed: int, classes: Sequence[
             f"{drawn.sex};{drawn.view};{_PHYSICIAN};{';'.join(labels)};{classes[which]};"
             f"lungs/{file}.png"
         )
+    if with_damaged_file:
+        file, damaged = _FILE.format(0), _FILE.format(999)
+        (folder / f"{damaged}.dcm").write_bytes(b"no image")
+        lines.append(lines[1].replace(f"{file}.dcm", f"{damaged}.dcm"))
     (folder / "table.csv").write_text("\n".join(lines) + "\n", "utf-8")
     return f"csv:{folder}"
 
