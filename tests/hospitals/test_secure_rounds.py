@@ -18,12 +18,13 @@ from tests.runtime.test_masking import LARGEST_CHI_SQUARE, chi_square
 from tests.training import example
 from tffcxr import runtime
 from tffcxr.clients.sampling import Sampler
-from tffcxr.errors import RunError
-from tffcxr.hospitals import member, outgoing, questions, wire
+from tffcxr.errors import InputError, RunError
+from tffcxr.hospitals import coordinated_training, member, outgoing, questions, wire
 from tffcxr.learning import aggregators
 
 THREE_SITES = {site: (site,) for site in ("north", "south", "west")}
 SEVERAL_CLIENTS = {"alps": ("north", "west"), "coast": ("south",)}
+ROUNDS = {1: ["north", "south"], 2: ["north", "west"], 3: ["south", "west"]}
 SECONDS = 4  # After which a hospital is late; others need them on a busy machine.
 
 
@@ -255,8 +256,28 @@ def test_late_in_a_later_walk(tmp_path, in_two_walks):
 def test_a_round_of_one_hospital_ends_with_a_line(tmp_path, secure):
     study = runs.Study(tmp_path, secure, sites=runs.SITES, quorum=1)
     line = "round 1: expected clients of at least 2 hospitals for a secure sum, found those of"
+    sampler = Sampler(study.client_ids, 1, seed=0)
     with pytest.raises(RunError, match=line):
-        study.run(Sampler(study.client_ids, 1, seed=0))
+        study.run(sampler)
+
+
+@pytest.mark.parametrize(("site_of_west", "is_refused"), [("north", True), ("west", False)])
+def test_rounds_that_draw_one_hospital_are_found_before(data, secure, site_of_west, is_refused):
+    # Round 1 draws north and south, 2 north and west, 3 south and west.
+    sampler: Any = runs.Recorded(("north", "south", "west"), ROUNDS)
+    hospitals: Any = None  # None is asked.
+    sites = {"north": "north", "south": "south", "west": site_of_west}
+    for setting, may_fail in (
+        (secure, is_refused),
+        (runs.Setting(example.plan(runs.THREE), data), False),
+    ):
+        training = coordinated_training.CoordinatedTraining(
+            setting.plan, data, sampler, setting.evaluator, hospitals, runs.NAME, tuple
+        )
+        line = "found round 2 with those of north alone"
+        expected = pytest.raises(InputError, match=line) if may_fail else contextlib.nullcontext()
+        with expected:
+            setting.share(training).check_draws(sites)
 
 
 def test_a_part_that_does_not_fit_is_noticed(tmp_path, secure):

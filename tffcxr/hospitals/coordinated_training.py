@@ -14,9 +14,11 @@ import numpy as np
 
 from tffcxr import run_tables
 from tffcxr.clients.sampling import Sampler
+from tffcxr.errors import InputError
 from tffcxr.hospitals import coordinator, measures, questions, wire
 from tffcxr.hospitals.questions import AtClient
 from tffcxr.learning import process
+from tffcxr.runtime import compiling
 from tffcxr.training import suspicion
 from tffcxr.training.evaluators.validation import Evaluator
 from tffcxr.training.federated import FederatedTraining, TrainingData
@@ -88,6 +90,27 @@ class CoordinatedTraining(FederatedTraining):
         self._clients = tuple(sorted(sampler.client_ids))
         self._columns = evaluator.columns
         self._measured_by = evaluator
+
+    def check_draws(self, site_of: Mapping[str, str]) -> None:
+        """Checks that no round draws clients of one hospital alone for a secure sum.
+
+        Args:
+          site_of: client to its hospital.
+
+        Raises:
+          InputError: one does.
+        """
+        for number in range(1, self._plan.rounds + 1):
+            sites = {site_of[client] for client in self._sampler.sample(number)}
+            if len(sites) >= questions.FEWEST_HOSPITALS:
+                continue
+            _, stage = self._plan.stage_of(number)
+            if compiling.has_secure_sums(self.process_of(stage).next):
+                raise InputError(
+                    f"--clients_per_round: expected clients of {questions.FEWEST_HOSPITALS} "
+                    f"hospitals in every round for --aggregator=secure, found round {number} with "
+                    f"those of {', '.join(sites)} alone"
+                )
 
     def initial_state(self, round_number: int) -> Any:
         """See `loop.Training`."""

@@ -20,7 +20,7 @@ _logger = logging.getLogger(__name__)
 
 def compile_for_native(comp: Any) -> Any:
     """The computation as the native worker takes it, a computation of the same type."""
-    if _has_secure_intrinsics(comp.to_building_block()):
+    if has_secure_sums(comp):
         _logger.warning(
             "secure sums and selections are computed in the clear by TFF's native worker"
         )
@@ -35,9 +35,12 @@ def compile_for_device(comp: Any) -> tff.framework.ComputationBuildingBlock:
     return tff.framework.to_call_dominant(block)
 
 
-def _has_secure_intrinsics(block: tff.framework.ComputationBuildingBlock) -> bool:
+def has_secure_sums(comp: Any) -> bool:
+    """Whether a computation, as it was built, has secure sums or selections."""
     # Changes nothing: a block is reported as changed if it is secure.
-    _, found = tff.framework.transform_postorder(block, lambda part: (part, _is_secure(part)))
+    _, found = tff.framework.transform_postorder(
+        comp.to_building_block(), lambda part: (part, _is_secure(part))
+    )
     return found
 
 

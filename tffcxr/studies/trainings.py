@@ -163,6 +163,7 @@ def _coordinate(setup: Training, hospitals: coordinator.Coordinator) -> Trained:
         _noise_key(setup),
         listing,
     )
+    training.check_draws(hospitals.site_of)
     path = setup.directory.path / f"hospitals{_suffix(setup)}.csv"
     log = hospital_log.HospitalLog(path, hospitals)
     standing = hospital_log.Standing(name, setup.plan.rounds, hospitals)
