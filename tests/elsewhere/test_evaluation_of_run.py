@@ -117,6 +117,19 @@ def test_patients_of_the_run_are_left_out_where_their_ids_mean_the_same(run, tmp
     assert images("phantoms") == 10
 
 
+def test_it_says_that_an_attack_was_rehearsed(run, tmp_path):
+    exported = export.load(run / "models" / "m.keras")
+    about = dataclasses.replace(exported.metadata, trained_on={"attack": "sign"})
+    model = shutil.copytree(run, tmp_path / "attacked") / "models" / "m.keras"
+    export.save(model, dataclasses.replace(exported, metadata=about))
+    table = _table(tmp_path / "east", range(10, 14), Pneumothorax=[0, 1, 0, 1])
+
+    def says_so(path):
+        return any("attack" in remark for remark in _evaluate(path, table).remarks)
+
+    assert says_so(model) and not says_so(run / "models" / "m.keras")
+
+
 def test_without_the_run_s_images_nothing_is_measured_unless_it_is_asked_for(run, tmp_path):
     moved = shutil.copytree(run, tmp_path / "moved")
     names = kept_names.read(moved, run_tables.IMAGES)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from tests.experiments import programs
+from tffcxr import run_tables
 from tffcxr.models.files import metadata
 from tffcxr.report import file_names, shared_copy
 
@@ -169,7 +170,9 @@ def test_rounds_csv_and_clients_csv(run):
     assert [row["stage"] for row in rounds] == ["head", "all", "all"]
     assert all(math.isfinite(float(row["train_loss"])) for row in rounds)
     clients = programs.read_rows(run / "clients.csv")
-    assert list(clients[0]) == ["round", "client", "images", "train_loss", "status"]
+    assert list(clients[0]) == run_tables.client_columns(True)
+    # In the first stage the representation, which is all that is shared, does not change.
+    assert all(float(row["update_norm"]) > 0 for row in clients[2:])
     assert [(row["round"], row["client"]) for row in clients[:2]] == [
         ("1", "opacity"),
         ("1", "pneumothorax"),
