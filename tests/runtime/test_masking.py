@@ -102,6 +102,34 @@ def test_two_messages_reveal_nothing_of_the_third():
     assert chi_square(others[0][0] + others[1][0] - plain) < LARGEST_CHI_SQUARE
 
 
+@pytest.mark.parametrize("dtype", ["int32", "int64"])
+def test_the_lowest_bytes_are_enough_for_the_sum(dtype):
+    largest = 2**20 - 1 if dtype == "int32" else 2**32 - 1
+    rng = np.random.default_rng(0)
+    values = [[rng.integers(0, largest, (7, 3), dtype, endpoint=True)] for _ in range(3)]
+    summand = masking.Summand(largest)
+    size = summand.width(np.dtype(dtype), 3)
+    # 64 * 3 * 2^20 is 0.75 * 2^28, of four bytes; 64 * 3 * 2^32 is 0.75 * 2^40, of five.
+    assert size == {"int32": 4, "int64": 5}[dtype]
+    narrow = [masking.narrowed(each, size) for (each,) in sent(values, [None])]
+    assert {each.shape for each in narrow} == {(21, size)}
+    total = sum(masking.widened(each, np.dtype(dtype), (7, 3)) for each in narrow)
+    found = masking.widened(masking.narrowed(total, size), np.dtype(dtype), (7, 3))
+    assert np.array_equal(found, sum(each for (each,) in values))
+
+
+def test_as_many_bytes_are_sent_as_the_sum_needs():
+    wide = np.dtype(np.int64)
+    assert masking.Summand(2**32 - 1).width(wide, 4) == 5  # 64 * 4 * 2^32 = 2^40
+    assert masking.Summand(2**32 - 1).width(wide, 5) == 6
+    assert masking.Summand(1).width(wide, 2) == 1  # 64 * 2 * 2 = 2^8
+    assert masking.Summand(1).width(wide, 3) == 2
+    assert masking.Summand(2**62 - 1).width(wide, 2) == 8
+    assert masking.Summand(2**32 - 1).width(np.dtype(np.int32), 2) == 4
+    assert masking.Summand(255, modulus=256).width(wide, 9) == 1
+    assert masking.Summand(256, modulus=257).width(wide, 9) == 2
+
+
 def test_another_context_or_secret_gives_another_mask():
     keys = {
         masking.pair_key(secret, context)

@@ -20,6 +20,7 @@ from tffcxr.hospitals import (
     coordinator,
     exchange,
     exchanged_results,
+    masked_fields,
     masks,
     measures,
     member_values,
@@ -241,12 +242,12 @@ class Member:
             found = self._invocations.compute(client, device_name, message, block, own)
             part = member_values.Part()
             for place, (aggregation, value) in enumerate(found):
-                type_spec = questions.type_of(aggregation)
+                type_spec = masked_fields.type_of(aggregation)
                 if not questions.stays(aggregation, of_state):
                     sent = values_as_fields.fields(value, type_spec, f"update/{place}")
                     if aggregation.is_collected:  # The client's metrics of a round.
                         self._turns[client] = member_values.turn(sent)
-                    part.add(sent, aggregation.moduli)
+                    part.add(sent, aggregation.summands)
                 elif type_spec.is_equivalent_to(of_state):
                     states.save(client, number, values_as_fields.flat(value))
             return part

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-import dataclasses
 from typing import Any
 
 import numpy as np
 import tensorflow_federated as tff
 
-from tffcxr.hospitals import questions, values_as_fields, wire
+from tffcxr.hospitals import masked_fields, questions, values_as_fields, wire
 from tffcxr.hospitals.serving import ClientTurn
 from tffcxr.hospitals.work import CannotError
 from tffcxr.learning import process
@@ -21,19 +20,19 @@ class Part:
 
     def __init__(self) -> None:
         self._fields: list[wire.Field] = []
-        self._secure: dict[int, int | None] = {}
+        self._secure: dict[int, masking.Summand] = {}
 
-    def add(self, fields: Sequence[wire.Field], moduli: Sequence[int | None] | None) -> None:
+    def add(self, fields: Sequence[wire.Field], summands: Sequence[masking.Summand] | None) -> None:
         """Adds what an aggregation takes.
 
         Args:
           fields: its leaves.
-          moduli: see `placed.Aggregation`.
+          summands: see `placed.Aggregation`.
         """
         start = len(self._fields)
         self._fields += fields
-        if moduli is not None:
-            self._secure.update({start + place: each for place, each in enumerate(moduli)})
+        if summands is not None:
+            self._secure.update({start + place: each for place, each in enumerate(summands)})
 
     def fields(self, pairs: Sequence[masking.Pair]) -> tuple[wire.Field, ...]:
         """The fields of the answer.
@@ -54,10 +53,13 @@ class Part:
             )
         found = list(self._fields)
         values = [found[place].array for place in self._secure]
-        for place, array in zip(
-            self._secure, masking.masked(values, list(self._secure.values()), pairs)
+        moduli = [summand.modulus for summand in self._secure.values()]
+        clients = len(pairs) + 1
+        for (place, summand), array in zip(
+            self._secure.items(), masking.masked(values, moduli, pairs)
         ):
-            found[place] = dataclasses.replace(found[place], array=array)
+            field = wire.Field(found[place].name, array)
+            found[place] = masked_fields.sent(field, summand, clients)
         return tuple(found)
 
 

@@ -22,7 +22,7 @@ from typing import Any
 import tensorflow_federated as tff
 
 from tffcxr.errors import RunError
-from tffcxr.hospitals import exchange, values_as_fields, wire
+from tffcxr.hospitals import exchange, masked_fields, values_as_fields, wire
 from tffcxr.hospitals.answer_files import AnswerFolder
 from tffcxr.runtime import computation_ids, placed, values
 
@@ -257,7 +257,7 @@ class HospitalParts:
             "later": [each.number for each in walk.later],
             "arrays": [len(fields) for fields in self._fields],
         }
-        if any(each.moduli is not None for each in walk.joint):
+        if any(each.summands is not None for each in walk.joint):
             about["masking"] = self._agreement(brought.round_number)
         fields = [field for of_walk in self._fields for field in of_walk]
         return self._questions.ask(brought.client, about, fields)
@@ -271,8 +271,9 @@ class HospitalParts:
           Absent: the client's hospital did not answer in time, or could not.
         """
         stay = [stays(each, self._state_type) for each in walk.joint]
-        types = [type_of(each) for each, stays_there in zip(walk.joint, stay) if not stays_there]
-        values_left = iter(_values(asked, client, types))
+        sent = [each for each, stays_there in zip(walk.joint, stay) if not stays_there]
+        found = _values(asked, client, [masked_fields.sent_type(a, self._clients) for a in sent])
+        values_left = map(masked_fields.received, sent, found)
         brought = self._brought(client)
         kept = AtClient(brought.client, brought.round_number, state=brought.round_number)
         return [kept if stays_there else next(values_left) for stays_there in stay]
@@ -333,17 +334,10 @@ def stays(aggregation: placed.Aggregation, of_state: tff.Type) -> bool:
       aggregation: of the computation.
       of_state: see `state_type`.
     """
-    found = type_of(aggregation)
+    found = masked_fields.type_of(aggregation)
     return aggregation.is_collected and (
         found.is_equivalent_to(of_state) or not values_as_fields.is_scalar(found)
     )
-
-
-def type_of(aggregation: placed.Aggregation) -> tff.Type:
-    """The type of what an aggregation takes of each client."""
-    found = aggregation.source.type_spec
-    assert found is not None  # The interpreter gives one to every placed value.
-    return found
 
 
 class _NoAnswerError(Exception):

@@ -250,7 +250,7 @@ class RemoteParts:
 
 
 def _has_secure_sums(walk: placed.Walk) -> bool:
-    return any(each.moduli is not None for each in walk.joint)
+    return any(each.summands is not None for each in walk.joint)
 
 
 def types_of_client(compiled: tff.framework.ComputationBuildingBlock) -> list[tff.Type]:

@@ -40,6 +40,32 @@ class Pair:
     adds: bool
 
 
+@dataclasses.dataclass(frozen=True)
+class Summand:
+    """An array of integers that is added to those of other clients.
+
+    Attributes:
+      largest: value of a client; none is less than 0.
+      modulus: R, at most 2^63; None for 2^bits of the type.
+    """
+
+    largest: int
+    modulus: int | None = None
+
+    def width(self, dtype: np.dtype, clients: int) -> int:
+        """How many bytes of each masked value have to be sent, its lowest ones.
+
+        A sum modulo 2^bits is also one modulo any smaller power of two. This one is at least 64
+        times as large as the sum can be, so that masks which do not cancel are noticed.
+
+        Args:
+          dtype: of the values.
+          clients: of the sum.
+        """
+        largest = 64 * clients * (self.largest + 1) - 1 if self.modulus is None else self.largest
+        return min(dtype.itemsize, -(-largest.bit_length() // 8))
+
+
 def pair_key(secret: bytes, context: bytes) -> bytes:
     """The key of one sum, from a secret of two clients (HKDF with SHA-256, RFC 5869).
 
@@ -83,6 +109,19 @@ def masked(
                     mask = stream.below(modulus, chunk.size)
                     chunk[:] = _added(chunk, mask if pair.adds else modulus - mask, modulus)
     return results
+
+
+def narrowed(values: np.ndarray, size: int) -> np.ndarray:
+    """uint8 [values, size]: the lowest bytes of each value."""
+    little = np.ascontiguousarray(values.reshape(-1), values.dtype.newbyteorder("<"))
+    return little.view(np.uint8).reshape(-1, values.itemsize)[:, :size]
+
+
+def widened(narrow: np.ndarray, dtype: np.dtype, shape: Sequence[int]) -> np.ndarray:
+    """The values of which `narrowed` has left so much, at least 0, unless it has left all."""
+    values = np.zeros((len(narrow), dtype.itemsize), np.uint8)
+    values[:, : narrow.shape[1]] = narrow
+    return values.view(dtype.newbyteorder("<")).astype(dtype).reshape(shape)
 
 
 def added_modulo(total: np.ndarray, value: np.ndarray, modulus: int) -> np.ndarray:

@@ -25,7 +25,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from tffcxr import errors
-from tffcxr.runtime import copies
+from tffcxr.runtime import copies, masking
 
 if TYPE_CHECKING:
     from tffcxr.runtime.parts import Parts
@@ -138,8 +138,7 @@ class Aggregation(ServerValue):
     Attributes:
       number: its position among all that were recorded, the same wherever that is done.
       is_collected: whether it is the list of the clients' values, as a result has them.
-      moduli: of a secure sum: modulo what each leaf is added, None for 2^bits of its type; of an
-        aggregation in the clear: None.
+      summands: what a secure sum takes, leaf by leaf; None of an aggregation in the clear.
 
     Args:
       walk: computes this value, and others with it; see `Federation`.
@@ -163,7 +162,7 @@ class Aggregation(ServerValue):
         self._walk = walk
         self.number = -1
         self.is_collected = False
-        self.moduli: tuple[int | None, ...] | None = None
+        self.summands: tuple[masking.Summand, ...] | None = None
         self.source = source
         self.accumulate = accumulate
         self.report = report
@@ -242,7 +241,7 @@ class Federation:
         accumulate: Callable[[Any, Any], Any],
         report: Callable[[Any], Any],
         type_spec: tff.Type | None = None,
-        moduli: tuple[int | None, ...] | None = None,
+        summands: tuple[masking.Summand, ...] | None = None,
     ) -> Aggregation:
         """Records an aggregation, see there; it happens when its value is needed."""
         result = Aggregation(
@@ -253,10 +252,15 @@ class Federation:
             report,
             type_spec,
         )
-        result.moduli = moduli
-        if moduli is not None and self._parts is not None and not self._parts.masks:
+        result.summands = summands
+        if summands is not None and self._parts is not None and not self.is_masked:
             _say_in_the_clear()
         return self._record(result)
+
+    @property
+    def is_masked(self) -> bool:
+        """Whether what clients add to secure sums comes masked."""
+        return self._parts is not None and self._parts.masks
 
     def collect(self, source: ClientValue, export: Callable[[Any], Any]) -> Aggregation:
         """Records that every client's value is wanted, each put through `export`, as a list."""

@@ -7,6 +7,7 @@ number, so that the sum has the same bits.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -60,7 +61,7 @@ def summed_modulo(
         add,
         lambda total: total,
         result.member,
-        moduli=tuple(moduli),
+        summands=tuple(masking.Summand(each - 1, each) for each in moduli),
     )
 
 
@@ -68,6 +69,7 @@ def _summed(
     federation: placed.Federation, source: Value, most: list[int], result: tff.Type
 ) -> placed.ServerValue:
     """The sum of values none of whose leaves is larger than its limit."""
+    summands = tuple(map(masking.Summand, most))
 
     def checked(_: int, value: Value) -> Value:
         for leaf, limit in zip(tf.nest.flatten(value), most):
@@ -77,6 +79,8 @@ def _summed(
         return value
 
     def report(total: Value) -> Value:
+        if federation.is_masked:
+            total = _lowest_bytes(total, summands, federation.clients)
         for leaf, limit in zip(tf.nest.flatten(total), most):
             if _largest(leaf) > limit * federation.clients:
                 raise RunError(
@@ -92,8 +96,19 @@ def _summed(
         lambda total, value: tf.nest.map_structure(tf.add, total, value),
         report,
         result.member,
-        moduli=(None,) * len(most),
+        summands=summands,
     )
+
+
+def _lowest_bytes(total: Value, summands: Sequence[masking.Summand], clients: int) -> Value:
+    """A sum of values of which as many bytes were sent as `masking.Summand.width` says."""
+    leaves = []
+    for leaf, summand in zip(tf.nest.flatten(total), summands):
+        array = leaf.numpy()
+        size = summand.width(array.dtype, clients)
+        narrow = masking.narrowed(array, size)
+        leaves.append(tf.constant(masking.widened(narrow, array.dtype, array.shape)))
+    return tf.nest.pack_sequence_as(total, leaves)
 
 
 def _leaves(value: Value, member: tff.Type) -> list[int]:

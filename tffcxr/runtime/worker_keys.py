@@ -68,10 +68,10 @@ def masked(
     """
     values = [value for _, value in found]
     leaves = [
-        (place, leaf, modulus)
+        (place, leaf, summand.modulus)
         for place, (aggregation, value) in enumerate(found)
-        if aggregation.moduli is not None
-        for leaf, modulus in zip(tf.nest.flatten(value), aggregation.moduli)
+        if aggregation.summands is not None
+        for leaf, summand in zip(tf.nest.flatten(value), aggregation.summands)
     ]
     arrays = masking.masked(
         [leaf.numpy() for _, leaf, _ in leaves], [modulus for *_, modulus in leaves], pairs
