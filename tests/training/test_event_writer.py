@@ -1,5 +1,6 @@
 """What TensorBoard shows, read back from its files."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -48,6 +49,18 @@ def test_scalars_by_round_and_none_that_is_undefined(tmp_path):
     assert {step for _, step in events} == {1, 2}
     assert float(events["images_per_second", 2]) == pytest.approx(5.0)
     assert float(events["Edema/auroc/north", 1]) == pytest.approx(0.875)
+
+
+def test_what_is_known_of_updates(tmp_path):
+    hostile = ClientResult(
+        "south", 10, 0.5, update_norm=9.0, cosine=-0.5, suspicion="norm+direction"
+    )
+    honest = ClientResult("north", 20, 0.5, update_norm=1.0, cosine=0.5)
+    result = dataclasses.replace(_result(), clients=(honest, hostile))
+    event_writer.TensorBoard(tmp_path)(_row(1), result, None)
+    events = _events(tmp_path)
+    assert float(events["update_norm/south", 1]) == 9 and float(events["cosine/north", 1]) == 0.5
+    assert [float(events[f"suspicions/{name}", 1]) for name in ("north", "south")] == [0, 2]
 
 
 def test_histograms_on_request(tmp_path):
