@@ -114,6 +114,7 @@ def _notes(rows: Rows) -> list[str]:
 
 def _facts(rows: Rows) -> dict[str, Any]:
     return {
+        "backdoor": any(registry.BACKDOOR_SUCCESS.name in row for row in rows),
         "agreement": any(registry.KAPPA.name in row for row in rows),
         "commonest": results_table.commonest_share(rows),
         "slope": any(f"{metric.name}_by_class" in row for metric in _RECALIBRATED for row in rows),

@@ -132,6 +132,7 @@ def _facts(rows: Rows) -> dict[str, Any]:
     return {
         "baselines": _compared_with(rows),
         "tests": max(map(_tests, rows), default=1),
+        "backdoor": any(registry.BACKDOOR_SUCCESS.name in row for row in rows),
         "predictive_values": any(registry.PPV.name in row for row in rows),
         "slope": any(registry.CALIBRATION_SLOPE.name in row for row in rows),
         **remarks_common.about_probabilities(rows),
