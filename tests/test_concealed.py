@@ -77,6 +77,31 @@ def test_a_command_keeps_its_flags_and_loses_its_paths():
     assert concealed.command(concealed.command(words)) == concealed.command(words)
 
 
+def test_flags_of_the_runs_of_a_sweep_are_concealed_alike():
+    words = [f"--set=site=a=csv:/{NAME}:Mass", "--set=rounds=3", f"--grid=weights=none,{NAME}.h5",
+             f"--set=segmentation_model={NAME}", "--grid=model=unet,resnet18"]  # fmt: skip
+    assert concealed.command(words) == [
+        "--set=site=a=csv:[path]:Mass", "--set=rounds=3", "--grid=weights=none,[path]",
+        "--set=segmentation_model=[path]", "--grid=model=unet,resnet18",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        (f"cheXviz: /data/ward 7/{NAME}.csv: expected a table, found {NAME} x/a.dcm; see /x/y",
+         f"cheXviz: [path]: expected a table, found {NAME} [path]; see [path]"),
+        (f"a: C:\\{NAME}\\x y: expected", "a: [path]: expected"),
+        (f"found ~/{NAME}, expected", "found [path], expected"),
+        ("expected No Lung Opacity / Not Normal, found 3 images/s of Effusion/auroc",
+         "expected No Lung Opacity / Not Normal, found 3 images/s of Effusion/auroc"),
+        ("every <client> failed </p> in 1/2", "every <client> failed </p> in 1/2"),
+    ],
+)  # fmt: skip
+def test_messages_lose_their_paths_alone(message, told):
+    assert concealed.text(message) == told
+
+
 def test_a_configuration_of_any_content():
     odd = {"settings": None, "command": "x"}
     assert concealed.config(odd) == odd

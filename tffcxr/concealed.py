@@ -26,11 +26,14 @@ _PATHS = frozenset(
         "share", "study",
     }
 )  # fmt: skip
+_OF_RUNS = frozenset({"grid", "set"})  # NAME=VALUE, a flag of the runs of a sweep.
 _SITE = re.compile(r"([\w.-]+=\w+:)(.+)", re.DOTALL)
 _NAME = re.compile(r"([\w.-]+=)?(.*)", re.DOTALL)
 _FLAG = re.compile(r"--?(\w+)(?:=(.*))?", re.DOTALL)
 _PROGRAM = re.compile(r"//experiments:\w+")
 _ABSOLUTE = re.compile(r"[/~.\\]|\w:\\")
+_IN_TEXT = re.compile(r"(?:(?<![\w.<])~?/(?=[^\s/])|\b[A-Za-z]:\\)[^:;,\n]*")
+_RELATIVE = re.compile(r"(?<!\S)[\w.-]+[/\\]\S*\.\w{2,5}(?!\w)")
 _IS_CONCEALED = re.compile(r"\[path( [0-9a-f]{16})?\](:[^/\\]*)?")
 # The cost of a guess; the salt only keeps digests of other programs from being used here.
 _COST, _BLOCK, _SALT = 2**14, 8, b"tffcxr path"
@@ -73,6 +76,15 @@ def command(words: Sequence[str]) -> list[str]:
     return told
 
 
+def text(message: str) -> str:
+    """Returns a message with "[path]" in the place of what looks like the path of a file or folder.
+
+    An absolute path ends where the next clause begins, since it may have spaces; of others, a word
+    with a slash and the ending of a file is one.
+    """
+    return _RELATIVE.sub("[path]", _IN_TEXT.sub("[path]", message))
+
+
 def is_concealed(text: str) -> bool:
     """Whether a text is what stands in the place of a path."""
     return _IS_CONCEALED.fullmatch(text) is not None
@@ -87,6 +99,9 @@ def _value(name: str, value: Any) -> Any:
 
 
 def _text(name: str, text: str, conceal: Any) -> str:
+    if name in _OF_RUNS:
+        inner, equals, value = text.partition("=")
+        return f"{inner}{equals}{_text(inner, value, conceal)}"
     if name in _SITES:
         found = _SITE.fullmatch(text)
         return found[1] + _path_and_finding(found[2], conceal) if found else conceal(text)

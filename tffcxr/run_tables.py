@@ -225,14 +225,14 @@ ROC = Table(
     ("task", "model", "training", "client", "split", "false_positive_rate", "sensitivity"),
     texts=frozenset({"task", "model", "training", "client", "split"}),
 )
-# In `cache/`, which stays at the hospital: the file and the patient of every image, by the row of
+# Kept sealed, see `kept_names`: the file and the patient of every image, by the row of
 # its client's records table.
 IMAGES = Table(
     "images.csv",
     ("client", "row", "split", "image", "patient"),
     texts=frozenset({"client", "row", "split", "image", "patient"}),
 )
-# In `cache/`: the patient of every volume of `cases.csv`, and the files that it was read from.
+# Kept sealed, too: the patient of every volume of `cases.csv`, and the files that it was read from.
 CASE_FILES = Table(
     "case_files.csv",
     ("task", "case", "site", "patient", "files"),

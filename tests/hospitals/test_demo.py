@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from tests.experiments import programs
+from tests.privacy import leak_search, written_forms
 from tffcxr.errors import InputError, RunError
 from tffcxr.hospitals import demo
 
@@ -44,6 +45,7 @@ def test_hospitals_train_and_tell_their_results(monkeypatch):
         rows = (folder / "coordinator" / "run" / "hospitals.csv").read_text().splitlines()[1:]
         took_part = [row.split(",")[:3] for row in rows]
         assert took_part == [["1", name, "yes"] for name in ("north", "south")]
+        _check_no_file_is_named(folder)
         assert not running_in(folder)
     assert not folder.exists()
     (table,) = (at for at, line in enumerate(said) if line.lstrip().startswith("AUROC ("))
@@ -53,6 +55,18 @@ def test_hospitals_train_and_tell_their_results(monkeypatch):
     ]  # fmt: skip
     assert sum(line.startswith("  Federated  ") for line in said[table:]) == 2
     assert any(line.startswith("federated: round 1/1  loss ") for line in said)
+
+
+def _check_no_file_is_named(folder):
+    """Neither the coordinator nor a hospital's own run names an image, which is a patient here."""
+    stems = {path.stem for name in ("north", "south") for path in (folder / name).rglob("*.dcm")}
+    assert len(stems) >= 2 * TINY.patients
+    marks = [written_forms.code("file name", stem) for stem in sorted(stems)]
+    marks += [written_forms.path("path", folder / name / "images") for name in ("north", "south")]
+    searcher = leak_search.Searcher(marks)
+    assert searcher.in_folder(folder / "north" / "images")
+    for written in ("coordinator", "north/run", "south/run"):
+        assert not searcher.in_folder(folder / written)
 
 
 def test_a_program_that_fails_is_named_with_what_it_printed(tmp_path):

@@ -27,6 +27,8 @@ _ON_PURPOSE = {
     "predict --heatmaps": _NAMES_FILES,
     # A new series in the patient's study: without the patient it belongs to nobody.
     "predict --dicom": _NAMES_FILES | _OF_PATIENT | {"accession number", "physician"},
+    # The terminals of the runs of a sweep: which table was read and how, which file is damaged.
+    "sweep *.log": _NAMES_FILES,
     # A list of files to be mended, of patients who are in two splits, and of paths of sites.
     "prepare --check": _NAMES_FILES | {"patient id"},
 }
@@ -206,12 +208,53 @@ def test_a_run_of_volumes(study):
     study.search(run)
 
 
-@pytest.mark.skipif(not ALL_RECIPES, reason="TFFCXR_ALL_RECIPES=1 runs all recipes")
+_on_demand = pytest.mark.skipif(not ALL_RECIPES, reason="TFFCXR_ALL_RECIPES=1 runs all recipes")
+
+
+@_on_demand
+@pytest.mark.parametrize("kind", [["--grid=local_epochs=1,2"], ["--search=loss", "--trials=2"]])
+def test_a_sweep_and_a_search(study, sites, kind, tmp_path):
+    first, second = sites
+    flags = [f"--site=a={first}:Lung Opacity", f"--site=b={second}:Effusion", *_TINY]
+    flags += ["--baseline=none", "--heatmaps=0", "--max_rejected_fraction=0.1"]
+    kind += ["--grid=learning_rate=1e-4..1e-3"] if "--trials=2" in kind else []
+    ended = programs.run(
+        "sweep", "--experiment=cheXviz", f"--output_dir={tmp_path / 'sweep'}", *kind,
+        *(f"--set={flag.removeprefix('--')}" for flag in flags),
+    )  # fmt: skip
+    assert ended.status == 0, ended.errors
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    for number, log in enumerate(sorted((tmp_path / "sweep").rglob("*.log"))):
+        log.rename(logs / f"{number}")
+    study.search(logs, "sweep *.log")
+    study.search(tmp_path / "sweep")
+
+
+@_on_demand
+def test_a_log_for_mlflow_and_a_comparison(study, run, sites, far, tmp_path):
+    first, second = sites
+    ended = programs.run(
+        "cheXviz", f"--output_dir={run}", f"--site=a={first}:Lung Opacity",
+        f"--site=b={second}:Effusion", f"--external_site=far={far}:Lung Opacity", "--heatmaps=1",
+        "--baseline=site", "--tensorboard_histograms", "--max_rejected_fraction=0.1", *_TINY,
+        f"--mlflow=file:{tmp_path / 'mlflow'}",
+    )  # fmt: skip
+    assert ended.status == 0, ended.errors
+    study.search(tmp_path / "mlflow")
+    other = shutil.copytree(run, tmp_path / "other")
+    page = tmp_path / "comparison"
+    ended = programs.run("report", f"--run={run}", f"--run={other}", f"--output_dir={page}")
+    assert ended.status == 0, ended.errors
+    study.search(page)
+
+
+@_on_demand
 @pytest.mark.parametrize(
     ("recipe", "flags"),
     [
-        ("tuberculosis", ["--baseline=none"]),
-        ("pneumonia", ["--task=classification", "--central=standard", "--model=standard"]),
+        ("tuberculosis", ["--baseline=none", "--model=standard", "--heatmaps=0"]),
+        ("pneumonia", ["--task=classification", "--model=standard", "--baseline=none"]),
         ("cxr_fl_classification", ["--model=standard"]),
     ],
 )

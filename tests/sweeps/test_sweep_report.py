@@ -32,9 +32,9 @@ def _draw(sweep):
 
 
 def test_page(sweep):
-    path = sweep_report.write_report(sweep, ["//experiments:sweep", "--set=site=a b"])
+    path = sweep_report.write_report(sweep, ["//experiments:sweep", "--set=site=a=csv:/x"])
     page = path.read_text(encoding="utf-8")
-    assert "./bazelw run //experiments:sweep -- &#39;--set=site=a b&#39;" in page
+    assert "./bazelw run //experiments:sweep -- &#39;--set=site=a=csv:[path]&#39;" in page
     assert "17 of\n18 runs are complete" in page
     assert "every &lt;client&gt; failed" in page
     links = re.findall(r'href="([^"]+)"', page)

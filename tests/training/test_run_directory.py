@@ -67,6 +67,14 @@ def test_a_run_of_an_earlier_version_with_plain_paths_resumes(run):
         _open(run, site=["a=rsna:y:Opacity"])
 
 
+def test_a_run_resumes_where_the_user_has_another_key(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("TFFCXR_NAMES_KEY", str(tmp_path / "other.key"))
+    with pytest.raises(InputError, match="sealed with the key"):
+        kept_names.read_settings(run)
+    _open(run).close()
+    assert kept_names.read_settings(run)["settings"] == SETTINGS
+
+
 def test_the_same_settings_resume(run):
     before = _config(run)
     _open(run).record_data("abc", [{"client": "a"}])

@@ -7,7 +7,7 @@ import pathlib
 from typing import Any
 import urllib.parse
 
-from tffcxr import files
+from tffcxr import concealed, files
 from tffcxr.report import page
 from tffcxr.sweeps import (
     search_figure,
@@ -48,7 +48,7 @@ def write_report(
     html = page.template("sweep.html.jinja").render(
         title=f"Sweep of {sweep.experiment}",
         folder=sweep.path.resolve().name,
-        command=page.command(list(command)),
+        command=page.command(concealed.command(command)),
         synthetic=sweep_published.is_synthetic(sweep),
         sweep=sweep,
         complete=len(complete),
@@ -82,7 +82,7 @@ def _search(sweep: sweep_results.Sweep, search: search_table.Search) -> dict[str
     return {
         "best": best,
         "best_link": best and _link(folders[best.number]),
-        "command": page.command(list(search.command)) if search.command else None,
+        "command": page.command(concealed.command(search.command)) if search.command else None,
         "trials": search_table.of_trials(sweep),
         "links": [
             _link(folders[trial.number]) if trial.status == sweep_results.COMPLETE else None

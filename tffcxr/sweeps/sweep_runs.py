@@ -12,7 +12,7 @@ import subprocess
 import time
 from typing import BinaryIO
 
-from tffcxr import child_process
+from tffcxr import child_process, concealed
 from tffcxr.sweeps import fork_server, sweep_plan, sweep_progress
 from tffcxr.training import run_directory
 from tffcxr.training.progress import format_duration
@@ -31,7 +31,7 @@ class Outcome:
     Attributes:
       run: which.
       status: `COMPLETE`, `FAILED` or `PENDING`.
-      error: why it failed, in one line; empty otherwise.
+      error: why it failed, in one line without paths; the log has them. Empty otherwise.
     """
 
     run: sweep_plan.Run
@@ -140,7 +140,7 @@ class Runner:
         child_process.kill_session(process)
         if status == 0 and self.is_complete(run):
             return Outcome(run, COMPLETE)
-        return Outcome(run, FAILED, _reason(log, before, status))
+        return Outcome(run, FAILED, concealed.text(_reason(log, before, status)))
 
     def _start(
         self, run: sweep_plan.Run, arguments: Sequence[str], log: BinaryIO

@@ -181,6 +181,8 @@ def _take(
         _check_recipe(path, before, recipe)
         if "data_fingerprint" in before:
             _check_settings(path, before.get("settings", {}), settings)
+            if not is_complete(path):  # The key may be another by now, as of all that is sealed.
+                kept_names.write_settings(path, settings, facts.get("command"))
             return
     write_json(config, concealed.config({"recipe": recipe, "settings": settings, **facts}))
     kept_names.write_settings(path, settings, facts.get("command"))
