@@ -251,7 +251,7 @@ class Study:
                 # Nothing but the shape of a batch is known of the images.
                 types.SimpleNamespace(element_spec=setting.data.element_spec),
                 sampler, setting.evaluator, hospitals, NAME,
-                Checkpoints(self.folder / "checkpoints").rounds,
+                Checkpoints(self.folder / "checkpoints").rounds, quarantine=written.quarantine,
             )  # fmt: skip
             if self.shares:
                 setting.share(training)

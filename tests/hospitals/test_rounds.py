@@ -28,6 +28,7 @@ from tffcxr.models.spec import ModelSpec
 from tffcxr.training.evaluators.mask_validation import MaskEvaluator
 from tffcxr.training.evaluators.validation import FindingsEvaluator, Scorer
 from tffcxr.training.plan import Plan
+from tffcxr.training.quarantine import Quarantine
 
 THREE_SITES = {site: (site,) for site in ("north", "south", "west")}
 SEVERAL_CLIENTS = {"alps": ("north", "west"), "coast": ("south",)}
@@ -83,6 +84,29 @@ def test_clients_are_sampled(tmp_path, kept):
         drawn = [tuple(sampler.sample(number)) for number in (1, 2, 3)]
         assert len(set(drawn)) > 1
         check(tmp_path / str(count), kept, sampler, sites=sites, quorum=2)
+
+
+class _AgainstWest(Quarantine):
+    """Suspects one client, whatever it does."""
+
+    def judge(self, rows):
+        for row in rows:
+            row["suspicion"] = "norm" if row["client"] == "west" else ""
+        super().judge(rows)
+
+
+def test_a_hospital_in_quarantine_is_not_asked_again(tmp_path, kept):
+    listing = _AgainstWest("federated", Sampler(tuple(THREE_SITES), None, 0), excludes=True)
+    study = runs.Study(
+        tmp_path / "hospitals", kept, sites=THREE_SITES, quorum=3, quarantine=listing
+    )
+    end = study.run()
+    asked = [(row["round"], row["client"]) for row in end.clients]
+    assert [client for number, client in asked if number == 3] == ["north", "south"]
+    assert (2, "west") in asked and "west" in study.finished
+    rows, state = kept.local(tmp_path / "local", runs.Recorded.of(study.folder))
+    assert runs.rows_of(end) == rows
+    runs.assert_same_state(study, end.state, state)
 
 
 def test_the_order_of_the_sites_does_not_matter(tmp_path, kept):
