@@ -50,6 +50,7 @@ _CONTEXT.set_forkserver_preload(["tests.experiments.preloaded"])
 
 # In full, so that they are found as dependencies.
 _TOOLS = (
+    "audit",
     "benchmark",
     "evaluate",
     "hospital",

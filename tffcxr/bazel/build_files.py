@@ -30,6 +30,7 @@ ARROWS: dict[str, set[str]] = {
     "own_model": {"clients", "datasets", "learning", "training"},
     "report": {"evaluation"},
     "data_check": {"clients", "datasets", "prediction", "report"},
+    "audit": {"clients", "evaluation", "learning", "models", "report", "training"},
     "elsewhere": {
         "clients",
         "data_check",
