@@ -24,6 +24,7 @@ _FLAGS = (
     "plateau_patience", "plateau_factor", "early_stopping", "optimizer", "momentum", "nesterov",
     "adam_epsilon", "weight_decay", "clip_norm", "keep_optimizer", "server_optimizer",
     "server_learning_rate", "proximal", "weighting", "aggregator", "hostile_clients",
+    "quarantine",
     "dp_noise_multiplier", "target_epsilon", "epsilon_budget", "dp_clip", "dp_sgd_noise",
     "dp_sgd_clip", "share", "batch_norm",
     "initialization",

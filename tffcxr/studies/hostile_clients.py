@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tffcxr.errors import InputError
 from tffcxr.hospitals.member import Member
+from tffcxr.learning.robust_aggregators import RobustFactory
 from tffcxr.training.attack import BACKDOOR, Attackers
 
 if TYPE_CHECKING:
@@ -39,11 +40,22 @@ def check(study: Study, count: int) -> None:
       InputError: see `attackers`; or there are too few.
     """
     attackers(study)
-    factory = study.settings.hostile_proof
-    if factory is None or isinstance(study.settings.federation, Member):
-        return  # A hospital has some of the clients.
-    if count < factory.least_clients:
+    if not isinstance(study.settings.federation, Member):  # A hospital has some of the clients.
+        check_count(study.settings.hostile_proof, count)
+
+
+def check_count(aggregator: Any, count: int) -> None:
+    """Checks that a round has the clients that an aggregator needs.
+
+    Args:
+      aggregator: of `Plan`; one network may have its own.
+      count: clients of a round.
+
+    Raises:
+      InputError: there are too few.
+    """
+    if isinstance(aggregator, RobustFactory) and count < aggregator.least_clients:
         raise InputError(
-            f"--aggregator: expected at least {factory.least_clients} clients in a round for "
-            f"--hostile_clients={factory.hostile} and {factory.rule}, found {count}"
+            f"--aggregator: expected at least {aggregator.least_clients} clients in a round for "
+            f"--hostile_clients={aggregator.hostile} and {aggregator.rule}, found {count}"
         )

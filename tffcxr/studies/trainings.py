@@ -18,7 +18,7 @@ from tffcxr.clients.sampling import Sampler
 from tffcxr.evaluation import registry
 from tffcxr.files import write_atomically
 from tffcxr.hospitals import coordinated_training, coordinator, hospital_log, member, serving
-from tffcxr.studies import side_by_side, training_privacy
+from tffcxr.studies import hostile_clients, side_by_side, training_privacy
 from tffcxr.training import loop, noise_key, selection
 from tffcxr.training.attack import Attackers
 from tffcxr.training.centralised import CentralisedTraining, Turns
@@ -116,6 +116,7 @@ def train_federated(setup: Training) -> Trained:
     if isinstance(setup.federation, member.Member):
         return _serve(setup, setup.federation)
     setup = _private(setup)
+    hostile_clients.check_count(setup.plan.aggregator, setup.sampler.count)
     if isinstance(setup.federation, coordinator.Coordinator):
         return _coordinate(setup, setup.federation)
     if setup.attackers:
