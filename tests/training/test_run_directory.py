@@ -54,8 +54,10 @@ def test_a_new_folder_is_made_and_says_whose_it_is(tmp_path):
         "settings": {"rounds": 3, "seed": 0},
         "versions": {"x": "1"},
     }
-    assert kept_names.read_settings(directory.path) == {"settings": SETTINGS, "command": None}
     assert not directory.is_complete
+    assert kept_names.read_settings(directory.path) == {}  # As long as there is nothing to know.
+    directory.record_data("abc", [])
+    assert kept_names.read_settings(directory.path) == {"settings": SETTINGS, "command": None}
 
 
 def test_a_run_of_an_earlier_version_with_plain_paths_resumes(run):
@@ -71,7 +73,7 @@ def test_a_run_resumes_where_the_user_has_another_key(run, tmp_path, monkeypatch
     monkeypatch.setenv("TFFCXR_NAMES_KEY", str(tmp_path / "other.key"))
     with pytest.raises(InputError, match="sealed with the key"):
         kept_names.read_settings(run)
-    _open(run).close()
+    _open(run).record_data("abc", [])
     assert kept_names.read_settings(run)["settings"] == SETTINGS
 
 

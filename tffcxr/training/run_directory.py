@@ -28,9 +28,16 @@ class RunDirectory:
     Use `RunDirectory.open`. The folder stays locked until the program ends, however it ends.
     """
 
-    def __init__(self, path: pathlib.Path, lock: int):
+    def __init__(
+        self,
+        path: pathlib.Path,
+        lock: int,
+        settings: Mapping[str, Any],
+        command: Sequence[str] | None,
+    ):
         self.path = path
         self._lock = lock
+        self._settings, self._command = settings, command
 
     @classmethod
     def open(
@@ -68,7 +75,7 @@ class RunDirectory:
         except BaseException:
             os.close(lock)
             raise
-        return cls(path, lock)
+        return cls(path, lock, settings, facts.get("command"))
 
     def record_data(
         self,
@@ -88,6 +95,9 @@ class RunDirectory:
         Raises:
           InputError: the run that is resumed used other images.
         """
+        plain = {"settings": dict(self._settings), "command": self._command}
+        if concealed.config(plain) != plain:
+            kept_names.write_settings(self.path, self._settings, self._command)
         config = _read_config(self.path / "config.json")
         before = config.get("data_fingerprint")
         if before is None:
@@ -181,11 +191,8 @@ def _take(
         _check_recipe(path, before, recipe)
         if "data_fingerprint" in before:
             _check_settings(path, before.get("settings", {}), settings)
-            if not is_complete(path):  # The key may be another by now, as of all that is sealed.
-                kept_names.write_settings(path, settings, facts.get("command"))
             return
     write_json(config, concealed.config({"recipe": recipe, "settings": settings, **facts}))
-    kept_names.write_settings(path, settings, facts.get("command"))
 
 
 def _check_not_foreign(path: pathlib.Path) -> None:
