@@ -21,7 +21,7 @@ _BORN, _STUDIED = datetime.date(1931, 7, 23), datetime.date(2019, 11, 28)
 _FOLDER, _FILE = "haemstead ward", "vortigern_{:03d}"
 # Of radiographs, in pixels; 32 is the least that is drawn.
 SIZE = 64
-_FINDINGS = ("Lung Opacity", "Effusion", "Tuberculosis")
+_FINDINGS = ("Infiltration", "Effusion", "Tuberculosis")
 
 
 def identifiers(root: pathlib.Path) -> list[written_forms.Identifier]:

@@ -83,8 +83,8 @@ def _run(study, sites, far):
     first, second = sites
     run = study.folder / "findings"
     programs.succeed(
-        run, "cheXviz", f"--site=a={first}:Lung Opacity", f"--site=b={second}:Effusion",
-        f"--external_site=far={far}:Lung Opacity", "--heatmaps=1", "--baseline=site",
+        run, "cheXviz", f"--site=a={first}:Infiltration", f"--site=b={second}:Effusion",
+        f"--external_site=far={far}:Infiltration", "--heatmaps=1", "--baseline=site",
         "--export=onnx", "--tensorboard_histograms", "--max_rejected_fraction=0.1", *_TINY,
     )  # fmt: skip
     return run
@@ -215,7 +215,7 @@ _on_demand = pytest.mark.skipif(not ALL_RECIPES, reason="TFFCXR_ALL_RECIPES=1 ru
 @pytest.mark.parametrize("kind", [["--grid=local_epochs=1,2"], ["--search=loss", "--trials=2"]])
 def test_a_sweep_and_a_search(study, sites, kind, tmp_path):
     first, second = sites
-    flags = [f"--site=a={first}:Lung Opacity", f"--site=b={second}:Effusion", *_TINY]
+    flags = [f"--site=a={first}:Infiltration", f"--site=b={second}:Effusion", *_TINY]
     flags += ["--baseline=none", "--heatmaps=0", "--max_rejected_fraction=0.1"]
     kind += ["--grid=learning_rate=1e-4..1e-3"] if "--trials=2" in kind else []
     ended = programs.run(
@@ -235,8 +235,8 @@ def test_a_sweep_and_a_search(study, sites, kind, tmp_path):
 def test_a_log_for_mlflow_and_a_comparison(study, run, sites, far, tmp_path):
     first, second = sites
     ended = programs.run(
-        "cheXviz", f"--output_dir={run}", f"--site=a={first}:Lung Opacity",
-        f"--site=b={second}:Effusion", f"--external_site=far={far}:Lung Opacity", "--heatmaps=1",
+        "cheXviz", f"--output_dir={run}", f"--site=a={first}:Infiltration",
+        f"--site=b={second}:Effusion", f"--external_site=far={far}:Infiltration", "--heatmaps=1",
         "--baseline=site", "--tensorboard_histograms", "--max_rejected_fraction=0.1", *_TINY,
         f"--mlflow=file:{tmp_path / 'mlflow'}",
     )  # fmt: skip
@@ -254,8 +254,8 @@ def test_a_log_for_mlflow_and_a_comparison(study, run, sites, far, tmp_path):
     ("recipe", "flags"),
     [
         ("tuberculosis", ["--baseline=none", "--model=standard", "--heatmaps=0"]),
-        ("pneumonia", ["--task=classification", "--model=standard", "--baseline=none"]),
-        ("cxr_fl_classification", ["--model=standard"]),
+        ("pneumonia", ["--task=classification", "--baseline=none", "--partition=none"]),
+        ("cxr_fl_classification", ["--model=standard", "--baseline=none"]),
     ],
 )
 def test_runs_of_other_recipes(study, recipe, flags):
