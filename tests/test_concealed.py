@@ -50,7 +50,8 @@ def test_other_settings_with_paths(name, value, kept):
 @pytest.mark.parametrize(
     ("name", "value"),
     [("model", "resnet18"), ("test_images", "No Lung Opacity / Not Normal=3"), ("weights", "none"),
-     ("flagfile", "chexviz_table1"), ("share", ""), ("segmentation_model", None), ("nothing", 0.5)],
+     ("flagfile", "chexviz_table1"), ("share", "all"),
+     ("heatmaps", "2"), ("width", ".5"), ("segmentation_model", None), ("nothing", 0.5)],
 )  # fmt: skip
 def test_what_is_no_path_stays(name, value):
     assert concealed.settings({name: value}) == {name: value}

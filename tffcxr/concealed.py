@@ -21,9 +21,8 @@ _SITES = frozenset({"site", "external_site"})
 _NAMED = frozenset({"columns", "weights"})
 _PATHS = frozenset(
     {
-        "cache_dir", "configurations", "csv", "dicom", "heatmaps", "json", "kit", "lung_model",
-        "masks", "mlflow", "output_dir", "phantom_dir", "proposal", "run", "segmentation_model",
-        "share", "study",
+        "cache_dir", "configurations", "kit", "mlflow", "output_dir", "phantom_dir", "proposal",
+        "segmentation_model",
     }
 )  # fmt: skip
 _OF_RUNS = frozenset({"grid", "set"})  # NAME=VALUE, a flag of the runs of a sweep.
@@ -31,7 +30,7 @@ _SITE = re.compile(r"([\w.-]+=\w+:)(.+)", re.DOTALL)
 _NAME = re.compile(r"([\w.-]+=)?(.*)", re.DOTALL)
 _FLAG = re.compile(r"--?(\w+)(?:=(.*))?", re.DOTALL)
 _PROGRAM = re.compile(r"//experiments:\w+")
-_ABSOLUTE = re.compile(r"[/~.\\]|\w:\\")
+_ABSOLUTE = re.compile(r"[/~\\]|\.{1,2}[/\\]|\w:\\")
 _IN_TEXT = re.compile(r"(?:(?<![\w.<])~?/(?=[^\s/])|\b[A-Za-z]:\\)[^:;,\n]*")
 _RELATIVE = re.compile(r"(?<!\S)[\w.-]+[/\\]\S*\.\w{2,5}(?!\w)")
 _IS_CONCEALED = re.compile(r"\[path( [0-9a-f]{16})?\](:[^/\\]*)?")

@@ -13,6 +13,7 @@ import pytest
 
 from tests.experiments import programs
 from tests.privacy import leak_search, marked_inputs, resemblance
+from tffcxr import kept_names
 from tffcxr.report import shared_copy
 
 ALL_RECIPES = os.environ.get("TFFCXR_ALL_RECIPES") == "1"
@@ -98,6 +99,14 @@ def test_every_mark_is_found_in_the_inputs(study, sites):
 def test_a_run_of_findings(study, run):
     study.search(run)  # With its cache, since nobody asked for names.
     assert list((run / "cache").rglob("rejected.csv"))
+    # Nothing but paths is concealed.
+    told, kept = programs.read_json(run / "config.json"), kept_names.read_settings(run)
+    settings = told["settings"]
+    differing = {name for name, value in kept["settings"].items() if settings[name] != value}
+    assert differing == {"site", "external_site"}
+    words = [plain for plain, word in zip(kept["command"], told["command"]) if plain != word]
+    flags = [word.partition("=")[0] for word in words]
+    assert flags == ["--output_dir", "--site", "--site", "--external_site"]
 
 
 def test_a_leak_of_a_run_would_be_found(study, run, tmp_path):
@@ -254,7 +263,15 @@ def test_a_log_for_mlflow_and_a_comparison(study, run, sites, far, tmp_path):
     ("recipe", "flags"),
     [
         ("tuberculosis", ["--baseline=none", "--model=standard", "--heatmaps=0"]),
-        ("pneumonia", ["--task=classification", "--baseline=none", "--partition=none"]),
+        (
+            "pneumonia",
+            [
+                "--task=classification",
+                "--baseline=none",
+                "--partition=none",
+                "--clients_per_round=all",
+            ],
+        ),
         ("cxr_fl_classification", ["--model=standard", "--baseline=none"]),
     ],
 )
