@@ -337,5 +337,5 @@ def _taking_part(recipe: str, folder: pathlib.Path) -> Iterator[Member]:
     with joining.connected(own, versions(), approve) as (connection, proposal):
         sites = {site.name: site.findings for site in proposal.sites}
         limits = policy.read(own.folder / kits.POLICY)
-        signer = Signer(own.credentials(), f"{proposal.study} {proposal.hash}")
+        signer = Signer(own.credentials(), f"{proposal.study} {proposal.hash}", sites)
         yield Member(connection, limits, folder / _STATES, sites, signer)

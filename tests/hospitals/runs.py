@@ -128,15 +128,23 @@ def rows_of(end, columns=None):
     ]
 
 
+# Of the studies of all tests.
+HOSPITALS = ("alps", "coast", "dale", "north", "south", "west", authority.COORDINATOR)
+
+
 def credentials(site, period=None):
-    """A hospital's certificate of the one authority of all tests."""
+    """A member's certificate of the one authority of all tests."""
+    if site == authority.COORDINATOR:
+        return authority.issue_to_coordinator(
+            _authority(), "localhost", authority.Period.of_days(1)
+        )
     return authority.issue_to_site(_authority(), site, period or authority.Period.of_days(1))
 
 
 @functools.cache
 def signer(site):
     """Of a hospital of the study."""
-    return round_keys.Signer(credentials(site), "the study")
+    return round_keys.Signer(credentials(site), "the study", HOSPITALS)
 
 
 @functools.cache

@@ -77,7 +77,7 @@ def test_masks_do_not_cancel_where_one_hospital_is_sent_other_weights(hospitals)
 
 def forged(site, attempt, credentials):
     """A key in the name of a site."""
-    signer = round_keys.Signer(credentials, "the study")
+    signer = round_keys.Signer(credentials, "the study", runs.HOSPITALS)
     signer.site = site
     return signer.signed(X25519PrivateKey.generate(), attempt)
 
@@ -109,6 +109,18 @@ def test_a_key_that_the_coordinator_has_put_in_place_of_anothers_is_refused(hosp
         assert reported == questions.WRONG_KEY, what
         assert line.startswith("expected a") and "dale" in line and "\n" not in line, line
     # Nothing of that was agreed to.
+    assert masked(hospitals, "alps", question(keys)).any()
+
+
+@pytest.mark.parametrize("stranger", ["coordinator", "a hospital of another study"])
+def test_whoever_is_no_hospital_of_the_study_has_no_part_in_a_sum(hospitals, stranger):
+    own = round_keys.Signer(runs.credentials(stranger), "the study", runs.HOSPITALS)
+    keys = asked_for_keys({**hospitals, stranger: masks.Masks(own)})
+    message = question(keys, {"alps": "alps", "invented": stranger})
+    reported, line = refusal(hospitals["alps"], message)
+    assert reported == questions.WRONG_KEY
+    expected = "expected a hospital of the study, alps, coast, dale, north, south, west, found "
+    assert line == f"{expected}{stranger!r}"
     assert masked(hospitals, "alps", question(keys)).any()
 
 

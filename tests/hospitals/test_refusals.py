@@ -239,7 +239,7 @@ GARBAGE: list[tuple[str, dict[str, Any]]] = [
 def question(setting, **changes):
     process = setting.training(runs.Recorded(("north",), {})).process_of(setting.plan.stages[0])
     about = {
-        "client": "north", "round_number": 1, "passes": 1, "state": 0, "kept": [],
+        "client": "north", "round_number": 1, "state": 0, "kept": [],
         "computation": questions.computation_ids.computation_id(process.next),
         "walks": [[0]], "later": [], "arrays": [0],
     }  # fmt: skip
@@ -248,7 +248,7 @@ def question(setting, **changes):
 
 QUESTIONS: list[dict[str, Any]] = [
     {"walks": [[999]]}, {"walks": []}, {"walks": "all"}, {"walks": [[-1]]}, {"arrays": [5]},
-    {"arrays": []}, {"passes": 0}, {"state": 7}, {"kept": ["x"]}, {"client": "south"}, {},
+    {"arrays": []}, {"state": 7}, {"kept": ["x"]}, {"client": "south"}, {},
 ]  # fmt: skip
 
 

@@ -179,11 +179,12 @@ class CoordinatedTraining(FederatedTraining):
         return states
 
     def client_value(self, client: str, private: Any, round_number: int, passes: int) -> Any:
-        """See `FederatedTraining`; the hospital has the rest."""
+        """See `FederatedTraining`; the hospital has the rest, and knows its passes itself."""
+        del passes
         # The round before this, too: the round may be tried again without a client that has
         # trained, but does not answer when statistics are recomputed.
         kept = tuple(sorted({*self._checkpoints(), round_number - 1}))
-        return AtClient(client, round_number, passes, _state(private), kept)
+        return AtClient(client, round_number, _state(private), kept)
 
     def measure(
         self, state: Any, round_number: int, stage: Stage

@@ -230,7 +230,9 @@ class Member:
             states.settle(client, counts, [int(n) for n in about["kept"]])
         if stage_process.has_noise_at_clients:  # The seed is the last of a client's state.
             private = [*private[:-1], served.training.noise_seed(number, client)]
-        dataset = served.data.train_dataset(client, number, int(about["passes"]))
+        # The study's, not the coordinator's: more passes of one client would outweigh a sum.
+        passes = 1 if comp is stage_process.recompute else served.plan.local_epochs
+        dataset = served.data.train_dataset(client, number, passes)
         own = [
             (
                 member_values.packed(private, of_state),

@@ -51,14 +51,12 @@ class AtClient(values.Elsewhere):
     Attributes:
       client: its id.
       round_number: the round that is computed.
-      passes: over its training images.
       state: the round after which its private state is meant; 0 for the state that all begin with.
       kept: rounds, of which the client must be able to return to its state.
     """
 
     client: str
     round_number: int
-    passes: int = 0
     state: int = 0
     kept: tuple[int, ...] = ()
 

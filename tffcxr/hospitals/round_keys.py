@@ -1,13 +1,15 @@
 """The keys that hospitals agree on masks by: fresh for each attempt at a round, and signed.
 
 The coordinator relays them. A hospital takes another one's key only with a signature (ECDSA on
-P-256) by a certificate of the study's authority for that site, over what the key is for. So a
-coordinator that puts its own key in place of another is found out, unless it also has the key of
-the authority.
+P-256) by a certificate of the study's authority for that site, over what the key is for, and only
+of a hospital that the approved study names: the coordinator has a certificate of that authority,
+too. So a coordinator that puts its own key in place of another, or beside the others, is found out,
+unless it also has the key of the authority.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 import dataclasses
 import datetime
 import json
@@ -53,10 +55,14 @@ class Signer:
     Args:
       credentials: the hospital's.
       study: its name and hash.
+      hospitals: that take part in it, this one included, by name.
     """
 
-    def __init__(self, credentials: authority.Credentials, study: str) -> None:
+    def __init__(
+        self, credentials: authority.Credentials, study: str, hospitals: Collection[str]
+    ) -> None:
         self.study = study
+        self._hospitals = frozenset(hospitals) - {authority.COORDINATOR}
         self.site = authority.name(credentials.certificate)
         self._credentials = credentials
 
@@ -81,8 +87,14 @@ class Signer:
           attempt: what the key has to be for.
 
         Raises:
-          RunError: it is not signed by that hospital for that attempt.
+          RunError: it is not signed by that hospital for that attempt, or the study has no such
+            hospital.
         """
+        if site not in self._hospitals:
+            raise RunError(
+                f"expected a hospital of the study, {', '.join(sorted(self._hospitals))}, found "
+                f"{site!r}"
+            )
         try:
             public = bytes.fromhex(found["public"])
             certificate = x509.load_pem_x509_certificate(found["certificate"].encode())
