@@ -62,7 +62,7 @@ flags.DEFINE_enum(
     "The weights at which updates are attacked: initial (of the first round, which tells most), or "
     "final.",
 )
-flags.DEFINE_integer("iterations", 300, "Steps of gradient inversion.")
+flags.DEFINE_integer("iterations", 100, "Steps of gradient inversion.")
 flags.DEFINE_integer("restarts", 1, "Starts of gradient inversion; the one that fits best counts.")
 flags.DEFINE_float("dp_noise_multiplier", 1.0, "Noise of dp, relative to the clipping norm.")
 flags.DEFINE_float("dp_sgd_noise", 1.0, "Noise of dp_sgd, relative to --dp_sgd_clip.")

@@ -5,6 +5,7 @@ run → updates as they are seen → inversion, class mix; models trained under 
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Iterator, Sequence
 import dataclasses
 import hashlib
@@ -21,7 +22,7 @@ from tffcxr.audit.seen import Protection, Round
 from tffcxr.errors import InputError
 from tffcxr.evaluation import undefined
 from tffcxr.files import write_atomically
-from tffcxr.report.audit_page import Found, Pictures
+from tffcxr.report.audit_page import UNTRAINED, Found, Pictures
 
 INITIAL, FINAL = "initial", "final"
 ONE_STEP, ONE_EPOCH = "one step", "one epoch"
@@ -143,7 +144,11 @@ class Audit:
                 paired = originals.pixels[likeness.originals]
                 shown = Pictures(case, protection.title, _grey(paired), _grey(found))
                 guess = inversion.compare(attack.guess(len(found)), originals.pixels)
-                places = inversion.ranks(found, paired, tests.pixels[:_LINE_UP])
+                # Of many images, the best fit is alike by choice: its place would say nothing.
+                place = np.nan
+                if len(originals) == len(found):
+                    places = inversion.ranks(found, paired, tests.pixels[:_LINE_UP])
+                    place = float(np.median(places))
                 row = {
                     "steps": steps,
                     "batch": batch,
@@ -154,7 +159,7 @@ class Audit:
                     "ssim": likeness.ssim,
                     "psnr_of_guess": guess.psnr,
                     "ssim_of_guess": guess.ssim,
-                    "place_in_line_up": float(np.median(places)),
+                    "place_in_line_up": place,
                     "line_up": len(tests.pixels[:_LINE_UP]) + 1,
                 }
                 yield row, shown
@@ -259,9 +264,12 @@ class Audit:
 
     def _memberships(self) -> Iterator[dict[str, Any]]:
         run, wanted = self._run, self._wanted
-        members = Images.join([self._own, *self._elsewhere])
-        members = _some(members, np.random.default_rng([wanted.seed, 2]))
         others = Images.join([run.images(client, "test") for client in run.clients])
+        members = _alike(
+            Images.join([self._own, *self._elsewhere]),
+            others,
+            np.random.default_rng([wanted.seed, 2]),
+        )
         patients = np.concatenate([members.patients, others.patients])
         model = run.plan.model.measuring_model().keras
         # A private task block is of the client; that of the first one stands for all.
@@ -270,6 +278,21 @@ class Audit:
             for images in (members, others)
         ]
         rounds = wanted.rounds or run.plan.rounds
+        about = {"members": len(members), "others": len(others)}
+        with undefined.named("membership before any training"):
+            control = membership.measure(
+                before[0], before[1], patients, wanted.replicates, wanted.seed
+            )
+        yield {
+            "protection": UNTRAINED,
+            "attack": "loss",
+            **about,
+            "rounds": 0,
+            "utility_name": "",
+            "utility": np.nan,
+            "epsilon": 0.0,
+            **dataclasses.asdict(control),
+        }
         for protection in self._usable():
             trained = protected_training.train(
                 run, protection, rounds, self._folder / "trained", wanted.seed
@@ -289,8 +312,7 @@ class Audit:
                 yield {
                     "protection": protection.name,
                     "attack": name,
-                    "members": len(members),
-                    "others": len(others),
+                    **about,
                     "rounds": rounds,
                     "utility_name": trained.utility_name,
                     "utility": trained.utility,
@@ -323,9 +345,26 @@ class Audit:
         return self._rounds[key]
 
 
-def _some(images: Images, random: np.random.Generator) -> Images:
-    """At most `_MOST_MEMBERS` of them."""
-    return images.take(random.permutation(len(images))[:_MOST_MEMBERS])
+def _alike(members: Images, others: Images, random: np.random.Generator) -> Images:
+    """Members in the mix of labels of the others, about `_MOST_MEMBERS` of them at most.
+
+    Where members have the finding more often than others, its loss would tell them apart.
+    """
+    wanted = collections.Counter(map(_key, others.labels))
+    places: dict[bytes, list[int]] = collections.defaultdict(list)
+    for place in random.permutation(len(members)):
+        places[_key(members.labels[place])].append(int(place))
+    times = min(
+        (len(places[key]) / count for key, count in wanted.items() if places[key]), default=0.0
+    )
+    times = min(times, _MOST_MEMBERS / max(1, len(others)))
+    chosen = [place for key, n in wanted.items() for place in places[key][: round(times * n)]]
+    return members.take(np.array(sorted(chosen), int))
+
+
+def _key(labels: np.ndarray) -> bytes:
+    """Equal for equal labels, also where some are unknown."""
+    return np.nan_to_num(labels, nan=-1.0).tobytes()
 
 
 def _grey(images: np.ndarray) -> np.ndarray:

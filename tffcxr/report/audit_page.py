@@ -19,6 +19,8 @@ from tffcxr.report.figures import panels
 
 FORMAT_VERSION = 1
 PAGE, JSON = "audit.html", "audit.json"
+# The control in the rows of membership inference: a model that was not trained at all.
+UNTRAINED = "untrained"
 # Better than the guess by as much, an image counts as nearer to the original; and in the first
 # part of the line-up as picked out.
 _NEARER_PSNR, _NEARER_SSIM, _PICKED_OUT = 0.5, 0.02, 0.05
@@ -141,8 +143,8 @@ def write(folder: pathlib.Path, found: Found, command: Sequence[str]) -> pathlib
         most=found.most,
         line_up=found.inversion[0]["line_up"],
         finding=found.properties[0]["finding"],
-        rounds=found.membership[0]["rounds"],
-        utility=found.membership[0]["utility_name"],
+        rounds=found.membership[-1]["rounds"],
+        utility=found.membership[-1]["utility_name"],
         delta=f"{options.DP_DELTA:g}",
     )
     path = folder / PAGE
@@ -169,7 +171,8 @@ def verdict(row: Row) -> str:
         row["psnr"] > row["psnr_of_guess"] + _NEARER_PSNR
         and row["ssim"] > row["ssim_of_guess"] + _NEARER_SSIM
     )
-    is_picked_out = row["place_in_line_up"] <= max(1.0, _PICKED_OUT * row["line_up"])
+    place = row["place_in_line_up"]  # NaN where it says nothing.
+    is_picked_out = place <= max(1.0, _PICKED_OUT * row["line_up"])
     return ("not found", "in part", "recognised")[is_nearer + is_picked_out]
 
 
@@ -202,7 +205,7 @@ def summary(found: Found) -> list[str]:
             f"told with an AUC of {auc}{_of_chance(row)}."
         )
     for row in found.membership:
-        if row["attack"] == "loss":
+        if row["attack"] == "loss" and row["protection"] != UNTRAINED:
             title = found.protections[row["protection"]][0]
             auc = style.with_interval(_interval(row), "auc", 2)
             sentences.append(
@@ -240,7 +243,9 @@ def _inversion_table(found: Found) -> dict[str, Any]:
             str(row["images_in_update"]),
             f"{style.number(row['psnr'], 1)} ({style.number(row['psnr_of_guess'], 1)})",
             f"{style.number(row['ssim'], 2)} ({style.number(row['ssim_of_guess'], 2)})",
-            f"{row['place_in_line_up']:g} of {row['line_up']}",
+            f"{row['place_in_line_up']:g} of {row['line_up']}"
+            if style.is_number(row["place_in_line_up"])
+            else style.UNDEFINED,
             verdict(row),
         ]
         for row in found.inversion
@@ -250,9 +255,11 @@ def _inversion_table(found: Found) -> dict[str, Any]:
 
 def _membership_table(found: Found) -> dict[str, Any]:
     headings = ["protected by", "attack", "AUC (95 % CI)", "caught", "ε", "utility"]
+    titles = {UNTRAINED: "no training yet"}
+    titles.update({name: title for name, (title, _) in found.protections.items()})
     cells = [
         [
-            found.protections[row["protection"]][0],
+            titles[row["protection"]],
             row["attack"],
             style.with_interval(_interval(row), "auc"),
             style.number(row["caught"]),
