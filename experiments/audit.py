@@ -64,6 +64,11 @@ flags.DEFINE_enum(
 )
 flags.DEFINE_integer("iterations", 100, "Steps of gradient inversion.")
 flags.DEFINE_integer("restarts", 1, "Starts of gradient inversion; the one that fits best counts.")
+flags.DEFINE_integer(
+    "updates",
+    30,
+    "Updates whose class mix is inferred, from as many of the attacker's own.",
+)
 flags.DEFINE_float("dp_noise_multiplier", 1.0, "Noise of dp, relative to the clipping norm.")
 flags.DEFINE_float("dp_sgd_noise", 1.0, "Noise of dp_sgd, relative to --dp_sgd_clip.")
 flags.DEFINE_float("dp_sgd_clip", 1.0, "Greatest norm of one image's gradient in dp_sgd.")
@@ -90,6 +95,7 @@ def main(unused_operands: list[str]) -> None:
     checks.at_least(
         1, "iterations", "restarts", "membership_rounds", "bootstrap", "phantom_patients"
     )
+    checks.at_least(2, "updates")
     checks.at_least(0, "seed")
     for name in ("dp_noise_multiplier", "dp_sgd_noise", "dp_sgd_clip"):
         if not 0 < FLAGS[name].value <= 1e6:
@@ -119,6 +125,7 @@ def main(unused_operands: list[str]) -> None:
         weights=FLAGS.weights_at,
         iterations=FLAGS.iterations,
         restarts=FLAGS.restarts,
+        updates=FLAGS.updates,
         protections=protections,
         rounds=FLAGS.membership_rounds,
         replicates=FLAGS.bootstrap,

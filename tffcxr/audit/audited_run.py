@@ -111,6 +111,7 @@ class AuditedRun:
         self.plan = _plan(self.kind, settings, config.get("derived") or {}, self.store)
         self.clients = self.store.client_ids
         self.settings = settings
+        self._data: dict[int, ClientData] = {}
         self._patients = run_files.read_table(folder / _CACHE, run_tables.IMAGES)
 
     @property
@@ -120,6 +121,11 @@ class AuditedRun:
 
     def data(self, batch_size: int) -> ClientData:
         """Its images as its clients train on them, in steps of another size."""
+        if batch_size not in self._data:
+            self._data[batch_size] = self._new_data(batch_size)
+        return self._data[batch_size]
+
+    def _new_data(self, batch_size: int) -> ClientData:
         settings = self.settings
         return ClientData(
             self.store,
@@ -202,6 +208,11 @@ def _plan(
     """The training plan of the run's first network, as the recipe made it from these settings."""
     named = settings.get("model")
     network = str(named[0] if isinstance(named, list) else named)
+    if settings.get("weights") not in ("none", "imagenet"):
+        raise InputError(
+            "--run: expected a run that began from random or ImageNet's weights, since config.json "
+            f"does not say where others were, found --weights={settings.get('weights')}"
+        )
     try:
         spec = ModelSpec(
             network,

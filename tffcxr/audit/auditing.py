@@ -18,7 +18,7 @@ import numpy as np
 
 from tffcxr.audit import inversion, membership, properties, protected_training
 from tffcxr.audit.audited_run import AuditedRun, Images
-from tffcxr.audit.seen import Protection, Round
+from tffcxr.audit.seen import DP_SGD, Protection, Round
 from tffcxr.errors import InputError
 from tffcxr.evaluation import undefined
 from tffcxr.files import write_atomically
@@ -30,7 +30,6 @@ ONE_STEP, ONE_EPOCH = "one step", "one epoch"
 MOST_IMAGES = 8
 _OF_PRIOR, _LINE_UP = 600, 99
 _MIX = 16  # Images of an update whose class mix is inferred.
-_SHADOWS, _ATTACKED = 40, 30
 _MOST_MEMBERS = 2000
 
 
@@ -43,6 +42,7 @@ class Wanted:
       weights: "initial" or "final", at which updates are made.
       iterations: of gradient inversion.
       restarts: of gradient inversion.
+      updates: whose class mix is inferred, and as many of the attacker's own.
       protections: which, "nothing" first.
       rounds: of the models whose members are inferred; None for those of the run.
       replicates: of the bootstrap.
@@ -53,6 +53,7 @@ class Wanted:
     weights: str
     iterations: int
     restarts: int
+    updates: int
     protections: Sequence[Protection]
     rounds: int | None
     replicates: int
@@ -105,8 +106,8 @@ class Audit:
         mixes = list(self._properties(column))
         run, protections = self._run, self._usable()
         return Found(
-            about=f"{run.recipe}, {run.plan.model.network}, in {run.folder}. The attacked client "
-            f"is {self._attacked} with {len(self._own)} training images.",
+            about=f"A run of {run.recipe} with the network {run.plan.model.network}. The attacked "
+            f"client is {self._attacked} with {len(self._own)} training images.",
             weights=self._wanted.weights,
             most=MOST_IMAGES,
             protections={
@@ -204,13 +205,13 @@ class Audit:
 
     def _properties(self, column: int) -> Iterator[dict[str, Any]]:
         random = np.random.default_rng([self._wanted.seed, 1])
-        elsewhere = Images.join(self._elsewhere)
+        elsewhere, count = Images.join(self._elsewhere), self._wanted.updates
         for protection in self._usable():
             members = self._members(protection)
             made = self._round(protection, _MIX, members)
             _tell(f"class mix, {protection.title}", is_last=True)
-            shadow, shadow_shares = self._mixes(made, elsewhere, column, _SHADOWS, members, random)
-            updates, shares = self._mixes(made, self._own, column, _ATTACKED, members, random)
+            shadow, shadow_shares = self._mixes(made, elsewhere, column, count, members, random)
+            updates, shares = self._mixes(made, self._own, column, count, members, random)
             with undefined.named(f"class mix under {protection.title}"):
                 found = properties.measure(
                     shadow, shadow_shares, updates, shares, self._wanted.replicates,
@@ -219,7 +220,7 @@ class Audit:
             yield {
                 "protection": protection.name,
                 "finding": self._run.store.spec.findings[column],
-                "updates": _ATTACKED,
+                "updates": count,
                 "images_in_update": _MIX * members,
                 **dataclasses.asdict(found),
             }
@@ -329,7 +330,7 @@ class Audit:
         found = []
         for protection in self._wanted.protections:
             try:
-                self._round(protection, 1, 1)
+                self._round(protection, 1, self._members(protection))
             except InputError as error:
                 remark = f"{protection.title} is not audited: {error}"
                 if remark not in self._remarks:
@@ -339,9 +340,10 @@ class Audit:
         return found
 
     def _round(self, protection: Protection, batch: int, members: int) -> Round:
-        key = protection, batch, members
+        # To build one takes seconds, and only the steps of DP-SGD depend on the size of a batch.
+        key = protection, batch if protection.name == DP_SGD else 0, members
         if key not in self._rounds:
-            self._rounds[key] = Round(self._run, *key, self._wanted.seed)
+            self._rounds[key] = Round(self._run, protection, batch, members, self._wanted.seed)
         return self._rounds[key]
 
 

@@ -13,7 +13,7 @@ from matplotlib import figure as matplotlib_figure
 import numpy as np
 import pandas as pd
 
-from tffcxr import errors, files, options
+from tffcxr import concealed, errors, files, options
 from tffcxr.report import page, style, text_table
 from tffcxr.report.figures import panels
 
@@ -131,7 +131,7 @@ def write(folder: pathlib.Path, found: Found, command: Sequence[str]) -> pathlib
     html = page.template("audit.html.jinja").render(
         title="Audit of privacy",
         about=found.about,
-        command=page.command(list(command)),
+        command=page.command(concealed.command(command)),
         remarks=found.remarks,
         summary=summary(found),
         views=list(found.protections.values()),
