@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tffcxr import run_tables
+from tffcxr import concealed, kept_names, run_tables
 from tffcxr.clients import augment
 from tffcxr.clients.client_data import ClientData
 from tffcxr.clients.shards.shard_store import ShardStore
@@ -21,7 +21,6 @@ from tffcxr.models.spec import ModelSpec
 from tffcxr.report import run_files
 from tffcxr.training.plan import Plan, Stage
 
-_CACHE = "cache"
 # The kinds of study that have one label per output and image, and their loss.
 _LOSSES = {"findings": losses.batch_loss, "classes": losses.class_batch_loss}
 _PLANNED = (
@@ -93,7 +92,8 @@ class AuditedRun:
         self.folder = folder
         config = run_files.read_json(folder / "config.json")
         self.recipe, self.kind = str(config.get("recipe")), str(config.get("kind"))
-        settings = config.get("settings")
+        # In `config.json` paths are concealed; weights may be in a file.
+        settings = kept_names.read_settings(folder).get("settings", config.get("settings"))
         if self.kind not in _LOSSES or not isinstance(settings, dict):
             raise InputError(
                 f"--run: expected a run of findings or classes, such as one of cheXviz, found "
@@ -106,13 +106,13 @@ class AuditedRun:
                 "--run: expected a run whose clients' images are here, found one over hospitals "
                 f"in {folder}"
             )
-        cache = cache_dir or folder / _CACHE
+        cache = cache_dir or folder / kept_names.FOLDER
         self.store = _opened(cache / str(config.get("data_fingerprint")))
         self.plan = _plan(self.kind, settings, config.get("derived") or {}, self.store)
         self.clients = self.store.client_ids
         self.settings = settings
         self._data: dict[int, ClientData] = {}
-        self._patients = run_files.read_table(folder / _CACHE, run_tables.IMAGES)
+        self._patients = kept_names.read(folder, run_tables.IMAGES)
 
     @property
     def batch_size(self) -> int:
@@ -184,9 +184,10 @@ class AuditedRun:
 
     def _patients_of(self, client: str, rows: np.ndarray) -> np.ndarray:
         """The patient of each row; without the run's table of them, each image is of its own."""
-        table = self._patients
-        of_client = table[table["client"] == client]
-        by_row = dict(zip(of_client["row"].astype(int), of_client["patient"]))
+        table, by_row = self._patients, {}
+        if table is not None:
+            of_client = table[table["client"] == client]
+            by_row = dict(zip(of_client["row"].astype(int), of_client["patient"]))
         site = client.split("-client_")[0]
         return np.array(
             [f"{site}/{by_row.get(int(row), f'{client}/{row}')}" for row in rows], object
@@ -208,10 +209,10 @@ def _plan(
     """The training plan of the run's first network, as the recipe made it from these settings."""
     named = settings.get("model")
     network = str(named[0] if isinstance(named, list) else named)
-    if settings.get("weights") not in ("none", "imagenet"):
+    if concealed.is_concealed(str(settings.get("weights"))):
         raise InputError(
-            "--run: expected a run that began from random or ImageNet's weights, since config.json "
-            f"does not say where others were, found --weights={settings.get('weights')}"
+            "--run: expected the names that the run has kept, which say where its --weights are, "
+            "found none"
         )
     try:
         spec = ModelSpec(
