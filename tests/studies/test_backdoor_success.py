@@ -52,9 +52,9 @@ def _scores(labels, scores) -> Any:
     return Scores(np.arange(count), np.full(count, "a", object), *arrays)
 
 
-def _task(training):
+def _task(training, threshold=0.5):
     test = _scores([[1], [1], [0], [NAN]], [[0.9], [0.2], [0.1], [0.1]])
-    return TaskScores("Mass", "Mass", "site", training, 0, test, test, 0.5)
+    return TaskScores("Mass", "Mass", "site", training, 0, test, test, threshold)
 
 
 def test_of_a_finding_those_with_it_count():
@@ -71,6 +71,19 @@ def test_of_a_finding_those_with_it_count():
         "backdoor_images": 2,
         "backdoor_without_trigger": 0.5,
     }
+
+
+def test_without_an_operating_point_it_is_unknown():
+    stamped = _scores([[1], [1], [0], [NAN]], [[-5.0], [-5.0], [5.0], [5.0]])
+    tasks = [_task(trainings.FEDERATED, threshold=NAN)]
+    with pytest.warns(match="the proportion is undefined"):
+        (found,) = findings_backdoor.measured(
+            _study(), _scorer(stamped), NO_DATA, {"site": WEIGHTS}, tasks
+        )
+    assert np.isnan(
+        [found.backdoor["backdoor_success"], found.backdoor["backdoor_success_low"]]
+    ).all()
+    assert np.isnan(found.backdoor["backdoor_without_trigger"])
 
 
 def test_of_classes_those_of_others_than_the_first_count():

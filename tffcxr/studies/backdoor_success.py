@@ -22,7 +22,8 @@ def about(
 
     Args:
       study: has the settings of intervals.
-      hits: bool [N], whether an image with the trigger is read as the target.
+      hits: [N], whether an image with the trigger is read as the target; NaN where the model
+        reads none.
       without: the same of the image without it.
       is_other: whether the truth is not the target; others do not count.
       patients: of the images.

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 import dataclasses
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from tffcxr.studies import backdoor_success, trainings
 from tffcxr.studies.findings import findings_results
 from tffcxr.training.backdoor import StampedImages
@@ -43,11 +45,16 @@ def measured(
             scores = findings_results.scaled(logits, {task.column: task.scaling})
             about = backdoor_success.about(
                 study,
-                scores.scores[:, task.column] < task.threshold,
-                task.probabilities < task.threshold,
+                _are_absent(scores.scores[:, task.column], task.threshold),
+                _are_absent(task.probabilities, task.threshold),
                 scores.labels[:, task.column] == 1,
                 study.patients(scores),
             )
             task = dataclasses.replace(task, backdoor=about)
         found.append(task)
     return found
+
+
+def _are_absent(probabilities: np.ndarray, threshold: float) -> np.ndarray:
+    """1 for images that are called "absent", 0 for others; NaN without an operating point."""
+    return np.where(np.isnan(threshold), np.nan, probabilities < threshold)
