@@ -2,9 +2,9 @@
 
 A client is listed for a reason once it was suspected for that in two of the last three rounds in
 which it took part, see `suspicion`. If honest clients were suspected with the probability p in a
-round, independently, one would be listed after so many rounds with 3 p^2: 5e-6 for p = 0.0013. A
-client that is always a little unlike the others is suspected in many rounds or in none, so p is
-then the probability of being listed.
+round, independently, one would be listed after three rounds with 3 p^2, which is 7.5e-5 for p =
+0.005. A client that is always a little unlike the others is suspected in many rounds or in none, so
+p is then the probability of being listed.
 
 Who is listed stays so to the end of the training: what it sent has changed the model that later
 rounds start from. At most so many clients are left out that more than half remain: where half of

@@ -17,8 +17,11 @@ Four clients or more are compared, each with the others:
               unusual. For masks, which have no such mixture, its training loss is above those of
               the others.
 
-Under normal errors a deviation of more than three has the probability 0.0013 in a round; see
-`quarantine` for what that means over rounds.
+Of a known spread, a deviation of more than three would have the probability 0.0013 in a round under
+normal errors. Here the spread is that of few others: where logarithms of honest lengths have a
+standard deviation of 0.2, a client is suspected in less than 0.0002 of the rounds, of 0.3 in 0.005
+with three others and 0.002 with nine, of 0.5 in 0.044 and 0.017 (200,000 simulated rounds each).
+See `quarantine` for what that means over rounds.
 """
 
 from __future__ import annotations
