@@ -145,7 +145,7 @@ RATES = "--grid=learning_rate=1e-4..1e-2"
         ([], "--search: expected a --grid to search, such as --grid=learning_rate=1e-4..1e-2"),
         ([RATES, "--trials=0"], "--trials: expected at least 1, found 0"),
         ([RATES, "--search=aurok"], "--search: expected a metric (accuracy, auroc"),
-        (["--grid=batch_norm=0..1"], "--batch_norm=0"),
+        (["--grid=batch_norm=0..1"], "--batch_norm: expected one of aggregate"),
         (["--grid=local_epoch=1..3"], "did you mean local_epochs?"),
         (["--grid=rounds=3..1"], "--grid: expected LOW below HIGH"),
         (["--grid=seed=1..9"], "--grid: expected no seed in a search"),
