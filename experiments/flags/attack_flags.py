@@ -30,7 +30,7 @@ def define() -> None:
         "and losses explain, or point against the others' although their losses are alike, and "
         "labels that are not those that the model learnt from the others. Four clients or more are "
         "compared. report: no more than that; exclude: leaves them out of all later rounds, as "
-        "long as more than half remain.",
+        "long as more than half of the clients remain, and as many as the --aggregator needs.",
     )
     flags.DEFINE_enum(
         "attack",

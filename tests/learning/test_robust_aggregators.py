@@ -49,6 +49,21 @@ def test_by_hand(rule, rows, hostile, expected):
     np.testing.assert_allclose(row, expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("rule", ["trimmed_mean", "krum"])
+@pytest.mark.parametrize("hostile", [0, 1, 3])
+@pytest.mark.parametrize("clients", [1, 2, 3, 4, 5, 6, 9, 10])
+def test_how_many_are_borne_is_how_many_are_left_out(rule, hostile, clients):
+    rows = np.zeros([clients, 1])
+    borne = robust_aggregators.RobustFactory(rule, hostile).borne(clients)
+    if rule == "krum":
+        assert combined(rule, rows, hostile)[1].count(False) == borne
+    else:  # So many far values do not move the mean, and one more does.
+        rows[:borne] = 1.0
+        assert combined(rule, rows, hostile)[0] == 0
+        rows[borne] = 1.0
+        assert combined(rule, rows, hostile)[0] > 0
+
+
 def test_krum_says_whom_it_left_out():
     assert combined("krum", LINE)[1] == [True, True, True, True, False]
     assert combined("median", LINE)[1] == [True] * 5

@@ -3,6 +3,7 @@
 import pytest
 
 from tffcxr.clients.sampling import Sampler
+from tffcxr.learning.robust_aggregators import RobustFactory
 from tffcxr.training.quarantine import Quarantine
 
 NAMES = ("a", "b", "c", "d", "e")
@@ -15,8 +16,8 @@ def rows(number, status="ok", **suspicions):
     ]
 
 
-def quarantine(excludes=True, per_round=None):
-    return Quarantine("federated", Sampler(NAMES, per_round, 0), excludes)
+def quarantine(excludes=True, per_round=None, aggregator=None):
+    return Quarantine("federated", Sampler(NAMES, per_round, 0), excludes, aggregator)
 
 
 def judged(listing, *of_rounds):
@@ -72,6 +73,56 @@ def test_more_than_half_remain(capsys):
     judged(listing, rows(1, **everyone), rows(2, **everyone))
     assert listing.sample(3) == ["c", "d", "e"]
     assert capsys.readouterr().err.endswith("not left out, as too many are\n")
+
+
+def test_krum_of_five_goes_on_with_five_and_says_why(capsys):
+    listing = quarantine(aggregator=RobustFactory("krum", 1))
+    judged(listing, rows(1, a="norm"), rows(2, a="norm"))
+    assert listing.sample(3) == list(NAMES) and not listing.excluded
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == (
+        "federated: QUARANTINE of a after round 2: updates longer than its images and losses "
+        "explain; not left out, since rounds would have 4 clients and krum needs 5 for "
+        "--hostile_clients=1"
+    )
+
+
+# Of five clients; the others than Krum need 2 F + 1, and more than half remain in any case.
+@pytest.mark.parametrize(
+    ("rule", "hostile", "per_round", "excluded"),
+    [
+        ("trimmed_mean", 1, None, ["a", "b"]),
+        ("trimmed_mean", 2, None, []),
+        ("median", 1, 4, ["a", "b"]),
+        ("geometric_median", 1, 0.8, ["a"]),  # 0.8 of four are three, of three two.
+        ("krum", 0, 4, ["a", "b"]),
+    ],
+)
+def test_as_many_remain_as_the_aggregator_needs(rule, hostile, per_round, excluded):
+    listing = quarantine(per_round=per_round, aggregator=RobustFactory(rule, hostile))
+    everyone = dict.fromkeys("ab", "norm")
+    judged(listing, rows(1, **everyone), rows(2, **everyone))
+    assert listing.excluded == excluded
+    assert len(listing.sample(3)) >= RobustFactory(rule, hostile).least_clients
+
+
+@pytest.mark.parametrize("status", ["left out: not connected", "update not finite"])
+def test_a_round_with_too_few_for_the_aggregator_is_warned_of_once(capsys, status):
+    aggregator = RobustFactory("krum", 1)
+    fewer = [rows(number) for number in (1, 2, 3)]
+    for each in fewer[1:]:
+        each[0]["status"] = status
+    found = judged(quarantine(excludes=False, aggregator=aggregator), *fewer)
+    assert capsys.readouterr().err == (
+        "federated: WARNING: round 2 had 4 updates that count, and krum needs 5 for "
+        "--hostile_clients=1; such rounds bear 0 hostile ones (said once)\n"
+    )
+    resumed = quarantine(excludes=False, aggregator=aggregator)
+    resumed.resume(found[: 2 * len(NAMES)])
+    judged(resumed, *fewer[2:])
+    judged(quarantine(aggregator=RobustFactory("median", 1)), *fewer)
+    judged(quarantine(), *fewer)
+    assert not capsys.readouterr().err
 
 
 def test_a_resumed_training_goes_on_as_it_would_have():

@@ -116,6 +116,11 @@ class RobustFactory(tff.aggregators.WeightedAggregationFactory):
         self.least_clients = 2 * hostile + (3 if rule == "krum" else 1)
         self._combine = functools.partial(_combine, RULES[rule], hostile)
 
+    def borne(self, clients: int) -> int:
+        """How many hostile ones are borne where so many clients count: F, or what they allow."""
+        missing = max(0, self.least_clients - clients)
+        return max(0, self.hostile - (missing + 1) // 2)
+
     def create(
         self, value_type: tff.Type, weight_type: tff.Type
     ) -> tff.templates.AggregationProcess:

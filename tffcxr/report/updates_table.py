@@ -80,7 +80,7 @@ def warnings(run: run_reader.Run, clients: Sequence[Client]) -> list[str]:
 
 _CONSEQUENCES = {
     False: "Its updates went into the model as before (--quarantine=report).",
-    True: "It took no part in later rounds, unless half of the clients were listed.",
+    True: "It took no part in later rounds, unless too few clients would have remained.",
 }
 
 

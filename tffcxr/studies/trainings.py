@@ -180,7 +180,10 @@ def _coordinate(setup: Training, hospitals: coordinator.Coordinator) -> Trained:
 def _quarantine(setup: Training) -> Quarantine:
     """What lists hostile and broken clients."""
     return Quarantine(
-        _title(setup, FEDERATED), setup.sampler, setup.plan.quarantine == options.EXCLUDE
+        _title(setup, FEDERATED),
+        setup.sampler,
+        setup.plan.quarantine == options.EXCLUDE,
+        setup.plan.aggregator,
     )
 
 

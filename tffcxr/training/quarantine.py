@@ -8,7 +8,10 @@ p is then the probability of being listed.
 
 Who is listed stays so to the end of the training: what it sent has changed the model that later
 rounds start from. At most so many clients are left out that more than half remain: where half of
-them are unusual, nobody knows which half is hostile.
+them are unusual, nobody knows which half is hostile. Nor are so many left out that later rounds
+have fewer clients than the aggregator needs to bear `--hostile_clients`: multi-Krum of four is the
+mean. Where clients stay away, or their updates do not count, a round may still have fewer, which is
+warned of once.
 
 Nothing is kept but what stands in `clients.csv`, so that a resumed training goes on as it would
 have.
@@ -24,6 +27,7 @@ from typing import Any
 
 from tffcxr import run_tables
 from tffcxr.clients.sampling import Sampler
+from tffcxr.learning.robust_aggregators import RobustFactory
 
 _ROUNDS, _ENOUGH = 3, 2
 SUSPICION, QUARANTINE = "suspicion", "quarantine"  # Columns of `clients.csv`.
@@ -36,12 +40,17 @@ class Quarantine:
       title: of the training, for the terminal.
       sampler: which clients take part in a round.
       excludes: whether those listed are left out of later rounds.
+      aggregator: of the training's `Plan`; one that bears hostile clients needs some in a round.
     """
 
-    def __init__(self, title: str, sampler: Sampler, excludes: bool) -> None:
+    def __init__(
+        self, title: str, sampler: Sampler, excludes: bool, aggregator: Any = None
+    ) -> None:
         self._title = title
         self._sampler = sampler
         self._excludes = excludes
+        self._robust = aggregator if isinstance(aggregator, RobustFactory) else None
+        self._has_warned = False
         self._suspicions: dict[str, list[list[str]]] = collections.defaultdict(list)
         self._listed: dict[str, str] = {}
 
@@ -53,9 +62,16 @@ class Quarantine:
             self._note(row)
             if row[QUARANTINE]:
                 self._listed[row["client"]] = row[QUARANTINE]
+        counting: dict[str, int] = collections.defaultdict(int)
+        for row in rows:
+            counting[row["round"]] += row["status"] == "ok"
+        self._has_warned = any(map(self._are_too_few, counting.values()))
 
     def judge(self, rows: Sequence[MutableMapping[str, Any]]) -> None:
-        """Fills the column `quarantine` of a round's rows, and tells of those newly listed."""
+        """Fills the column `quarantine` of a round's rows, and tells of those newly listed.
+
+        It also warns, once in a training, of a round with fewer clients than the aggregator needs.
+        """
         for row in rows:
             client = row["client"]
             self._note(row)
@@ -65,23 +81,33 @@ class Quarantine:
                     self._listed[client] = "+".join(reasons)
                     self._tell(client, int(row["round"]))
             row[QUARANTINE] = self._listed.get(client, "")
+        self._warn(rows)
 
     def sample(self, round_number: int) -> list[str]:
         """The sorted ids of the clients that take part in a round."""
-        left = [client for client in self._sampler.client_ids if client not in self.excluded]
-        if len(left) == len(self._sampler.client_ids):
-            return self._sampler.sample(round_number)
-        request = self._sampler.clients_per_round
-        if isinstance(request, int):
-            request = min(request, len(left))
-        others = dataclasses.replace(self._sampler, client_ids=left, clients_per_round=request)
-        return others.sample(round_number)
+        return self._without(self.excluded).sample(round_number)
 
     @property
     def excluded(self) -> list[str]:
-        """Who is left out: of those listed, the first as long as more than half of all remain."""
-        most = (len(self._sampler.client_ids) - 1) // 2
-        return list(self._listed)[:most] if self._excludes else []
+        """Who is left out: of those listed, the first as long as enough remain, see above."""
+        if not self._excludes:
+            return []
+        listed = list(self._listed)[: (len(self._sampler.client_ids) - 1) // 2]
+        while listed and self._are_too_few(self._without(listed).count):
+            listed.pop()
+        return listed
+
+    def _without(self, excluded: Sequence[str]) -> Sampler:
+        """Draws among the other clients."""
+        left = [client for client in self._sampler.client_ids if client not in excluded]
+        request = self._sampler.clients_per_round
+        if isinstance(request, int):
+            request = min(request, len(left))
+        return dataclasses.replace(self._sampler, client_ids=left, clients_per_round=request)
+
+    def _are_too_few(self, clients: int) -> bool:
+        """Whether the aggregator needs more clients in a round."""
+        return self._robust is not None and clients < self._robust.least_clients
 
     def _note(self, row: Mapping[str, Any]) -> None:
         if not row["status"].startswith(run_tables.LEFT_OUT):
@@ -98,13 +124,44 @@ class Quarantine:
     def _tell(self, client: str, round_number: int) -> None:
         reasons = run_tables.suspicions(self._listed[client])
         words = "; ".join(run_tables.SUSPICIONS[reason] for reason in reasons)
-        consequence = ""
-        if self._excludes:
-            is_out = client in self.excluded
-            consequence = "; left out from now on" if is_out else "; not left out, as too many are"
         print(
             f"{self._title}: QUARANTINE of {client} after round {round_number}: "
-            f"{words}{consequence}",
+            f"{words}{self._consequence(client)}",
             file=sys.stderr,
             flush=True,
         )
+
+    def _consequence(self, client: str) -> str:
+        """What becomes of one that is listed, for the end of a sentence."""
+        if not self._excludes:
+            return ""
+        excluded = self.excluded
+        if client in excluded:
+            return "; left out from now on"
+        remaining = self._without([*excluded, client]).count
+        if self._robust and self._are_too_few(remaining):
+            return (
+                f"; not left out, since rounds would have {remaining} clients and "
+                f"{_needs(self._robust)}"
+            )
+        return "; not left out, as too many are"
+
+    def _warn(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        counting = sum(row["status"] == "ok" for row in rows)
+        if self._has_warned or not self._robust or not self._are_too_few(counting):
+            return
+        self._has_warned = True
+        print(
+            f"{self._title}: WARNING: round {rows[0]['round']} had {counting} updates that count, "
+            f"and {_needs(self._robust)}; such rounds bear {self._robust.borne(counting)} hostile "
+            "ones (said once)",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+def _needs(aggregator: RobustFactory) -> str:
+    return (
+        f"{aggregator.rule} needs {aggregator.least_clients} for "
+        f"--hostile_clients={aggregator.hostile}"
+    )
