@@ -68,7 +68,9 @@ def define() -> None:
         "dp_sgd_noise",
         0.0,
         "Noise of each step at the clients (DP-SGD), relative to --dp_sgd_clip, which protects "
-        "single images also from the server; 0 for none. Slow: images are computed one by one.",
+        "single images also from the server; 0 for none. Slow: images are computed one by one. A "
+        "hospital of --engine=hospitals trains each round on the first weights that it was sent "
+        "alone.",
     )
     flags.DEFINE_float(
         "dp_sgd_clip", 1.0, "Greatest norm of one image's gradient with --dp_sgd_noise."

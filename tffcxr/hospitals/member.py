@@ -30,6 +30,7 @@ from tffcxr.hospitals import (
     wire,
 )
 from tffcxr.hospitals.invocations import Invocations
+from tffcxr.hospitals.noised_rounds import NoisedRounds
 from tffcxr.hospitals.private_states import PrivateStates
 from tffcxr.hospitals.round_keys import Signer
 from tffcxr.hospitals.serving import ClientTurn, Finished, Limits, Served
@@ -122,7 +123,7 @@ class Member:
         Raises:
           RunError: the coordinator has ended the run.
         """
-        states = PrivateStates(self._folder / hashlib.sha256(served.name.encode()).hexdigest()[:12])
+        states = PrivateStates(self._states_folder(served))
         self._link.doing(coordinator.serving(served.name))
         standing = self._link.call(wire.Message(coordinator.TRAINING, {"training": served.name}))
         if standing.kind == coordinator.FINISH:
@@ -220,6 +221,10 @@ class Member:
         """Begins what is to be computed for a question, whoever it will be added with."""
         about = message.about
         client, number = str(about["client"]), int(about["round_number"])
+        if not 1 <= number <= served.plan.rounds:
+            raise wire.MessageError(
+                f"expected a round from 1 to {served.plan.rounds}, found {number}"
+            )
         stage_process = self._process(served, number)
         comp = member_values.computation(stage_process, str(about["computation"]))
         block = device.compiled_form(comp)
@@ -228,7 +233,9 @@ class Member:
         private = self._private(served, states, client, counts, number)
         if len(about["walks"]) == 1:  # A later walk comes after the round's state was saved.
             states.settle(client, counts, [int(n) for n in about["kept"]])
-        if stage_process.has_noise_at_clients:  # The seed is the last of a client's state.
+        if stage_process.has_noise_at_clients:
+            NoisedRounds(self._states_folder(served)).begin(client, number, message)
+            # The seed is the last of a client's state.
             private = [*private[:-1], served.training.noise_seed(number, client)]
         # The study's, not the coordinator's: more passes of one client would outweigh a sum.
         passes = 1 if comp is stage_process.recompute else served.plan.local_epochs
@@ -351,6 +358,9 @@ class Member:
         weights = before.model_weights(before.initialize(), state)
         _, private = now.with_model_weights(now.initialize(), weights)
         return values_as_fields.flat(private)
+
+    def _states_folder(self, served: Served) -> pathlib.Path:
+        return self._folder / hashlib.sha256(served.name.encode()).hexdigest()[:12]
 
     def _process(self, served: Served, round_number: int) -> process.FederatedProcess:
         _, stage = served.plan.stage_of(max(1, round_number))

@@ -32,6 +32,7 @@ LATE = "no answer in time"
 FAILED = "failed at the hospital, whose log says why"
 OTHER_COMPUTATION = "the hospital has built another computation of the same settings"
 TOO_FEW_IMAGES = "fewer training images than the hospital's policy wants behind an update"
+OTHER_WEIGHTS = "the hospital has trained this round on other weights, and adds noise to one answer"
 FEWEST_HOSPITALS = 2  # In a secure sum, which would otherwise be one hospital's own part.
 # Why it adds its part to no such secure sum; the first, since it was started again meanwhile.
 NO_KEY = "the hospital has no key for this attempt at the round"
