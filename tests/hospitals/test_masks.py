@@ -172,6 +172,29 @@ def test_an_attempt_serves_one_set_one_question_and_one_round(hospitals):
     agree(hospitals["alps"], question(keys, walks=[[0], [1]]), "alps")
 
 
+def test_a_round_has_the_same_clients_of_a_hospital_in_every_attempt(hospitals):
+    """Otherwise the sums of two attempts differ by one client's part alone."""
+    keys = asked_for_keys(hospitals)
+    agree(hospitals["coast"], question(keys), "coast 1")
+    fewer = {client: site for client, site in CLIENTS.items() if client != "coast 2"}
+    without_dale = {client: site for client, site in CLIENTS.items() if site != "dale"}
+    for name in ("second", "third"):
+        again = asked_for_keys(hospitals, name)
+        reported, line = refusal(hospitals["coast"], question(again, fewer, name), "coast 1")
+        assert reported == questions.OTHER_CLIENTS
+        assert line == (
+            "expected coast 1, coast 2 of this hospital in every secure sum of round 3, found "
+            "coast 1: two such sums differ by what the others add"
+        )
+        agree(hospitals["alps"], question(again, fewer, name), "alps")  # Its own are the same.
+        hospitals["coast"].forget()  # As after a measurement that a coordinator may ask for.
+        asked_for_keys(hospitals, "next", round_number=4)
+    again = asked_for_keys(hospitals, "last")
+    agree(hospitals["coast"], question(again, without_dale, "last"), "coast 1")
+    later = asked_for_keys(hospitals, "of 4", round_number=4)
+    agree(hospitals["coast"], question(later, fewer, "of 4", round_number=4), "coast 1")
+
+
 def test_clients_that_are_not_this_hospitals_are_refused(hospitals):
     keys = asked_for_keys(hospitals)
     for clients in (

@@ -220,6 +220,34 @@ def test_a_late_hospital_is_left_out_of_the_sum(tmp_path, secure, monkeypatch):
     assert sorted(trained) == [(site, number) for site in THREE_SITES for number in (1, 2, 3)]
 
 
+def test_a_late_client_drops_its_hospital_and_not_itself_alone(tmp_path, secure):
+    late = once("compute", "alps", 2)
+    hub = in_memory.Hub(holds=late)
+    study = runs.Study(tmp_path, secure, hub=hub, sites=SEVERAL_CLIENTS, seconds=SECONDS)
+    assert check(study) == {}
+    # Two hospitals are needed: the round waits for the one whose client was late.
+    assert attempts(hub, 2) == ["nsw", "nsw"]
+
+
+def test_a_client_that_fails_leaves_with_its_hospital(tmp_path, secure):
+    data = example.client_data(tmp_path / "clients", north=12, south=8, west=10, east=8)
+    setting = secure.share(runs.Setting(secure.plan, data))
+    sites = {**SEVERAL_CLIENTS, "dale": ("east",)}
+    answers: list[wire.Message] = []
+
+    def changes(site, answer):
+        if (site, answer.kind) == ("alps", "compute"):
+            answers.append(answer)
+            if len(answers) == 3:  # Two of its clients have answered in round 1.
+                return wire.Message("compute", {"failed": questions.FAILED})
+        return answer
+
+    hub = in_memory.Hub(changes=changes)
+    study = runs.Study(tmp_path / "run", setting, hub=hub, sites=sites)
+    assert check(study) == {(2, client): questions.FAILED for client in ("north", "west")}
+    assert attempts(hub, 2) == ["ensw", "es"]
+
+
 def test_a_hospital_that_makes_no_key_is_left_out(tmp_path, secure):
     hub = in_memory.Hub(holds=once("key", "south", 2))
     study = runs.Study(tmp_path, secure, hub=hub, sites=THREE_SITES, seconds=SECONDS)

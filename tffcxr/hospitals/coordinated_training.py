@@ -34,6 +34,10 @@ _PASSING = (AWAY, questions.LATE)
 class Hospitals(Protocol):
     """What the training needs of the coordinator; see `coordinator.Coordinator`."""
 
+    @property
+    def site_of(self) -> Mapping[str, str]:
+        """Client to its hospital."""
+
     def await_quorum(self, name: str, clients: Sequence[str]) -> list[str]:
         """Waits until enough hospitals serve a training; which of the clients are there."""
 
@@ -128,7 +132,7 @@ class CoordinatedTraining(FederatedTraining):
         """See `FederatedTraining`; a client whose hospital does not answer is left out.
 
         The round is tried again without it, which gives what a round of the others alone gives.
-        Secure sums are masked with other keys then.
+        Secure sums are masked with other keys then, and have no client of its hospital.
         """
         while True:
             present = self._hospitals.await_quorum(self._name, clients)
@@ -144,8 +148,9 @@ class CoordinatedTraining(FederatedTraining):
                         if error.reason == questions.NO_KEY and error.client not in started_again:
                             started_again.add(error.client)  # A new attempt has new keys.
                             continue
-                        absent[error.client] = error.reason
-                        present = [client for client in present if client != error.client]
+                        left = self._left_with(error.client, stage)
+                        absent |= {client: error.reason for client in present if client in left}
+                        present = [client for client in present if client not in left]
                         continue
                     left_out = [
                         ClientResult(client, 0, math.nan, run_tables.LEFT_OUT + reason)
@@ -162,6 +167,13 @@ class CoordinatedTraining(FederatedTraining):
                 )
             late = ", ".join(client for client, why in sorted(absent.items()) if why != AWAY)
             print(f"round {round_number} begins again: {questions.LATE} of {late}", file=sys.stderr)
+
+    def _left_with(self, client: str, stage: Stage) -> set[str]:
+        """Who has no part in a round without a client: see `masks.py` of secure sums."""
+        if not compiling.has_secure_sums(self.process_of(stage).next):
+            return {client}
+        site_of = self._hospitals.site_of
+        return {other for other, site in site_of.items() if site == site_of[client]}
 
     @contextlib.contextmanager
     def asked(self, clients: Sequence[str]) -> Iterator[None]:

@@ -8,6 +8,9 @@
 The masks depend on all that the hospitals were sent: where the coordinator sends other weights to
 one of them, to learn its part from what the others then cannot add (Pasquini et al., "Eluding
 Secure Aggregation in Federated Learning via Model Inconsistency", CCS 2022), no masks cancel.
+
+All attempts at a round have the same clients of a hospital: the difference of two sums that differ
+in one client would be its part. So a hospital of several clients has all of a round's or none.
 """
 
 from __future__ import annotations
@@ -66,9 +69,10 @@ class Masks:
         self._fewest = fewest
         self._said: list[str] = []
         self._kept: dict[str, _Kept] = {}
+        self._clients_of: dict[tuple[str, int], set[str]] = {}  # Its own, by training and round.
 
     def forget(self) -> None:
-        """Forgets all keys, once the round is over."""
+        """Forgets all keys, once the round is over; not whose parts it was asked for."""
         self._kept.clear()
 
     def key(self, message: wire.Message) -> wire.Message:
@@ -124,10 +128,19 @@ class Masks:
                 f"expected at least {self._fewest} hospitals in a secure sum, found "
                 f"{', '.join(sites)} alone: the fewer there are, the more their sum tells of each",
             )
+        number = kept.attempt.training, kept.attempt.round_number
+        if mine != self._clients_of.get(number, mine):
+            raise CannotError(
+                questions.OTHER_CLIENTS,
+                f"expected {', '.join(sorted(self._clients_of[number]))} of this hospital in every "
+                f"secure sum of round {kept.attempt.round_number}, found "
+                f"{', '.join(sorted(mine))}: two such sums differ by what the others add",
+            )
         agreed = json.dumps([sorted(site_of.items()), keys], sort_keys=True)
         if kept.agreed is None:
             kept.secrets = self._secrets(kept, sites, keys)
             kept.agreed = agreed
+            self._clients_of[number] = mine
             self._say(kept.attempt, sites)
         question = client, len(about["walks"])
         if (

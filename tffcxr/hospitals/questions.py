@@ -37,6 +37,7 @@ FEWEST_HOSPITALS = 2  # In a secure sum, which would otherwise be one hospital's
 # Why it adds its part to no such secure sum; the first, since it was started again meanwhile.
 NO_KEY = "the hospital has no key for this attempt at the round"
 OTHER_ATTEMPT = "the hospital was asked for another secure sum in the same attempt"
+OTHER_CLIENTS = "the hospital was asked for a secure sum of others of its clients in the same round"
 TOO_FEW_HOSPITALS = "fewer hospitals in a secure sum than the hospital's policy wants"
 WRONG_KEY = "a key for a secure sum is not signed by the hospital that it is said to be of"
 NOT_MASKED = "a secure sum without the hospitals whose masks hide a part"
