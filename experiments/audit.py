@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 FLAGS = flags.FLAGS
 
-_PROTECTIONS = ("clipping", "dp", "dp_sgd", "secure")
+_PROTECTIONS = ("clipping", "dp", "dp_sgd", "secure", "both")
 _DEFAULT_OUTPUT = "runs/audit"
 
 flags.DEFINE_string("run", None, "The folder of a complete run; default: a new one on phantoms.")
@@ -52,7 +52,8 @@ flags.DEFINE_integer(
 flags.DEFINE_list(
     "protections",
     list(_PROTECTIONS),
-    f"What to attack beside the unprotected training: some of {', '.join(_PROTECTIONS)}.",
+    "What to attack beside the unprotected training: some of "
+    f"{', '.join(_PROTECTIONS)} (secure and dp_sgd together).",
 )
 flags.DEFINE_list("batches", ["1", "4", "8"], "Images per step, for gradient inversion.")
 flags.DEFINE_enum(
@@ -65,13 +66,16 @@ flags.DEFINE_enum(
 flags.DEFINE_integer("iterations", 100, "Steps of gradient inversion.")
 flags.DEFINE_integer("restarts", 1, "Starts of gradient inversion; the one that fits best counts.")
 flags.DEFINE_integer(
+    "repeats", 3, "Updates of one step that are inverted in each case, of other images each."
+)
+flags.DEFINE_integer(
     "updates",
     30,
     "Updates whose class mix is inferred, from as many of the attacker's own.",
 )
 flags.DEFINE_float("dp_noise_multiplier", 1.0, "Noise of dp, relative to the clipping norm.")
-flags.DEFINE_float("dp_sgd_noise", 1.0, "Noise of dp_sgd, relative to --dp_sgd_clip.")
-flags.DEFINE_float("dp_sgd_clip", 1.0, "Greatest norm of one image's gradient in dp_sgd.")
+flags.DEFINE_float("dp_sgd_noise", 1.0, "Noise of dp_sgd and both, relative to --dp_sgd_clip.")
+flags.DEFINE_float("dp_sgd_clip", 1.0, "Greatest norm of one image's gradient in dp_sgd and both.")
 flags.DEFINE_integer(
     "membership_rounds",
     None,
@@ -93,7 +97,7 @@ def main(unused_operands: list[str]) -> None:
     """Runs the program."""
     batches = _checked_batches()
     checks.at_least(
-        1, "iterations", "restarts", "membership_rounds", "bootstrap", "phantom_patients"
+        1, "iterations", "restarts", "repeats", "membership_rounds", "bootstrap", "phantom_patients"
     )
     checks.at_least(2, "updates")
     checks.at_least(0, "seed")
@@ -113,18 +117,24 @@ def main(unused_operands: list[str]) -> None:
 
     from tffcxr.audit import auditing, seen
     from tffcxr.audit.audited_run import AuditedRun
+    from tffcxr.audit.wanted import Wanted
 
     run = AuditedRun(run_folder, pathlib.Path(FLAGS.cache_dir) if FLAGS.cache_dir else None)
-    noise = {seen.DP: FLAGS.dp_noise_multiplier, seen.DP_SGD: FLAGS.dp_sgd_noise}
+    noise = {
+        seen.DP: FLAGS.dp_noise_multiplier,
+        seen.DP_SGD: FLAGS.dp_sgd_noise,
+        seen.BOTH: FLAGS.dp_sgd_noise,
+    }
     protections: list[Protection] = [
         seen.Protection(name, noise.get(name, 0.0), FLAGS.dp_sgd_clip)
         for name in (seen.NOTHING, *chosen)
     ]
-    wanted = auditing.Wanted(
+    wanted = Wanted(
         batches=batches,
         weights=FLAGS.weights_at,
         iterations=FLAGS.iterations,
         restarts=FLAGS.restarts,
+        repeats=FLAGS.repeats,
         updates=FLAGS.updates,
         protections=protections,
         rounds=FLAGS.membership_rounds,

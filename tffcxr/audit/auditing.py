@@ -5,7 +5,6 @@ run → updates as they are seen → inversion, class mix; models trained under 
 
 from __future__ import annotations
 
-import collections
 from collections.abc import Iterator, Sequence
 import dataclasses
 import hashlib
@@ -16,48 +15,41 @@ from typing import Any
 
 import numpy as np
 
-from tffcxr.audit import inversion, membership, properties, protected_training
+from tffcxr.audit import inversion, memberships, properties
 from tffcxr.audit.audited_run import AuditedRun, Images
-from tffcxr.audit.seen import DP_SGD, Protection, Round
+from tffcxr.audit.seen import Protection, Round
+from tffcxr.audit.wanted import INITIAL, Wanted
 from tffcxr.errors import InputError
 from tffcxr.evaluation import undefined
 from tffcxr.files import write_atomically
-from tffcxr.report.audit_page import UNTRAINED, Found, Pictures
+from tffcxr.report.audit_page import Found, Pictures
 
-INITIAL, FINAL = "initial", "final"
 ONE_STEP, ONE_EPOCH = "one step", "one epoch"
 # An update of more images is inverted for so many; an attacker with more time looks for all.
 MOST_IMAGES = 8
 _OF_PRIOR, _LINE_UP = 600, 99
 _MIX = 16  # Images of an update whose class mix is inferred.
-_MOST_MEMBERS = 2000
 
 
 @dataclasses.dataclass(frozen=True)
-class Wanted:
-    """What a user asks for.
+class _Inverted:
+    """What came of the inversion of one update.
 
     Attributes:
-      batches: images of a step, for gradient inversion.
-      weights: "initial" or "final", at which updates are made.
-      iterations: of gradient inversion.
-      restarts: of gradient inversion.
-      updates: whose class mix is inferred, and as many of the attacker's own.
-      protections: which, "nothing" first.
-      rounds: of the models whose members are inferred; None for those of the run.
-      replicates: of the bootstrap.
-      seed: of everything random.
+      found: the images, float32 [R, S, S, 1].
+      paired: the original of each.
+      images: that made the update.
+      likeness: of both.
+      guess: likeness of what the attacker says without any update.
+      places: of each original in a line-up; NaN where only some of many images were sought.
     """
 
-    batches: Sequence[int]
-    weights: str
-    iterations: int
-    restarts: int
-    updates: int
-    protections: Sequence[Protection]
-    rounds: int | None
-    replicates: int
-    seed: int
+    found: np.ndarray
+    paired: np.ndarray
+    images: int
+    likeness: inversion.Likeness
+    guess: inversion.Likeness
+    places: np.ndarray
 
 
 class Audit:
@@ -114,7 +106,15 @@ class Audit:
                 each.name: (each.title, each.view(len(run.clients))) for each in protections
             },
             inversion=[row for row, _ in inverted],
-            membership=list(self._memberships()),
+            membership=list(
+                memberships.rows(
+                    run,
+                    Images.join([self._own, *self._elsewhere]),
+                    protections,
+                    self._folder / "trained",
+                    self._wanted,
+                )
+            ),
             properties=mixes,
             pictures=[shown for _, shown in inverted],
             remarks=self._remarks,
@@ -124,46 +124,88 @@ class Audit:
     def _inversions(self) -> Iterator[tuple[dict[str, Any], Pictures]]:
         attack = self._attack()
         tests = Images.join([self._run.images(c, "test", _LINE_UP) for c in self._run.clients])
+        line_up = tests.pixels[:_LINE_UP]
         for steps, batch in itertools.product((ONE_STEP, ONE_EPOCH), self._wanted.batches):
             for protection in self._usable():
-                members = self._members(protection)
-                made = self._round(protection, batch, members)
-                sources = [self._own, *self._elsewhere][:members]
-                if steps == ONE_STEP:
-                    sources = [each.take(slice(batch)) for each in sources]
-                    data = [made.step_on(each) for each in sources]
-                else:
-                    names = self._run.clients[:members]
-                    data = [self._run.data(batch).train_dataset(name, 1, 1) for name in names]
-                originals = Images.join(sources)
-                update = made.sees(self._weights, data, 1)
                 case = f"{steps}, batch {batch}"
-                found = self._inverted(
-                    f"{case}, {protection.title}", attack, update, originals.labels[:MOST_IMAGES]
-                )
-                likeness = inversion.compare(found, originals.pixels)
-                paired = originals.pixels[likeness.originals]
-                shown = Pictures(case, protection.title, _grey(paired), _grey(found))
-                guess = inversion.compare(attack.guess(len(found)), originals.pixels)
-                # Of many images, the best fit is alike by choice: its place would say nothing.
-                place = np.nan
-                if len(originals) == len(found):
-                    places = inversion.ranks(found, paired, tests.pixels[:_LINE_UP])
-                    place = float(np.median(places))
+                cases = [
+                    self._inverted_update(attack, protection, steps, batch, repeat, line_up)
+                    for repeat in range(self._repeats(steps, batch))
+                ]
                 row = {
                     "steps": steps,
                     "batch": batch,
                     "protection": protection.name,
-                    "images_in_update": len(originals),
-                    "images_sought": len(found),
-                    "psnr": likeness.psnr,
-                    "ssim": likeness.ssim,
-                    "psnr_of_guess": guess.psnr,
-                    "ssim_of_guess": guess.ssim,
-                    "place_in_line_up": place,
-                    "line_up": len(tests.pixels[:_LINE_UP]) + 1,
+                    "updates": len(cases),
+                    "images_in_update": cases[0].images,
+                    "images_sought": len(cases[0].found),
+                    "psnr": float(np.mean([each.likeness.psnr for each in cases])),
+                    "ssim": float(np.mean([each.likeness.ssim for each in cases])),
+                    "psnr_of_guess": float(np.mean([each.guess.psnr for each in cases])),
+                    "ssim_of_guess": float(np.mean([each.guess.ssim for each in cases])),
+                    "place_in_line_up": float(np.median([n for c in cases for n in c.places])),
+                    "line_up": len(line_up) + 1,
                 }
+                shown = Pictures(
+                    case,
+                    protection.title,
+                    _grey(np.concatenate([each.paired for each in cases])[:MOST_IMAGES]),
+                    _grey(np.concatenate([each.found for each in cases])[:MOST_IMAGES]),
+                )
                 yield row, shown
+
+    def _repeats(self, steps: str, batch: int) -> int:
+        """How many updates are inverted; one epoch is of all images of a client."""
+        if steps == ONE_EPOCH:
+            return 1
+        fewest = min(map(len, [self._own, *self._elsewhere]))
+        return min(self._wanted.repeats, fewest // batch)
+
+    def _inverted_update(
+        self,
+        attack: inversion.Inversion,
+        protection: Protection,
+        steps: str,
+        batch: int,
+        repeat: int,
+        line_up: np.ndarray,
+    ) -> _Inverted:
+        """Inverts what is seen of one round.
+
+        Args:
+          attack: the attack.
+          protection: of the round.
+          steps: of each client.
+          batch: images of a step.
+          repeat: which images of the clients, counted from 0.
+          line_up: other people's images, among which the originals are placed.
+        """
+        members = self._members(protection)
+        made = self._round(protection, batch, members)
+        sources = [self._own, *self._elsewhere][:members]
+        if steps == ONE_STEP:
+            place = slice(repeat * batch, (repeat + 1) * batch)
+            sources = [each.take(place) for each in sources]
+            data = [made.step_on(each) for each in sources]
+        else:
+            names = self._run.clients[:members]
+            data = [self._run.data(batch).train_dataset(name, 1, 1) for name in names]
+        originals = Images.join(sources)
+        update = made.sees(self._weights, data, repeat + 1)
+        title = f"{steps}, batch {batch}, {protection.title}, update {repeat + 1}"
+        found = self._inverted(title, attack, update, originals.labels[:MOST_IMAGES])
+        likeness = inversion.compare(found, originals.pixels)
+        paired = originals.pixels[likeness.originals]
+        # Of many images, the best fit is alike by choice: its place would say nothing.
+        is_whole = len(originals) == len(found)
+        return _Inverted(
+            found,
+            paired,
+            len(originals),
+            likeness,
+            inversion.compare(attack.guess(len(found)), originals.pixels),
+            inversion.ranks(found, paired, line_up) if is_whole else np.array([np.nan]),
+        )
 
     def _attack(self) -> inversion.Inversion:
         """Gradient inversion at the weights of the audit."""
@@ -210,8 +252,12 @@ class Audit:
             members = self._members(protection)
             made = self._round(protection, _MIX, members)
             _tell(f"class mix, {protection.title}", is_last=True)
-            shadow, shadow_shares = self._mixes(made, elsewhere, column, count, members, random)
-            updates, shares = self._mixes(made, self._own, column, count, members, random)
+            # Each update has noise of its own, which the attacker cannot draw again.
+            numbers = range(1, count + 1), range(count + 1, 2 * count + 1)
+            shadow, shadow_shares = self._mixes(
+                made, elsewhere, column, numbers[0], members, random
+            )
+            updates, shares = self._mixes(made, self._own, column, numbers[1], members, random)
             with undefined.named(f"class mix under {protection.title}"):
                 found = properties.measure(
                     shadow, shadow_shares, updates, shares, self._wanted.replicates,
@@ -243,15 +289,24 @@ class Audit:
         made: Round,
         images: Images,
         column: int,
-        count: int,
+        numbers: Sequence[int],
         members: int,
         random: np.random.Generator,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Features of updates of one step, and the share of images with the finding in each."""
+        """Features of updates of one step, and the share of images with the finding in each.
+
+        Args:
+          made: the round, as it is seen.
+          images: from which those of the attacked client are drawn.
+          column: the finding.
+          numbers: of the rounds, for their noise; one for each update.
+          members: clients whose updates are summed.
+          random: draws the images.
+        """
         labels = images.labels[:, column]
         present, absent = np.flatnonzero(labels == 1), np.flatnonzero(labels == 0)
         updates, shares = [], []
-        for number in range(count):
+        for number in numbers:
             many = int(random.integers(_MIX + 1))
             drawn = np.concatenate(
                 [random.choice(present, many), random.choice(absent, _MIX - many)]
@@ -259,67 +314,9 @@ class Audit:
             data = [made.step_on(images.take(random.permutation(drawn)))]
             for other in self._elsewhere[: members - 1]:
                 data.append(made.step_on(other.take(random.choice(len(other), _MIX))))
-            updates.append(properties.features(made.sees(self._weights, data, number + 1)))
+            updates.append(properties.features(made.sees(self._weights, data, number)))
             shares.append(many / _MIX)
         return np.stack(updates), np.array(shares)
-
-    def _memberships(self) -> Iterator[dict[str, Any]]:
-        run, wanted = self._run, self._wanted
-        others = Images.join([run.images(client, "test") for client in run.clients])
-        members = _alike(
-            Images.join([self._own, *self._elsewhere]),
-            others,
-            np.random.default_rng([wanted.seed, 2]),
-        )
-        patients = np.concatenate([members.patients, others.patients])
-        model = run.plan.model.measuring_model().keras
-        # A private task block is of the client; that of the first one stands for all.
-        before = [
-            membership.losses(model, run.plan.initial_weights(), run.plan.loss_fn, images)
-            for images in (members, others)
-        ]
-        rounds = wanted.rounds or run.plan.rounds
-        about = {"members": len(members), "others": len(others)}
-        with undefined.named("membership before any training"):
-            control = membership.measure(
-                before[0], before[1], patients, wanted.replicates, wanted.seed
-            )
-        yield {
-            "protection": UNTRAINED,
-            "attack": "loss",
-            **about,
-            "rounds": 0,
-            "utility_name": "",
-            "utility": np.nan,
-            "epsilon": 0.0,
-            **dataclasses.asdict(control),
-        }
-        for protection in self._usable():
-            trained = protected_training.train(
-                run, protection, rounds, self._folder / "trained", wanted.seed
-            )
-            after = [
-                membership.losses(model, trained.weights, run.plan.loss_fn, images)
-                for images in (members, others)
-            ]
-            for name, of_members, of_others in (
-                ("loss", *after),
-                ("calibrated", *(now - then for now, then in zip(after, before))),
-            ):
-                with undefined.named(f"membership under {protection.title}"):
-                    found = membership.measure(
-                        of_members, of_others, patients, wanted.replicates, wanted.seed
-                    )
-                yield {
-                    "protection": protection.name,
-                    "attack": name,
-                    **about,
-                    "rounds": rounds,
-                    "utility_name": trained.utility_name,
-                    "utility": trained.utility,
-                    "epsilon": trained.epsilon,
-                    **dataclasses.asdict(found),
-                }
 
     def _members(self, protection: Protection) -> int:
         """How many clients' updates are in what is seen."""
@@ -341,32 +338,10 @@ class Audit:
 
     def _round(self, protection: Protection, batch: int, members: int) -> Round:
         # To build one takes seconds, and only the steps of DP-SGD depend on the size of a batch.
-        key = protection, batch if protection.name == DP_SGD else 0, members
+        key = protection, batch if protection.noises_steps else 0, members
         if key not in self._rounds:
             self._rounds[key] = Round(self._run, protection, batch, members, self._wanted.seed)
         return self._rounds[key]
-
-
-def _alike(members: Images, others: Images, random: np.random.Generator) -> Images:
-    """Members in the mix of labels of the others, about `_MOST_MEMBERS` of them at most.
-
-    Where members have the finding more often than others, its loss would tell them apart.
-    """
-    wanted = collections.Counter(map(_key, others.labels))
-    places: dict[bytes, list[int]] = collections.defaultdict(list)
-    for place in random.permutation(len(members)):
-        places[_key(members.labels[place])].append(int(place))
-    times = min(
-        (len(places[key]) / count for key, count in wanted.items() if places[key]), default=0.0
-    )
-    times = min(times, _MOST_MEMBERS / max(1, len(others)))
-    chosen = [place for key, n in wanted.items() for place in places[key][: round(times * n)]]
-    return members.take(np.array(sorted(chosen), int))
-
-
-def _key(labels: np.ndarray) -> bytes:
-    """Equal for equal labels, also where some are unknown."""
-    return np.nan_to_num(labels, nan=-1.0).tobytes()
 
 
 def _grey(images: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ before and after the round, and what reaches it. Under each protection that is:
     dp_sgd    the update of one client that has noised its own steps (--dp_sgd_noise)
     secure    the mean of the round's clients, from their quantised sum (--aggregator=secure with
               sums that are computed on masked integers)
+    both      the same of clients that have noised their own steps ("secure" with "dp_sgd")
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ from tffcxr.training.evaluators.validation import FindingsEvaluator, Scorer
 from tffcxr.training.federated import FederatedTraining
 from tffcxr.training.plan import Plan
 
-NOTHING, CLIPPING, DP, DP_SGD, SECURE = "nothing", "clipping", "dp", "dp_sgd", "secure"
+NOTHING, CLIPPING, DP, DP_SGD, SECURE, BOTH = (
+    "nothing", "clipping", "dp", "dp_sgd", "secure", "both",
+)  # fmt: skip
 # Weights after a round are this times further from those before it than the update says, so that
 # their difference has all its digits.
 _APART = 1000.0
@@ -46,8 +49,8 @@ class Protection:
 
     Attributes:
       name: one of the module's.
-      noise: of "dp" and "dp_sgd", relative to the clipping norm.
-      clip: the clipping norm of "dp_sgd".
+      noise: of "dp", "dp_sgd" and "both", relative to the clipping norm.
+      clip: the clipping norm of "dp_sgd" and "both".
     """
 
     name: str
@@ -57,7 +60,12 @@ class Protection:
     @property
     def is_of_sum(self) -> bool:
         """Whether only the clients' sum is seen, not the update of each."""
-        return self.name in (DP, SECURE)
+        return self.name in (DP, SECURE, BOTH)
+
+    @property
+    def noises_steps(self) -> bool:
+        """Whether clients train by DP-SGD."""
+        return self.name in (DP_SGD, BOTH)
 
     @property
     def title(self) -> str:
@@ -68,6 +76,7 @@ class Protection:
             DP: f"client-level DP, noise {self.noise:g}",
             DP_SGD: f"DP-SGD, noise {self.noise:g}",
             SECURE: "secure sum",
+            BOTH: f"secure sum and DP-SGD, noise {self.noise:g}",
         }[self.name]
 
     def view(self, clients: int) -> str:
@@ -88,6 +97,9 @@ class Protection:
             f"(--dp_sgd_noise={self.noise:g} --dp_sgd_clip={self.clip:g}).",
             SECURE: f"The coordinator sees the quantised sum of {clients} clients' updates, and "
             "none of them (--aggregator=secure, where sums are computed on masked integers).",
+            BOTH: f"The coordinator sees the quantised sum of {clients} clients' updates, whose "
+            f"steps the clients have noised (--aggregator=secure --dp_sgd_noise={self.noise:g} "
+            f"--dp_sgd_clip={self.clip:g}).",
         }[self.name]
 
     def apply(self, plan: Plan, batch_size: int, clients: int) -> Plan:
@@ -103,10 +115,10 @@ class Protection:
         if self.name == DP:
             aggregator = aggregators.make("dp", self.noise, float(clients))
             return dataclasses.replace(plan, aggregator=aggregator)
-        if self.name == DP_SGD:
-            return dataclasses.replace(plan, dp_sgd=DpSgd(self.noise, self.clip, batch_size))
-        if self.name == SECURE:
-            return dataclasses.replace(plan, aggregator=aggregators.make("secure"))
+        if self.noises_steps:
+            plan = dataclasses.replace(plan, dp_sgd=DpSgd(self.noise, self.clip, batch_size))
+        if self.name in (SECURE, BOTH):
+            plan = dataclasses.replace(plan, aggregator=aggregators.make("secure"))
         return plan
 
 
