@@ -62,7 +62,7 @@ def test_phantoms_are_attacked_from_the_first_step_to_the_page(tmp_path):
     assert made.status == 0, made.errors
     flags = (
         *(f"--run={run}", f"--output_dir={out}", "--batches=1", "--iterations=3"),
-        *("--protections=dp", "--bootstrap=20", "--updates=4"),
+        *("--protections=dp", "--bootstrap=20", "--updates=4", "--repeats=2"),
     )
     ended = programs.run("audit", *flags)
     assert ended.status == 0, ended.errors
@@ -74,6 +74,7 @@ def test_phantoms_are_attacked_from_the_first_step_to_the_page(tmp_path):
     assert [row["protection"] for row in rows] == ["nothing", "dp"] * 2
     # A client by itself, and the sum of all four.
     assert [row["images_in_update"] for row in rows[:2]] == [1, 4]
+    assert [row["updates"] for row in rows] == [2, 2, 1, 1]
     assert all(math.isfinite(row["psnr"]) for row in rows)
     protections = [row["protection"] for row in found["membership"]]
     assert protections == ["untrained", "nothing", "nothing", "dp", "dp"]
