@@ -6,7 +6,7 @@ import pytest
 
 from tests.hospitals import studies
 from tffcxr.errors import InputError
-from tffcxr.hospitals import policy
+from tffcxr.hospitals import joining, kits, policy
 from tffcxr.hospitals.policy import Policy
 from tffcxr.hospitals.study_files import Site
 from tffcxr.learning import privacy_accounting
@@ -113,6 +113,34 @@ def test_a_study_has_as_many_hospitals_as_a_secure_sum_needs():
     assert policy.problems(Policy(fewest_hospitals=3), asked) == [
         "fewest_hospitals: expected at least 3 in the study, found 2"
     ]
+
+
+SEEN = "each can compute the other's update from the sum"
+
+
+@pytest.mark.parametrize(
+    ("sites", "fewest", "settings", "line"),
+    [
+        (2, 2, {"aggregator": "mean"}, ""),
+        (2, 2, {"aggregator": "secure"}, f"secure in a study of two hospitals: {SEEN}"),
+        (2, 2, {"only": ["standard:aggregator=secure"]}, f"of two hospitals: {SEEN}"),
+        (3, 2, {"aggregator": "secure"}, f"two hospitals, {SEEN}; 3 or more prevents it"),
+        (3, 3, {"aggregator": "secure"}, ""),
+    ],
+)
+def test_a_hospital_is_warned_of_a_sum_that_shows_its_update_to_another(
+    tmp_path, capsys, sites, fewest, settings, line
+):
+    kit = kits.read_site(studies.make_kits(tmp_path) / "north")
+    (kit.folder / kits.POLICY).write_text(f"fewest_hospitals = {fewest}\n")
+    of_study = tuple(Site(name, ("Mass",)) for name in ("north", "south", "west")[:sites])
+    proposal = dataclasses.replace(studies.proposal(**settings), sites=of_study)
+    approve = joining.ask_for_approval(kit, proposal.hash, False, input)
+    for _ in range(2):  # Also where it was approved before.
+        approve(proposal)
+        errors = capsys.readouterr().err
+        assert errors.count("\n") == bool(line) and errors.endswith(f"{line}\n" if line else "")
+        assert errors.startswith(f"warning: {kit.folder / kits.POLICY}: " if line else "")
 
 
 def test_names_are_compared_without_case():

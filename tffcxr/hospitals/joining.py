@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 import contextlib
 import dataclasses
+import sys
 from typing import TYPE_CHECKING, Any
 
 from tffcxr.errors import InputError, RunError
@@ -97,6 +98,8 @@ def ask_for_approval(
 ) -> Callable[[Proposal], None]:
     """Makes what shows a proposal and has it approved, once for each hash.
 
+    A warning of what the policy lets others learn is printed before, each time.
+
     Args:
       kit: the hospital's; remembers what was approved.
       approved: the first digits of the hash that is approved without a question, at least 8.
@@ -110,6 +113,9 @@ def ask_for_approval(
         raise InputError(f"--approve: expected at least 8 digits of a hash, found {approved!r}")
 
     def approve(proposal: Proposal) -> None:
+        warning = policy.warning(policy.read(kit.folder / kits.POLICY), proposal)
+        if warning:
+            print(f"warning: {kit.folder / kits.POLICY}: {warning}", file=sys.stderr, flush=True)
         if approvals.is_approved(kit.folder, proposal):
             return
         print(proposal.words(), flush=True)

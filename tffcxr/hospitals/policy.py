@@ -15,6 +15,7 @@ from tffcxr.hospitals.proposals import Proposal
 
 ANY = "*"
 _MOST = 10**9
+_KEEPS_APART = 3  # Hospitals of a secure sum in which none can tell another's part.
 
 DEFAULT_TEXT = """\
 # What this hospital allows. The coordinator can neither change nor see it. A key that is missing
@@ -150,6 +151,25 @@ def problems(policy: Policy, proposal: Proposal) -> list[str]:
             if problem not in found:
                 found.append(f"{problem} for {network}" if network else problem)
     return [*found, *_privacy_problems(policy, proposal)]
+
+
+def warning(policy: Policy, proposal: Proposal) -> str:
+    """What a hospital should know of a proposal that its policy allows, in a line; or empty.
+
+    Of two hospitals in a secure sum, each subtracts its own part from the sum.
+    """
+    found = proposal.trainings().values()
+    if all(str(settings.get("aggregator")) != "secure" for settings in found):
+        return ""
+    other = "each can compute the other's update from the sum"
+    if len(proposal.sites) < _KEEPS_APART:
+        return f"--aggregator=secure in a study of two hospitals: {other}"
+    if policy.fewest_hospitals < _KEEPS_APART:
+        return (
+            f"fewest_hospitals = {policy.fewest_hospitals}: where a secure sum has two hospitals, "
+            f"{other}; {_KEEPS_APART} or more prevents it"
+        )
+    return ""
 
 
 def _privacy_problems(policy: Policy, proposal: Proposal) -> list[str]:
