@@ -1,13 +1,14 @@
 """Workers of an engine mask what secure sums take; the sums have the bits of those of one place."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
 import tensorflow_federated as tff
 
 from tests.runtime import loopback
-from tests.runtime.executors import run
+from tests.runtime.executors import contexts, run
 from tests.runtime.test_masking import LARGEST_CHI_SQUARE, chi_square
 from tffcxr.errors import RunError
 from tffcxr.runtime import client_part, device, engine, messages
@@ -72,6 +73,53 @@ def test_masks_that_are_lost_for_ever_end_with_a_line():
     context, _ = loopback.context(2, loses=lambda _: True)
     with pytest.raises(RunError, match="the masks of secure sums were lost 5 times in a row"):
         run(context, sums, VALUES)
+
+
+class Changed(loopback.Loopback):
+    """Workers whose answers are changed on their way."""
+
+    def __init__(self, change):
+        super().__init__(2)
+        self.change = change
+
+    def _do(self, worker, computation, sent, shared):
+        return self.change(json.loads(sent), super()._do(worker, computation, sent, shared))
+
+
+@tff.federated_computation(tff.FederatedType(NUMBERS, tff.CLIENTS))
+def large_sum(values):
+    return tff.federated_secure_sum_bitwidth(values, 30)
+
+
+def with_other_signs(task, answer):
+    """Of one client, as masks of 32 bits might leave them: 2^31 is added."""
+    if not task["walks"] or task["client"]:
+        return answer
+    arrays = tuple(
+        (array.view(np.int32) ^ -(2**31)).view(np.uint8) for array in answer.content.arrays
+    )
+    return engine.Answer(messages.Packed(answer.content.head, arrays))
+
+
+def test_a_sum_below_zero_is_noticed():
+    context = device.DeviceContext(
+        ["/CPU:0"], elsewhere=loopback.remote(Changed(lambda _, answer: answer))
+    )
+    assert np.array_equal(run(context, large_sum, VALUES[:2]), VALUES[0] + VALUES[1])
+    context = device.DeviceContext(["/CPU:0"], elsewhere=loopback.remote(Changed(with_other_signs)))
+    line = "a secure sum of 2 clients is below 0 or larger than 1073741823 for each"
+    with pytest.raises(RunError, match=line):
+        run(context, large_sum, VALUES[:2])
+
+
+@pytest.mark.parametrize(("value", "found"), [(-1, "-1 to 0"), (1 << 30, "0 to 1073741824")])
+@pytest.mark.parametrize("make", [lambda: loopback.context(1)[0], lambda: contexts()["device"]])
+def test_a_value_out_of_range_fails_at_its_client(make, value, found):
+    wrong = np.array([value] + [0] * 599, np.int32)
+    with pytest.raises(
+        RunError, match=f"client 1: .*takes values from 0 to 1073741823, found {found}"
+    ):
+        run(make(), large_sum, [VALUES[0], wrong])
 
 
 def test_a_worker_keeps_a_key_until_its_invocation_ends():

@@ -68,25 +68,27 @@ def summed_modulo(
 def _summed(
     federation: placed.Federation, source: Value, most: list[int], result: tff.Type
 ) -> placed.ServerValue:
-    """The sum of values none of whose leaves is larger than its limit."""
+    """The sum of values whose leaves are from 0 to a limit."""
     summands = tuple(map(masking.Summand, most))
 
     def checked(_: int, value: Value) -> Value:
         for leaf, limit in zip(tf.nest.flatten(value), most):
-            found = _largest(leaf)
-            if found > limit:
-                raise ValueError(f"a secure sum takes values up to {limit}, found {found}")
+            least, largest = _range(leaf)
+            if not 0 <= least <= largest <= limit:
+                found = f"{least} to {largest}"
+                raise ValueError(f"a secure sum takes values from 0 to {limit}, found {found}")
         return value
 
     def report(total: Value) -> Value:
         if federation.is_masked:
             total = _lowest_bytes(total, summands, federation.clients)
         for leaf, limit in zip(tf.nest.flatten(total), most):
-            if _largest(leaf) > limit * federation.clients:
+            least, largest = _range(leaf)
+            if not 0 <= least <= largest <= limit * federation.clients:
                 raise RunError(
-                    f"a secure sum of {federation.clients} clients is larger than {limit} for "
-                    "each: the masks of one do not cancel, or it has sent other values; the same "
-                    "command tries the round again"
+                    f"a secure sum of {federation.clients} clients is below 0 or larger than "
+                    f"{limit} for each: the masks of one do not cancel, or it has sent other "
+                    "values; the same command tries the round again"
                 )
         return total
 
@@ -118,5 +120,8 @@ def _leaves(value: Value, member: tff.Type) -> list[int]:
     return found * count if len(found) == 1 else found
 
 
-def _largest(leaf: tf.Tensor) -> int:
-    return int(tf.reduce_max(leaf)) if leaf.shape.num_elements() else 0
+def _range(leaf: tf.Tensor) -> tuple[int, int]:
+    """The least and the largest value; 0 where there is none."""
+    if not leaf.shape.num_elements():
+        return 0, 0
+    return int(tf.reduce_min(leaf)), int(tf.reduce_max(leaf))
