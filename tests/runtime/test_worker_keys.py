@@ -112,6 +112,26 @@ def test_a_sum_below_zero_is_noticed():
         run(context, large_sum, VALUES[:2])
 
 
+@pytest.mark.parametrize(("failures", "is_found"), [(1, True), (5, False)])
+def test_a_worker_without_a_key_has_the_computation_begun_again(failures, is_found):
+    answers: list[engine.Answer] = []
+
+    def without_key(task, answer):
+        if task["walks"] or task["client"]:
+            return answer
+        answers.append(answer)
+        failed = engine.Answer(messages.NOTHING, "the computation was given up")
+        return failed if len(answers) <= failures else answer
+
+    context = device.DeviceContext(["/CPU:0"], elsewhere=loopback.remote(Changed(without_key)))
+    if is_found:
+        assert np.array_equal(run(context, large_sum, VALUES[:2]), VALUES[0] + VALUES[1])
+    else:
+        with pytest.raises(RunError, match="the masks of secure sums were lost 5 times in a row"):
+            run(context, large_sum, VALUES[:2])
+    assert len(answers) == (2 if is_found else 5)
+
+
 @pytest.mark.parametrize(("value", "found"), [(-1, "-1 to 0"), (1 << 30, "0 to 1073741824")])
 @pytest.mark.parametrize("make", [lambda: loopback.context(1)[0], lambda: contexts()["device"]])
 def test_a_value_out_of_range_fails_at_its_client(make, value, found):

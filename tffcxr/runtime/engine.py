@@ -214,7 +214,11 @@ class RemoteParts:
         self.close()
 
     def _keys_of_workers(self) -> tuple[str, ...]:
-        """The key of each client's worker, see `Task`."""
+        """The key of each client's worker, see `Task`.
+
+        Raises:
+          parts.MasksLostError: a worker has none to give.
+        """
         if not self._keys:
             first = {lane: client for client, lane in reversed(list(enumerate(self._lanes)))}
             asked = {}
@@ -223,8 +227,10 @@ class RemoteParts:
                     self._computation.name, self._invocation, (), (), client, messages.NOTHING
                 )
                 asked[lane] = self._engine.ask(lane, self._computation, task, ())
-            found = {lane: future.result().content.head.hex() for lane, future in asked.items()}
-            self._keys = tuple(found[lane] for lane in self._lanes)
+            found = {lane: future.result() for lane, future in asked.items()}
+            if any(answer.failed for answer in found.values()):
+                raise parts.MasksLostError
+            self._keys = tuple(found[lane].content.head.hex() for lane in self._lanes)
         return self._keys
 
     def close(self) -> None:
