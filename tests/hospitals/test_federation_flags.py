@@ -35,6 +35,11 @@ def refused(recipe, kit, *arguments):
             ["--quorum=1", "--aggregator=secure"],
             "--quorum: expected at least 2 hospitals with --aggregator=secure",
         ),
+        (
+            "cheXviz",
+            ["--quorum=1", "--model=standard", "--only=standard:aggregator=secure"],
+            "--only=standard:aggregator=secure: --quorum: expected at least 2 hospitals with",
+        ),
         ("covid", ["--class_balance=weights"], "--class_balance: expected none or sampling"),
         ("cross_domain", [], "--engine=hospitals: expected a recipe of radiographs"),
     ],
