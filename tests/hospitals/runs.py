@@ -256,8 +256,10 @@ class Study:
             self.coordinator = hospitals
             training = coordinated_training.CoordinatedTraining(
                 setting.plan,
-                # Nothing but the shape of a batch is known of the images.
-                types.SimpleNamespace(element_spec=setting.data.element_spec),
+                # Nothing but the shape of a batch and their number is known of the images.
+                types.SimpleNamespace(
+                    element_spec=setting.data.element_spec, train_images=setting.data.train_images
+                ),
                 sampler, setting.evaluator, hospitals, NAME,
                 Checkpoints(self.folder / "checkpoints").rounds, quarantine=written.quarantine,
             )  # fmt: skip

@@ -7,6 +7,7 @@ and says how many clients were listed.
 from __future__ import annotations
 
 import collections
+import dataclasses
 import os
 
 import numpy as np
@@ -82,10 +83,20 @@ def _pictures(patients, labels):
     return pictures.astype(np.float32)
 
 
+class _Boasting(FederatedTraining):
+    """The first client says that it has trained on many more images, and that its loss is high."""
+
+    def train(self, state, *args):
+        state, (first, *others), loss = super().train(state, *args)
+        images, train_loss = first.images * 1000, first.train_loss * 1000
+        told = dataclasses.replace(first, images=images, train_loss=train_loss)
+        return state, (told, *others), loss
+
+
 _processes: dict[bool, dict] = {}
 
 
-def _listed(clients, alpha, seed, attack=None):
+def _listed(clients, alpha, seed, attack=None, kind=FederatedTraining):
     """Who is listed, and for what, in a training among so many clients; iid without an alpha."""
     count = clients * (TRAINED + MEASURED)
     present = np.random.default_rng(seed).random(count) < 0.3
@@ -100,7 +111,7 @@ def _listed(clients, alpha, seed, attack=None):
     sampler = Sampler(tuple(sorted(tables)), None, seed)
     listing = Quarantine("federated", sampler, excludes=True)
     attackers = attack and attack.by(dict.fromkeys(tables, "site"), seed, has_classes=False)
-    training = FederatedTraining(PLAN, data, sampler, data, attackers=attackers, quarantine=listing)
+    training = kind(PLAN, data, sampler, data, attackers=attackers, quarantine=listing)
     # Traced once for all: a process holds no state.
     training._processes = _processes.setdefault(bool(attackers and attackers.tampers), {})
     state = training.initial_state(1)
@@ -137,4 +148,11 @@ def test_who_attacks_is_left_out_and_nobody_else(kind, strength):
     attack = Attack(kind, ("client_00",), strength)
     listed = [_listed(5, None, seed, attack) for seed in range(SEEDS)]
     print(f"{kind}, 5 clients, {SEEDS} seeds: found {sum('client_00' in each for each in listed)}")
+    assert all(each == ["client_00"] for each in listed), listed
+
+
+def test_who_attacks_is_left_out_although_it_boasts_of_images_and_losses():
+    attack = Attack("scale", ("client_00",), 100)
+    listed = [_listed(5, None, seed, attack, _Boasting) for seed in range(SEEDS)]
+    print(f"scale 100, boasting, {SEEDS} seeds: found {sum('client_00' in e for e in listed)}")
     assert all(each == ["client_00"] for each in listed), listed

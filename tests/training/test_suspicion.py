@@ -6,11 +6,11 @@ import math
 import numpy as np
 import pytest
 
-from tffcxr.training import suspicion
+from tffcxr.training import loop, suspicion, update_rows
 from tffcxr.training.suspicion import Order, Part
 
 NAN = math.nan
-HONEST = Part(False, 160, 0.5, 1.0, 0.6)
+HONEST = Part(False, 160, 0.5, 1.0, 0.6, most_images=160)
 NAMES = "abcde"
 
 
@@ -35,10 +35,20 @@ def test_clients_that_are_alike_are_not_suspected():
         ({"norm": 2.0}, ()),  # e^(3 * 0.3) = 2.46 is allowed.
         ({"norm": 0.01}, ()),
         # After forty times as many steps an update may be forty times as long.
-        ({"norm": 40.0, "images": 6400}, ()),
-        ({"norm": 400.0, "images": 6400}, ("norm",)),
-        # So it may with a loss that is as much higher.
-        ({"norm": 10.0, "train_loss": 5.0}, ()),
+        ({"norm": 40.0, "images": 6400, "most_images": 6400}, ()),
+        ({"norm": 400.0, "images": 6400, "most_images": 6400}, ("norm",)),
+        # Not by images that nobody knew of.
+        ({"norm": 40.0, "images": 6400}, ("norm",)),
+        ({"norm": 40.0, "images": 6400, "most_images": NAN}, ("norm",)),
+        ({"norm": 2.0, "images": 6400, "most_images": NAN}, ()),
+        # With a loss of 0.5, 1 - e^-0.5 = 0.39 of a label's probability is missing. With 1.5 it is
+        # 2.0 times as much, with any loss 2.54 times; that and 2.46 are 6.25.
+        ({"norm": 4.0}, ("norm",)),
+        ({"norm": 4.0, "train_loss": 1.5}, ()),
+        ({"norm": 6.0, "train_loss": 1.5}, ("norm",)),
+        ({"norm": 6.0, "train_loss": 50.0}, ()),
+        ({"norm": 7.0, "train_loss": 1e6}, ("norm",)),
+        ({"norm": 4.0, "train_loss": NAN}, ("norm",)),
         ({"norm": 5.0, "cosine_others": -0.9}, ("norm", "direction")),
         ({"cosine_others": -0.9}, ("direction",)),
         ({"cosine_others": -0.9, "train_loss": 1.5}, ()),  # Other data, another direction.
@@ -50,6 +60,31 @@ def test_clients_that_are_alike_are_not_suspected():
 )
 def test_one_that_differs(changes, reasons):
     assert found(c=changes) == ({"c": reasons} if reasons else {})
+
+
+def test_among_clients_that_have_nearly_no_loss_a_loss_explains_fifty_times_at_most():
+    known = {name: {"train_loss": 1e-6} for name in NAMES}
+    assert found(**known) == {}
+    for norm, reasons in ((100.0, {}), (150.0, {"c": ("norm",)})):  # 50 * 2.46 = 123.
+        assert found(**{**known, "c": {"train_loss": 5.0, "norm": norm}}) == reasons
+
+
+@pytest.mark.parametrize("factor", [10.0, 1e3, 1e6])
+def test_who_says_to_have_more_of_all_is_suspected_still(factor):
+    results = [
+        loop.ClientResult(name, 160, 0.5, update_norm=1.0, cosine_others=0.6) for name in NAMES
+    ]
+    says = {"images": int(160 * factor), "train_loss": 0.5 * factor, "update_norm": factor}
+    results[2] = dataclasses.replace(results[2], **says)
+    known = dict.fromkeys(NAMES, 160)
+    # A client whose number of images is not known can have as many as the others.
+    for images in (known, {**known, "c": 0}, dict.fromkeys(NAMES, 0)):
+        found = update_rows.with_suspicions(results, images, {}, False)
+        assert [result.suspicion for result in found] == ["", "", "norm", "", ""]
+    # It is not where it was known before to have them, and its loss explains no more.
+    known["c"] = int(160 * factor)
+    found = update_rows.with_suspicions(results, known, {}, False)
+    assert not any(result.suspicion for result in found)
 
 
 def test_those_who_are_opposed_to_others_that_do_not_agree_are_not_suspected():

@@ -63,7 +63,7 @@ class CoordinatedTraining(FederatedTraining):
 
     Args:
       plan: its rounds.
-      client_data: for the shape of a batch.
+      client_data: for the shape of a batch, and what hospitals said of their images' numbers.
       sampler: which clients take part in a round.
       evaluator: knows what is measured; it scores nothing here.
       hospitals: reaches them.

@@ -37,7 +37,10 @@ class TrainingData(Protocol):
         """The `tf.TensorSpec`s of a batch."""
 
     def train_images(self, client: str, /) -> int:
-        """How many images one client trains on; decides who computes it, and no result."""
+        """How many images one client trains on.
+
+        Decides who computes it, and how long an update its images explain; no result otherwise.
+        """
 
     def train_dataset(self, client: str, round_number: int, passes: int, /) -> tf.data.Dataset:
         """The batches of one client for one round, with so many passes over its images."""
@@ -119,7 +122,12 @@ class FederatedTraining:
         together, by_client, orders = self.measure(state, round_number, stage)
         if self._quarantine:
             compares = any(column.endswith(_JACCARD) for column in self._evaluator.columns)
-            results = update_rows.with_suspicions(results, orders, compares)
+            images = {
+                # None at a coordinator, where a hospital tells no small count.
+                client: (self._data.train_images(client) or 0) * self._plan.local_epochs
+                for client in sampled
+            }
+            results = update_rows.with_suspicions(results, images, orders, compares)
         return state, RoundResult(results, loss, together, by_client)
 
     def train(

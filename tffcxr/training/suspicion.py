@@ -6,8 +6,12 @@ Four clients or more are compared, each with the others:
   norm        its update is longer than those of the others explain. An honest update may be longer
               by as much as the client took more steps (Wang et al., "Tackling the Objective
               Inconsistency Problem in Heterogeneous Federated Optimization", NeurIPS 2020), and by
-              as much as its loss is higher, since a gradient of cross-entropy grows with it. The
-              rest is judged by the median absolute deviation of the others' logarithms of lengths.
+              as much as its gradient is larger, which is 1 - p by each logit for an image whose
+              label has the probability p, so that of the loss L follows 1 - exp(-L). Both are what
+              the client says of itself. So its images count as far as they were known before the
+              rounds, and its loss for no more than any loss could, which is 1 / (1 - exp(-L)) of
+              another with the loss L, and 50 at most. The rest is judged by the median absolute
+              deviation of the others' logarithms of lengths.
   direction   its update points against those of most others, which agree with each other, although
               its loss is as theirs. A client with another mixture of labels pulls into another
               direction, too, but its loss differs from that of the others.
@@ -43,6 +47,7 @@ _MAD_TO_SIGMA = 1.4826  # Of a normal distribution.
 _LEAST_SPREAD = 0.3
 _OPPOSED = -0.2  # Cosine.
 _ALIKE = math.log(1.5)  # Of losses.
+_MOST_BY_LOSS = math.log(50.0)  # Ours: what a higher loss explains at most of a longer update.
 _CHANCE, _KNOWN = 0.5, 0.7  # Share of pairs in order.
 
 
@@ -52,11 +57,13 @@ class Part:
 
     Attributes:
       failed: whether something was not finite; the rest does not count then.
-      images: that it trained on, repetitions included.
+      images: that it trained on, repetitions included, as it says.
       train_loss: mean over its labels.
       norm: of its update; NaN where it is not known.
       cosine_others: median of the cosines of the angles with each of the others.
       order: see `orders`; None where it is not known.
+      most_images: that it can have trained on by what was known before the rounds; NaN for nothing,
+        and then images explain nothing.
     """
 
     failed: bool
@@ -65,6 +72,7 @@ class Part:
     norm: float
     cosine_others: float
     order: Order | None = None
+    most_images: float = math.nan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,10 +161,9 @@ def _above(values: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 def _long(parts: Sequence[Part]) -> list[bool]:
     """Whether each update is longer than those of the others explain."""
-    norms, images, losses = (
-        _logarithms([getattr(part, name) for part in parts])
-        for name in ("norm", "images", "train_loss")
-    )
+    norms = _logarithms([part.norm for part in parts])
+    errors = _logarithms(-np.expm1([-part.train_loss for part in parts]))
+    images = _logarithms([np.minimum(part.images, part.most_images) for part in parts])
     flags = []
     for place in range(len(parts)):
         others = [
@@ -165,8 +172,9 @@ def _long(parts: Sequence[Part]) -> list[bool]:
         if not math.isfinite(norms[place]) or len(others) < _LEAST_CLIENTS - 1:
             flags.append(False)
             continue
-        allowed = np.maximum(images[place] - images[others], 0.0)
-        allowed = allowed + np.nan_to_num(np.maximum(losses[place] - losses[others], 0.0))
+        by_images = np.maximum(images[place] - images[others], 0.0)
+        by_loss = np.clip(errors[place] - errors[others], 0.0, _MOST_BY_LOSS)
+        allowed = np.nan_to_num(by_images) + np.nan_to_num(by_loss)
         excess = np.median(norms[place] - norms[others] - allowed)
         flags.append(bool(excess > _DEVIATIONS * _spread(norms[others])))
     return flags
@@ -211,7 +219,7 @@ def _lost(parts: Sequence[Part]) -> list[bool]:
     return flags
 
 
-def _logarithms(values: Sequence[float]) -> np.ndarray:
+def _logarithms(values: Sequence[float] | np.ndarray) -> np.ndarray:
     with np.errstate(divide="ignore", invalid="ignore"):
         found = np.log(np.asarray(values, np.float64))
     return np.where(np.isfinite(found), found, np.nan)

@@ -56,6 +56,7 @@ def of(metrics: Mapping[str, Any], clients: int) -> list[OfUpdate]:
 
 def with_suspicions(
     results: Sequence[ClientResult],
+    images: Mapping[str, int],
     orders: Mapping[str, suspicion.Order],
     compares_losses: bool,
 ) -> tuple[ClientResult, ...]:
@@ -63,9 +64,12 @@ def with_suspicions(
 
     Args:
       results: without.
+      images: that each client can have trained on in the round, by what was known before all
+        rounds; 0 where that is unknown. Such a client can have as many as any other.
       orders: see `suspicion.orders`; of the clients of which it is known.
       compares_losses: see `suspicion.of`.
     """
+    most = max(images.values(), default=0) or math.nan
     parts = {
         result.client: suspicion.Part(
             result.status.endswith(failure.NOT_FINITE),
@@ -74,6 +78,7 @@ def with_suspicions(
             result.update_norm,
             result.cosine_others,
             orders.get(result.client),
+            images.get(result.client) or most,
         )
         for result in results
         if not result.status.startswith(run_tables.LEFT_OUT)
