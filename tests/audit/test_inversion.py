@@ -94,7 +94,9 @@ def test_a_dense_layer_that_sees_the_image_shows_it_in_its_gradient():
     labels, picture = np.ones((1, 1), np.float32), _pictures(1, seed=7)
     kernel, bias = _update(model, picture, labels, 0.1)
     np.testing.assert_allclose((kernel[:, 0] / bias).reshape(picture.shape), picture, atol=1e-5)
-    found = _attack(model).invert([kernel, bias], labels)
+    told: list[tuple[int, int]] = []
+    found = _attack(model).invert([kernel, bias], labels, lambda *done: told.append(done))
+    assert told[-1][0] == told[-1][1] > 0  # Whatever the iterations are divided into.
     assert inversion.compare(found, picture).psnr > 20
     assert inversion.ranks(found, picture, _pictures(99, seed=8)).tolist() == [1]
 

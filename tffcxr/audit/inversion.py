@@ -157,7 +157,7 @@ class Inversion:
                         target,
                         tf.constant(labels, tf.float32),
                     )
-                    if number % 20 == 19:
+                    if number % 20 == 19 or number == per_stage - 1:
                         done = (restart * len(stages) + stage) * per_stage + number + 1
                         told(done, self._restarts * len(stages) * per_stage)
             if best is None or float(distance) < least:
