@@ -6,6 +6,7 @@ import collections
 from collections.abc import Iterator, Sequence
 import dataclasses
 import pathlib
+import sys
 from typing import Any
 
 import numpy as np
@@ -70,6 +71,7 @@ def rows(
         **dataclasses.asdict(control),
     }
     for protection in protections:
+        print(f"model under {protection.title}: {rounds} rounds", file=sys.stderr, flush=True)
         trained = protected_training.train(run, protection, rounds, folder, wanted.seed)
         after = [
             membership.losses(model, trained.weights, run.plan.loss_fn, images)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 import dataclasses
 import pathlib
+import sys
 from typing import Any
 
 from tffcxr.learning import aggregators
+from tffcxr.report import privacy_text
 from tffcxr.training import loop
 from tffcxr.training.image_ledger import ImageLedger
 from tffcxr.training.plan import Plan
@@ -46,7 +48,7 @@ def write(
     clients: Sequence[Mapping[str, Any]],
     by_budget: bool,
 ) -> dict[str, float]:
-    """Writes `privacy.json` for a training that has privacy.
+    """Writes `privacy.json` for a training that has privacy, and says what its epsilon is worth.
 
     Args:
       journal: has its ledgers.
@@ -60,8 +62,19 @@ def write(
     """
     if journal.image_ledger is not None:
         journal.image_ledger.write(directory, training, clients)
+        of_clients = journal.image_ledger.summary(clients)["clients"].values()
+        worst = max(of_clients, key=lambda client: client["epsilon"], default=None)
+        if worst is not None:
+            _tell(training, worst, len(of_clients), "image")
     ledger = journal.ledger
     if ledger is None:
         return {}
     ledger.write(directory, training, clients, by_budget)
+    summary = ledger.summary(clients, by_budget)
+    _tell(training, summary, summary["clients"], "client")
     return {"epsilon": ledger.epsilon(clients), "delta": ledger.delta}
+
+
+def _tell(training: str, found: Mapping[str, Any], clients: int, protected: str) -> None:
+    words = privacy_text.verdict(found["epsilon"], found["right_guesses"], clients, protected)
+    print(f"{training}: {words}", file=sys.stderr)

@@ -46,13 +46,13 @@ def _columns(rows: Rows) -> list[column_builders.Column]:
     baselines = _compared_with(rows)
     return [
         column_builders.with_interval(registry.AUROC, rows),
+        *column_builders.of_a_backdoor(rows),
         *(_p_value(f"p vs {name}", f"p {name}", "delong", name, rows) for name in baselines),
         column_builders.images(),
         column_builders.plain(registry.SENSITIVITY, rows, part=_DECISION_PART),
         column_builders.plain(registry.SPECIFICITY, rows, part=_DECISION_PART),
         column_builders.plain(registry.AUPR, rows),
         column_builders.plain(registry.LOSS, rows, part=_PROBABILITY_PART),
-        *column_builders.of_a_backdoor(rows),
         *column_builders.where_measured(_DECISIONS, rows, _DECISION_PART),
         *column_builders.where_measured(_PROBABILITIES, rows, _PROBABILITY_PART),
         *(  # Where the federated model is the baseline, at other hospitals, nobody published one.
