@@ -5,11 +5,16 @@ direction. The rows of a round are brought together at the server, which has the
 other and with the round's update. A sketch is a count sketch (Charikar, Chen and Farach-Colton,
 "Finding frequent items in data streams", ICALP 2002): the numbers get random signs and are added
 up in as many groups. Its inner products are those of the updates in expectation. With 16,381 groups
-a cosine is off by less than 1 / sqrt(16381) = 0.008 in the standard deviation; up to as many
+a cosine is off by about 1 / sqrt(16381) = 0.008 in the standard deviation, or less; up to as many
 weights it is exact. So a thousand clients take 64 MB at the server, of whatever network.
 
 Where clients are at hospitals, the rows are made there: a hospital whose program was changed can
-send a row that does not belong to its update.
+send a row that does not belong to its update. It need not even do that. The signs are the same in
+all runs, and of more weights than groups it can make an update whose own sketch points anywhere,
+while the update itself does not: the sketch has as many equations as groups, and the rest is free.
+Secret signs would have to be sent to the hospital that makes the sketch, so they would not prevent
+it, and what is measured would depend on the secret. So angles say nothing of who knows this module
+and wants to pass; `robust_aggregators` takes whole updates.
 """
 
 from __future__ import annotations
@@ -24,7 +29,7 @@ from tffcxr.learning import failure
 
 # A prime, so that layers of the usual sizes do not fall onto each other.
 _GROUPS = 16381
-_SEED = (20, 6)
+_SEED = (20, 6)  # Public, see above.
 _NUMBERS = 2  # Before the sketch: length and largest number.
 
 # Float32 [N], for the clients in their order; NaN for one that failed or has no images.
