@@ -21,6 +21,7 @@ def _give(monkeypatch):
             "quorum": None,
             "round_seconds": 600.0,
             "listen": None,
+            "aggregator": "mean",
             **values,
         }
 
@@ -54,6 +55,10 @@ def test_settings(give):
         ({"engine": "ray", "quorum": 1}, "--quorum: expected --engine=hospitals with it"),
         ({"engine": "hospitals"}, "--kit: expected the folder of a kit with --engine=hospitals"),
         ({"engine": "hospitals", "kit": "k", "quorum": 0}, "--quorum: expected at least 1"),
+        (
+            {"engine": "hospitals", "kit": "k", "quorum": 1, "aggregator": "secure"},
+            "--quorum: expected at least 2 hospitals with --aggregator=secure",
+        ),
         ({"engine": "hospitals", "kit": "k", "round_seconds": 0.0}, "--round_seconds: expected"),
         (
             {"engine": "hospitals", "kit": "k", "executor": "native"},
