@@ -14,7 +14,7 @@ import tensorflow_federated as tff
 
 from tests.hospitals import in_memory, network, runs
 from tests.hospitals.test_participation import check, comes_back, once, warm
-from tests.runtime.test_masking import LARGEST_CHI_SQUARE, chi_square
+from tests.runtime.uniform_bytes import LARGEST_CHI_SQUARE, chi_square
 from tests.training import example
 from tffcxr import runtime
 from tffcxr.clients.sampling import Sampler

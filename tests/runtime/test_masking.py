@@ -5,10 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
+from tests.runtime.uniform_bytes import LARGEST_CHI_SQUARE, chi_square
 from tffcxr.runtime import masking
-
-# Of 255 degrees of freedom, exceeded by chance once in 10^6: 255 + 4.75 sqrt(2 * 255) + 15.
-LARGEST_CHI_SQUARE = 377.0
 
 
 def pairs_of(client, clients):
@@ -29,13 +27,6 @@ def sent(values, moduli, without=None):
         for client, of_client in enumerate(values)
         if client != without
     ]
-
-
-def chi_square(array):
-    """Of all bytes, which are 256 equally frequent ones if the values are uniform."""
-    counts = np.bincount(np.ascontiguousarray(array).view(np.uint8).reshape(-1), minlength=256)
-    expected = counts.sum() / 256
-    return float(np.sum((counts - expected) ** 2) / expected)
 
 
 @pytest.mark.parametrize("dtype", ["int8", "int32", "int64", "uint16", "uint64"])

@@ -9,7 +9,7 @@ import tensorflow_federated as tff
 
 from tests.runtime import loopback
 from tests.runtime.executors import contexts, run
-from tests.runtime.test_masking import LARGEST_CHI_SQUARE, chi_square
+from tests.runtime.uniform_bytes import LARGEST_CHI_SQUARE, chi_square
 from tffcxr.errors import RunError
 from tffcxr.runtime import client_part, device, engine, messages
 
