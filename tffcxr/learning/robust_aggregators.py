@@ -27,6 +27,8 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
+from tffcxr.learning import client_rows
+
 _WEISZFELD_STEPS = 100
 _SMOOTHING = 1e-6  # As RFA's nu: least distance that a weight is divided by.
 _CONVERGED = 1e-6  # Relative step.
@@ -138,22 +140,6 @@ class RobustFactory(tff.aggregators.WeightedAggregationFactory):
             flat = [tf.reshape(leaf, [-1]) for leaf in leaves]
             return tf.where(weight > 0, tf.concat(flat, axis=0), np.float32(np.nan))
 
-        @tff.tensorflow.computation
-        def no_rows():
-            return tf.ensure_shape(tf.zeros([0, length]), [None, length])
-
-        @tff.tensorflow.computation(rows_type, row.type_signature.result)
-        def append(rows, another):
-            return tf.concat([rows, another[None]], axis=0)
-
-        @tff.tensorflow.computation(rows_type, rows_type)
-        def merge(rows, others):
-            return tf.concat([rows, others], axis=0)
-
-        @tff.tensorflow.computation(rows_type)
-        def report(rows):
-            return rows
-
         @tff.tensorflow.computation(rows_type)
         def combine(rows):
             result, measured = self._combine(rows)
@@ -173,9 +159,7 @@ class RobustFactory(tff.aggregators.WeightedAggregationFactory):
             tff.FederatedType(weight_type, tff.CLIENTS),
         )
         def next_fn(state, values, weights):
-            rows = tff.federated_aggregate(
-                tff.federated_map(row, (values, weights)), no_rows(), append, merge, report
-            )
+            rows = client_rows.collected(tff.federated_map(row, (values, weights)), length)
             combined = tff.federated_map(combine, rows)
             return tff.templates.MeasuredProcessOutput(state, combined[0], combined[1])
 

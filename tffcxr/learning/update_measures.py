@@ -25,7 +25,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from tffcxr.learning import failure
+from tffcxr.learning import client_rows, failure
 
 # A prime, so that layers of the usual sizes do not fall onto each other.
 _GROUPS = 16381
@@ -66,22 +66,6 @@ def build(update_type: tff.Type, metrics_type: tff.Type) -> tff.Computation:
 
     rows_type = tff.TensorType(np.float32, [None, _NUMBERS + groups])
 
-    @tff.tensorflow.computation
-    def no_rows():
-        return tf.ensure_shape(tf.zeros([0, _NUMBERS + groups]), [None, _NUMBERS + groups])
-
-    @tff.tensorflow.computation(rows_type, row.type_signature.result)
-    def append(rows, another):
-        return tf.concat([rows, another[None]], axis=0)
-
-    @tff.tensorflow.computation(rows_type, rows_type)
-    def merge(rows, others):
-        return tf.concat([rows, others], axis=0)
-
-    @tff.tensorflow.computation(rows_type)
-    def report(rows):
-        return rows
-
     @tff.tensorflow.computation(rows_type, update_type)
     def measure(rows, result):
         sketches = tf.math.l2_normalize(rows[:, _NUMBERS:], axis=1, epsilon=0.0)
@@ -106,9 +90,8 @@ def build(update_type: tff.Type, metrics_type: tff.Type) -> tff.Computation:
         tff.FederatedType(update_type, tff.SERVER),
     )
     def next_measures(updates, metrics, result):
-        rows = tff.federated_aggregate(
-            tff.federated_map(row, (updates, metrics)), no_rows(), append, merge, report
-        )
+        of_clients = tff.federated_map(row, (updates, metrics))
+        rows = client_rows.collected(of_clients, _NUMBERS + groups)
         return tff.federated_map(measure, (rows, result))
 
     return next_measures
