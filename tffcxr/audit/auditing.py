@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 import dataclasses
+import functools
 import hashlib
 import itertools
 import pathlib
@@ -96,7 +97,7 @@ class Audit:
         column = self._column()
         inverted = list(self._inversions())
         mixes = list(self._properties(column))
-        run, protections = self._run, self._usable()
+        run, protections = self._run, self._usable
         return Found(
             about=f"A run of {run.recipe} with the network {run.plan.model.network}. The attacked "
             f"client is {self._attacked} with {len(self._own)} training images.",
@@ -126,7 +127,7 @@ class Audit:
         tests = Images.join([self._run.images(c, "test", _LINE_UP) for c in self._run.clients])
         line_up = tests.pixels[:_LINE_UP]
         for steps, batch in itertools.product((ONE_STEP, ONE_EPOCH), self._wanted.batches):
-            for protection in self._usable():
+            for protection in self._usable:
                 case = f"{steps}, batch {batch}"
                 cases = [
                     self._inverted_update(attack, protection, steps, batch, repeat, line_up)
@@ -249,7 +250,7 @@ class Audit:
     def _properties(self, column: int) -> Iterator[dict[str, Any]]:
         random = np.random.default_rng([self._wanted.seed, 1])
         elsewhere, count = Images.join(self._elsewhere), self._wanted.updates
-        for protection in self._usable():
+        for protection in self._usable:
             members = self._members(protection)
             made = self._round(protection, _MIX, members)
             _tell(f"class mix, {protection.title}", is_last=True)
@@ -323,16 +324,15 @@ class Audit:
         """How many clients' updates are in what is seen."""
         return len(self._run.clients) if protection.is_of_sum else 1
 
+    @functools.cached_property
     def _usable(self) -> list[Protection]:
-        """The protections that the network can be trained with."""
+        """The protections that the network can be trained with; of the others, a remark is made."""
         found = []
         for protection in self._wanted.protections:
             try:
                 self._round(protection, 1, self._members(protection))
             except InputError as error:
-                remark = f"{protection.title} is not audited: {error}"
-                if remark not in self._remarks:
-                    self._remarks.append(remark)
+                self._remarks.append(f"{protection.title} is not audited: {error}")
             else:
                 found.append(protection)
         return found

@@ -61,16 +61,15 @@ def write(
       `epsilon` and `delta` of its clients, for `metrics.json`; nothing without a ledger of them.
     """
     if journal.image_ledger is not None:
-        journal.image_ledger.write(directory, training, clients)
-        of_clients = journal.image_ledger.summary(clients)["clients"].values()
+        summary = journal.image_ledger.write(directory, training, clients)
+        of_clients = summary["clients"].values()
         worst = max(of_clients, key=lambda client: client["epsilon"], default=None)
         if worst is not None:
             _tell(training, worst, len(of_clients), "image")
     ledger = journal.ledger
     if ledger is None:
         return {}
-    ledger.write(directory, training, clients, by_budget)
-    summary = ledger.summary(clients, by_budget)
+    summary = ledger.write(directory, training, clients, by_budget)
     _tell(training, summary, summary["clients"], "client")
     return {"epsilon": ledger.epsilon(clients), "delta": ledger.delta}
 

@@ -57,9 +57,14 @@ class ImageLedger:
 
     def write(
         self, directory: pathlib.Path, training: str, rows: Sequence[Mapping[str, Any]]
-    ) -> None:
-        """Writes the training into the run's `privacy.json`, see `privacy_ledger.write`."""
-        privacy_ledger.write(directory, "images", training, self.summary(rows), self._delta)
+    ) -> dict[str, Any]:
+        """Writes the summary into the run's `privacy.json`, and returns it.
+
+        See `privacy_ledger.write`.
+        """
+        summary = self.summary(rows)
+        privacy_ledger.write(directory, "images", training, summary, self._delta)
+        return summary
 
     def _of_client(self, rows: Sequence[Mapping[str, Any]], client: str) -> dict[str, Any]:
         settings, passes = self._settings, self._passes(rows, client)

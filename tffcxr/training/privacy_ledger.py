@@ -173,7 +173,7 @@ class Ledger:
         training: str,
         rows: Sequence[Mapping[str, Any]],
         is_stopped: bool = False,
-    ) -> None:
+    ) -> dict[str, Any]:
         """Writes the training into the run's `privacy.json`, beside its other trainings.
 
         Args:
@@ -182,12 +182,16 @@ class Ledger:
           rows: of `clients.csv`.
           is_stopped: see `summary`.
 
+        Returns:
+          The summary.
+
         Raises:
           InputError: the file that is there is damaged.
           OSError: it cannot be written.
         """
         summary = self.summary(rows, is_stopped)
         write(directory, "trainings", training, summary, self._privacy.delta)
+        return summary
 
     def _taken_part(self, rows: Sequence[Mapping[str, Any]]) -> collections.Counter[str]:
         """How many releases depend on each client."""
