@@ -93,3 +93,31 @@ def test_verdicts():
     assert audit_page.verdict({**row, "place_in_line_up": 50.0}) == "in part"
     assert audit_page.verdict({**row, "place_in_line_up": math.nan}) == "in part"
     assert audit_page.verdict({**row, "ssim": 0.6, "place_in_line_up": 50.0}) == "not found"
+
+
+def _found(psnr, low):
+    """A run whose unprotected update gives images of such a likeness, and members such an AUC."""
+    inverted = {
+        **{"steps": "one step", "batch": 4, "protection": "nothing", "psnr": psnr, "ssim": 0.8},
+        **{"psnr_of_guess": 20.0, "ssim_of_guess": 0.6, "line_up": 100, "place_in_line_up": 50.0},
+    }
+    members = {"protection": "nothing", "attack": "loss", "auc": 0.6, "low": low, "high": 0.7}
+    return audit_page.Found(
+        about="",
+        weights="initial",
+        most=8,
+        protections={"nothing": ("nothing", "")},
+        inversion=[inverted],
+        membership=[members],
+        properties=[],
+        pictures=[],
+        remarks=[],
+        settings={},
+    )
+
+
+def test_what_fails_without_protection_is_said_to_prove_nothing():
+    images, members, *_ = audit_page.summary(_found(psnr=19.0, low=0.45))
+    assert images.startswith("Not even without protection is an image of one step, batch 4 found")
+    assert members.startswith("Not even without protection are training images told from others")
+    assert not any("Not even" in line for line in audit_page.summary(_found(psnr=25.0, low=0.55)))

@@ -212,6 +212,31 @@ def summary(found: Found) -> list[str]:
                 f"Protected by {title}: from the final model, training images are told from others "
                 f"with an AUC of {auc}{_of_chance(row)}."
             )
+    return [*_unproven(found), *sentences]
+
+
+def _unproven(found: Found) -> list[str]:
+    """Which attacks fail without any protection, and so say nothing of those that there are."""
+    unprotected = next(iter(found.protections))
+    missed = [
+        _case(row)
+        for row in found.inversion
+        if row["protection"] == unprotected and verdict(row) == "not found"
+    ]
+    sentences = []
+    if missed:
+        sentences.append(
+            f"Not even without protection is an image of {'; '.join(missed)} found: there, "
+            "gradient inversion says nothing of the protections."
+        )
+    if any(
+        row["protection"] == unprotected and row["attack"] == "loss" and not row["low"] > 0.5
+        for row in found.membership
+    ):
+        sentences.append(
+            "Not even without protection are training images told from others: membership "
+            "inference says nothing of the protections."
+        )
     return sentences
 
 
